@@ -1,0 +1,84 @@
+// Package matrix says which packages are built on which systems.
+// It is pure data: nothing here runs, reads or writes.
+package matrix
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+)
+
+// System is a Nix system string: the machine and operating system that a derivation is built on.
+type System string
+
+// The systems that a release is made for.
+const (
+	X8664Linux   System = "x86_64-linux"
+	AArch64Linux System = "aarch64-linux"
+)
+
+// Systems lists every known system in the order in which tables and manifests show them.
+func Systems() []System { return []System{X8664Linux, AArch64Linux} }
+
+// ParseSystem returns the system that s names, or an error that suggests the nearest one.
+func ParseSystem(s string) (System, error) {
+	if slices.Contains(Systems(), System(s)) {
+		return System(s), nil
+	}
+	return "", fmt.Errorf("parse system %q: not one of %v%s", s, Systems(), didYouMean(s, Systems()))
+}
+
+// Machine returns the processor's name as uname and Nix spell it: "x86_64" or "aarch64".
+func (s System) Machine() string {
+	if s == AArch64Linux {
+		return "aarch64"
+	}
+	return "x86_64"
+}
+
+// Platform returns the name of s in OCI images and in Dagger: "linux/amd64" or "linux/arm64".
+func (s System) Platform() string {
+	if s == AArch64Linux {
+		return "linux/arm64"
+	}
+	return "linux/amd64"
+}
+
+// Package is the name of an attribute under packages.<system> of a flake.
+type Package string
+
+// An attribute name that needs no quotes in Nix; https://nix.dev/manual/nix/latest/language/identifiers.
+var packageName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_'-]*$`)
+
+// ParsePackage returns the package that s names.
+func ParsePackage(s string) (Package, error) {
+	if !packageName.MatchString(s) {
+		return "", fmt.Errorf("parse package %q: not an attribute name", s)
+	}
+	return Package(s), nil
+}
+
+// Cell is one system with the packages that are built for it.
+// A cell is one build: Nix schedules the dependencies that its packages share better than we could.
+type Cell struct {
+	System   System    `json:"system"`
+	Packages []Package `json:"packages"`
+}
+
+// Expand returns a cell for each system, in the order of [Systems], with all packages in the order given.
+// Repeated systems and packages count once.
+func Expand(systems []System, packages []Package) []Cell {
+	var once []Package
+	for _, p := range packages {
+		if !slices.Contains(once, p) {
+			once = append(once, p)
+		}
+	}
+	var cells []Cell
+	for _, s := range Systems() {
+		if slices.Contains(systems, s) {
+			cells = append(cells, Cell{System: s, Packages: slices.Clone(once)})
+		}
+	}
+	return cells
+}
