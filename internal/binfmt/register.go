@@ -1,0 +1,42 @@
+package binfmt
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+)
+
+// ConfigFile is where Debian's packages of QEMU put the entry for a machine, in the format of binfmt.d(5).
+func ConfigFile(machine string) string { return "/usr/lib/binfmt.d/qemu-" + machine + ".conf" }
+
+// Register hands the entry of an installed emulator to the kernel, as systemd-binfmt does where there is a systemd.
+// It mounts binfmt_misc where that is missing. An entry that is there already is not an error.
+func Register(machine string) error {
+	config := ConfigFile(machine)
+	data, err := os.ReadFile(config)
+	if err != nil {
+		return hint.Wrap(fmt.Errorf("register emulator for %s: %v", machine, err), "apt-get install qemu-user-static")
+	}
+	register := filepath.Join(Dir, "register")
+	if _, err := os.Stat(register); err != nil {
+		if err := syscall.Mount("binfmt_misc", Dir, "binfmt_misc", 0, ""); err != nil {
+			return fmt.Errorf("mount binfmt_misc: %v", err)
+		}
+	}
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
+			continue
+		}
+		err := os.WriteFile(register, []byte(line), 0o200)
+		if err != nil && !errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("register emulator for %s: %v", machine, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package nix
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// DryRun is what nix-store --realise --dry-run says that it would do.
+type DryRun struct {
+	Build []StorePath // derivations
+	Fetch []StorePath
+	// Unknown are paths that no substituter has and no derivation makes.
+	Unknown       []StorePath
+	DownloadBytes int64
+	UnpackedBytes int64
+}
+
+var fetchSizes = regexp.MustCompile(`\(([0-9.]+) (\w+) download, ([0-9.]+) (\w+) unpacked\)`)
+
+// ParseDryRun parses what Nix writes to its standard error on a dry run:
+// a heading for each kind, and its paths below it, indented.
+func ParseDryRun(stderr string) DryRun {
+	var d DryRun
+	var list *[]StorePath
+	for line := range strings.Lines(PlainText(stderr)) {
+		heading := strings.TrimSpace(line)
+		switch {
+		case strings.HasSuffix(heading, "will be built:"):
+			list = &d.Build
+		case strings.Contains(heading, "will be fetched"):
+			list = &d.Fetch
+			if m := fetchSizes.FindStringSubmatch(heading); m != nil {
+				d.DownloadBytes, d.UnpackedBytes = parseSize(m[1], m[2]), parseSize(m[3], m[4])
+			}
+		case strings.Contains(heading, "don't know how to build"):
+			list = &d.Unknown
+		case strings.HasPrefix(line, " ") && list != nil:
+			if p, err := ParseStorePath(heading); err == nil {
+				*list = append(*list, p)
+			}
+		default:
+			list = nil
+		}
+	}
+	return d
+}
+
+// parseSize returns the bytes of a number in the unit that Nix prints it with: always MiB up to 2.29, the fitting one since.
+func parseSize(number, unit string) int64 {
+	f, err := strconv.ParseFloat(number, 64)
+	if err != nil {
+		return 0
+	}
+	for _, u := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		f *= 1024
+		if u == unit {
+			return int64(f)
+		}
+	}
+	if unit == "B" || unit == "bytes" {
+		f, _ = strconv.ParseFloat(number, 64)
+		return int64(f)
+	}
+	return 0
+}

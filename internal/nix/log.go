@@ -1,0 +1,124 @@
+package nix
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// LogAction is what a line of Nix's internal-json log says about an activity.
+type LogAction string
+
+// The actions of a log line.
+const (
+	LogStart   LogAction = "start"
+	LogStop    LogAction = "stop"
+	LogResult  LogAction = "result"
+	LogMessage LogAction = "msg"
+	// LogPlain is not of Nix: it stands for a line that is not in the internal-json format.
+	LogPlain LogAction = "plain"
+)
+
+// Types of activities (of start lines), as src/libutil/logging.hh of Nix numbers them.
+const (
+	ActivityCopyPath     = 100
+	ActivityFileTransfer = 101
+	ActivityCopyPaths    = 103
+	ActivityBuilds       = 104
+	ActivityBuild        = 105
+	ActivitySubstitute   = 108
+)
+
+// Types of results, from the same place.
+const (
+	ResultBuildLogLine = 101
+	ResultSetPhase     = 104
+	ResultProgress     = 105
+	ResultSetExpected  = 106
+)
+
+// LogEntry is one line of what Nix writes with --log-format internal-json.
+type LogEntry struct {
+	Action LogAction `json:"action"`
+	ID     uint64    `json:"id"`
+	// Level is 0 for errors, 1 for warnings; more is less important.
+	Level int `json:"level"`
+	// Type is one of the Activity or Result numbers, by Action.
+	Type int    `json:"type"`
+	Text string `json:"text"`
+	Msg  string `json:"msg"`
+	// RawMsg is Msg without its "error:" frame and excerpt; since Nix 2.4, for errors alone.
+	RawMsg string `json:"raw_msg"`
+	Fields []any  `json:"fields"`
+}
+
+// String returns field i where it is a string, else "".
+func (e *LogEntry) String(i int) string {
+	if i < len(e.Fields) {
+		s, _ := e.Fields[i].(string)
+		return s
+	}
+	return ""
+}
+
+// Int returns field i where it is a number, else 0.
+func (e *LogEntry) Int(i int) int64 {
+	if i < len(e.Fields) {
+		f, _ := e.Fields[i].(float64)
+		return int64(f)
+	}
+	return 0
+}
+
+var logPrefix = []byte("@nix ")
+
+// ParseLogEntry parses one line. It never fails: a line in another form becomes a [LogPlain] entry with the line as Text,
+// since warnings of the dynamic loader, of SSH or of an emulator stand between Nix's own lines.
+func ParseLogEntry(line []byte) LogEntry {
+	line = bytes.TrimRight(line, "\r\n")
+	if rest, ok := bytes.CutPrefix(line, logPrefix); ok {
+		var e LogEntry
+		if err := json.Unmarshal(rest, &e); err == nil && e.Action != "" {
+			return e
+		}
+	}
+	return LogEntry{Action: LogPlain, Text: string(line)}
+}
+
+// maxLogLine bounds what is kept of a line that never ends.
+const maxLogLine = 1 << 20
+
+// LogWriter splits what is written to it into lines and hands each, parsed, to Entry.
+// It is not safe for concurrent use. Flush hands over a last line without an end.
+type LogWriter struct {
+	Entry   func(LogEntry)
+	partial []byte
+}
+
+func (w *LogWriter) Write(p []byte) (int, error) {
+	n := len(p)
+	for {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			break
+		}
+		line := p[:i]
+		if len(w.partial) > 0 {
+			line = append(w.partial, line...)
+			w.partial = w.partial[:0]
+		}
+		w.Entry(ParseLogEntry(line))
+		p = p[i+1:]
+	}
+	if room := maxLogLine - len(w.partial); room > 0 {
+		w.partial = append(w.partial, p[:min(room, len(p))]...)
+	}
+	return n, nil
+}
+
+// Flush hands over what was written since the last line break.
+func (w *LogWriter) Flush() {
+	if len(w.partial) > 0 {
+		w.Entry(ParseLogEntry(w.partial))
+		w.partial = nil
+	}
+}

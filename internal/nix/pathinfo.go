@@ -1,0 +1,159 @@
+package nix
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"zombiezen.com/go/nix"
+)
+
+// PathInfo is what a store knows of one of its objects.
+type PathInfo struct {
+	Path       StorePath
+	NARHash    Hash
+	NARSize    int64 // bytes
+	References []StorePath
+	Deriver    StorePath // empty where it is not known
+	// Signatures are in the form "key:base64".
+	Signatures []string
+	// Ultimate says that this store built the object itself.
+	Ultimate bool
+}
+
+// pathInfoJSON holds the fields of all forms that nix path-info --json has had.
+type pathInfoJSON struct {
+	Path       string          `json:"path"`
+	Valid      *bool           `json:"valid"`
+	NARHash    json.RawMessage `json:"narHash"`
+	NARSize    int64           `json:"narSize"`
+	References []string        `json:"references"`
+	Deriver    *string         `json:"deriver"`
+	Signatures []any           `json:"signatures"`
+	Ultimate   bool            `json:"ultimate"`
+}
+
+// ParsePathInfo parses what nix path-info --json prints: an array up to Nix 2.18, an object by path since 2.19,
+// an object with "info", base names for paths and structured hashes since 2.33. Objects that are not valid are left out.
+// The result is in the order of paths.
+func ParsePathInfo(data []byte) ([]PathInfo, error) {
+	entries, err := pathInfoEntries(data)
+	if err != nil {
+		return nil, fmt.Errorf("parse path info: %v", err)
+	}
+	var infos []PathInfo
+	for path, e := range entries {
+		if e == nil || e.Valid != nil && !*e.Valid {
+			continue
+		}
+		info, err := e.parse(path)
+		if err != nil {
+			return nil, fmt.Errorf("parse path info of %s: %v", path, err)
+		}
+		infos = append(infos, info)
+	}
+	slices.SortFunc(infos, func(a, b PathInfo) int { return strings.Compare(string(a.Path), string(b.Path)) })
+	return infos, nil
+}
+
+func pathInfoEntries(data []byte) (map[string]*pathInfoJSON, error) {
+	var list []*pathInfoJSON
+	if err := json.Unmarshal(data, &list); err == nil {
+		byPath := make(map[string]*pathInfoJSON, len(list))
+		for _, e := range list {
+			byPath[e.Path] = e
+		}
+		return byPath, nil
+	}
+	var wrapped struct {
+		Info map[string]*pathInfoJSON `json:"info"`
+	}
+	if err := json.Unmarshal(data, &wrapped); err == nil && wrapped.Info != nil {
+		return wrapped.Info, nil
+	}
+	var byPath map[string]*pathInfoJSON
+	err := json.Unmarshal(data, &byPath)
+	return byPath, err
+}
+
+func (e *pathInfoJSON) parse(path string) (info PathInfo, err error) {
+	if info.Path, err = parseAnyPath(path); err != nil {
+		return info, err
+	}
+	if info.NARHash, err = parseAnyHash(e.NARHash); err != nil {
+		return info, err
+	}
+	for _, r := range e.References {
+		ref, err := parseAnyPath(r)
+		if err != nil {
+			return info, err
+		}
+		info.References = append(info.References, ref)
+	}
+	if e.Deriver != nil && *e.Deriver != "" {
+		if info.Deriver, err = parseAnyPath(*e.Deriver); err != nil {
+			return info, err
+		}
+	}
+	for _, s := range e.Signatures {
+		if s, ok := s.(string); ok {
+			info.Signatures = append(info.Signatures, s)
+		}
+	}
+	info.NARSize, info.Ultimate = e.NARSize, e.Ultimate
+	return info, nil
+}
+
+// parseAnyPath takes a whole store path, or its base name as newer forms have it.
+func parseAnyPath(s string) (StorePath, error) {
+	if !strings.HasPrefix(s, "/") {
+		s = string(StoreDir) + "/" + s
+	}
+	return ParseStorePath(s)
+}
+
+// parseAnyHash takes a hash as a string, or as an object with algorithm and hash.
+func parseAnyHash(data json.RawMessage) (Hash, error) {
+	var text string
+	if err := json.Unmarshal(data, &text); err == nil {
+		return nix.ParseHash(text)
+	}
+	var structured struct {
+		Algorithm string `json:"algorithm"`
+		Hash      string `json:"hash"`
+	}
+	if err := json.Unmarshal(data, &structured); err != nil {
+		return Hash{}, err
+	}
+	if strings.HasPrefix(structured.Hash, structured.Algorithm+"-") {
+		return nix.ParseHash(structured.Hash)
+	}
+	return nix.ParseHash(structured.Algorithm + "-" + structured.Hash)
+}
+
+// Closure returns those of infos that the roots reach by references, roots included, in the order of infos.
+func Closure(infos []PathInfo, roots ...StorePath) []PathInfo {
+	byPath := make(map[StorePath]*PathInfo, len(infos))
+	for i := range infos {
+		byPath[infos[i].Path] = &infos[i]
+	}
+	reached := make(map[StorePath]bool)
+	for stack := roots; len(stack) > 0; {
+		path := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		info := byPath[path]
+		if info == nil || reached[path] {
+			continue
+		}
+		reached[path] = true
+		stack = append(slices.Clip(stack), info.References...)
+	}
+	var closure []PathInfo
+	for _, info := range infos {
+		if reached[info.Path] {
+			closure = append(closure, info)
+		}
+	}
+	return closure
+}

@@ -1,0 +1,57 @@
+package nix
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"zombiezen.com/go/nix"
+)
+
+// StorePath is the absolute path of a store object, such as
+// "/nix/store/s66mzxpvicwk07gjbjfw9izjfa797vsw-hello-2.12.1".
+type StorePath = nix.StorePath
+
+// Hash is a hash with its algorithm, printed in SRI form ("sha256-…=") by Hash.SRI.
+type Hash = nix.Hash
+
+// NARInfo is the metadata of one store object in a binary cache.
+type NARInfo = nix.NARInfo
+
+// StoreDir is the only store directory that is served: paths of another one
+// could not be substituted by a consumer whose store is at the default place.
+const StoreDir = nix.DefaultStoreDirectory
+
+// ParseStorePath parses the absolute path of a store object in [StoreDir].
+func ParseStorePath(s string) (StorePath, error) {
+	p, err := nix.ParseStorePath(s)
+	if err != nil {
+		return "", err
+	}
+	if p.Dir() != StoreDir {
+		return "", fmt.Errorf("parse store path %s: not in %s", s, StoreDir)
+	}
+	return p, nil
+}
+
+// ParseStorePaths parses one store path a line, as nix-store prints them. Empty lines are passed over.
+func ParseStorePaths(text string) ([]StorePath, error) {
+	var paths []StorePath
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		p, err := ParseStorePath(line)
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, p)
+	}
+	return paths, nil
+}
+
+// SortedPaths returns the paths in order, each once. The argument is left as it is.
+func SortedPaths(paths []StorePath) []StorePath {
+	return slices.Compact(slices.Sorted(slices.Values(paths)))
+}

@@ -1,0 +1,32 @@
+package nix
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+)
+
+// Version is a version of Nix.
+type Version struct {
+	Major, Minor int
+	// Text is the whole version as Nix prints it, such as "2.8.0" or "2.29.0pre20250407_abc".
+	Text string
+}
+
+var versionLine = regexp.MustCompile(`^nix \((?:[^)]*)\) (([0-9]+)\.([0-9]+)\S*)`)
+
+// ParseVersion parses what nix --version prints: "nix (Nix) 2.8.0".
+func ParseVersion(line string) (Version, error) {
+	m := versionLine.FindStringSubmatch(line)
+	if m == nil {
+		return Version{}, fmt.Errorf("parse version of Nix %q: not of the form \"nix (Nix) 2.8.0\"", FirstLine(line))
+	}
+	major, _ := strconv.Atoi(m[2])
+	minor, _ := strconv.Atoi(m[3])
+	return Version{Major: major, Minor: minor, Text: m[1]}, nil
+}
+
+// AtLeast reports whether v is major.minor or newer.
+func (v Version) AtLeast(major, minor int) bool {
+	return v.Major > major || v.Major == major && v.Minor >= minor
+}

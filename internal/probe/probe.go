@@ -1,0 +1,103 @@
+// Package probe is the smallest builder: a program of about 240 bytes for each system,
+// which writes what a builder sees of its machine into its output.
+//
+// It needs no libc, no shell and no network, so that a sandbox with nothing in it can run it,
+// and it is of the system's own machine code, so that an emulator really has to execute it.
+package probe
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// The machine code of x86_64.asm and aarch64.asm, which say what it does. A test assembles them again.
+var code = map[matrix.System]string{
+	matrix.X8664Linux: "4c8b6424104881ec0010000031ffbe0800000031d24989e2b82e0100000f0548" +
+		"8d7c2410b83f0000000f05488dbc2496010000be00040000b84f0000000f0541" +
+		"89c54c89e7be41020000ba24010000b8020000000f0589c74889e6418d959601" +
+		"0000b8010000000f0531ff3d96010000400f9ec7b83c0000000f05",
+	matrix.AArch64Linux: "f30b40f9ff0740d1000080d2010180d2020080d2e3030091a82080d2010000d4" +
+		"e0430091081480d2010000d4e05b0691018080d2280280d2010000d4f40300aa" +
+		"600c8092e10313aa224880d2832480d2080780d2010000d4e1030091825a0691" +
+		"080880d2010000d41f5806f1e0c79f9aa80b80d2010000d4",
+}
+
+// Numbers of the ELF format, System V ABI, chapter 4.
+const (
+	ehdrSize = 64
+	phdrSize = 56
+	loadAt   = 0x400000
+)
+
+// ELF returns the program for the system: an executable whose one argument is the path to write to.
+func ELF(s matrix.System) []byte {
+	text, err := hex.DecodeString(code[s])
+	if err != nil || len(text) == 0 {
+		panic(fmt.Sprintf("probe: no machine code for %s", s)) // the table above is complete
+	}
+	machine := map[matrix.System]uint16{matrix.X8664Linux: 62, matrix.AArch64Linux: 183}[s]
+	size := uint64(ehdrSize + phdrSize + len(text))
+	header := struct {
+		Ident                                           [16]byte
+		Type, Machine                                   uint16
+		Version                                         uint32
+		Entry, Phoff, Shoff                             uint64
+		Flags                                           uint32
+		Ehsize, Phentsize, Phnum, Shentsize, Shnum, Shx uint16
+		PType, PFlags                                   uint32
+		Offset, Vaddr, Paddr, Filesz, Memsz, Align      uint64
+	}{
+		Ident: [16]byte{0x7f, 'E', 'L', 'F', 2, 1, 1}, Type: 2, Machine: machine, Version: 1,
+		Entry: loadAt + ehdrSize + phdrSize, Phoff: ehdrSize, Ehsize: ehdrSize, Phentsize: phdrSize, Phnum: 1,
+		PType: 1, PFlags: 5, Vaddr: loadAt, Paddr: loadAt, Filesz: size, Memsz: size, Align: 0x10000,
+	}
+	var b bytes.Buffer
+	_ = binary.Write(&b, binary.LittleEndian, header) // a bytes.Buffer takes everything
+	b.Write(text)
+	return b.Bytes()
+}
+
+// Expression returns the Nix expression of a derivation that runs the program at path.
+// Its nonce makes it one that was never built before.
+func Expression(s matrix.System, path, nonce string) string {
+	return fmt.Sprintf(`derivation { name = "probe-%s"; system = %q; builder = builtins.path { path = %q; name = "probe"; }; args = [ (placeholder "out") ]; nonce = %q; }`,
+		s, s, path, nonce)
+}
+
+// Report is what a builder saw.
+type Report struct {
+	// Memlock is the most memory in bytes that it may lock; -1 is without limit.
+	Memlock int64
+	// Machine is the processor's name by uname: "x86_64" or "aarch64".
+	Machine string
+	// Dir is its working directory: "/build" in a sandbox, another one outside.
+	Dir string
+}
+
+// Sandboxed reports whether the builder ran in a sandbox, which alone has its directory at /build.
+// See https://nix.dev/manual/nix/latest/command-ref/conf-file#conf-sandbox-build-dir.
+func (r Report) Sandboxed() bool { return r.Dir == "/build" }
+
+const (
+	utsField = 65 // bytes of each of the six fields of struct utsname
+	dirAt    = 16 + 6*utsField
+)
+
+// Parse reads the output of the program: struct rlimit, struct utsname, and the directory with a final NUL.
+func Parse(out []byte) (Report, error) {
+	if len(out) <= dirAt {
+		return Report{}, fmt.Errorf("parse output of probe: %d bytes, want more than %d", len(out), dirAt)
+	}
+	field := func(b []byte) string { s, _, _ := strings.Cut(string(b), "\x00"); return s }
+	r := Report{Memlock: -1, Machine: field(out[16+4*utsField:][:utsField]), Dir: field(out[dirAt:])}
+	if limit := binary.LittleEndian.Uint64(out); limit <= math.MaxInt64 {
+		r.Memlock = int64(limit)
+	}
+	return r, nil
+}
