@@ -1,0 +1,143 @@
+// Package host runs the Nix of this machine: with the daemon, or as root without one.
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// Executor runs Nix on this machine. It implements [pipelines.Executor].
+type Executor struct {
+	// System is what is built. A foreign one runs by the kernel's binfmt entry.
+	System matrix.System
+	// Settings are what every command gets.
+	Settings nix.Settings
+	// Env is the whole environment of the children but NIX_CONFIG, which is made of the settings.
+	Env []string
+
+	machine machine
+}
+
+// Options are what an executor is made of.
+type Options struct {
+	System   matrix.System
+	Settings nix.Settings
+	// Env is the environment that the children's is taken from; see [Environment].
+	Env []string
+	// Memlock is how much memory builders should be able to lock, in bytes; 0 leaves the limit as it is.
+	Memlock int64
+}
+
+// Open looks at the machine and returns an executor for the system.
+func Open(ctx context.Context, o Options) (*Executor, error) {
+	x := &Executor{System: o.System, Settings: o.Settings, Env: Environment(o.Env)}
+	raiseMemlock(o.Memlock)
+	m, err := x.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	x.machine = m
+	x.Settings = o.Settings.With(m.settings(o.System))
+	return x, nil
+}
+
+// Place returns dir: Nix reads the same file system as we do.
+func (x *Executor) Place(_ context.Context, dir string) (string, error) { return dir, nil }
+
+// Close does nothing: a host has nothing to let go of.
+func (x *Executor) Close() error { return nil }
+
+// Run runs a command of Nix.
+func (x *Executor) Run(ctx context.Context, c pipelines.Command) ([]byte, error) {
+	var stdout bytes.Buffer
+	err := x.run(ctx, c, &stdout)
+	return stdout.Bytes(), err
+}
+
+// Export realises the paths and streams them to w.
+func (x *Executor) Export(ctx context.Context, w io.Writer, paths []nix.StorePath) error {
+	args := []string{"--realise"}
+	for _, p := range paths {
+		args = append(args, string(p))
+	}
+	if err := x.run(ctx, pipelines.Command{Program: "nix-store", Args: args}, io.Discard); err != nil {
+		return err
+	}
+	args[0] = "--export"
+	return x.run(ctx, pipelines.Command{Program: "nix-store", Args: args}, w)
+}
+
+// graceful is how long a child may take to end its own children and remove its temporary files.
+const graceful = 10 * time.Second
+
+func (x *Executor) run(ctx context.Context, c pipelines.Command, stdout io.Writer) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	tail := &tailWriter{limit: 16 << 10}
+	cmd := exec.CommandContext(ctx, c.Program, c.Args...)
+	cmd.Env = append(append([]string{}, x.Env...), "NIX_CONFIG="+x.Settings.With(c.Settings).Config())
+	cmd.Stdout = stdout
+	cmd.Stderr = tail
+	if c.Stderr != nil {
+		cmd.Stderr = io.MultiWriter(tail, c.Stderr)
+	}
+	// A group of its own, so that a Ctrl-C on the terminal reaches Nix once, from us, and in order:
+	// first the builders end, then what waits for them.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = graceful
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return &pipelines.ExitError{Program: c.Program, Code: exitCode(exit), Stderr: tail.String()}
+	case errors.Is(err, exec.ErrNotFound):
+		return hint.Wrap(fmt.Errorf("run %s: not found on PATH", c.Program), "%s", installNix)
+	case err != nil:
+		return fmt.Errorf("run %s: %v", c.Program, err)
+	}
+	return nil
+}
+
+const installNix = "install Nix: apt-get install nix-bin (Debian, Ubuntu), or https://nixos.org/download"
+
+// exitCode follows the shells' custom for a process that a signal has ended.
+func exitCode(e *exec.ExitError) int {
+	if status, ok := e.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return e.ExitCode()
+}
+
+// tailWriter keeps the last bytes that were written to it.
+type tailWriter struct {
+	limit int
+	kept  []byte
+}
+
+func (t *tailWriter) Write(p []byte) (int, error) {
+	t.kept = append(t.kept, p...)
+	if over := len(t.kept) - t.limit; over > t.limit {
+		t.kept = append(t.kept[:0], t.kept[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tailWriter) String() string {
+	return string(t.kept[max(0, len(t.kept)-t.limit):])
+}

@@ -1,0 +1,204 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// BuildError says which packages of a cell were not built, and why.
+type BuildError struct {
+	System matrix.System
+	// Failed are the packages that have no outputs.
+	Failed []PackageResult
+}
+
+func (e *BuildError) Error() string {
+	reasons := make([]string, len(e.Failed))
+	for i, p := range e.Failed {
+		reasons[i] = fmt.Sprintf("%s: %s", p.Package, p.Failure.Message)
+		if p.Failure.Kind != BuilderFailed && p.Failure.Kind != UnknownFailure {
+			reasons[i] = fmt.Sprintf("%s: %s: %s", p.Package, p.Failure.Kind, p.Failure.Message)
+		}
+	}
+	return "build " + strings.Join(reasons, "; ")
+}
+
+// build realises all packages of the cell that no cache serves, with one command:
+// Nix builds what they share once, and the siblings of a failed package to their end.
+func (r *Release) build(ctx context.Context, x Executor, cell matrix.Cell, todo []*PackageResult, p probed) error {
+	return r.step(StepBuild, cell.System, func() (string, error) {
+		if len(todo) == 0 {
+			return "", skipped("a cache serves every output")
+		}
+		log := newBuildLog(r, cell.System)
+		err := r.realise(ctx, x, todo, p, log)
+		if err != nil && ctx.Err() == nil && log.onlySubstitutersFailed() {
+			// A cache that did not answer says nothing of the build. Once more; a builder's failure never is.
+			r.event(Notice{System: cell.System, Level: Warning, Text: "a substituter failed: trying once more"})
+			log = newBuildLog(r, cell.System)
+			err = r.realise(ctx, x, todo, p, log)
+		}
+		return r.settle(ctx, x, cell, todo, log, err)
+	})
+}
+
+// realise runs nix-store --realise, which is the same in all versions of Nix and takes store derivations as they are;
+// so nothing is evaluated a second time.
+func (r *Release) realise(ctx context.Context, x Executor, todo []*PackageResult, p probed, log *buildLog) error {
+	defer log.close()
+	stop := log.watch(ctx, r.Stall)
+	defer stop()
+	lines := &nix.LogWriter{Entry: log.entry}
+	args := append([]string{"--realise", "--keep-going", "--log-format", "internal-json"}, derivations(todo)...)
+	_, err := x.Run(ctx, Command{
+		Program: "nix-store", Args: args, Settings: r.Settings.With(p.settings()), Privileged: p.privileged(), Stderr: lines,
+	})
+	lines.Flush()
+	return err
+}
+
+// settle finds out what came of each package, by asking the store rather than by believing the log.
+func (r *Release) settle(ctx context.Context, x Executor, cell matrix.Cell, todo []*PackageResult, log *buildLog, buildErr error) (string, error) {
+	if err := ctx.Err(); err != nil {
+		for _, p := range todo {
+			p.Failure = failureOf(ctx, err)
+		}
+		return "", fmt.Errorf("build: %w", err)
+	}
+	invalid, err := r.invalid(ctx, x, todo)
+	if err != nil {
+		return "", lostEngine(todo, ctx, errors.Join(buildErr, err))
+	}
+	var failed []PackageResult
+	counts := map[Verdict]int{}
+	for _, p := range todo {
+		log.settle(p, invalid)
+		if p.Verdict == Failed && p.Failure == nil {
+			p.Failure = &Failure{Kind: UnknownFailure, Message: "Nix said it was done, and an output is not there"}
+			if buildErr != nil {
+				p.Failure = failureOf(ctx, buildErr)
+			}
+		}
+		if p.Verdict == Failed {
+			failed = append(failed, *p)
+		}
+		counts[p.Verdict]++
+	}
+	if err := r.measure(ctx, x, todo); err != nil {
+		return "", err
+	}
+	if len(failed) > 0 {
+		return "", withMends(&BuildError{System: cell.System, Failed: failed}, failed)
+	}
+	return tally(counts), nil
+}
+
+// invalid returns those outputs that the store does not have.
+func (r *Release) invalid(ctx context.Context, x Executor, todo []*PackageResult) (map[nix.StorePath]bool, error) {
+	args := append([]string{"--check-validity", "--print-invalid"}, pathArgs(todo)...)
+	out, err := x.Run(ctx, Command{Program: "nix-store", Args: args, Settings: r.Settings})
+	if err != nil {
+		return nil, fmt.Errorf("check outputs: %w", err)
+	}
+	paths, err := nix.ParseStorePaths(string(out))
+	invalid := make(map[nix.StorePath]bool, len(paths))
+	for _, p := range paths {
+		invalid[p] = true
+	}
+	return invalid, err
+}
+
+// measure notes hashes and sizes of the outputs that are there, and of their closures.
+func (r *Release) measure(ctx context.Context, x Executor, todo []*PackageResult) error {
+	infos, err := r.closure(ctx, x, todo)
+	if err != nil {
+		return err
+	}
+	byPath := make(map[nix.StorePath]*nix.PathInfo, len(infos))
+	for i := range infos {
+		byPath[infos[i].Path] = &infos[i]
+	}
+	for _, p := range todo {
+		var roots []nix.StorePath
+		for i, o := range p.Outputs {
+			if info := byPath[o.Path]; info != nil {
+				p.Outputs[i].NARHash, p.Outputs[i].NARSize = info.NARHash.SRI(), info.NARSize
+				roots = append(roots, o.Path)
+			}
+		}
+		closure := nix.Closure(infos, roots...)
+		p.ClosurePaths, p.ClosureBytes = len(closure), 0
+		for _, info := range closure {
+			p.ClosureBytes += info.NARSize
+		}
+	}
+	return nil
+}
+
+// closure returns the runtime closure of all packages that were not lost.
+func (r *Release) closure(ctx context.Context, x Executor, todo []*PackageResult) ([]nix.PathInfo, error) {
+	var good []*PackageResult
+	for _, p := range todo {
+		if p.Verdict != Failed {
+			good = append(good, p)
+		}
+	}
+	if len(good) == 0 {
+		return nil, nil
+	}
+	args := append([]string{"path-info", "--json", "--recursive"}, pathArgs(good)...)
+	out, err := x.Run(ctx, Command{Program: "nix", Args: args, Settings: r.Settings})
+	if err != nil {
+		return nil, fmt.Errorf("measure closure: %w", err)
+	}
+	return nix.ParsePathInfo(out)
+}
+
+func pathArgs(packages []*PackageResult) []string {
+	var args []string
+	for _, p := range packages {
+		for _, o := range p.Outputs {
+			args = append(args, string(o.Path))
+		}
+	}
+	return args
+}
+
+// lostEngine is for an engine that died while it built.
+func lostEngine(todo []*PackageResult, ctx context.Context, err error) error {
+	f := failureOf(ctx, err)
+	if exit := (*ExitError)(nil); !asExit(err, &exit) {
+		f.Kind = EngineLost
+	}
+	for _, p := range todo {
+		p.Failure = f
+	}
+	return hint.Wrap(err, "%s", f.Kind.mend())
+}
+
+// withMends adds to an error what is known to mend its failures.
+func withMends(err error, failed []PackageResult) error {
+	for _, p := range failed {
+		if mend := p.Failure.Kind.mend(); mend != "" {
+			err = hint.Wrap(err, "%s", mend)
+		}
+	}
+	return err
+}
+
+// tally puts counts of verdicts into words.
+func tally(counts map[Verdict]int) string {
+	var parts []string
+	for _, v := range []Verdict{Built, Substituted, Present} {
+		if n := counts[v]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, v))
+		}
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,116 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// Command is one command of Nix, as an executor runs it.
+type Command struct {
+	// Program is the program's name: "nix", "nix-store", "nix-build", …
+	Program string
+	Args    []string
+	// Settings override the executor's own settings for this command alone.
+	Settings nix.Settings
+	// Privileged asks for what a sandboxed build needs of a container. A host ignores it.
+	Privileged bool
+	// Stderr takes what the command writes to its standard error, while it runs. Nil drops it.
+	// It is written by one goroutine at a time, and by none after Run has returned.
+	Stderr io.Writer
+}
+
+// Executor runs Nix for one system.
+// It is safe for concurrent use. A done context ends the processes it has started;
+// the error is then the context's.
+type Executor interface {
+	// Describe looks at the engine without building anything.
+	Describe(ctx context.Context) (Engine, error)
+	// Place makes a directory of this machine readable for Nix, unchanged and with its modification times,
+	// and returns the path under which Nix finds it.
+	// The directory must not change until the executor is closed.
+	Place(ctx context.Context, dir string) (string, error)
+	// Run runs a command to its end and returns its standard output, which should be small.
+	// Where the command itself fails, the error is an [*ExitError].
+	Run(ctx context.Context, cmd Command) ([]byte, error)
+	// Export realises the store paths and writes them to w in the format of nix-store --export,
+	// references before referrers, as one stream.
+	Export(ctx context.Context, w io.Writer, paths []nix.StorePath) error
+	// Close lets go of the engine. The engine itself is left as it was found.
+	Close() error
+}
+
+// ExitError says that a command of Nix ran and failed.
+type ExitError struct {
+	Program string
+	// Code is the exit code, 128 and the signal's number where a signal ended it.
+	Code int
+	// Stderr is the end of what it wrote there, at most some KiB.
+	Stderr string
+}
+
+// Engine is what Describe found.
+type Engine struct {
+	// Kind is "host" or "dagger".
+	Kind string `json:"kind"`
+	// Version is the engine's own version; empty for a host, which has none beside Nix's.
+	Version string `json:"version,omitempty"`
+	// Image is the container image by digest; empty for a host.
+	Image string `json:"image,omitempty"`
+	// Nix is the version of Nix, such as "2.8.0".
+	Nix string `json:"nix"`
+	// Native is the system that the engine's processor runs without emulation.
+	Native matrix.System `json:"native"`
+	// Emulator says what runs a foreign system: "binfmt" where the kernel has an entry for it,
+	// "container" where a container of the foreign platform is used instead, empty where nothing does or need.
+	Emulator string `json:"emulator,omitempty"`
+	// Cores is the number of processors.
+	Cores int `json:"cores"`
+	// FreeBytes is the free space of the file system that holds the store; 0 where it is not known.
+	FreeBytes int64 `json:"-"`
+	// Ignored names substituters that this Nix would ignore, because it does not trust the user who asks.
+	Ignored []string `json:"-"`
+	// Notes says what was lost on the way to this engine, for a person to read.
+	Notes []string `json:"-"`
+}
+
+// Cache is a binary cache as a run sees it. It is safe for concurrent use.
+type Cache interface {
+	// Name says where the cache is: a URL or a directory.
+	Name() string
+	// Missing returns those of the paths that the cache does not serve, in the order given.
+	Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePath, error)
+}
+
+// Store is the cache that a run exports into.
+type Store interface {
+	Cache
+	// Import reads a stream of nix-store --export and adds its store objects,
+	// each visible only when it and all that it refers to is complete.
+	// What was complete before an error stays. It returns what it has added.
+	Import(ctx context.Context, stream io.Reader) ([]nix.Added, error)
+	// Verify reads the paths back and compares them with what their narinfo files promise.
+	Verify(ctx context.Context, paths []nix.StorePath) error
+}
+
+// Source takes the snapshot of a flake. See package source.
+type Source interface {
+	Take(ctx context.Context) (Snapshot, error)
+}
+
+// Reporter shows events. Report is called by many goroutines; it must not block for long.
+type Reporter interface {
+	Report(at time.Time, e Event)
+}
+
+func (e *ExitError) Error() string {
+	reason := nix.FirstLine(nix.ShortError(e.Stderr))
+	if reason == "" {
+		return fmt.Sprintf("run %s: exit code %d", e.Program, e.Code)
+	}
+	return fmt.Sprintf("run %s: exit code %d: %s", e.Program, e.Code, reason)
+}

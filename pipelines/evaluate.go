@@ -1,0 +1,188 @@
+package pipelines
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// Evaluation is what a flake says of a cell's packages.
+type Evaluation []EvaluatedPackage
+
+// EvaluatedPackage is a package's store derivation and the paths of its outputs, in the order of their names.
+type EvaluatedPackage struct {
+	Package    matrix.Package
+	Derivation nix.StorePath
+	Outputs    []Output
+}
+
+// evaluate asks Nix once for all packages of the cell.
+func (r *Release) evaluate(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) (Evaluation, error) {
+	var evaluation Evaluation
+	err := r.step(StepEvaluate, cell.System, func() (string, error) {
+		args, err := r.evaluateArgs(ctx, x, s, cell)
+		if err != nil {
+			return "", err
+		}
+		out, err := x.Run(ctx, Command{Program: "nix", Args: args, Settings: r.Settings})
+		if err != nil {
+			return "", evaluationError(cell, s, err)
+		}
+		evaluation, err = parseEvaluation(out, cell)
+		return fmt.Sprintf("%d packages", len(evaluation)), err
+	})
+	return evaluation, err
+}
+
+func (r *Release) evaluateArgs(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) ([]string, error) {
+	dir, err := x.Place(ctx, s.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("place snapshot: %w", err)
+	}
+	args := []string{"eval", "--json", "--no-write-lock-file"}
+	if len(r.Overrides) == 0 {
+		// A lock that would have to change is not what consumers evaluate: Nix refuses it.
+		args = append(args, "--no-update-lock-file")
+	}
+	for _, o := range r.Overrides {
+		ref := o.Ref
+		if o.Dir != "" {
+			placed, err := x.Place(ctx, o.Dir)
+			if err != nil {
+				return nil, fmt.Errorf("place override of input %s: %w", o.Input, err)
+			}
+			ref = (&url.URL{Scheme: "path", Path: placed}).String()
+		}
+		args = append(args, "--override-input", o.Input, ref)
+	}
+	return append(args, pathReference(dir, s)+"#packages."+string(cell.System), "--apply", evaluateExpression(cell)), nil
+}
+
+// pathReference returns the flake reference of a snapshot that is at dir.
+// Attributes in its query make Nix give the flake the commit that it came from:
+// https://nix.dev/manual/nix/latest/command-ref/new-cli/nix3-flake#path-like-syntax.
+func pathReference(dir string, s Snapshot) string {
+	q := url.Values{}
+	q.Set("lastModified", strconv.FormatInt(s.LastModified, 10))
+	q.Set("narHash", s.NARHash)
+	if s.Rev != "" {
+		q.Set("rev", s.Rev)
+	}
+	if s.Subdir != "" {
+		q.Set("dir", s.Subdir)
+	}
+	return "path:" + (&url.URL{Path: dir}).EscapedPath() + "?" + q.Encode()
+}
+
+// evaluateExpression returns a function of a system's packages: those wanted, and the names of all.
+func evaluateExpression(cell matrix.Cell) string {
+	names := make([]string, len(cell.Packages))
+	for i, p := range cell.Packages {
+		names[i] = strconv.Quote(string(p))
+	}
+	return `ps: {
+  names = builtins.attrNames ps;
+  packages = builtins.listToAttrs (map (name: {
+    inherit name;
+    value = {
+      derivation = ps.${name}.drvPath;
+      outputs = builtins.listToAttrs (map (o: { name = o; value = ps.${name}.${o}.outPath; }) ps.${name}.outputs or [ "out" ]);
+    };
+  }) (builtins.filter (name: ps ? ${name}) [ ` + strings.Join(names, " ") + ` ]));
+}`
+}
+
+func parseEvaluation(data []byte, cell matrix.Cell) (Evaluation, error) {
+	var found struct {
+		Names    []matrix.Package
+		Packages map[matrix.Package]struct {
+			Derivation nix.StorePath
+			Outputs    map[string]nix.StorePath
+		}
+	}
+	if err := json.Unmarshal(data, &found); err != nil {
+		return nil, fmt.Errorf("parse evaluation of packages.%s: %v", cell.System, err)
+	}
+	var evaluation Evaluation
+	for _, name := range cell.Packages {
+		p, ok := found.Packages[name]
+		if !ok {
+			return nil, missingPackage(name, cell.System, found.Names)
+		}
+		e := EvaluatedPackage{Package: name, Derivation: p.Derivation}
+		for output, path := range p.Outputs {
+			e.Outputs = append(e.Outputs, Output{Name: output, Path: path})
+		}
+		slices.SortFunc(e.Outputs, func(a, b Output) int { return strings.Compare(a.Name, b.Name) })
+		evaluation = append(evaluation, e)
+	}
+	return evaluation, nil
+}
+
+func missingPackage(name matrix.Package, system matrix.System, names []matrix.Package) error {
+	err := fmt.Errorf("evaluate flake: no package %s for %s", name, system)
+	if near, ok := matrix.Nearest(string(name), names); ok {
+		return hint.Wrap(err, "did you mean --package %s? the flake has %s", near, joined(names))
+	}
+	return hint.Wrap(err, "the flake has %s", joined(names))
+}
+
+func joined[T ~string](names []T) string {
+	s := make([]string, len(names))
+	for i, n := range names {
+		s[i] = string(n)
+	}
+	return strings.Join(s, ", ")
+}
+
+// results are the packages as they stand before anything is done for them.
+func (e Evaluation) results() []PackageResult {
+	results := make([]PackageResult, len(e))
+	for i, p := range e {
+		results[i] = PackageResult{Package: p.Package, Verdict: Failed, Derivation: p.Derivation, Outputs: slices.Clone(p.Outputs)}
+	}
+	return results
+}
+
+// EvaluationError is a flake's own fault: Nix ran, and could not evaluate it.
+type EvaluationError struct {
+	System matrix.System
+	// Text is Nix's innermost error, with its position and excerpt; several lines.
+	Text string
+}
+
+func (e *EvaluationError) Error() string {
+	return fmt.Sprintf("evaluate packages.%s: %s", e.System, e.Text)
+}
+
+// evaluationError turns what Nix said into what a person needs of it.
+func evaluationError(cell matrix.Cell, s Snapshot, err error) error {
+	var exit *ExitError
+	if !errors.As(err, &exit) {
+		return fmt.Errorf("evaluate packages.%s: %w", cell.System, err)
+	}
+	text := nix.ShortError(exit.Stderr)
+	if text == "" {
+		return fmt.Errorf("evaluate packages.%s: %w", cell.System, err)
+	}
+	evaluation := &EvaluationError{System: cell.System, Text: text}
+	switch {
+	case strings.Contains(text, "does not provide attribute"):
+		evaluation.Text = fmt.Sprintf("the flake has no packages.%s", cell.System)
+		return hint.Wrap(evaluation, "leave the system out with --system, or add it to the flake")
+	case strings.Contains(text, "lock file"):
+		return hint.Wrap(evaluation, "lock the inputs and commit the result: nix flake lock")
+	case strings.Contains(text, "does not exist") && len(s.Untracked) > 0:
+		return hint.Wrap(evaluation, "Nix sees only files that git tracks; untracked here: %s", strings.Join(s.Untracked, ", "))
+	}
+	return evaluation
+}

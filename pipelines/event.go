@@ -1,0 +1,160 @@
+package pipelines
+
+import (
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// Event is something that a run tells its reporters. Its dynamic type is one of those in this file.
+// A System is empty where an event is about the whole run.
+type Event interface{ event() }
+
+// Step is the name of a part of the run: the same in code, logs, events and manifest.
+type Step string
+
+// The steps of a run, in the order in which they happen.
+const (
+	StepSnapshot  Step = "snapshot"
+	StepPreflight Step = "preflight"
+	StepEvaluate  Step = "evaluate"
+	StepPlan      Step = "plan"
+	StepSmoke     Step = "smoke"
+	StepBuild     Step = "build"
+	StepExport    Step = "export"
+	StepConfirm   Step = "confirm"
+	StepManifest  Step = "manifest"
+)
+
+type (
+	// RunStarted is the first event of a run.
+	RunStarted struct {
+		ID    string        `json:"id"`
+		Flake string        `json:"flake"`
+		Cells []matrix.Cell `json:"cells"`
+	}
+
+	// StepStarted says that a step of a cell, or of the run, begins.
+	StepStarted struct {
+		Step   Step          `json:"step"`
+		System matrix.System `json:"system,omitempty"`
+	}
+
+	// StepFinished says that it has ended: well, with an error, or skipped for a reason.
+	StepFinished struct {
+		Step    Step          `json:"step"`
+		System  matrix.System `json:"system,omitempty"`
+		Seconds float64       `json:"seconds"`
+		// Summary is what the step found, in a few words.
+		Summary string `json:"summary,omitempty"`
+		// Skipped is why the step had nothing to do. A skipped step never counts as one that passed.
+		Skipped string `json:"skipped,omitempty"`
+		Error   string `json:"error,omitempty"`
+	}
+
+	// Planned says what Nix is going to do for a cell.
+	Planned struct {
+		System matrix.System `json:"system"`
+		Plan   Plan          `json:"plan"`
+	}
+
+	// BuildStarted says that Nix has begun to build a derivation.
+	BuildStarted struct {
+		System     matrix.System `json:"system"`
+		Derivation nix.StorePath `json:"derivation"`
+	}
+
+	// BuildPhase says that a build has come to a phase, such as "checkPhase".
+	BuildPhase struct {
+		System     matrix.System `json:"system"`
+		Derivation nix.StorePath `json:"derivation"`
+		Phase      string        `json:"phase"`
+	}
+
+	// BuildLine is a line of a build's log.
+	BuildLine struct {
+		System     matrix.System `json:"system"`
+		Derivation nix.StorePath `json:"derivation"`
+		Phase      string        `json:"phase,omitempty"`
+		Text       string        `json:"text"`
+	}
+
+	// BuildFinished says that a build has ended.
+	BuildFinished struct {
+		System     matrix.System `json:"system"`
+		Derivation nix.StorePath `json:"derivation"`
+		Seconds    float64       `json:"seconds"`
+		// Failure is nil where the build succeeded.
+		Failure *Failure `json:"failure,omitempty"`
+		// Log is the file that holds the whole log; empty where the build said nothing.
+		Log string `json:"log,omitempty"`
+		// Tail is the end of the log: at most 25 lines.
+		Tail []string `json:"tail,omitempty"`
+	}
+
+	// BuildStalled says that a build has said nothing for a while.
+	BuildStalled struct {
+		System     matrix.System `json:"system"`
+		Derivation nix.StorePath `json:"derivation"`
+		Silent     float64       `json:"silentSeconds"`
+		Tail       []string      `json:"tail,omitempty"`
+	}
+
+	// Fetched is the progress of downloads of a cell: bytes so far, and of how many that are known of.
+	Fetched struct {
+		System matrix.System `json:"system"`
+		Bytes  int64         `json:"bytes"`
+		Of     int64         `json:"of"`
+		Paths  int           `json:"paths"`
+	}
+
+	// Exported is the progress of an export: uncompressed bytes written, of how many.
+	Exported struct {
+		System matrix.System `json:"system"`
+		Bytes  int64         `json:"bytes"`
+		Of     int64         `json:"of"`
+	}
+
+	// Notice is a line for a person: something was chosen, was lost, or needs attention.
+	Notice struct {
+		System matrix.System `json:"system,omitempty"`
+		Level  Level         `json:"level"`
+		Text   string        `json:"text"`
+		Hint   string        `json:"hint,omitempty"`
+	}
+
+	// RunFinished is the last event of a run.
+	RunFinished struct {
+		Seconds  float64   `json:"seconds"`
+		Manifest *Manifest `json:"manifest,omitempty"`
+		// Path is the manifest's file; empty where none was written.
+		Path string `json:"path,omitempty"`
+	}
+)
+
+// Level says how much a notice matters.
+type Level string
+
+// The levels of a notice.
+const (
+	Info    Level = "info"
+	Warning Level = "warning"
+)
+
+func (RunStarted) event()    {}
+func (StepStarted) event()   {}
+func (StepFinished) event()  {}
+func (Planned) event()       {}
+func (BuildStarted) event()  {}
+func (BuildPhase) event()    {}
+func (BuildLine) event()     {}
+func (BuildFinished) event() {}
+func (BuildStalled) event()  {}
+func (Fetched) event()       {}
+func (Exported) event()      {}
+func (Notice) event()        {}
+func (RunFinished) event()   {}
+
+// Seconds returns d in seconds, to the millisecond: enough for a person, and stable to print.
+func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }

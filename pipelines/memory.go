@@ -1,0 +1,64 @@
+package pipelines
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// MemoryDir is a [Memory] of one small JSON file a key, in a directory that may be removed at any time.
+type MemoryDir string
+
+// Recall reads the file of the key. One that cannot be read is as good as none.
+func (d MemoryDir) Recall(key string) ([]PackageResult, bool) {
+	data, err := os.ReadFile(d.file(key))
+	if err != nil {
+		return nil, false
+	}
+	var packages []PackageResult
+	err = json.Unmarshal(data, &packages)
+	return packages, err == nil && len(packages) > 0
+}
+
+// Remember writes the file of the key, beside and renamed.
+func (d MemoryDir) Remember(key string, packages []PackageResult) error {
+	data, err := json.Marshal(packages)
+	if err != nil {
+		return fmt.Errorf("remember output paths: %v", err)
+	}
+	if err := os.MkdirAll(string(d), 0o755); err != nil {
+		return fmt.Errorf("remember output paths: %v", err)
+	}
+	if err := writeFile(d.file(key), data); err != nil {
+		return fmt.Errorf("remember output paths: %v", err)
+	}
+	return nil
+}
+
+func (d MemoryDir) file(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return filepath.Join(string(d), hex.EncodeToString(sum[:16])+".json")
+}
+
+// writeFile puts data in the file's place at once: a reader sees the old content or the new, never a part.
+func writeFile(file string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // a no-op once it is renamed
+	_, err = tmp.Write(data)
+	if err == nil {
+		err = tmp.Chmod(0o644)
+	}
+	if closeErr := tmp.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), file)
+}

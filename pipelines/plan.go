@@ -1,0 +1,118 @@
+package pipelines
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// Preview tells the story as far as its plan, and changes nothing.
+func (r *Release) Preview(ctx context.Context) (*Manifest, error) {
+	started := r.Now()
+	r.event(RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells})
+	s, err := r.snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	results, err := r.eachCell(ctx, func(ctx context.Context, cell matrix.Cell) (CellResult, error) {
+		result := CellResult{System: cell.System, Verdict: Failed}
+		x, engine, err := r.preflight(ctx, cell)
+		if err != nil {
+			return result, err
+		}
+		defer x.Close() // nothing was begun that could fail to end
+		result.Engine, result.Emulated = &engine, r.emulated(engine, cell)
+		evaluation, err := r.evaluate(ctx, x, s, cell)
+		if err != nil {
+			return result, err
+		}
+		result.Packages = evaluation.results()
+		todo := r.unserved(ctx, cell, result.Packages)
+		plan, err := r.plan(ctx, x, cell, todo)
+		if err != nil {
+			return result, err
+		}
+		for _, p := range todo {
+			p.Verdict = plan.verdict(p)
+		}
+		result.Plan, result.Verdict = &plan, Previewed
+		return result, nil
+	})
+	return &Manifest{
+		Version: ManifestVersion, Tool: r.Tool, Command: r.Command,
+		Started: timestamp(started), Finished: timestamp(r.Now()), Source: s, Cells: results,
+	}, err
+}
+
+// plan asks Nix what it would build and fetch for the packages.
+func (r *Release) plan(ctx context.Context, x Executor, cell matrix.Cell, todo []*PackageResult) (Plan, error) {
+	var plan Plan
+	err := r.step(StepPlan, cell.System, func() (string, error) {
+		if len(todo) == 0 {
+			return "", skipped("a cache serves every output")
+		}
+		var stderr bytes.Buffer
+		args := append([]string{"--realise", "--dry-run"}, derivations(todo)...)
+		if _, err := x.Run(ctx, Command{Program: "nix-store", Args: args, Settings: r.Settings, Stderr: &stderr}); err != nil {
+			return "", fmt.Errorf("plan build: %w", err)
+		}
+		d := nix.ParseDryRun(stderr.String())
+		plan = Plan{Build: d.Build, Fetch: d.Fetch, FetchBytes: d.DownloadBytes, UnpackedBytes: d.UnpackedBytes}
+		r.event(Planned{System: cell.System, Plan: plan})
+		return plan.String(), r.fits(ctx, x, plan)
+	})
+	return plan, err
+}
+
+// fits refuses a plan whose downloads alone would not fit on the store's disk.
+func (r *Release) fits(ctx context.Context, x Executor, p Plan) error {
+	e, err := x.Describe(ctx)
+	if err != nil {
+		return err
+	}
+	if e.FreeBytes > 0 && p.UnpackedBytes > e.FreeBytes-leastFree {
+		return hint.Wrap(fmt.Errorf("fetch %d paths: they need %d MiB, and %d MiB are free on the store's disk",
+			len(p.Fetch), p.UnpackedBytes>>20, e.FreeBytes>>20), "make room: nix-collect-garbage")
+	}
+	return nil
+}
+
+func derivations(packages []*PackageResult) []string {
+	var drvs []string
+	for _, p := range packages {
+		drvs = append(drvs, string(p.Derivation))
+	}
+	return drvs
+}
+
+func (p Plan) String() string {
+	if len(p.Build)+len(p.Fetch) == 0 {
+		return "nothing to build or fetch"
+	}
+	text := fmt.Sprintf("build %d", len(p.Build))
+	if len(p.Fetch) > 0 {
+		text += fmt.Sprintf(", fetch %d (%.1f MiB)", len(p.Fetch), float64(p.FetchBytes)/(1<<20))
+	}
+	return text
+}
+
+// verdict says what the plan holds for a package.
+func (p Plan) verdict(pkg *PackageResult) Verdict {
+	for _, drv := range p.Build {
+		if drv == pkg.Derivation {
+			return ToBuild
+		}
+	}
+	for _, path := range p.Fetch {
+		for _, o := range pkg.Outputs {
+			if o.Path == path {
+				return ToFetch
+			}
+		}
+	}
+	return Present
+}

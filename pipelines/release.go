@@ -1,0 +1,183 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// Release is one run, with all that it needs. Each of its fields is set before Run and read only after.
+type Release struct {
+	ID      string // names the run in logs; unique on this machine
+	Command string // "release", "warm" or "build"
+	Tool    string // this program's version
+	Flake   string // the reference as the user gave it
+
+	Cells     []matrix.Cell
+	Source    Source
+	Overrides []Override
+	Engines   Engines
+	Store     Store   // what the run exports into
+	Served    []Cache // an output that one of them serves is neither built nor fetched
+	Memory    Memory  // output paths of snapshots seen before
+	Report    Reporter
+
+	Settings nix.Settings // of Nix, for every command
+	Builders bool         // remote builders are configured, which may run a system that the engine cannot
+	Memlock  int64        // bytes that the packages' tests need to lock; 0 for none
+	LogDir   string       // the build logs' directory
+	// ManifestFile is where the manifest is written.
+	ManifestFile string
+	FailFast     bool // the first failed cell ends the others
+	Timeout      time.Duration
+	Stall        time.Duration // how long a build may say nothing before its last lines are shown
+	Now          func() time.Time
+}
+
+// Override puts another flake in an input's place.
+type Override struct {
+	Input string
+	// Ref is the other flake's reference; Dir, where it is not empty, a directory of this machine that holds it.
+	Ref, Dir string
+}
+
+// Run tells the whole story: one snapshot, its cells side by side, one manifest.
+// A cell that fails does not keep the others from their end, unless FailFast is set.
+// The manifest is never nil once the snapshot is taken; the errors of all cells are joined.
+func (r *Release) Run(ctx context.Context) (*Manifest, error) {
+	started := r.Now()
+	r.event(RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells})
+	snapshot, err := r.snapshot(ctx)
+	if err != nil {
+		r.event(RunFinished{Seconds: seconds(r.Now().Sub(started))})
+		return nil, err
+	}
+	results, err := r.eachCell(ctx, func(ctx context.Context, cell matrix.Cell) (CellResult, error) {
+		return r.cell(ctx, snapshot, cell)
+	})
+	m, manifestErr := r.manifest(started, snapshot, results)
+	return m, errors.Join(err, manifestErr)
+}
+
+// cell is the story of one system.
+func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (result CellResult, err error) {
+	started := r.Now()
+	result = CellResult{System: cell.System, Verdict: Failed, Packages: []PackageResult{}}
+	defer func() {
+		result.Seconds = seconds(r.Now().Sub(started))
+		if err != nil {
+			result.Error = nix.FirstLine(err.Error())
+		}
+	}()
+
+	if packages, ok := r.served(ctx, s, cell); ok {
+		result.Verdict, result.Packages = Served, packages
+		return result, nil
+	}
+	x, engine, err := r.preflight(ctx, cell)
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, x.Close()) }()
+	result.Engine, result.Emulated = &engine, r.emulated(engine, cell)
+
+	evaluation, err := r.evaluate(ctx, x, s, cell)
+	if err != nil {
+		return result, err
+	}
+	result.Packages = evaluation.results()
+	todo := r.unserved(ctx, cell, result.Packages)
+	plan, err := r.plan(ctx, x, cell, todo)
+	if err != nil {
+		return result, err
+	}
+	probed, err := r.smoke(ctx, x, cell, plan)
+	if err != nil {
+		return result, err
+	}
+	result.Sandbox, result.Memlock = probed.sandbox, probed.memlock
+
+	buildErr := r.build(ctx, x, cell, todo, probed)
+	if err := r.export(ctx, x, cell, todo); err != nil {
+		return result, errors.Join(buildErr, err)
+	}
+	if buildErr != nil {
+		return result, buildErr
+	}
+	result.Verdict = Built
+	r.remember(s, cell, result.Packages)
+	return result, nil
+}
+
+// eachCell runs f for every cell side by side and returns the results in the cells' order.
+func (r *Release) eachCell(ctx context.Context, f func(context.Context, matrix.Cell) (CellResult, error)) ([]CellResult, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make([]CellResult, len(r.Cells))
+	errs := make([]error, len(r.Cells))
+	var g errgroup.Group // not WithContext: one failed cell must not end the others
+	for i, cell := range r.Cells {
+		g.Go(func() error {
+			ctx := ctx
+			if r.Timeout > 0 {
+				var done context.CancelFunc
+				ctx, done = context.WithTimeoutCause(ctx, r.Timeout, errTimeout(r.Timeout))
+				defer done()
+			}
+			var err error
+			results[i], err = f(ctx, cell)
+			if err != nil {
+				errs[i] = fmt.Errorf("%s: %w", cell.System, named(ctx, err))
+				if r.FailFast {
+					cancel()
+				}
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in errs, in order
+	return results, errors.Join(errs...)
+}
+
+// errTimeout is why a cell's context ended.
+func errTimeout(d time.Duration) error {
+	return fmt.Errorf("timed out after %s (--timeout)", d)
+}
+
+// named puts the reason for which a context has ended in the place of the bare "deadline exceeded".
+func named(ctx context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func (r *Release) event(e Event) { r.Report.Report(r.Now(), e) }
+
+// step runs f as a step of the run, and reports its beginning and end.
+// What f returns is what the step found, in a few words; an error that is a [skipped] says why there was nothing to do.
+func (r *Release) step(step Step, system matrix.System, f func() (string, error)) error {
+	started := r.Now()
+	r.event(StepStarted{Step: step, System: system})
+	summary, err := f()
+	done := StepFinished{Step: step, System: system, Seconds: seconds(r.Now().Sub(started)), Summary: summary}
+	var skip skipped
+	if errors.As(err, &skip) {
+		done.Skipped, err = string(skip), nil
+	} else if err != nil {
+		done.Error = err.Error()
+	}
+	r.event(done)
+	return err
+}
+
+// skipped is why a step had nothing to do.
+type skipped string
+
+func (s skipped) Error() string { return string(s) }

@@ -1,0 +1,149 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/probe"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// probed is what the smoke step found out. Its fields are nil where nothing was tried.
+type probed struct {
+	sandbox *bool
+	memlock *int64
+}
+
+// settings are those with which the packages are built: as the probe was.
+func (p probed) settings() nix.Settings {
+	if p.sandbox == nil {
+		return nil
+	}
+	return sandboxSettings(*p.sandbox)
+}
+
+func (p probed) privileged() bool { return p.sandbox != nil && *p.sandbox }
+
+// sandboxSettings turn the sandbox on or off for sure: Nix's default is to go on without it in silence.
+func sandboxSettings(on bool) nix.Settings {
+	if on {
+		return nix.Settings{"sandbox": "true", "sandbox-fallback": "false"}
+	}
+	// Without a sandbox Nix still filters system calls, which an emulator refuses to set up (nix#5258).
+	return nix.Settings{"sandbox": "false", "filter-syscalls": "false"}
+}
+
+// smoke builds the smallest derivation of the cell's system, as the packages will be built: in a sandbox, or,
+// where that cannot be had, outside. A missing emulator, an old QEMU or a pseudoterminal that cannot be opened
+// is named here, within a second, instead of an hour into a build.
+func (r *Release) smoke(ctx context.Context, x Executor, cell matrix.Cell, plan Plan) (p probed, err error) {
+	var lost error
+	err = r.step(StepSmoke, cell.System, func() (string, error) {
+		if len(plan.Build) == 0 {
+			return "", skipped("nothing to build")
+		}
+		report, err := r.probe(ctx, x, cell.System, true)
+		if err != nil && ctx.Err() == nil {
+			lost = err
+			report, err = r.probe(ctx, x, cell.System, false)
+		}
+		if err != nil {
+			return "", smokeError(cell.System, err)
+		}
+		sandboxed := report.Sandboxed()
+		p = probed{sandbox: &sandboxed, memlock: &report.Memlock}
+		return fmt.Sprintf("%s builder, sandbox %s, memlock %s", report.Machine, onOff(sandboxed), bytesOrUnlimited(report.Memlock)), nil
+	})
+	if err == nil && lost != nil {
+		r.event(Notice{
+			System: cell.System, Level: Warning,
+			Text: "no sandbox can be had, so builds may differ from run to run: " + nix.FirstLine(lost.Error()),
+			Hint: "run as root on the host engine, or allow insecureRootCapabilities in the engine's configuration",
+		})
+	}
+	if err == nil && p.memlock != nil && *p.memlock >= 0 && *p.memlock < r.Memlock {
+		r.event(Notice{
+			System: cell.System, Level: Warning,
+			Text: fmt.Sprintf("a builder may lock %s of memory, and the packages' tests need %s", bytesOrUnlimited(*p.memlock), bytesOrUnlimited(r.Memlock)),
+			Hint: "raise it before Nix or its daemon starts: ulimit -l unlimited, or LimitMEMLOCK= of nix-daemon.service, or --ulimit memlock=-1 of the engine's container",
+		})
+	}
+	return p, err
+}
+
+// probe builds and reads the probe of a system.
+func (r *Release) probe(ctx context.Context, x Executor, system matrix.System, sandbox bool) (probe.Report, error) {
+	dir, err := os.MkdirTemp("", "probe-")
+	if err != nil {
+		return probe.Report{}, fmt.Errorf("write probe: %v", err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, "probe"), probe.ELF(system), 0o755); err != nil {
+		return probe.Report{}, fmt.Errorf("write probe: %v", err)
+	}
+	placed, err := x.Place(ctx, dir)
+	if err != nil {
+		return probe.Report{}, fmt.Errorf("place probe: %w", err)
+	}
+	expression := probe.Expression(system, filepath.Join(placed, "probe"), fmt.Sprintf("%s-%t", r.ID, sandbox))
+	settings := r.Settings.With(sandboxSettings(sandbox))
+	out, err := x.Run(ctx, Command{
+		Program: "nix-build", Args: []string{"--no-out-link", "-E", expression}, Settings: settings, Privileged: sandbox,
+	})
+	if err != nil {
+		return probe.Report{}, err
+	}
+	path, err := nix.ParseStorePath(strings.TrimSpace(string(out)))
+	if err != nil {
+		return probe.Report{}, err
+	}
+	out, err = x.Run(ctx, Command{Program: "nix", Args: []string{"store", "cat", string(path)}, Settings: settings})
+	if err != nil {
+		return probe.Report{}, err
+	}
+	return probe.Parse(out)
+}
+
+// smokeError adds to a failed probe what is known to mend it.
+func smokeError(system matrix.System, err error) error {
+	text := err.Error()
+	if exit := (*ExitError)(nil); asExit(err, &exit) {
+		text += exit.Stderr
+	}
+	err = fmt.Errorf("build probe for %s: %w", system, err)
+	for _, known := range []struct{ text, hint string }{
+		{"Exec format error", "the kernel has no binfmt entry with flag F: apt-get install qemu-user-static binfmt-support"},
+		{"pseudoterminal attributes", "the emulator is too old for the image's C library: QEMU 10.2 or newer, or an image with glibc before 2.42"},
+		{"seccomp", "the emulator cannot filter system calls: use an engine whose kernel has a binfmt entry, so that Nix itself is not emulated"},
+		{"is required to build", "this Nix may not build for the system: run as a trusted user, or add extra-platforms to /etc/nix/nix.conf"},
+		{"build-users-group", "make the group of build users, or run as root without one"},
+		{"No space left on device", "make room on the store's disk: nix-collect-garbage"},
+	} {
+		if strings.Contains(text, known.text) {
+			return hint.Wrap(err, "%s", known.hint)
+		}
+	}
+	return err
+}
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}
+
+func bytesOrUnlimited(n int64) string {
+	if n < 0 {
+		return "unlimited"
+	}
+	if n < 1<<20 {
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d MiB", n>>20)
+}
