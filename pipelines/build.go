@@ -31,7 +31,7 @@ func (e *BuildError) Error() string {
 
 // build realises all packages of the cell that no cache serves, with one command:
 // Nix builds what they share once, and the siblings of a failed package to their end.
-func (r *Release) build(ctx context.Context, x Executor, cell matrix.Cell, todo []*PackageResult, p probed) error {
+func (r *Release) build(ctx context.Context, x Executor, e Engine, cell matrix.Cell, todo []*PackageResult, p probed) error {
 	return r.step(StepBuild, cell.System, func() (string, error) {
 		if len(todo) == 0 {
 			return "", skipped("a cache serves every output")
@@ -44,7 +44,7 @@ func (r *Release) build(ctx context.Context, x Executor, cell matrix.Cell, todo 
 			log = newBuildLog(r, cell.System)
 			err = r.realise(ctx, x, todo, p, log)
 		}
-		return r.settle(ctx, x, cell, todo, log, err)
+		return r.settle(ctx, x, e, cell, todo, log, err)
 	})
 }
 
@@ -64,7 +64,7 @@ func (r *Release) realise(ctx context.Context, x Executor, todo []*PackageResult
 }
 
 // settle finds out what came of each package, by asking the store rather than by believing the log.
-func (r *Release) settle(ctx context.Context, x Executor, cell matrix.Cell, todo []*PackageResult, log *buildLog, buildErr error) (string, error) {
+func (r *Release) settle(ctx context.Context, x Executor, e Engine, cell matrix.Cell, todo []*PackageResult, log *buildLog, buildErr error) (string, error) {
 	if err := ctx.Err(); err != nil {
 		for _, p := range todo {
 			p.Failure = failureOf(ctx, err)
@@ -90,7 +90,7 @@ func (r *Release) settle(ctx context.Context, x Executor, cell matrix.Cell, todo
 		}
 		counts[p.Verdict]++
 	}
-	if err := r.measure(ctx, x, todo); err != nil {
+	if err := r.measure(ctx, x, e, todo); err != nil {
 		return "", err
 	}
 	if len(failed) > 0 {
@@ -115,8 +115,8 @@ func (r *Release) invalid(ctx context.Context, x Executor, todo []*PackageResult
 }
 
 // measure notes hashes and sizes of the outputs that are there, and of their closures.
-func (r *Release) measure(ctx context.Context, x Executor, todo []*PackageResult) error {
-	infos, err := r.closure(ctx, x, todo)
+func (r *Release) measure(ctx context.Context, x Executor, e Engine, todo []*PackageResult) error {
+	infos, err := r.closure(ctx, x, e, todo)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (r *Release) measure(ctx context.Context, x Executor, todo []*PackageResult
 }
 
 // closure returns the runtime closure of all packages that were not lost.
-func (r *Release) closure(ctx context.Context, x Executor, todo []*PackageResult) ([]nix.PathInfo, error) {
+func (r *Release) closure(ctx context.Context, x Executor, e Engine, todo []*PackageResult) ([]nix.PathInfo, error) {
 	var good []*PackageResult
 	for _, p := range todo {
 		if p.Verdict != Failed {
@@ -152,7 +152,8 @@ func (r *Release) closure(ctx context.Context, x Executor, todo []*PackageResult
 	if len(good) == 0 {
 		return nil, nil
 	}
-	args := append([]string{"path-info", "--json", "--recursive"}, pathArgs(good)...)
+	args := append(nix.PathInfoArgs(e.Nix), "--recursive")
+	args = append(args, pathArgs(good)...)
 	out, err := x.Run(ctx, Command{Program: "nix", Args: args, Settings: r.Settings})
 	if err != nil {
 		return nil, fmt.Errorf("measure closure: %w", err)

@@ -60,9 +60,8 @@ type Engine struct {
 	// Version is the engine's own version; empty for a host, which has none beside Nix's.
 	Version string `json:"version,omitempty"`
 	// Image is the container image by digest; empty for a host.
-	Image string `json:"image,omitempty"`
-	// Nix is the version of Nix, such as "2.8.0".
-	Nix string `json:"nix"`
+	Image string      `json:"image,omitempty"`
+	Nix   nix.Version `json:"nix"`
 	// Native is the system that the engine's processor runs without emulation.
 	Native matrix.System `json:"native"`
 	// Emulator says what runs a foreign system: "binfmt" where the kernel has an entry for it,

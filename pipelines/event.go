@@ -156,5 +156,7 @@ func (Exported) event()      {}
 func (Notice) event()        {}
 func (RunFinished) event()   {}
 
-// Seconds returns d in seconds, to the millisecond: enough for a person, and stable to print.
-func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
+// seconds returns d in seconds, to the millisecond: enough for a person, and short to print.
+func seconds(d time.Duration) float64 {
+	return float64(d.Round(time.Millisecond).Milliseconds()) / 1000
+}

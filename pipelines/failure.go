@@ -63,8 +63,8 @@ func classify(message string) (nix.StorePath, *Failure) {
 // onOneLine joins the lines of an error: those of a wrong hash are its whole meaning.
 func onOneLine(text string) string {
 	text = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), "error:"))
-	if i := strings.Index(text, "last "); i > 0 && strings.Contains(text[i:], "log lines:") {
-		text = text[:i]
+	for _, rest := range []string{"Output paths:", "last 25 log lines:", "Last 25 log lines:", "For full logs"} {
+		text, _, _ = strings.Cut(text, rest) // shown elsewhere, or of no use
 	}
 	return strings.TrimRight(strings.Join(strings.Fields(text), " "), ";: ")
 }

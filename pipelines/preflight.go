@@ -90,7 +90,7 @@ func describe(e Engine, cell matrix.Cell) string {
 	if e.Version != "" {
 		text += " " + e.Version
 	}
-	text += ", Nix " + e.Nix
+	text += ", Nix " + e.Nix.Text
 	if e.Native != cell.System {
 		switch e.Emulator {
 		case "binfmt":

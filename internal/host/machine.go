@@ -111,7 +111,7 @@ func (m machine) settings(system matrix.System) nix.Settings {
 func (x *Executor) Describe(context.Context) (pipelines.Engine, error) {
 	m := x.machine
 	e := pipelines.Engine{
-		Kind: "host", Nix: m.nix.Text, Native: m.native, Cores: runtime.NumCPU(),
+		Kind: "host", Nix: m.nix, Native: m.native, Cores: runtime.NumCPU(),
 		FreeBytes: freeBytes(string(nix.StoreDir)), Ignored: m.ignored(x.Settings),
 	}
 	if m.emulator != nil {

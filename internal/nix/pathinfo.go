@@ -34,6 +34,15 @@ type pathInfoJSON struct {
 	Ultimate   bool            `json:"ultimate"`
 }
 
+// PathInfoArgs returns the arguments of nix that print what [ParsePathInfo] parses.
+func PathInfoArgs(v Version) []string {
+	args := []string{"path-info", "--json"}
+	if v.AtLeast(2, 33) {
+		args = append(args, "--json-format", "1") // a bare --json is deprecated, and to become an error
+	}
+	return args
+}
+
 // ParsePathInfo parses what nix path-info --json prints: an array up to Nix 2.18, an object by path since 2.19,
 // an object with "info", base names for paths and structured hashes since 2.33. Objects that are not valid are left out.
 // The result is in the order of paths.

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// Version is a version of Nix.
+// Version is a version of Nix. In JSON it is its text.
 type Version struct {
 	Major, Minor int
 	// Text is the whole version as Nix prints it, such as "2.8.0" or "2.29.0pre20250407_abc".
@@ -29,4 +29,13 @@ func ParseVersion(line string) (Version, error) {
 // AtLeast reports whether v is major.minor or newer.
 func (v Version) AtLeast(major, minor int) bool {
 	return v.Major > major || v.Major == major && v.Minor >= minor
+}
+
+// MarshalText returns the version as Nix prints it.
+func (v Version) MarshalText() ([]byte, error) { return []byte(v.Text), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (v *Version) UnmarshalText(text []byte) (err error) {
+	*v, err = ParseVersion("nix (Nix) " + string(text))
+	return err
 }

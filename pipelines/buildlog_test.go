@@ -1,0 +1,154 @@
+package pipelines
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// recorder keeps events for a test.
+type recorder struct {
+	mu     sync.Mutex
+	events []Event
+}
+
+func (r *recorder) Report(_ time.Time, e Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+}
+
+// of returns the events of one type, in order.
+func of[T Event](r *recorder) []T {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var found []T
+	for _, e := range r.events {
+		if e, ok := e.(T); ok {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// replay feeds a log that a real Nix wrote into a buildLog.
+func replay(t *testing.T, file string) (*recorder, *buildLog) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := &recorder{}
+	r := &Release{Report: rec, Now: time.Now, LogDir: t.TempDir()}
+	log := newBuildLog(r, matrix.X8664Linux)
+	w := &nix.LogWriter{Entry: log.entry}
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	w.Flush()
+	log.close()
+	return rec, log
+}
+
+// The logs are of five derivations: "ok", "bad" (exits with 3), "user" (needs bad), "kill" (killed by SIGKILL),
+// and "hm" (fixed-output, with a wrong hash). All are built with --keep-going, two at a time.
+func TestBuildLogOfRealNix(t *testing.T) {
+	logs, err := filepath.Glob("testdata/keep-going-nix-*.log")
+	if err != nil || len(logs) < 3 {
+		t.Fatalf("logs of three versions of Nix: got %v, %v", logs, err)
+	}
+	for _, file := range logs {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".log"), func(t *testing.T) {
+			rec, log := replay(t, file)
+			got := map[string]Failure{}
+			for _, e := range of[BuildFinished](rec) {
+				name := strings.TrimSuffix(e.Derivation.Name(), ".drv")
+				if _, twice := got[name]; twice {
+					t.Errorf("%s finished twice", name)
+				}
+				got[name] = Failure{}
+				if e.Failure != nil {
+					got[name] = Failure{Kind: e.Failure.Kind, ExitCode: e.Failure.ExitCode, Phase: e.Failure.Phase}
+				}
+				if diff := cmp.Diff([]string{"line 0", "line 1", "line 2", "in check"}, e.Tail); diff != "" {
+					t.Errorf("tail of %s (-want +got):\n%s", name, diff)
+				}
+				data, err := os.ReadFile(e.Log)
+				if want := "line 0\nline 1\nline 2\nin check\n"; err != nil || string(data) != want {
+					t.Errorf("log of %s: %q, %v, want %q", name, data, err, want)
+				}
+				check, err := os.ReadFile(strings.TrimSuffix(e.Log, ".log") + ".check.log")
+				if err != nil || string(check) != "in check\n" {
+					t.Errorf("check log of %s: %q, %v, want the line of checkPhase alone", name, check, err)
+				}
+			}
+			want := map[string]Failure{
+				"ok":   {},
+				"bad":  {Kind: BuilderFailed, ExitCode: 3, Phase: "checkPhase"},
+				"kill": {Kind: OutOfMemory, ExitCode: 137, Phase: "checkPhase"},
+				"hm":   {Kind: HashMismatch, Phase: "checkPhase"},
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("builds (-want +got):\n%s", diff)
+			}
+			checkUser(t, log)
+		})
+	}
+}
+
+// checkUser looks at the derivation that never started, because what it needs had failed.
+func checkUser(t *testing.T, log *buildLog) {
+	t.Helper()
+	for drv, f := range log.failures {
+		if drv.Name() != "user.drv" {
+			continue
+		}
+		if f.Kind != DependencyFailed {
+			t.Errorf("user failed as %q, want %q", f.Kind, DependencyFailed)
+		}
+		p := &PackageResult{Derivation: drv, Outputs: []Output{{Name: "out", Path: "/nix/store/w767pfwjjy0939iizj4ijk3cih2qb2lr-user"}}}
+		log.settle(p, map[nix.StorePath]bool{p.Outputs[0].Path: true})
+		if p.Verdict != Failed || p.Failure == nil || !strings.Contains(p.Failure.Message, ".drv: ") {
+			t.Errorf("user settled as %+v, %+v, want the root cause named", p, p.Failure)
+		}
+		return
+	}
+	t.Errorf("failures have no user: %v", log.failures)
+}
+
+func TestStalledBuildShowsItsLastLines(t *testing.T) {
+	rec := &recorder{}
+	clock := time.Unix(0, 0)
+	r := &Release{Report: rec, Now: func() time.Time { return clock }, LogDir: t.TempDir()}
+	log := newBuildLog(r, matrix.X8664Linux)
+	w := &nix.LogWriter{Entry: log.entry}
+	w.Write([]byte(`@nix {"action":"start","fields":["/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv","",1,1],"id":7,"level":3,"text":"","type":105}` + "\n"))
+	w.Write([]byte(`@nix {"action":"result","fields":["last words"],"id":7,"type":101}` + "\n"))
+	clock = clock.Add(59 * time.Second)
+	log.reportStalls(time.Minute)
+	if got := of[BuildStalled](rec); len(got) != 0 {
+		t.Errorf("stalled after 59 s of a minute: %+v", got)
+	}
+	for range 3 { // asked again and again, it says it once
+		clock = clock.Add(time.Second)
+		log.reportStalls(time.Minute)
+	}
+	got := of[BuildStalled](rec)
+	if len(got) != 1 || !cmp.Equal(got[0].Tail, []string{"last words"}) || got[0].Silent != 60 {
+		t.Errorf("stalls: %+v, want one, of 60 s, with the last words", got)
+	}
+	w.Write([]byte(`@nix {"action":"result","fields":["again"],"id":7,"type":101}` + "\n"))
+	clock = clock.Add(time.Minute)
+	log.reportStalls(time.Minute)
+	if got := of[BuildStalled](rec); len(got) != 2 {
+		t.Errorf("a second silence is reported too: got %d, want 2", len(got))
+	}
+}

@@ -1,0 +1,312 @@
+package pipelines
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// The packages of the fake flake. Each has one output, named after package and system.
+var fakePackages = []matrix.Package{"desktop", "headless"}
+
+const fakeDigest = "12jhkv0cgfm8d60n9vmx1q25cns906f"
+
+func fakePath(system matrix.System, p matrix.Package, suffix string) nix.StorePath {
+	digit := map[string]string{"x86_64-linux desktop": "0", "x86_64-linux headless": "1", "aarch64-linux desktop": "2", "aarch64-linux headless": "3"}
+	return nix.StorePath(fmt.Sprintf("/nix/store/%s%s-%s%s", fakeDigest, digit[string(system)+" "+string(p)], p, suffix))
+}
+
+// fakeEngine is an engine without Nix, which answers the commands that a run gives.
+// Its fields say what is to go wrong; they are set before the run.
+type fakeEngine struct {
+	system matrix.System
+	engine Engine
+	// fails holds, by package, the error messages of Nix that its builds end with; one is used up by each build.
+	fails map[matrix.Package][]string
+	// noSandbox makes builds in a sandbox fail.
+	noSandbox bool
+	memlock   uint64
+	// dies makes the engine go away in the middle of a build.
+	dies bool
+	// hangs makes a build last until its context is done.
+	hangs bool
+	plan  string // appended to what a dry run says
+
+	mu       sync.Mutex
+	valid    map[nix.StorePath]bool
+	commands []string
+	placed   []string
+	closed   int
+}
+
+func newFakeEngine(system matrix.System) *fakeEngine {
+	return &fakeEngine{
+		system: system, memlock: 1 << 40, valid: map[nix.StorePath]bool{}, fails: map[matrix.Package][]string{},
+		engine: Engine{Kind: "fake", Nix: nix.Version{Major: 2, Minor: 8, Text: "2.8.0"}, Native: system, Cores: 2},
+	}
+}
+
+func (f *fakeEngine) Describe(context.Context) (Engine, error) { return f.engine, nil }
+
+func (f *fakeEngine) Place(_ context.Context, dir string) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.placed = append(f.placed, dir)
+	return dir, nil
+}
+
+func (f *fakeEngine) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed++
+	return nil
+}
+
+func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	line := c.Program + " " + strings.Join(c.Args, " ")
+	f.mu.Lock()
+	f.commands = append(f.commands, line)
+	f.mu.Unlock()
+	switch {
+	case strings.HasPrefix(line, "nix eval"):
+		return f.evaluate()
+	case strings.Contains(line, "--dry-run"):
+		fmt.Fprint(c.Stderr, f.dryRun(c.Args))
+		return nil, nil
+	case c.Program == "nix-build":
+		return f.buildProbe(c)
+	case strings.HasPrefix(line, "nix store cat"):
+		return f.probeOutput(line), nil
+	case strings.HasPrefix(line, "nix-store --realise"):
+		return nil, f.realise(ctx, c)
+	case strings.Contains(line, "--check-validity"):
+		return f.invalid(c.Args[2:]), nil
+	case strings.HasPrefix(line, "nix path-info"):
+		return f.pathInfo(c.Args)
+	}
+	return nil, fmt.Errorf("fake engine: unexpected command %s", line)
+}
+
+func (f *fakeEngine) evaluate() ([]byte, error) {
+	packages := map[string]any{}
+	for _, p := range fakePackages {
+		packages[string(p)] = map[string]any{
+			"derivation": fakePath(f.system, p, ".drv"), "outputs": map[string]any{"out": fakePath(f.system, p, "")},
+		}
+	}
+	return json.Marshal(map[string]any{"names": fakePackages, "packages": packages})
+}
+
+func (f *fakeEngine) dryRun(args []string) string {
+	text := "these derivations will be built:\n"
+	for _, a := range args {
+		if strings.HasSuffix(a, ".drv") && !f.valid[nix.StorePath(strings.TrimSuffix(a, ".drv"))] {
+			text += "  " + a + "\n"
+		}
+	}
+	return text + f.plan
+}
+
+func (f *fakeEngine) buildProbe(c Command) ([]byte, error) {
+	if f.noSandbox && c.Settings["sandbox"] == "true" {
+		return nil, &ExitError{Program: "nix-build", Code: 1, Stderr: "error: cloning builder process: Operation not permitted"}
+	}
+	dir := "x"
+	if c.Settings["sandbox"] == "true" {
+		dir = "s"
+	}
+	return []byte("/nix/store/" + fakeDigest + "s-probe-" + dir + "\n"), nil
+}
+
+func (f *fakeEngine) probeOutput(line string) []byte {
+	out := make([]byte, 16+6*65)
+	binary.LittleEndian.PutUint64(out, f.memlock)
+	copy(out[16+4*65:], f.system.Machine())
+	dir := "/tmp/nix-build-probe.drv-0"
+	if strings.HasSuffix(line, "-probe-s") {
+		dir = "/build"
+	}
+	return append(out, dir+"\x00"...)
+}
+
+func (f *fakeEngine) realise(ctx context.Context, c Command) error {
+	if f.hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if f.dies {
+		return errors.New("read session: connection reset by peer")
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	failed, good := false, 0
+	fmt.Fprintln(c.Stderr, `@nix {"action":"start","id":999,"level":0,"text":"","type":104}`)
+	for i, drv := range c.Args {
+		if !strings.HasSuffix(drv, ".drv") {
+			continue
+		}
+		out := nix.StorePath(strings.TrimSuffix(drv, ".drv"))
+		fmt.Fprintf(c.Stderr, `@nix {"action":"start","fields":[%q,"",1,1],"id":%d,"level":3,"text":"","type":105}`+"\n", drv, i)
+		fmt.Fprintf(c.Stderr, `@nix {"action":"result","fields":["checking %s"],"id":%d,"type":101}`+"\n", out.Name(), i)
+		if messages := f.fails[matrix.Package(out.Name())]; len(messages) > 0 {
+			f.fails[matrix.Package(out.Name())] = messages[1:]
+			msg, _ := json.Marshal(fmt.Sprintf(messages[0], drv))
+			fmt.Fprintf(c.Stderr, `@nix {"action":"msg","level":0,"msg":%s}`+"\n", msg)
+			failed = true
+		} else {
+			f.valid[out] = true
+			good++
+			fmt.Fprintf(c.Stderr, `@nix {"action":"result","fields":[%d,2,0,0],"id":999,"type":105}`+"\n", good)
+		}
+		fmt.Fprintf(c.Stderr, `@nix {"action":"stop","id":%d}`+"\n", i)
+	}
+	if failed {
+		return &ExitError{Program: "nix-store", Code: 100, Stderr: "error: build failed"}
+	}
+	return nil
+}
+
+func (f *fakeEngine) invalid(paths []string) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out string
+	for _, p := range paths {
+		if !f.valid[nix.StorePath(p)] {
+			out += p + "\n"
+		}
+	}
+	return []byte(out)
+}
+
+func (f *fakeEngine) pathInfo(args []string) ([]byte, error) {
+	var infos []map[string]any
+	for _, a := range args {
+		if strings.HasPrefix(a, "/nix/store/") {
+			infos = append(infos, map[string]any{
+				"path": a, "narHash": "sha256-LKC4zplvhl2zdhm/6RAjVZMFqtgVgEL8bdsO8dQ8W2c=", "narSize": 120, "references": []string{a},
+			})
+		}
+	}
+	return json.Marshal(infos)
+}
+
+func (f *fakeEngine) Export(_ context.Context, w io.Writer, paths []nix.StorePath) error {
+	for _, p := range paths {
+		if _, err := fmt.Fprintln(w, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ran returns how many commands began so.
+func (f *fakeEngine) ran(prefix string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for _, c := range f.commands {
+		if strings.HasPrefix(c, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+// fakeStore is a binary cache that holds names alone. Its stream is one path a line.
+type fakeStore struct {
+	mu     sync.Mutex
+	paths  []nix.StorePath
+	broken error // what Import fails with
+}
+
+func (s *fakeStore) Name() string { return "fake store" }
+
+func (s *fakeStore) Missing(_ context.Context, paths []nix.StorePath) ([]nix.StorePath, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var missing []nix.StorePath
+	for _, p := range paths {
+		if !slices.Contains(s.paths, p) {
+			missing = append(missing, p)
+		}
+	}
+	return missing, nil
+}
+
+func (s *fakeStore) Import(_ context.Context, stream io.Reader) ([]nix.Added, error) {
+	if s.broken != nil {
+		return nil, s.broken
+	}
+	data, err := io.ReadAll(stream)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var added []nix.Added
+	for line := range strings.Lines(string(data)) {
+		p := nix.StorePath(strings.TrimSpace(line))
+		s.paths = append(s.paths, p)
+		added = append(added, nix.Added{Path: p, NARSize: 120, FileSize: 60})
+	}
+	return added, nil
+}
+
+func (s *fakeStore) Verify(context.Context, []nix.StorePath) error { return nil }
+
+// fakeRun is a run on fakes, and all its parts.
+type fakeRun struct {
+	*Release
+	*recorder
+	engines map[matrix.System]*fakeEngine
+	store   *fakeStore
+	opened  []matrix.System
+	openErr error
+	mu      sync.Mutex
+}
+
+type fakeSource struct{ s Snapshot }
+
+func (f fakeSource) Take(context.Context) (Snapshot, error) { return f.s, nil }
+
+func newFakeRun(t *testing.T) *fakeRun {
+	t.Helper()
+	dir := t.TempDir()
+	run := &fakeRun{recorder: &recorder{}, store: &fakeStore{}, engines: map[matrix.System]*fakeEngine{}}
+	for _, s := range matrix.Systems() {
+		run.engines[s] = newFakeEngine(s)
+	}
+	run.Release = &Release{
+		ID: "test", Command: "release", Tool: "test", Flake: "fake", Cells: matrix.Expand(matrix.Systems(), fakePackages),
+		Source: fakeSource{Snapshot{
+			Dir: dir, URL: "github:o/r/abc", Rev: "abc", NARHash: "sha256-x", LastModified: 1,
+		}},
+		Engines: run, Store: run.store, Served: []Cache{run.store}, Memory: MemoryDir(filepath.Join(dir, "memory")),
+		Report: run.recorder, LogDir: filepath.Join(dir, "logs"), ManifestFile: filepath.Join(dir, "manifest.json"),
+		Now: func() time.Time { return time.Unix(1000, 0) },
+	}
+	return run
+}
+
+// Open implements Engines.
+func (run *fakeRun) Open(_ context.Context, system matrix.System) (Executor, error) {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	run.opened = append(run.opened, system)
+	return run.engines[system], run.openErr
+}

@@ -1,0 +1,353 @@
+package pipelines
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+const builderFailed = "builder for '%s' failed with exit code 1"
+
+// verdicts returns each package's verdict, by system and package.
+func verdicts(m *Manifest) map[string]Verdict {
+	all := map[string]Verdict{}
+	for _, c := range m.Cells {
+		for _, p := range c.Packages {
+			all[string(c.System)+" "+string(p.Package)] = p.Verdict
+		}
+	}
+	return all
+}
+
+func allVerdicts(v Verdict) map[string]Verdict {
+	return map[string]Verdict{
+		"x86_64-linux desktop": v, "x86_64-linux headless": v, "aarch64-linux desktop": v, "aarch64-linux headless": v,
+	}
+}
+
+func TestReleaseBuildsAndExportsTheWholeMatrix(t *testing.T) {
+	run := newFakeRun(t)
+	m, err := run.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(allVerdicts(Built), verdicts(m)); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+	// All that was to be exported, and nothing else.
+	var want []nix.StorePath
+	for _, c := range run.Cells {
+		for _, p := range c.Packages {
+			want = append(want, fakePath(c.System, p, ""))
+		}
+	}
+	if diff := cmp.Diff(nix.SortedPaths(want), nix.SortedPaths(run.store.paths)); diff != "" {
+		t.Errorf("exported paths (-want +got):\n%s", diff)
+	}
+	for system, e := range run.engines {
+		if e.closed != 1 {
+			t.Errorf("engine of %s closed %d times, want once", system, e.closed)
+		}
+		if n := e.ran("nix eval"); n != 1 {
+			t.Errorf("%d evaluations for %s, want one", n, system)
+		}
+		if n := e.ran("nix-store --realise --keep-going"); n != 1 {
+			t.Errorf("%d realisations for %s, want one for all packages", n, system)
+		}
+	}
+	checkStepsHaveEnds(t, run)
+}
+
+// checkStepsHaveEnds holds every run to its promise: a step that began has ended, in the order of the story.
+func checkStepsHaveEnds(t *testing.T, run *fakeRun) {
+	t.Helper()
+	order := []Step{StepSnapshot, StepPreflight, StepEvaluate, StepPlan, StepSmoke, StepBuild, StepExport, StepConfirm, StepManifest}
+	for _, system := range append(matrix.Systems(), "") {
+		var started, finished []Step
+		for _, e := range of[StepStarted](run.recorder) {
+			if e.System == system {
+				started = append(started, e.Step)
+			}
+		}
+		for _, e := range of[StepFinished](run.recorder) {
+			if e.System == system {
+				finished = append(finished, e.Step)
+			}
+		}
+		if !slices.Equal(started, finished) {
+			t.Errorf("steps of %q: started %v, finished %v", system, started, finished)
+		}
+		if !slices.IsSortedFunc(started, func(a, b Step) int { return slices.Index(order, a) - slices.Index(order, b) }) {
+			t.Errorf("steps of %q out of order: %v", system, started)
+		}
+	}
+}
+
+func TestSecondRunStartsNoEngine(t *testing.T) {
+	run := newFakeRun(t)
+	if _, err := run.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	run.opened = nil
+	m, err := run.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(run.opened) > 0 {
+		t.Errorf("engines opened for %v, want none", run.opened)
+	}
+	if diff := cmp.Diff(allVerdicts(Served), verdicts(m)); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+	if p := m.Cells[0].Packages[0]; p.ServedBy != "fake store" || p.Outputs[0].NARSize != 120 {
+		t.Errorf("served package %+v, want the cache's name and the sizes of the first run", p)
+	}
+}
+
+func TestServedAgainOnlyWhereTheCacheStillHasIt(t *testing.T) {
+	run := newFakeRun(t)
+	if _, err := run.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	lost := fakePath(matrix.X8664Linux, "desktop", "")
+	run.store.paths = slices.DeleteFunc(run.store.paths, func(p nix.StorePath) bool { return p == lost })
+	m, err := run.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := allVerdicts(Served)
+	want["x86_64-linux desktop"] = Built // the fake builds whatever it is asked for
+	if diff := cmp.Diff(want, verdicts(m)); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+	if !slices.Contains(run.store.paths, lost) {
+		t.Error("the lost path was not exported again")
+	}
+}
+
+func TestFailedPackageLeavesItsSiblingsUnharmed(t *testing.T) {
+	run := newFakeRun(t)
+	run.engines[matrix.X8664Linux].fails["desktop"] = []string{builderFailed, builderFailed}
+	m, err := run.Run(t.Context())
+	var failed *BuildError
+	if !errors.As(err, &failed) || failed.System != matrix.X8664Linux || len(failed.Failed) != 1 {
+		t.Fatalf("error %v, want a BuildError of one package", err)
+	}
+	want := allVerdicts(Built)
+	want["x86_64-linux desktop"] = Failed
+	if diff := cmp.Diff(want, verdicts(m)); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+	if !slices.Contains(run.store.paths, fakePath(matrix.X8664Linux, "headless", "")) {
+		t.Error("the good sibling was not exported")
+	}
+	if n := run.engines[matrix.X8664Linux].ran("nix-store --realise --keep-going"); n != 1 {
+		t.Errorf("realised %d times: a builder's own failure is never retried", n)
+	}
+	f := m.Cells[0].Packages[0].Failure
+	if f == nil || f.Kind != BuilderFailed || f.ExitCode != 1 {
+		t.Errorf("failure %+v, want the builder's with exit code 1", f)
+	}
+	checkStepsHaveEnds(t, run)
+	if data, err := os.ReadFile(run.ManifestFile); err != nil || !json.Valid(data) {
+		t.Errorf("manifest of a failed run: %v, valid JSON %t", err, json.Valid(data))
+	}
+}
+
+func TestFlakySubstituterIsRetriedOnce(t *testing.T) {
+	const unreachable = "some substitutes for the outputs of derivation '%s' failed (usually happens due to networking issues)"
+	run := newFakeRun(t)
+	run.engines[matrix.X8664Linux].fails["desktop"] = []string{unreachable}
+	if _, err := run.Run(t.Context()); err != nil {
+		t.Errorf("a substituter that fails once: %v", err)
+	}
+	run = newFakeRun(t)
+	run.engines[matrix.X8664Linux].fails["desktop"] = []string{unreachable, unreachable, unreachable}
+	m, err := run.Run(t.Context())
+	if err == nil || m.Cells[0].Packages[0].Failure.Kind != SubstituterFailed {
+		t.Errorf("a substituter that stays away: error %v, want its kind named", err)
+	}
+	if n := run.engines[matrix.X8664Linux].ran("nix-store --realise --keep-going"); n != 2 {
+		t.Errorf("realised %d times, want 2", n)
+	}
+}
+
+func TestNoSandboxIsLoudAndRecorded(t *testing.T) {
+	run := newFakeRun(t)
+	run.engines[matrix.AArch64Linux].noSandbox = true
+	m, err := run.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if on := m.Cells[0].Sandbox; on == nil || !*on {
+		t.Errorf("sandbox of %s: %v, want on", m.Cells[0].System, on)
+	}
+	if on := m.Cells[1].Sandbox; on == nil || *on {
+		t.Errorf("sandbox of %s: %v, want off", m.Cells[1].System, on)
+	}
+	var warned bool
+	for _, n := range of[Notice](run.recorder) {
+		warned = warned || n.System == matrix.AArch64Linux && n.Level == Warning && strings.Contains(n.Text, "Operation not permitted")
+	}
+	if !warned {
+		t.Error("no warning gives the reason for the lost sandbox")
+	}
+}
+
+func TestMemlockBelowNeedIsToldWithBothFigures(t *testing.T) {
+	run := newFakeRun(t)
+	run.Memlock = 256 << 20
+	run.engines[matrix.X8664Linux].memlock = 8 << 20
+	if _, err := run.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	notices := of[Notice](run.recorder)
+	if len(notices) != 1 || !strings.Contains(notices[0].Text, "8 MiB") || !strings.Contains(notices[0].Text, "256 MiB") {
+		t.Errorf("notices %+v, want one with both figures", notices)
+	}
+}
+
+func TestPreflightRefuses(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(e *fakeEngine)
+		want   string
+	}{
+		{"no emulator", func(e *fakeEngine) { e.engine.Native = matrix.AArch64Linux }, "no emulator"},
+		{"untrusted substituter", func(e *fakeEngine) { e.engine.Ignored = []string{"https://c.example"} }, "https://c.example"},
+		{"full disk", func(e *fakeEngine) { e.engine.FreeBytes = 1 << 20 }, "MiB free"},
+		{"downloads that do not fit", func(e *fakeEngine) {
+			e.engine.FreeBytes = 1 << 30
+			e.plan = "these 2 paths will be fetched (900.00 MiB download, 4000.00 MiB unpacked):\n"
+		}, "4000 MiB"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			run := newFakeRun(t)
+			e := run.engines[matrix.X8664Linux]
+			test.change(e)
+			m, err := run.Run(t.Context())
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Fatalf("error %v, want it to say %q", err, test.want)
+			}
+			if n := e.ran("nix-store --realise --keep-going"); n != 0 {
+				t.Error("something was built all the same")
+			}
+			if e.closed != 1 {
+				t.Errorf("engine closed %d times, want once", e.closed)
+			}
+			if m.Cells[0].Verdict != Failed || m.Cells[1].Verdict != Built {
+				t.Errorf("verdicts %s and %s: the other system goes on", m.Cells[0].Verdict, m.Cells[1].Verdict)
+			}
+		})
+	}
+}
+
+func TestEngineThatDies(t *testing.T) {
+	run := newFakeRun(t)
+	run.engines[matrix.X8664Linux].dies = true
+	run.engines[matrix.X8664Linux].fails["x"] = nil
+	m, err := run.Run(t.Context())
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if f := m.Cells[0].Packages[0].Failure; f == nil {
+		t.Error("no failure is recorded")
+	}
+	if len(run.store.paths) != 2 {
+		t.Errorf("store has %v, want the other system's two paths", run.store.paths)
+	}
+}
+
+func TestTimeoutNamesItself(t *testing.T) {
+	run := newFakeRun(t)
+	run.Timeout = 50 * time.Millisecond
+	run.engines[matrix.X8664Linux].hangs = true
+	m, err := run.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "timed out after 50ms (--timeout)") {
+		t.Errorf("error %v, want it to name the flag", err)
+	}
+	if f := m.Cells[0].Packages[0].Failure; f == nil || f.Kind != TimedOut {
+		t.Errorf("failure %+v, want %q", f, TimedOut)
+	}
+}
+
+func TestFailFastEndsTheOthers(t *testing.T) {
+	run := newFakeRun(t)
+	run.FailFast = true
+	run.engines[matrix.X8664Linux].engine.Native = matrix.AArch64Linux // refused at once
+	run.engines[matrix.AArch64Linux].hangs = true                      // would last for ever
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := run.Run(ctx)
+	if err == nil || ctx.Err() != nil {
+		t.Errorf("error %v, context %v: want the other cell ended by the first one's failure", err, ctx.Err())
+	}
+}
+
+func TestBrokenStoreFailsTheCell(t *testing.T) {
+	run := newFakeRun(t)
+	run.store.broken = errors.New("write nar: no space left on device")
+	m, err := run.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Fatalf("error %v, want the store's", err)
+	}
+	if m.Cells[0].Verdict != Failed {
+		t.Errorf("verdict %s, want failed", m.Cells[0].Verdict)
+	}
+}
+
+func TestMissingPackageSuggestsTheNearest(t *testing.T) {
+	run := newFakeRun(t)
+	run.Cells = matrix.Expand([]matrix.System{matrix.X8664Linux}, []matrix.Package{"desktp"})
+	_, err := run.Run(t.Context())
+	if err == nil || !strings.Contains(strings.Join(hint.Of(err), " "), "--package desktop") {
+		t.Errorf("error %v with hints %q, want the nearest package", err, hint.Of(err))
+	}
+}
+
+func TestManifestIsTheSameButForItsTimes(t *testing.T) {
+	read := func() string {
+		run := newFakeRun(t)
+		if _, err := run.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(run.ManifestFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.ReplaceAll(string(data), run.LogDir, "LOGS")
+	}
+	if diff := cmp.Diff(read(), read()); diff != "" {
+		t.Errorf("two runs' manifests (-first +second):\n%s", diff)
+	}
+}
+
+func TestPreviewChangesNothing(t *testing.T) {
+	run := newFakeRun(t)
+	m, err := run.Preview(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(allVerdicts(ToBuild), verdicts(m)); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+	if _, err := os.Stat(run.ManifestFile); err == nil {
+		t.Error("a manifest was written")
+	}
+	for system, e := range run.engines {
+		if e.ran("nix-store --realise --keep-going")+e.ran("nix-build") > 0 || e.closed != 1 {
+			t.Errorf("%s: commands %v, closed %d times", system, e.commands, e.closed)
+		}
+	}
+}
