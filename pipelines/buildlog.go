@@ -122,9 +122,15 @@ func (l *buildLog) result(e nix.LogEntry) {
 
 func (l *buildLog) line(b *running, text string) {
 	b.heard, b.seq = l.r.Now(), l.next()
-	text = nix.PlainText(text)
+	text = nix.PlainText(lastDrawn(text))
 	b.log.line(b.phase, text)
 	l.r.event(BuildLine{System: l.system, Derivation: b.drv, Phase: b.phase, Text: text})
+}
+
+// lastDrawn returns what a terminal would show of a line that draws over itself, as progress bars do.
+func lastDrawn(line string) string {
+	line = strings.TrimRight(line, "\r")
+	return line[strings.LastIndexByte(line, '\r')+1:]
 }
 
 // message takes what Nix itself says: errors of derivations, and warnings.

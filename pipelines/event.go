@@ -62,20 +62,20 @@ type (
 	// BuildStarted says that Nix has begun to build a derivation.
 	BuildStarted struct {
 		System     matrix.System `json:"system"`
-		Derivation nix.StorePath `json:"derivation"`
+		Derivation nix.StorePath `json:"derivation,omitempty"`
 	}
 
 	// BuildPhase says that a build has come to a phase, such as "checkPhase".
 	BuildPhase struct {
 		System     matrix.System `json:"system"`
-		Derivation nix.StorePath `json:"derivation"`
+		Derivation nix.StorePath `json:"derivation,omitempty"`
 		Phase      string        `json:"phase"`
 	}
 
 	// BuildLine is a line of a build's log.
 	BuildLine struct {
 		System     matrix.System `json:"system"`
-		Derivation nix.StorePath `json:"derivation"`
+		Derivation nix.StorePath `json:"derivation,omitempty"`
 		Phase      string        `json:"phase,omitempty"`
 		Text       string        `json:"text"`
 	}
@@ -83,7 +83,7 @@ type (
 	// BuildFinished says that a build has ended.
 	BuildFinished struct {
 		System     matrix.System `json:"system"`
-		Derivation nix.StorePath `json:"derivation"`
+		Derivation nix.StorePath `json:"derivation,omitempty"`
 		Seconds    float64       `json:"seconds"`
 		// Failure is nil where the build succeeded.
 		Failure *Failure `json:"failure,omitempty"`
@@ -96,16 +96,15 @@ type (
 	// BuildStalled says that a build has said nothing for a while.
 	BuildStalled struct {
 		System     matrix.System `json:"system"`
-		Derivation nix.StorePath `json:"derivation"`
+		Derivation nix.StorePath `json:"derivation,omitempty"`
 		Silent     float64       `json:"silentSeconds"`
 		Tail       []string      `json:"tail,omitempty"`
 	}
 
-	// Fetched is the progress of downloads of a cell: bytes so far, and of how many that are known of.
+	// Fetched is the progress of downloads of a cell. How many bytes there are in all, its plan has said.
 	Fetched struct {
 		System matrix.System `json:"system"`
 		Bytes  int64         `json:"bytes"`
-		Of     int64         `json:"of"`
 		Paths  int           `json:"paths"`
 	}
 

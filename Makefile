@@ -1,0 +1,23 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+
+.PHONY: demo test bench fuzz lint
+
+demo: ## set this machine up and release the example flake
+	go run ./ci demo
+
+test: ## set this machine up and run all tests; those that need an engine run where one is installed
+	go run ./ci doctor --fix
+	.ci/test ./...
+
+bench: ## measure, on the host engine; docs/benchmarks.md says how to read it
+	go run ./ci doctor --fix
+	go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./...
+
+fuzz: ## each fuzz target for 30 seconds
+	.ci/fuzz
+
+lint:
+	test -z "$$(go tool gofumpt -l .)" || { go tool gofumpt -d .; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go tool actionlint .github/workflows/*.yml

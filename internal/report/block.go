@@ -1,0 +1,186 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// block is something that happened, told in lines that belong together.
+// Its text is as the events have it; only render makes it fit to be shown.
+type block struct {
+	mark  mark
+	head  string
+	why   []string // the reason or the advice
+	log   []string // the end of a log
+	where string   // the file to read on in
+}
+
+// folds tells whether the headline says all that most readers want to know.
+func (b block) folds() bool { return b.mark == passed }
+
+const (
+	failureTail = 25
+	stallTail   = 5
+)
+
+// blockOf tells e, and false where there is nothing to tell of it yet.
+func (p *progress) blockOf(e pipelines.Event) (block, bool) {
+	switch e := e.(type) {
+	case pipelines.RunStarted:
+		return runBlock(e), true
+	case pipelines.StepFinished:
+		b := stepBlock(e)
+		if e.Step == pipelines.StepPlan {
+			b.log = planned(p.row(e.System).plan)
+		}
+		return b, true
+	case pipelines.BuildFinished:
+		return buildBlock(e), true
+	case pipelines.BuildStalled:
+		return p.stallBlock(e), true
+	case pipelines.Notice:
+		return noticeBlock(e), true
+	}
+	return block{}, false
+}
+
+func runBlock(e pipelines.RunStarted) block {
+	b := block{head: fmt.Sprintf("run %s of %s", e.ID, e.Flake)}
+	for _, c := range e.Cells {
+		b.why = append(b.why, fmt.Sprintf("%-13s  %s", c.System, join(c.Packages, ", ")))
+	}
+	return b
+}
+
+func stepBlock(e pipelines.StepFinished) block {
+	m, text, why, seconds := passed, e.Summary, []string(nil), took(e.Seconds)
+	switch {
+	case e.Error != "":
+		m = failed
+		first, rest, _ := strings.Cut(strings.TrimSpace(e.Error), "\n")
+		text = "failed: " + first
+		if e.Summary != "" {
+			text = e.Summary + "; " + text
+		}
+		if rest != "" {
+			why = []string{rest}
+		}
+	case e.Skipped != "":
+		m, text, seconds = skipped, "skipped: "+e.Skipped, ifAny(e.Seconds)
+	}
+	return block{mark: m, head: headline(string(e.Step), string(e.System), seconds, text), why: why}
+}
+
+func buildBlock(e pipelines.BuildFinished) block {
+	b := block{mark: passed, log: last(e.Tail, failureTail)}
+	what, text := "built", nameOf(e.Derivation)
+	if f := e.Failure; f != nil {
+		b.mark, what = failed, "failed"
+		text += ": " + reason(f)
+		if f.Message != "" {
+			b.why = []string{f.Message}
+		}
+	}
+	if e.Log != "" {
+		b.where = "log: " + e.Log
+	}
+	b.head = headline(what, string(e.System), took(e.Seconds), text)
+	return b
+}
+
+func (p *progress) stallBlock(e pipelines.BuildStalled) block {
+	b := block{mark: warning, log: last(e.Tail, stallTail)}
+	b.head = fmt.Sprintf("%s has said nothing for %s", prefix(e.System, e.Derivation), sofar(e.Silent))
+	if running := p.row(e.System).find(e.Derivation); running != nil && running.phase != "" {
+		b.head += " in " + running.phase
+	}
+	return b
+}
+
+func noticeBlock(e pipelines.Notice) block {
+	b := block{mark: note}
+	if e.Level == pipelines.Warning {
+		b.mark = warning
+	}
+	first, rest, _ := strings.Cut(strings.TrimSpace(e.Text), "\n")
+	b.head = first
+	if e.System != "" {
+		b.head = string(e.System) + ": " + first
+	}
+	if rest != "" {
+		b.why = append(b.why, rest)
+	}
+	if e.Hint != "" {
+		b.why = append(b.why, "hint: "+e.Hint)
+	}
+	return b
+}
+
+// lineBlock is a line of a build's log on its own, as -v prints it.
+func lineBlock(e pipelines.BuildLine) block {
+	return block{head: prefix(e.System, e.Derivation) + "> " + atEnd(e.Text)}
+}
+
+// render returns the lines of b, safe to be shown.
+func (s style) render(b block) []string {
+	lines := []string{s.sign(b.mark) + s.clean(b.head)}
+	for _, text := range b.why {
+		for line := range strings.Lines(text) {
+			lines = append(lines, "  "+s.clean(line))
+		}
+	}
+	for _, text := range b.log {
+		lines = append(lines, "  "+s.paint(dim, s.bar()+s.clean(atEnd(text))))
+	}
+	if b.where != "" {
+		lines = append(lines, "  "+s.clean(b.where))
+	}
+	return lines
+}
+
+// reason says in a few words why a build failed: "builder failed in checkPhase, exit code 101".
+func reason(f *pipelines.Failure) string {
+	text := string(f.Kind)
+	if text == "" {
+		text = string(pipelines.UnknownFailure)
+	}
+	if f.Phase != "" {
+		text += " in " + f.Phase
+	}
+	if f.ExitCode != 0 {
+		text += fmt.Sprintf(", exit code %d", f.ExitCode)
+	}
+	return text
+}
+
+func planned(plan pipelines.Plan) []string {
+	var lines []string
+	for _, drv := range plan.Build {
+		lines = append(lines, "build "+nameOf(drv))
+	}
+	for _, path := range plan.Fetch {
+		lines = append(lines, "fetch "+nameOf(path))
+	}
+	return lines
+}
+
+func prefix(system matrix.System, drv nix.StorePath) string {
+	return string(system) + "/" + nameOf(drv)
+}
+
+func last(lines []string, n int) []string { return lines[max(0, len(lines)-n):] }
+
+func join[T ~string](words []T, sep string) string {
+	var b strings.Builder
+	for i, w := range words {
+		if i > 0 {
+			b.WriteString(sep)
+		}
+		b.WriteString(string(w))
+	}
+	return b.String()
+}

@@ -1,0 +1,159 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// progress is what a run is doing at a moment, put together from its events.
+type progress struct {
+	// rows holds the run's own steps first and then one row per cell.
+	rows []*row
+}
+
+// row is what goes on in a cell, or outside of all cells where the system is empty.
+type row struct {
+	system matrix.System
+	step   pipelines.Step
+	since  time.Time
+	// end is nil while the step runs.
+	end *pipelines.StepFinished
+
+	plan          pipelines.Plan
+	builds        []*build // those that run, the oldest first
+	built, failed int
+	fetched       pipelines.Fetched
+	exported      pipelines.Exported
+}
+
+type build struct {
+	derivation nix.StorePath
+	phase      string
+	since      time.Time
+}
+
+// apply takes an event into account.
+func (p *progress) apply(at time.Time, e pipelines.Event) {
+	switch e := e.(type) {
+	case pipelines.RunStarted:
+		p.row("")
+		for _, c := range e.Cells {
+			p.row(c.System)
+		}
+	case pipelines.StepStarted:
+		p.row(e.System).begin(at, e.Step)
+	case pipelines.StepFinished:
+		// A step that is skipped may end without having started.
+		if r := p.row(e.System); r.step == e.Step || !r.active() {
+			r.step, r.end, r.builds = e.Step, &e, nil
+		}
+	case pipelines.Planned:
+		p.row(e.System).plan = e.Plan
+	case pipelines.BuildStarted:
+		r := p.row(e.System)
+		r.drop(e.Derivation) // it is there already where a build is tried again
+		r.builds = append(r.builds, &build{derivation: e.Derivation, since: at})
+	case pipelines.BuildPhase:
+		if b := p.row(e.System).find(e.Derivation); b != nil {
+			b.phase = e.Phase
+		}
+	case pipelines.BuildFinished:
+		r := p.row(e.System)
+		r.drop(e.Derivation)
+		if e.Failure == nil {
+			r.built++
+		} else {
+			r.failed++
+		}
+	case pipelines.Fetched:
+		p.row(e.System).fetched = e
+	case pipelines.Exported:
+		p.row(e.System).exported = e
+	case pipelines.RunFinished:
+		p.rows = nil
+	}
+}
+
+// row returns the row of a system, a new one where there is none yet.
+func (p *progress) row(system matrix.System) *row {
+	for _, r := range p.rows {
+		if r.system == system {
+			return r
+		}
+	}
+	r := &row{system: system}
+	p.rows = append(p.rows, r)
+	return r
+}
+
+func (r *row) begin(at time.Time, step pipelines.Step) {
+	r.step, r.since, r.end = step, at, nil
+	r.builds, r.built, r.failed = nil, 0, 0
+	r.fetched, r.exported = pipelines.Fetched{}, pipelines.Exported{}
+}
+
+func (r *row) find(drv nix.StorePath) *build {
+	for _, b := range r.builds {
+		if b.derivation == drv {
+			return b
+		}
+	}
+	return nil
+}
+
+func (r *row) drop(drv nix.StorePath) {
+	r.builds = slices.DeleteFunc(r.builds, func(b *build) bool { return b.derivation == drv })
+}
+
+// active tells whether a step runs.
+func (r *row) active() bool { return r.step != "" && r.end == nil }
+
+// label names the running step, and how far the builds have come: "build 2/3".
+func (r *row) label() string {
+	if total := len(r.plan.Build); r.step == pipelines.StepBuild && total > 0 {
+		return fmt.Sprintf("%s %d/%d", r.step, r.built, total)
+	}
+	return string(r.step)
+}
+
+// activity says what the running step does: counts first, then the builds, the oldest first.
+func (r *row) activity(now time.Time) []string {
+	var parts []string
+	if r.failed > 0 {
+		parts = append(parts, fmt.Sprintf("%d failed", r.failed))
+	}
+	if n, of := r.downloads(); n < of || of == 0 && n > 0 {
+		parts = append(parts, share(n, of)+" fetched")
+	}
+	if x := r.exported; x.Of > 0 {
+		parts = append(parts, share(x.Bytes, x.Of)+" exported")
+	}
+	for _, b := range r.builds {
+		parts = append(parts, b.describe(now))
+	}
+	return parts
+}
+
+// downloads returns the bytes that were fetched and of how many, by the plan:
+// Nix tells the size of a download only when that has begun.
+func (r *row) downloads() (n, of int64) {
+	if r.step == pipelines.StepBuild {
+		of = r.plan.FetchBytes
+	}
+	return r.fetched.Bytes, of
+}
+
+// describe names a build, its phase and its age: "openssl-3.4.0 (check 1m02s)".
+func (b *build) describe(now time.Time) string {
+	age := sofar(now.Sub(b.since).Seconds())
+	if phase := strings.TrimSuffix(b.phase, "Phase"); phase != "" {
+		age = phase + " " + age
+	}
+	return fmt.Sprintf("%s (%s)", nameOf(b.derivation), age)
+}

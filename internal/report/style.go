@@ -1,0 +1,230 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// mark is the first thing that a reader sees of a line.
+type mark int
+
+const (
+	plain mark = iota
+	passed
+	failed
+	skipped // never looks like passed
+	running
+	note
+	warning
+)
+
+// style is how text looks on one output.
+type style struct {
+	color, ascii bool
+	// runner says that GitHub's runner reads along and obeys what looks like a command.
+	runner bool
+}
+
+const (
+	bold   = "1"
+	dim    = "2"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	cyan   = "36"
+)
+
+func (s style) paint(color, text string) string {
+	if !s.color || text == "" {
+		return text
+	}
+	return "\x1b[" + color + "m" + text + "\x1b[0m"
+}
+
+// sign returns m as it stands in front of a line, with the space behind it.
+func (s style) sign(m mark) string {
+	pick := func(color, unicode, ascii string) string {
+		if s.ascii {
+			unicode = ascii
+		}
+		return s.paint(color, unicode) + " "
+	}
+	switch m {
+	case passed:
+		return pick(green, "✔", "+")
+	case failed:
+		return pick(red, "✘", "x")
+	case skipped:
+		return pick(yellow, "-", "-")
+	case running:
+		return pick(cyan, "·", ".")
+	case note:
+		return pick(cyan, "note:", "note:")
+	case warning:
+		return pick(yellow, "warning:", "warning:")
+	}
+	return ""
+}
+
+func (s style) spinner(frame int64) string {
+	frames := []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
+	if s.ascii {
+		frames = []rune(`|/-\`)
+	}
+	return s.paint(cyan, string(frames[frame%int64(len(frames))])) + " "
+}
+
+func (s style) bar() string {
+	if s.ascii {
+		return "| "
+	}
+	return "│ "
+}
+
+// clean makes foreign text harmless and one line of it; see [nix.PlainText]. Tabs stay.
+func (s style) clean(text string) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n':
+			return ' '
+		case isIgnorable(r):
+			return -1
+		case s.ascii && r >= utf8.RuneSelf:
+			return '?'
+		}
+		return r
+	}, nix.PlainText(strings.TrimRight(text, "\r\n")))
+	if s.runner {
+		text = disarm(text)
+	}
+	return text
+}
+
+// atEnd returns a line of a log as it looked in the end, where carriage returns had parts of it overwritten.
+func atEnd(line string) string {
+	line = strings.TrimRight(line, "\r\n")
+	return line[strings.LastIndexByte(line, '\r')+1:]
+}
+
+// isIgnorable tells the characters that take no room: some turn the direction of the text around them,
+// and the comparison by which GitHub's runner looks for commands passes over all of them.
+func isIgnorable(r rune) bool {
+	return unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
+}
+
+// disarm makes sure that GitHub's runner takes no line with text in it for a command.
+// It looks for "::" behind any white space and for "##[" anywhere
+// (https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs).
+// Both comparisons are linguistic, so that a zero-width space between the characters would not stop them.
+func disarm(text string) string {
+	text = strings.ReplaceAll(text, "##[", "## [")
+	if strings.HasPrefix(strings.TrimSpace(text), "::") {
+		text = "> " + text
+	}
+	return text
+}
+
+// truncate cuts text to a width in columns. What may be two columns wide, or as wide as a tab, is replaced
+// rather than measured: terminals differ, and a line that wraps cannot be erased again.
+func (s style) truncate(text string, width int) string {
+	runes := []rune(text)
+	for i, r := range runes {
+		if r == '\t' || r >= 0x1100 && (r < 0x2000 || r >= 0x2300) {
+			runes[i] = '?'
+		}
+	}
+	text = string(runes)
+	if len(runes) <= width {
+		return text
+	}
+	ellipsis := []rune("…")
+	if s.ascii {
+		ellipsis = []rune("...")
+	}
+	if width <= len(ellipsis) {
+		return string(runes[:max(width, 0)])
+	}
+	return string(runes[:width-len(ellipsis)]) + string(ellipsis)
+}
+
+// took returns a duration that has ended: "4.2s", "1m32s", "2h05m".
+func took(seconds float64) string {
+	if seconds < 59.95 {
+		return fmt.Sprintf("%.1fs", max(seconds, 0))
+	}
+	return sofar(seconds + 0.5)
+}
+
+// ifAny leaves out the time of what took none, such as a step that was skipped.
+func ifAny(seconds float64) string {
+	if seconds == 0 {
+		return ""
+	}
+	return took(seconds)
+}
+
+// sofar returns a duration that still goes on, in full seconds so that it does not flicker.
+func sofar(seconds float64) string {
+	n := int64(max(seconds, 0))
+	switch {
+	case n < 60:
+		return fmt.Sprintf("%ds", n)
+	case n < 3600:
+		return fmt.Sprintf("%dm%02ds", n/60, n%60)
+	}
+	return fmt.Sprintf("%dh%02dm", n/3600, n/60%60)
+}
+
+var units = []string{"B", "KiB", "MiB", "GiB", "TiB"}
+
+// scale returns the unit in which n is best read, and its size.
+func scale(n int64) (unit string, size float64) {
+	unit, size = units[0], 1
+	for _, u := range units[1:] {
+		if float64(n)/size < 1000 {
+			break
+		}
+		unit, size = u, size*1024
+	}
+	return unit, size
+}
+
+// amount returns n bytes for a person: "48.2 MiB".
+func amount(n int64) string {
+	unit, size := scale(n)
+	if size == 1 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", float64(n)/size, unit)
+}
+
+// share returns a progress in bytes: "118/402 MiB", or just the first where the whole is not known.
+func share(n, of int64) string {
+	if of <= 0 {
+		return amount(n)
+	}
+	unit, size := scale(of)
+	if of := float64(of) / size; of < 10 && size > 1 {
+		return fmt.Sprintf("%.1f/%.1f %s", float64(n)/size, of, unit)
+	}
+	return fmt.Sprintf("%.0f/%.0f %s", float64(n)/size, float64(of)/size, unit)
+}
+
+// nameOf returns the name of a derivation without its hash and suffix.
+func nameOf(drv nix.StorePath) string {
+	name := strings.TrimSuffix(drv.Name(), ".drv")
+	if name == "" {
+		return "unknown derivation"
+	}
+	return name
+}
+
+// headline puts what happened into the columns that all lines share. The widths are those of the longest
+// step and system that exist, so that lines of different cells stay aligned.
+func headline(what, system, time, text string) string {
+	return strings.TrimRight(fmt.Sprintf("%-9s  %-13s  %6s  %s", what, system, time, text), " ")
+}

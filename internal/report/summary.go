@@ -1,0 +1,169 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// Summary writes the table of what came of each package of each cell, and below it every failure.
+// Only a package that is there counts as good: one that was not come to does not.
+func Summary(w io.Writer, m *pipelines.Manifest) error {
+	if _, err := io.WriteString(w, strings.Join(style{}.summary(m), "\n")+"\n"); err != nil {
+		return fmt.Errorf("write summary: %w", err)
+	}
+	return nil
+}
+
+// conclusion is the end of every report.
+func (s style) conclusion(e pipelines.RunFinished) []string {
+	if e.Manifest == nil {
+		return []string{"", s.sign(failed) + "ended after " + took(e.Seconds) + " without a result"}
+	}
+	lines := append([]string{""}, s.summary(e.Manifest)...)
+	lines[len(lines)-1] += ", in " + took(e.Seconds)
+	if e.Path != "" {
+		lines = append(lines, "  manifest: "+s.clean(e.Path))
+	}
+	return lines
+}
+
+func (s style) summary(m *pipelines.Manifest) []string {
+	var lines []string
+	for _, c := range m.Cells {
+		lines = append(lines, s.cell(c)...)
+	}
+	for _, c := range m.Cells {
+		lines = append(lines, s.failures(c)...)
+	}
+	return append(lines, s.total(m))
+}
+
+func (s style) cell(c pipelines.CellResult) []string {
+	head := fmt.Sprintf("%s: %s in %s", c.System, orNotBuilt(c.Verdict), took(c.Seconds))
+	lines := []string{s.paint(bold, s.clean(head)), "  " + s.clean(engine(c))}
+	name, verdict := 0, 0
+	for _, p := range c.Packages {
+		name = max(name, len(p.Package))
+		verdict = max(verdict, len(orNotBuilt(p.Verdict)))
+	}
+	for _, p := range c.Packages {
+		row := fmt.Sprintf("%-*s  %-*s  %6s  %s", name, p.Package, verdict, orNotBuilt(p.Verdict), ifAny(p.Seconds), closure(p))
+		lines = append(lines, "  "+s.sign(verdictMark(p.Verdict))+strings.TrimRight(s.clean(row), " "))
+		for _, o := range p.Outputs {
+			lines = append(lines, "    "+s.clean(string(o.Path)))
+		}
+	}
+	return append(lines, "")
+}
+
+// engine says where a cell was built, and whether in a way that its outputs can be trusted to be the same elsewhere.
+func engine(c pipelines.CellResult) string {
+	where := "no engine"
+	if e := c.Engine; e != nil {
+		where = strings.TrimSpace(e.Kind+" "+e.Version) + ", nix " + cmp.Or(e.Nix.Text, "unknown")
+	}
+	sandbox := "not tried"
+	if c.Sandbox != nil {
+		sandbox = yesNo(*c.Sandbox)
+	}
+	return fmt.Sprintf("%s, sandbox: %s, emulated: %s", where, sandbox, yesNo(c.Emulated))
+}
+
+func closure(p pipelines.PackageResult) string {
+	if p.ServedBy != "" {
+		return "by " + p.ServedBy
+	}
+	if p.ClosurePaths == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%9s in %s", amount(p.ClosureBytes), count(p.ClosurePaths, "path"))
+}
+
+func (s style) failures(c pipelines.CellResult) []string {
+	var blocks []block
+	if c.Error != "" {
+		first, rest, _ := strings.Cut(strings.TrimSpace(c.Error), "\n")
+		blocks = append(blocks, block{mark: failed, head: fmt.Sprintf("%s: %s", c.System, first), why: []string{rest}})
+	}
+	for _, p := range c.Packages {
+		if isGood(p.Verdict) {
+			continue
+		}
+		b := block{mark: failed, head: fmt.Sprintf("%s %s: %s", c.System, p.Package, orNotBuilt(p.Verdict))}
+		if p.Failure != nil {
+			b.head = fmt.Sprintf("%s %s: %s", c.System, p.Package, reason(p.Failure))
+			if p.Failure.Kind != pipelines.BuilderFailed { // then the log says more than Nix does
+				b.why = []string{p.Failure.Message}
+			}
+		}
+		if p.Log != "" {
+			b.where = "log: " + p.Log
+		}
+		blocks = append(blocks, b)
+	}
+	var lines []string
+	for _, b := range blocks {
+		lines = append(lines, s.render(b)...)
+	}
+	if len(lines) > 0 {
+		lines = append(lines, "")
+	}
+	return lines
+}
+
+// total counts the packages that are good and names what became of the others.
+func (s style) total(m *pipelines.Manifest) string {
+	good, all, broken := 0, 0, false
+	for _, c := range m.Cells {
+		broken = broken || c.Error != "" || !isGood(c.Verdict)
+		for _, p := range c.Packages {
+			all++
+			if isGood(p.Verdict) {
+				good++
+			}
+		}
+	}
+	verdict := passed
+	if broken || good < all || all == 0 {
+		verdict = failed
+	}
+	return fmt.Sprintf("%s%d of %s good", s.sign(verdict), good, count(all, "package"))
+}
+
+func isGood(v pipelines.Verdict) bool {
+	return slices.Contains([]pipelines.Verdict{
+		pipelines.Built, pipelines.Substituted, pipelines.Present, pipelines.Served,
+	}, v)
+}
+
+func verdictMark(v pipelines.Verdict) mark {
+	switch {
+	case isGood(v):
+		return passed
+	case v == "":
+		return skipped
+	}
+	return failed
+}
+
+// orNotBuilt gives a name to what a run never came to.
+func orNotBuilt(v pipelines.Verdict) string { return cmp.Or(string(v), "not built") }
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
