@@ -1,0 +1,179 @@
+package binarycache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	gonix "zombiezen.com/go/nix"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// ErrNotFound says that a binary cache does not have a store object.
+var ErrNotFound = errors.New("not in the binary cache")
+
+const (
+	narDir      = "nar"
+	incomingDir = ".incoming"
+
+	// leftoverAge is how long a killed run's files stay. No import goes so long without writing.
+	leftoverAge = 24 * time.Hour
+	// maxNARInfo is the most bytes that are read as a narinfo: [maxRefs] references fit.
+	maxNARInfo = 8 << 20
+)
+
+// Dir is a directory that is a binary cache.
+// It is safe for concurrent use, and several processes may import into one directory at once;
+// the fields must not change meanwhile.
+type Dir struct {
+	// Signer signs what is imported. Without a signature Nix takes an object from here
+	// only with --no-check-sigs, or where the object is content-addressed.
+	Signer *gonix.PrivateKey
+	// Level is the effort of compression; 0 stands for [zstd.SpeedDefault].
+	Level zstd.EncoderLevel
+	// Jobs is the number of processors to use: 0 stands for all, and more than [maxJobs] for that many.
+	Jobs int
+
+	path     string
+	readOnly bool
+}
+
+// Open opens the binary cache in a directory and creates it where there is none.
+// What a killed run has left there a day ago or earlier is removed.
+func Open(path string) (*Dir, error) {
+	d, err := newDir(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.create(); err != nil {
+		err = fmt.Errorf("open binary cache %s: %w", d.path, err)
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+			err = hint.Wrap(err, "choose another directory, or make this one yours with: sudo chown -R \"$(id -u)\" %s", d.path)
+		}
+		return nil, err
+	}
+	return d, nil
+}
+
+// OpenReadOnly opens the binary cache in a directory for everything but Import. It writes nothing.
+func OpenReadOnly(path string) (*Dir, error) {
+	d, err := newDir(path)
+	if err != nil {
+		return nil, err
+	}
+	d.readOnly = true
+	if err := d.checkCacheInfo(); err != nil {
+		return nil, fmt.Errorf("open binary cache %s: %w", d.path, err)
+	}
+	return d, nil
+}
+
+func newDir(path string) (*Dir, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open binary cache: %w", err)
+	}
+	return &Dir{path: path}, nil
+}
+
+// Name returns the directory's absolute path; "file://" and the name make a substituter's URL.
+func (d *Dir) Name() string { return d.path }
+
+// Missing returns those of the paths that have no narinfo here, in the order given.
+func (d *Dir) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePath, error) {
+	var missing []nix.StorePath
+	for _, path := range paths {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		has, err := d.has(path)
+		if err != nil {
+			return nil, fmt.Errorf("look up %s in %s: %w", path, d.path, err)
+		}
+		if !has {
+			missing = append(missing, path)
+		}
+	}
+	return missing, nil
+}
+
+func (d *Dir) has(path nix.StorePath) (bool, error) {
+	_, err := os.Stat(d.file(infoName(path)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Info returns the metadata of a store object. Where the cache does not have it, the error is [ErrNotFound].
+func (d *Dir) Info(path nix.StorePath) (*nix.NARInfo, error) {
+	info, err := d.info(path)
+	if err != nil {
+		return nil, fmt.Errorf("read narinfo of %s in %s: %w", path, d.path, err)
+	}
+	return info, nil
+}
+
+func (d *Dir) info(path nix.StorePath) (*nix.NARInfo, error) {
+	f, err := os.Open(d.file(infoName(path)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxNARInfo))
+	if err != nil {
+		return nil, err
+	}
+	info, err := parseNARInfo(data)
+	if err != nil {
+		return nil, err
+	}
+	if info.StorePath != path {
+		return nil, fmt.Errorf("it is that of %s", info.StorePath)
+	}
+	return info, nil
+}
+
+// OpenNAR opens the file that info names, compressed as info says.
+// A name that leads out of the cache is refused.
+func (d *Dir) OpenNAR(info *nix.NARInfo) (*os.File, error) {
+	f, err := os.OpenInRoot(d.path, filepath.FromSlash(info.URL))
+	if err != nil {
+		return nil, fmt.Errorf("open nar of %s: %w", info.StorePath, err)
+	}
+	return f, nil
+}
+
+func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
+
+func infoName(path nix.StorePath) string { return path.Digest() + gonix.NARInfoExtension }
+
+// parseNARInfo parses a narinfo, as Nix or Cachix writes it.
+func parseNARInfo(data []byte) (*nix.NARInfo, error) {
+	// Cachix's word for no deriver is no store path, which the parser minds.
+	data = bytes.Replace(data, []byte("\nDeriver: unknown-deriver\n"), []byte("\n"), 1)
+	info := new(nix.NARInfo)
+	if err := info.UnmarshalText(data); err != nil {
+		return nil, err
+	}
+	if dir := info.StoreDirectory(); dir != nix.StoreDir {
+		return nil, fmt.Errorf("%s is not in %s", info.StorePath, nix.StoreDir)
+	}
+	if typ := info.NARHash.Type(); typ != gonix.SHA256 {
+		return nil, fmt.Errorf("NarHash is of type %v, not sha256", typ)
+	}
+	return info, nil
+}

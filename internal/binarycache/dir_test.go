@@ -1,0 +1,267 @@
+package binarycache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+func TestOpen(t *testing.T) {
+	d := openTest(t)
+	want := "StoreDir: /nix/store\nPriority: 30\nWantMassQuery: 1\n"
+	if got := snapshot(t, d.Name()); len(got) != 1 || got["nix-cache-info"] != want {
+		t.Errorf("a new cache has the files %q", got)
+	}
+	if _, err := Open(d.Name()); err != nil {
+		t.Errorf("opened again: %v", err)
+	}
+	checkNoLeftovers(t, d)
+
+	own := "StoreDir: /nix/store\nPriority: 50\n"
+	write(t, d.file("nix-cache-info"), own)
+	if _, err := Open(d.Name()); err != nil {
+		t.Error(err)
+	}
+	if got := snapshot(t, d.Name()); got["nix-cache-info"] != own {
+		t.Errorf("the cache's own nix-cache-info became %q", got)
+	}
+
+	write(t, d.file("nix-cache-info"), "StoreDir: /gnu/store\n")
+	if _, err := Open(d.Name()); err == nil || !strings.Contains(err.Error(), "for the store /gnu/store") {
+		t.Errorf("another store: the error is %v", err)
+	}
+}
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenUnwritable(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_RDONLY, "size=1m"); err != nil {
+		if os.Getuid() == 0 {
+			t.Skipf("root can write anywhere but in a read-only file system: mount: %v", err)
+		}
+		if err := os.Chmod(dir, 0o500); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		defer func() { _ = syscall.Unmount(dir, 0) }()
+	}
+	cache := filepath.Join(dir, "cache")
+	_, err := Open(cache)
+	if err == nil || !strings.HasPrefix(err.Error(), "open binary cache "+cache+": ") || len(hint.Of(err)) != 1 {
+		t.Errorf("the error is %v, its hints are %q", err, hint.Of(err))
+	}
+}
+
+func TestOpenReadOnly(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := OpenReadOnly(dir); err == nil {
+		t.Error("a directory that is no cache was opened")
+	}
+	if got := snapshot(t, dir); len(got) != 0 {
+		t.Errorf("it has now the files %q", got)
+	}
+	d := openTest(t)
+	o := randomObject("o", 10)
+	mustImport(t, d, exportOf(o))
+	reader, err := OpenReadOnly(d.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := reader.Verify(t.Context(), pathsOf(o)); err != nil {
+		t.Error(err)
+	}
+	if _, err := reader.Import(t.Context(), bytes.NewReader(exportOf(o))); err == nil {
+		t.Error("imported into a cache that is open for reading")
+	}
+}
+
+// What a killed run left is removed after a day, and what a live one is writing is not.
+func TestOpenSweeps(t *testing.T) {
+	d := openTest(t)
+	for name, age := range map[string]time.Duration{"old": 25 * time.Hour, "young": 23 * time.Hour} {
+		work := filepath.Join(d.file(incomingDir), name)
+		if err := os.Mkdir(work, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(work, "0"), "half a NAR")
+		when := time.Now().Add(-age)
+		if err := os.Chtimes(work, when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Open(d.Name()); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(d.file(incomingDir))
+	if err != nil || len(entries) != 1 || entries[0].Name() != "young" {
+		t.Errorf("what is left: %v, %v", entries, err)
+	}
+}
+
+func TestMissingAndInfo(t *testing.T) {
+	d := openTest(t)
+	a, b := randomObject("a", 1), randomObject("b", 2)
+	mustImport(t, d, exportOf(a, b))
+	absent1, absent2 := testPath("absent1"), testPath("absent2")
+	missing, err := d.Missing(t.Context(), []nix.StorePath{absent2, a.path, absent1, b.path, absent2})
+	if want := []nix.StorePath{absent2, absent1, absent2}; err != nil || !slices.Equal(missing, want) {
+		t.Errorf("missing are %v, %v; want %v", missing, err, want)
+	}
+	if _, err := d.Info(absent1); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the error is %v", err)
+	}
+
+	text, err := os.ReadFile(d.file(infoName(a.path)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, d.file(infoName(b.path)), string(text))
+	if _, err := d.Info(b.path); err == nil || !strings.Contains(err.Error(), "it is that of "+string(a.path)) {
+		t.Errorf("the error is %v", err)
+	}
+	// Cachix writes this where Nix writes nothing.
+	write(t, d.file(infoName(a.path)), string(text)+"Deriver: unknown-deriver\n")
+	if info, err := d.Info(a.path); err != nil || info.Deriver != "" {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+func TestVerify(t *testing.T) {
+	leaf, top := randomObject("leaf", 100), randomObject("top", 3*frameSize, testPath("leaf"))
+	edit := func(old, new string) func(string) string {
+		return func(s string) string { return strings.Replace(s, old, new, 1) }
+	}
+	tests := map[string]struct {
+		info func(string) string // changes top's narinfo
+		nar  func(string) string // changes top's file
+		want string
+	}{
+		"untouched":     {},
+		"bit flipped":   {nar: func(s string) string { return s[:5000] + string(s[5000]^1) + s[5001:] }, want: "its file has more"},
+		"byte changed":  {nar: func(s string) string { return s[:5000] + string(rune(s[5000]&63+1)) + s[5001:] }, want: "the hash of its file is"},
+		"cut":           {nar: func(s string) string { return s[:5000] }, want: "its file has 5000 bytes, not "},
+		"longer":        {nar: func(s string) string { return s + "x" }, want: "its file has more than the promised"},
+		"NAR hash":      {info: edit("NarHash: sha256:0", "NarHash: sha256:1"), want: "the hash of its NAR is"},
+		"NAR size":      {info: edit("NarSize: 6", "NarSize: 5"), want: "its NAR has more than the promised 5"},
+		"compression":   {info: edit("zstd", "xz"), want: `compression "xz": only zstd and none can be read`},
+		"no file hash":  {info: edit("FileHash", "Unknown"), want: "does not say what its file should be"},
+		"outside":       {info: edit("URL: nar/", "URL: ../nar/"), want: "path escapes"},
+		"reference":     {info: edit("-leaf", "-lead"), want: "its reference "},
+		"not a narinfo": {info: func(string) string { return "<html>" }, want: "unmarshal narinfo"},
+		"empty narinfo": {info: func(string) string { return "" }, want: "unmarshal narinfo"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			d := openTest(t)
+			mustImport(t, d, exportOf(leaf, top))
+			info, err := d.Info(top.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.info != nil {
+				file := d.file(infoName(top.path))
+				old := readFile(t, file)
+				text := test.info(old)
+				if name == "NAR hash" { // any other letter of the hash will do
+					i := strings.Index(old, "NarHash: sha256:") + len("NarHash: sha256:") + 3
+					text = old[:i] + string("01"[old[i]&1^1]) + old[i+1:]
+				}
+				if name == "reference" { // another digest: an object that is not there
+					text = strings.Replace(old, leaf.path.Digest(), testPath("x").Digest(), 1)
+				}
+				if text == old {
+					t.Fatal("the test changes nothing")
+				}
+				write(t, file, text)
+			}
+			if test.nar != nil {
+				write(t, d.file(info.URL), test.nar(readFile(t, d.file(info.URL))))
+			}
+
+			err = d.Verify(t.Context(), pathsOf(leaf, top))
+			if test.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "verify "+string(top.path)) {
+				t.Errorf("the error is %v; want one with %q", err, test.want)
+			}
+			if len(hint.Of(err)) != 1 {
+				t.Errorf("the hints are %q", hint.Of(err))
+			}
+		})
+	}
+}
+
+func readFile(t testing.TB, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestVerifyAbsentAndCancelled(t *testing.T) {
+	d := openTest(t)
+	o := randomObject("o", 1)
+	mustImport(t, d, exportOf(o))
+	if err := d.Verify(t.Context(), []nix.StorePath{o.path, testPath("absent")}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the error is %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.Verify(ctx, pathsOf(o)); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: the error is %v", err)
+	}
+	if _, err := d.Missing(ctx, pathsOf(o)); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: the error is %v", err)
+	}
+}
+
+// FuzzNARInfo looks for narinfos that crash or that lead out of the cache.
+func FuzzNARInfo(f *testing.F) {
+	d := openTest(f)
+	o := randomObject("o", 1, testPath("o"))
+	o.deriver = testPath("o.drv")
+	mustImport(f, d, exportOf(o))
+	text := readFile(f, d.file(infoName(o.path)))
+	f.Add(text)
+	f.Add(text + "Deriver: unknown-deriver\nSig: a:b\nCA: fixed:r:sha256:x\n")
+	f.Add(strings.Replace(text, "nar/", "../", 1))
+	f.Fuzz(func(t *testing.T, text string) {
+		info, err := parseNARInfo([]byte(text))
+		if err != nil {
+			return
+		}
+		if info.NARSize <= 0 || info.NARHash.IsZero() || info.StorePath.Dir() != nix.StoreDir {
+			t.Errorf("%+v", info)
+		}
+		if file, err := d.OpenNAR(info); err == nil {
+			if !strings.HasPrefix(filepath.Clean(file.Name()), d.Name()) {
+				t.Errorf("%s opens %s", info.URL, file.Name())
+			}
+			_ = verifyNAR(io.LimitReader(file, 1<<20), info)
+			_ = file.Close()
+		}
+	})
+}

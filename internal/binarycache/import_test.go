@@ -1,0 +1,372 @@
+package binarycache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
+	gonix "zombiezen.com/go/nix"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// chain returns objects each of which refers to the one before and to itself;
+// every fifth takes several frames, and one is just a frame long.
+func chain(n int) []testObject {
+	var objects []testObject
+	for i := range n {
+		size := 1000 * i
+		if i%5 == 4 {
+			size = frameSize*(i%3+1) + i
+		}
+		o := randomObject(fmt.Sprintf("object-%d", i), size)
+		o.refs = append(o.refs, o.path)
+		o.deriver = testPath(o.path.Name() + ".drv")
+		if i > 0 {
+			o.refs = append(o.refs, objects[i-1].path)
+		}
+		objects = append(objects, o)
+	}
+	if n > 1 {
+		empty := len(fileNAR(nil))
+		objects[1].content = bytes.Repeat([]byte("x"), frameSize-empty)
+	}
+	return objects
+}
+
+func TestImport(t *testing.T) {
+	d := openTest(t)
+	objects := chain(12)
+	added := mustImport(t, d, exportOf(objects...))
+	if len(added) != len(objects) {
+		t.Fatalf("added %d objects, not %d", len(added), len(objects))
+	}
+	for i, o := range objects {
+		info, err := d.Info(o.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := &nix.NARInfo{
+			StorePath: o.path, URL: "nar/" + info.FileHash.RawBase32() + ".nar.zst", Compression: "zstd",
+			FileHash: info.FileHash, FileSize: info.FileSize, // Verify looks at these
+			NARHash: sha256Of(o.nar()), NARSize: int64(len(o.nar())),
+			References: nix.SortedPaths(o.refs), Deriver: o.deriver,
+		}
+		if diff := cmp.Diff(text(t, want), text(t, info)); diff != "" {
+			t.Errorf("narinfo (-want +got):\n%s", diff)
+		}
+		if want := (nix.Added{Path: o.path, NARSize: want.NARSize, FileSize: info.FileSize}); added[i] != want {
+			t.Errorf("added %+v; want %+v", added[i], want)
+		}
+	}
+	if err := d.Verify(t.Context(), pathsOf(objects...)); err != nil {
+		t.Error(err)
+	}
+
+	before := snapshot(t, d.Name())
+	if again := mustImport(t, d, exportOf(objects...)); len(again) != 0 {
+		t.Errorf("the second import added %v", again)
+	}
+	if diff := cmp.Diff(before, snapshot(t, d.Name())); diff != "" {
+		t.Error("the second import changed the cache")
+	}
+}
+
+func text(t *testing.T, info *nix.NARInfo) string {
+	t.Helper()
+	text, err := info.MarshalText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func sha256Of(b []byte) nix.Hash {
+	d := newDigest()
+	_, _ = d.Write(b)
+	return d.hash()
+}
+
+// The same NAR becomes the same file, whatever the machine and whatever else is packed.
+func TestImportIsDeterministic(t *testing.T) {
+	objects := chain(12)
+	for _, level := range []zstd.EncoderLevel{0, zstd.SpeedFastest, zstd.SpeedBetterCompression} {
+		var want map[string]string
+		for _, jobs := range []int{1, 2, 4, 8} {
+			d := openTest(t)
+			d.Level, d.Jobs = level, jobs
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(jobs))
+			mustImport(t, d, exportOf(objects...))
+			if got := snapshot(t, d.Name()); want == nil {
+				want = got
+			} else if !maps.Equal(want, got) {
+				t.Errorf("level %v: the cache that %d jobs made differs", level, jobs)
+			}
+		}
+	}
+}
+
+func TestImportSigns(t *testing.T) {
+	public, private, err := gonix.GenerateKey("key-1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := openTest(t)
+	d.Signer = private
+	o := randomObject("signed", 10)
+	mustImport(t, d, exportOf(o))
+	info, err := d.Info(o.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(info.Sig) != 1 {
+		t.Fatalf("%d signatures", len(info.Sig))
+	}
+	if err := gonix.VerifyNARInfo([]*gonix.PublicKey{public}, info, info.Sig[0]); err != nil {
+		t.Error(err)
+	}
+}
+
+// Nix writes references first. A stream that does not is put in order, as far as it has them.
+func TestImportReferenceOrder(t *testing.T) {
+	objects := chain(8)
+	slices.Reverse(objects)
+	d := openTest(t)
+	added := mustImport(t, d, exportOf(objects...))
+	slices.Reverse(objects)
+	var order []nix.StorePath
+	for _, a := range added {
+		order = append(order, a.Path)
+	}
+	if diff := cmp.Diff(pathsOf(objects...), order); diff != "" {
+		t.Errorf("order of publication (-want +got):\n%s", diff)
+	}
+}
+
+func TestImportMissingReference(t *testing.T) {
+	d := openTest(t)
+	fine := randomObject("fine", 10)
+	lacking := randomObject("lacking", 10, testPath("absent"))
+	above := randomObject("above", 10, lacking.path, fine.path)
+	mutual1, mutual2 := randomObject("mutual1", 1, testPath("mutual2")), randomObject("mutual2", 1, testPath("mutual1"))
+
+	added, err := d.Import(t.Context(), bytes.NewReader(exportOf(lacking, above, fine, mutual1, mutual2)))
+	if len(added) != 1 || added[0].Path != fine.path {
+		t.Errorf("added %v", added)
+	}
+	for _, o := range []testObject{lacking, above, mutual1, mutual2} {
+		if err == nil || !strings.Contains(err.Error(), string(o.path)+": its reference ") {
+			t.Errorf("the error does not name %s:\n%v", o.path, err)
+		}
+	}
+	checkNoLeftovers(t, d)
+	if n := checkConsistent(t, d); n != 1 {
+		t.Errorf("%d objects can be seen", n)
+	}
+}
+
+func TestImportNeverOverwrites(t *testing.T) {
+	d := openTest(t)
+	first, second := randomObject("same", 10), randomObject("same", 12)
+	later := randomObject("later", 5)
+	mustImport(t, d, exportOf(first))
+	for name, stream := range map[string][]byte{
+		"in the cache":  exportOf(second, later),
+		"in the stream": exportOf(randomObject("twice", 1), randomObject("twice", 2), later),
+	} {
+		before := snapshot(t, d.Name())
+		_, err := d.Import(t.Context(), bytes.NewReader(stream))
+		if err == nil {
+			t.Fatalf("%s: no error", name)
+		}
+		if name == "in the cache" {
+			for _, want := range []string{string(first.path), sha256Of(first.nar()).SRI(), sha256Of(second.nar()).SRI()} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error does not have %s: %v", want, err)
+				}
+			}
+			if !maps.Equal(before, snapshot(t, d.Name())) {
+				t.Error("the cache has changed")
+			}
+		}
+		checkNoLeftovers(t, d)
+	}
+	checkConsistent(t, d)
+}
+
+// Whatever ends an import, all that can be seen is complete, nothing else is left, and the next import mends it.
+func TestImportInterrupted(t *testing.T) {
+	objects := chain(12)
+	stream := exportOf(objects...)
+	mine := errors.New("mine")
+
+	tests := map[string]struct {
+		reader func(n int, cancel func()) io.Reader
+		want   error
+	}{
+		"truncated": {func(n int, _ func()) io.Reader { return bytes.NewReader(stream[:n]) }, io.ErrUnexpectedEOF},
+		"failed": {func(n int, _ func()) io.Reader {
+			return io.MultiReader(bytes.NewReader(stream[:n]), iotest.ErrReader(mine))
+		}, mine},
+		"cancelled": {func(n int, cancel func()) io.Reader {
+			return &callingReader{r: bytes.NewReader(stream), left: n, call: cancel}
+		}, context.Canceled},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			goroutines := runtime.NumGoroutine()
+			for n := 1; n < len(stream); n += len(stream)/9 + 1 {
+				d := openTest(t)
+				ctx, cancel := context.WithCancel(t.Context())
+				added, err := d.Import(ctx, test.reader(n, cancel))
+				cancel()
+				if !errors.Is(err, test.want) {
+					t.Errorf("after %d bytes: the error is %v", n, err)
+				}
+				checkNoLeftovers(t, d)
+				seen := checkConsistent(t, d)
+				if seen != len(added) {
+					t.Errorf("after %d bytes: %d objects can be seen, but %d were added", n, seen, len(added))
+				}
+				if complete := completeIn(objects, n); name != "cancelled" && seen != complete {
+					t.Errorf("after %d bytes: %d objects can be seen, but %d were complete", n, seen, complete)
+				}
+				mustImport(t, d, stream)
+				if n := checkConsistent(t, d); n != len(objects) {
+					t.Errorf("after another import: %d objects can be seen", n)
+				}
+			}
+			for try := 0; runtime.NumGoroutine() > goroutines; try++ { // one that is at its last line may still count
+				if try == 100 {
+					t.Fatalf("%d goroutines before, %d after", goroutines, runtime.NumGoroutine())
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+	}
+}
+
+// completeIn counts the objects that end within the first n bytes of their export.
+func completeIn(objects []testObject, n int) int {
+	for i, o := range objects {
+		if n -= len(o.export()); n < 0 {
+			return i
+		}
+	}
+	return len(objects)
+}
+
+// callingReader calls a function when so many bytes were read.
+type callingReader struct {
+	r    io.Reader
+	left int
+	call func()
+}
+
+func (c *callingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if c.left -= n; c.left <= 0 {
+		c.call()
+	}
+	return n, err
+}
+
+func TestImportDiskFull(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+		t.Skipf("needs a small file system: mount: %v", err)
+	}
+	defer func() { _ = syscall.Unmount(dir, 0) }()
+	d, err := Open(filepath.Join(dir, "cache"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	small, large := randomObject("small", 1000), randomObject("large", 30<<20)
+	added, err := d.Import(t.Context(), bytes.NewReader(exportOf(small, large)))
+	if !errors.Is(err, syscall.ENOSPC) || len(hint.Of(err)) != 1 {
+		t.Errorf("the error is %v, its hints are %q", err, hint.Of(err))
+	}
+	checkNoLeftovers(t, d)
+	if n := checkConsistent(t, d); n != len(added) {
+		t.Errorf("%d objects can be seen, but %d were added", n, len(added))
+	}
+	mustImport(t, d, exportOf(small))
+}
+
+// importerEnv has the test's program import instead of test: a process of its own for TestImportConcurrently.
+const importerEnv = "BINARYCACHE_TEST_IMPORT"
+
+func TestMain(m *testing.M) {
+	dir := os.Getenv(importerEnv)
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	d, err := Open(dir)
+	if err == nil {
+		_, err = d.Import(context.Background(), os.Stdin)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// Two processes and two more imports in this one fill a cache, which starts empty, with sets that overlap.
+func TestImportConcurrently(t *testing.T) {
+	objects := chain(20)
+	dir := filepath.Join(t.TempDir(), "cache")
+	var group sync.WaitGroup
+	for i := range 4 {
+		stream := bytes.NewReader(exportOf(objects[:len(objects)-4*i]...))
+		group.Go(func() {
+			if i%2 == 1 {
+				d, err := Open(dir)
+				if err == nil {
+					_, err = d.Import(t.Context(), stream)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			cmd := exec.CommandContext(t.Context(), os.Args[0])
+			cmd.Env = append(os.Environ(), importerEnv+"="+dir)
+			cmd.Stdin = stream
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+	group.Wait()
+
+	d, err := OpenReadOnly(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Verify(t.Context(), pathsOf(objects...)); err != nil {
+		t.Error(err)
+	}
+	checkNoLeftovers(t, d)
+	alone := openTest(t)
+	mustImport(t, alone, exportOf(objects...))
+	if !maps.Equal(snapshot(t, alone.Name()), snapshot(t, d.Name())) {
+		t.Error("the cache differs from one that was filled alone")
+	}
+}

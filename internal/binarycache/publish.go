@@ -1,0 +1,136 @@
+package binarycache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+
+	gonix "zombiezen.com/go/nix"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// publisher is the last stage of an import: it makes store objects visible, references before referrers.
+type publisher struct {
+	dir  *Dir
+	work string
+
+	added []nix.Added
+	// waiting has the objects that cannot be published yet, each by one reference that is absent.
+	// A stream of Nix never needs it, since references come first.
+	waiting map[nix.StorePath][]*packed
+}
+
+func (p *publisher) run(ctx context.Context, in <-chan *packed) error {
+	for next := range in {
+		if err := <-next.synced; err != nil {
+			return err
+		}
+		// An object that is published may have been the last that others waited for, and so on.
+		for ready := []*packed{next}; len(ready) > 0; {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			object := ready[0]
+			ready = ready[1:]
+			published, err := p.publish(object)
+			if err != nil {
+				return fmt.Errorf("%s: %w", object.Path, err)
+			}
+			if published {
+				ready = append(ready, p.waiting[object.Path]...)
+				delete(p.waiting, object.Path)
+			}
+		}
+	}
+	return nil
+}
+
+// publish makes an object visible, or has it wait for a reference.
+func (p *publisher) publish(o *packed) (bool, error) {
+	if o.exists {
+		return true, nil
+	}
+	absent, err := p.absent(o)
+	if err != nil {
+		return false, err
+	}
+	if absent != "" {
+		p.waiting[absent] = append(p.waiting[absent], o)
+		return false, nil
+	}
+
+	info, err := p.info(o)
+	if err != nil {
+		return false, err
+	}
+	text, err := info.MarshalText()
+	if err != nil {
+		return false, err
+	}
+	// The name says what is in the file: it can replace only its like. The file is on disk; its new name is
+	// before the narinfo, since the journal that the narinfo's fsync writes out is in order.
+	if err := os.Rename(o.file, p.dir.file(info.URL)); err != nil {
+		return false, err
+	}
+	err = p.dir.publishNew(p.work, infoName(o.Path), text)
+	if errors.Is(err, fs.ErrExist) { // another process, or the same object twice in the stream
+		return p.dir.hasSame(o.Path, o.narHash)
+	}
+	if err != nil {
+		return false, err
+	}
+	p.added = append(p.added, nix.Added{Path: o.Path, NARSize: o.narSize, FileSize: o.fileSize})
+	return true, nil
+}
+
+// absent returns a reference of the object that is not in the cache; empty where all are.
+func (p *publisher) absent(o *packed) (nix.StorePath, error) {
+	for _, ref := range o.References {
+		if ref == o.Path {
+			continue
+		}
+		if has, err := p.dir.has(ref); err != nil || !has {
+			return ref, err
+		}
+	}
+	return "", nil
+}
+
+func (p *publisher) info(o *packed) (*nix.NARInfo, error) {
+	info := &nix.NARInfo{
+		StorePath:   o.Path,
+		URL:         narDir + "/" + o.fileHash.RawBase32() + ".nar.zst",
+		Compression: gonix.Zstandard,
+		FileHash:    o.fileHash,
+		FileSize:    o.fileSize,
+		NARHash:     o.narHash,
+		NARSize:     o.narSize,
+		References:  o.References,
+		Deriver:     o.Deriver,
+	}
+	if p.dir.Signer == nil {
+		return info, nil
+	}
+	sig, err := gonix.SignNARInfo(p.dir.Signer, info)
+	if err != nil {
+		return nil, err
+	}
+	info.AddSignatures(sig)
+	return info, nil
+}
+
+// unresolved returns an error for each object that still waits.
+func (p *publisher) unresolved() error {
+	var errs []error
+	for _, absent := range slices.Sorted(maps.Keys(p.waiting)) {
+		for _, o := range p.waiting[absent] {
+			errs = append(errs, fmt.Errorf("%s: its reference %s is neither in the cache nor in the stream before its end", o.Path, absent))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,106 @@
+package binarycache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/errgroup"
+	gonix "zombiezen.com/go/nix"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// Verify reads store objects back and compares them with what their narinfo files promise:
+// hash and size of the file and of the NAR in it, and that all references are here.
+// All paths are looked at; the error has one line for each that is not as it should be, in the order given.
+// One that is absent is an [ErrNotFound].
+func (d *Dir) Verify(ctx context.Context, paths []nix.StorePath) error {
+	errs := make([]error, len(paths))
+	var group errgroup.Group
+	group.SetLimit(d.jobs())
+	for i, path := range paths {
+		group.Go(func() error {
+			if err := d.verify(ctx, path); err != nil && ctx.Err() == nil {
+				err = fmt.Errorf("verify %s in %s: %w", path, d.path, err)
+				if !errors.Is(err, ErrNotFound) {
+					err = hint.Wrap(err, "remove %s and run the command again: it is then packed anew", d.file(infoName(path)))
+				}
+				errs[i] = err
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+	if ctx.Err() != nil {
+		return fmt.Errorf("verify binary cache %s: %w", d.path, context.Cause(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Dir) verify(ctx context.Context, path nix.StorePath) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	info, err := d.info(path)
+	if err != nil {
+		return err
+	}
+	if info.FileHash.IsZero() || info.FileSize == 0 { // Nix asks for neither
+		return errors.New("its narinfo does not say what its file should be")
+	}
+	for _, ref := range info.References {
+		switch has, err := d.has(ref); {
+		case err != nil:
+			return err
+		case !has:
+			return fmt.Errorf("its reference %s is not in the cache", ref)
+		}
+	}
+	f, err := d.OpenNAR(info)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return verifyNAR(contextReader{ctx, f}, info)
+}
+
+// verifyNAR reads a compressed NAR to its end.
+func verifyNAR(r io.Reader, info *nix.NARInfo) error {
+	file := newDigest()
+	nar := newDigest()
+	// More bytes than promised make it wrong already: a bomb is not unpacked.
+	r = io.TeeReader(io.LimitReader(r, info.FileSize+1), file)
+	unpackErr := unpack(nar, r, info)
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return err
+	}
+	// The file first: where it is damaged, what came of unpacking it says nothing.
+	if err := file.compare("file", info.FileHash, info.FileSize); err != nil {
+		return err
+	}
+	if unpackErr != nil {
+		return unpackErr
+	}
+	return nar.compare("NAR", info.NARHash, info.NARSize)
+}
+
+func unpack(w io.Writer, r io.Reader, info *nix.NARInfo) error {
+	switch info.Compression {
+	case gonix.NoCompression:
+	case gonix.Zstandard:
+		decoder, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+		if err != nil {
+			return err
+		}
+		defer decoder.Close()
+		r = decoder
+	default:
+		return fmt.Errorf("compression %q: only zstd and none can be read", info.Compression)
+	}
+	_, err := io.Copy(w, io.LimitReader(r, info.NARSize+1))
+	return err
+}
