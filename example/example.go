@@ -1,0 +1,90 @@
+// Package example holds a flake in the shape of Open Sesame that builds offline in seconds, and
+// smaller flakes that are slow, broken or of another shape. Tests, benchmarks and demonstrations
+// write one of them to a directory and build it with the Nix that is there.
+package example
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+//go:embed all:flake all:fixtures
+var trees embed.FS
+
+// Write writes the example flake into dir, which it creates if need be.
+// The result depends on nothing but this package: two directories are equal byte for byte,
+// except for the times of their files.
+func Write(dir string) error {
+	return writeTree(dir, "flake")
+}
+
+// Fixtures returns the names that WriteFixture knows, in order.
+func Fixtures() []string {
+	entries, err := trees.ReadDir("fixtures")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names
+}
+
+// WriteFixture writes the flake of that name into dir, which it creates if need be.
+//
+// Fixtures share the example's nixpkgs, and with it the lock file, so these are kept once and put together here.
+func WriteFixture(dir, name string) error {
+	source := "fixtures/" + name
+	if info, err := fs.Stat(trees, source); err != nil || !info.IsDir() {
+		return fmt.Errorf("example: no fixture %q; there are %q", name, Fixtures())
+	}
+	if err := writeTree(dir, source); err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(dir, "flake.lock"), "flake/flake.lock"); err != nil {
+		return err
+	}
+	return writeTree(filepath.Join(dir, "nixpkgs"), "flake/nixpkgs")
+}
+
+// writeTree copies the embedded directory source to dir.
+func writeTree(dir, source string) error {
+	tree, err := fs.Sub(trees, source)
+	if err != nil {
+		return err
+	}
+	return fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
+		target := filepath.Join(dir, filepath.FromSlash(name))
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir():
+			return os.MkdirAll(target, 0o755)
+		default:
+			return writeFile(target, source+"/"+name)
+		}
+	})
+}
+
+// writeFile copies one embedded file. Embedding loses permissions, and NAR hashes cover the executable bit;
+// here programs are told by their first bytes.
+func writeFile(target, source string) error {
+	data, err := trees.ReadFile(source)
+	if err != nil {
+		return err
+	}
+	mode := fs.FileMode(0o644)
+	if bytes.HasPrefix(data, []byte("\x7fELF")) {
+		mode = 0o755
+	}
+	if err := os.WriteFile(target, data, mode); err != nil {
+		return err
+	}
+	// The mode above is subject to the umask, and to what was there before.
+	return os.Chmod(target, mode)
+}

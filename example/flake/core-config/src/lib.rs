@@ -1,0 +1,1 @@
+//! Reads config.toml, version 3, and tells trust profiles apart.

@@ -1,0 +1,3 @@
+fn main() {
+    pkg_config::probe_library("openssl").unwrap();
+}

@@ -1,0 +1,1 @@
+//! Keys in locked memory, and what is sealed with them.

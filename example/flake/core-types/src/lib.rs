@@ -1,0 +1,1 @@
+//! Identifiers and messages that all crates share.

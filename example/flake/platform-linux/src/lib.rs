@@ -1,0 +1,1 @@
+//! Sandboxing of a daemon: seccomp, Landlock, resource limits.

@@ -1,0 +1,1 @@
+//! Toplevels, seats and clipboards of a Wayland session.

@@ -1,0 +1,1 @@
+//! Projects and the directories they live in.

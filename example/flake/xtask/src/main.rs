@@ -1,0 +1,5 @@
+//! Repository chores; not part of any package.
+
+fn main() {
+    println!("xtask {}", env!("CARGO_PKG_VERSION"));
+}
