@@ -37,28 +37,6 @@ func needsPlaining(s string) bool {
 	return false
 }
 
-var sourcePath = regexp.MustCompile(`/nix/store/[0-9a-z]{32}-source/`)
-
-// ShortError returns from what Nix wrote to its standard error the part that a person needs:
-// the innermost error with its position and excerpt, without the trace that led there.
-// Positions in a flake's source are given relative to the flake.
-func ShortError(stderr string) string {
-	text := PlainText(stderr)
-	if i := strings.LastIndex(text, "error:"); i >= 0 {
-		text = text[i+len("error:"):]
-	}
-	var lines []string
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, " \t\n")
-		if strings.Contains(line, "(use '--show-trace'") || strings.HasPrefix(line, "(stack trace truncated") {
-			continue
-		}
-		lines = append(lines, line)
-	}
-	text = strings.Trim(strings.Join(lines, "\n"), "\n")
-	return sourcePath.ReplaceAllString(strings.TrimSpace(text), "")
-}
-
 // FirstLine returns the first line of s that says something, without an "error:" in front of it.
 func FirstLine(s string) string {
 	for line := range strings.Lines(s) {

@@ -1,0 +1,550 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// commitTime is the time of the commits that tests make.
+const commitTime = 1700000000
+
+// testEnv is an environment in which git knows no configuration of the machine's.
+func testEnv(t *testing.T) []string {
+	t.Helper()
+	return []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.org", "GIT_COMMITTER_NAME=C", "GIT_COMMITTER_EMAIL=c@example.org",
+		fmt.Sprintf("GIT_AUTHOR_DATE=%d +0000", commitTime), fmt.Sprintf("GIT_COMMITTER_DATE=%d +0000", commitTime),
+		// Tests alone have submodules with local URLs.
+		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=protocol.file.allow", "GIT_CONFIG_VALUE_0=always",
+	}
+}
+
+// repo is a repository made by a test.
+type repo struct {
+	t   *testing.T
+	dir string
+	env []string
+}
+
+// newRepo makes a checkout without commits in a directory of this name.
+func newRepo(t *testing.T, name string) repo {
+	t.Helper()
+	r := repo{t, filepath.Join(t.TempDir(), name), testEnv(t)}
+	if err := os.MkdirAll(r.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r.git("init", "--quiet", "--initial-branch=main")
+	return r
+}
+
+// newFlake makes a checkout with the files and flake.nix committed.
+func newFlake(t *testing.T, files map[string]string) repo {
+	t.Helper()
+	r := newRepo(t, "flake")
+	r.write(map[string]string{"flake.nix": "{ outputs = _: { }; }\n"})
+	r.write(files)
+	r.commit()
+	return r
+}
+
+func (r repo) git(args ...string) string {
+	r.t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir, cmd.Env = r.dir, r.env
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		r.t.Fatalf("git %s: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (r repo) write(files map[string]string) { writeFiles(r.t, r.dir, files) }
+
+// commit commits everything and returns the commit's hash.
+func (r repo) commit() string {
+	r.t.Helper()
+	r.git("add", "--all")
+	r.git("commit", "--quiet", "--message=x")
+	return r.git("rev-parse", "HEAD")
+}
+
+// writeFiles writes files by name. A content that begins with "-> " is the target of a symbolic link, and one with "#!" is executable.
+func writeFiles(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, content := range files {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if target, ok := strings.CutPrefix(content, "-> "); ok {
+			if err := os.Symlink(target, name); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		mode := fs.FileMode(0o644)
+		if strings.HasPrefix(content, "#!") {
+			mode = 0o755
+		}
+		if err := os.WriteFile(name, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// readFiles is the reverse of writeFiles; an empty directory has the content "/".
+func readFiles(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(dir, name)
+		switch entry.Type() {
+		case fs.ModeDir:
+			if entries, _ := os.ReadDir(name); len(entries) == 0 {
+				files[rel] = "/"
+			}
+		case fs.ModeSymlink:
+			target, _ := os.Readlink(name)
+			files[rel] = "-> " + target
+		default:
+			content, err := os.ReadFile(name)
+			if err != nil {
+				return err
+			}
+			info, _ := entry.Info()
+			if executable := info.Mode().Perm() == 0o755; executable != strings.HasPrefix(string(content), "#!") {
+				t.Errorf("%s has mode %v", rel, info.Mode())
+			}
+			files[rel] = string(content)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// taker returns a taker of a reference.
+func taker(t *testing.T, ref string, env []string) *Taker {
+	t.Helper()
+	parsed, err := nix.ParseFlakeRef(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Taker{Ref: parsed, Dir: t.TempDir(), Env: env}
+}
+
+// take takes a snapshot and checks what holds for each.
+func take(t *testing.T, tk *Taker) nix.Snapshot {
+	t.Helper()
+	s, err := tk.Take(t.Context())
+	if err != nil {
+		t.Fatalf("%v (hints: %q)", err, hint.Of(err))
+	}
+	err = filepath.WalkDir(s.Dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil && !info.ModTime().Equal(s.ModTime()) {
+			t.Errorf("%s has the time %v, want %v", name, info.ModTime(), s.ModTime())
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(tk.Dir); len(left) != 1 {
+		t.Errorf("left in Dir: %v", left)
+	}
+	return s
+}
+
+// takeFails takes a snapshot that must fail with a text in its error, and one in its hints.
+func takeFails(t *testing.T, tk *Taker, text, advice string) {
+	t.Helper()
+	_, err := tk.Take(t.Context())
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if !strings.Contains(err.Error(), text) || !strings.HasPrefix(err.Error(), "take snapshot of ") {
+		t.Errorf("error %q, want %q", err, text)
+	}
+	if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, advice) {
+		t.Errorf("hints %q, want %q", hints, advice)
+	}
+	if left, _ := os.ReadDir(tk.Dir); len(left) != 0 {
+		t.Errorf("left in Dir: %v", left)
+	}
+}
+
+func wantFiles(t *testing.T, s nix.Snapshot, want map[string]string) {
+	t.Helper()
+	got := readFiles(t, s.Dir)
+	for name := range maps.Keys(want) {
+		if got[name] != want[name] {
+			t.Errorf("%s is %q, want %q", name, got[name], want[name])
+		}
+	}
+	for name := range got {
+		if _, ok := want[name]; !ok {
+			t.Errorf("%s (%q) should not be there", name, got[name])
+		}
+	}
+}
+
+const flakeNix = "{ outputs = _: { }; }\n"
+
+func TestCommit(t *testing.T) {
+	files := map[string]string{
+		"flake.nix": flakeNix, "flake.lock": "{}", "a b/ü\n'\"\\": "x", "run": "#!/bin/sh\n", "link": "-> /nowhere", "dir/up": "-> ../..",
+		strings.Repeat("long/", 50) + "file": "pax", "empty": "",
+	}
+	r := newFlake(t, files)
+	r.git("update-index", "--add", "--cacheinfo", "160000,0123456789012345678901234567890123456789,sub")
+	r.git("commit", "--quiet", "--message=sub")
+	rev := r.git("rev-parse", "HEAD")
+	r.write(map[string]string{"untracked": "", "more/untracked": ""})
+
+	s := take(t, taker(t, r.dir, r.env))
+	files["sub"] = "/"
+	wantFiles(t, s, files)
+	if s.Rev != rev || s.Dirty || s.Subdir != "" || s.LastModified != commitTime {
+		t.Errorf("got %+v", s)
+	}
+	if want := "git+file://" + r.dir + "?rev=" + rev; s.URL != want {
+		t.Errorf("URL is %s, want %s", s.URL, want)
+	}
+	if want := []string{"more/", "untracked"}; !slices.Equal(s.Untracked, want) {
+		t.Errorf("Untracked is %q, want %q", s.Untracked, want)
+	}
+	if want := "sha256-RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o="; s.LockHash != want {
+		t.Errorf("LockHash is %s, want %s", s.LockHash, want)
+	}
+}
+
+// TestConfigurationHasNoPart sets everything on this machine that git archive would listen to.
+func TestConfigurationHasNoPart(t *testing.T) {
+	r := newFlake(t, map[string]string{
+		".gitattributes": "secret export-ignore\nsubst export-subst\n*.crlf text eol=crlf\n*.lfs filter=lfs\n*.up filter=up\n",
+		"secret":         "x", "subst": "$Format:%H$", "a.crlf": "a\nb\n", "x.lfs": "version https://git-lfs…\n", "x.up": "abc\n",
+		"text": "one\ntwo\n",
+	})
+	rev := r.git("rev-parse", "HEAD")
+	want := map[string]string{
+		".gitattributes": readFiles(t, r.dir)[".gitattributes"], "flake.nix": flakeNix, "subst": rev, "a.crlf": "a\r\nb\r\n",
+		"x.lfs": "version https://git-lfs…\n", "x.up": "abc\n", "text": "one\ntwo\n",
+	}
+	before := take(t, taker(t, r.dir, r.env))
+	wantFiles(t, before, want)
+
+	writeFiles(t, r.dir, map[string]string{".git/info/attributes": "text export-ignore\n*.nix ident -text\n"})
+	for _, config := range []string{"core.autocrlf true", "core.eol crlf", "filter.up.smudge tr a-z A-Z", "filter.lfs.smudge false", "filter.lfs.required true", "tar.umask 0777"} {
+		name, value, _ := strings.Cut(config, " ")
+		r.git("config", name, value)
+	}
+	// The working tree now looks changed to git, so the commit is named.
+	tk := taker(t, r.dir, append(slices.Clone(r.env), "GIT_DIR=/nowhere", "GIT_INDEX_FILE=/nowhere"))
+	tk.Revision = "HEAD"
+	after := take(t, tk)
+	wantFiles(t, after, want)
+	if after.NARHash != before.NARHash {
+		t.Errorf("NAR hash is %s, then %s", before.NARHash, after.NARHash)
+	}
+}
+
+func TestDirty(t *testing.T) {
+	files := map[string]string{"kept": "1", "changed": "1", "deleted": "1", "dir/a": "1", "moved/a": "1", "wasfile": "1", "ünï": "1"}
+	changes := map[string]func(r repo){
+		"changed":       func(r repo) { r.write(map[string]string{"changed": "2"}) },
+		"deleted":       func(r repo) { os.Remove(filepath.Join(r.dir, "deleted")) },
+		"added":         func(r repo) { r.write(map[string]string{"added": "1"}); r.git("add", "added") },
+		"intent to add": func(r repo) { r.write(map[string]string{"added": "1"}); r.git("add", "--intent-to-add", "added") },
+		"executable":    func(r repo) { os.Remove(filepath.Join(r.dir, "changed")); r.write(map[string]string{"changed": "#!"}) },
+		"replaced": func(r repo) {
+			os.RemoveAll(filepath.Join(r.dir, "moved"))
+			os.RemoveAll(filepath.Join(r.dir, "wasfile"))
+			r.write(map[string]string{"moved": "-> dir", "wasfile/untracked": "x"})
+		},
+	}
+	want := map[string]map[string]string{
+		"changed":       {"changed": "2"},
+		"deleted":       {"deleted": ""},
+		"added":         {"added": "1"},
+		"intent to add": {"added": "1"},
+		"executable":    {"changed": "#!"},
+		"replaced":      {"moved/a": "", "wasfile": ""},
+	}
+	for name, change := range changes {
+		t.Run(name, func(t *testing.T) {
+			r := newFlake(t, files)
+			r.git("remote", "add", "origin", "https://github.com/o/r")
+			change(r)
+			r.write(map[string]string{"untracked": "x"})
+			s := take(t, taker(t, r.dir, r.env))
+			if !s.Dirty || s.Rev != "" || s.LastModified != commitTime || s.URL != "git+file://"+r.dir {
+				t.Errorf("got %+v", s)
+			}
+			tree := maps.Clone(files)
+			tree["flake.nix"] = flakeNix
+			for name, content := range want[name] {
+				if tree[name] = content; content == "" {
+					delete(tree, name)
+				}
+			}
+			wantFiles(t, s, tree)
+		})
+	}
+}
+
+func TestNotDirty(t *testing.T) {
+	r := newFlake(t, map[string]string{"a": "1"})
+	// Written again with another time: the index is out of date, the content is not.
+	r.write(map[string]string{"a": "1"})
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(filepath.Join(r.dir, "a"), later, later); err != nil {
+		t.Fatal(err)
+	}
+	if s := take(t, taker(t, r.dir, r.env)); s.Dirty {
+		t.Error("is dirty")
+	}
+	// With a revision given, changes do not matter.
+	r.write(map[string]string{"a": "2"})
+	tk := taker(t, r.dir, r.env)
+	tk.Revision = "main"
+	s := take(t, tk)
+	wantFiles(t, s, map[string]string{"flake.nix": flakeNix, "a": "1"})
+	if s.Dirty || s.Rev == "" || s.Untracked != nil {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestNoCommits(t *testing.T) {
+	r := newRepo(t, "new")
+	r.write(map[string]string{"flake.nix": flakeNix})
+	takeFails(t, taker(t, r.dir, r.env), "no flake.nix", "git -C '"+r.dir+"' add flake.nix")
+	r.git("add", "flake.nix")
+	s := take(t, taker(t, r.dir, r.env))
+	if !s.Dirty || s.Rev != "" || s.LastModified != 0 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestNoFlake(t *testing.T) {
+	r := newRepo(t, "new")
+	r.write(map[string]string{"a/b": "", "sub/flake.nix": flakeNix})
+	r.git("add", "a")
+	r.git("commit", "--quiet", "--message=x")
+	takeFails(t, taker(t, r.dir, r.env), "take snapshot of "+r.dir+": no flake.nix", "?dir=")
+	takeFails(t, taker(t, r.dir+"?dir=sub", r.env), "no sub/flake.nix", "git -C '"+r.dir+"/sub' add flake.nix")
+	takeFails(t, taker(t, r.dir+"/sub", r.env), "no sub/flake.nix", "git -C '"+r.dir+"/sub' add flake.nix")
+	r.commit()
+	tk := taker(t, r.dir+"/sub", r.env)
+	tk.Revision = "HEAD^"
+	takeFails(t, tk, "no sub/flake.nix", "came later")
+}
+
+func TestSubdir(t *testing.T) {
+	r := newFlake(t, map[string]string{"sub/flake.nix": flakeNix, "sub/deep/er/x": "", "other/x": ""})
+	rev := r.git("rev-parse", "HEAD")
+	r.git("remote", "add", "origin", "git@github.com:o/r.git")
+	link := filepath.Join(t.TempDir(), "link to it")
+	if err := os.Symlink(r.dir, link); err != nil {
+		t.Fatal(err)
+	}
+	for ref, want := range map[string]string{
+		r.dir + "/sub": "sub", r.dir + "/sub/deep/er": "sub", r.dir + "/other": "", r.dir: "", r.dir + "?dir=sub": "sub", link + "/sub": "sub",
+		"git+file://" + r.dir + "?dir=sub": "sub",
+	} {
+		s := take(t, taker(t, ref, r.env))
+		url := "github:o/r/" + rev
+		if want != "" {
+			url += "?dir=" + want
+		}
+		if s.Subdir != want || s.URL != url {
+			t.Errorf("%s: subdir %q, URL %s", ref, s.Subdir, s.URL)
+		}
+		if _, err := os.Stat(filepath.Join(s.Dir, "other", "x")); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestRevisions(t *testing.T) {
+	r := newFlake(t, map[string]string{"n": "1"})
+	first := r.git("rev-parse", "HEAD")
+	r.git("tag", "--annotate", "--message=x", "v1.0.0")
+	r.git("branch", "old")
+	r.git("update-ref", "refs/remotes/origin/theirs", first)
+	r.write(map[string]string{"n": "2"})
+	second := r.commit()
+	bare := filepath.Join(t.TempDir(), "bare.git")
+	r.git("clone", "--quiet", "--bare", r.dir, bare)
+	r.write(map[string]string{"n": "dirty"})
+
+	for _, tt := range []struct{ ref, revision, want string }{
+		{r.dir, "v1.0.0", first},
+		{r.dir, "old", first},
+		{r.dir, "theirs", first},
+		{r.dir, first[:8], first},
+		{r.dir, second, second},
+		{r.dir + "?ref=old", "", first},
+		{r.dir + "?ref=old", "main", second},
+		{r.dir + "?ref=main&rev=" + first, "", first},
+		{"git+file://" + r.dir + "?ref=refs/tags/v1.0.0", "", first},
+		{bare, "", second},
+		{bare, "v1.0.0", first},
+		{"file://" + bare, "", second},
+	} {
+		tk := taker(t, tt.ref, r.env)
+		tk.Revision = tt.revision
+		if s := take(t, tk); s.Rev != tt.want || s.Dirty {
+			t.Errorf("%s at %q: got %+v, want %s", tt.ref, tt.revision, s, tt.want)
+		}
+	}
+	for _, tt := range []struct{ revision, text, advice string }{
+		{"1.0.0", `no tag, branch or commit "1.0.0"`, "did you mean v1.0.0?"},
+		{"--help", `no tag, branch or commit "--help"`, "git fetch"},
+		{strings.Repeat("0", 40), "no tag, branch or commit", "git fetch"},
+		{"HEAD:n", "no tag, branch or commit", ""},
+	} {
+		tk := taker(t, r.dir, r.env)
+		tk.Revision = tt.revision
+		takeFails(t, tk, tt.text, tt.advice)
+	}
+}
+
+func TestKindsOfCheckouts(t *testing.T) {
+	r := newFlake(t, map[string]string{"n": "1", "ü ö/x": "y"})
+	r.write(map[string]string{"n": "2"})
+	rev := r.commit()
+	want := take(t, taker(t, r.dir, r.env))
+	parent := t.TempDir()
+	for name, command := range map[string][]string{
+		"worktree":     {"worktree", "add", "--quiet", "--detach"},
+		"a worktree ü": {"worktree", "add", "--quiet", "--detach"},
+		"with:colon":   {"clone", "--quiet", r.dir},
+		`"quoted"`:     {"clone", "--quiet", r.dir},
+		"shallow":      {"clone", "--quiet", "--depth=1", "file://" + r.dir},
+		"borrowing":    {"clone", "--quiet", "--shared", r.dir},
+		"separate":     {"clone", "--quiet", "--separate-git-dir=" + filepath.Join(parent, "elsewhere"), r.dir},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(parent, name)
+			r.git(append(command, dir)...)
+			s := take(t, taker(t, dir, r.env))
+			if s.Rev != rev || s.NARHash != want.NARHash || s.Dirty {
+				t.Errorf("got %+v, want %+v", s, want)
+			}
+		})
+	}
+}
+
+func TestPartialClone(t *testing.T) {
+	r := newFlake(t, map[string]string{"a/x": "1", "b/x": "2"})
+	r.git("config", "uploadpack.allowFilter", "true")
+	dir := filepath.Join(t.TempDir(), "sparse")
+	r.git("clone", "--quiet", "--filter=blob:none", "--sparse", "file://"+r.dir, dir)
+	takeFails(t, taker(t, dir, r.env), "git archive: ", "git fetch --refetch --no-filter")
+	repo{t, dir, r.env}.git("fetch", "--quiet", "--refetch", "--no-filter")
+	wantFiles(t, take(t, taker(t, dir, r.env)), map[string]string{"flake.nix": flakeNix, "a/x": "1", "b/x": "2"})
+}
+
+func TestBrokenGitDir(t *testing.T) {
+	r := newFlake(t, map[string]string{"sub/flake.nix": flakeNix})
+	if err := os.Mkdir(filepath.Join(r.dir, "sub", ".git"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	takeFails(t, taker(t, r.dir+"/sub", r.env), "not a git repository", "")
+}
+
+func TestURLHasNoCredentials(t *testing.T) {
+	r := newFlake(t, nil)
+	rev := r.git("rev-parse", "HEAD")
+	r.git("remote", "add", "origin", "x")
+	for remote, want := range map[string]string{
+		"https://x-access-token:s3cret@github.com/o/r.git": "github:o/r/" + rev,
+		"https://s3cret@gitlab.com/g/s/r":                  "gitlab:g%2Fs/r/" + rev,
+		"https://oauth2:s3cret@git.example.org/o/r.git":    "git+https://git.example.org/o/r.git?rev=" + rev,
+		"git@git.example.org:o/r.git":                      "git+ssh://git@git.example.org/o/r.git?rev=" + rev,
+		"/somewhere/else":                                  "git+file://" + r.dir + "?rev=" + rev,
+	} {
+		r.git("remote", "set-url", "origin", remote)
+		if s := take(t, taker(t, r.dir, r.env)); s.URL != want {
+			t.Errorf("%s: URL is %s, want %s", remote, s.URL, want)
+		}
+	}
+}
+
+func TestNARHashIsChecked(t *testing.T) {
+	r := newFlake(t, nil)
+	s := take(t, taker(t, r.dir, r.env))
+	const wrong = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+	takeFails(t, taker(t, "git+file://"+r.dir+"?narHash="+wrong, r.env), "NAR hash is "+s.NARHash, "")
+	take(t, taker(t, "git+file://"+r.dir+"?narHash="+s.NARHash, r.env))
+}
+
+func TestNoGit(t *testing.T) {
+	r := newFlake(t, nil)
+	tk := taker(t, r.dir, r.env)
+	tk.Git = filepath.Join(t.TempDir(), "git")
+	takeFails(t, tk, "run git", "install git")
+}
+
+func TestDir(t *testing.T) {
+	r := newFlake(t, nil)
+	tk := taker(t, r.dir, r.env)
+	t.Chdir(filepath.Dir(tk.Dir))
+	tk.Dir = filepath.Base(tk.Dir)
+	if s := take(t, tk); !filepath.IsAbs(s.Dir) {
+		t.Errorf("Dir is %s", s.Dir)
+	}
+	tk.Dir = ""
+	if _, err := tk.Take(t.Context()); err == nil {
+		t.Error("no error without a directory")
+	}
+}
+
+// TestCancel has a git that never ends, and a child of it that holds its output open.
+func TestCancel(t *testing.T) {
+	r := newFlake(t, nil)
+	tk := taker(t, r.dir, r.env)
+	tk.Git = filepath.Join(t.TempDir(), "git")
+	pids := filepath.Join(t.TempDir(), "pid")
+	writeFiles(t, filepath.Dir(tk.Git), map[string]string{"git": "#!/bin/sh\nsleep 600 & echo $! > " + pids + "; wait\n"})
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, err := tk.Take(ctx)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v", err)
+	}
+	if d := time.Since(start); d > grace {
+		t.Errorf("took %v", d)
+	}
+	if left, _ := os.ReadDir(tk.Dir); len(left) != 0 {
+		t.Errorf("left in Dir: %v", left)
+	}
+	pid, _ := os.ReadFile(pids)
+	if state, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/stat"); err == nil && !strings.Contains(string(state), ") Z ") {
+		t.Errorf("still running: %s", state)
+	}
+}
