@@ -107,7 +107,7 @@ type Reporter interface {
 }
 
 func (e *ExitError) Error() string {
-	reason := nix.FirstLine(nix.ShortError(e.Stderr))
+	reason := nix.FirstLine(nix.ErrorMessage(e.Stderr))
 	if reason == "" {
 		return fmt.Sprintf("run %s: exit code %d", e.Program, e.Code)
 	}

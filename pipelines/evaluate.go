@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,13 +30,14 @@ type EvaluatedPackage struct {
 func (r *Release) evaluate(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) (Evaluation, error) {
 	var evaluation Evaluation
 	err := r.step(StepEvaluate, cell.System, func() (string, error) {
-		args, err := r.evaluateArgs(ctx, x, s, cell)
+		args, settings, err := r.evaluateArgs(ctx, x, s, cell)
 		if err != nil {
 			return "", err
 		}
-		out, err := x.Run(ctx, Command{Program: "nix", Args: args, Settings: r.Settings})
+		trace := &cappedBuffer{limit: maxTrace}
+		out, err := x.Run(ctx, Command{Program: "nix", Args: args, Settings: r.Settings.With(settings), Stderr: trace})
 		if err != nil {
-			return "", evaluationError(cell, s, err)
+			return "", evaluationError(cell, s, trace.String(), err)
 		}
 		evaluation, err = parseEvaluation(out, cell)
 		return fmt.Sprintf("%d packages", len(evaluation)), err
@@ -43,12 +45,12 @@ func (r *Release) evaluate(ctx context.Context, x Executor, s Snapshot, cell mat
 	return evaluation, err
 }
 
-func (r *Release) evaluateArgs(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) ([]string, error) {
-	dir, err := x.Place(ctx, s.Dir)
+func (r *Release) evaluateArgs(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) ([]string, nix.Settings, error) {
+	ref, settings, err := placeFlake(ctx, x, s)
 	if err != nil {
-		return nil, fmt.Errorf("place snapshot: %w", err)
+		return nil, nil, fmt.Errorf("place snapshot: %w", err)
 	}
-	args := []string{"eval", "--json", "--no-write-lock-file"}
+	args := []string{"eval", "--json", "--show-trace", "--no-write-lock-file"}
 	if len(r.Overrides) == 0 {
 		// A lock that would have to change is not what consumers evaluate: Nix refuses it.
 		args = append(args, "--no-update-lock-file")
@@ -58,29 +60,13 @@ func (r *Release) evaluateArgs(ctx context.Context, x Executor, s Snapshot, cell
 		if o.Dir != "" {
 			placed, err := x.Place(ctx, o.Dir)
 			if err != nil {
-				return nil, fmt.Errorf("place override of input %s: %w", o.Input, err)
+				return nil, nil, fmt.Errorf("place override of input %s: %w", o.Input, err)
 			}
 			ref = (&url.URL{Scheme: "path", Path: placed}).String()
 		}
 		args = append(args, "--override-input", o.Input, ref)
 	}
-	return append(args, pathReference(dir, s)+"#packages."+string(cell.System), "--apply", evaluateExpression(cell)), nil
-}
-
-// pathReference returns the flake reference of a snapshot that is at dir.
-// Attributes in its query make Nix give the flake the commit that it came from:
-// https://nix.dev/manual/nix/latest/command-ref/new-cli/nix3-flake#path-like-syntax.
-func pathReference(dir string, s Snapshot) string {
-	q := url.Values{}
-	q.Set("lastModified", strconv.FormatInt(s.LastModified, 10))
-	q.Set("narHash", s.NARHash)
-	if s.Rev != "" {
-		q.Set("rev", s.Rev)
-	}
-	if s.Subdir != "" {
-		q.Set("dir", s.Subdir)
-	}
-	return "path:" + (&url.URL{Path: dir}).EscapedPath() + "?" + q.Encode()
+	return append(args, ref+"#packages."+string(cell.System), "--apply", evaluateExpression(cell)), settings, nil
 }
 
 // evaluateExpression returns a function of a system's packages: those wanted, and the names of all.
@@ -164,25 +150,39 @@ func (e *EvaluationError) Error() string {
 	return fmt.Sprintf("evaluate packages.%s: %s", e.System, e.Text)
 }
 
+// maxTrace is enough for the longest trace of Nix, which is cut by itself beyond some thousand frames.
+const maxTrace = 8 << 20
+
 // evaluationError turns what Nix said into what a person needs of it.
-func evaluationError(cell matrix.Cell, s Snapshot, err error) error {
+func evaluationError(cell matrix.Cell, s Snapshot, stderr string, err error) error {
 	var exit *ExitError
 	if !errors.As(err, &exit) {
 		return fmt.Errorf("evaluate packages.%s: %w", cell.System, err)
 	}
-	text := nix.ShortError(exit.Stderr)
-	if text == "" {
-		return fmt.Errorf("evaluate packages.%s: %w", cell.System, err)
-	}
-	evaluation := &EvaluationError{System: cell.System, Text: text}
+	source, _ := nix.SourcePath(s.NARHash) // without it, positions keep their whole path
+	said := nix.ParseEvalError(stderr, source)
+	evaluation := &EvaluationError{System: cell.System, Text: said.String()}
 	switch {
-	case strings.Contains(text, "does not provide attribute"):
+	case said.Message == "":
+		return fmt.Errorf("evaluate packages.%s: %w", cell.System, err)
+	case strings.Contains(said.Message, "does not provide attribute"):
 		evaluation.Text = fmt.Sprintf("the flake has no packages.%s", cell.System)
 		return hint.Wrap(evaluation, "leave the system out with --system, or add it to the flake")
-	case strings.Contains(text, "lock file"):
+	case strings.Contains(said.Message, "lock file"):
 		return hint.Wrap(evaluation, "lock the inputs and commit the result: nix flake lock")
-	case strings.Contains(text, "does not exist") && len(s.Untracked) > 0:
+	case strings.Contains(said.Message, "does not exist") && len(s.Untracked) > 0:
 		return hint.Wrap(evaluation, "Nix sees only files that git tracks; untracked here: %s", strings.Join(s.Untracked, ", "))
 	}
 	return evaluation
+}
+
+// cappedBuffer keeps the first bytes that are written to it.
+type cappedBuffer struct {
+	limit int
+	bytes.Buffer
+}
+
+func (b *cappedBuffer) Write(p []byte) (int, error) {
+	b.Buffer.Write(p[:min(len(p), b.limit-b.Len())])
+	return len(p), nil
 }

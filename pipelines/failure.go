@@ -112,7 +112,7 @@ func failureOf(ctx context.Context, err error) *Failure {
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Failure{Kind: TimedOut, Message: named(ctx, err).Error()}
 	case errors.As(err, &exit):
-		_, f := classify(nix.ShortError(exit.Stderr))
+		_, f := classify(nix.ErrorMessage(exit.Stderr))
 		f.ExitCode = exit.Code
 		if f.Message == "" {
 			f.Message = exit.Error()

@@ -19,7 +19,7 @@ func (r *Release) Preview(ctx context.Context) (*Manifest, error) {
 		return nil, err
 	}
 	results, err := r.eachCell(ctx, func(ctx context.Context, cell matrix.Cell) (CellResult, error) {
-		result := CellResult{System: cell.System, Verdict: Failed}
+		result := newCellResult(cell)
 		x, engine, err := r.preflight(ctx, cell)
 		if err != nil {
 			return result, err

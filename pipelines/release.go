@@ -68,7 +68,7 @@ func (r *Release) Run(ctx context.Context) (*Manifest, error) {
 // cell is the story of one system.
 func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (result CellResult, err error) {
 	started := r.Now()
-	result = CellResult{System: cell.System, Verdict: Failed, Packages: []PackageResult{}}
+	result = newCellResult(cell)
 	defer func() {
 		result.Seconds = seconds(r.Now().Sub(started))
 		if err != nil {
@@ -113,6 +113,15 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 	result.Verdict = Built
 	r.remember(s, cell, result.Packages)
 	return result, nil
+}
+
+// newCellResult is a cell of which nothing has come yet.
+func newCellResult(cell matrix.Cell) CellResult {
+	result := CellResult{System: cell.System, Verdict: Failed}
+	for _, p := range cell.Packages {
+		result.Packages = append(result.Packages, PackageResult{Package: p, Verdict: Failed})
+	}
+	return result
 }
 
 // eachCell runs f for every cell side by side and returns the results in the cells' order.
