@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+func newDemo(sys system) *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Set this machine up and release the example flake: the first five minutes",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if !c.Flags().Changed("engine") {
+				// This machine's own Nix needs no image, and so no registry.
+				f.engines = []string{engineHost}
+			}
+			o, err := f.options(c, []string{exampleFlake})
+			if err != nil {
+				return err
+			}
+			return runDemo(c.Context(), sys, o, c.Flags().Changed("system"))
+		},
+	}
+	f.register(c)
+	return c
+}
+
+func runDemo(ctx context.Context, sys system, o options, systemsGiven bool) error {
+	if o.engines.kind == engineHost {
+		if err := setUp(ctx, sys); err != nil {
+			return err
+		}
+		if !systemsGiven {
+			var err error
+			if o.cells, err = runnable(ctx, sys, o.cells); err != nil {
+				return err
+			}
+		}
+	}
+	if err := runPipeline(ctx, sys, "release", o); err != nil {
+		return err
+	}
+	cache, err := filepath.Abs(filepath.Join(o.out, "cache"))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(sys.stderr, "\nAny Nix can substitute from it:\n  nix copy --no-check-sigs --from 'file://%s' PATH\n", cache)
+	return nil
+}
+
+// runnable leaves out the systems that this kernel can neither run nor emulate, and says so:
+// a demonstration shows what it can. A release would refuse.
+func runnable(ctx context.Context, sys system, cells []matrix.Cell) ([]matrix.Cell, error) {
+	native, err := nativeSystem(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var kept []matrix.Cell
+	for _, c := range cells {
+		if c.System == native || binfmt.Find(c.System.Machine()) != nil {
+			kept = append(kept, c)
+			continue
+		}
+		fmt.Fprintf(sys.stderr, "left out: %s, since this kernel lets nobody register an emulator (binfmt_misc); `release` would refuse\n", c.System)
+	}
+	return kept, nil
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+func newDoctor(sys system) *cobra.Command {
+	var fix bool
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what is here, what is missing, and what mends it; exit 1 if a release could not run",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return runDoctor(c.Context(), sys, fix)
+		},
+	}
+	c.Flags().BoolVar(&fix, "fix", false, "install what is missing, from the system's packages (as root)")
+	return c
+}
+
+func runDoctor(ctx context.Context, sys system, fix bool) error {
+	if fix {
+		if err := setUp(ctx, sys); err != nil {
+			return err
+		}
+	}
+	findings := examine(ctx, sys)
+	if err := printFindings(sys.stdout, findings); err != nil {
+		return err
+	}
+	if reason := cannotRun(findings); reason != "" {
+		return hint.Wrap(errors.New(reason), "go run ./ci doctor --fix installs what is missing, as root on Debian and Ubuntu")
+	}
+	return nil
+}
+
+// finding is what the doctor says of one thing.
+type finding struct {
+	part  part
+	ok    bool
+	found string
+	mend  string // a command; empty where nothing is to be mended
+}
+
+// part names what is looked at.
+type part string
+
+const (
+	partGit      part = "git"
+	partNix      part = "nix"
+	partEmulator part = "emulation"
+	partDagger   part = "container engine"
+)
+
+func examine(ctx context.Context, sys system) []finding {
+	return []finding{examineGit(ctx), examineNix(ctx), examineEmulator(ctx), examineDagger(ctx, sys)}
+}
+
+func examineGit(ctx context.Context) finding {
+	return program(ctx, partGit, "git", "apt-get install git")
+}
+
+func examineNix(ctx context.Context) finding {
+	f := program(ctx, partNix, "nix", "apt-get install nix-bin")
+	if !f.ok || os.Geteuid() == 0 {
+		return f
+	}
+	if _, err := os.Stat("/nix/var/nix/daemon-socket/socket"); err != nil {
+		f.ok, f.found = false, f.found+", but no daemon, and this is not root"
+		f.mend = "apt-get install nix-setup-systemd, or run as root"
+	}
+	return f
+}
+
+// program finds out whether a program is there, and its version.
+func program(ctx context.Context, p part, name, mend string) finding {
+	out, err := exec.CommandContext(ctx, name, "--version").Output()
+	if err != nil {
+		return finding{part: p, found: "not found", mend: mend}
+	}
+	return finding{part: p, ok: true, found: strings.TrimSpace(string(out))}
+}
+
+func examineEmulator(ctx context.Context) finding {
+	native, err := nativeSystem(ctx)
+	if err != nil {
+		return finding{part: partEmulator, found: err.Error()}
+	}
+	f := finding{part: partEmulator, ok: true}
+	for _, s := range matrix.Systems() {
+		if s == native {
+			continue
+		}
+		entry := binfmt.Find(s.Machine())
+		if entry == nil {
+			f.ok = false
+			f.found += fmt.Sprintf("no binfmt entry with flag F for %s", s.Machine())
+			f.mend = "apt-get install qemu-user-static binfmt-support"
+			continue
+		}
+		f.found += fmt.Sprintf("%s by %s", s.Machine(), entry.Interpreter)
+	}
+	return f
+}
+
+// nativeSystem is the one whose programs this machine's processor runs.
+func nativeSystem(ctx context.Context) (matrix.System, error) {
+	out, err := exec.CommandContext(ctx, "uname", "-m").Output()
+	if err != nil {
+		return "", fmt.Errorf("run uname: %v", err)
+	}
+	return matrix.ParseSystem(strings.TrimSpace(string(out)) + "-linux")
+}
+
+func examineDagger(ctx context.Context, sys system) finding {
+	found, err := container.Detect(ctx, sys.environ)
+	if err != nil {
+		return finding{part: partDagger, found: err.Error(), mend: strings.Join(hint.Of(err), "; ")}
+	}
+	return finding{part: partDagger, ok: true, found: found}
+}
+
+// cannotRun returns why a release of all systems could not run here; empty if it could.
+func cannotRun(findings []finding) string {
+	ok := map[part]bool{}
+	for _, f := range findings {
+		ok[f.part] = f.ok
+	}
+	switch {
+	case !ok[partGit]:
+		return "run a release: git is missing"
+	case !ok[partNix] && !ok[partDagger]:
+		return "run a release: neither Nix nor a container engine is here"
+	case !ok[partEmulator] && !ok[partDagger]:
+		return "run a release: this machine cannot build for all systems"
+	}
+	return ""
+}
+
+func printFindings(w io.Writer, findings []finding) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range findings {
+		mark := "ok"
+		if !f.ok {
+			mark = "missing"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", mark, f.part, f.found)
+		if !f.ok && f.mend != "" {
+			fmt.Fprintf(t, "\t\tmend: %s\n", f.mend)
+		}
+	}
+	return t.Flush()
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"sync"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// The values of --engine that are not of one system.
+const (
+	engineAuto   = "auto"
+	engineDagger = "dagger"
+	engineHost   = "host"
+)
+
+// engineChoice is what --engine says: a kind for all systems, and URLs of native engines for some.
+type engineChoice struct {
+	kind   string
+	native map[matrix.System]string
+}
+
+func (f *flags) parseEngines(o *options) error {
+	o.engines = engineChoice{kind: engineAuto, native: map[matrix.System]string{}}
+	for _, s := range f.engines {
+		name, url, ofSystem := strings.Cut(s, "=")
+		if ofSystem {
+			system, err := matrix.ParseSystem(name)
+			if err != nil {
+				return err
+			}
+			o.engines.native[system] = url
+			continue
+		}
+		switch s {
+		case engineAuto, engineDagger, engineHost:
+			o.engines.kind = s
+		default:
+			return hint.Wrap(fmt.Errorf("parse --engine %q: not auto, dagger, host or SYSTEM=URL", s),
+				"for example --engine aarch64-linux=tcp://arm.example:8080")
+		}
+	}
+	return nil
+}
+
+// engines opens executors. It implements [pipelines.Engines].
+type engines struct {
+	choice   engineChoice
+	image    string
+	memlock  int64
+	settings nix.Settings
+	environ  []string
+	cacheDir string
+	log      io.Writer
+	notice   func(text string)
+
+	// auto is decided once for all systems, so that their outputs come from one kind of engine.
+	auto     sync.Once
+	autoKind string
+	autoErr  error
+}
+
+// Open opens an executor for the system.
+func (e *engines) Open(ctx context.Context, system matrix.System) (pipelines.Executor, error) {
+	if url := e.choice.native[system]; url != "" {
+		return e.container(ctx, system, url)
+	}
+	kind := e.choice.kind
+	if kind == engineAuto {
+		e.auto.Do(func() { e.autoKind, e.autoErr = e.choose(ctx) })
+		if e.autoErr != nil {
+			return nil, e.autoErr
+		}
+		kind = e.autoKind
+	}
+	if kind == engineHost {
+		return e.host(ctx, system)
+	}
+	return e.container(ctx, system, "")
+}
+
+// choose takes Dagger where an engine or a runtime answers, else this machine's Nix, and says so.
+func (e *engines) choose(ctx context.Context) (string, error) {
+	found, daggerErr := container.Detect(ctx, e.environ)
+	if daggerErr == nil {
+		e.notice("engine dagger: " + found)
+		return engineDagger, nil
+	}
+	if path, err := exec.LookPath("nix"); err == nil {
+		e.notice(fmt.Sprintf("engine host: %s, since no container engine answers (%v)", path, daggerErr))
+		return engineHost, nil
+	}
+	return "", hint.Wrap(errors.New("find an engine: no container runtime answers, and nix is not on PATH"),
+		"start Docker, or install Nix: apt-get install nix-bin; `go run ./ci doctor` says more")
+}
+
+func (e *engines) host(ctx context.Context, system matrix.System) (pipelines.Executor, error) {
+	return host.Open(ctx, host.Options{System: system, Settings: e.settings, Env: e.environ, Memlock: e.memlock})
+}
+
+func (e *engines) container(ctx context.Context, system matrix.System, url string) (pipelines.Executor, error) {
+	image, err := container.ParseImage(e.image)
+	if err != nil {
+		return nil, usage(err)
+	}
+	return container.Open(ctx, container.Options{
+		System: system, RunnerHost: url, Image: image, Settings: e.settings, Env: e.environ, Memlock: e.memlock,
+		Log: e.log, Notice: e.notice, Cache: e.cacheDir,
+	})
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+)
+
+// Exit codes, as --help documents them.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+const exitCodes = `  0    all went well
+  1    a build, or anything else, failed
+  2    the command line is wrong
+  130  interrupted`
+
+// usageError is a command line that cannot be carried out.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usageError{err}
+}
+
+// exitCode maps an error to the code of the process. A signal goes before whatever it has made fail.
+func exitCode(ctx context.Context, err error) int {
+	var wrong usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case ctx.Err() != nil:
+		return exitInterrupted
+	case errors.As(err, &wrong):
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// printError tells a person what went wrong, and what to do about it.
+func printError(w io.Writer, err error) {
+	if err == nil {
+		return
+	}
+	for _, e := range split(err) {
+		fmt.Fprintf(w, "error: %v\n", e)
+	}
+	for _, h := range hint.Of(err) {
+		fmt.Fprintf(w, "hint: %s\n", h)
+	}
+}
+
+// split returns the errors that errors.Join has joined, each on its own.
+func split(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, split(e)...)
+	}
+	return all
+}

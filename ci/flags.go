@@ -1,0 +1,191 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// flags are the command line as it was typed; options is what it means.
+type flags struct {
+	ref                 string
+	systems, packages   []string
+	engines             []string
+	image, builders     string
+	out                 string
+	jobs                int
+	timeout, stall      time.Duration
+	keepGoing, failFast bool
+	overrides           []string
+	json, verbose       bool
+	substituters, keys  []string
+	cache, memlock      string
+}
+
+// register adds the flags that all commands which run a pipeline share.
+func (f *flags) register(c *cobra.Command) {
+	s := c.Flags()
+	s.SortFlags = false
+	s.StringVar(&f.ref, "ref", "", "tag, branch or commit of the flake")
+	s.StringArrayVar(&f.systems, "system", nil, "system to build for; repeatable (default: all)")
+	s.StringArrayVar(&f.packages, "package", nil, "package to build; repeatable (default: the target's)")
+	s.StringArrayVar(&f.engines, "engine", []string{"auto"}, "auto, dagger or host; or SYSTEM=URL of a native Dagger engine; repeatable")
+	s.StringVar(&f.image, "image", "", "Nix image: a reference pinned by digest, or an archive or root file system tarball")
+	s.StringVar(&f.builders, "builders", "", "remote builders, as in nix.conf")
+	s.StringVar(&f.out, "out", "out", "directory for the binary cache, the manifest and the logs")
+	s.IntVar(&f.jobs, "jobs", 0, "derivations that Nix builds at a time (default: one a processor)")
+	s.DurationVar(&f.timeout, "timeout", 0, "the longest that one system may take (default: no limit)")
+	s.DurationVar(&f.stall, "stall-timeout", 5*time.Minute, "show the last lines of a build that says nothing for this long")
+	s.BoolVar(&f.keepGoing, "keep-going", true, "let the other systems go on when one fails")
+	s.BoolVar(&f.failFast, "fail-fast", false, "end the other systems when one fails")
+	s.StringArrayVar(&f.overrides, "override-input", nil, "INPUT=FLAKE puts another flake in an input's place; repeatable")
+	s.StringArrayVar(&f.substituters, "substituter", nil, "cache that Nix fetches from, in place of the target's; repeatable; \"none\" for none")
+	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key of a substituter, in place of the target's; repeatable")
+	s.StringVar(&f.cache, "served-by", "", "cache whose outputs are not built again, in place of the target's; \"none\" for none")
+	s.StringVar(&f.memlock, "memlock", "", "memory that the tests lock, such as 256M, in place of the target's")
+	s.BoolVar(&f.json, "json", false, "events as JSON lines on standard output")
+	s.BoolVarP(&f.verbose, "verbose", "v", false, "each line of each build")
+}
+
+// options is a command line that was understood.
+type options struct {
+	target    target
+	ref       string
+	cells     []matrix.Cell
+	engines   engineChoice
+	image     string
+	builders  string
+	out       string
+	outGiven  bool
+	jobs      int
+	timeout   time.Duration
+	stall     time.Duration
+	failFast  bool
+	overrides []override
+	json      bool
+	verbose   bool
+}
+
+// override is --override-input INPUT=FLAKE.
+type override struct{ input, flake string }
+
+// options reads the flags and the one argument of a command.
+func (f *flags) options(c *cobra.Command, args []string) (options, error) {
+	o := options{
+		target: openSesame, ref: f.ref, image: f.image, builders: f.builders,
+		out: f.out, outGiven: c.Flags().Changed("out"),
+		jobs: f.jobs, timeout: f.timeout, stall: f.stall, failFast: f.failFast || !f.keepGoing,
+		json: f.json, verbose: f.verbose,
+	}
+	if len(args) > 0 && args[0] == exampleFlake {
+		o.target = builtIn
+	} else if len(args) > 0 {
+		o.target.flake = args[0]
+	}
+	var err error
+	for _, parse := range []func(*options) error{f.parseTarget, f.parseCells, f.parseEngines, f.parseOverrides} {
+		if err = parse(&o); err != nil {
+			return o, usage(err)
+		}
+	}
+	if f.failFast && c.Flags().Changed("keep-going") && f.keepGoing {
+		return o, usage(errors.New("parse flags: --keep-going and --fail-fast exclude each other"))
+	}
+	if f.jobs < 0 {
+		return o, usage(fmt.Errorf("parse --jobs %d: less than none", f.jobs))
+	}
+	return o, nil
+}
+
+// none is what a list or a URL is set to in order to empty it.
+const none = "none"
+
+func (f *flags) parseTarget(o *options) error {
+	if len(f.substituters) > 0 {
+		o.target.substituters = without(f.substituters, none)
+	}
+	if len(f.keys) > 0 {
+		o.target.keys = without(f.keys, none)
+	}
+	switch f.cache {
+	case "":
+	case none:
+		o.target.cache = ""
+	default:
+		o.target.cache = f.cache
+	}
+	if f.memlock == "" {
+		return nil
+	}
+	n, err := parseBytes(f.memlock)
+	o.target.memlock = n
+	return err
+}
+
+func (f *flags) parseCells(o *options) error {
+	systems, packages := matrix.Systems(), o.target.packages
+	if len(f.systems) > 0 {
+		systems = nil
+	}
+	for _, s := range f.systems {
+		system, err := matrix.ParseSystem(s)
+		if err != nil {
+			return err
+		}
+		systems = append(systems, system)
+	}
+	if len(f.packages) > 0 {
+		packages = nil
+	}
+	for _, s := range f.packages {
+		p, err := matrix.ParsePackage(s)
+		if err != nil {
+			return err
+		}
+		packages = append(packages, p)
+	}
+	o.cells = matrix.Expand(systems, packages)
+	return nil
+}
+
+func (f *flags) parseOverrides(o *options) error {
+	for _, s := range f.overrides {
+		input, flake, ok := strings.Cut(s, "=")
+		if !ok || input == "" || flake == "" {
+			return hint.Wrap(fmt.Errorf("parse --override-input %q: not of the form INPUT=FLAKE", s), "for example --override-input nixpkgs=./nixpkgs")
+		}
+		o.overrides = append(o.overrides, override{input, flake})
+	}
+	return nil
+}
+
+func without(list []string, word string) []string {
+	var kept []string
+	for _, s := range list {
+		if s != word {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// parseBytes reads a size such as 256M: K, M and G are powers of 1024.
+func parseBytes(s string) (int64, error) {
+	shift := map[byte]uint{'K': 10, 'M': 20, 'G': 30}[s[len(s)-1]]
+	digits := s
+	if shift > 0 {
+		digits = s[:len(s)-1]
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n < 0 || n > 1<<62>>shift {
+		return 0, fmt.Errorf("parse size %q: not a number with K, M or G behind it", s)
+	}
+	return n << shift, nil
+}

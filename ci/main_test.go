@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/scopecreep-zip/open-sesame-ci/example"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"ci": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			os.Exit(run(ctx, os.Args[1:], system{stdout: os.Stdout, stderr: os.Stderr, environ: takeEnvironment()}))
+		},
+	})
+}
+
+// Every script has a home, a temporary directory and a Nix store of its own. A script that needs what this machine
+// lacks says so by its first line: [!nix] skip, [!emulator] skip, …
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			for name, value := range map[string]string{
+				"HOME":       filepath.Join(env.WorkDir, "home"),
+				"NIX_REMOTE": "local?root=" + filepath.Join(env.WorkDir, "store"),
+				"LANG":       "C.UTF-8",
+				// A commit's hash is of its author and time too.
+				"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z",
+				"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.org", "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z",
+			} {
+				env.Setenv(name, value)
+			}
+			env.Defer(func() { makeWritable(env.WorkDir) })
+			return os.MkdirAll(filepath.Join(env.WorkDir, "home"), 0o755)
+		},
+		Condition: func(name string) (bool, error) {
+			switch name {
+			case "nix":
+				_, err := exec.LookPath("nix")
+				return err == nil && os.Geteuid() == 0, nil
+			case "emulator":
+				return binfmt.Find("aarch64") != nil && binfmt.Find("x86_64") == nil, nil
+			case "root":
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", name)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "fixture": fixture, "interrupt": interrupt,
+		},
+	})
+}
+
+// makeWritable lets the test remove what a store has made read-only.
+func makeWritable(dir string) {
+	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			_ = os.Chmod(path, 0o755)
+		}
+		return nil
+	})
+}
+
+// exits runs ci and wants an exit code: exits CODE ARGS…
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec("ci", args[1:]...)
+	got := 0
+	if exit, ok := err.(*exec.ExitError); ok {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("run ci: %v", err)
+	}
+	if got != want {
+		ts.Fatalf("ci exits with %d, want %d", got, want)
+	}
+}
+
+// fixture writes a flake of package example: fixture NAME DIR
+func fixture(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[1])
+	if args[0] == "flake" {
+		ts.Check(example.Write(dir))
+		return
+	}
+	ts.Check(example.WriteFixture(dir, args[0]))
+}
+
+// interrupt sends SIGINT to a ci that runs in the background, once its log says WORD: interrupt PIDFILE LOG WORD
+func interrupt(ts *testscript.TestScript, _ bool, args []string) {
+	for range 300 {
+		log, _ := os.ReadFile(ts.MkAbs(args[1])) // not there yet is as good as empty
+		if strings.Contains(string(log), args[2]) {
+			pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[0])))
+			ts.Check(err)
+			ts.Check(syscall.Kill(pid, syscall.SIGINT))
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ts.Fatalf("%s never said %q", args[1], args[2])
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+func newMatrix(sys system) *cobra.Command {
+	var f flags
+	var github bool
+	c := &cobra.Command{
+		Use:   "matrix",
+		Short: "Print the cells: which packages are built on which systems",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o := options{target: openSesame}
+			if err := f.parseCells(&o); err != nil {
+				return usage(err)
+			}
+			return printMatrix(sys, o.cells, github)
+		},
+	}
+	c.Flags().BoolVar(&github, "github", false, "as the JSON of a job's matrix on GitHub Actions")
+	c.Flags().StringArrayVar(&f.systems, "system", nil, "system to build for; repeatable (default: all)")
+	c.Flags().StringArrayVar(&f.packages, "package", nil, "package to build; repeatable (default: the target's)")
+	return c
+}
+
+func printMatrix(sys system, cells []matrix.Cell, github bool) error {
+	if github {
+		data, err := matrix.GitHub(cells)
+		if err == nil {
+			_, err = fmt.Fprintf(sys.stdout, "%s\n", data)
+		}
+		return err
+	}
+	t := tabwriter.NewWriter(sys.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SYSTEM\tPACKAGE\tRUNNER")
+	for _, c := range cells {
+		for _, p := range c.Packages {
+			fmt.Fprintf(t, "%s\t%s\t%s\n", c.System, p, c.System.Runner())
+		}
+	}
+	return t.Flush()
+}

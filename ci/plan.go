@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+func newPlan(sys system) *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   "plan [FLAKE]",
+		Short: "Say what would be built, fetched or is there already; change nothing",
+		Args:  oneFlake,
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := f.options(c, args)
+			if err != nil {
+				return err
+			}
+			return runPlan(c.Context(), sys, o)
+		},
+	}
+	f.register(c)
+	return c
+}
+
+func runPlan(ctx context.Context, sys system, o options) (err error) {
+	shown := o
+	shown.json = false // the plan itself is the JSON on standard output, not the events
+	reporter := newReporter(sys, shown)
+	r, cleanup, err := prepare(ctx, sys, commandPlan, o, reporter)
+	if err != nil {
+		return errors.Join(err, reporter.Close())
+	}
+	defer cleanup()
+	manifest, err := r.Preview(ctx)
+	err = errors.Join(err, reporter.Close())
+	if manifest == nil {
+		return err
+	}
+	if o.json {
+		data, jsonErr := json.MarshalIndent(manifest, "", "  ")
+		fmt.Fprintf(sys.stdout, "%s\n", data)
+		return errors.Join(err, jsonErr)
+	}
+	return errors.Join(err, printPlan(sys.stdout, manifest))
+}
+
+// printPlan writes a line for each package, and one for what else its system needs.
+func printPlan(w io.Writer, m *pipelines.Manifest) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SYSTEM\tPACKAGE\tPLAN\tOUTPUT")
+	for _, cell := range m.Cells {
+		for _, p := range cell.Packages {
+			what := string(p.Verdict)
+			if p.ServedBy != "" {
+				what += " by " + p.ServedBy
+			}
+			path := ""
+			if len(p.Outputs) > 0 {
+				path = string(p.Outputs[0].Path)
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", cell.System, p.Package, what, path)
+		}
+		if cell.Plan != nil {
+			fmt.Fprintf(t, "%s\t(all)\t%s\t\n", cell.System, cell.Plan)
+		}
+	}
+	return t.Flush()
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/example"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/source"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// prepare makes a run out of the options: the one place where interfaces get their concrete types.
+// What it has opened, cleanup closes.
+func prepare(ctx context.Context, sys system, command string, o options, report pipelines.Reporter) (r *pipelines.Release, cleanup func(), err error) {
+	id := time.Now().UTC().Format("20060102-150405-") + strings.ToLower(rand.Text()[:6])
+	dirs, err := makeDirs(sys, o, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	engineLog := &lazyFile{path: filepath.Join(dirs.logs, "engine.log")}
+	closeAll := func() { engineLog.Close(); os.RemoveAll(dirs.work) }
+	defer func() {
+		if err != nil {
+			closeAll()
+		}
+	}()
+	src, err := newSource(sys, o, dirs.work)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, served, err := openCaches(o, command)
+	if err != nil {
+		return nil, nil, err
+	}
+	overrides, err := takeOverrides(ctx, sys, o, dirs.work)
+	if err != nil {
+		return nil, nil, err
+	}
+	settings := nixSettings(o)
+	return &pipelines.Release{
+		ID: id, Command: command, Tool: "open-sesame-ci " + version, Flake: o.target.flake,
+		Cells: o.cells, Source: src, Overrides: overrides, Store: store, Served: served,
+		Engines: &engines{
+			choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
+			cacheDir: filepath.Join(dirs.cache, "images"), log: engineLog,
+			notice: func(text string) {
+				report.Report(time.Now(), pipelines.Notice{Level: pipelines.Info, Text: text})
+			},
+		},
+		Memory: pipelines.MemoryDir(filepath.Join(dirs.cache, "outputs")),
+		Report: report, Settings: settings, Builders: o.builders != "", Memlock: o.target.memlock,
+		LogDir: dirs.logs, ManifestFile: filepath.Join(o.out, "manifest.json"),
+		FailFast: o.failFast, Timeout: o.timeout, Stall: o.stall, Now: time.Now,
+	}, closeAll, nil
+}
+
+// dirs are the directories of a run.
+type dirs struct {
+	work  string // removed at its end: snapshot, overrides
+	logs  string // in --out, and kept
+	cache string // of the user, shared by all runs, and safe to remove
+}
+
+func makeDirs(sys system, o options, id string) (d dirs, err error) {
+	d.logs = filepath.Join(o.out, "logs", id) // made when the first log is written
+	env := environment(sys.environ)
+	base := env.get("XDG_CACHE_HOME")
+	if base == "" {
+		base = filepath.Join(env.get("HOME"), ".cache")
+	}
+	d.cache = filepath.Join(base, "open-sesame-ci")
+	if d.work, err = os.MkdirTemp(env.get("TMPDIR"), "open-sesame-ci-"); err != nil {
+		return d, fmt.Errorf("make working directory: %v", err)
+	}
+	return d, nil
+}
+
+// commandPlan is the one command that changes nothing, --out included.
+const commandPlan = "plan"
+
+// openCaches opens the store of --out, and returns it with the caches whose outputs a run leaves alone.
+// Who asks for files in a directory, by --out or by building for himself, gets them there,
+// and is not told that they are elsewhere.
+func openCaches(o options, command string) (pipelines.Store, []pipelines.Cache, error) {
+	var store pipelines.Store
+	var caches []pipelines.Cache
+	dir := filepath.Join(o.out, "cache")
+	if command == commandPlan {
+		if d, err := binarycache.OpenReadOnly(dir); err == nil {
+			caches = append(caches, d)
+		}
+	} else {
+		d, err := binarycache.Open(dir)
+		if err != nil {
+			return nil, nil, hint.Wrap(err, "name another directory: --out DIR")
+		}
+		store, caches = d, append(caches, d)
+	}
+	if o.target.cache == "" || o.outGiven || command == "build" {
+		return store, caches, nil
+	}
+	public, err := binarycache.OpenURL(o.target.cache)
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	return store, append(caches, public), nil
+}
+
+// newSource returns what takes the snapshot: of a reference, or of the flake that is built into this program.
+func newSource(sys system, o options, work string) (pipelines.Source, error) {
+	if o.target.flake == exampleFlake {
+		if o.ref != "" {
+			return nil, usage(fmt.Errorf("take snapshot of %s: --ref goes with a flake under version control", exampleFlake))
+		}
+		return exampleSource{work: work, env: host.Environment(sys.environ)}, nil
+	}
+	ref, err := nix.ParseFlakeRef(o.target.flake)
+	if err != nil {
+		return nil, usage(err)
+	}
+	return &source.Taker{Ref: ref, Revision: o.ref, Dir: work, Env: host.Environment(sys.environ)}, nil
+}
+
+// exampleSource writes the built-in flake out and takes the snapshot of that.
+type exampleSource struct {
+	work string
+	env  []string
+}
+
+// exampleTime is the modification time of the built-in flake: a fixed one, so that everyone builds the same paths.
+const exampleTime = 1767225600 // 2026-01-01
+
+func (s exampleSource) Take(ctx context.Context) (pipelines.Snapshot, error) {
+	dir := filepath.Join(s.work, exampleFlake)
+	if err := example.Write(dir); err != nil {
+		return pipelines.Snapshot{}, err
+	}
+	ref, err := nix.ParseFlakeRef("path:" + dir + "?lastModified=" + strconv.Itoa(exampleTime))
+	if err != nil {
+		return pipelines.Snapshot{}, err
+	}
+	snapshot, err := (&source.Taker{Ref: ref, Dir: s.work, Env: s.env}).Take(ctx)
+	snapshot.URL = exampleFlake
+	return snapshot, err
+}
+
+// takeOverrides takes the trees of those overrides that are directories of this machine,
+// so that an engine elsewhere gets them too.
+func takeOverrides(ctx context.Context, sys system, o options, work string) ([]pipelines.Override, error) {
+	var all []pipelines.Override
+	for _, v := range o.overrides {
+		override := pipelines.Override{Input: v.input, Ref: v.flake}
+		if info, err := os.Stat(v.flake); err == nil && info.IsDir() {
+			ref, err := nix.ParseFlakeRef(v.flake)
+			if err != nil {
+				return nil, usage(err)
+			}
+			s, err := (&source.Taker{Ref: ref, Dir: work, Env: host.Environment(sys.environ)}).Take(ctx)
+			if err != nil {
+				return nil, err
+			}
+			override.Dir, override.Ref = filepath.Join(s.Dir, s.Subdir), s.URL
+		}
+		all = append(all, override)
+	}
+	return all, nil
+}
+
+// nixSettings are the settings of every command of Nix. They name all that could let this machine into a result,
+// so that a user's or a machine's own settings do not.
+func nixSettings(o options) nix.Settings {
+	s := nix.Settings{
+		"experimental-features": "nix-command flakes",
+		"accept-flake-config":   "false", // the flake's caches are the target's; what else it asks for is not granted
+		"substituters":          strings.Join(o.target.substituters, " "),
+		"trusted-public-keys":   strings.Join(o.target.keys, " "),
+		"builders":              o.builders,
+		"max-jobs":              "auto",
+		"cores":                 "0",
+		"keep-outputs":          "false",
+		// A flaky cache must not end a run that could build what it does not give.
+		"fallback":                 "true",
+		"connect-timeout":          "10",
+		"stalled-download-timeout": "60",
+		// The tail of a log is ours to show.
+		"log-lines": "25",
+	}
+	if o.jobs > 0 {
+		s["max-jobs"] = strconv.Itoa(o.jobs)
+	}
+	return s
+}
+
+// lazyFile is a file that is made when something is written to it. Several engines may write.
+type lazyFile struct {
+	path string
+	mu   sync.Mutex
+	file *os.File
+}
+
+// Write never fails: the engine's own log is a comfort, and no reason to end a run.
+func (f *lazyFile) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.file == nil {
+		if os.MkdirAll(filepath.Dir(f.path), 0o755) != nil {
+			return len(p), nil
+		}
+		file, err := os.Create(f.path)
+		if err != nil {
+			return len(p), nil
+		}
+		f.file = file
+	}
+	f.file.Write(p)
+	return len(p), nil
+}
+
+func (f *lazyFile) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.file == nil {
+		return nil
+	}
+	return f.file.Close()
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// newPipeline makes the commands that run the whole story: release, warm and build.
+func newPipeline(sys system, name, short string) *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   name + " [FLAKE]",
+		Short: short,
+		Args:  oneFlake,
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := f.options(c, args)
+			if err != nil {
+				return err
+			}
+			return runPipeline(c.Context(), sys, name, o)
+		},
+	}
+	f.register(c)
+	return c
+}
+
+// runPipeline runs the story and shows what came of it.
+func runPipeline(ctx context.Context, sys system, command string, o options) error {
+	reporter := newReporter(sys, o)
+	r, cleanup, err := prepare(ctx, sys, command, o, reporter)
+	if err != nil {
+		return errors.Join(err, reporter.Close())
+	}
+	defer cleanup()
+	manifest, err := r.Run(ctx)
+	err = errors.Join(err, reporter.Close())
+	if manifest == nil {
+		return err
+	}
+	if !o.json {
+		printOutputs(sys.stdout, manifest)
+	}
+	return repeatHint(err, o, manifest)
+}
+
+// printOutputs writes the paths of all that is there, one a line: input for the next command of a pipe.
+func printOutputs(w io.Writer, m *pipelines.Manifest) {
+	for _, cell := range m.Cells {
+		for _, p := range cell.Packages {
+			if p.Verdict == pipelines.Failed {
+				continue
+			}
+			for _, o := range p.Outputs {
+				fmt.Fprintln(w, o.Path)
+			}
+		}
+	}
+}
+
+// repeatHint adds to a failure the one command that repeats it on another machine.
+func repeatHint(err error, o options, m *pipelines.Manifest) error {
+	if err == nil {
+		return nil
+	}
+	args := []string{"go run ./ci build", quote(repeatFlake(o, m))}
+	for _, cell := range m.Cells {
+		if cell.Verdict == pipelines.Failed {
+			args = append(args, "--system", string(cell.System))
+			for _, p := range cell.Packages {
+				if p.Verdict == pipelines.Failed {
+					args = append(args, "--package", string(p.Package))
+				}
+			}
+		}
+	}
+	for _, v := range o.overrides {
+		args = append(args, "--override-input", quote(v.input+"="+v.flake))
+	}
+	return hint.Wrap(err, "to repeat it: %s", strings.Join(args, " "))
+}
+
+// repeatFlake names the tree that was built, so that it is the same tomorrow: by its commit where it has one.
+func repeatFlake(o options, m *pipelines.Manifest) string {
+	if m.Source.Rev != "" && !strings.Contains(m.Source.URL, "file:") {
+		return m.Source.URL
+	}
+	return o.target.flake
+}
+
+// quote makes an argument safe to paste into a shell.
+func quote(s string) string {
+	if strings.ContainsAny(s, " \t'\"\\$&|;<>()*?[]#~`!") {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	return s
+}
+
+// reporter is a reporter that can be ended.
+type reporter interface {
+	pipelines.Reporter
+	Close() error
+}
+
+// newReporter chooses who consumes the events: a program, GitHub Actions, a person at a terminal, or a log.
+func newReporter(sys system, o options) reporter {
+	env := environment(sys.environ)
+	opts := report.Options{Verbose: o.verbose, ASCII: !isUTF8(env)}
+	switch {
+	case o.json:
+		return report.NewJSON(sys.stdout)
+	case env.get("GITHUB_ACTIONS") == "true":
+		return report.NewActions(sys.stderr, opts)
+	case isTerminal(sys.stderr) && env.get("TERM") != "dumb":
+		opts.Color = env.get("NO_COLOR") == ""
+		return report.NewTerminal(sys.stderr, opts)
+	}
+	return report.NewLines(sys.stderr, opts)
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// isUTF8 reads the locale as the C library does: the first of these that is set counts.
+func isUTF8(env environment) bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := strings.ToUpper(env.get(name)); v != "" {
+			return strings.Contains(v, "UTF-8") || strings.Contains(v, "UTF8")
+		}
+	}
+	return false
+}

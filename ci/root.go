@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// version of this program, as manifests record it.
+const version = "0.1.0"
+
+const manual = `Build a Nix flake for release: its packages for x86_64-linux and aarch64-linux, with their tests,
+in Nix containers or on this machine, into a local binary cache, with a manifest of the run.
+
+FLAKE is a flake reference: a directory, github:owner/repo, a git URL, a tarball. Left out, it is
+` + "`github:ScopeCreep-zip/open-sesame`" + `. The word "example" stands for the flake that is built into this program;
+it needs no network. What is built is what a consumer of the flake gets: the tree of the commit, nothing else.
+
+A run is these steps, for each system side by side:
+  snapshot    the exact tree of the flake, by git; the same for all systems
+  preflight   what can be refused before building is refused: engine, emulation, trust, disk
+  evaluate    derivations and output paths of the packages, by one evaluation
+  plan        what Nix would build and fetch; what a cache serves is left out
+  smoke       a trivial derivation of the system: emulator, sandbox and limits, tried rather than assumed
+  build       all packages with one command of Nix; their tests run in checkPhase
+  export      what is new of the closures, into OUT/cache: a binary cache for any Nix
+  confirm     what was exported is read back and compared
+  manifest    OUT/manifest.json, enough to repeat the run and to compare with it
+
+Results (store paths, or JSON) go to standard output, everything else to standard error.`
+
+const helpTail = `
+
+Exit codes:
+` + exitCodes + `
+`
+
+func newRoot(sys system) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "ci",
+		Short:         "Build a Nix flake for release",
+		Long:          manual,
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage(fmt.Errorf("unknown command %q", args[0]))
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetUsageTemplate(root.UsageTemplate() + helpTail)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage(fmt.Errorf("%s: %w", c.CommandPath(), err))
+	})
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(
+		newPipeline(sys, "release", "Build for release: all packages, all systems"),
+		newPipeline(sys, "warm", "The same for a pull request, to warm the cache"),
+		newPipeline(sys, "build", "The same for a person: repeats a run of CI on this machine, never publishes"),
+		newPlan(sys),
+		newMatrix(sys),
+		newDemo(sys),
+		newDoctor(sys),
+	)
+	return root
+}
+
+// oneFlake allows the one argument FLAKE, or none.
+func oneFlake(c *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usage(fmt.Errorf("%s: %d flakes given, want at most one", c.CommandPath(), len(args)))
+	}
+	return nil
+}
