@@ -91,7 +91,7 @@ func (s style) failures(c pipelines.CellResult) []string {
 		blocks = append(blocks, block{mark: failed, head: fmt.Sprintf("%s: %s", c.System, first), why: []string{rest}})
 	}
 	for _, p := range c.Packages {
-		if isGood(p.Verdict) || p.Derivation == "" && c.Error != "" {
+		if isGood(p.Verdict) || p.Failure == nil && p.Derivation == "" && c.Error != "" {
 			continue // it was never evaluated: the error of the cell says why
 		}
 		b := block{mark: failed, head: fmt.Sprintf("%s %s: %s", c.System, p.Package, orNotBuilt(p.Verdict))}
