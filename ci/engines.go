@@ -56,7 +56,7 @@ func (f *flags) parseEngines(o *options) error {
 // engines opens executors. It implements [pipelines.Engines].
 type engines struct {
 	choice   engineChoice
-	image    string
+	image    container.Image
 	memlock  int64
 	settings nix.Settings
 	environ  []string
@@ -109,12 +109,8 @@ func (e *engines) host(ctx context.Context, system matrix.System) (pipelines.Exe
 }
 
 func (e *engines) container(ctx context.Context, system matrix.System, url string) (pipelines.Executor, error) {
-	image, err := container.ParseImage(e.image)
-	if err != nil {
-		return nil, usage(err)
-	}
 	return container.Open(ctx, container.Options{
-		System: system, RunnerHost: url, Image: image, Settings: e.settings, Env: e.environ, Memlock: e.memlock,
+		System: system, RunnerHost: url, Image: e.image, Settings: e.settings, Env: e.environ, Memlock: e.memlock,
 		Log: e.log, Notice: e.notice, Cache: e.cacheDir,
 	})
 }

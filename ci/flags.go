@@ -3,12 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -37,7 +40,7 @@ func (f *flags) register(c *cobra.Command) {
 	s.StringArrayVar(&f.systems, "system", nil, "system to build for; repeatable (default: all)")
 	s.StringArrayVar(&f.packages, "package", nil, "package to build; repeatable (default: the target's)")
 	s.StringArrayVar(&f.engines, "engine", []string{"auto"}, "auto, dagger or host; or SYSTEM=URL of a native Dagger engine; repeatable")
-	s.StringVar(&f.image, "image", "", "Nix image: a reference pinned by digest, or an archive or root file system tarball")
+	s.StringVar(&f.image, "image", container.DefaultImage, "Nix image: a reference pinned by digest, or an archive or root file system tarball")
 	s.StringVar(&f.builders, "builders", "", "remote builders, as in nix.conf")
 	s.StringVar(&f.out, "out", "out", "directory for the binary cache, the manifest and the logs")
 	s.IntVar(&f.jobs, "jobs", 0, "derivations that Nix builds at a time (default: one a processor)")
@@ -60,7 +63,7 @@ type options struct {
 	ref       string
 	cells     []matrix.Cell
 	engines   engineChoice
-	image     string
+	image     container.Image
 	builders  string
 	out       string
 	outGiven  bool
@@ -71,18 +74,41 @@ type options struct {
 	overrides []override
 	json      bool
 	verbose   bool
+	// repeat are the flags, as they were given, that another machine needs in order to do the same.
+	repeat []string
 }
 
 // override is --override-input INPUT=FLAKE.
 type override struct{ input, flake string }
 
+// repeated are the flags that have a part in what is built. The others say where to and how to show it.
+var repeated = []string{"override-input", "substituter", "trusted-key", "memlock", "jobs", "image", "builders"}
+
+// given returns those of the repeated flags that were given, as arguments.
+func given(c *cobra.Command) []string {
+	var args []string
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if !slices.Contains(repeated, f.Name) {
+			return
+		}
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		for _, v := range values {
+			args = append(args, "--"+f.Name, v)
+		}
+	})
+	return args
+}
+
 // options reads the flags and the one argument of a command.
 func (f *flags) options(c *cobra.Command, args []string) (options, error) {
 	o := options{
-		target: openSesame, ref: f.ref, image: f.image, builders: f.builders,
+		target: openSesame, ref: f.ref, builders: f.builders,
 		out: f.out, outGiven: c.Flags().Changed("out"),
 		jobs: f.jobs, timeout: f.timeout, stall: f.stall, failFast: f.failFast || !f.keepGoing,
-		json: f.json, verbose: f.verbose,
+		json: f.json, verbose: f.verbose, repeat: given(c),
 	}
 	if len(args) > 0 && args[0] == exampleFlake {
 		o.target = builtIn
@@ -90,7 +116,7 @@ func (f *flags) options(c *cobra.Command, args []string) (options, error) {
 		o.target.flake = args[0]
 	}
 	var err error
-	for _, parse := range []func(*options) error{f.parseTarget, f.parseCells, f.parseEngines, f.parseOverrides} {
+	for _, parse := range []func(*options) error{f.parseTarget, f.parseCells, f.parseEngines, f.parseImage, f.parseOverrides} {
 		if err = parse(&o); err != nil {
 			return o, usage(err)
 		}
@@ -153,6 +179,11 @@ func (f *flags) parseCells(o *options) error {
 	}
 	o.cells = matrix.Expand(systems, packages)
 	return nil
+}
+
+func (f *flags) parseImage(o *options) (err error) {
+	o.image, err = container.ParseImage(f.image)
+	return err
 }
 
 func (f *flags) parseOverrides(o *options) error {

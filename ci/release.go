@@ -83,8 +83,8 @@ func repeatHint(err error, o options, m *pipelines.Manifest) error {
 			}
 		}
 	}
-	for _, v := range o.overrides {
-		args = append(args, "--override-input", quote(v.input+"="+v.flake))
+	for _, arg := range o.repeat {
+		args = append(args, quote(arg))
 	}
 	return hint.Wrap(err, "to repeat it: %s", strings.Join(args, " "))
 }
