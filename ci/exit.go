@@ -62,8 +62,11 @@ func printError(w io.Writer, err error) {
 	}
 }
 
-// split returns the errors that errors.Join has joined, each on its own.
+// split returns the errors that errors.Join has joined, each on its own. Their hints are printed after them.
 func split(err error) []error {
+	if hinted, ok := err.(*hint.Error); ok {
+		return split(hinted.Err)
+	}
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}

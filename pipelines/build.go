@@ -32,7 +32,7 @@ func (e *BuildError) Error() string {
 // build realises all packages of the cell that no cache serves, with one command:
 // Nix builds what they share once, and the siblings of a failed package to their end.
 func (r *Release) build(ctx context.Context, x Executor, e Engine, cell matrix.Cell, todo []*PackageResult, p probed) error {
-	return r.step(StepBuild, cell.System, func() (string, error) {
+	return r.step(ctx, StepBuild, cell.System, func() (string, error) {
 		if len(todo) == 0 {
 			return "", skipped("a cache serves every output")
 		}
@@ -69,7 +69,7 @@ func (r *Release) settle(ctx context.Context, x Executor, e Engine, cell matrix.
 		for _, p := range todo {
 			p.Failure = failureOf(ctx, err)
 		}
-		return "", fmt.Errorf("build: %w", err)
+		return "", err
 	}
 	invalid, err := r.invalid(ctx, x, todo)
 	if err != nil {

@@ -29,7 +29,7 @@ type EvaluatedPackage struct {
 // evaluate asks Nix once for all packages of the cell.
 func (r *Release) evaluate(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) (Evaluation, error) {
 	var evaluation Evaluation
-	err := r.step(StepEvaluate, cell.System, func() (string, error) {
+	err := r.step(ctx, StepEvaluate, cell.System, func() (string, error) {
 		args, settings, err := r.evaluateArgs(ctx, x, s, cell)
 		if err != nil {
 			return "", err
@@ -40,7 +40,7 @@ func (r *Release) evaluate(ctx context.Context, x Executor, s Snapshot, cell mat
 			return "", evaluationError(cell, s, trace.String(), err)
 		}
 		evaluation, err = parseEvaluation(out, cell)
-		return fmt.Sprintf("%d packages", len(evaluation)), err
+		return count(len(evaluation), "package"), err
 	})
 	return evaluation, err
 }

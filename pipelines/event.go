@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -158,4 +159,12 @@ func (RunFinished) event()   {}
 // seconds returns d in seconds, to the millisecond: enough for a person, and short to print.
 func seconds(d time.Duration) float64 {
 	return float64(d.Round(time.Millisecond).Milliseconds()) / 1000
+}
+
+// count puts a number before a noun: "1 path", "2 paths".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

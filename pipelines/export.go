@@ -20,7 +20,7 @@ func (r *Release) export(ctx context.Context, x Executor, e Engine, cell matrix.
 	}
 	var closure []nix.StorePath
 	var added []nix.Added
-	err := r.step(StepExport, cell.System, func() (string, error) {
+	err := r.step(ctx, StepExport, cell.System, func() (string, error) {
 		infos, err := r.closure(ctx, x, e, todo)
 		if err != nil {
 			return "", err
@@ -35,9 +35,9 @@ func (r *Release) export(ctx context.Context, x Executor, e Engine, cell matrix.
 			return "", skipped("nothing new")
 		}
 		if added, err = r.stream(ctx, x, cell, missing, size); err != nil {
-			return "", fmt.Errorf("export %d paths: %w", len(missing), err)
+			return "", fmt.Errorf("export %s: %w", count(len(missing), "path"), err)
 		}
-		return fmt.Sprintf("%d paths, %s", len(added), compressed(added)), nil
+		return fmt.Sprintf("%s, %s", count(len(added), "path"), compressed(added)), nil
 	})
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func (r *Release) stream(ctx context.Context, x Executor, cell matrix.Cell, path
 
 // confirm reads back what was written, as one who substitutes from the store would.
 func (r *Release) confirm(ctx context.Context, cell matrix.Cell, closure []nix.StorePath, added []nix.Added) error {
-	return r.step(StepConfirm, cell.System, func() (string, error) {
+	return r.step(ctx, StepConfirm, cell.System, func() (string, error) {
 		if len(closure) == 0 {
 			return "", skipped("nothing was built")
 		}
@@ -100,7 +100,7 @@ func (r *Release) confirm(ctx context.Context, cell matrix.Cell, closure []nix.S
 		if err := r.Store.Verify(ctx, paths); err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("%d paths there, %d read back", len(closure), len(added)), nil
+		return fmt.Sprintf("%s there, %d read back", count(len(closure), "path"), len(added)), nil
 	})
 }
 

@@ -110,7 +110,9 @@ func failureOf(ctx context.Context, err error) *Failure {
 	var exit *ExitError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Failure{Kind: TimedOut, Message: named(ctx, err).Error()}
+		return &Failure{Kind: TimedOut, Message: context.Cause(ctx).Error()}
+	case errors.Is(err, context.Canceled):
+		return &Failure{Kind: Interrupted, Message: context.Cause(ctx).Error()}
 	case errors.As(err, &exit):
 		_, f := classify(nix.ErrorMessage(exit.Stderr))
 		f.ExitCode = exit.Code

@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -111,7 +112,7 @@ const (
 	TimedOut           FailureKind = "timed out"
 	HashMismatch       FailureKind = "hash mismatch"
 	DependencyFailed   FailureKind = "dependency failed"
-	EvaluationFailed   FailureKind = "evaluation failed"
+	Interrupted        FailureKind = "interrupted"
 	EngineLost         FailureKind = "engine lost"
 	UnsupportedFailure FailureKind = "no machine for its system"
 	UnknownFailure     FailureKind = "failed"
@@ -129,12 +130,12 @@ type Plan struct {
 }
 
 // manifest ends the story: it writes down what came of it.
-func (r *Release) manifest(started time.Time, s Snapshot, cells []CellResult) (*Manifest, error) {
+func (r *Release) manifest(ctx context.Context, started time.Time, s Snapshot, cells []CellResult) (*Manifest, error) {
 	m := &Manifest{
 		Version: ManifestVersion, Tool: r.Tool, Command: r.Command,
 		Started: timestamp(started), Finished: timestamp(r.Now()), Source: s, Cells: cells,
 	}
-	err := r.step(StepManifest, "", func() (string, error) {
+	err := r.step(ctx, StepManifest, "", func() (string, error) {
 		data, err := json.MarshalIndent(m, "", "  ")
 		if err == nil {
 			err = writeFile(r.ManifestFile, append(data, '\n'))

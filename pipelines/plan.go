@@ -51,7 +51,7 @@ func (r *Release) Preview(ctx context.Context) (*Manifest, error) {
 // plan asks Nix what it would build and fetch for the packages.
 func (r *Release) plan(ctx context.Context, x Executor, cell matrix.Cell, todo []*PackageResult) (Plan, error) {
 	var plan Plan
-	err := r.step(StepPlan, cell.System, func() (string, error) {
+	err := r.step(ctx, StepPlan, cell.System, func() (string, error) {
 		if len(todo) == 0 {
 			return "", skipped("a cache serves every output")
 		}

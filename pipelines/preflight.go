@@ -16,7 +16,7 @@ type Engines interface {
 
 // snapshot takes the tree that the run is about.
 func (r *Release) snapshot(ctx context.Context) (s Snapshot, err error) {
-	err = r.step(StepSnapshot, "", func() (string, error) {
+	err = r.step(ctx, StepSnapshot, "", func() (string, error) {
 		if s, err = r.Source.Take(ctx); err != nil {
 			return "", err
 		}
@@ -42,7 +42,7 @@ func (r *Release) overridden() map[string]string {
 
 // preflight opens the cell's engine and refuses whatever can be refused before anything is built.
 func (r *Release) preflight(ctx context.Context, cell matrix.Cell) (x Executor, e Engine, err error) {
-	err = r.step(StepPreflight, cell.System, func() (string, error) {
+	err = r.step(ctx, StepPreflight, cell.System, func() (string, error) {
 		if x, err = r.Engines.Open(ctx, cell.System); err != nil {
 			return "", err
 		}

@@ -61,7 +61,7 @@ func (r *Release) Run(ctx context.Context) (*Manifest, error) {
 	results, err := r.eachCell(ctx, func(ctx context.Context, cell matrix.Cell) (CellResult, error) {
 		return r.cell(ctx, snapshot, cell)
 	})
-	m, manifestErr := r.manifest(started, snapshot, results)
+	m, manifestErr := r.manifest(ctx, started, snapshot, results)
 	return m, errors.Join(err, manifestErr)
 }
 
@@ -142,7 +142,7 @@ func (r *Release) eachCell(ctx context.Context, f func(context.Context, matrix.C
 			var err error
 			results[i], err = f(ctx, cell)
 			if err != nil {
-				errs[i] = fmt.Errorf("%s: %w", cell.System, named(ctx, err))
+				errs[i] = fmt.Errorf("%s: %w", cell.System, err)
 				if r.FailFast {
 					cancel()
 				}
@@ -159,10 +159,10 @@ func errTimeout(d time.Duration) error {
 	return fmt.Errorf("timed out after %s (--timeout)", d)
 }
 
-// named puts the reason for which a context has ended in the place of the bare "deadline exceeded".
-func named(ctx context.Context, err error) error {
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-		return context.Cause(ctx)
+// named puts the reason for which the context has ended in the place of a bare "context canceled".
+func named(ctx context.Context, step Step, err error) error {
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return fmt.Errorf("%s: %w", step, context.Cause(ctx))
 	}
 	return err
 }
@@ -171,10 +171,11 @@ func (r *Release) event(e Event) { r.Report.Report(r.Now(), e) }
 
 // step runs f as a step of the run, and reports its beginning and end.
 // What f returns is what the step found, in a few words; an error that is a [skipped] says why there was nothing to do.
-func (r *Release) step(step Step, system matrix.System, f func() (string, error)) error {
+func (r *Release) step(ctx context.Context, step Step, system matrix.System, f func() (string, error)) error {
 	started := r.Now()
 	r.event(StepStarted{Step: step, System: system})
 	summary, err := f()
+	err = named(ctx, step, err)
 	done := StepFinished{Step: step, System: system, Seconds: seconds(r.Now().Sub(started)), Summary: summary}
 	var skip skipped
 	if errors.As(err, &skip) {

@@ -27,7 +27,7 @@ func (r *Release) served(ctx context.Context, s Snapshot, cell matrix.Cell) ([]P
 	if todo := r.unserved(ctx, cell, packages); len(todo) > 0 {
 		return nil, false
 	}
-	_ = r.step(StepPlan, cell.System, func() (string, error) {
+	_ = r.step(ctx, StepPlan, cell.System, func() (string, error) {
 		return "", skipped(fmt.Sprintf("every output is served by %s", packages[0].ServedBy))
 	})
 	return packages, true

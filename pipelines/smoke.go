@@ -43,7 +43,7 @@ func sandboxSettings(on bool) nix.Settings {
 // is named here, within a second, instead of an hour into a build.
 func (r *Release) smoke(ctx context.Context, x Executor, cell matrix.Cell, plan Plan) (p probed, err error) {
 	var lost error
-	err = r.step(StepSmoke, cell.System, func() (string, error) {
+	err = r.step(ctx, StepSmoke, cell.System, func() (string, error) {
 		if len(plan.Build) == 0 {
 			return "", skipped("nothing to build")
 		}
@@ -91,7 +91,9 @@ func (r *Release) probe(ctx context.Context, x Executor, system matrix.System, s
 		return probe.Report{}, fmt.Errorf("place probe: %w", err)
 	}
 	expression := probe.Expression(system, filepath.Join(placed, "probe"), fmt.Sprintf("%s-%t", r.ID, sandbox))
-	settings := r.Settings.With(sandboxSettings(sandbox))
+	settings := r.Settings.With(sandboxSettings(sandbox)).With(nix.Settings{
+		"substitute": "false", // no cache has it, and one that does not answer costs seconds
+	})
 	out, err := x.Run(ctx, Command{
 		Program: "nix-build", Args: []string{"--no-out-link", "-E", expression}, Settings: settings, Privileged: sandbox,
 	})

@@ -86,7 +86,8 @@ func closure(p pipelines.PackageResult) string {
 
 func (s style) failures(c pipelines.CellResult) []string {
 	var blocks []block
-	if c.Error != "" {
+	told := slices.ContainsFunc(c.Packages, func(p pipelines.PackageResult) bool { return p.Failure != nil })
+	if c.Error != "" && !(told && strings.HasPrefix(c.Error, "build ")) { // its packages say more of a failed build
 		first, rest, _ := strings.Cut(strings.TrimSpace(c.Error), "\n")
 		blocks = append(blocks, block{mark: failed, head: fmt.Sprintf("%s: %s", c.System, first), why: []string{rest}})
 	}
