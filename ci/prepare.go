@@ -54,15 +54,25 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		Engines: &engines{
 			choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
 			cacheDir: filepath.Join(dirs.cache, "images"), log: engineLog,
-			notice: func(text string) {
+			notice: once(func(text string) {
 				report.Report(time.Now(), pipelines.Notice{Level: pipelines.Info, Text: text})
-			},
+			}),
 		},
 		Memory: pipelines.MemoryDir(filepath.Join(dirs.cache, "outputs")),
 		Report: report, Settings: settings, Builders: o.builders != "", Memlock: o.target.memlock,
 		LogDir: dirs.logs, ManifestFile: filepath.Join(o.out, "manifest.json"),
 		FailFast: o.failFast, Timeout: o.timeout, Stall: o.stall, Now: time.Now,
 	}, closeAll, nil
+}
+
+// once returns a function that passes each text on the first time alone: several systems often share an engine.
+func once(pass func(string)) func(string) {
+	var said sync.Map
+	return func(text string) {
+		if _, again := said.LoadOrStore(text, true); !again {
+			pass(text)
+		}
+	}
 }
 
 // dirs are the directories of a run.

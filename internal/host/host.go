@@ -41,7 +41,7 @@ type Options struct {
 
 // Open looks at the machine and returns an executor for the system.
 func Open(ctx context.Context, o Options) (*Executor, error) {
-	x := &Executor{System: o.System, Settings: o.Settings, Env: Environment(o.Env)}
+	x := &Executor{System: o.System, Env: Environment(o.Env)} // no settings yet: look asks for the machine's own
 	raiseMemlock(o.Memlock)
 	m, err := x.look(ctx)
 	if err != nil {

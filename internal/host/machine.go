@@ -54,7 +54,6 @@ func (x *Executor) look(ctx context.Context) (machine, error) {
 	if m.nix.AtLeast(2, 20) {
 		show = []string{"config", "show", "--json"}
 	}
-	// The machine's own configuration is asked for, not ours on top of it.
 	out, err = x.Run(ctx, pipelines.Command{
 		Program: "nix", Args: show, Settings: nix.Settings{"experimental-features": "nix-command flakes"},
 	})
@@ -112,7 +111,7 @@ func (x *Executor) Describe(context.Context) (pipelines.Engine, error) {
 	m := x.machine
 	e := pipelines.Engine{
 		Kind: "host", Nix: m.nix, Native: m.native, Cores: runtime.NumCPU(),
-		FreeBytes: freeBytes(string(nix.StoreDir)), Ignored: m.ignored(x.Settings),
+		FreeBytes: freeBytes(string(nix.StoreDir)), Ignored: m.ignored(x.Settings, m.trustsUser()),
 	}
 	if m.emulator != nil {
 		e.Emulator = "binfmt"
@@ -134,10 +133,10 @@ func freeBytes(dir string) int64 {
 }
 
 // ignored returns those substituters of the settings that a daemon would pass over in silence,
-// because neither they nor the user who asks are trusted.
+// because neither they nor the user who asks is trusted.
 // See https://nix.dev/manual/nix/latest/command-ref/conf-file#conf-trusted-users.
-func (m machine) ignored(s nix.Settings) []string {
-	if !m.daemon || m.trustsUser() {
+func (m machine) ignored(s nix.Settings, trusted bool) []string {
+	if !m.daemon || trusted {
 		return nil
 	}
 	known := append(slices.Clone(m.config.Substituters.Value), m.config.TrustedSubstituters.Value...)
