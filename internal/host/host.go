@@ -37,13 +37,19 @@ type Options struct {
 	Env []string
 	// Memlock is how much memory builders should be able to lock, in bytes; 0 leaves the limit as it is.
 	Memlock int64
+	// Nix is what the executors of several systems find out only once; nil for an executor on its own.
+	// Their Env must be the same.
+	Nix *Nix
 }
 
 // Open looks at the machine and returns an executor for the system.
 func Open(ctx context.Context, o Options) (*Executor, error) {
 	x := &Executor{System: o.System, Env: Environment(o.Env)} // no settings yet: look asks for the machine's own
 	raiseMemlock(o.Memlock)
-	m, err := x.look(ctx)
+	if o.Nix == nil {
+		o.Nix = new(Nix)
+	}
+	m, err := x.look(ctx, o.Nix)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
@@ -17,6 +18,15 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
+
+// Nix is what there is to know of this machine's Nix. To ask is to start two processes, some 60 ms.
+// The zero value has not asked yet.
+type Nix struct {
+	mu      sync.Mutex
+	known   bool
+	version nix.Version
+	config  config
+}
 
 // machine is what Open has found out of this machine and its Nix.
 type machine struct {
@@ -41,27 +51,9 @@ type setting[T any] struct {
 	Value T `json:"value"`
 }
 
-func (x *Executor) look(ctx context.Context) (machine, error) {
-	var m machine
-	out, err := x.Run(ctx, pipelines.Command{Program: "nix", Args: []string{"--version"}})
-	if err != nil {
+func (x *Executor) look(ctx context.Context, known *Nix) (m machine, err error) {
+	if m.nix, m.config, err = known.ask(ctx, x); err != nil {
 		return m, err
-	}
-	if m.nix, err = nix.ParseVersion(string(out)); err != nil {
-		return m, err
-	}
-	show := []string{"show-config", "--json"}
-	if m.nix.AtLeast(2, 20) {
-		show = []string{"config", "show", "--json"}
-	}
-	out, err = x.Run(ctx, pipelines.Command{
-		Program: "nix", Args: show, Settings: nix.Settings{"experimental-features": "nix-command flakes"},
-	})
-	if err != nil {
-		return m, fmt.Errorf("read configuration of Nix: %v", err)
-	}
-	if err := json.Unmarshal(out, &m.config); err != nil {
-		return m, fmt.Errorf("read configuration of Nix: %v", err)
 	}
 	if m.native, err = matrix.ParseSystem(m.config.System.Value); err != nil {
 		return m, err
@@ -71,6 +63,41 @@ func (x *Executor) look(ctx context.Context) (machine, error) {
 		m.emulator = binfmt.Find(x.System.Machine())
 	}
 	return m, nil
+}
+
+// ask asks Nix for its version and configuration, unless that was done. What failed is asked again.
+func (n *Nix) ask(ctx context.Context, x *Executor) (nix.Version, config, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.known {
+		return n.version, n.config, nil
+	}
+	// To evaluate is to open the store, which makes it where there is none yet: two processes that do so at once fail
+	// ("creating symlink …: File exists"). After this one they all find it made.
+	out, err := x.Run(ctx, pipelines.Command{Program: "nix-instantiate", Args: []string{"--eval", "--expr", "builtins.nixVersion"}})
+	if err != nil {
+		return nix.Version{}, config{}, err
+	}
+	var version nix.Version
+	if err := version.UnmarshalText([]byte(strings.Trim(string(out), "\"\n"))); err != nil {
+		return nix.Version{}, config{}, err
+	}
+	show := []string{"show-config", "--json"}
+	if version.AtLeast(2, 20) {
+		show = []string{"config", "show", "--json"}
+	}
+	out, err = x.Run(ctx, pipelines.Command{
+		Program: "nix", Args: show, Settings: nix.Settings{"experimental-features": "nix-command flakes"},
+	})
+	if err != nil {
+		return nix.Version{}, config{}, fmt.Errorf("read configuration of Nix: %v", err)
+	}
+	var c config
+	if err := json.Unmarshal(out, &c); err != nil {
+		return nix.Version{}, config{}, fmt.Errorf("read configuration of Nix: %v", err)
+	}
+	n.known, n.version, n.config = true, version, c
+	return version, c, nil
 }
 
 const daemonSocket = "/nix/var/nix/daemon-socket/socket"

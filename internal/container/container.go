@@ -1,0 +1,190 @@
+// Package container runs Nix in containers of a Dagger engine.
+//
+// Nix is the cache and Dagger is the machine: an executor is one session with an engine, and one image whose /nix is on
+// a cache volume that outlives it. Every command is an exec of its own which Dagger never replays. What a command
+// writes does not go through Dagger's log, which would keep all of it in memory, but over a connection of its own;
+// see [tunnel]. This is the only package that imports dagger.io/dagger.
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"dagger.io/dagger"
+	"dagger.io/dagger/engineconn"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// Options say which engine is used, and how.
+type Options struct {
+	// System is what is built.
+	System matrix.System
+	// RunnerHost is the engine's address, such as "tcp://host:1234". Empty leaves the choice to Dagger's own rules:
+	// the session of "dagger run", then _EXPERIMENTAL_DAGGER_RUNNER_HOST, then a container runtime of this machine.
+	RunnerHost string
+	// Image is what commands run in; the zero Image is [DefaultImage].
+	Image Image
+	// Settings are what every command of Nix gets.
+	Settings nix.Settings
+	// Env is this process's environment. The Dagger client gets some of it, containers nothing; see [environment].
+	Env []string
+	// Memlock is how much memory in bytes a builder should be able to lock. It is raised where the engine allows that;
+	// negative is without limit, zero leaves the limit alone.
+	Memlock int64
+	// Log takes the whole progress log of the Dagger client. Nil drops it, which also spares the client's memory.
+	Log io.Writer
+	// Notice is told, in a few words, what takes long. It may be nil.
+	Notice func(string)
+	// Cache is a directory of this machine for images that were converted. It is made where it is missing.
+	Cache string
+}
+
+// Executor runs Nix in containers of one engine. It implements [pipelines.Executor].
+type Executor struct {
+	options Options
+	session *session
+	client  *dagger.Client
+	tunnel  *tunnel
+	version string // of the engine
+
+	image     prepared
+	platform  matrix.System     // of the container
+	rootfs    *dagger.Container // the image as it is
+	container *dagger.Container // the image with its volumes and the tunnel
+	exec      execFunc
+	settings  nix.Settings
+	machine   machine
+
+	mu     sync.Mutex
+	placed map[string]*dagger.Directory // by path in the container
+
+	closing sync.Once
+}
+
+// Open connects to an engine and returns an executor for the system.
+//
+// The context bounds Open alone: the session with the engine lasts until [Executor.Close], since a context that is done
+// must still be able to end commands in order. Errors say what is wrong with the image, with this machine, or with the
+// engine; nearly all carry a hint.
+func Open(ctx context.Context, o Options) (_ *Executor, err error) {
+	if o.Notice == nil {
+		o.Notice = func(string) {}
+	}
+	image, err := o.Image.prepare(ctx, o.Cache, o.Notice)
+	if err != nil {
+		return nil, err
+	}
+	target, err := find(ctx, o.Env, o.RunnerHost)
+	if err != nil {
+		return nil, err
+	}
+	x := &Executor{options: o, image: image, placed: map[string]*dagger.Directory{}}
+	defer func() {
+		if err != nil {
+			_ = x.Close() // the first error is the one that matters
+		}
+	}()
+	if x.session, err = connect(ctx, target, o); err != nil {
+		return nil, err
+	}
+	// With a connection of our own there is nothing left for the context to bound.
+	if x.client, err = dagger.Connect(context.WithoutCancel(ctx), dagger.WithConn(x.session)); err != nil {
+		return nil, fmt.Errorf("connect to Dagger engine: %v", err)
+	}
+	if err := x.prepare(ctx); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// prepare makes the container and looks into it.
+func (x *Executor) prepare(ctx context.Context) error {
+	var err error
+	if x.version, err = x.client.Version(ctx); err != nil {
+		return x.queryError(ctx, "ask engine for its version", err)
+	}
+	platform, err := x.client.DefaultPlatform(ctx)
+	if err != nil {
+		return x.queryError(ctx, "ask engine for its platform", err)
+	}
+	native, err := systemOf(string(platform))
+	if err != nil {
+		return err
+	}
+	if x.tunnel, err = openTunnel(); err != nil {
+		return err
+	}
+	return x.choose(ctx, native)
+}
+
+// Close ends the session. The engine is left running, with its volumes.
+func (x *Executor) Close() error {
+	x.closing.Do(func() {
+		if x.tunnel != nil {
+			x.tunnel.close()
+		}
+		if x.session != nil {
+			_ = x.session.Close() // it has nothing to say that a command has not said already
+		}
+	})
+	return nil
+}
+
+// Describe says what engine this is.
+func (x *Executor) Describe(ctx context.Context) (pipelines.Engine, error) {
+	m, err := x.look(ctx)
+	if err != nil {
+		return pipelines.Engine{}, err
+	}
+	e := pipelines.Engine{
+		Kind: "dagger", Version: x.version, Image: x.image.identity, Nix: m.nix, Native: x.machine.native,
+		Emulator: x.machine.emulator, Cores: m.cores, FreeBytes: m.free, Notes: x.machine.notes,
+	}
+	return e, nil
+}
+
+// systemOf is the reverse of [matrix.System.Platform].
+func systemOf(platform string) (matrix.System, error) {
+	for _, s := range matrix.Systems() {
+		if platform == s.Platform() {
+			return s, nil
+		}
+	}
+	return "", hint.Wrap(fmt.Errorf("use engine: its platform is %s", platform), "use an engine on %v", matrix.Systems())
+}
+
+// slow tells the person who waits what for, as soon as there is reason to.
+func (x *Executor) slow(what string) (stop func() bool) {
+	return time.AfterFunc(patience, func() { x.options.Notice(what) }).Stop
+}
+
+// patience is how long something may take before a person is told of it.
+const patience = 2 * time.Second
+
+// queryError turns the error of a query into one that says whether the engine is still there.
+func (x *Executor) queryError(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if lost := x.session.lost(err); lost != nil {
+		return fmt.Errorf("%s: %w", what, lost)
+	}
+	text := plain(err)
+	if exit := (*dagger.ExecError)(nil); errors.As(err, &exit) && exit.Stderr != "" {
+		text = lastLine(exit.Stderr)
+	}
+	return fmt.Errorf("%s: %s", what, text)
+}
+
+var (
+	_ pipelines.Executor    = (*Executor)(nil)
+	_ engineconn.EngineConn = (*session)(nil)
+)

@@ -1,0 +1,59 @@
+package container
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+)
+
+// What the client v0.21.8 writes before it gives up: the first two as they were seen, the others as its source has them.
+func TestExplain(t *testing.T) {
+	for _, test := range []struct{ stderr, want, hint string }{
+		{
+			"1   : connect\n1   : connect ERROR [0.0s]\n1   : ! start engine: driver for scheme \"image\" was not available\n\n" +
+				"Error: start engine: driver for scheme \"image\" was not available [traceparent:b96c33b2af87fc57c4f06a812015f2fb-7a5eeb988aa30c26]\n",
+			"no container runtime was found: start engine: driver", "install Docker",
+		},
+		{
+			"2   : ┆ [0.0s] | Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?\n" +
+				"2   : ┆ exec docker version ERROR [0.0s]\n2   : ┆ ! failed to run command [docker version]: exit status 1\n" +
+				"Error: start engine: failed to run command [docker version]: exit status 1 [traceparent:92c5b303cca33df46b88e25a7ce7d0f8-8bb5f7076d19881c]\n",
+			"does not answer: start engine: failed to run command", "start its daemon",
+		},
+		{"Error: start engine: no driver for scheme \"ftp\" found", "unknown scheme", "schemes are unix, tcp"},
+		{"3 : [0.1s] | failed to pull image: dial tcp: lookup registry.dagger.io: no such host", "could not be pulled", "docker load"},
+		{"Error: remote is not a valid dagger server", "not a Dagger engine", "check host and port"},
+		{"Error: incompatible engine version v0.18.0, minimum v0.19.0", "incompatible version", "use an engine v0."},
+		{"Error: no tty available for progress \"tty\"", "draw on a terminal", "unset DAGGER_PROGRESS"},
+		{"Error: dial unix /run/x.sock: connect: connection refused", "nothing listens there", "start the engine"},
+		{"Error: start engine: new client: failed to call info: Unimplemented: unexpected HTTP status code received from server: 404 (Not Found)", "not a Dagger engine", "check host"},
+		{"something\nnobody has seen before\n", "nobody has seen before", "see the log"},
+		{"", "without a word", "see the log"},
+	} {
+		err := explain("Docker 28", test.stderr)
+		if !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "connect to Docker 28: ") {
+			t.Errorf("explain(%q) = %v, want one with %q", test.stderr, err, test.want)
+		}
+		if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "traceparent") {
+			t.Errorf("explain(%q) = %v has more in it than one line for a person", test.stderr, err)
+		}
+		if hints := hint.Of(err); len(hints) != 1 || !strings.Contains(hints[0], test.hint) {
+			t.Errorf("explain(%q): hints %q, want one with %q", test.stderr, hints, test.hint)
+		}
+	}
+}
+
+func TestPlainError(t *testing.T) {
+	for in, want := range map[string]string{
+		"input: container.from failed [traceparent:00-1]":                         "container.from failed",
+		`returned error 502: {"data":null,"errors":[{"message":"http do: EOF"}]}`: "http do: EOF",
+		"returned error 502: <html>":                                              "returned error 502: <html>",
+		"two\nlines":                                                              "two lines",
+	} {
+		if got := plain(errors.New(in)); got != want {
+			t.Errorf("plain(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

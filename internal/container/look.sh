@@ -1,0 +1,13 @@
+# Says what this container is, in lines of the form "name value". The argument is a program
+# of the system to build for, in base64: whether it runs is the question, not what it does.
+echo "version $(nix --version)"
+echo "cores $(nproc)"
+free=$(df --block-size=1 --output=avail /nix)
+echo "free ${free##*[!0-9]}"
+group=$(grep '^nixbld:' /etc/group)
+echo "users $group"
+dir=$(mktemp -d)
+base64 --decode <<<"$1" >"$dir/probe"
+chmod +x "$dir/probe"
+"$dir/probe" "$dir/out" && echo "probe runs"
+rm -r "$dir"

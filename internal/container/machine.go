@@ -1,0 +1,183 @@
+package container
+
+import (
+	"context"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"dagger.io/dagger"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/probe"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// machine is what was decided about an engine when it was opened.
+type machine struct {
+	native   matrix.System // the engine's own
+	emulator string        // as in [pipelines.Engine]
+	notes    []string
+}
+
+// look is what one look into a container shows.
+type look struct {
+	nix        nix.Version
+	cores      int
+	free       int64 // bytes where the store is
+	buildUsers bool
+	runsSystem bool // programs of the executor's system
+}
+
+// choose decides in which container commands run.
+//
+// It is one of the engine's own platform wherever the image has that. A foreign system is then built by emulating the
+// builders alone, by the kernel's binfmt entry: Nix itself runs at full speed, and its sandbox works. Where the kernel
+// has no such entry, a container of the foreign platform is emulated as a whole, by what the engine brings along.
+func (x *Executor) choose(ctx context.Context, native matrix.System) error {
+	x.machine.native = native
+	if !x.image.has(native) {
+		return x.chooseForeign(ctx, "the image is made for "+string(x.options.System)+" alone")
+	}
+	if err := x.use(ctx, native, nil); err != nil {
+		return err
+	}
+	l, err := x.look(ctx)
+	if err != nil {
+		return err
+	}
+	x.adopt(l)
+	switch {
+	case x.options.System == native:
+	case l.runsSystem:
+		x.machine.emulator = "binfmt"
+		// The list's own name begins with "extra-": this appends to it.
+		x.settings["extra-extra-platforms"] = string(x.options.System)
+	case x.image.has(x.options.System):
+		return x.chooseForeign(ctx, "the engine's kernel has no binfmt entry with flag F for "+x.options.System.Machine())
+	}
+	return nil
+}
+
+// chooseForeign emulates the whole container.
+func (x *Executor) chooseForeign(ctx context.Context, why string) error {
+	if !x.image.has(x.options.System) {
+		return hint.Wrap(fmt.Errorf("use image %s for %s: it is made for %v", x.image.name, x.options.System, x.image.systems),
+			"give an image for %s or for the engine's own platform", x.options.System)
+	}
+	// An emulator refuses to set up the filter of system calls, with or without a sandbox (nix#5258).
+	if err := x.use(ctx, x.options.System, nix.Settings{"filter-syscalls": "false"}); err != nil {
+		return err
+	}
+	l, err := x.look(ctx)
+	if err != nil {
+		return err
+	}
+	x.adopt(l)
+	if x.options.System != x.machine.native {
+		x.machine.emulator = "container"
+		x.machine.notes = append(x.machine.notes, why+
+			": all of Nix is emulated, which is slow, and there is no sandbox and no filter of system calls")
+	}
+	return nil
+}
+
+// adopt keeps those settings that the image needs.
+func (x *Executor) adopt(l look) {
+	if !l.buildUsers {
+		x.settings["build-users-group"] = "" // root then builds as itself
+	}
+}
+
+// use makes the container of a platform, with its volumes.
+//
+// The volumes are named by platform and image: another image brings another Nix, and what one version has written
+// another may not understand. They are shared by all that runs at the same time, which Nix allows for, except when it
+// collects garbage: so it never does.
+func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings) error {
+	x.platform = s
+	x.settings = x.options.Settings.With(nix.Settings{"auto-optimise-store": "false", "min-free": "0"}).With(extra)
+	defer x.slow("loading image " + x.image.name)()
+
+	c := x.client.Container(dagger.ContainerOpts{Platform: dagger.Platform(s.Platform())})
+	if x.image.archive != "" {
+		c = c.Import(x.client.Host().File(x.image.archive))
+	} else {
+		c = c.From(x.image.identity)
+	}
+	what := "load image " + x.image.name
+	rootfs, err := c.WithUser("0:0").Sync(ctx)
+	if err != nil {
+		return x.loadError(ctx, what, err)
+	}
+	x.rootfs = rootfs
+	service, err := x.tunnel.service(ctx, x.client)
+	if err != nil {
+		return x.queryError(ctx, "open a way back from containers", err)
+	}
+	seed := rootfs.Directory("/nix")
+	if _, err := seed.Sync(ctx); err != nil {
+		seed = x.client.Directory() // Nix makes its store when it first needs it
+	}
+	key := fmt.Sprintf("open-sesame-ci-nix-%s-%s", s.Machine(), x.image.digest())
+	cache := fmt.Sprintf("open-sesame-ci-cache-%s-%s-for-%s", s.Machine(), x.image.digest(), x.options.System.Machine())
+	shared := dagger.ContainerWithMountedCacheOpts{Sharing: dagger.CacheSharingModeShared}
+	seeded := shared
+	seeded.Source = seed
+	x.container, err = rootfs.
+		WithMountedCache("/nix", x.client.CacheVolume(key), seeded).
+		WithMountedCache("/root/.cache/nix", x.client.CacheVolume(cache), shared).
+		WithNewFile(runPath, runScript).
+		WithServiceBinding(tunnelHost, service).
+		WithWorkdir("/").
+		Sync(ctx)
+	if err != nil {
+		return x.loadError(ctx, what, err)
+	}
+	x.exec = x.execInContainer
+	return nil
+}
+
+func (x *Executor) loadError(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if lost := x.session.lost(err); lost != nil {
+		return fmt.Errorf("%s: %w", what, lost)
+	}
+	return explained(what, err, imageRules)
+}
+
+//go:embed look.sh
+var lookScript string
+
+// look runs one small command in the container.
+func (x *Executor) look(ctx context.Context) (look, error) {
+	program := base64.StdEncoding.EncodeToString(probe.ELF(x.options.System))
+	out, err := x.Run(ctx, pipelines.Command{Program: "bash", Args: []string{"-c", lookScript, "look", program}})
+	if err != nil {
+		return look{}, fmt.Errorf("look into image %s: %w", x.image.name, err)
+	}
+	return parseLook(string(out), x.image.name)
+}
+
+// parseLook reads lines of the form "name value".
+func parseLook(out, image string) (look, error) {
+	values := map[string]string{}
+	for line := range strings.Lines(out) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		values[name] = value
+	}
+	version, err := nix.ParseVersion(values["version"])
+	if err != nil {
+		return look{}, hint.Wrap(fmt.Errorf("look into image %s: there is no Nix in it", image), "use an image with Nix, such as %s", DefaultImage)
+	}
+	l := look{nix: version, buildUsers: values["users"] != "", runsSystem: values["probe"] == "runs"}
+	l.cores, _ = strconv.Atoi(values["cores"])
+	l.free, _ = strconv.ParseInt(values["free"], 10, 64)
+	return l, nil
+}

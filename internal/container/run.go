@@ -1,0 +1,272 @@
+package container
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"dagger.io/dagger"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// runScript starts every command; the protocol is in its comment.
+//
+//go:embed run.sh
+var runScript string
+
+const (
+	runPath = "/.open-sesame-ci/run"
+	// stopPatience is how long Nix may take to end its builders and remove their directories.
+	stopPatience = 3 * time.Second
+	// endPatience is for the engine to notice that a container has ended.
+	endPatience = 5 * time.Second
+	// silence is how long nothing at all may be heard of a command: run.sh says every ten seconds that it is there.
+	silence = 2 * time.Minute
+)
+
+// execFunc runs a program in a new container to its end. What the program writes is lost.
+type execFunc func(ctx context.Context, args []string, privileged bool) error
+
+func (x *Executor) execInContainer(ctx context.Context, args []string, privileged bool) error {
+	_, err := x.withPlaced().WithExec(args, dagger.ContainerWithExecOpts{InsecureRootCapabilities: privileged}).Sync(ctx)
+	return err
+}
+
+// Run runs a command of Nix in a new container.
+func (x *Executor) Run(ctx context.Context, c pipelines.Command) ([]byte, error) {
+	var stdout bytes.Buffer
+	err := x.run(ctx, c, &stdout)
+	return stdout.Bytes(), err
+}
+
+func (x *Executor) run(ctx context.Context, c pipelines.Command, stdout io.Writer) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r := x.start(ctx, c, stdout)
+	defer r.close()
+	return r.wait(ctx)
+}
+
+// running is a command in its container.
+type running struct {
+	x       *Executor
+	program string
+	streams *streams
+	stderr  tail
+	control net.Conn    // nil until the container is there
+	reports chan string // lines of control, closed at its end
+	ended   chan error  // the exec's end, as Dagger tells it
+	copied  chan error  // of stdout and of stderr, once each
+	kill    context.CancelFunc
+	over    <-chan struct{} // closed by kill
+	pumps   sync.WaitGroup
+}
+
+// start sends the command to the engine.
+func (x *Executor) start(ctx context.Context, c pipelines.Command, stdout io.Writer) *running {
+	// A done context has to end the command before it ends the query, so the query has a context of its own.
+	queryCtx, kill := context.WithCancel(context.WithoutCancel(ctx))
+	r := &running{
+		x: x, program: c.Program, streams: x.tunnel.expect(), kill: kill, over: queryCtx.Done(), stderr: tail{limit: 16 << 10},
+		reports: make(chan string), ended: make(chan error, 1), copied: make(chan error, 2),
+	}
+	var stderr io.Writer = &r.stderr
+	if c.Stderr != nil {
+		stderr = io.MultiWriter(stderr, c.Stderr)
+	}
+	r.pump(r.streams.stdout, stdout)
+	r.pump(r.streams.stderr, stderr)
+	args := []string{"bash", runPath, x.tunnel.address, r.streams.token, x.memlock(), x.settings.With(c.Settings).Config(), c.Program}
+	go func() { r.ended <- x.exec(queryCtx, append(args, c.Args...), c.Privileged) }()
+	return r
+}
+
+// pump copies a stream to its end.
+func (r *running) pump(from <-chan net.Conn, w io.Writer) {
+	r.pumps.Go(func() {
+		select {
+		case conn := <-from:
+			_, err := io.Copy(w, struct{ io.Reader }{conn}) // no splicing: errors have to tell the ends apart
+			r.copied <- err
+		case <-r.over:
+		}
+	})
+}
+
+// close ends whatever is left. After it, nobody writes to the command's writers.
+func (r *running) close() {
+	r.kill()
+	r.streams.close()
+	r.pumps.Wait()
+}
+
+// wait follows the command to its end. That has come when its exit is reported and all that it wrote has arrived.
+func (r *running) wait(ctx context.Context) error {
+	watchdog := time.NewTimer(silence)
+	defer watchdog.Stop()
+	report := ""
+	for open := cap(r.copied); report == "" || open > 0; {
+		select {
+		case r.control = <-r.streams.control:
+			go r.listen()
+		case line, ok := <-r.reports:
+			if !ok {
+				return r.vanished(ctx)
+			}
+			if line != "alive" {
+				report = line
+			}
+		case err := <-r.copied:
+			if read := (*net.OpError)(nil); errors.As(err, &read) && read.Op == "read" {
+				return r.vanished(ctx)
+			}
+			if err != nil {
+				return fmt.Errorf("copy output of %s: %w", r.program, err)
+			}
+			open--
+		case err := <-r.ended:
+			return r.failure(ctx, err)
+		case <-r.x.session.done:
+			return r.failure(ctx, errGone)
+		case <-ctx.Done():
+			r.cancel()
+			return ctx.Err()
+		case <-watchdog.C:
+			if r.control != nil {
+				return fmt.Errorf("run %s: %w", r.program, errLost("nothing was heard of it for "+silence.String()))
+			}
+			// The engine may still be fetching what the container needs.
+		}
+		watchdog.Reset(silence)
+	}
+	r.say("done")
+	r.awaitEnd(endPatience)
+	return r.result(report)
+}
+
+// listen passes on what the container says, for as long as somebody listens.
+func (r *running) listen() {
+	defer close(r.reports)
+	for lines := bufio.NewScanner(r.control); lines.Scan(); {
+		select {
+		case r.reports <- lines.Text():
+		case <-r.over:
+			return
+		}
+	}
+}
+
+// say tells the container something, if it is there to listen.
+func (r *running) say(word string) {
+	if r.control == nil {
+		return
+	}
+	_ = r.control.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = io.WriteString(r.control, word+"\n") // whether it has heard is seen from what it does
+}
+
+// cancel ends the command: first Nix, which then ends its builders in order, and at last the container.
+func (r *running) cancel() {
+	if r.control != nil {
+		r.say("stop")
+		timeout := time.After(stopPatience)
+		for stopped := false; !stopped; {
+			select {
+			case line, ok := <-r.reports:
+				stopped = !ok || line != "alive"
+			case <-r.ended:
+				return
+			case <-timeout:
+				stopped = true
+			}
+		}
+	}
+	r.kill()
+	r.awaitEnd(endPatience)
+}
+
+// awaitEnd lets the engine finish with the container.
+func (r *running) awaitEnd(patience time.Duration) {
+	select {
+	case <-r.ended:
+	case <-r.x.session.done:
+	case <-time.After(patience):
+	}
+}
+
+// vanished is for a container that went silent: the engine soon tells why, if it still can.
+func (r *running) vanished(ctx context.Context) error {
+	select {
+	case err := <-r.ended:
+		return r.failure(ctx, err)
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.x.session.done:
+	case <-time.After(endPatience):
+	}
+	return r.failure(ctx, errGone)
+}
+
+// errGone stands for what the engine could not tell any more.
+var errGone = fmt.Errorf("its container is gone: %w", io.ErrUnexpectedEOF)
+
+// result reads the report of a command that has ended.
+func (r *running) result(report string) error {
+	if report == "missing" {
+		return hint.Wrap(fmt.Errorf("run %s: not found in image %s", r.program, r.x.image.name),
+			"use an image with bash, coreutils, tar and Nix, such as %s", DefaultImage)
+	}
+	code, err := strconv.Atoi(strings.TrimPrefix(report, "exit "))
+	if err != nil {
+		return fmt.Errorf("run %s: unknown report %q", r.program, report)
+	}
+	if code != 0 {
+		return &pipelines.ExitError{Program: r.program, Code: code, Stderr: r.stderr.String()}
+	}
+	return nil
+}
+
+// failure is for an exec that ended before its command did. Err is what the engine says of it.
+func (r *running) failure(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	what := "run " + r.program
+	if err == nil {
+		err = errGone
+	}
+	var exit *dagger.ExecError
+	switch lost := r.x.session.lost(err); {
+	case errors.As(err, &exit) && r.control != nil:
+		// Something has killed the container and all that is in it, for want of memory as a rule.
+		return &pipelines.ExitError{Program: r.program, Code: exit.ExitCode, Stderr: r.stderr.String()}
+	case errors.As(err, &exit):
+		return explained(what, fmt.Errorf("start its container: exit code %d: %w: %s", exit.ExitCode, err, lastLine(exit.Stderr)), execRules)
+	case lost != nil:
+		return fmt.Errorf("%s: %w", what, lost)
+	}
+	return explained(what, err, execRules)
+}
+
+// memlock is the limit as ulimit takes it.
+func (x *Executor) memlock() string {
+	switch n := x.options.Memlock; {
+	case n < 0:
+		return "unlimited"
+	case n > 0:
+		return strconv.FormatInt(n>>10, 10)
+	}
+	return ""
+}

@@ -1,0 +1,181 @@
+package executortest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/probe"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+func buildNative(ctx context.Context, s subject) error {
+	return s.buildProbe(ctx, s.engine.Native)
+}
+
+func buildForeign(ctx context.Context, s subject) error {
+	for _, system := range matrix.Systems() {
+		if system == s.engine.Native {
+			continue
+		}
+		x := s.open(system)
+		defer x.Close()
+		e, err := x.Describe(ctx)
+		if err != nil {
+			return err
+		}
+		if e.Emulator == "" {
+			return skipped(fmt.Sprintf("nothing on this engine emulates %s: apt-get install qemu-user-static binfmt-support", system))
+		}
+		s.Executor = x
+		if err := s.buildProbe(ctx, system); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildProbe builds the probe as a release does: in a sandbox, or, where that cannot be had, outside.
+func (s subject) buildProbe(ctx context.Context, system matrix.System) error {
+	report, err := s.probe(ctx, system, nix.Settings{"sandbox": "true", "sandbox-fallback": "false"}, true)
+	if err != nil {
+		s.log("no sandbox: %v", err)
+		report, err = s.probe(ctx, system, nix.Settings{"sandbox": "false", "filter-syscalls": "false"}, false)
+	}
+	if err != nil {
+		return err
+	}
+	s.log("probe: %+v, sandboxed: %t", report, report.Sandboxed())
+	if report.Machine != system.Machine() {
+		return fmt.Errorf("the builder's machine is %s, want %s", report.Machine, system.Machine())
+	}
+	return nil
+}
+
+func (s subject) probe(ctx context.Context, system matrix.System, settings nix.Settings, privileged bool) (probe.Report, error) {
+	if err := os.WriteFile(filepath.Join(s.dir, "probe"), probe.ELF(system), 0o755); err != nil {
+		return probe.Report{}, err
+	}
+	placed, err := s.Place(ctx, s.dir)
+	if err != nil {
+		return probe.Report{}, err
+	}
+	out, err := s.output(ctx, pipelines.Command{
+		Program: "nix-build", Args: []string{"--no-out-link", "-E", probe.Expression(system, placed+"/probe", nonce())},
+		Settings: settings, Privileged: privileged,
+	})
+	if err != nil {
+		return probe.Report{}, err
+	}
+	data, err := s.output(ctx, nixCommand("store", "cat", strings.TrimSpace(out)))
+	if err != nil {
+		return probe.Report{}, err
+	}
+	return probe.Parse([]byte(data))
+}
+
+func export(ctx context.Context, s subject) error {
+	// Two paths, the second of which refers to the first.
+	text := nonce()
+	expression := fmt.Sprintf(`let a = builtins.toFile "a" %q; in { inherit a; b = builtins.toFile "b" "see ${a}"; }`, text)
+	var paths []nix.StorePath
+	for _, name := range []string{"b", "a"} {
+		out, err := s.output(ctx, pipelines.Command{
+			Program: "nix-instantiate", Args: []string{"--eval", "--read-write-mode", "-A", name, "-E", expression},
+		})
+		if err != nil {
+			return err
+		}
+		path, err := nix.ParseStorePath(strings.Trim(strings.TrimSpace(out), `"`))
+		if err != nil {
+			return err
+		}
+		paths = append(paths, path)
+	}
+	var stream bytes.Buffer
+	if err := s.Export(ctx, &stream, paths); err != nil {
+		return err
+	}
+	found, err := exported(&stream)
+	if err != nil {
+		return fmt.Errorf("read export: %w", err)
+	}
+	b, a := paths[0], paths[1]
+	if !slices.Equal(found, []nix.StorePath{a, b}) {
+		return fmt.Errorf("exported are %v, want %v: references before referrers", found, []nix.StorePath{a, b})
+	}
+	// A path that is not there and cannot be made fails, whatever was written before.
+	absent := nix.StorePath("/nix/store/" + strings.Repeat("0", 32) + "-absent")
+	if err := s.Export(ctx, &stream, []nix.StorePath{absent}); err == nil {
+		return errors.New("export of a path that is not there: no error")
+	}
+	return nil
+}
+
+// exportToFailingWriter checks that a reader who gives up ends the export.
+func exportToFailingWriter(ctx context.Context, s subject) error {
+	full := errors.New("no more room")
+	out, err := s.output(ctx, nixCommand("eval", "--raw", "--expr", fmt.Sprintf(`builtins.toFile "a" %q`, nonce())))
+	if err != nil {
+		return err
+	}
+	path, err := nix.ParseStorePath(out)
+	if err != nil {
+		return err
+	}
+	if err := s.Export(ctx, failingWriter{full}, []nix.StorePath{path}); err == nil {
+		return errors.New("export to a writer that fails: no error")
+	}
+	return nil
+}
+
+type failingWriter struct{ err error }
+
+func (f failingWriter) Write([]byte) (int, error) { return 0, f.err }
+
+// exported returns the paths of an export in their order. The format is in Nix's export-import.cc: for each path the
+// number 1, a NAR, "NIXE", the path, its references, its deriver, and a number; then the number 0.
+func exported(stream *bytes.Buffer) (paths []nix.StorePath, err error) {
+	r := wire{bufio.NewReader(stream)}
+	for {
+		more, err := r.number()
+		if err != nil || more == 0 {
+			return paths, err
+		}
+		if magic, err := r.text(); err != nil || magic != "nix-archive-1" {
+			return nil, fmt.Errorf("not a NAR: %q, %v", magic, err)
+		}
+		if err := r.node(); err != nil {
+			return nil, err
+		}
+		if magic, err := r.number(); err != nil || magic != 0x4558494e {
+			return nil, fmt.Errorf("no mark after the NAR: %x, %v", magic, err)
+		}
+		path, err := r.text()
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, nix.StorePath(path))
+		references, err := r.number()
+		for range references {
+			_, err = r.text()
+		}
+		if err != nil {
+			return nil, err
+		}
+		if _, err := r.text(); err != nil { // the deriver
+			return nil, err
+		}
+		if _, err := r.number(); err != nil {
+			return nil, err
+		}
+	}
+}
