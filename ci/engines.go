@@ -64,6 +64,9 @@ type engines struct {
 	log      io.Writer
 	notice   func(text string)
 
+	// nix is this machine's own, which is looked at once for all systems.
+	nix host.Nix
+
 	// auto is decided once for all systems, so that their outputs come from one kind of engine.
 	auto     sync.Once
 	autoKind string
@@ -105,7 +108,7 @@ func (e *engines) choose(ctx context.Context) (string, error) {
 }
 
 func (e *engines) host(ctx context.Context, system matrix.System) (pipelines.Executor, error) {
-	return host.Open(ctx, host.Options{System: system, Settings: e.settings, Env: e.environ, Memlock: e.memlock})
+	return host.Open(ctx, host.Options{System: system, Settings: e.settings, Env: e.environ, Memlock: e.memlock, Nix: &e.nix})
 }
 
 func (e *engines) container(ctx context.Context, system matrix.System, url string) (pipelines.Executor, error) {

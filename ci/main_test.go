@@ -17,6 +17,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/example"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
 )
 
 func TestMain(m *testing.M) {
@@ -29,6 +30,9 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// imageVariable names an image for the tests on Dagger; .ci/test sets it where it starts an engine.
+const imageVariable = "OPEN_SESAME_CI_IMAGE"
+
 // Every script has a home, a temporary directory and a Nix store of its own. A script that needs what this machine
 // lacks says so by its first line: [!nix] skip, [!emulator] skip, …
 func TestScripts(t *testing.T) {
@@ -39,11 +43,17 @@ func TestScripts(t *testing.T) {
 				"HOME":       filepath.Join(env.WorkDir, "home"),
 				"NIX_REMOTE": "local?root=" + filepath.Join(env.WorkDir, "store"),
 				"LANG":       "C.UTF-8",
+				"TESTS":      filepath.Join(os.TempDir(), "open-sesame-ci-test"), // for what all runs may share
 				// A commit's hash is of its author and time too.
 				"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z",
 				"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.org", "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z",
 			} {
 				env.Setenv(name, value)
+			}
+			for _, name := range []string{"_EXPERIMENTAL_DAGGER_RUNNER_HOST", "_EXPERIMENTAL_DAGGER_CLI_BIN", "DOCKER_HOST", imageVariable} {
+				if value := os.Getenv(name); value != "" {
+					env.Setenv(name, value)
+				}
 			}
 			env.Defer(func() { makeWritable(env.WorkDir) })
 			return os.MkdirAll(filepath.Join(env.WorkDir, "home"), 0o755)
@@ -55,8 +65,14 @@ func TestScripts(t *testing.T) {
 				return err == nil && os.Geteuid() == 0, nil
 			case "emulator":
 				return binfmt.Find("aarch64") != nil && binfmt.Find("x86_64") == nil, nil
+			case "dagger":
+				_, err := container.Detect(context.Background(), os.Environ())
+				return err == nil && os.Getenv(imageVariable) != "", nil
 			case "root":
 				return os.Geteuid() == 0, nil
+			}
+			if variable, ok := strings.CutPrefix(name, "env:"); ok {
+				return os.Getenv(variable) != "", nil
 			}
 			return false, fmt.Errorf("unknown condition %q", name)
 		},

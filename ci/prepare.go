@@ -203,6 +203,8 @@ func nixSettings(o options) nix.Settings {
 		"fallback":                 "true",
 		"connect-timeout":          "10",
 		"stalled-download-timeout": "60",
+		// Systems share sources that have one path for all. Who comes second looks again after so many seconds, 5 by default.
+		"build-poll-interval": "1",
 		// The tail of a log is ours to show.
 		"log-lines": "25",
 	}

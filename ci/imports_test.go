@@ -1,0 +1,244 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const modulePath = "github.com/scopecreep-zip/open-sesame-ci"
+
+// The layout: which packages of this module each package may import. Imports point downwards only.
+// A new package fails the test until somebody has placed it here.
+var layout = map[string]struct {
+	imports []string
+	tests   []string // further ones, for its tests
+	because string
+}{
+	"matrix":        {because: "it is pure data"},
+	"example":       {because: "it is a flake, with the code to write it out"},
+	"internal/hint": {because: "every error may carry a hint, so it lies below everything"},
+	"internal/nix": {
+		imports: []string{"internal/hint"},
+		because: "it is the vocabulary: it knows neither what is built nor where",
+	},
+	"internal/binfmt": {
+		imports: []string{"internal/hint"},
+		because: "it reads the kernel's table for anybody who asks",
+	},
+	"internal/probe": {
+		imports: []string{"matrix"},
+		tests:   []string{"internal/binfmt"},
+		because: "it is one small program for each system",
+	},
+	"internal/binarycache": {
+		imports: []string{"internal/hint", "internal/nix"},
+		because: "it packs store objects, whoever has built them",
+	},
+	"internal/source": {
+		imports: []string{"internal/binarycache", "internal/hint", "internal/nix"},
+		because: "it takes a tree, and hashes it as a NAR",
+	},
+	"pipelines": {
+		imports: []string{"internal/hint", "internal/nix", "internal/probe", "matrix"},
+		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
+	},
+	"internal/host": {
+		imports: []string{"internal/binfmt", "internal/hint", "internal/nix", "matrix", "pipelines"},
+		tests:   []string{"internal/executortest"},
+		because: "it is one executor, and knows nothing of the others",
+	},
+	"internal/container": {
+		imports: []string{"internal/binfmt", "internal/hint", "internal/nix", "internal/probe", "matrix", "pipelines"},
+		tests:   []string{"internal/executortest"},
+		because: "it is one executor, and knows nothing of the others",
+	},
+	"internal/executortest": {
+		imports: []string{"internal/nix", "internal/probe", "matrix", "pipelines"},
+		tests:   []string{"internal/host"},
+		because: "it is the executors' contract, and so knows none of them",
+	},
+	"internal/report": {
+		imports: []string{"internal/nix", "matrix", "pipelines"},
+		because: "it shows events, and does nothing else",
+	},
+	"ci": {
+		imports: []string{
+			"example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/hint", "internal/host",
+			"internal/nix", "internal/report", "internal/source", "matrix", "pipelines",
+		},
+		because: "it puts the parts together",
+	},
+}
+
+// Modules that one package alone may import, so that they can be replaced there.
+var onlyIn = []struct{ module, pkg, because string }{
+	{"dagger.io/dagger", "internal/container", "all that is particular to Dagger is in one place"},
+	{"github.com/sethvargo/go-githubactions", "internal/report", "workflow commands are one way to show events"},
+	{"github.com/spf13/cobra", "ci", "flags become concrete types there and only there"},
+	{"github.com/spf13/pflag", "ci", "flags become concrete types there and only there"},
+}
+
+func TestImportsPointDownwards(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range goFiles(t) {
+		seen[f.pkg] = true
+		rule, ok := layout[f.pkg]
+		if !ok {
+			t.Errorf("%s: package %s has no place in the layout: add it to the table in ci/imports_test.go", f.name, f.pkg)
+			continue
+		}
+		allowed := rule.imports
+		if f.test {
+			allowed = append(slices.Clone(rule.tests), rule.imports...)
+			allowed = append(allowed, f.pkg)
+		}
+		for _, imported := range f.imports() {
+			if local, ok := strings.CutPrefix(imported, modulePath+"/"); ok && !slices.Contains(allowed, local) {
+				t.Errorf("%s imports %s; %s may not: %s", f.name, local, f.pkg, rule.because)
+			}
+		}
+	}
+	for _, pkg := range slices.Sorted(maps.Keys(layout)) {
+		if !seen[pkg] {
+			t.Errorf("package %s is in the table of ci/imports_test.go, and not in the module", pkg)
+		}
+	}
+}
+
+func TestForeignImportsStayInTheirPackage(t *testing.T) {
+	for _, f := range goFiles(t) {
+		for _, imported := range f.imports() {
+			for _, rule := range onlyIn {
+				if (imported == rule.module || strings.HasPrefix(imported, rule.module+"/")) && f.pkg != rule.pkg {
+					t.Errorf("%s imports %s; only %s may: %s", f.name, imported, rule.pkg, rule.because)
+				}
+			}
+		}
+	}
+}
+
+// Functions that read the environment, or end the process, by package.
+var (
+	readsEnvironment = map[string][]string{
+		"os": {
+			"Getenv", "LookupEnv", "Environ", "ExpandEnv", "Setenv", "Unsetenv", "Clearenv",
+			"UserHomeDir", "UserCacheDir", "UserConfigDir",
+		},
+		"syscall": {"Getenv", "Environ", "Setenv", "Unsetenv", "Clearenv"},
+	}
+	endsProcess = map[string][]string{
+		"os": {"Exit"}, "syscall": {"Exit"},
+		"log": {"Fatal", "Fatalf", "Fatalln", "Panic", "Panicf", "Panicln"},
+	}
+)
+
+func TestOnlyCIReadsTheEnvironment(t *testing.T) {
+	for _, f := range goFiles(t) {
+		// The executors' contract sets and reads a variable to see that no command does.
+		if f.test || f.pkg == "ci" || f.pkg == "internal/executortest" {
+			continue
+		}
+		for _, use := range f.uses(readsEnvironment) {
+			t.Errorf("%s: %s; only package ci touches the environment, so that it decides what anybody sees of it", use.at, use.name)
+		}
+	}
+}
+
+func TestOnlyMainEndsTheProcess(t *testing.T) {
+	for _, f := range goFiles(t) {
+		if f.test || f.name == "ci/main.go" {
+			continue
+		}
+		for _, use := range f.uses(endsProcess) {
+			t.Errorf("%s: %s; only ci/main.go ends the process: return an error, so that what was begun is ended in order", use.at, use.name)
+		}
+	}
+}
+
+// goFile is a file of the module.
+type goFile struct {
+	name   string // relative to the module, with slashes
+	pkg    string // its directory
+	test   bool
+	syntax *ast.File
+	fset   *token.FileSet
+}
+
+// goFiles parses all Go files of the module, whatever system they are for.
+func goFiles(t *testing.T) []goFile {
+	t.Helper()
+	var files []goFile
+	err := filepath.WalkDir("..", func(file string, d fs.DirEntry, err error) error {
+		switch name := d.Name(); {
+		case err != nil:
+			return err
+		case d.IsDir() && file != ".." && (name == "testdata" || name == "out" || name[0] == '.' || name[0] == '_'):
+			return filepath.SkipDir
+		case d.IsDir() || !strings.HasSuffix(name, ".go"):
+			return nil
+		}
+		rel, err := filepath.Rel("..", file)
+		if err != nil {
+			return err
+		}
+		f := goFile{name: filepath.ToSlash(rel), test: strings.HasSuffix(rel, "_test.go"), fset: token.NewFileSet()}
+		f.pkg = path.Dir(f.name)
+		f.syntax, err = parser.ParseFile(f.fset, file, nil, parser.SkipObjectResolution)
+		files = append(files, f)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func (f goFile) imports() []string {
+	var imports []string
+	for _, spec := range f.syntax.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			panic(err) // the parser has taken it
+		}
+		imports = append(imports, imported)
+	}
+	return imports
+}
+
+// use is a place where a function is named.
+type use struct{ at, name string }
+
+// uses finds the functions of the packages in a file, under whatever name it imports them.
+func (f goFile) uses(functions map[string][]string) []use {
+	names := map[string]string{} // of packages, by the name in the file
+	for _, spec := range f.syntax.Imports {
+		imported, _ := strconv.Unquote(spec.Path.Value)
+		local := path.Base(imported)
+		if spec.Name != nil {
+			local = spec.Name.Name
+		}
+		names[local] = imported
+	}
+	var uses []use
+	ast.Inspect(f.syntax, func(n ast.Node) bool {
+		selector, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if pkg, ok := selector.X.(*ast.Ident); ok && slices.Contains(functions[names[pkg.Name]], selector.Sel.Name) {
+			at := f.fset.Position(selector.Pos())
+			uses = append(uses, use{at: f.name + ":" + strconv.Itoa(at.Line), name: names[pkg.Name] + "." + selector.Sel.Name})
+		}
+		return true
+	})
+	return uses
+}
