@@ -238,8 +238,9 @@ func (l *buildLog) finish(b *running, at time.Time) {
 	})
 }
 
-// close ends what Nix has left open, as it does when it is killed.
-func (l *buildLog) close() {
+// close ends what Nix has left open, when it has ended itself: with an error, as when it is killed, or well.
+// A remote builder's builds are left open until then, and not always counted.
+func (l *buildLog) close(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, b := range l.running {
@@ -247,7 +248,12 @@ func (l *buildLog) close() {
 	}
 	l.running = map[uint64]*running{}
 	for _, drv := range slices.Sorted(maps.Keys(l.undecided)) {
-		l.fail(drv, &Failure{Kind: UnknownFailure, Message: "Nix ended before the build did"})
+		if err != nil {
+			l.fail(drv, &Failure{Kind: UnknownFailure, Message: "Nix ended before the build did"})
+		} else {
+			l.finish(l.undecided[drv], l.r.Now())
+			delete(l.undecided, drv)
+		}
 	}
 }
 

@@ -54,7 +54,7 @@ func replay(t *testing.T, file string) (*recorder, *buildLog) {
 		t.Fatal(err)
 	}
 	w.Flush()
-	log.close()
+	log.close(&ExitError{Program: "nix-store", Code: 102})
 	return rec, log
 }
 
@@ -150,5 +150,28 @@ func TestStalledBuildShowsItsLastLines(t *testing.T) {
 	log.reportStalls(time.Minute)
 	if got := of[BuildStalled](rec); len(got) != 2 {
 		t.Errorf("a second silence is reported too: got %d, want 2", len(got))
+	}
+}
+
+func TestBuildThatIsLeftOpenEndsAsNixDoes(t *testing.T) {
+	for name, test := range map[string]struct {
+		err    error
+		failed bool
+	}{
+		"well, as with a remote builder": {nil, false},
+		"killed":                         {&ExitError{Program: "nix-store", Code: 143}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rec := &recorder{}
+			log := newBuildLog(&Release{Report: rec, Now: time.Now, LogDir: t.TempDir()}, matrix.X8664Linux)
+			w := &nix.LogWriter{Entry: log.entry}
+			w.Write([]byte(`@nix {"action":"start","fields":["/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv","ssh://builder",1,1],"id":7,"level":3,"text":"","type":105}` + "\n"))
+			w.Write([]byte(`@nix {"action":"stop","id":7}` + "\n"))
+			log.close(test.err)
+			got := of[BuildFinished](rec)
+			if len(got) != 1 || (got[0].Failure != nil) != test.failed {
+				t.Errorf("finished as %+v, want one end, failed %t", got, test.failed)
+			}
+		})
 	}
 }
