@@ -16,7 +16,7 @@ func newDemo(sys system) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Set this machine up and release the example flake: the first five minutes",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !c.Flags().Changed("engine") {
 				// This machine's own Nix needs no image, and so no registry.

@@ -23,7 +23,7 @@ func newDoctor(sys system) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what is here, what is missing, and what mends it; exit 1 if a release could not run",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return runDoctor(c.Context(), sys, fix)
 		},

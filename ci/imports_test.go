@@ -148,7 +148,8 @@ func TestOnlyCIReadsTheEnvironment(t *testing.T) {
 			continue
 		}
 		for _, use := range f.uses(readsEnvironment) {
-			t.Errorf("%s: %s; only package ci touches the environment, so that it decides what anybody sees of it", use.at, use.name)
+			t.Errorf("%s: %s; only package ci touches the environment, so that it decides what anybody sees of it",
+				use.at, use.name)
 		}
 	}
 }
@@ -159,7 +160,8 @@ func TestOnlyMainEndsTheProcess(t *testing.T) {
 			continue
 		}
 		for _, use := range f.uses(endsProcess) {
-			t.Errorf("%s: %s; only ci/main.go ends the process: return an error, so that what was begun is ended in order", use.at, use.name)
+			t.Errorf("%s: %s; only ci/main.go ends the process: return an error, so that what was begun is ended in order",
+				use.at, use.name)
 		}
 	}
 }

@@ -15,7 +15,7 @@ func newMatrix(sys system) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "matrix",
 		Short: "Print the cells: which packages are built on which systems",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o := options{target: openSesame}
 			if err := f.parseCells(&o); err != nil {

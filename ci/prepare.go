@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -53,7 +54,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		Cells: o.cells, Source: src, Overrides: overrides, Store: store, Served: served,
 		Engines: &engines{
 			choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
-			cacheDir: filepath.Join(dirs.cache, "images"), log: engineLog,
+			cacheDir: dirs.cache, log: engineLog.when(o.verbose && command != commandPlan),
 			notice: once(func(text string) {
 				report.Report(time.Now(), pipelines.Notice{Level: pipelines.Info, Text: text})
 			}),
@@ -219,6 +220,14 @@ type lazyFile struct {
 	path string
 	mu   sync.Mutex
 	file *os.File
+}
+
+// when returns the file, or nothing to write to. An engine's log is long, and its client keeps it in memory.
+func (f *lazyFile) when(wanted bool) io.Writer {
+	if wanted {
+		return f
+	}
+	return nil
 }
 
 // Write never fails: the engine's own log is a comfort, and no reason to end a run.

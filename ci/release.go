@@ -50,7 +50,7 @@ func runPipeline(ctx context.Context, sys system, command string, o options) err
 	if !o.json {
 		printOutputs(sys.stdout, manifest)
 	}
-	return repeatHint(err, o, manifest)
+	return repeatHint(ctx, err, o, manifest)
 }
 
 // printOutputs writes the paths of all that is there, one a line: input for the next command of a pipe.
@@ -68,11 +68,15 @@ func printOutputs(w io.Writer, m *pipelines.Manifest) {
 }
 
 // repeatHint adds to a failure the one command that repeats it on another machine.
-func repeatHint(err error, o options, m *pipelines.Manifest) error {
-	if err == nil {
-		return nil
+func repeatHint(ctx context.Context, err error, o options, m *pipelines.Manifest) error {
+	if err == nil || ctx.Err() != nil {
+		return err
 	}
-	args := []string{"go run ./ci build", quote(repeatFlake(o, m))}
+	flake := repeatFlake(o, m)
+	args := []string{"go run ./ci build", quote(flake)}
+	if flake == o.target.flake && o.ref != "" {
+		args = append(args, "--ref", quote(o.ref))
+	}
 	for _, cell := range m.Cells {
 		if cell.Verdict == pipelines.Failed {
 			args = append(args, "--system", string(cell.System))

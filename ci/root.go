@@ -68,6 +68,14 @@ func newRoot(sys system) *cobra.Command {
 	return root
 }
 
+// noArgs allows none.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage(fmt.Errorf("%s: %q given, want no argument", c.CommandPath(), args))
+	}
+	return nil
+}
+
 // oneFlake allows the one argument FLAKE, or none.
 func oneFlake(c *cobra.Command, args []string) error {
 	if len(args) > 1 {

@@ -14,16 +14,18 @@ import (
 const ManifestVersion = 1
 
 // Manifest is the record of a run: enough to reproduce it and to compare with it.
-// All but the fields named after times and seconds is the same for two runs of the same snapshot on the same engine.
+// All but times, seconds and the directory of the logs is the same for two runs of the same snapshot on the same engine.
 type Manifest struct {
 	Version int    `json:"version"`
 	Tool    string `json:"tool"`
 	Command string `json:"command"`
 	// Started and Finished are in UTC, to the second.
-	Started  string       `json:"started"`
-	Finished string       `json:"finished"`
-	Source   Snapshot     `json:"source"`
-	Cells    []CellResult `json:"cells"`
+	Started  string `json:"started"`
+	Finished string `json:"finished"`
+	// Logs is the directory of the run's build logs, which bears its time: OUT/logs/<run>.
+	Logs   string       `json:"logs,omitempty"`
+	Source Snapshot     `json:"source"`
+	Cells  []CellResult `json:"cells"`
 }
 
 // CellResult is what came of a cell.
@@ -133,7 +135,7 @@ type Plan struct {
 func (r *Release) manifest(ctx context.Context, started time.Time, s Snapshot, cells []CellResult) (*Manifest, error) {
 	m := &Manifest{
 		Version: ManifestVersion, Tool: r.Tool, Command: r.Command,
-		Started: timestamp(started), Finished: timestamp(r.Now()), Source: s, Cells: cells,
+		Started: timestamp(started), Finished: timestamp(r.Now()), Logs: r.LogDir, Source: s, Cells: cells,
 	}
 	err := r.step(ctx, StepManifest, "", func() (string, error) {
 		data, err := json.MarshalIndent(m, "", "  ")

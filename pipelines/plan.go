@@ -61,7 +61,7 @@ func (r *Release) plan(ctx context.Context, x Executor, cell matrix.Cell, todo [
 			return "", fmt.Errorf("plan build: %w", err)
 		}
 		d := nix.ParseDryRun(stderr.String())
-		plan = Plan{Build: d.Build, Fetch: d.Fetch, FetchBytes: d.DownloadBytes, UnpackedBytes: d.UnpackedBytes}
+		plan = Plan{Build: notNil(d.Build), Fetch: notNil(d.Fetch), FetchBytes: d.DownloadBytes, UnpackedBytes: d.UnpackedBytes}
 		r.event(Planned{System: cell.System, Plan: plan})
 		return plan.String(), r.fits(ctx, x, plan)
 	})
@@ -89,8 +89,11 @@ func derivations(packages []*PackageResult) []string {
 	return drvs
 }
 
+// nothing reports whether there is nothing to do.
+func (p Plan) nothing() bool { return len(p.Build)+len(p.Fetch) == 0 }
+
 func (p Plan) String() string {
-	if len(p.Build)+len(p.Fetch) == 0 {
+	if p.nothing() {
 		return "nothing to build or fetch"
 	}
 	text := fmt.Sprintf("build %d", len(p.Build))
@@ -115,4 +118,12 @@ func (p Plan) verdict(pkg *PackageResult) Verdict {
 		}
 	}
 	return Present
+}
+
+// notNil makes an empty list of what is none in JSON.
+func notNil(paths []nix.StorePath) []nix.StorePath {
+	if paths == nil {
+		return []nix.StorePath{}
+	}
+	return paths
 }

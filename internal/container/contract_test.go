@@ -14,7 +14,7 @@ import (
 const imageVariable = "OPEN_SESAME_CI_IMAGE"
 
 // cache is for all tests of all runs: an image that has to be converted anew has to be uploaded anew.
-func cache() string { return filepath.Join(os.TempDir(), "open-sesame-ci-test", "open-sesame-ci", "images") }
+func cache() string { return filepath.Join(os.TempDir(), "open-sesame-ci-test", "open-sesame-ci") }
 
 // options are those of a test's executor. Where there is no engine or no image, the test is skipped.
 func options(t *testing.T, system matrix.System) Options {

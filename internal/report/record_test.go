@@ -140,7 +140,7 @@ func manifest() *pipelines.Manifest {
 	yes := true
 	engine := &pipelines.Engine{Kind: "dagger", Version: "v0.19.8", Nix: nix.Version{Text: "2.31.2"}, Native: x86}
 	outputs := func(path nix.StorePath) []pipelines.Output { return []pipelines.Output{{Name: "out", Path: path}} }
-	return &pipelines.Manifest{Version: pipelines.ManifestVersion, Cells: []pipelines.CellResult{
+	return &pipelines.Manifest{Version: pipelines.ManifestVersion, Logs: ".ci/logs", Cells: []pipelines.CellResult{
 		{System: x86, Verdict: pipelines.Built, Engine: engine, Sandbox: &yes, Seconds: 209, Packages: []pipelines.PackageResult{
 			{
 				Package: "open-sesame", Verdict: pipelines.Built, Seconds: 71.04, ClosureBytes: 50541363, ClosurePaths: 23,
@@ -158,7 +158,7 @@ func manifest() *pipelines.Manifest {
 			},
 			{
 				Package: "open-sesame-desktop", Verdict: pipelines.Failed, Seconds: 259, Failure: failure(),
-				Log: ".ci/logs/aarch64-linux/open-sesame-desktop-0.4.2.log",
+				Log: "aarch64-linux/open-sesame-desktop-0.4.2.log",
 			},
 		}},
 	}}

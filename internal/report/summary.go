@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -38,7 +39,7 @@ func (s style) summary(m *pipelines.Manifest) []string {
 		lines = append(lines, s.cell(c)...)
 	}
 	for _, c := range m.Cells {
-		lines = append(lines, s.failures(c)...)
+		lines = append(lines, s.failures(c, m.Logs)...)
 	}
 	return append(lines, s.total(m))
 }
@@ -84,7 +85,8 @@ func closure(p pipelines.PackageResult) string {
 	return fmt.Sprintf("%9s in %s", amount(p.ClosureBytes), count(p.ClosurePaths, "path"))
 }
 
-func (s style) failures(c pipelines.CellResult) []string {
+// failures tells what went wrong in a cell. Logs is the directory of the logs.
+func (s style) failures(c pipelines.CellResult, logs string) []string {
 	var blocks []block
 	told := slices.ContainsFunc(c.Packages, func(p pipelines.PackageResult) bool { return p.Failure != nil })
 	if c.Error != "" && !(told && strings.HasPrefix(c.Error, "build ")) { // its packages say more of a failed build
@@ -103,7 +105,7 @@ func (s style) failures(c pipelines.CellResult) []string {
 			}
 		}
 		if p.Log != "" {
-			b.where = "log: " + p.Log
+			b.where = "log: " + filepath.Join(logs, p.Log)
 		}
 		blocks = append(blocks, b)
 	}

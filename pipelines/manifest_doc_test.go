@@ -1,0 +1,93 @@
+package pipelines
+
+import (
+	"encoding"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A field of the manifest that nobody has documented, and a documented one that is not there, are mistakes.
+func TestManifestIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/manifest.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := documentedFields(string(page))
+	fields := jsonFields(reflect.TypeFor[Manifest](), "")
+	for _, field := range fields {
+		if !slices.Contains(documented, field) {
+			t.Errorf("docs/manifest.md does not document %s: add a row that begins with | `%s` |", field, field)
+		}
+	}
+	for _, field := range documented {
+		if !slices.Contains(fields, field) {
+			t.Errorf("docs/manifest.md documents %s, which no manifest has", field)
+		}
+	}
+}
+
+func TestManifestVerdictsAndFailuresAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/manifest.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []Verdict{Built, Substituted, Present, Served, Failed, Previewed, ToBuild, ToFetch} {
+		if !strings.Contains(string(page), "\n| `"+string(v)+"` |") {
+			t.Errorf("docs/manifest.md does not document verdict %q", v)
+		}
+	}
+	for _, k := range []FailureKind{
+		BuilderFailed, OutOfMemory, DiskFull, SubstituterFailed, TimedOut, HashMismatch,
+		DependencyFailed, Interrupted, EngineLost, UnsupportedFailure, UnknownFailure,
+	} {
+		if !strings.Contains(string(page), "\n| `"+string(k)+"` |") {
+			t.Errorf("docs/manifest.md does not document failure kind %q", k)
+		}
+	}
+}
+
+var fieldRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\|")
+
+// documentedFields returns the fields whose rows are in the section "Fields".
+func documentedFields(page string) []string {
+	_, section, _ := strings.Cut(page, "\n## Fields\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var fields []string
+	for _, m := range fieldRow.FindAllStringSubmatch(section, -1) {
+		fields = append(fields, m[1])
+	}
+	return fields
+}
+
+// jsonFields returns the paths of all fields of a type in JSON: "source.url", "cells[].system".
+func jsonFields(t reflect.Type, prefix string) []string {
+	switch {
+	case t.Kind() == reflect.Pointer:
+		return jsonFields(t.Elem(), prefix)
+	case t.Kind() == reflect.Slice:
+		return jsonFields(t.Elem(), prefix+"[]")
+	case t.Kind() != reflect.Struct || t.Implements(reflect.TypeFor[encoding.TextMarshaler]()):
+		return nil // one value; a map has keys of its own
+	}
+	var fields []string
+	for i := range t.NumField() {
+		field := t.Field(i)
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name == "-" || !field.IsExported() {
+			continue
+		}
+		if name == "" {
+			name = field.Name
+		}
+		if prefix != "" {
+			name = prefix + "." + name
+		}
+		fields = append(fields, name)
+		fields = append(fields, jsonFields(field.Type, name)...)
+	}
+	return fields
+}
