@@ -17,15 +17,24 @@ func TestBroken(t *testing.T) {
 		flags     []string
 		want      []string
 	}{
-		{"failing-check", "packages.x86_64-linux.open-sesame-desktop", nil,
-			[]string{"Running phase: checkPhase", "test number_40 ... FAILED", "failed with exit code 1"}},
+		{
+			"failing-check", "packages.x86_64-linux.open-sesame-desktop", nil,
+			[]string{"Running phase: checkPhase", "test number_40 ... FAILED", "failed with exit code 1"},
+		},
 		{"killed", "packages.x86_64-linux.open-sesame-desktop", nil, []string{"failed with exit code 137"}},
-		{"silent", "packages.x86_64-linux.open-sesame-desktop", []string{"--max-silent-time", "1"},
-			[]string{"Running phase: buildPhase", "timed out after 1 seconds"}},
-		{"hash-mismatch", "packages.x86_64-linux.open-sesame-desktop", nil,
-			[]string{"hash mismatch in fixed-output derivation", "specified: sha256-AAAA", "got:    sha256-"}},
-		{"eval-error", "packages.aarch64-linux.open-sesame-desktop", nil,
-			[]string{"open-sesame-desktop has no feature list for aarch64-linux"}},
+		{
+			"silent", "packages.x86_64-linux.open-sesame-desktop",
+			[]string{"--max-silent-time", "1"},
+			[]string{"Running phase: buildPhase", "timed out after 1 seconds"},
+		},
+		{
+			"hash-mismatch", "packages.x86_64-linux.open-sesame-desktop", nil,
+			[]string{"hash mismatch in fixed-output derivation", "specified: sha256-AAAA", "got:    sha256-"},
+		},
+		{
+			"eval-error", "packages.aarch64-linux.open-sesame-desktop", nil,
+			[]string{"open-sesame-desktop has no feature list for aarch64-linux"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			needSystem(t, "x86_64-linux")
@@ -84,8 +93,10 @@ func TestOutputHashes(t *testing.T) {
 	const entry = `"nucleo-0.5.0" = "sha256-BmqF9UfZ94W3ztwd7srASZ1LZ1bPxrI5CzxKexDd2DY=";`
 	for name, test := range map[string]struct{ instead, want string }{
 		"missing": {"", "No hash was found while vendoring the git dependency nucleo-0.5.0"},
-		"wrong": {`"nucleo-0.5.0" = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";`,
-			"hash mismatch in fixed-output derivation"},
+		"wrong": {
+			`"nucleo-0.5.0" = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";`,
+			"hash mismatch in fixed-output derivation",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			needSystem(t, "x86_64-linux")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -31,12 +32,20 @@ func (e *BuildError) Error() string {
 
 // build realises all packages of the cell that no cache serves, with one command:
 // Nix builds what they share once, and the siblings of a failed package to their end.
-func (r *Release) build(ctx context.Context, x Executor, e Engine, cell matrix.Cell, todo []*PackageResult, p probed) error {
-	return r.step(ctx, StepBuild, cell.System, func() (string, error) {
+// It returns the runtime closure of those that are good.
+func (r *Release) build(ctx context.Context, x Executor, e Engine, cell matrix.Cell, todo []*PackageResult, plan Plan, p probed) (closure []nix.PathInfo, err error) {
+	err = r.step(ctx, StepBuild, cell.System, func() (string, error) {
 		if len(todo) == 0 {
 			return "", skipped("a cache serves every output")
 		}
 		log := newBuildLog(r, cell.System)
+		if plan.nothing() {
+			// A look is all there is to do, unless a collector has come since the plan was made.
+			if infos, err := r.pathInfo(ctx, x, e, todo); err == nil && len(absent(infos, todo)) == 0 {
+				closure = infos
+				return settle(ctx, cell, todo, log, infos, nil, nil)
+			}
+		}
 		err := r.realise(ctx, x, todo, p, log)
 		if err != nil && ctx.Err() == nil && log.onlySubstitutersFailed() {
 			// A cache that did not answer says nothing of the build. Once more; a builder's failure never is.
@@ -44,14 +53,25 @@ func (r *Release) build(ctx context.Context, x Executor, e Engine, cell matrix.C
 			log = newBuildLog(r, cell.System)
 			err = r.realise(ctx, x, todo, p, log)
 		}
-		return r.settle(ctx, x, e, cell, todo, log, err)
+		if err := ctx.Err(); err != nil {
+			for _, p := range todo {
+				p.Failure = failureOf(ctx, err)
+			}
+			return "", err
+		}
+		infos, invalid, lookErr := r.inspect(ctx, x, e, todo, err)
+		if lookErr != nil {
+			return "", lostEngine(todo, ctx, errors.Join(err, lookErr))
+		}
+		closure = infos
+		return settle(ctx, cell, todo, log, infos, invalid, err)
 	})
+	return closure, err
 }
 
 // realise runs nix-store --realise, which is the same in all versions of Nix and takes store derivations as they are;
 // so nothing is evaluated a second time.
 func (r *Release) realise(ctx context.Context, x Executor, todo []*PackageResult, p probed, log *buildLog) error {
-	defer log.close()
 	stop := log.watch(ctx, r.Stall)
 	defer stop()
 	lines := &nix.LogWriter{Entry: log.entry}
@@ -60,21 +80,12 @@ func (r *Release) realise(ctx context.Context, x Executor, todo []*PackageResult
 		Program: "nix-store", Args: args, Settings: r.Settings.With(p.settings()), Privileged: p.privileged(), Stderr: lines,
 	})
 	lines.Flush()
+	log.close(err)
 	return err
 }
 
-// settle finds out what came of each package, by asking the store rather than by believing the log.
-func (r *Release) settle(ctx context.Context, x Executor, e Engine, cell matrix.Cell, todo []*PackageResult, log *buildLog, buildErr error) (string, error) {
-	if err := ctx.Err(); err != nil {
-		for _, p := range todo {
-			p.Failure = failureOf(ctx, err)
-		}
-		return "", err
-	}
-	invalid, err := r.invalid(ctx, x, todo)
-	if err != nil {
-		return "", lostEngine(todo, ctx, errors.Join(buildErr, err))
-	}
+// settle says what came of each package, by what the store has rather than by what the log tells.
+func settle(ctx context.Context, cell matrix.Cell, todo []*PackageResult, log *buildLog, closure []nix.PathInfo, invalid map[nix.StorePath]bool, buildErr error) (string, error) {
 	var failed []PackageResult
 	counts := map[Verdict]int{}
 	for _, p := range todo {
@@ -90,13 +101,46 @@ func (r *Release) settle(ctx context.Context, x Executor, e Engine, cell matrix.
 		}
 		counts[p.Verdict]++
 	}
-	if err := r.measure(ctx, x, e, todo); err != nil {
-		return "", err
-	}
+	measure(closure, todo)
 	if len(failed) > 0 {
 		return "", withMends(&BuildError{System: cell.System, Failed: failed}, failed)
 	}
 	return tally(counts), nil
+}
+
+// inspect asks the store for the runtime closure of the packages that it has whole, and for the outputs that it has not.
+func (r *Release) inspect(ctx context.Context, x Executor, e Engine, todo []*PackageResult, buildErr error) (closure []nix.PathInfo, invalid map[nix.StorePath]bool, err error) {
+	if buildErr == nil {
+		// One question is enough where all went well, and each costs the start of a process. Nix fails where a path is invalid.
+		if closure, err = r.pathInfo(ctx, x, e, todo); err == nil {
+			return closure, absent(closure, todo), nil
+		}
+	}
+	if invalid, err = r.invalid(ctx, x, todo); err != nil {
+		return nil, nil, err
+	}
+	var good []*PackageResult
+	for _, p := range todo {
+		if !slices.ContainsFunc(p.Outputs, func(o Output) bool { return invalid[o.Path] }) {
+			good = append(good, p)
+		}
+	}
+	closure, err = r.pathInfo(ctx, x, e, good)
+	return closure, invalid, err
+}
+
+// absent returns those outputs that infos say nothing of.
+func absent(infos []nix.PathInfo, todo []*PackageResult) map[nix.StorePath]bool {
+	paths := map[nix.StorePath]bool{}
+	for _, p := range todo {
+		for _, o := range p.Outputs {
+			paths[o.Path] = true
+		}
+	}
+	for _, info := range infos {
+		delete(paths, info.Path)
+	}
+	return paths
 }
 
 // invalid returns those outputs that the store does not have.
@@ -115,11 +159,7 @@ func (r *Release) invalid(ctx context.Context, x Executor, todo []*PackageResult
 }
 
 // measure notes hashes and sizes of the outputs that are there, and of their closures.
-func (r *Release) measure(ctx context.Context, x Executor, e Engine, todo []*PackageResult) error {
-	infos, err := r.closure(ctx, x, e, todo)
-	if err != nil {
-		return err
-	}
+func measure(infos []nix.PathInfo, todo []*PackageResult) {
 	byPath := make(map[nix.StorePath]*nix.PathInfo, len(infos))
 	for i := range infos {
 		byPath[infos[i].Path] = &infos[i]
@@ -138,22 +178,15 @@ func (r *Release) measure(ctx context.Context, x Executor, e Engine, todo []*Pac
 			p.ClosureBytes += info.NARSize
 		}
 	}
-	return nil
 }
 
-// closure returns the runtime closure of all packages that were not lost.
-func (r *Release) closure(ctx context.Context, x Executor, e Engine, todo []*PackageResult) ([]nix.PathInfo, error) {
-	var good []*PackageResult
-	for _, p := range todo {
-		if p.Verdict != Failed {
-			good = append(good, p)
-		}
-	}
-	if len(good) == 0 {
+// pathInfo returns the runtime closure of the packages.
+func (r *Release) pathInfo(ctx context.Context, x Executor, e Engine, packages []*PackageResult) ([]nix.PathInfo, error) {
+	if len(packages) == 0 {
 		return nil, nil
 	}
 	args := append(nix.PathInfoArgs(e.Nix), "--recursive")
-	args = append(args, pathArgs(good)...)
+	args = append(args, pathArgs(packages)...)
 	out, err := x.Run(ctx, Command{Program: "nix", Args: args, Settings: r.Settings})
 	if err != nil {
 		return nil, fmt.Errorf("measure closure: %w", err)

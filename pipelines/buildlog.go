@@ -337,7 +337,7 @@ func (l *buildLog) settle(p *PackageResult, invalid map[nix.StorePath]bool) {
 	defer l.mu.Unlock()
 	b := l.ended[p.Derivation]
 	if b != nil {
-		p.Seconds, p.Log = b.seconds, b.log.path
+		p.Seconds, p.Log = b.seconds, strings.TrimPrefix(b.log.path, l.r.LogDir+"/")
 	}
 	p.Verdict = Present
 	for _, o := range p.Outputs {

@@ -14,19 +14,16 @@ import (
 
 // export streams into the store what it lacks of the closures of all packages that were built, and then confirms them.
 // The packages that a failed one has left unharmed are exported too: what they cost is not paid twice.
-func (r *Release) export(ctx context.Context, x Executor, e Engine, cell matrix.Cell, todo []*PackageResult) error {
+func (r *Release) export(ctx context.Context, x Executor, cell matrix.Cell, infos []nix.PathInfo) error {
 	if ctx.Err() != nil {
 		return nil // the build's error says so already
 	}
 	var closure []nix.StorePath
 	var added []nix.Added
 	err := r.step(ctx, StepExport, cell.System, func() (string, error) {
-		infos, err := r.closure(ctx, x, e, todo)
-		if err != nil {
-			return "", err
-		}
 		var missing []nix.StorePath
 		var size int64
+		var err error
 		closure, missing, size, err = r.lacking(ctx, infos)
 		if err != nil {
 			return "", err

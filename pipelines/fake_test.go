@@ -194,9 +194,14 @@ func (f *fakeEngine) invalid(paths []string) []byte {
 }
 
 func (f *fakeEngine) pathInfo(args []string) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	var infos []map[string]any
 	for _, a := range args {
 		if strings.HasPrefix(a, "/nix/store/") {
+			if !f.valid[nix.StorePath(a)] {
+				return nil, &ExitError{Program: "nix", Code: 1, Stderr: "error: path '" + a + "' is not valid"}
+			}
 			infos = append(infos, map[string]any{
 				"path": a, "narHash": "sha256-LKC4zplvhl2zdhm/6RAjVZMFqtgVgEL8bdsO8dQ8W2c=", "narSize": 120, "references": []string{a},
 			})

@@ -103,8 +103,8 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 	}
 	result.Sandbox, result.Memlock = probed.sandbox, probed.memlock
 
-	buildErr := r.build(ctx, x, engine, cell, todo, probed)
-	if err := r.export(ctx, x, engine, cell, todo); err != nil {
+	closure, buildErr := r.build(ctx, x, engine, cell, todo, plan, probed)
+	if err := r.export(ctx, x, cell, closure); err != nil {
 		return result, errors.Join(buildErr, err)
 	}
 	if buildErr != nil {

@@ -96,8 +96,13 @@ func (x *Executor) run(ctx context.Context, c pipelines.Command, stdout io.Write
 	cmd.Env = append(append([]string{}, x.Env...), "NIX_CONFIG="+x.Settings.With(c.Settings).Config())
 	cmd.Stdout = stdout
 	cmd.Stderr = tail
+	var log *logPipe
 	if c.Stderr != nil {
-		cmd.Stderr = io.MultiWriter(tail, c.Stderr)
+		var err error
+		if log, err = newLogPipe(io.MultiWriter(tail, c.Stderr)); err != nil {
+			return fmt.Errorf("run %s: %v", c.Program, err)
+		}
+		cmd.Stderr = log.in
 	}
 	// A group of its own, so that a Ctrl-C on the terminal reaches Nix once, from us, and in order:
 	// first the builders end, then what waits for them.
@@ -105,6 +110,9 @@ func (x *Executor) run(ctx context.Context, c pipelines.Command, stdout io.Write
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = graceful
 	err := cmd.Run()
+	if log != nil {
+		log.close()
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
