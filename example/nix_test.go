@@ -40,6 +40,7 @@ func (n nix) run(args ...string) (stdout, stderr string, err error) {
 		"substituters =",
 		"sandbox = true",
 		"warn-dirty = false",
+		"eval-cache = false", // Nix 2.8 tells a failure that it remembers in other words
 	}, n.settings...)
 	if os.Getuid() == 0 {
 		settings = append(settings, "build-users-group =") // build as root where nobody set up build users
