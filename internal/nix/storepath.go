@@ -55,3 +55,15 @@ func ParseStorePaths(text string) ([]StorePath, error) {
 func SortedPaths(paths []StorePath) []StorePath {
 	return slices.Compact(slices.Sorted(slices.Values(paths)))
 }
+
+// ParseHash parses a SHA-256 hash in any of the forms that fetchers take: SRI, with the algorithm before it, or bare.
+func ParseHash(s string) (Hash, error) {
+	h, err := nix.ParseHash(s)
+	if err != nil && !strings.ContainsAny(s, ":-") {
+		h, err = nix.ParseHash("sha256:" + s)
+	}
+	if err == nil && h.Type() != nix.SHA256 {
+		err = fmt.Errorf("parse hash %s: not SHA-256", s)
+	}
+	return h, err
+}

@@ -1,0 +1,144 @@
+package contract
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/example"
+)
+
+// evaluated is what the checks find of the example flake, changed by the edits.
+func evaluated(t *testing.T, edits ...edit) []Result {
+	m := newMachine(t)
+	flake := m.flake(func(dir string) { mutant{edits: edits}.write(t, dir) })
+	return m.evaluate(OpenSesame(), flake, native())
+}
+
+// A module that does not evaluate fails the checks of the module, in Nix's words, and no others.
+func TestModuleThatDoesNotEvaluate(t *testing.T) {
+	for name, test := range map[string]struct {
+		edit edit
+		says string
+	}{
+		"throws":             {edit{moduleNix, "config = mkIf cfg.enable {", `config = mkIf (throw "no module on Sundays") {`}, "no module on Sundays"},
+		"infinite recursion": {edit{moduleNix, "config = mkIf cfg.enable {", "config = mkIf (config.home.packages == [ ]) {"}, "infinite recursion encountered"},
+		"missing attribute":  {edit{moduleNix, "cfg = config.programs.open-sesame;", "cfg = config.programs.open-sesame.sesame;"}, "attribute 'sesame' missing"},
+		"no module at all":   {edit{"flake.nix", "import ./nix/hm-module.nix self", `"none"`}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			failed := 0
+			for _, r := range evaluated(t, test.edit) {
+				isModule := strings.HasPrefix(r.Check, "home-manager/")
+				switch {
+				case isModule && r.Status == Fail:
+					failed++
+					if !strings.Contains(r.Reason, test.says) && r.Check != "home-manager/log-level/refused" {
+						t.Errorf("%s says %q, want %q", r.Check, r.Reason, test.says)
+					}
+				case isModule, r.Status != Pass:
+					t.Errorf("%+v", r)
+				}
+			}
+			if failed == 0 {
+				t.Error("no check of the module has failed")
+			}
+		})
+	}
+}
+
+// A mistake is told with its place in the flake.
+func TestPlaceOfError(t *testing.T) {
+	for _, r := range evaluated(t, edit{headlessNix, "buildNoDefaultFeatures = true;", `buildNoDefaultFeatures = throw "which ones?";`}) {
+		if r.Check == "outputs/packages/open-sesame" {
+			if r.Status != Fail || r.File != headlessNix || r.Line == 0 || !strings.Contains(r.Reason, "which ones?") {
+				t.Errorf("%+v", r)
+			}
+			return
+		}
+	}
+	t.Error("no result for the package")
+}
+
+// A flake of another kind breaks all promises, one by one.
+func TestFlakeOfAnotherKind(t *testing.T) {
+	m := newMachine(t)
+	c := OpenSesame()
+	flake := m.reference(func(dir string) error { return example.WriteFixture(dir, "other") })
+	results := m.evaluate(c, flake, native())
+	for _, r := range c.Finish(results, native(), c.Planned(native())) {
+		if r.Status == Pass {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// A flake that is none at all is no reason to stop either.
+func TestFlakeThatIsNone(t *testing.T) {
+	m := newMachine(t)
+	results := m.evaluate(OpenSesame(), "path:"+filepath.Join(t.TempDir(), "nothing")+"?narHash=sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D", native())
+	if len(results) == 0 {
+		t.Error("no results")
+	}
+	for _, r := range results {
+		if r.Status == Pass {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// Home Manager itself takes the place of its options, and what it does without the module is not held against that.
+func TestHomeManagerOfAReference(t *testing.T) {
+	m := newMachine(t)
+	manager := m.reference(func(dir string) error {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, "flake.nix"), []byte(homeManagerStandIn), 0o644)
+	})
+	request := Request{System: native(), Flake: m.flake(func(string) {}), HomeManager: manager}
+	results, err := OpenSesame().Evaluate(request, m.eval)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		if r.Status != Pass {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// homeManagerStandIn has a service, a file and a package of its own, as Home Manager has.
+const homeManagerStandIn = `{
+  outputs = { self }: {
+    lib.homeManagerConfiguration = { pkgs, modules }:
+      let
+        inherit (pkgs) lib;
+        any = lib.mkOption { type = lib.types.attrsOf lib.types.anything; default = { }; };
+        listOf = type: lib.mkOption { type = lib.types.listOf type; default = [ ]; };
+        text = lib.mkOption { type = lib.types.str; };
+      in
+      lib.evalModules {
+        specialArgs = { inherit pkgs; };
+        modules = [
+          {
+            options = {
+              home = { packages = listOf lib.types.package; username = text; homeDirectory = text; stateVersion = text; };
+              xdg.configFile = any;
+              systemd.user = { services = any; targets = any; sessionVariables = any; tmpfiles.rules = listOf lib.types.str; };
+              assertions = listOf lib.types.anything;
+            };
+            config = {
+              home.packages = [ pkgs.openssl ];
+              xdg.configFile."systemd/user/tray.target" = { text = null; source = ./.; };
+              systemd.user.targets.tray.Unit.Description = "Home Manager System Tray";
+              systemd.user.services.agent.Service.ExecStart = "agent";
+            };
+          }
+        ] ++ modules;
+      };
+  };
+}
+`

@@ -1,0 +1,28 @@
+package contract
+
+import (
+	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// What the contract adds to a warm run: the one evaluation of a system, and a look into what was built.
+func BenchmarkContract(b *testing.B) {
+	m := newMachine(b)
+	c := OpenSesame()
+	flake := m.flake(func(string) {})
+	for _, system := range matrix.Systems() {
+		needSystem(b, system)
+		made := m.build(c, flake, system)
+		b.Run("evaluate/"+string(system), func(b *testing.B) {
+			for b.Loop() {
+				machine{b}.evaluate(c, flake, system)
+			}
+		})
+		b.Run("built/"+string(system), func(b *testing.B) {
+			for b.Loop() {
+				c.Built(made)
+			}
+		})
+	}
+}

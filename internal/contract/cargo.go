@@ -1,0 +1,69 @@
+package contract
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// gitPackage is a package of Cargo.lock that comes from a git repository.
+type gitPackage struct {
+	// name is "name-version", as in outputHashes.
+	name string
+	// source is the repository, for messages.
+	source string
+	// commit is what nixpkgs knows a source by: packages of the same one share a hash.
+	commit string
+}
+
+// gitPackages reads Cargo.lock.
+func gitPackages(tree, file string) ([]gitPackage, error) {
+	data, err := os.ReadFile(filepath.Join(tree, file))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, cause(err))
+	}
+	var lock struct {
+		Package []struct{ Name, Version, Source string }
+	}
+	if _, err := toml.Decode(string(data), &lock); err != nil {
+		var parse toml.ParseError
+		if errors.As(err, &parse) {
+			line, column := lineColumn(data, parse.Position.Start)
+			return nil, &placedError{file, line, fmt.Errorf("parse %s:%d:%d: %s", file, line, column, parse.Message)}
+		}
+		return nil, fmt.Errorf("parse %s: %v", file, err)
+	}
+	var all []gitPackage
+	for _, p := range lock.Package {
+		if source, ok := strings.CutPrefix(p.Source, "git+"); ok {
+			url, commit, _ := strings.Cut(source, "#")
+			url, _, _ = strings.Cut(url, "?") // by which branch or tag it was come to is no matter
+			all = append(all, gitPackage{name: p.Name + "-" + p.Version, source: url, commit: commit})
+		}
+	}
+	return all, nil
+}
+
+// placedError is an error in a file of the tree.
+type placedError struct {
+	file string
+	line int
+	err  error
+}
+
+func (e *placedError) Error() string { return e.err.Error() }
+func (e *placedError) Unwrap() error { return e.err }
+
+// failed makes a result of an error.
+func failed(check, file string, err error) Result {
+	r := Result{Check: check, Status: Fail, Reason: err.Error(), File: file}
+	var placed *placedError
+	if errors.As(err, &placed) {
+		r.File, r.Line = placed.file, placed.line
+	}
+	return r
+}

@@ -1,0 +1,70 @@
+package contract
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// directives are what a unit says, by name: of a file, or of an attribute set that becomes one.
+type directives map[string][]string
+
+// anyValue stands in a contract for any value but none.
+const anyValue = "*"
+
+// check reports each promise that the unit does not keep.
+func (d directives) check(v *verdicts, prefix string, promises Directives) {
+	for _, name := range slices.Sorted(maps.Keys(promises)) {
+		wanted := promises[name]
+		found, ok := d[name]
+		if !ok || !keeps(found, wanted) {
+			r := Result{Check: prefix + "/" + name, Status: Fail, Reason: name + " is not as promised"}
+			if !ok {
+				r.Reason = name + " is not set"
+			}
+			r.Wanted, r.Found = assignments(name, wanted), assignments(name, found)
+			v.add(r)
+		}
+	}
+}
+
+// keeps tells whether all that is wanted was found; what is found beyond that is the unit's own affair.
+func keeps(found []string, wanted Values) bool {
+	if len(wanted) == 1 && wanted[0] == anyValue {
+		return strings.Join(found, "") != ""
+	}
+	if len(wanted) == 1 && len(found) == 1 {
+		return canonical(found[0]) == canonical(wanted[0]) || slices.Contains(strings.Fields(found[0]), wanted[0])
+	}
+	var words []string
+	for _, f := range found {
+		words = append(append(words, f), strings.Fields(f)...)
+	}
+	return len(missing(wanted, words)) == 0
+}
+
+// canonical gives systemd's ways to say yes and no one form.
+func canonical(value string) string {
+	switch strings.ToLower(value) {
+	case "yes", "on", "true":
+		return "true"
+	case "no", "off", "false":
+		return "false"
+	}
+	return value
+}
+
+func assignments(name string, values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return name + "=" + strings.Join(values, " ")
+}
+
+// with returns the promises of both; where both name a directive, the others count.
+func (d Directives) with(others Directives) Directives {
+	all := Directives{}
+	maps.Copy(all, d)
+	maps.Copy(all, others)
+	return all
+}

@@ -1,0 +1,56 @@
+package contract
+
+import (
+	"maps"
+	"slices"
+	"testing"
+)
+
+func TestParseUnit(t *testing.T) {
+	got := parseUnit(`# a comment = no directive
+[Unit]
+After=a.service
+After = b.service
+[Service]
+ExecStart=
+ExecStart=/nix/store/x/bin/d --flag=\
+  value
+CapabilityBoundingSet=
+Environment=A=1
+; another
+`)
+	want := directives{
+		"After":                 {"a.service", "b.service"},
+		"ExecStart":             {"/nix/store/x/bin/d --flag=   value"},
+		"CapabilityBoundingSet": {""},
+		"Environment":           {"A=1"},
+	}
+	if !maps.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
+
+func TestKeeps(t *testing.T) {
+	for _, test := range []struct {
+		found, wanted []string
+		want          bool
+	}{
+		{[]string{"notify"}, []string{"notify"}, true},
+		{[]string{"notify-reload"}, []string{"notify"}, false},
+		{[]string{"yes"}, []string{"true"}, true},
+		{[]string{"off"}, []string{"true"}, false},
+		{[]string{"30"}, []string{"*"}, true},
+		{[]string{""}, []string{"*"}, false},
+		{[]string{""}, []string{""}, true},
+		{[]string{"CAP_KILL"}, []string{""}, false},
+		{[]string{"%t/pds %h/.config/pds"}, []string{"%t/pds", "%h/.config/pds"}, true},
+		{[]string{"%t/pds", "%h/.config/pds", "%h/more"}, []string{"%h/.config/pds", "%t/pds"}, true},
+		{[]string{"%t/pds"}, []string{"%t/pds", "%h/.config/pds"}, false},
+		{[]string{"RUST_LOG=info", "RUST_BACKTRACE=1"}, []string{"RUST_LOG=info"}, true},
+		{nil, []string{"true"}, false},
+	} {
+		if got := keeps(test.found, test.wanted); got != test.want {
+			t.Errorf("keeps(%q, %q) = %t", test.found, test.wanted, got)
+		}
+	}
+}

@@ -1,0 +1,336 @@
+# What the evaluated checks need to know of a flake, for one system, as one value that JSON can hold.
+# The questions are in `ask` (see expression.go); what the answers are worth is judged elsewhere.
+#
+# Answers are apart from each other: one that throws says so, and the others are given all the same.
+# Nix keeps the message of an error that was caught to itself. So that it can be had, `only` asks for one
+# answer alone, and catches nothing.
+{
+  flake,
+  system,
+  ask,
+  only ? null,
+}:
+let
+  caught =
+    answer:
+    let
+      json = builtins.tryEval (builtins.toJSON answer);
+    in
+    if json.success then { value = builtins.fromJSON (builtins.unsafeDiscardStringContext json.value); } else { thrown = true; };
+
+  named =
+    prefix: names: f:
+    builtins.listToAttrs (
+      map (name: {
+        name = "${prefix}/${name}";
+        value = f name;
+      }) names
+    );
+
+  isDerivation = x: (x.type or null) == "derivation";
+  derivation = x: if isDerivation x then x.drvPath else null;
+
+  # Where an attribute is written, in the flake's own tree.
+  place =
+    name: attributes:
+    let
+      at = builtins.unsafeGetAttrPos name attributes;
+      root = "${flake.outPath}/";
+      length = builtins.stringLength root;
+    in
+    if at == null || builtins.substring 0 length at.file != root then
+      null
+    else
+      {
+        file = builtins.substring length (-1) at.file;
+        inherit (at) line;
+      };
+
+  # A package first: a flake may have to put an input into the store before Nix before 2.26 finds it by its relative path.
+  nixpkgs = builtins.seq (builtins.tryEval (flake.packages.${system} or null)) flake.inputs.${ask.nixpkgs};
+  pkgs = nixpkgs.legacyPackages.${system};
+  inherit (nixpkgs) lib;
+
+  # Outputs ----------------------------------------------------------------------------------------
+
+  package =
+    name:
+    let
+      p = flake.packages.${system}.${name};
+      attributes = p.drvAttrs or p;
+    in
+    if !isDerivation (flake.packages.${system}.${name} or null) then
+      null
+    else
+      {
+        derivation = p.drvPath;
+        output = p.outPath;
+        # Lists and strings, as the build sees them.
+        attributes = builtins.mapAttrs (_: toString) (builtins.intersectAttrs ask.attributes attributes);
+        # The package's name stands for what is not there.
+        places = builtins.listToAttrs (
+          map (name: {
+            inherit name;
+            value = place name attributes;
+          }) ([ "pname" "src" ] ++ builtins.attrNames ask.attributes)
+        );
+      };
+
+  overlay =
+    name:
+    let
+      extended = import nixpkgs {
+        inherit system;
+        overlays = [ flake.overlays.${name} ];
+      };
+    in
+    if !(flake ? overlays.${name}) then
+      null
+    else
+      builtins.listToAttrs (
+        map (name: {
+          inherit name;
+          value = derivation (extended.${name} or null);
+        }) ask.overlayPackages
+      );
+
+  # A function tells where it is written by its arguments.
+  module =
+    name:
+    let
+      m = flake.homeManagerModules.${name};
+      arguments = if builtins.isFunction m then builtins.functionArgs m else { };
+      places = builtins.filter (at: at != null) (map (argument: place argument arguments) (builtins.attrNames arguments));
+    in
+    if !(flake ? homeManagerModules.${name}) then null else { file = if places == [ ] then "" else (builtins.head places).file; };
+
+  # Source filter ----------------------------------------------------------------------------------
+
+  # The flake as it would be without the files at or below some paths, in a commit of its own: like call-flake.nix of Nix.
+  # Directories stay, so that who names one still finds it.
+  without =
+    paths:
+    let
+      root = toString flake.outPath;
+      below = dir: path: builtins.substring 0 (builtins.stringLength dir + 1) "${path}/" == "${dir}/";
+      isGone = path: builtins.any (gone: below "${root}/${gone}" path) paths;
+      tree = builtins.path {
+        name = "source";
+        path = flake.outPath;
+        filter = path: type: type == "directory" || !(isGone path);
+      };
+      sourceInfo = flake.sourceInfo or { } // {
+        outPath = tree;
+        rev = "0000000000000000000000000000000000000000";
+        shortRev = "0000000";
+        lastModified = 1;
+        lastModifiedDate = "19700101000001";
+        narHash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+      };
+      file =
+        if builtins.pathExists "${tree}/flake.nix" then
+          "${tree}/flake.nix"
+        else
+          throw "the flake is not at the root of its tree, and its source filter cannot be evaluated";
+      outputs = (import file).outputs (flake.inputs // { inherit self; });
+      self = outputs // sourceInfo // {
+        inherit outputs sourceInfo;
+        inherit (flake) inputs;
+      };
+    in
+    self;
+
+  inTree = builtins.filter (path: builtins.pathExists "${flake.outPath}/${path}");
+  # Where nothing of the kind is there to be changed, the commit still does change.
+  unread = without (inTree ask.ignores);
+
+  source =
+    name:
+    let
+      p = flake.packages.${system}.${name};
+      src = p.src or null;
+      # A file that is sorely missed has a part in it too.
+      changes = other: builtins.tryEval other.packages.${system}.${name}.drvPath != { success = true; value = p.drvPath; };
+      ignored = inTree ask.ignores;
+      guilty = builtins.filter (path: changes (without [ path ])) ignored;
+    in
+    if !isDerivation (flake.packages.${system}.${name} or null) then
+      null
+    else
+      {
+        inherit ignored;
+        # One tree without them all; only where that tells, one by one.
+        changedBy = if !(changes unread) then [ ] else if guilty == [ ] then [ "the commit" ] else guilty;
+        # The source's name in the store is made of what it holds, and is part of the derivation. What a build makes is not looked into.
+        plain = src != null && !(isDerivation src);
+        followed = inTree ask.follows;
+        lacks = builtins.filter (path: !(builtins.pathExists "${src}/${path}")) (inTree ask.follows);
+      };
+
+  # Home Manager -----------------------------------------------------------------------------------
+
+  anything =
+    type:
+    lib.mkOption {
+      type = type lib.types.anything;
+      default = { };
+    };
+  listOf =
+    type:
+    lib.mkOption {
+      type = lib.types.listOf type;
+      default = [ ];
+    };
+  text =
+    default:
+    lib.mkOption {
+      type = lib.types.str;
+      inherit default;
+    };
+
+  # The options of Home Manager that a module like this one sets or reads, declared as plainly as possible.
+  home.options = {
+    home = {
+      packages = listOf lib.types.package;
+      file = anything lib.types.attrsOf;
+      activation = anything lib.types.attrsOf;
+      sessionVariables = anything lib.types.attrsOf;
+      username = text "sesame";
+      homeDirectory = text "/home/sesame";
+    };
+    xdg = {
+      configFile = anything lib.types.attrsOf;
+      dataFile = anything lib.types.attrsOf;
+      configHome = text "/home/sesame/.config";
+      cacheHome = text "/home/sesame/.cache";
+      dataHome = text "/home/sesame/.local/share";
+    };
+    systemd.user = {
+      services = anything lib.types.attrsOf;
+      targets = anything lib.types.attrsOf;
+      sockets = anything lib.types.attrsOf;
+      timers = anything lib.types.attrsOf;
+      sessionVariables = anything lib.types.attrsOf;
+      tmpfiles.rules = listOf lib.types.str;
+    };
+    assertions = listOf lib.types.anything;
+    warnings = listOf lib.types.str;
+  };
+
+  # What the modules configure, by Home Manager itself where its reference is given.
+  evaluated =
+    modules:
+    if ask.homeManager == "" then
+      (lib.evalModules {
+        specialArgs = { inherit pkgs; };
+        modules = [ home ] ++ modules;
+      }).config
+    else
+      ((builtins.getFlake ask.homeManager).lib.homeManagerConfiguration {
+        inherit pkgs;
+        modules = [
+          {
+            home = {
+              username = "sesame";
+              homeDirectory = "/home/sesame";
+              stateVersion = "24.05";
+            };
+          }
+        ] ++ modules;
+      }).config;
+
+  configured =
+    settings:
+    evaluated [
+      flake.homeManagerModules.${ask.module}
+      { config = lib.setAttrByPath ask.option settings; }
+    ];
+
+  # A generated file is a derivation. What it will hold is among its attributes: as text, or as the JSON that a
+  # program of nixpkgs turns into TOML.
+  contents =
+    file:
+    if (file.text or null) != null then
+      { inherit (file) text; }
+    else if file.source ? text then
+      { inherit (file.source) text; }
+    else if file.source ? value then
+      { json = file.source.value; }
+    else if isDerivation file.source then
+      { derivation = file.source.name; }
+    else
+      { text = builtins.readFile file.source; };
+
+  # What there is without the module is not its doing. Only Home Manager itself has any of that.
+  bare = evaluated [ ];
+  view =
+    config:
+    let
+      own = get: removeAttrs (get config) (builtins.attrNames (get bare));
+      ownOf = get: builtins.filter (x: !(builtins.elem x (get bare))) (get config);
+    in
+    {
+      services = own (c: c.systemd.user.services);
+      targets = own (c: c.systemd.user.targets);
+      sessionVariables = own (c: c.systemd.user.sessionVariables);
+      tmpfiles = ownOf (c: c.systemd.user.tmpfiles.rules);
+      packages = ownOf (c: map toString c.home.packages);
+      files = builtins.mapAttrs (name: file: if name == ask.configFile then contents file else { }) (own (c: c.xdg.configFile));
+      refused = map (a: a.message) (builtins.filter (a: !a.assertion) config.assertions);
+      # Its type is looked at even where nothing makes use of it.
+      logLevel = (lib.attrByPath ask.option { } config).logLevel or null;
+    };
+
+  stranger = builtins.derivation {
+    inherit system;
+    name = "contract-stranger";
+    builder = "/bin/sh";
+  };
+
+  modes = {
+    disabled = { };
+    desktop.enable = true;
+    headless = {
+      enable = true;
+      headless = true;
+    };
+    package = {
+      enable = true;
+      package = stranger;
+    };
+    both = {
+      enable = true;
+      inherit (ask) settings profiles;
+    };
+    settings = {
+      enable = true;
+      inherit (ask) settings;
+    };
+    profiles = {
+      enable = true;
+      inherit (ask) profiles;
+    };
+  };
+
+  # A module that is missing is missed once, among the outputs.
+  ifThere = answer: if flake ? homeManagerModules.${ask.module} then answer else null;
+  mode = name: ifThere (view (configured modes.${name}) // { stranger = stranger.outPath; });
+  logLevel =
+    logLevel:
+    ifThere (
+      view (configured {
+        enable = true;
+        inherit logLevel;
+      })
+    );
+
+  answers =
+    named "package" ask.packages package
+    // named "overlay" ask.overlays overlay
+    // named "module" ask.modules module
+    // named "shell" ask.shells (name: derivation (flake.devShells.${system}.${name} or null))
+    // named "source" ask.sources source
+    // named "home" (if ask.module == "" then [ ] else builtins.attrNames modes) mode
+    // named "level" ask.levels logLevel;
+in
+if only == null then builtins.mapAttrs (_: caught) answers else answers.${only}

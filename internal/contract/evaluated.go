@@ -1,0 +1,172 @@
+package contract
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// Evaluator runs nix eval --json --show-trace --expr, and returns its result, or what it has said where the expression does not evaluate.
+// The error is one of running Nix at all.
+type Evaluator func(expression string) (out []byte, said string, err error)
+
+// answer is what evaluate.nix says to one question.
+type answer struct {
+	Value  json.RawMessage `json:"value"`
+	Thrown bool            `json:"thrown"`
+	why    *nix.EvalError  // of a thrown one, where Nix was asked for its words
+}
+
+type answers map[string]*answer
+
+// Evaluate judges all that one evaluation of the flake tells.
+//
+// Nix is asked once. What has thrown is asked again, alone, for Nix to say why; and where an error cannot be caught,
+// such as an infinite recursion, each question is asked alone, so that one promise that cannot be looked at does not hide the others.
+// A flake that cannot be evaluated breaks its promises; the error is one of running Nix at all.
+func (c *Contract) Evaluate(r Request, eval Evaluator) ([]Result, error) {
+	found := answers{}
+	out, said, err := eval(c.Expression(r))
+	if err != nil {
+		return nil, fmt.Errorf("evaluate contract for %s: %w", r.System, err)
+	}
+	if said == "" {
+		if err := json.Unmarshal(out, &found); err != nil {
+			return nil, fmt.Errorf("parse evaluation of contract for %s: %v", r.System, err)
+		}
+	}
+	for _, name := range c.questions() {
+		if a := found[name]; a != nil && (!a.Thrown || name == wrongLevel) {
+			continue
+		}
+		out, said, err := eval(c.alone(r, name))
+		if err != nil {
+			return nil, fmt.Errorf("evaluate contract for %s: %s: %w", r.System, name, err)
+		}
+		found[name] = &answer{Value: out}
+		if said != "" {
+			why := nix.ParseEvalError(said, r.source())
+			found[name] = &answer{Thrown: true, why: &why}
+		}
+	}
+	return c.judge(r.System, found), nil
+}
+
+// Evaluated judges the answers to [Contract.Expression] alone.
+func (c *Contract) Evaluated(system matrix.System, data []byte) []Result {
+	found := answers{}
+	if err := json.Unmarshal(data, &found); err != nil {
+		return []Result{{Check: "evaluation", System: system, Status: Fail, Reason: fmt.Sprintf("parse evaluation of contract: %v", err)}}
+	}
+	return c.judge(system, found)
+}
+
+// source returns where Nix keeps the flake's tree; empty where its reference does not tell.
+func (r Request) source() nix.StorePath {
+	_, query, _ := strings.Cut(r.Flake, "?")
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return ""
+	}
+	path, err := nix.SourcePath(values.Get("narHash"))
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+// wrongLevel is the answer that is to be an error.
+const wrongLevel = "level/" + badLevel
+
+// modes are the ways in which evaluate.nix configures the module.
+var modes = []string{"disabled", "headless", "desktop", "package", "both", "settings", "profiles"}
+
+// questions are the names of all answers.
+func (c *Contract) questions() []string {
+	q := c.question()
+	var names []string
+	for _, p := range q.Packages {
+		names = append(names, "package/"+string(p))
+	}
+	for _, o := range q.Overlays {
+		names = append(names, "overlay/"+o)
+	}
+	for _, m := range q.Modules {
+		names = append(names, "module/"+m)
+	}
+	for _, s := range q.Shells {
+		names = append(names, "shell/"+s)
+	}
+	for _, p := range q.Sources {
+		names = append(names, "source/"+string(p))
+	}
+	if q.Module != "" {
+		for _, m := range modes {
+			names = append(names, "home/"+m)
+		}
+	}
+	for _, l := range q.Levels {
+		names = append(names, "level/"+l)
+	}
+	return names
+}
+
+// judge holds the answers against the promises.
+func (c *Contract) judge(system matrix.System, found answers) []Result {
+	v := &verdicts{system: system}
+	e := &evaluation{Contract: c, verdicts: v, answers: found, packages: map[matrix.Package]evaluatedPackage{}}
+	e.outputs()
+	e.features()
+	e.preCheck()
+	e.sourceFilter()
+	e.homeManager()
+	return v.results
+}
+
+// evaluation is one system's answers on their way to a verdict.
+type evaluation struct {
+	*Contract
+	*verdicts
+	answers  answers
+	packages map[matrix.Package]evaluatedPackage // those that are there
+}
+
+// read decodes an answer. Where there is none, it reports that for the check, and returns false.
+func (e *evaluation) read(check, name string, into any) bool {
+	a := e.answers[name]
+	switch {
+	case a == nil:
+		e.fail(check, "the evaluation does not tell")
+		return false
+	case a.Thrown:
+		e.add(thrown(check, a.why))
+		return false
+	}
+	decoder := json.NewDecoder(bytes.NewReader(a.Value))
+	decoder.UseNumber() // a limit of 1000000 is not one of 1e+06
+	if err := decoder.Decode(into); err != nil {
+		e.fail(check, "the flake gives something of another type: %v", err)
+		return false
+	}
+	return true
+}
+
+// thrown is a check that Nix has failed for us, with the place in the flake where it is known.
+func thrown(check string, said *nix.EvalError) Result {
+	r := Result{Check: check, Status: Fail, Reason: "it does not evaluate"}
+	if said == nil {
+		return r
+	}
+	r.Reason = "it does not evaluate: " + strings.Join(strings.Fields(said.Message), " ")
+	file, place, ok := strings.Cut(said.Position, ":")
+	if ok && !strings.HasPrefix(file, "/") && !strings.HasPrefix(file, "«") {
+		r.File = file
+		_, _ = fmt.Sscanf(place, "%d", &r.Line)
+	}
+	return r
+}

@@ -1,0 +1,241 @@
+package contract
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// Mismatch is a fixed-output derivation whose output was not what its hash says.
+type Mismatch struct {
+	Derivation nix.StorePath `json:"derivation,omitempty"`
+	// Specified is the hash in the flake and Got that of what was fetched, both in SRI form.
+	Specified string `json:"specified"`
+	Got       string `json:"got"`
+	// Places are where the flake's files hold the hash that was specified.
+	Places []Place `json:"places,omitempty"`
+}
+
+// Place is a line of a file of the tree.
+type Place struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+	// Text is the line as it should be, ready to paste.
+	Text string `json:"text"`
+}
+
+func (p Place) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
+
+var mismatchText = regexp.MustCompile(`hash mismatch in fixed-output derivation '([^']+)':?\s+(?:specified|wanted):\s+(\S+)\s+got:\s+(\S+)`)
+
+// ParseMismatch reads Nix's message of a wrong hash, whatever the space between its words is.
+func ParseMismatch(message string) (Mismatch, bool) {
+	m := mismatchText.FindStringSubmatch(message)
+	if m == nil {
+		return Mismatch{}, false
+	}
+	return Mismatch{Derivation: nix.StorePath(m[1]), Specified: m[2], Got: m[3]}, true
+}
+
+// Locate finds the hash in the Nix files of a tree.
+func (m Mismatch) Locate(tree string) Mismatch {
+	m.Places = nil
+	forms := spellings(m.Specified)
+	_ = eachNixFile(tree, func(file, text string) error { // what cannot be read has no line to tell
+		for i, line := range strings.Split(text, "\n") {
+			if form := firstIn(line, forms); form != "" {
+				m.Places = append(m.Places, Place{file, i + 1, strings.TrimSpace(strings.ReplaceAll(line, form, m.Got))})
+			}
+		}
+		return nil
+	})
+	return m
+}
+
+// derivationName is the part of a derivation's path that a person knows.
+func derivationName(drv nix.StorePath) string {
+	_, name, _ := strings.Cut(filepath.Base(string(drv)), "-")
+	return strings.TrimSuffix(name, ".drv")
+}
+
+// Fix puts the right hash in the place of the wrong one, in every Nix file of the flake that holds it.
+// It returns the places that it has changed. Each file is written beside and renamed.
+func Fix(flake string, mismatches []Mismatch) ([]Place, error) {
+	if err := ambiguous(mismatches); err != nil {
+		return nil, err
+	}
+	var changed []Place
+	err := eachNixFile(flake, func(file, text string) error {
+		lines := strings.Split(text, "\n")
+		var here []Place
+		for i, line := range lines {
+			for _, m := range mismatches {
+				if form := firstIn(line, spellings(m.Specified)); form != "" {
+					lines[i] = strings.ReplaceAll(line, form, m.Got)
+					here = append(here, Place{file, i + 1, strings.TrimSpace(lines[i])})
+					break
+				}
+			}
+		}
+		if len(here) == 0 {
+			return nil
+		}
+		changed = append(changed, here...)
+		return replaceFile(filepath.Join(flake, file), strings.Join(lines, "\n"))
+	})
+	return changed, err
+}
+
+// ambiguous refuses a hash that is to become several: a placeholder, most often, that stands for more than one fetch.
+func ambiguous(mismatches []Mismatch) error {
+	got := map[string]Mismatch{}
+	for _, m := range mismatches {
+		first, again := got[m.Specified]
+		if again && first.Got != m.Got {
+			return fmt.Errorf("fix hash %s: it is to become %s for %s and %s for %s; put one of them in its place by hand",
+				m.Specified, first.Got, derivationName(first.Derivation), m.Got, derivationName(m.Derivation))
+		}
+		got[m.Specified] = m
+	}
+	return nil
+}
+
+// FixStatic adds to each table of hashes what it lacks and another one has.
+// Nothing is guessed: a hash that no file holds is left to a build to tell.
+func (c *Contract) FixStatic(flake string) ([]Place, error) {
+	if c.Hashes == nil {
+		return nil, nil
+	}
+	packages, err := gitPackages(flake, c.Hashes.Lock)
+	if err != nil {
+		return nil, err
+	}
+	var tables []hashTable
+	for _, file := range c.Hashes.Files {
+		if t, err := readHashes(flake, file); err == nil && t.opaque == "" && t.last > 0 {
+			tables = append(tables, t)
+		}
+	}
+	var changed []Place
+	for _, t := range tables {
+		added, err := t.complete(flake, tables, packages)
+		if err != nil {
+			return changed, err
+		}
+		changed = append(changed, added...)
+	}
+	return changed, nil
+}
+
+// complete adds to one table, before the brace that ends it, the entries of the others that it lacks.
+func (t hashTable) complete(flake string, tables []hashTable, packages []gitPackage) ([]Place, error) {
+	have := map[string]bool{}
+	for _, name := range t.names() {
+		have[name] = true
+	}
+	var add []string
+	for _, other := range tables {
+		for _, e := range other.entries {
+			if have[e.name] || !isHash(e.hash) || commitOf(packages, e.name) == "" {
+				continue
+			}
+			have[e.name] = true
+			add = append(add, fmt.Sprintf("%q = %q;", e.name, e.hash))
+		}
+	}
+	if len(add) == 0 {
+		return nil, nil
+	}
+	file := filepath.Join(flake, t.file)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", t.file, cause(err))
+	}
+	lines := strings.Split(string(data), "\n")
+	end := lines[t.last-1]
+	if strings.TrimLeft(end, " \t")[0] != '}' {
+		return nil, fmt.Errorf("fix %s:%d: the table does not end on a line of its own", t.file, t.last)
+	}
+	indent := end[:len(end)-len(strings.TrimLeft(end, " \t"))] + "  "
+	var places []Place
+	for i, entry := range add {
+		places = append(places, Place{t.file, t.last + i, entry})
+		add[i] = indent + entry
+	}
+	lines = append(lines[:t.last-1:t.last-1], append(add, lines[t.last-1:]...)...)
+	return places, replaceFile(file, strings.Join(lines, "\n"))
+}
+
+// spellings are the forms in which a file may hold a hash, the longest first.
+func spellings(hash string) []string {
+	h, err := nix.ParseHash(hash)
+	if err != nil {
+		return []string{hash}
+	}
+	return []string{h.SRI(), h.Base16(), h.Base32(), h.Base64(), h.RawBase16(), h.RawBase32()}
+}
+
+func firstIn(line string, forms []string) string {
+	for _, form := range forms {
+		if strings.Contains(line, form) {
+			return form
+		}
+	}
+	return ""
+}
+
+// eachNixFile calls f with every Nix file of a flake, by its path in it.
+// Directories with a dot before their name, of git among them, are none of the flake's code.
+func eachNixFile(flake string, f func(file, text string) error) error {
+	return filepath.WalkDir(flake, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != flake && strings.HasPrefix(d.Name(), "."):
+			return fs.SkipDir
+		case !d.Type().IsRegular() || filepath.Ext(path) != ".nix":
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		file, err := filepath.Rel(flake, path)
+		if err != nil {
+			return err
+		}
+		return f(filepath.ToSlash(file), string(data))
+	})
+}
+
+// replaceFile puts text in a file's place at once, with the mode that the file had.
+func replaceFile(file, text string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return fmt.Errorf("fix %s: %w", file, cause(err))
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
+	if err != nil {
+		return fmt.Errorf("fix %s: %w", file, cause(err))
+	}
+	defer os.Remove(tmp.Name()) // a no-op once it is renamed
+	_, err = tmp.WriteString(text)
+	if err == nil {
+		err = tmp.Chmod(info.Mode().Perm())
+	}
+	if closeErr := tmp.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), file)
+	}
+	if err != nil {
+		return fmt.Errorf("fix %s: %w", file, cause(err))
+	}
+	return nil
+}

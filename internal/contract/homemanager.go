@@ -1,0 +1,255 @@
+package contract
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// home is what the module has configured.
+type home struct {
+	Services, Targets map[string]unitSections
+	SessionVariables  map[string]any
+	Tmpfiles          []string
+	Packages          []nix.StorePath
+	Files             map[string]homeFile
+	Refused           []string // messages of assertions that do not hold
+	Stranger          nix.StorePath
+}
+
+// unitSections is a unit as an attribute set: its sections, with their directives.
+type unitSections map[string]map[string]any
+
+// homeFile is a generated file, in the form in which its contents can be had before it is built.
+type homeFile struct {
+	Text, JSON *string
+	Derivation string
+}
+
+// directives are those of all sections together.
+func (u unitSections) directives() directives {
+	d := directives{}
+	for _, section := range u {
+		for name, value := range section {
+			d[name] = append(d[name], values(value)...)
+		}
+	}
+	return d
+}
+
+// values writes what Nix has for a directive as systemd will read it.
+func values(value any) []string {
+	switch value := value.(type) {
+	case nil:
+		return nil
+	case []any:
+		found := []string{}
+		for _, e := range value {
+			found = append(found, values(e)...)
+		}
+		return found
+	default:
+		return []string{fmt.Sprint(value)}
+	}
+}
+
+// modeCheck is the name of what is checked in a mode.
+func modeCheck(mode string) string {
+	switch mode {
+	case "both", "settings", "profiles":
+		return "home-manager/config/" + mode
+	case "package":
+		return "home-manager/package-override"
+	}
+	return "home-manager/" + mode
+}
+
+// homeManager judges the module by what it makes of some configurations.
+func (e *evaluation) homeManager() {
+	if e.HomeManager == nil {
+		return
+	}
+	// The module's file is all that can be told of a place: what becomes of its attributes has none.
+	before := len(e.results)
+	defer func() {
+		var m position
+		if a := e.answers["module/"+e.HomeManager.Module]; a != nil && json.Unmarshal(a.Value, &m) == nil {
+			for i := range e.results[before:] {
+				if r := &e.results[before+i]; r.Status == Fail && r.File == "" {
+					r.File = m.File
+				}
+			}
+		}
+	}()
+	homes := map[string]home{}
+	for _, mode := range modes {
+		var h *home
+		check := modeCheck(mode)
+		if !e.read(check, "home/"+mode, &h) {
+			continue
+		}
+		if h == nil {
+			e.skip(check, "the flake has no such module")
+			continue
+		}
+		if len(h.Refused) > 0 {
+			e.fail(check, "the module refuses its own defaults: %s", strings.Join(h.Refused, "; "))
+			continue
+		}
+		homes[mode] = *h
+	}
+	e.disabled(homes)
+	if h, ok := homes["headless"]; ok {
+		e.suite("home-manager/headless", h, e.HomeManager.Headless)
+	}
+	if h, ok := homes["desktop"]; ok {
+		e.suite("home-manager/desktop", h, e.HomeManager.Desktop)
+	}
+	e.elsewhere(homes)
+	e.override(homes)
+	e.config(homes)
+	e.logLevels()
+}
+
+func (e *evaluation) disabled(homes map[string]home) {
+	h, ok := homes["disabled"]
+	if !ok {
+		return
+	}
+	var found []string
+	found = slices.AppendSeq(found, maps.Keys(h.Services))
+	found = slices.AppendSeq(found, maps.Keys(h.Targets))
+	found = slices.AppendSeq(found, maps.Keys(h.SessionVariables))
+	found = slices.AppendSeq(found, maps.Keys(h.Files))
+	found = append(found, h.Tmpfiles...)
+	for _, p := range h.Packages {
+		found = append(found, string(p))
+	}
+	slices.Sort(found)
+	e.compare("home-manager/disabled", "the module configures something though it is not enabled", "", strings.Join(found, ", "))
+}
+
+// suite is what the module makes in one mode.
+func (e *evaluation) suite(check string, h home, s Suite) {
+	e.same(check+"/targets", s.Targets, h.Targets)
+	e.same(check+"/services", s.Services, h.Services)
+	if lacking := missing(s.Tmpfiles, h.Tmpfiles); len(lacking) > 0 {
+		e.add(Result{
+			Check: check + "/tmpfiles", Status: Fail, Reason: "a rule for systemd-tmpfiles is missing",
+			Wanted: strings.Join(lacking, "; "), Found: strings.Join(h.Tmpfiles, "; "),
+		})
+	} else {
+		e.pass(check + "/tmpfiles")
+	}
+	e.installs(check+"/package", h, s.Package)
+	for _, name := range slices.Sorted(maps.Keys(e.HomeManager.SessionVariables)) {
+		e.compare(check+"/session-variables/"+name, name+" is not as promised",
+			e.HomeManager.SessionVariables[name], strings.Join(values(h.SessionVariables[name]), " "))
+	}
+	for _, name := range s.Targets {
+		if unit, ok := h.Targets[name]; ok {
+			at := check + "/targets/" + name
+			e.group(at, func() { unit.directives().check(e.verdicts, at, e.HomeManager.Targets[name]) })
+		}
+	}
+	for _, name := range s.Services {
+		if unit, ok := h.Services[name]; ok {
+			e.service(check+"/services/"+name, name, unit.directives())
+		}
+	}
+}
+
+// installs looks for the package that is the default of a mode. Headless mode has no use for the desktop's.
+func (e *evaluation) installs(check string, h home, wanted matrix.Package) {
+	p, ok := e.packages[wanted]
+	if !ok {
+		e.skip(check, "the flake has no such package")
+		return
+	}
+	desktop, known := e.packages[e.HomeManager.Desktop.Package]
+	stray := known && desktop.Output != p.Output && slices.Contains(h.Packages, desktop.Output)
+	if slices.Contains(h.Packages, p.Output) && !stray {
+		e.pass(check)
+		return
+	}
+	e.add(Result{
+		Check: check, Status: Fail, Reason: "the package's default is not " + string(wanted),
+		Wanted: string(p.Output), Found: joined(h.Packages),
+	})
+}
+
+// same is for names of which there are to be these and no others.
+func (e *evaluation) same(check string, wanted []string, found map[string]unitSections) {
+	names := slices.Sorted(maps.Keys(found))
+	e.compare(check, "there are others than promised", strings.Join(slices.Sorted(slices.Values(wanted)), ", "), strings.Join(names, ", "))
+}
+
+func (e *evaluation) service(check, name string, d directives) {
+	e.group(check, func() {
+		d.check(e.verdicts, check, e.HomeManager.Service.with(e.HomeManager.Of[name]))
+		if reason := e.startable(strings.Join(d["ExecStart"], " ")); reason != "" {
+			e.add(Result{Check: check + "/ExecStart", Status: Fail, Reason: reason, Found: assignments("ExecStart", d["ExecStart"])})
+		}
+	})
+}
+
+// startable says why a command cannot be one of the packages' programs; empty where it can.
+// Whether that program was built is checked with the packages.
+func (e *evaluation) startable(command string) string {
+	words := strings.Fields(command)
+	if len(words) == 0 {
+		return "the service starts nothing"
+	}
+	object, file, err := splitStorePath(strings.TrimLeft(words[0], "-@:+!"))
+	if err != nil {
+		return "the service starts a program that is not in the store"
+	}
+	for name, p := range e.packages {
+		promised, known := e.Packages[name]
+		if program, ok := strings.CutPrefix(file, "bin/"); known && p.Output == object && (!ok || !slices.Contains(promised.Binaries, program)) {
+			return fmt.Sprintf("the service starts a program that %s does not have", name)
+		}
+	}
+	return ""
+}
+
+// elsewhere looks that a rule of the desktop's alone is not made in headless mode.
+func (e *evaluation) elsewhere(homes map[string]home) {
+	h, ok := homes["headless"]
+	if !ok {
+		return
+	}
+	own := missing(e.HomeManager.Desktop.Tmpfiles, e.HomeManager.Headless.Tmpfiles)
+	stray := slices.DeleteFunc(slices.Clone(h.Tmpfiles), func(rule string) bool { return !slices.Contains(own, rule) })
+	e.compare("home-manager/headless/tmpfiles-of-desktop", "a rule of the desktop is made in headless mode", "", strings.Join(stray, "; "))
+}
+
+// override looks that the package can be another one.
+func (e *evaluation) override(homes map[string]home) {
+	h, ok := homes["package"]
+	if !ok {
+		return
+	}
+	check := modeCheck("package")
+	started := false
+	for _, unit := range h.Services {
+		started = started || strings.Contains(strings.Join(unit.directives()["ExecStart"], " "), string(h.Stranger))
+	}
+	desktop := e.packages[e.HomeManager.Desktop.Package].Output
+	switch {
+	case !slices.Contains(h.Packages, h.Stranger), desktop != "" && slices.Contains(h.Packages, desktop):
+		e.add(Result{
+			Check: check, Status: Fail, Reason: "another package is asked for, and not installed",
+			Wanted: string(h.Stranger), Found: joined(h.Packages),
+		})
+	case !started:
+		e.fail(check, "another package is asked for, and no service starts a program of it")
+	default:
+		e.pass(check)
+	}
+}

@@ -1,0 +1,152 @@
+package contract
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// Inventory is what a flake has today: the names of its outputs, and what was built of them.
+type Inventory struct {
+	// Tree is the flake's directory.
+	Tree  string
+	Build Build
+	// Derivations are those of the packages.
+	Derivations map[matrix.Package]nix.StorePath
+	Names       Names
+}
+
+// Names are what [NamesExpression] evaluates to.
+type Names struct {
+	Overlays  []string
+	Modules   []string
+	DevShells []string
+	Default   nix.StorePath // the derivation of packages.<system>.default; empty where there is none
+}
+
+// NamesExpression returns the expression that tells the names of a flake's outputs.
+func NamesExpression(r Request) string {
+	return fmt.Sprintf(`let
+  flake = builtins.getFlake %q;
+  names = set: builtins.attrNames set;
+in {
+  overlays = names (flake.overlays or { });
+  modules = names (flake.homeManagerModules or { });
+  devShells = names (flake.devShells.%[2]s or { });
+  default = flake.packages.%[2]s.default.drvPath or "";
+}`, r.Flake, r.System)
+}
+
+// Draft makes a first contract of what a flake has. It promises no more than can be seen;
+// what the module does, which files rebuild a package and how its tests are isolated is left to its author to add.
+func Draft(in Inventory) *Contract {
+	c := &Contract{Packages: map[matrix.Package]Package{}}
+	c.Outputs = Outputs{Packages: slices.Sorted(maps.Keys(in.Build.Outputs)), Modules: in.Names.Modules, DevShells: in.Names.DevShells}
+	for _, p := range c.Outputs.Packages {
+		if in.Names.Default != "" && in.Derivations[p] == in.Names.Default {
+			c.Outputs.Default = p
+		}
+	}
+	if slices.Contains(in.Names.Overlays, "default") {
+		c.Outputs.Overlay = "default"
+	}
+	units := map[string]directives{}
+	for name, out := range in.Build.Outputs {
+		if tree := in.Build.Objects[out]; tree != nil {
+			c.Packages[name] = draftPackage(tree, units)
+		}
+	}
+	if len(units) > 0 {
+		c.Units = &Units{Dir: unitDir, Forbidden: []string{"/usr/bin"}, Service: common(units)}
+	}
+	c.draftFiles(in.Tree)
+	return c
+}
+
+// unitDir is where packages keep the units of systemd's user sessions.
+const unitDir = "lib/systemd/user"
+
+// draftPackage lists a package's programs and units, and notes what its services say.
+func draftPackage(t *Tree, services map[string]directives) (p Package) {
+	for _, name := range t.walk() {
+		f, base := t.files[name], path.Base(name)
+		switch dir := path.Dir(name); {
+		case dir == "bin" && !strings.HasPrefix(base, ".") && (f.Executable() || f.Mode.Type() == fs.ModeSymlink):
+			p.Binaries = append(p.Binaries, base)
+		case dir == unitDir && f.Mode.IsRegular():
+			p.Units = append(p.Units, base)
+			if path.Ext(base) == ".service" {
+				services[base] = parseUnit(string(f.Data))
+			}
+		}
+	}
+	return p
+}
+
+// common returns what all services say alike. What each says of itself is no promise.
+func common(services map[string]directives) Directives {
+	all := Directives{}
+	for _, first := range services {
+		for name, values := range first {
+			alike := !slices.Contains([]string{"Description", "ExecStart"}, name)
+			for _, other := range services {
+				alike = alike && slices.Equal(values, other[name])
+			}
+			if alike {
+				all[name] = values
+			}
+		}
+		break // one that is not in the first is not in all
+	}
+	return all
+}
+
+// draftFiles looks for Cargo.lock and the hashes of its git dependencies, for nixConfig and for flake.lock.
+func (c *Contract) draftFiles(tree string) {
+	if packages, err := gitPackages(tree, "Cargo.lock"); err == nil && len(packages) > 0 {
+		c.Hashes = &Hashes{Lock: "Cargo.lock"}
+		_ = eachNixFile(tree, func(file, _ string) error { // a file that cannot be read promises nothing
+			if t, err := readHashes(tree, file); err == nil && t.last > 0 {
+				c.Hashes.Files = append(c.Hashes.Files, file)
+			}
+			return nil
+		})
+	}
+	if data, err := os.ReadFile(filepath.Join(tree, "flake.nix")); err == nil {
+		config := readNixConfig(string(data))
+		n := NixConfig{
+			Substituters: config.settings["extra-substituters"].values, Keys: config.settings["extra-trusted-public-keys"].values,
+		}
+		if len(n.Substituters)+len(n.Keys) > 0 {
+			c.NixConfig = &n
+		}
+	}
+	if lock, err := readLock(tree, "flake.lock"); err == nil {
+		c.Lock = &Lock{}
+		if _, ok := lock.Nodes[lock.Root].Inputs["nixpkgs"]; ok {
+			c.Lock.Nixpkgs, c.Lock.MaxAgeDays = "nixpkgs", 90
+		}
+	}
+}
+
+// Encode writes a contract as the file that it is read from.
+func (c *Contract) Encode() ([]byte, error) {
+	var b bytes.Buffer
+	enc := toml.NewEncoder(&b)
+	enc.Indent = ""
+	if err := enc.Encode(c); err != nil {
+		return nil, fmt.Errorf("encode contract: %v", err)
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,172 @@
+package contract
+
+import (
+	"bytes"
+	"errors"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/example"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// A machine runs its own Nix, without a network.
+type machine struct{ t testing.TB }
+
+// newMachine skips the test where there is no Nix.
+func newMachine(t testing.TB) machine {
+	t.Helper()
+	if _, err := exec.LookPath("nix"); err != nil {
+		t.Skip("needs Nix:", err)
+	}
+	if testing.Short() {
+		t.Skip("runs Nix; not with -short")
+	}
+	return machine{t}
+}
+
+func (m machine) run(program string, args ...string) (stdout []byte, stderr string, err error) {
+	settings := []string{
+		"experimental-features = nix-command flakes", "extra-platforms = aarch64-linux x86_64-linux",
+		"substituters =", "sandbox = true", "fsync-metadata = false", "warn-dirty = false",
+	}
+	if os.Getuid() == 0 {
+		settings = append(settings, "build-users-group =")
+	}
+	cmd := exec.CommandContext(m.t.Context(), program, args...)
+	cmd.Env = append(os.Environ(), "NIX_CONFIG="+strings.Join(settings, "\n"))
+	var out, log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &log
+	err = cmd.Run()
+	if err != nil && !errors.As(err, new(*exec.ExitError)) {
+		m.t.Fatal(err)
+	}
+	return out.Bytes(), log.String(), err
+}
+
+// must is run for a command that has to succeed.
+func (m machine) must(program string, args ...string) []byte {
+	m.t.Helper()
+	out, log, err := m.run(program, args...)
+	if err != nil {
+		m.t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, log)
+	}
+	return out
+}
+
+// eval is an [Evaluator].
+func (m machine) eval(expression string) ([]byte, string, error) {
+	out, log, err := m.run("nix", "eval", "--json", "--show-trace", "--expr", expression)
+	if err != nil {
+		return nil, log, nil
+	}
+	return out, "", nil
+}
+
+// flake writes the example flake, lets it be changed, and returns a locked reference to it.
+func (m machine) flake(change func(dir string)) string {
+	m.t.Helper()
+	return m.reference(func(dir string) error {
+		if err := example.Write(dir); err != nil {
+			return err
+		}
+		change(dir)
+		return nil
+	})
+}
+
+// reference returns a locked reference to the flake that is written.
+func (m machine) reference(write func(dir string) error) string {
+	m.t.Helper()
+	dir := filepath.Join(m.t.TempDir(), "source")
+	if err := write(dir); err != nil {
+		m.t.Fatal(err)
+	}
+	hash, _, err := binarycache.HashTree(dir)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	q := url.Values{"narHash": {hash.SRI()}, "lastModified": {"1700000000"}, "rev": {strings.Repeat("c0ffee00", 5)}}
+	return "path:" + dir + "?" + q.Encode()
+}
+
+// evaluate returns what the evaluated checks find.
+func (m machine) evaluate(c *Contract, flake string, system matrix.System) []Result {
+	m.t.Helper()
+	results, err := c.Evaluate(Request{System: system, Flake: flake}, m.eval)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return results
+}
+
+// build builds the packages of a flake, and reads what the checks look at.
+func (m machine) build(c *Contract, flake string, system matrix.System) Build {
+	m.t.Helper()
+	sandboxed := true
+	b := Build{System: system, Outputs: map[matrix.Package]nix.StorePath{}, Sandboxed: &sandboxed}
+	var outs []string
+	for name := range c.Packages {
+		attribute := flake + "#packages." + string(system) + "." + string(name)
+		m.must("nix", "build", "--no-link", "--no-update-lock-file", attribute)
+		out := string(m.must("nix", "eval", "--raw", "--no-update-lock-file", attribute+".outPath"))
+		b.Outputs[name] = nix.StorePath(out)
+		outs = append(outs, out)
+	}
+	var err error
+	b.Closure, err = nix.ParsePathInfo(m.must("nix", append([]string{"path-info", "--json", "--recursive"}, outs...)...))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	paths := []string{"--export"}
+	for _, p := range c.Exported(b) {
+		paths = append(paths, string(p))
+	}
+	if expression := c.Environment(b); expression != "" {
+		b.Environment = nix.StorePath(strings.TrimSpace(string(m.must("nix-build", "--no-out-link", "-E", expression))))
+		paths = append(paths, string(b.Environment))
+	}
+	b.Objects, err = ReadTrees(bytes.NewReader(m.must("nix-store", paths...)))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return b
+}
+
+// needSystem skips the test where the machine cannot run programs of that system.
+func needSystem(t testing.TB, system matrix.System) {
+	t.Helper()
+	arch, _, _ := strings.Cut(string(system), "-")
+	if native := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]; runtime.GOOS == "linux" && arch == native {
+		return
+	}
+	entry, err := os.ReadFile("/proc/sys/fs/binfmt_misc/qemu-" + arch)
+	if err != nil || !strings.HasPrefix(string(entry), "enabled") {
+		t.Skipf("the kernel cannot run %s programs: no enabled binfmt_misc entry qemu-%s", system, arch)
+	}
+}
+
+func TestExampleKeepsItsPromises(t *testing.T) {
+	m := newMachine(t)
+	c := OpenSesame()
+	flake := m.flake(func(string) {})
+	for _, system := range matrix.Systems() {
+		t.Run(string(system), func(t *testing.T) {
+			needSystem(t, system)
+			m := machine{t}
+			results := append(m.evaluate(c, flake, system), c.Built(m.build(c, flake, system))...)
+			for _, r := range c.Finish(results, system, c.Planned(system)) {
+				if r.Status != Pass && !(r.Status == Skip && r.Check == "units/verify") {
+					t.Errorf("%+v", r)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,96 @@
+package contract
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// check holds the flake's nixConfig against the cache that is pushed to. Nix itself takes nothing but literals there,
+// so it can be read without Nix, which would tell no line.
+func (n *NixConfig) check(tree string) []Result {
+	const file = "flake.nix"
+	data, err := os.ReadFile(filepath.Join(tree, file))
+	if err != nil {
+		return []Result{failed("nix-config", file, fmt.Errorf("read %s: %w", file, cause(err)))}
+	}
+	config := readNixConfig(string(data))
+	return []Result{
+		config.holds("nix-config/substituters", n.Substituters, "substituters"),
+		config.holds("nix-config/keys", n.Keys, "trusted-public-keys"),
+	}
+}
+
+// nixConfig are the settings of a flake, and where each is.
+type nixConfig struct {
+	line     int // of nixConfig itself; 1 where there is none
+	settings map[string]setting
+}
+
+type setting struct {
+	values []string
+	line   int
+}
+
+// holds checks that a setting, or the one that extends it, has all values that are wanted.
+func (c nixConfig) holds(check string, wanted []string, name string) Result {
+	extra, plain := c.settings["extra-"+name], c.settings[name]
+	found := slices.Concat(extra.values, plain.values)
+	var missing []string
+	for _, w := range wanted {
+		if !slices.Contains(found, w) {
+			missing = append(missing, w)
+		}
+	}
+	if len(missing) == 0 {
+		return Result{Check: check, Status: Pass}
+	}
+	line := c.line
+	for _, s := range []setting{plain, extra} {
+		if s.line > 0 {
+			line = s.line
+		}
+	}
+	return Result{
+		Check: check, Status: Fail, File: "flake.nix", Line: line,
+		Reason: fmt.Sprintf("extra-%s lacks %s: consumers would not find what is pushed", name, strings.Join(missing, " ")),
+		Wanted: strings.Join(wanted, " "), Found: strings.Join(found, " "),
+		Mend: fmt.Sprintf("nixConfig.extra-%s = [ %q ];", name, strings.Join(missing, `" "`)),
+	}
+}
+
+// readNixConfig finds nixConfig = { … } and nixConfig.NAME = …; in a flake.nix.
+func readNixConfig(text string) nixConfig {
+	c := nixConfig{line: 1, settings: map[string]setting{}}
+	all := tokens(text)
+	for i := 0; i+2 < len(all); i++ {
+		if all[i].kind != 'w' || all[i+1].kind != '=' {
+			continue
+		}
+		name, dotted := strings.CutPrefix(all[i].text, "nixConfig.")
+		switch {
+		case all[i].text == "nixConfig" && all[i+2].kind == '{':
+			c.line = all[i].line
+			found, _, _ := bindings(all, i+2) // what it cannot read is missing, and told as that
+			for _, b := range found {
+				c.add(b.name, b.line, b.value)
+			}
+		case dotted:
+			end := slices.IndexFunc(all[i:], func(t token) bool { return t.kind == ';' })
+			c.add(name, all[i].line, all[i+2:i+max(end, 2)])
+		}
+	}
+	return c
+}
+
+func (c nixConfig) add(name string, line int, value []token) {
+	s := setting{line: line}
+	for _, t := range value {
+		if t.kind == 's' {
+			s.values = append(s.values, strings.Fields(t.text)...)
+		}
+	}
+	c.settings[name] = s
+}

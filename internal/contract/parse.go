@@ -1,0 +1,175 @@
+package contract
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+//go:embed open-sesame.toml
+var openSesame []byte
+
+// OpenSesame returns the contract of Open Sesame, which the example flake keeps too.
+func OpenSesame() *Contract {
+	c, err := Parse("open-sesame.toml", openSesame)
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return c
+}
+
+// Load reads a contract from a file.
+func Load(file string) (*Contract, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read contract %s: %w", file, cause(err))
+	}
+	return Parse(file, data)
+}
+
+// cause drops the operation and the path from an error that will name both itself.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// Parse reads a contract. A key that it does not know is an error: what is misspelt would check nothing.
+func Parse(file string, data []byte) (*Contract, error) {
+	c := &Contract{File: file}
+	meta, err := toml.Decode(string(data), c)
+	if err != nil {
+		return nil, parseError(file, data, meta, err)
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return nil, fmt.Errorf("parse contract %s:%s: unknown key %s", file, place(data, unknown[0]), unknown[0])
+	}
+	return c, nil
+}
+
+// wrongType matches what the decoder says of a value of the wrong type: the key, the type it has and the one it should have.
+var wrongType = regexp.MustCompile(`\(last key ("(?:[^"\\]|\\.)*")\): (?:incompatible types: TOML value has type (\S+); destination has type (.+)|type mismatch for \S+: expected (table) but found (\S+))$`)
+
+// parseError gives an error of the decoder its place, in the form that editors jump to.
+func parseError(file string, data []byte, meta toml.MetaData, err error) error {
+	var parse toml.ParseError
+	if errors.As(err, &parse) {
+		line, column := lineColumn(data, parse.Position.Start)
+		return fmt.Errorf("parse contract %s:%d:%d: %s", file, line, column, parse.Message)
+	}
+	m := wrongType.FindStringSubmatch(err.Error())
+	if m == nil {
+		return fmt.Errorf("parse contract %s: %v", file, err)
+	}
+	found, wanted := m[2]+m[5], m[3]+m[4]
+	name, _ := strconv.Unquote(m[1]) // a quoted string, by the expression
+	for _, key := range meta.Keys() {
+		if key.String() == name {
+			return fmt.Errorf("parse contract %s:%s: %s: want %s, not %s", file, place(data, key), key, typeName(wanted), typeName(found))
+		}
+	}
+	return fmt.Errorf("parse contract %s: %s: want %s, not %s", file, name, typeName(wanted), typeName(found))
+}
+
+// typeName puts the decoder's name of a type into words.
+func typeName(t string) string {
+	names := map[string]string{
+		"slice": "a list", "[]interface": "a list", "[]any": "a list", "[]interface{}": "a list",
+		"map": "a table", "table": "a table", "map[string]interface": "a table", "map[string]any": "a table",
+		"string": "a string", "int64": "an integer", "integer": "an integer",
+		"bool": "a boolean", "boolean": "a boolean", "float64": "a number with a fraction",
+	}
+	if name, ok := names[t]; ok {
+		return name
+	}
+	return t
+}
+
+// place returns the line and column of a key. The decoder tells them for errors alone,
+// so it is led down to the key and given one.
+func place(data []byte, key toml.Key) string {
+	var level map[string]toml.Primitive
+	meta, err := toml.Decode(string(data), &level)
+	for i := 0; err == nil && i < len(key); i++ {
+		p, ok := level[key[i]]
+		if !ok {
+			break
+		}
+		if i == len(key)-1 {
+			err = meta.PrimitiveDecode(p, &trap{})
+			break
+		}
+		level, err = descend(meta, p)
+	}
+	var parse toml.ParseError
+	if !errors.As(err, &parse) {
+		return "1:1"
+	}
+	// What it tells is the place of the value, and that not to the column.
+	line, column := lineColumn(data, parse.Position.Start)
+	text := strings.Split(string(data), "\n")[line-1]
+	if i := strings.Index(text, key[len(key)-1]); i >= 0 {
+		column = i + 1
+	}
+	return fmt.Sprintf("%d:%d", line, column)
+}
+
+// lineColumn turns an offset into a place. The decoder's own is wrong at the beginning of a line.
+func lineColumn(data []byte, offset int) (line, column int) {
+	before := data[:min(offset, len(data))]
+	return bytes.Count(before, []byte("\n")) + 1, len(before) - bytes.LastIndexByte(before, '\n')
+}
+
+// descend returns the keys of a table, or of all the tables of an array of them.
+func descend(meta toml.MetaData, p toml.Primitive) (map[string]toml.Primitive, error) {
+	var table map[string]toml.Primitive
+	if meta.PrimitiveDecode(p, &table) == nil && table != nil { // it is nil for a list, without an error
+		return table, nil
+	}
+	var tables []map[string]toml.Primitive
+	if err := meta.PrimitiveDecode(p, &tables); err != nil {
+		return nil, err
+	}
+	all := map[string]toml.Primitive{}
+	for _, t := range tables {
+		for key, value := range t {
+			all[key] = value
+		}
+	}
+	return all, nil
+}
+
+// trap is a value that cannot be decoded.
+type trap struct{}
+
+func (*trap) UnmarshalTOML(any) error { return errors.New("found") }
+
+// Values are a string, a number, a boolean or a list of such.
+type Values []string
+
+// UnmarshalTOML takes a value alone for a list of one.
+func (v *Values) UnmarshalTOML(data any) error {
+	list, ok := data.([]any)
+	if !ok {
+		list = []any{data}
+	}
+	for _, e := range list {
+		switch e := e.(type) {
+		case string, int64, bool:
+			*v = append(*v, fmt.Sprint(e))
+		default:
+			return errors.New("want a string, an integer, a boolean or a list of such")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package contract
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// Environment returns an expression of what nix profile install makes of the package whose programs are to be on PATH,
+// and "" where no package promises that. The builder is the one that Nix itself uses for profiles, and needs nothing but Nix.
+func (c *Contract) Environment(b Build) string {
+	name, ok := c.installed()
+	out := b.Outputs[name]
+	if !ok || out == "" {
+		return ""
+	}
+	// A package is a word for whether it is active, its priority, the number of its outputs, and these.
+	return `builtins.derivation {
+  name = "contract-environment";
+  system = "builtin";
+  builder = "builtin:buildenv";
+  manifest = builtins.toFile "contract-manifest" "";
+  derivations = [ "true" "5" "1" (builtins.storePath ` + nixString(string(out)) + `) ];
+  preferLocalBuild = true;
+  allowSubstitutes = false;
+}`
+}
+
+// installed is the package that is installed to see what comes with it: the first one that promises anything.
+func (c *Contract) installed() (matrix.Package, bool) {
+	for _, name := range slices.Sorted(maps.Keys(c.Packages)) {
+		if len(c.Packages[name].OnPath) > 0 {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// onPath looks for programs in an environment that holds the package alone.
+func (b *built) onPath(check string, name matrix.Package, programs []string) {
+	if first, _ := b.installed(); first != name {
+		b.skip(check, "one package is installed for a look, and that is %s", first)
+		return
+	}
+	bin, err := b.objects.find(path.Join(string(b.made.Environment), "bin"))
+	if b.made.Environment == "" || err != nil {
+		b.fail(check, "installed alone, it has no bin")
+		return
+	}
+	lacking := missing(programs, bin.names)
+	if len(lacking) == 0 {
+		b.pass(check)
+		return
+	}
+	// Known to be so where packages rely on propagatedBuildInputs for it.
+	b.add(Result{
+		Check: check, Status: Warn, Wanted: strings.Join(programs, ", "), Found: strings.Join(bin.names, ", "),
+		Reason: "not on PATH where it is installed alone: " + strings.Join(lacking, ", "),
+		Mend: fmt.Sprintf("propagatedUserEnvPkgs = [ %s ];  # beside propagatedBuildInputs, which profiles and Home Manager do not follow",
+			strings.ReplaceAll(joined(b.Packages[name].Propagates), ",", "")),
+	})
+}

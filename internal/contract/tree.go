@@ -1,0 +1,224 @@
+package contract
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"zombiezen.com/go/nix/nar"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// What is kept of a file's contents, in bytes: all of a text and of a small program, the head of anything else.
+const (
+	keepText    = 1 << 20
+	keepProgram = 128 << 10 // a wrapper that makeBinaryWrapper has compiled is smaller
+	keepHead    = 1 << 10
+	keepAll     = 64 << 20 // of all files together; beyond it, heads only
+	keepFiles   = 1 << 18
+)
+
+// Tree is the files of a store object, by their slash-separated path in it; that of the object itself is ".".
+type Tree struct{ files map[string]*File }
+
+// File is a file, a directory or a link.
+type File struct {
+	Mode   fs.FileMode
+	Target string // of a link
+	Data   []byte // the file's contents, or their beginning
+	Size   int64
+	names  []string // of a directory's entries, in order
+}
+
+// Executable reports whether the file is one that can be run.
+func (f *File) Executable() bool { return f.Mode.IsRegular() && f.Mode&0o111 != 0 }
+
+// IsELF reports whether the file is a program for some machine.
+func (f *File) IsELF() bool { return bytes.HasPrefix(f.Data, []byte("\x7fELF")) }
+
+// ReadTrees reads a stream of nix-store --export.
+// The memory it takes is bounded, whatever the stream holds.
+func ReadTrees(stream io.Reader) (map[nix.StorePath]*Tree, error) {
+	r := &treeReader{trees: map[nix.StorePath]*Tree{}, left: keepAll, files: keepFiles}
+	err := binarycache.ReadExport(stream, r, func(o binarycache.Object) error {
+		tree, err := r.finish()
+		if err != nil {
+			return fmt.Errorf("read files of %s: %w", o.Path, err)
+		}
+		r.trees[o.Path] = tree
+		return nil
+	})
+	if err != nil {
+		r.abandon(err)
+		return nil, err
+	}
+	return r.trees, nil
+}
+
+// treeReader takes the NARs of a stream, one after the other. The NAR reader pulls and the stream pushes,
+// so there is a pipe between them.
+type treeReader struct {
+	trees map[nix.StorePath]*Tree
+	left  int64 // bytes that may still be kept
+	files int   // files that there may still be
+
+	in   *io.PipeWriter // nil between two objects
+	done chan error
+	tree *Tree
+}
+
+// Write takes a piece of the current object's NAR.
+func (r *treeReader) Write(p []byte) (int, error) {
+	if r.in == nil {
+		out, in := io.Pipe()
+		r.in, r.done, r.tree = in, make(chan error, 1), &Tree{files: map[string]*File{}}
+		go func() {
+			err := r.read(nar.NewReader(out))
+			out.CloseWithError(err) // nil lets the writer see io.ErrClosedPipe, if it has more
+			r.done <- err
+		}()
+	}
+	return r.in.Write(p)
+}
+
+// finish returns the tree of the object whose NAR has ended.
+func (r *treeReader) finish() (*Tree, error) {
+	if r.in == nil {
+		return nil, io.ErrUnexpectedEOF
+	}
+	r.in.Close()
+	r.in = nil
+	return r.tree, <-r.done
+}
+
+// abandon lets the reader of a NAR go that will never end.
+func (r *treeReader) abandon(err error) {
+	if r.in != nil {
+		r.in.CloseWithError(err)
+		<-r.done
+	}
+}
+
+func (r *treeReader) read(archive *nar.Reader) error {
+	for {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if r.files--; r.files < 0 {
+			return fmt.Errorf("more than %d files", keepFiles)
+		}
+		f := &File{Mode: header.Mode, Target: header.LinkTarget, Size: header.Size}
+		if f.Mode.IsRegular() {
+			if f.Data, err = r.contents(archive, f.Size); err != nil {
+				return err
+			}
+		}
+		r.tree.add(path.Clean("./"+header.Path), f)
+	}
+}
+
+// contents reads the head of a file, and by that decides about the rest.
+func (r *treeReader) contents(in io.Reader, size int64) ([]byte, error) {
+	head := make([]byte, min(size, keepHead))
+	if _, err := io.ReadFull(in, head); err != nil {
+		return nil, err
+	}
+	limit := int64(keepText)
+	if bytes.IndexByte(head, 0) >= 0 {
+		limit = keepProgram
+	}
+	if size > limit || size > r.left {
+		return head, nil
+	}
+	r.left -= size
+	data := append(make([]byte, 0, size), head...)
+	rest, err := io.ReadAll(in)
+	return append(data, rest...), err
+}
+
+func (t *Tree) add(name string, f *File) {
+	t.files[name] = f
+	if name == "." {
+		return
+	}
+	if parent := t.files[path.Dir(name)]; parent != nil {
+		parent.names = append(parent.names, path.Base(name))
+	}
+}
+
+// walk returns the names of all files, in order.
+func (t *Tree) walk() []string {
+	var names []string
+	for name := range t.files {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// objects are store objects whose files are known.
+type objects map[nix.StorePath]*Tree
+
+// maxLinks is as many as Linux follows.
+const maxLinks = 40
+
+// find returns the file at an absolute path below the store, after all links, as the kernel would.
+func (o objects) find(name string) (*File, error) {
+	links := 0
+	for {
+		object, rest, err := splitStorePath(name)
+		if err != nil {
+			return nil, err
+		}
+		tree := o[object]
+		if tree == nil {
+			return nil, fmt.Errorf("find %s: not among the store objects that were read", name)
+		}
+		at, left := ".", strings.Split(rest, "/")
+		next := ""
+		for {
+			f := tree.files[at]
+			if f == nil {
+				return nil, fmt.Errorf("find %s: %w", name, fs.ErrNotExist)
+			}
+			if f.Mode.Type() == fs.ModeSymlink {
+				base := path.Dir(path.Join(string(object), at))
+				if path.IsAbs(f.Target) {
+					base = "/"
+				}
+				next = path.Join(append([]string{base, f.Target}, left...)...)
+				break
+			}
+			if len(left) == 0 {
+				return f, nil
+			}
+			at, left = path.Join(at, left[0]), left[1:]
+		}
+		if links++; links > maxLinks {
+			return nil, fmt.Errorf("find %s: too many links", name)
+		}
+		name = next
+	}
+}
+
+// splitStorePath cuts "/nix/store/…-name/bin/x" behind the store object.
+func splitStorePath(name string) (object nix.StorePath, rest string, err error) {
+	below, ok := strings.CutPrefix(path.Clean(name), string(nix.StoreDir)+"/")
+	if !ok {
+		return "", "", fmt.Errorf("find %s: not in the store", name)
+	}
+	base, rest, _ := strings.Cut(below, "/")
+	object, err = nix.ParseStorePath(string(nix.StoreDir) + "/" + base)
+	return object, rest, err
+}

@@ -1,0 +1,124 @@
+package contract
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// verifyLimit is how long systemd may think about some units. It takes some hundredths of a second.
+const verifyLimit = 30 * time.Second
+
+// execLine is a command of a unit: its program may be of another system, or in an engine whose store is not this machine's.
+var execLine = regexp.MustCompile(`(?m)^(Exec\w+\s*=\s*[-@:+!]*)\S+`)
+
+// verify lets systemd itself read all units together, for they name each other.
+func (b *built) verify() {
+	if b.Units == nil || !b.Units.Verify {
+		return
+	}
+	units := b.unitFiles()
+	if len(units) == 0 {
+		b.skip("units/verify", "there are no units to be read")
+		return
+	}
+	said, err := systemdVerify(units)
+	var skip *unverified
+	switch {
+	case errors.As(err, &skip):
+		b.skip("units/verify", "%s", skip.reason)
+		return
+	case err != nil:
+		b.fail("units/verify", "%v", err)
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(units)) {
+		check := "units/verify/" + name
+		lines := said[name]
+		if len(lines) == 0 {
+			b.pass(check)
+			continue
+		}
+		r := Result{Check: check, Status: Fail, Reason: "systemd-analyze verify: " + strings.Join(lines, "; ")}
+		if !slices.ContainsFunc(lines, func(l string) bool { return !strings.Contains(l, "Unknown ") }) {
+			r.Status = Warn // a misspelt key, or one that this machine's systemd is too old for
+		}
+		b.add(r)
+	}
+}
+
+// unitFiles are the texts of all units that are there, by name.
+func (b *built) unitFiles() map[string]string {
+	units := map[string]string{}
+	for name, p := range b.Packages {
+		for _, unit := range p.Units {
+			f, err := b.objects.find(path.Join(string(b.made.Outputs[name]), b.unitDir(), unit))
+			if err == nil && f.Mode.IsRegular() {
+				units[unit] = string(f.Data)
+			}
+		}
+	}
+	return units
+}
+
+// unverified is why systemd was not asked.
+type unverified struct{ reason string }
+
+func (u *unverified) Error() string { return u.reason }
+
+// systemdVerify returns what systemd-analyze has to say of each unit.
+// Whether a unit's program exists is checked elsewhere; here this very program stands for it.
+func systemdVerify(units map[string]string) (map[string][]string, error) {
+	program, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		return nil, &unverified{"this machine has no systemd-analyze"}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find own program: %v", err)
+	}
+	dir, err := os.MkdirTemp("", "units-")
+	if err != nil {
+		return nil, fmt.Errorf("write units: %v", err)
+	}
+	defer os.RemoveAll(dir)
+	args := []string{"--user", "--man=no", "verify"}
+	for name, text := range units {
+		file := filepath.Join(dir, filepath.Base(name))
+		text = execLine.ReplaceAllString(text, "${1}"+strings.ReplaceAll(self, "$", "$$"))
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return nil, fmt.Errorf("write units: %v", err)
+		}
+		args = append(args, file)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), verifyLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	// The units that ours refer to are the machine's; nothing of this user's is.
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + dir, "XDG_RUNTIME_DIR=" + dir, "LC_ALL=C.UTF-8"}
+	out, err := cmd.CombinedOutput()
+	said := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		for name := range units {
+			if strings.Contains(line, name) {
+				said[name] = append(said[name], strings.TrimSpace(strings.ReplaceAll(line, dir+"/", "")))
+				break
+			}
+		}
+	}
+	if err != nil && len(said) == 0 {
+		// It could not do its work, for example because it is too old to know --user, and found no fault with any unit.
+		reason, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+		return nil, &unverified{fmt.Sprintf("systemd-analyze verify: %v: %s", err, reason)}
+	}
+	return said, nil
+}
