@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // Exit codes, as --help documents them.
@@ -14,12 +16,14 @@ const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2
+	exitContract    = 4
 	exitInterrupted = 130
 )
 
 const exitCodes = `  0    all went well
   1    a build, or anything else, failed
   2    the command line is wrong
+  4    all was built, and a promise of the flake is broken
   130  interrupted`
 
 // usageError is a command line that cannot be carried out.
@@ -45,8 +49,18 @@ func exitCode(ctx context.Context, err error) int {
 		return exitInterrupted
 	case errors.As(err, &wrong):
 		return exitUsage
+	case onlyContract(err):
+		return exitContract
 	}
 	return exitFailed
+}
+
+// onlyContract says that nothing but promises is broken: a build that failed as well weighs more.
+func onlyContract(err error) bool {
+	return !slices.ContainsFunc(split(err), func(e error) bool {
+		var broken *pipelines.ContractError
+		return !errors.As(e, &broken)
+	})
 }
 
 // printError tells a person what went wrong, and what to do about it.

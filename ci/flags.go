@@ -12,8 +12,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // flags are the command line as it was typed; options is what it means.
@@ -30,6 +32,9 @@ type flags struct {
 	json, verbose       bool
 	substituters, keys  []string
 	cache, memlock      string
+	contract, terms     string
+	strict              bool
+	homeManager         string
 }
 
 // register adds the flags that all commands which run a pipeline share.
@@ -53,6 +58,10 @@ func (f *flags) register(c *cobra.Command) {
 	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key of a substituter, in place of the target's; repeatable")
 	s.StringVar(&f.cache, "served-by", "", "cache whose outputs are not built again, in place of the target's; \"none\" for none")
 	s.StringVar(&f.memlock, "memlock", "", "memory that the tests lock, such as 256M, in place of the target's")
+	s.StringVar(&f.contract, "contract", enforce, "what a broken promise of the flake does: enforce (exit code 4), warn or off")
+	s.StringVar(&f.terms, "contract-file", "", "the flake's promises, in place of the target's")
+	s.BoolVar(&f.strict, "strict", false, "make a failure of every warning of the contract")
+	s.StringVar(&f.homeManager, "home-manager", "", "flake of Home Manager to evaluate the module with (default: its options are declared by the checks)")
 	s.BoolVar(&f.json, "json", false, "events as JSON lines on standard output")
 	s.BoolVarP(&f.verbose, "verbose", "v", false, "each line of each build")
 }
@@ -74,6 +83,7 @@ type options struct {
 	overrides []override
 	json      bool
 	verbose   bool
+	contract  pipelines.Terms
 	// repeat are the flags, as they were given, that another machine needs in order to do the same.
 	repeat []string
 }
@@ -82,7 +92,7 @@ type options struct {
 type override struct{ input, flake string }
 
 // repeated are the flags that have a part in what is built. The others say where to and how to show it.
-var repeated = []string{"override-input", "substituter", "trusted-key", "memlock", "jobs", "image", "builders"}
+var repeated = []string{"override-input", "substituter", "trusted-key", "memlock", "jobs", "image", "builders", "contract", "contract-file", "strict", "home-manager"}
 
 // given returns those of the repeated flags that were given, as arguments.
 func given(c *cobra.Command) []string {
@@ -116,7 +126,7 @@ func (f *flags) options(c *cobra.Command, args []string) (options, error) {
 		o.target.flake = args[0]
 	}
 	var err error
-	for _, parse := range []func(*options) error{f.parseTarget, f.parseCells, f.parseEngines, f.parseImage, f.parseOverrides} {
+	for _, parse := range []func(*options) error{f.parseTarget, f.parseCells, f.parseEngines, f.parseImage, f.parseOverrides, f.parseContract} {
 		if err = parse(&o); err != nil {
 			return o, usage(err)
 		}
@@ -195,6 +205,42 @@ func (f *flags) parseOverrides(o *options) error {
 		o.overrides = append(o.overrides, override{input, flake})
 	}
 	return nil
+}
+
+// The values of --contract.
+const (
+	enforce = "enforce"
+	warn    = "warn"
+	off     = "off"
+)
+
+// parseContract chooses the contract. Packages that were named on the command line are not the target's,
+// and what the target promises says nothing of them.
+func (f *flags) parseContract(o *options) (err error) {
+	o.contract = pipelines.Terms{Contract: o.target.contract, WarnOnly: f.contract == warn, HomeManager: f.homeManager}
+	switch {
+	case !slices.Contains([]string{enforce, warn, off}, f.contract):
+		return fmt.Errorf("parse --contract %q: want %s, %s or %s", f.contract, enforce, warn, off)
+	case f.contract == off:
+		o.contract.Contract, o.contract.Without = nil, "--contract off"
+	case f.terms != "":
+		o.contract.Contract, err = contract.Load(f.terms)
+	case len(f.packages) > 0 && !sameSet(f.packages, o.target.packages):
+		o.contract.Contract, o.contract.Without = nil, "the contract is about other packages than those given; --contract-file FILE names another"
+	}
+	if o.contract.Contract != nil && f.strict {
+		o.contract.Contract = strictly(*o.contract.Contract)
+	}
+	return err
+}
+
+// sameSet reports whether the packages are those, in whatever order.
+func sameSet(given []string, packages []matrix.Package) bool {
+	set := map[matrix.Package]bool{}
+	for _, p := range given {
+		set[matrix.Package(p)] = true
+	}
+	return len(set) == len(packages) && !slices.ContainsFunc(packages, func(p matrix.Package) bool { return !set[p] })
 }
 
 func without(list []string, word string) []string {

@@ -47,8 +47,13 @@ var layout = map[string]struct {
 		imports: []string{"internal/binarycache", "internal/hint", "internal/nix"},
 		because: "it takes a tree, and hashes it as a NAR",
 	},
+	"internal/contract": {
+		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "matrix"},
+		tests:   []string{"example", "internal/probe"},
+		because: "it says what a flake promises, and looks at what others have built and evaluated",
+	},
 	"pipelines": {
-		imports: []string{"internal/hint", "internal/nix", "internal/probe", "matrix"},
+		imports: []string{"internal/contract", "internal/hint", "internal/nix", "internal/probe", "matrix"},
 		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
 	},
 	"internal/host": {
@@ -67,12 +72,12 @@ var layout = map[string]struct {
 		because: "it is the executors' contract, and so knows none of them",
 	},
 	"internal/report": {
-		imports: []string{"internal/nix", "matrix", "pipelines"},
+		imports: []string{"internal/contract", "internal/nix", "matrix", "pipelines"},
 		because: "it shows events, and does nothing else",
 	},
 	"ci": {
 		imports: []string{
-			"example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/hint", "internal/host",
+			"example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/contract", "internal/hint", "internal/host",
 			"internal/nix", "internal/report", "internal/source", "matrix", "pipelines",
 		},
 		because: "it puts the parts together",

@@ -49,6 +49,11 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		return nil, nil, err
 	}
 	settings := nixSettings(o)
+	memory, manifest := filepath.Join(dirs.cache, "outputs"), "manifest.json"
+	if command == commandCheck {
+		// A check always looks, and leaves the record of the last release as it is.
+		memory, manifest = filepath.Join(dirs.work, "outputs"), "check.json"
+	}
 	return &pipelines.Release{
 		ID: id, Command: command, Tool: "open-sesame-ci " + version, Flake: o.target.flake,
 		Cells: o.cells, Source: src, Overrides: overrides, Store: store, Served: served,
@@ -59,9 +64,9 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 				report.Report(time.Now(), pipelines.Notice{Level: pipelines.Info, Text: text})
 			}),
 		},
-		Memory: pipelines.MemoryDir(filepath.Join(dirs.cache, "outputs")),
+		Memory: pipelines.MemoryDir(memory), Contract: o.contract,
 		Report: report, Settings: settings, Builders: o.builders != "", Memlock: o.target.memlock,
-		LogDir: dirs.logs, ManifestFile: filepath.Join(o.out, "manifest.json"),
+		LogDir: dirs.logs, ManifestFile: filepath.Join(o.out, manifest),
 		FailFast: o.failFast, Timeout: o.timeout, Stall: o.stall, Now: time.Now,
 	}, closeAll, nil
 }
@@ -107,6 +112,9 @@ func openCaches(o options, command string) (pipelines.Store, []pipelines.Cache, 
 	var store pipelines.Store
 	var caches []pipelines.Cache
 	dir := filepath.Join(o.out, "cache")
+	if command == commandCheck {
+		return nil, nil, nil // what a cache serves is looked into as well
+	}
 	if command == commandPlan {
 		if d, err := binarycache.OpenReadOnly(dir); err == nil {
 			caches = append(caches, d)

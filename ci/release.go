@@ -69,7 +69,7 @@ func printOutputs(w io.Writer, m *pipelines.Manifest) {
 
 // repeatHint adds to a failure the one command that repeats it on another machine.
 func repeatHint(ctx context.Context, err error, o options, m *pipelines.Manifest) error {
-	if err == nil || ctx.Err() != nil {
+	if err == nil || m == nil || ctx.Err() != nil {
 		return err
 	}
 	flake := repeatFlake(o, m)
@@ -77,9 +77,16 @@ func repeatHint(ctx context.Context, err error, o options, m *pipelines.Manifest
 	if flake == o.target.flake && o.ref != "" {
 		args = append(args, "--ref", quote(o.ref))
 	}
+	broken := onlyContract(err)
+	if broken {
+		args[0] = "go run ./ci check"
+	}
 	for _, cell := range m.Cells {
 		if cell.Verdict == pipelines.Failed {
 			args = append(args, "--system", string(cell.System))
+			if broken {
+				continue // its packages are good; the contract is about all of them
+			}
 			for _, p := range cell.Packages {
 				if p.Verdict == pipelines.Failed {
 					args = append(args, "--package", string(p.Package))
@@ -89,6 +96,9 @@ func repeatHint(ctx context.Context, err error, o options, m *pipelines.Manifest
 	}
 	for _, arg := range o.repeat {
 		args = append(args, quote(arg))
+	}
+	if broken {
+		err = hint.Wrap(err, "to be warned only: --contract warn; where the flake has promises of its own: --contract-file FILE")
 	}
 	return hint.Wrap(err, "to repeat it: %s", strings.Join(args, " "))
 }

@@ -23,6 +23,8 @@ A run is these steps, for each system side by side:
   plan        what Nix would build and fetch; what a cache serves is left out
   smoke       a trivial derivation of the system: emulator, sandbox and limits, tried rather than assumed
   build       all packages with one command of Nix; their tests run in checkPhase
+  contract    every promise of the flake is held against what was built; its files are checked before
+              anything is built. What is broken ends the run with exit code 4, after the export
   export      what is new of the closures, into OUT/cache: a binary cache for any Nix
   confirm     what was exported is read back and compared
   manifest    OUT/manifest.json, enough to repeat the run and to compare with it
@@ -60,6 +62,7 @@ func newRoot(sys system) *cobra.Command {
 		newPipeline(sys, "release", "Build for release: all packages, all systems"),
 		newPipeline(sys, "warm", "The same for a pull request, to warm the cache"),
 		newPipeline(sys, "build", "The same for a person: repeats a run of CI on this machine, never publishes"),
+		newCheck(sys),
 		newPlan(sys),
 		newMatrix(sys),
 		newDemo(sys),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -16,6 +17,8 @@ type target struct {
 	cache string
 	// memlock is how much memory the packages' tests lock, in bytes.
 	memlock int64
+	// contract is what the flake promises.
+	contract *contract.Contract
 }
 
 const (
@@ -34,7 +37,8 @@ var openSesame = target{
 	},
 	cache: "https://scopecreep-zip.cachix.org",
 	// Its tests lock memory by mlock and memfd_secret.
-	memlock: 256 << 20,
+	memlock:  256 << 20,
+	contract: contract.OpenSesame(),
 }
 
 // exampleFlake names the flake that is built into this program.
@@ -44,4 +48,12 @@ const exampleFlake = "example"
 var builtIn = target{
 	flake:    exampleFlake,
 	packages: openSesame.packages,
+	// It keeps even the promises that Open Sesame is still to mend.
+	contract: strictly(*contract.OpenSesame()),
+}
+
+// strictly returns a contract that lets no warning pass.
+func strictly(c contract.Contract) *contract.Contract {
+	c.Strict = true
+	return &c
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -17,6 +18,8 @@ type BuildError struct {
 	System matrix.System
 	// Failed are the packages that have no outputs.
 	Failed []PackageResult
+	// Mismatches are the fetches whose hash was wrong; each keeps a package from being built.
+	Mismatches []contract.Mismatch
 }
 
 func (e *BuildError) Error() string {
@@ -103,7 +106,7 @@ func settle(ctx context.Context, cell matrix.Cell, todo []*PackageResult, log *b
 	}
 	measure(closure, todo)
 	if len(failed) > 0 {
-		return "", withMends(&BuildError{System: cell.System, Failed: failed}, failed)
+		return "", withMends(&BuildError{System: cell.System, Failed: failed, Mismatches: log.mismatches()}, failed)
 	}
 	return tally(counts), nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -23,6 +24,7 @@ const (
 	StepPlan      Step = "plan"
 	StepSmoke     Step = "smoke"
 	StepBuild     Step = "build"
+	StepContract  Step = "contract"
 	StepExport    Step = "export"
 	StepConfirm   Step = "confirm"
 	StepManifest  Step = "manifest"
@@ -109,6 +111,14 @@ type (
 		Paths  int           `json:"paths"`
 	}
 
+	// Checked is what came of the contract's checks: of a system, or of the flake's files where the system is empty.
+	Checked struct {
+		System  matrix.System     `json:"system,omitempty"`
+		Results []contract.Result `json:"results"`
+		// WarnOnly says that what has failed does not fail the run.
+		WarnOnly bool `json:"warnOnly,omitempty"`
+	}
+
 	// Exported is the progress of an export: uncompressed bytes written, of how many.
 	Exported struct {
 		System matrix.System `json:"system"`
@@ -152,6 +162,7 @@ func (BuildLine) event()     {}
 func (BuildFinished) event() {}
 func (BuildStalled) event()  {}
 func (Fetched) event()       {}
+func (Checked) event()       {}
 func (Exported) event()      {}
 func (Notice) event()        {}
 func (RunFinished) event()   {}

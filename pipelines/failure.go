@@ -95,8 +95,6 @@ func (k FailureKind) mend() string {
 		return "a binary cache did not answer; the build itself is not at fault: run the same command again"
 	case TimedOut:
 		return "give it more time: --timeout"
-	case HashMismatch:
-		return "put the hash that was got in the place of the one that was specified"
 	case EngineLost:
 		return "the engine went away: look at its log, start it, and run the same command again; what was built is kept"
 	}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -23,9 +26,11 @@ type Manifest struct {
 	Started  string `json:"started"`
 	Finished string `json:"finished"`
 	// Logs is the directory of the run's build logs, which bears its time: OUT/logs/<run>.
-	Logs   string       `json:"logs,omitempty"`
-	Source Snapshot     `json:"source"`
-	Cells  []CellResult `json:"cells"`
+	Logs   string   `json:"logs,omitempty"`
+	Source Snapshot `json:"source"`
+	// Contract is what the checks of the flake's files found; those of what was built are with their cells.
+	Contract []contract.Result `json:"contract,omitempty"`
+	Cells    []CellResult      `json:"cells"`
 }
 
 // CellResult is what came of a cell.
@@ -42,6 +47,10 @@ type CellResult struct {
 	// Memlock is the most memory in bytes that a builder could lock, measured in the smoke step; -1 is without limit.
 	Memlock  *int64          `json:"memlock,omitempty"`
 	Packages []PackageResult `json:"packages"`
+	// Contract is what the checks of the contract found; empty where there is none, or nothing was built.
+	Contract []contract.Result `json:"contract,omitempty"`
+	// Mismatches are the fetches whose hash was wrong, with the lines of the flake that hold it.
+	Mismatches []contract.Mismatch `json:"mismatches,omitempty"`
 	// Plan is of a preview alone.
 	Plan    *Plan   `json:"plan,omitempty"`
 	Error   string  `json:"error,omitempty"`
@@ -132,13 +141,16 @@ type Plan struct {
 }
 
 // manifest ends the story: it writes down what came of it.
-func (r *Release) manifest(ctx context.Context, started time.Time, s Snapshot, cells []CellResult) (*Manifest, error) {
+func (r *Release) manifest(ctx context.Context, started time.Time, s Snapshot, checked []contract.Result, cells []CellResult) (*Manifest, error) {
 	m := &Manifest{
 		Version: ManifestVersion, Tool: r.Tool, Command: r.Command,
-		Started: timestamp(started), Finished: timestamp(r.Now()), Logs: r.LogDir, Source: s, Cells: cells,
+		Started: timestamp(started), Finished: timestamp(r.Now()), Logs: r.LogDir, Source: s, Contract: checked, Cells: cells,
 	}
 	err := r.step(ctx, StepManifest, "", func() (string, error) {
 		data, err := json.MarshalIndent(m, "", "  ")
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(r.ManifestFile), 0o755)
+		}
 		if err == nil {
 			err = writeFile(r.ManifestFile, append(data, '\n'))
 		}

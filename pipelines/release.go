@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -23,10 +24,12 @@ type Release struct {
 	Source    Source
 	Overrides []Override
 	Engines   Engines
-	Store     Store   // what the run exports into
+	Store     Store   // what the run exports into; nil for nowhere
 	Served    []Cache // an output that one of them serves is neither built nor fetched
 	Memory    Memory  // output paths of snapshots seen before
 	Report    Reporter
+
+	Contract Terms // what the flake has promised
 
 	Settings nix.Settings // of Nix, for every command
 	Builders bool         // remote builders are configured, which may run a system that the engine cannot
@@ -58,10 +61,18 @@ func (r *Release) Run(ctx context.Context) (*Manifest, error) {
 		r.event(RunFinished{Seconds: seconds(r.Now().Sub(started))})
 		return nil, err
 	}
-	results, err := r.eachCell(ctx, func(ctx context.Context, cell matrix.Cell) (CellResult, error) {
-		return r.cell(ctx, snapshot, cell)
-	})
-	m, manifestErr := r.manifest(ctx, started, snapshot, results)
+	checked, err := r.checkFiles(ctx, snapshot)
+	var results []CellResult
+	if err != nil {
+		for _, cell := range r.Cells {
+			results = append(results, newCellResult(cell))
+		}
+	} else {
+		results, err = r.eachCell(ctx, func(ctx context.Context, cell matrix.Cell) (CellResult, error) {
+			return r.cell(ctx, snapshot, cell)
+		})
+	}
+	m, manifestErr := r.manifest(ctx, started, snapshot, checked, results)
 	return m, errors.Join(err, manifestErr)
 }
 
@@ -104,14 +115,23 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 	result.Sandbox, result.Memlock = probed.sandbox, probed.memlock
 
 	closure, buildErr := r.build(ctx, x, engine, cell, todo, plan, probed)
-	if err := r.export(ctx, x, cell, closure); err != nil {
-		return result, errors.Join(buildErr, err)
+	buildErr = r.pointOut(s, &result, buildErr)
+	if buildErr == nil {
+		// A broken promise does not keep what was built from the local cache: it is needed to look into, and paid for.
+		buildErr = r.contract(ctx, x, engine, s, cell, &result, probed)
+	}
+	if r.Store != nil {
+		if err := r.export(ctx, x, cell, closure); err != nil {
+			return result, errors.Join(buildErr, err)
+		}
 	}
 	if buildErr != nil {
 		return result, buildErr
 	}
 	result.Verdict = Built
-	r.remember(s, cell, result.Packages)
+	if _, broken := contract.Counts(result.Contract); !broken {
+		r.remember(s, cell, result.Packages) // what is only warned of is to be warned of again
+	}
 	return result, nil
 }
 

@@ -30,6 +30,12 @@ func (r *Release) served(ctx context.Context, s Snapshot, cell matrix.Cell) ([]P
 	_ = r.step(ctx, StepPlan, cell.System, func() (string, error) {
 		return "", skipped(fmt.Sprintf("every output is served by %s", packages[0].ServedBy))
 	})
+	if r.Contract.Contract != nil {
+		_ = r.step(ctx, StepContract, cell.System, func() (string, error) {
+			// Nothing else is remembered, nor under another contract: see memoryKey.
+			return "", skipped("it was kept when these outputs were built")
+		})
+	}
 	return packages, true
 }
 
@@ -84,5 +90,5 @@ func (r *Release) remember(s Snapshot, cell matrix.Cell, packages []PackageResul
 
 // memoryKey is of everything that evaluation depends on. The lock file is part of the tree, and so of its hash.
 func (r *Release) memoryKey(s Snapshot, cell matrix.Cell) string {
-	return fmt.Sprint(s.NARHash, s.Subdir, s.Rev, s.LastModified, cell.System, cell.Packages, s.Overrides)
+	return fmt.Sprint(s.NARHash, s.Subdir, s.Rev, s.LastModified, cell.System, cell.Packages, s.Overrides, r.Contract.key())
 }

@@ -29,10 +29,10 @@ func (a *Actions) fold(b block) []string {
 		end := command(func(c *githubactions.Action) { c.EndGroup() })
 		return append(append([]string{group}, lines[1:]...), end)
 	case b.mark == failed:
-		return append(lines, command(func(c *githubactions.Action) { c.Errorf("%s", a.message(b)) }))
+		return append(lines, command(func(c *githubactions.Action) { c.WithFieldsMap(a.style.fields(b)).Errorf("%s", a.message(b)) }))
 	case b.mark == warning:
 		// The runner shows the annotation in the log too, in place of the line.
-		notice := command(func(c *githubactions.Action) { c.Warningf("%s", a.message(b)) })
+		notice := command(func(c *githubactions.Action) { c.WithFieldsMap(a.style.fields(b)).Warningf("%s", a.message(b)) })
 		b.why = nil
 		return append([]string{notice}, a.style.render(b)[1:]...)
 	}

@@ -17,6 +17,9 @@ type block struct {
 	why   []string // the reason or the advice
 	log   []string // the end of a log
 	where string   // the file to read on in
+
+	file string // of the flake, where the block is about a line of it
+	line int
 }
 
 // folds tells whether the headline says all that most readers want to know.

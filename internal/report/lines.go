@@ -77,6 +77,12 @@ func tell(e pipelines.Event, p *progress, s style, verbose bool, show func(block
 			return nil
 		}
 		return show(lineBlock(e))
+	case pipelines.Checked:
+		var lines []string
+		for _, b := range checkBlocks(e) {
+			lines = append(lines, show(b)...)
+		}
+		return lines
 	case pipelines.RunFinished:
 		return s.conclusion(e)
 	}

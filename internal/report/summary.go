@@ -38,6 +38,10 @@ func (s style) summary(m *pipelines.Manifest) []string {
 	for _, c := range m.Cells {
 		lines = append(lines, s.cell(c)...)
 	}
+	lines = append(lines, s.contract("", m.Contract)...)
+	for _, c := range m.Cells {
+		lines = append(lines, s.contract(c.System, c.Contract)...)
+	}
 	for _, c := range m.Cells {
 		lines = append(lines, s.failures(c, m.Logs)...)
 	}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// commandCheck is the command that builds and checks, and exports nothing.
+const commandCheck = "check"
+
+const checkManual = `Hold a flake to its contract: all of its promises, on what is built. Nothing is exported.
+
+A contract is a TOML file of what a flake's outputs, packages, units, module, hashes, lock and settings are to be.
+The one of Open Sesame is built in, and the example is held to it strictly; --contract-file names another,
+and --init writes a first one. A list in it asks for at least its elements.
+
+Each check ends as PASS, FAIL, WARN or SKIP, with what was wanted, what was found, and where. One that was planned and
+did not run has failed. OUT/check.json has them all. A failure ends with exit code 4; release, warm and build
+check the same, and the files of the flake before anything is built.
+
+Of hashes of git dependencies, --fix adds to each file what another has, builds, and puts what was fetched
+in the place of what was wrong, in every Nix file of the flake that has it.`
+
+func newCheck(sys system) *cobra.Command {
+	var f flags
+	var fix, draft bool
+	c := &cobra.Command{
+		Use:   commandCheck + " [FLAKE]",
+		Short: "Hold a flake to its contract: all of its promises, on what is built",
+		Long:  checkManual,
+		Args:  oneFlake,
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := f.options(c, args)
+			if err != nil {
+				return err
+			}
+			switch {
+			case fix && draft:
+				return usage(errors.New("parse flags: --fix and --init exclude each other"))
+			case fix:
+				return runFix(c.Context(), sys, o)
+			case draft:
+				return runDraft(c.Context(), sys, o)
+			}
+			manifest, err := runCheck(c.Context(), sys, o)
+			return repeatHint(c.Context(), err, o, manifest)
+		},
+	}
+	f.register(c)
+	c.Flags().BoolVar(&fix, "fix", false, "put wrong and missing hashes right in FLAKE, a directory, as far as files or a build tell them")
+	c.Flags().BoolVar(&draft, "init", false, "write a first contract, from what FLAKE has today, to standard output")
+	return c
+}
+
+// runDraft writes a contract that the flake keeps today.
+func runDraft(ctx context.Context, sys system, o options) error {
+	shown := o
+	shown.json = false // the contract is on standard output, not the events
+	reporter := newReporter(sys, shown)
+	r, cleanup, err := prepare(ctx, sys, commandCheck, o, reporter)
+	if err != nil {
+		return errors.Join(err, reporter.Close())
+	}
+	defer cleanup()
+	c, err := r.Draft(ctx)
+	if err = errors.Join(err, reporter.Close()); err != nil {
+		return err
+	}
+	data, err := c.Encode()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(sys.stdout, "# What %s promises: what it has today, as a start.\n\n%s", o.target.flake, data)
+	return err
+}
+
+// runCheck runs the story as far as its contract.
+func runCheck(ctx context.Context, sys system, o options) (*pipelines.Manifest, error) {
+	reporter := newReporter(sys, o)
+	r, cleanup, err := prepare(ctx, sys, commandCheck, o, reporter)
+	if err != nil {
+		return nil, errors.Join(err, reporter.Close())
+	}
+	defer cleanup()
+	manifest, err := r.Run(ctx)
+	return manifest, errors.Join(err, reporter.Close())
+}
+
+// runFix puts right what is known to be wrong, and checks the flake again for as long as that finds more:
+// a build tells the hashes of those fetches only that it came to.
+func runFix(ctx context.Context, sys system, o options) error {
+	flake := o.target.flake
+	if info, err := os.Stat(flake); err != nil || !info.IsDir() {
+		return usage(hint.Wrap(fmt.Errorf("fix flake %s: not a directory", flake), "clone it, and name the directory"))
+	}
+	if o.contract.Contract != nil {
+		changed, err := o.contract.Contract.FixStatic(flake)
+		if err = errors.Join(err, tellChanges(sys.stderr, flake, changed)); err != nil {
+			return err
+		}
+	}
+	for {
+		manifest, err := runCheck(ctx, sys, o)
+		mismatches := mismatchesOf(manifest)
+		if len(mismatches) == 0 || ctx.Err() != nil {
+			return err
+		}
+		changed, fixErr := contract.Fix(flake, mismatches)
+		if fixErr != nil || len(changed) == 0 {
+			return errors.Join(err, fixErr)
+		}
+		if err := tellChanges(sys.stderr, flake, changed); err != nil {
+			return err
+		}
+	}
+}
+
+// mismatchesOf returns the wrong hashes that a run has found. Two systems often find the same ones.
+func mismatchesOf(m *pipelines.Manifest) []contract.Mismatch {
+	if m == nil {
+		return nil
+	}
+	var all []contract.Mismatch
+	for _, cell := range m.Cells {
+		all = append(all, cell.Mismatches...)
+	}
+	return all
+}
+
+func tellChanges(w io.Writer, flake string, changed []contract.Place) error {
+	for _, p := range changed {
+		if _, err := fmt.Fprintf(w, "fixed %s: %s\n", filepath.Join(flake, p.String()), p.Text); err != nil {
+			return err
+		}
+	}
+	return nil
+}

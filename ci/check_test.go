@@ -1,0 +1,56 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// What the flake tells consumers to use is what is pushed to, and what this program fetches from.
+func TestContractNamesTheTargetsCache(t *testing.T) {
+	c := openSesame.contract.NixConfig
+	if !slices.Contains(c.Substituters, openSesame.cache) {
+		t.Errorf("the contract's substituters %q lack the target's cache %s", c.Substituters, openSesame.cache)
+	}
+	for _, key := range c.Keys {
+		if !slices.Contains(openSesame.keys, key) {
+			t.Errorf("the target's keys %q lack the contract's %s", openSesame.keys, key)
+		}
+	}
+	if openSesame.contract.Strict || !builtIn.contract.Strict {
+		t.Error("want the example alone held strictly")
+	}
+}
+
+// BenchmarkCheck is a warm check of the example on the host engine, one system at a time, with its contract and without:
+// the difference is what the contract adds.
+func BenchmarkCheck(b *testing.B) {
+	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
+		b.Skip("needs Nix and root: apt-get install nix-bin")
+	}
+	dir := b.TempDir()
+	b.Cleanup(func() { makeWritable(dir) })
+	environ := append(os.Environ(), "HOME="+dir, "XDG_CACHE_HOME="+dir, "NIX_REMOTE=local?root="+filepath.Join(dir, "store"))
+	for _, s := range matrix.Systems() {
+		for _, mode := range []string{off, enforce} {
+			args := []string{"check", "example", "--engine", "host", "--system", string(s), "--contract", mode, "--out", filepath.Join(dir, "out")}
+			check := func() {
+				var log bytes.Buffer
+				if code := run(b.Context(), args, system{stdout: &log, stderr: &log, environ: environ}); code != exitOK {
+					b.Fatalf("exit code %d:\n%s", code, &log)
+				}
+			}
+			b.Run(string(s)+"/"+mode, func(b *testing.B) {
+				check() // warm
+				for b.Loop() {
+					check()
+				}
+			})
+		}
+	}
+}

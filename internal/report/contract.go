@@ -1,0 +1,95 @@
+package report
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// checkBlocks tell the broken promises, each with all that is known of it.
+func checkBlocks(e pipelines.Checked) []block {
+	var blocks []block
+	for _, r := range e.Results {
+		b := block{mark: checkMark(r.Status), file: r.File, line: r.Line}
+		if b.mark != failed && b.mark != warning {
+			continue
+		}
+		if e.WarnOnly {
+			b.mark = warning
+		}
+		b.head = r.Check + ": " + r.Reason
+		if e.System != "" {
+			b.head = string(e.System) + ": " + b.head
+		}
+		for _, detail := range []struct{ name, text string }{
+			{"at", contract.Where(r)}, {"wanted", r.Wanted}, {"found", r.Found}, {"mend", r.Mend},
+		} {
+			if detail.text != "" {
+				b.why = append(b.why, detail.name+": "+detail.text)
+			}
+		}
+		blocks = append(blocks, b)
+	}
+	return blocks
+}
+
+// contract is the table of what has not passed: those that have are a number.
+func (s style) contract(system matrix.System, results []contract.Result) []string {
+	if len(results) == 0 {
+		return nil
+	}
+	what := "contract of the flake's files"
+	if system != "" {
+		what = "contract on " + string(system)
+	}
+	counts, _ := contract.Counts(results)
+	lines := []string{s.paint(bold, s.clean(what+": "+counts))}
+	width := 0
+	for _, r := range results {
+		if r.Status != contract.Pass {
+			width = max(width, len(r.Check))
+		}
+	}
+	for _, r := range results {
+		if r.Status == contract.Pass {
+			continue
+		}
+		row := fmt.Sprintf("%-4s  %-*s  %s", r.Status, width, r.Check, r.Reason)
+		if where := contract.Where(r); where != "" && r.Status != contract.Skip {
+			row += " (" + where + ")"
+		}
+		sign := checkMark(r.Status)
+		if sign == warning {
+			sign = skipped // that of a warning is a word, which the row says already
+		}
+		lines = append(lines, "  "+s.sign(sign)+s.clean(row))
+	}
+	return append(lines, "")
+}
+
+func checkMark(status contract.Status) mark {
+	switch status {
+	case contract.Pass:
+		return passed
+	case contract.Skip:
+		return skipped
+	case contract.Warn:
+		return warning
+	}
+	return failed
+}
+
+// fields are the properties of the block's annotation, so that GitHub shows it beside the line.
+func (s style) fields(b block) map[string]string {
+	if b.file == "" {
+		return nil
+	}
+	fields := map[string]string{"file": s.clean(b.file)}
+	if b.line > 0 {
+		fields["line"] = strconv.Itoa(b.line)
+	}
+	return fields
+}

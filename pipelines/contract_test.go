@@ -1,0 +1,115 @@
+package pipelines
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// writeTree gives the fake's snapshot a file.
+func (run *fakeRun) writeTree(t *testing.T, name, text string) {
+	t.Helper()
+	file := filepath.Join(run.Source.(fakeSource).s.Dir, name)
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBrokenFilesOpenNoEngine(t *testing.T) {
+	run := newFakeRun(t)
+	run.writeTree(t, "flake.nix", "{ outputs = _: { }; }\n")
+	run.Contract.Contract = &contract.Contract{NixConfig: &contract.NixConfig{Keys: []string{"key:x"}}}
+	m, err := run.Run(t.Context())
+	var broken *ContractError
+	if !errors.As(err, &broken) || len(broken.Broken) != 1 || broken.Of != 2 {
+		t.Fatalf("error %v, want a ContractError of one of two checks", err)
+	}
+	if len(run.opened) > 0 {
+		t.Errorf("engines opened for %v, want none", run.opened)
+	}
+	if len(m.Contract) != 2 || len(m.Cells) != 2 || m.Cells[0].Verdict != Failed {
+		t.Errorf("manifest %+v, want the results and two failed cells", m)
+	}
+	if hints := strings.Join(hint.Of(err), "\n"); hints != `flake.nix:1: nixConfig.extra-trusted-public-keys = [ "key:x" ];` {
+		t.Errorf("hints %q, want the line to write", hints)
+	}
+	checkStepsHaveEnds(t, run)
+}
+
+func TestPlacesAreFromTheRootOfTheTree(t *testing.T) {
+	run := newFakeRun(t)
+	source := run.Source.(fakeSource)
+	source.s.Subdir = "nix/flake"
+	run.Source = source
+	if err := os.MkdirAll(flakeDir(source.s), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	run.writeTree(t, "nix/flake/flake.nix", "{ outputs = _: { }; }\n")
+	run.Contract.Contract = &contract.Contract{NixConfig: &contract.NixConfig{Keys: []string{"key:x"}}}
+	if _, err := run.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "nix/flake/flake.nix:1: nix-config/keys") {
+		t.Errorf("error %v, want the whole path", err)
+	}
+}
+
+func TestWithoutContractTheStepSaysWhy(t *testing.T) {
+	run := newFakeRun(t)
+	run.Contract.Without = "for this reason"
+	if _, err := run.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, e := range of[StepFinished](run.recorder) {
+		if e.Step == StepContract {
+			n++
+			if e.Skipped != "for this reason" {
+				t.Errorf("skipped %q", e.Skipped)
+			}
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d steps have ended, want one a system", n)
+	}
+}
+
+func TestAnotherContractIsCheckedAgain(t *testing.T) {
+	plain, strict := Terms{Contract: &contract.Contract{}}, Terms{Contract: &contract.Contract{Strict: true}}
+	keys := map[string]bool{}
+	for _, terms := range []Terms{{}, plain, strict, {Contract: plain.Contract, WarnOnly: true}} {
+		keys[terms.key()] = true
+	}
+	if len(keys) != 4 {
+		t.Errorf("%d keys, want four: %v", len(keys), keys)
+	}
+}
+
+func TestWrongHashIsPointedOut(t *testing.T) {
+	const (
+		specified = "sha256-BmqF9UfZ94W3ztwd7srASZ1LZ1bPxrI5CzxKexDd2DY="
+		got       = "sha256-DqJMushKFJI+NNdKcV8oFSnFtEKMukiyMW/AnNXsqIA="
+	)
+	run := newFakeRun(t)
+	run.writeTree(t, "package.nix", "{\n  \"nucleo-0.5.0\" = \""+specified+"\";\n}\n")
+	run.engines[matrix.X8664Linux].fails["desktop"] = []string{
+		"hash mismatch in fixed-output derivation '%s':\n  specified: " + specified + "\n     got:    " + got,
+	}
+	m, err := run.Run(t.Context())
+	const line = `"nucleo-0.5.0" = "` + got + `";`
+	if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, "package.nix:2: "+line) {
+		t.Errorf("hints %q, want the line as it should be", hints)
+	}
+	want := []contract.Mismatch{{
+		Derivation: fakePath(matrix.X8664Linux, "desktop", ".drv"), Specified: specified, Got: got,
+		Places: []contract.Place{{File: "package.nix", Line: 2, Text: line}},
+	}}
+	if diff := cmp.Diff(want, m.Cells[0].Mismatches); diff != "" {
+		t.Errorf("mismatches (-want +got):\n%s", diff)
+	}
+}

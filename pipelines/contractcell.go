@@ -1,0 +1,170 @@
+package pipelines
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// contract holds what was built, and what the flake evaluates to beside its packages, to the flake's contract.
+// It evaluates once, reads the outputs' files by one export, and builds nothing but the environment
+// that an installation would be.
+func (r *Release) contract(ctx context.Context, x Executor, e Engine, s Snapshot, cell matrix.Cell, result *CellResult, p probed) error {
+	return r.step(ctx, StepContract, cell.System, func() (string, error) {
+		switch {
+		case r.Contract.Contract == nil:
+			return "", skipped(r.Contract.Without)
+		case len(r.Overrides) > 0:
+			return "", skipped("an overridden input is not what the flake has promised anything about")
+		}
+		results, err := r.check(ctx, x, e, s, cell, result.Packages, p)
+		if err != nil {
+			return "", err
+		}
+		result.Contract = results
+		return r.judge(cell.System, results)
+	})
+}
+
+// check runs all checks of a system. Its error is an engine's; a flake's own fault is a result.
+func (r *Release) check(ctx context.Context, x Executor, e Engine, s Snapshot, cell matrix.Cell, packages []PackageResult, p probed) ([]contract.Result, error) {
+	c := r.Contract.Contract
+	var evaluated, built []contract.Result
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		evaluated, err = r.checkEvaluated(ctx, x, s, cell)
+		return err
+	})
+	g.Go(func() (err error) {
+		built, err = r.checkBuilt(ctx, x, e, cell, packages, p)
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return c.Finish(append(evaluated, built...), cell.System, c.Planned(cell.System)), nil
+}
+
+// checkEvaluated asks Nix once for all that the checks want to know of the flake.
+func (r *Release) checkEvaluated(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) ([]contract.Result, error) {
+	c := r.Contract.Contract
+	ref, settings, err := placeFlake(ctx, x, s)
+	if err != nil {
+		return nil, fmt.Errorf("place snapshot: %w", err)
+	}
+	dir, err := x.Place(ctx, flakeDir(s))
+	if err != nil {
+		return nil, fmt.Errorf("place snapshot: %w", err)
+	}
+	request := contract.Request{System: cell.System, Flake: ref, Dir: dir, HomeManager: r.Contract.HomeManager}
+	return c.Evaluate(request, func(expression string) ([]byte, string, error) {
+		args := []string{"eval", "--json", "--show-trace", "--expr", expression}
+		if s.Subdir != "" || request.HomeManager != "" {
+			args = append(args, "--impure") // one goes by a registry, the other by what its author likes: no hash locks them
+		}
+		trace := &cappedBuffer{limit: maxTrace}
+		out, err := x.Run(ctx, Command{Program: "nix", Args: args, Settings: r.Settings.With(settings), Stderr: trace})
+		if exit := (*ExitError)(nil); errors.As(err, &exit) {
+			return nil, cmp.Or(trace.String(), exit.Error()), nil
+		}
+		return out, "", err
+	})
+}
+
+// checkBuilt reads the outputs' files and looks into them.
+func (r *Release) checkBuilt(ctx context.Context, x Executor, e Engine, cell matrix.Cell, packages []PackageResult, p probed) ([]contract.Result, error) {
+	c := r.Contract.Contract
+	b := contract.Build{System: cell.System, Outputs: outOutputs(packages), Sandboxed: p.sandbox}
+	var all []*PackageResult
+	for i := range packages {
+		all = append(all, &packages[i])
+	}
+	if err := r.fetch(ctx, x, all); err != nil {
+		return nil, err
+	}
+	var err error
+	if b.Closure, err = r.pathInfo(ctx, x, e, all); err != nil {
+		return nil, err
+	}
+	paths := c.Exported(b)
+	if expression := c.Environment(b); expression != "" {
+		if b.Environment, err = r.buildEnvironment(ctx, x, expression, p); err != nil {
+			return nil, err
+		}
+		paths = append(paths, b.Environment)
+	}
+	if b.Objects, err = readTrees(ctx, x, paths); err != nil {
+		return nil, fmt.Errorf("read outputs: %w", err)
+	}
+	return c.Built(b), nil
+}
+
+// outOutputs are the outputs that hold what a package promises; others hold headers, documents and the like.
+func outOutputs(packages []PackageResult) map[matrix.Package]nix.StorePath {
+	outs := map[matrix.Package]nix.StorePath{}
+	for _, p := range packages {
+		for _, o := range p.Outputs {
+			if o.Name == "out" {
+				outs[p.Package] = o.Path
+			}
+		}
+	}
+	return outs
+}
+
+// fetch realises the packages that a cache serves and this engine's store has not.
+func (r *Release) fetch(ctx context.Context, x Executor, packages []*PackageResult) error {
+	var served []*PackageResult
+	for _, p := range packages {
+		if p.Verdict == Served {
+			served = append(served, p)
+		}
+	}
+	if len(served) == 0 {
+		return nil
+	}
+	args := append([]string{"--realise"}, derivations(served)...)
+	if _, err := x.Run(ctx, Command{Program: "nix-store", Args: args, Settings: r.Settings, Privileged: true}); err != nil {
+		return fmt.Errorf("fetch outputs: %w", err)
+	}
+	return nil
+}
+
+// buildEnvironment builds what an installation of a package would link together.
+func (r *Release) buildEnvironment(ctx context.Context, x Executor, expression string, p probed) (nix.StorePath, error) {
+	settings := r.Settings.With(p.settings()).With(nix.Settings{"substitute": "false"})
+	out, err := x.Run(ctx, Command{
+		Program: "nix-build", Args: []string{"--no-out-link", "-E", expression}, Settings: settings, Privileged: p.privileged(),
+	})
+	if err != nil {
+		return "", fmt.Errorf("build environment: %w", err)
+	}
+	return nix.ParseStorePath(strings.TrimSpace(string(out)))
+}
+
+// readTrees reads the files of store objects into memory, as far as the checks look at them.
+func readTrees(ctx context.Context, x Executor, paths []nix.StorePath) (trees map[nix.StorePath]*contract.Tree, err error) {
+	pr, pw := io.Pipe()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		err := x.Export(ctx, pw, nix.SortedPaths(paths))
+		pw.CloseWithError(err) // nil ends the stream; the reader sees another error as its own
+		return err
+	})
+	g.Go(func() error {
+		var err error
+		trees, err = contract.ReadTrees(pr)
+		pr.CloseWithError(err)
+		return err
+	})
+	return trees, g.Wait()
+}

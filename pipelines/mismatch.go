@@ -1,0 +1,50 @@
+package pipelines
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+)
+
+// mismatches returns the fetches whose hash was wrong, in the order of their derivations.
+func (l *buildLog) mismatches() []contract.Mismatch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []contract.Mismatch
+	for _, drv := range slices.Sorted(maps.Keys(l.failures)) {
+		if m, ok := contract.ParseMismatch(l.failures[drv].Message); ok {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// pointOut adds to a failed build, for each wrong hash, the lines of the flake that hold it, as they should be.
+func (r *Release) pointOut(s Snapshot, result *CellResult, err error) error {
+	var failed *BuildError
+	if !errors.As(err, &failed) || len(failed.Mismatches) == 0 {
+		return err
+	}
+	for _, m := range failed.Mismatches {
+		m = m.Locate(flakeDir(s))
+		result.Mismatches = append(result.Mismatches, m)
+		if len(m.Places) == 0 {
+			err = hint.Wrap(err, "no file of the flake holds %s, which should be %s", m.Specified, m.Got)
+		}
+		for _, p := range m.Places {
+			err = hint.Wrap(err, "%s: %s", p, p.Text)
+		}
+	}
+	if info, statErr := os.Stat(r.Flake); statErr != nil || !info.IsDir() {
+		return hint.Wrap(err, "or have all of them put right in a clone: go run ./ci check --fix DIRECTORY")
+	}
+	return hint.Wrap(err, "or have all of them put right: go run ./ci check --fix %s", r.Flake)
+}
+
+// flakeDir is the flake's directory on this machine.
+func flakeDir(s Snapshot) string { return filepath.Join(s.Dir, filepath.FromSlash(s.Subdir)) }
