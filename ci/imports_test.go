@@ -23,7 +23,7 @@ var layout = map[string]struct {
 	tests   []string // further ones, for its tests
 	because string
 }{
-	"matrix":        {because: "it is pure data"},
+	"matrix":        {imports: []string{"internal/hint"}, because: "it is pure data"},
 	"example":       {because: "it is a flake, with the code to write it out"},
 	"internal/hint": {because: "every error may carry a hint, so it lies below everything"},
 	"internal/nix": {

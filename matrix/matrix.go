@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
 // System is a Nix system string: the machine and operating system that a derivation is built on.
@@ -20,12 +22,16 @@ const (
 // Systems lists every known system in the order in which tables and manifests show them.
 func Systems() []System { return []System{X8664Linux, AArch64Linux} }
 
-// ParseSystem returns the system that s names, or an error that suggests the nearest one.
+// ParseSystem returns the system that s names, or an error with a hint that names the nearest one.
 func ParseSystem(s string) (System, error) {
 	if slices.Contains(Systems(), System(s)) {
 		return System(s), nil
 	}
-	return "", fmt.Errorf("parse system %q: not one of %v%s", s, Systems(), didYouMean(s, Systems()))
+	err := fmt.Errorf("parse system %q: not one of %v", s, Systems())
+	if near := hint.Nearest(s, Systems(), 1); len(near) > 0 {
+		err = hint.Wrap(err, "did you mean %s?", near[0])
+	}
+	return "", err
 }
 
 // Machine returns the processor's name as uname and Nix spell it: "x86_64" or "aarch64".

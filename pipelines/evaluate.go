@@ -116,8 +116,8 @@ func parseEvaluation(data []byte, cell matrix.Cell) (Evaluation, error) {
 
 func missingPackage(name matrix.Package, system matrix.System, names []matrix.Package) error {
 	err := fmt.Errorf("evaluate flake: no package %s for %s", name, system)
-	if near, ok := matrix.Nearest(string(name), names); ok {
-		return hint.Wrap(err, "did you mean --package %s? the flake has %s", near, joined(names))
+	if near := hint.Nearest(string(name), names, 1); len(near) > 0 {
+		return hint.Wrap(err, "did you mean --package %s? the flake has %s", near[0], joined(names))
 	}
 	return hint.Wrap(err, "the flake has %s", joined(names))
 }

@@ -7,9 +7,9 @@
 // Checks come in three kinds, by what they need:
 //
 //   - of files alone ([Contract.Static]): no Nix, milliseconds, before anything is built;
-//   - of one evaluation a system ([Contract.Expression] and [Contract.Evaluated]);
+//   - of one evaluation a system ([Contract.Evaluate]);
 //   - of what was built ([Contract.Built]): the outputs' files, and their closure.
 //
-// This package runs nothing itself; package pipelines drives it. Every check that a contract plans must report:
+// This package runs nothing itself but systemd-analyze, on units; package pipelines drives it. Every check that a contract plans must report:
 // [Complete] turns one that did not into a failure.
 package contract

@@ -57,15 +57,6 @@ func (c *Contract) Evaluate(r Request, eval Evaluator) ([]Result, error) {
 	return c.judge(r.System, found), nil
 }
 
-// Evaluated judges the answers to [Contract.Expression] alone.
-func (c *Contract) Evaluated(system matrix.System, data []byte) []Result {
-	found := answers{}
-	if err := json.Unmarshal(data, &found); err != nil {
-		return []Result{{Check: "evaluation", System: system, Status: Fail, Reason: fmt.Sprintf("parse evaluation of contract: %v", err)}}
-	}
-	return c.judge(system, found)
-}
-
 // source returns where Nix keeps the flake's tree; empty where its reference does not tell.
 func (r Request) source() nix.StorePath {
 	_, query, _ := strings.Cut(r.Flake, "?")

@@ -113,7 +113,7 @@ func (c *Contract) evaluatedPackages() []matrix.Package {
 	return list(slices.Sorted(maps.Keys(names)))
 }
 
-// Expression returns what nix eval --json --expr makes the answers of, by which [Contract.Evaluated] judges.
+// Expression returns what nix eval --json --expr makes the answers of, by which [Contract.Evaluate] judges.
 // It is pure: a flake that is given by a locked reference evaluates as it does for its consumers.
 func (c *Contract) Expression(r Request) string { return c.expression(r, "null") }
 

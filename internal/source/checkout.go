@@ -296,7 +296,7 @@ func copyWorking(tree *tree, w *os.Root, name, as string) error {
 // noSuchRevision says that there is no such revision, and which ones there are that are written much like it.
 func noSuchRevision(revision string, names []string, advice string) error {
 	err := fmt.Errorf("no tag, branch or commit %q", revision)
-	if near := nearest(revision, names, 3); len(near) > 0 {
+	if near := hint.Nearest(revision, names, 3); len(near) > 0 {
 		return hint.Wrap(err, "did you mean %s? Otherwise %s", strings.Join(near, ", "), advice)
 	}
 	return hint.Wrap(err, "%s", advice)

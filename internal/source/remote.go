@@ -1,7 +1,6 @@
 package source
 
 import (
-	"cmp"
 	"context"
 	"path/filepath"
 	"regexp"
@@ -182,36 +181,4 @@ func shortRefs(refs []string) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// nearest returns up to n of the names that take the fewest edits to become name, the nearest first.
-// One that differs in more than half of its letters is no misspelling.
-func nearest(name string, names []string, n int) []string {
-	near := slices.Clone(names)
-	near = slices.DeleteFunc(near, func(other string) bool {
-		return edits(name, other) > max(len(name), len(other))/2
-	})
-	slices.SortStableFunc(near, func(a, b string) int { return cmp.Compare(edits(name, a), edits(name, b)) })
-	return near[:min(n, len(near))]
-}
-
-// edits returns the Levenshtein distance of two strings in bytes.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -201,13 +201,3 @@ func TestNeverPrompts(t *testing.T) {
 		t.Errorf("took %v", d)
 	}
 }
-
-func TestNearest(t *testing.T) {
-	names := []string{"v1.0.0", "v1.1.0", "main", "v10.0.0", "feature/x"}
-	if got, want := nearest("1.1.0", names, 2), []string{"v1.1.0", "v1.0.0"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if got := nearest("something", names, 2); len(got) != 0 {
-		t.Errorf("got %q, want none", got)
-	}
-}
