@@ -24,6 +24,7 @@ var layout = map[string]struct {
 	because string
 }{
 	"matrix":        {imports: []string{"internal/hint"}, because: "it is pure data"},
+	"cachix":        {because: "it talks to Cachix, whoever asks"},
 	"example":       {because: "it is a flake, with the code to write it out"},
 	"internal/hint": {because: "every error may carry a hint, so it lies below everything"},
 	"internal/nix": {
@@ -77,7 +78,7 @@ var layout = map[string]struct {
 	},
 	"ci": {
 		imports: []string{
-			"example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/contract", "internal/hint", "internal/host",
+			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/contract", "internal/hint", "internal/host",
 			"internal/nix", "internal/report", "internal/source", "matrix", "pipelines",
 		},
 		because: "it puts the parts together",

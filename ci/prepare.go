@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/cachix"
 	"github.com/scopecreep-zip/open-sesame-ci/example"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -64,7 +65,8 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 				report.Report(time.Now(), pipelines.Notice{Level: pipelines.Info, Text: text})
 			}),
 		},
-		Memory: pipelines.MemoryDir(memory), Contract: o.contract,
+		CacheKeys: cacheKeys(o.target.cache),
+		Memory:    pipelines.MemoryDir(memory), Contract: o.contract,
 		Report: report, Settings: settings, Builders: o.builders != "", Memlock: o.target.memlock,
 		LogDir: dirs.logs, ManifestFile: filepath.Join(o.out, manifest),
 		FailFast: o.failFast, Timeout: o.timeout, Stall: o.stall, Now: time.Now,
@@ -134,6 +136,15 @@ func openCaches(o options, command string) (pipelines.Store, []pipelines.Cache, 
 		return nil, nil, usage(err)
 	}
 	return store, append(caches, public), nil
+}
+
+// cacheKeys returns what knows the keys of the cache that consumers use; nil for a cache that is not of Cachix.
+func cacheKeys(public string) pipelines.CacheKeys {
+	name, ok := cachix.NameOf(public)
+	if !ok {
+		return nil
+	}
+	return &cachix.Client{Name: name}
 }
 
 // newSource returns what takes the snapshot: of a reference, or of the flake that is built into this program.

@@ -101,6 +101,11 @@ type Source interface {
 	Take(ctx context.Context) (Snapshot, error)
 }
 
+// CacheKeys knows by which public keys, in the form "name:base64", the cache that consumers use signs.
+type CacheKeys interface {
+	PublicKeys(ctx context.Context) ([]string, error)
+}
+
 // Reporter shows events. Report is called by many goroutines; it must not block for long.
 type Reporter interface {
 	Report(at time.Time, e Event)

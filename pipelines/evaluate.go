@@ -168,6 +168,8 @@ func evaluationError(cell matrix.Cell, s Snapshot, stderr string, err error) err
 	case strings.Contains(said.Message, "does not provide attribute"):
 		evaluation.Text = fmt.Sprintf("the flake has no packages.%s", cell.System)
 		return hint.Wrap(evaluation, "leave the system out with --system, or add it to the flake")
+	case strings.Contains(said.Message, "unable to download"):
+		return hint.Wrap(evaluation, "an input could not be fetched: check the network, and GitHub's limits for those without a token; then run the same command again")
 	case strings.Contains(said.Message, "lock file"):
 		return hint.Wrap(evaluation, "lock the inputs and commit the result: nix flake lock")
 	case strings.Contains(said.Message, "does not exist") && len(s.Untracked) > 0:

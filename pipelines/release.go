@@ -24,9 +24,10 @@ type Release struct {
 	Source    Source
 	Overrides []Override
 	Engines   Engines
-	Store     Store   // what the run exports into; nil for nowhere
-	Served    []Cache // an output that one of them serves is neither built nor fetched
-	Memory    Memory  // output paths of snapshots seen before
+	Store     Store     // what the run exports into; nil for nowhere
+	Served    []Cache   // an output that one of them serves is neither built nor fetched
+	CacheKeys CacheKeys // nil where no cache is asked
+	Memory    Memory    // output paths of snapshots seen before
 	Report    Reporter
 
 	Contract Terms // what the flake has promised

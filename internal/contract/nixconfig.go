@@ -23,6 +23,28 @@ func (n *NixConfig) check(tree string) []Result {
 	}
 }
 
+// ReportedKeys holds the keys that the flake promises against those that the cache itself reports.
+// Where the cache could not be asked, err says why: that is no fault of the flake.
+func (c *Contract) ReportedKeys(reported []string, err error) []Result {
+	const check = "nix-config/reported-keys"
+	switch {
+	case c.NixConfig == nil:
+		return nil
+	case err != nil:
+		return []Result{{Check: check, Status: Skip, Reason: err.Error()}}
+	}
+	for _, key := range c.NixConfig.Keys {
+		if !slices.Contains(reported, key) {
+			return []Result{{
+				Check: check, Status: Fail, Reason: "the cache does not sign with " + key + ": consumers would refuse what is pushed",
+				Wanted: key, Found: strings.Join(reported, " "), File: "flake.nix",
+				Mend: "put the key that the cache reports into nixConfig.extra-trusted-public-keys and into the contract",
+			}}
+		}
+	}
+	return []Result{{Check: check, Status: Pass}}
+}
+
 // nixConfig are the settings of a flake, and where each is.
 type nixConfig struct {
 	line     int // of nixConfig itself; 1 where there is none

@@ -15,6 +15,7 @@ import (
 var (
 	position    = regexp.MustCompile(`^\s*at (\S.*:\d+:\d+):?$`)
 	excerptLine = regexp.MustCompile(`^\s*\d*\|`)
+	errorLine   = regexp.MustCompile(`(?m)^error:`)
 )
 
 // EvalError is what Nix says of an evaluation that failed, without the trace that led there.
@@ -64,10 +65,12 @@ func ParseEvalError(stderr string, source StorePath) EvalError {
 
 // splitError returns the message of the innermost error, and the text that has the frames in it.
 func splitError(text string) (message, frames string, innermostFirst bool) {
-	first, rest, found := strings.Cut(text, "error:")
-	if !found {
+	// Before it there may be warnings that quote other errors: "warning: error: unable to download …; retrying".
+	start := errorLine.FindStringIndex(text)
+	if start == nil {
 		return FirstLine(text), "", true
 	}
+	rest := text[start[1]:]
 	if line, _, _ := strings.Cut(rest, "\n"); strings.TrimSpace(line) != "" && !strings.Contains(rest, "\n       error:") {
 		return untilFrame(rest), rest, true
 	}
@@ -76,7 +79,7 @@ func splitError(text string) (message, frames string, innermostFirst bool) {
 		return untilFrame(rest), rest, true
 	}
 	// The error's own frame, where it has one, is the last of all.
-	return untilFrame(rest[last+len("error:"):]), first + rest, false
+	return untilFrame(rest[last+len("error:"):]), rest, false
 }
 
 // untilFrame returns the lines of a message before its first frame.

@@ -46,6 +46,11 @@ func TestParseEvalErrorWithItsOwnPosition(t *testing.T) {
 	if e := ParseEvalError("no such thing\n", ""); e.Message != "no such thing" {
 		t.Errorf("without the word error: %+v", e)
 	}
+	offline := "warning: error: unable to download 'https://c.example/nix-cache-info': Couldn't resolve host name (6); retrying in 278 ms\n" +
+		"disabling binary cache 'https://c.example' for 60 seconds\nerror: unable to download 'https://api.example/x': Couldn't resolve host name (6)\n"
+	if m := ErrorMessage(offline); m != "unable to download 'https://api.example/x': Couldn't resolve host name (6)" {
+		t.Errorf("message behind warnings: %q", m)
+	}
 	if m := ErrorMessage("error: a\nb\n"); m != "a\nb" {
 		t.Errorf("message of several lines: %q", m)
 	}
