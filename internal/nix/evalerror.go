@@ -54,6 +54,9 @@ func ParseEvalError(stderr string, source StorePath) EvalError {
 	}
 	// A store at another root shows the path below that root.
 	own := string(source) + "/"
+	if source != "" {
+		e.Message = strings.ReplaceAll(e.Message, own, "")
+	}
 	if i := slices.IndexFunc(frames, func(f frame) bool { return source != "" && strings.Contains(f.position, own) }); i >= 0 {
 		_, e.Position, _ = strings.Cut(frames[i].position, own)
 		e.Excerpt = frames[i].excerpt
