@@ -105,6 +105,10 @@ func given(c *cobra.Command) []string {
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			values = list.GetSlice()
 		}
+		if f.Value.Type() == "bool" {
+			args = append(args, "--"+f.Name+"="+f.Value.String())
+			return
+		}
 		for _, v := range values {
 			args = append(args, "--"+f.Name, v)
 		}
