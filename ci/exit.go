@@ -23,7 +23,7 @@ const (
 const exitCodes = `  0    all went well
   1    a build, or anything else, failed
   2    the command line is wrong
-  4    all was built, and a promise of the flake is broken
+  4    nothing failed but promises of the flake are broken
   130  interrupted`
 
 // usageError is a command line that cannot be carried out.
