@@ -64,7 +64,7 @@ func (r *Release) build(ctx context.Context, x Executor, e Engine, cell matrix.C
 		}
 		infos, invalid, lookErr := r.inspect(ctx, x, e, todo, err)
 		if lookErr != nil {
-			return "", lostEngine(todo, ctx, errors.Join(err, lookErr))
+			return "", lostEngine(ctx, todo, errors.Join(err, lookErr))
 		}
 		closure = infos
 		return settle(ctx, cell, todo, log, infos, invalid, err)
@@ -208,9 +208,9 @@ func pathArgs(packages []*PackageResult) []string {
 }
 
 // lostEngine is for an engine that died while it built.
-func lostEngine(todo []*PackageResult, ctx context.Context, err error) error {
+func lostEngine(ctx context.Context, todo []*PackageResult, err error) error {
 	f := failureOf(ctx, err)
-	if exit := (*ExitError)(nil); !asExit(err, &exit) {
+	if exit := (*ExitError)(nil); !errors.As(err, &exit) {
 		f.Kind = EngineLost
 	}
 	for _, p := range todo {

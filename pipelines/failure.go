@@ -101,8 +101,6 @@ func (k FailureKind) mend() string {
 	return ""
 }
 
-func asExit(err error, target **ExitError) bool { return errors.As(err, target) }
-
 // failureOf names what an error of a whole command was, where no message was about a derivation.
 func failureOf(ctx context.Context, err error) *Failure {
 	var exit *ExitError

@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -114,7 +115,7 @@ func (r *Release) probe(ctx context.Context, x Executor, system matrix.System, s
 // smokeError adds to a failed probe what is known to mend it.
 func smokeError(system matrix.System, err error) error {
 	text := err.Error()
-	if exit := (*ExitError)(nil); asExit(err, &exit) {
+	if exit := (*ExitError)(nil); errors.As(err, &exit) {
 		text += exit.Stderr
 	}
 	err = fmt.Errorf("build probe for %s: %w", system, err)
