@@ -1,11 +1,15 @@
-// Package cachix asks Cachix about a binary cache. So far that is what a cache says of itself; pushing is to come.
+// Package cachix is a client of Cachix: it asks about a binary cache, pushes store objects to it and pins them.
+//
+// A push is safe against whatever a network does. An object becomes visible by one request, the last of its upload,
+// and only when all that it refers to is visible: what is there is whole, at every moment, and a push that was cut off
+// goes on where it stopped. Every request goes through one retry, one limit that follows what the server bears,
+// and one watch that drops a connection on which nothing moves.
+//
+// The protocol is not documented by its makers; what is known of it comes from the source of their own client.
 package cachix
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,11 +19,87 @@ import (
 // API is the base of the endpoints that Cachix serves.
 const API = "https://cachix.org/api/v1"
 
-// Client asks about one cache. The zero values of URL and HTTP are Cachix itself and a client that gives up in time.
+// Client talks to Cachix about one cache. It is safe for concurrent use.
 type Client struct {
-	Name string // of the cache, such as "scopecreep-zip"
-	URL  string
-	HTTP *http.Client
+	name       string
+	base       string // without a slash at its end
+	credential Credential
+	agent      string
+
+	// Parts of NAR files go to another host than everything else, without the credential.
+	api, storage *http.Client
+	throttle     *throttle
+	patience     patience
+}
+
+// Options of a client. The zero value asks Cachix itself, anonymously.
+type Options struct {
+	// URL is the base of the API, where it is not Cachix's own.
+	URL string
+	// Credential is what the client may do; the zero value is nothing but to ask.
+	Credential Credential
+	// Jobs is the most requests that are open at a time; 0 stands for [DefaultJobs].
+	Jobs int
+	// Agent is sent as User-Agent.
+	Agent string
+
+	// patience is for tests, which have less of it.
+	patience patience
+}
+
+// DefaultJobs is how many requests are open at a time, if the server bears them.
+// A small object needs four round trips one after the other, so that many are needed to fill a link.
+const DefaultJobs = 64
+
+// New returns a client for the cache of a name, such as "scopecreep-zip". Nothing is asked yet.
+func New(name string, o Options) (*Client, error) {
+	if !isCacheName(name) {
+		return nil, fmt.Errorf("parse cache name %q: want letters, digits, dashes and underscores", name)
+	}
+	base, err := parseBase(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	jobs := o.Jobs
+	if jobs <= 0 {
+		jobs = DefaultJobs
+	}
+	return &Client{
+		name: name, base: base, credential: o.Credential, agent: o.Agent,
+		api: newHTTPClient(jobs, true), storage: newHTTPClient(jobs, false),
+		throttle: newThrottle(jobs), patience: o.patience.orDefault(),
+	}, nil
+}
+
+// Name returns the cache's name.
+func (c *Client) Name() string { return c.name }
+
+// Close lets go of idle connections.
+func (c *Client) Close() {
+	c.api.CloseIdleConnections()
+	c.storage.CloseIdleConnections()
+}
+
+// parseBase checks the base URL of the API. A path before the endpoints is kept.
+func parseBase(text string) (string, error) {
+	if text == "" {
+		return API, nil
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return "", fmt.Errorf("parse Cachix URL: %v", err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", fmt.Errorf("parse Cachix URL %s: want https://HOST/PATH", u.Redacted())
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// isCacheName keeps what would be another path of the API out of it.
+func isCacheName(name string) bool {
+	return name != "" && len(name) <= 128 && !strings.ContainsFunc(name, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+	})
 }
 
 // NameOf returns the name of the cache whose public side is at the URL, such as https://scopecreep-zip.cachix.org,
@@ -30,52 +110,29 @@ func NameOf(public string) (string, bool) {
 		return "", false
 	}
 	name, ok := strings.CutSuffix(u.Hostname(), ".cachix.org")
-	return name, ok && name != "" && !strings.Contains(name, ".")
+	return name, ok && isCacheName(name)
 }
 
-const (
-	// patience is for an answer of some hundred bytes.
-	patience = 10 * time.Second
-	// maxInfo bounds what is read of it: a page of HTML from a proxy is no reason to read on.
-	maxInfo = 1 << 20
-)
-
-// PublicKeys returns the keys that the cache signs with, each in the form "name:base64".
-// GET /cache/{name}; without a token, so that a private cache is not found.
-func (c *Client) PublicKeys(ctx context.Context) ([]string, error) {
-	keys, err := c.publicKeys(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("ask Cachix for keys of cache %s: %v", c.Name, err)
+// newHTTPClient returns a client that follows no redirect: no endpoint has one, and a credential must not go along.
+// There is no timeout for a whole request, which may be large; [Client.send] watches its progress.
+// The storage is spoken to by HTTP/1.1: over one connection of HTTP/2 parts would wait for one another.
+func newHTTPClient(jobs int, http2 bool) *http.Client {
+	transport := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		TLSHandshakeTimeout:   15 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		IdleConnTimeout:       60 * time.Second,
+		MaxIdleConns:          jobs,
+		MaxIdleConnsPerHost:   jobs,
+		WriteBufferSize:       64 << 10,
+		ReadBufferSize:        16 << 10,
+		DisableCompression:    true,
 	}
-	return keys, nil
-}
-
-func (c *Client) publicKeys(ctx context.Context) ([]string, error) {
-	base, client := c.URL, c.HTTP
-	if base == "" {
-		base = API
+	transport.Protocols = new(http.Protocols)
+	transport.Protocols.SetHTTP1(true)
+	transport.Protocols.SetHTTP2(http2)
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	if client == nil {
-		client = &http.Client{Timeout: patience}
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(base, "/")+"/cache/"+url.PathEscape(c.Name), nil)
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Accept", "application/json")
-	answer, err := client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("status %s", answer.Status)
-	}
-	var info struct {
-		PublicSigningKeys []string `json:"publicSigningKeys"`
-	}
-	if err := json.NewDecoder(io.LimitReader(answer.Body, maxInfo)).Decode(&info); err != nil {
-		return nil, fmt.Errorf("read answer: %v", err)
-	}
-	return info.PublicSigningKeys, nil
 }

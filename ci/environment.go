@@ -4,20 +4,79 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/cachix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// secretNames are the variables that hold the right to push.
-var secretNames = []string{"SCOPE_CREEP_CACHIX_PRIVATE_KEY", "CACHIX_AUTH_TOKEN", "CACHIX_SIGNING_KEY"}
+// The variables that may hold the right to push. The first is Open Sesame's own, in which its workflow has either kind.
+const (
+	defaultSecret = "SCOPE_CREEP_CACHIX_PRIVATE_KEY"
+	tokenVariable = "CACHIX_AUTH_TOKEN"
+	keyVariable   = "CACHIX_SIGNING_KEY"
+)
 
-// takeEnvironment returns the environment without secrets, and takes them out of the process,
-// before it starts a child or a library that would pass them on.
-// Pushing is not part of this program yet, so that nothing keeps them.
-func takeEnvironment() []string {
-	for _, name := range secretNames {
+// vault has the values of those variables that may hold a right to push. It never prints them.
+type vault struct {
+	values map[string]string
+}
+
+// takeEnvironment returns the environment without secrets, and the secrets. It takes them out of the process,
+// before that starts a child or a library that would pass them on.
+func takeEnvironment() ([]string, *vault) {
+	s := &vault{values: map[string]string{}}
+	for _, name := range []string{defaultSecret, tokenVariable, keyVariable} {
+		s.values[name] = os.Getenv(name)
 		os.Unsetenv(name)
 	}
-	return os.Environ()
+	return os.Environ(), s
 }
+
+// take takes one more variable out of the process and its environment, whose name is known from the command line alone.
+func (s *vault) take(name string, environ []string) []string {
+	if s == nil {
+		return environ
+	}
+	if _, taken := s.values[name]; !taken {
+		s.values[name] = environment(environ).get(name)
+		os.Unsetenv(name)
+	}
+	return slices.DeleteFunc(slices.Clone(environ), func(kv string) bool { return strings.HasPrefix(kv, name+"=") })
+}
+
+// credential returns the right to push that is in a variable, in either form, together with that in the variables
+// that Cachix's own client knows. It is empty where none of them is set.
+func (s *vault) credential(name string) (cachix.Credential, error) {
+	var all cachix.Credential
+	if s == nil {
+		return all, nil
+	}
+	for _, variable := range []string{name, tokenVariable, keyVariable} {
+		c, err := cachix.ParseCredential(s.values[variable])
+		if err != nil {
+			return cachix.Credential{}, hint.Wrap(err, "look at the variable %s: it holds an auth token of Cachix, or a signing key as cachix generate-keypair makes it", variable)
+		}
+		all = all.Join(c)
+	}
+	return all, nil
+}
+
+// texts returns the secrets themselves, for a log that has to hide them.
+func (s *vault) texts() []string {
+	var all []string
+	if s == nil {
+		return nil
+	}
+	for _, value := range s.values {
+		if value = strings.TrimSpace(value); value != "" {
+			all = append(all, value)
+		}
+	}
+	return all
+}
+
+func (s *vault) String() string   { return cachix.Hidden }
+func (s *vault) GoString() string { return cachix.Hidden }
 
 // environment looks up variables in a list of "NAME=value". The last one of a name counts.
 type environment []string

@@ -16,14 +16,18 @@ const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2
+	exitDifferent   = 3
 	exitContract    = 4
+	exitPublish     = 5
 	exitInterrupted = 130
 )
 
 const exitCodes = `  0    all went well
   1    a build, or anything else, failed
   2    the command line is wrong
+  3    nothing failed but a second build was not the same, or what was compared differs
   4    nothing failed but promises of the flake are broken
+  5    what was built is good, and could not be published
   130  interrupted`
 
 // usageError is a command line that cannot be carried out.
@@ -49,18 +53,35 @@ func exitCode(ctx context.Context, err error) int {
 		return exitInterrupted
 	case errors.As(err, &wrong):
 		return exitUsage
-	case onlyContract(err):
-		return exitContract
 	}
-	return exitFailed
+	return codeOf(err)
 }
 
-// onlyContract says that nothing but promises is broken: a build that failed as well weighs more.
-func onlyContract(err error) bool {
-	return !slices.ContainsFunc(split(err), func(e error) bool {
-		var broken *pipelines.ContractError
-		return !errors.As(e, &broken)
-	})
+// byWeight are the codes of failures, the heaviest first: a build that failed weighs more than a promise that is broken,
+// that more than a build that is not reproducible, and that more than a cache that did not take what is good.
+var byWeight = []int{exitFailed, exitContract, exitDifferent, exitPublish}
+
+// codeOf returns the code of the heaviest of all errors that are joined in one.
+func codeOf(err error) int {
+	switch e := err.(type) {
+	case *pipelines.ContractError:
+		return exitContract
+	case *pipelines.RebuildError:
+		return exitDifferent
+	case *pipelines.PublishError:
+		return exitPublish
+	case interface{ Unwrap() []error }:
+		heaviest := len(byWeight) - 1
+		for _, child := range e.Unwrap() {
+			heaviest = min(heaviest, slices.Index(byWeight, codeOf(child)))
+		}
+		return byWeight[heaviest]
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			return codeOf(inner)
+		}
+	}
+	return exitFailed
 }
 
 // printError tells a person what went wrong, and what to do about it.

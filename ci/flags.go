@@ -33,8 +33,10 @@ type flags struct {
 	substituters, keys  []string
 	cache, memlock      string
 	contract, terms     string
+	rebuild             string
 	strict              bool
 	homeManager         string
+	publish             publishFlags
 }
 
 // register adds the flags that all commands which run a pipeline share.
@@ -84,6 +86,8 @@ type options struct {
 	json      bool
 	verbose   bool
 	contract  pipelines.Terms
+	publish   publishing
+	rebuild   pipelines.Rebuilding
 	// repeat are the flags, as they were given, that another machine needs in order to do the same.
 	repeat []string
 }
@@ -130,10 +134,13 @@ func (f *flags) options(c *cobra.Command, args []string) (options, error) {
 		o.target.flake = args[0]
 	}
 	var err error
-	for _, parse := range []func(*options) error{f.parseTarget, f.parseCells, f.parseEngines, f.parseImage, f.parseOverrides, f.parseContract} {
+	for _, parse := range []func(*options) error{f.parseTarget, f.parseCells, f.parseEngines, f.parseImage, f.parseOverrides, f.parseContract, f.parseRebuild} {
 		if err = parse(&o); err != nil {
 			return o, usage(err)
 		}
+	}
+	if o.publish, err = f.publish.parse(); err != nil {
+		return o, usage(err)
 	}
 	if f.failFast && c.Flags().Changed("keep-going") && f.keepGoing {
 		return o, usage(errors.New("parse flags: --keep-going and --fail-fast exclude each other"))

@@ -12,8 +12,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal finds no handler and ends the process at once.
 	context.AfterFunc(ctx, stop)
+	environ, secrets := takeEnvironment()
 	os.Exit(run(ctx, os.Args[1:], system{
-		stdout: os.Stdout, stderr: os.Stderr, environ: takeEnvironment(),
+		stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets,
 	}))
 }
 
@@ -21,6 +22,7 @@ func main() {
 type system struct {
 	stdout, stderr io.Writer
 	environ        []string // without secrets
+	secrets        *vault
 }
 
 // run is main, in the hands of a test: it carries out the command line and returns the exit code.

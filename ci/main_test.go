@@ -25,7 +25,8 @@ func TestMain(m *testing.M) {
 		"ci": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			os.Exit(run(ctx, os.Args[1:], system{stdout: os.Stdout, stderr: os.Stderr, environ: takeEnvironment()}))
+			environ, secrets := takeEnvironment()
+			os.Exit(run(ctx, os.Args[1:], system{stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets}))
 		},
 	})
 }

@@ -45,6 +45,10 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 	if err != nil {
 		return nil, nil, err
 	}
+	publish, err := newPublishing(sys, o, command, id, store)
+	if err != nil {
+		return nil, nil, err
+	}
 	overrides, err := takeOverrides(ctx, sys, o, dirs.work)
 	if err != nil {
 		return nil, nil, err
@@ -55,9 +59,9 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		// A check always looks, and leaves the record of the last release as it is.
 		memory, manifest = filepath.Join(dirs.work, "outputs"), "check.json"
 	}
-	return &pipelines.Release{
+	r = &pipelines.Release{
 		ID: id, Command: command, Tool: "open-sesame-ci " + version, Flake: o.target.flake,
-		Cells: o.cells, Source: src, Overrides: overrides, Store: store, Served: served,
+		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publish, Rebuild: o.rebuild,
 		Engines: &engines{
 			choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
 			cacheDir: dirs.cache, log: engineLog.when(o.verbose && command != commandPlan),
@@ -70,7 +74,12 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		Report: report, Settings: settings, Builders: o.builders != "", Memlock: o.target.memlock,
 		LogDir: dirs.logs, ManifestFile: filepath.Join(o.out, manifest),
 		FailFast: o.failFast, Timeout: o.timeout, Stall: o.stall, Now: time.Now,
-	}, closeAll, nil
+	}
+	r.Rebuild.Evidence = evidence{dir: filepath.Join(o.out, "differs", id)}
+	if store != nil {
+		r.Store = store // a nil directory would be an interface that is not nil
+	}
+	return r, closeAll, nil
 }
 
 // once returns a function that passes each text on the first time alone: several systems often share an engine.
@@ -104,14 +113,19 @@ func makeDirs(sys system, o options, id string) (d dirs, err error) {
 	return d, nil
 }
 
-// commandPlan is the one command that changes nothing, --out included.
-const commandPlan = "plan"
+// The commands that a run tells apart. plan changes nothing, --out included; build never publishes, and warm pins nothing.
+const (
+	commandRelease = "release"
+	commandWarm    = "warm"
+	commandBuild   = "build"
+	commandPlan    = "plan"
+)
 
 // openCaches opens the store of --out, and returns it with the caches whose outputs a run leaves alone.
 // Who asks for files in a directory, by --out or by building for himself, gets them there,
 // and is not told that they are elsewhere.
-func openCaches(o options, command string) (pipelines.Store, []pipelines.Cache, error) {
-	var store pipelines.Store
+func openCaches(o options, command string) (*binarycache.Dir, []pipelines.Cache, error) {
+	var store *binarycache.Dir
 	var caches []pipelines.Cache
 	dir := filepath.Join(o.out, "cache")
 	if command == commandCheck {
@@ -128,7 +142,7 @@ func openCaches(o options, command string) (pipelines.Store, []pipelines.Cache, 
 		}
 		store, caches = d, append(caches, d)
 	}
-	if o.target.cache == "" || o.outGiven || command == "build" {
+	if o.target.cache == "" || o.outGiven || command == commandBuild {
 		return store, caches, nil
 	}
 	public, err := binarycache.OpenURL(o.target.cache)
@@ -144,7 +158,20 @@ func cacheKeys(public string) pipelines.CacheKeys {
 	if !ok {
 		return nil
 	}
-	return &cachix.Client{Name: name}
+	client, err := cachix.New(name, cachix.Options{Agent: "open-sesame-ci/" + version})
+	if err != nil {
+		return nil
+	}
+	return publicKeys{client}
+}
+
+// publicKeys asks a cache for its keys, and does not wait long: nothing that is published depends on the answer.
+type publicKeys struct{ client *cachix.Client }
+
+func (k publicKeys) PublicKeys(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return k.client.PublicKeys(ctx)
 }
 
 // newSource returns what takes the snapshot: of a reference, or of the flake that is built into this program.

@@ -27,10 +27,17 @@ func newPipeline(sys system, name, short string) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if name != commandBuild {
+				sys.environ = sys.secrets.take(o.publish.secret, sys.environ)
+			}
 			return runPipeline(c.Context(), sys, name, o)
 		},
 	}
 	f.register(c)
+	f.registerRebuild(c, name)
+	if name != commandBuild {
+		f.publish.registerRun(c)
+	}
 	return c
 }
 
@@ -77,7 +84,11 @@ func repeatHint(ctx context.Context, err error, o options, m *pipelines.Manifest
 	if flake == o.target.flake && o.ref != "" {
 		args = append(args, "--ref", quote(o.ref))
 	}
-	broken := onlyContract(err)
+	code := codeOf(err)
+	if code == exitPublish {
+		return err // there is nothing to build again
+	}
+	broken := code == exitContract
 	if broken {
 		args[0] = "go run ./ci check"
 	}

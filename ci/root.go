@@ -59,14 +59,17 @@ func newRoot(sys system) *cobra.Command {
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		newPipeline(sys, "release", "Build for release: all packages, all systems"),
-		newPipeline(sys, "warm", "The same for a pull request, to warm the cache"),
-		newPipeline(sys, "build", "The same for a person: repeats a run of CI on this machine, never publishes"),
+		newPipeline(sys, commandRelease, "Build for release: all packages, all systems"),
+		newPipeline(sys, commandWarm, "The same for a pull request, to warm the cache"),
+		newPipeline(sys, commandBuild, "The same for a person: repeats a run of CI on this machine, never publishes"),
 		newCheck(sys),
+		newPush(sys),
+		newPin(sys),
 		newPlan(sys),
 		newMatrix(sys),
 		newDemo(sys),
 		newDoctor(sys),
+		newVerify(sys),
 	)
 	return root
 }

@@ -15,6 +15,8 @@ type target struct {
 	keys         []string
 	// cache is the public side of the cache that consumers use: outputs that it serves are not built.
 	cache string
+	// cachix is the name of the Cachix cache that is pushed to; empty for none.
+	cachix string
 	// memlock is how much memory the packages' tests lock, in bytes.
 	memlock int64
 	// contract is what the flake promises.
@@ -35,7 +37,8 @@ var openSesame = target{
 		nixosKey,
 		"scopecreep-zip.cachix.org-1:LPiVDsYXJvgljVfZPN43zBWB7ZCGFr2jZ/lBinnPGvU=",
 	},
-	cache: "https://scopecreep-zip.cachix.org",
+	cache:  "https://scopecreep-zip.cachix.org",
+	cachix: "scopecreep-zip",
 	// Its tests lock memory by mlock and memfd_secret.
 	memlock:  256 << 20,
 	contract: contract.OpenSesame(),

@@ -35,7 +35,7 @@ func (e *BuildError) Error() string {
 
 // build realises all packages of the cell that no cache serves, with one command:
 // Nix builds what they share once, and the siblings of a failed package to their end.
-// It returns the runtime closure of those that are good.
+// It returns the runtime closure of those that are good, and of whatever else was built before something failed.
 func (r *Release) build(ctx context.Context, x Executor, e Engine, cell matrix.Cell, todo []*PackageResult, plan Plan, p probed) (closure []nix.PathInfo, err error) {
 	err = r.step(ctx, StepBuild, cell.System, func() (string, error) {
 		if len(todo) == 0 {
@@ -67,6 +67,9 @@ func (r *Release) build(ctx context.Context, x Executor, e Engine, cell matrix.C
 			return "", lostEngine(ctx, todo, errors.Join(err, lookErr))
 		}
 		closure = infos
+		if err != nil {
+			closure = r.salvage(ctx, x, e, cell, log.succeeded(todo), infos)
+		}
 		return settle(ctx, cell, todo, log, infos, invalid, err)
 	})
 	return closure, err

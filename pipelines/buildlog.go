@@ -238,6 +238,24 @@ func (l *buildLog) finish(b *running, at time.Time) {
 	})
 }
 
+// succeeded returns the derivations that were built well and are none of the packages' own, in order.
+func (l *buildLog) succeeded(packages []*PackageResult) []nix.StorePath {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	own := map[nix.StorePath]bool{}
+	for _, p := range packages {
+		own[p.Derivation] = true
+	}
+	var good []nix.StorePath
+	for drv := range l.ended {
+		if l.failures[drv] == nil && !own[drv] {
+			good = append(good, drv)
+		}
+	}
+	slices.Sort(good)
+	return good
+}
+
 // close ends what Nix has left open, when it has ended itself: with an error, as when it is killed, or well.
 // A remote builder's builds are left open until then, and not always counted.
 func (l *buildLog) close(err error) {

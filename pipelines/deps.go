@@ -94,6 +94,8 @@ type Store interface {
 	Import(ctx context.Context, stream io.Reader) ([]nix.Added, error)
 	// Verify reads the paths back and compares them with what their narinfo files promise.
 	Verify(ctx context.Context, paths []nix.StorePath) error
+	// Closure returns what the store knows of the paths and of all that they refer to, in the order of paths.
+	Closure(ctx context.Context, roots []nix.StorePath) ([]nix.PathInfo, error)
 }
 
 // Source takes the snapshot of a flake. See package source.

@@ -25,8 +25,11 @@ const (
 	StepSmoke     Step = "smoke"
 	StepBuild     Step = "build"
 	StepContract  Step = "contract"
+	StepRebuild   Step = "rebuild"
 	StepExport    Step = "export"
+	StepPush      Step = "push"
 	StepConfirm   Step = "confirm"
+	StepPin       Step = "pin"
 	StepManifest  Step = "manifest"
 )
 
@@ -126,6 +129,12 @@ type (
 		Of     int64         `json:"of"`
 	}
 
+	// Uploaded is the progress of a push.
+	Uploaded struct {
+		System matrix.System `json:"system"`
+		Pushing
+	}
+
 	// Notice is a line for a person: something was chosen, was lost, or needs attention.
 	Notice struct {
 		System matrix.System `json:"system,omitempty"`
@@ -164,6 +173,7 @@ func (BuildStalled) event()  {}
 func (Fetched) event()       {}
 func (Checked) event()       {}
 func (Exported) event()      {}
+func (Uploaded) event()      {}
 func (Notice) event()        {}
 func (RunFinished) event()   {}
 

@@ -12,19 +12,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// export streams into the store what it lacks of the closures of all packages that were built, and then confirms them.
+// export streams into the store what it lacks of the closures of all packages that were built, and returns what it has added.
 // The packages that a failed one has left unharmed are exported too: what they cost is not paid twice.
-func (r *Release) export(ctx context.Context, x Executor, cell matrix.Cell, infos []nix.PathInfo) error {
+func (r *Release) export(ctx context.Context, x Executor, cell matrix.Cell, infos []nix.PathInfo) (added []nix.Added, err error) {
 	if ctx.Err() != nil {
-		return nil // the build's error says so already
+		return nil, nil // the build's error says so already
 	}
-	var closure []nix.StorePath
-	var added []nix.Added
-	err := r.step(ctx, StepExport, cell.System, func() (string, error) {
-		var missing []nix.StorePath
-		var size int64
-		var err error
-		closure, missing, size, err = r.lacking(ctx, infos)
+	err = r.step(ctx, StepExport, cell.System, func() (string, error) {
+		missing, size, err := r.lacking(ctx, infos)
 		if err != nil {
 			return "", err
 		}
@@ -36,24 +31,20 @@ func (r *Release) export(ctx context.Context, x Executor, cell matrix.Cell, info
 		}
 		return fmt.Sprintf("%s, %s", count(len(added), "path"), compressed(added)), nil
 	})
-	if err != nil {
-		return err
-	}
-	return r.confirm(ctx, cell, closure, added)
+	return added, err
 }
 
-// lacking returns the paths of a closure, those of them that the store has not, and their size in bytes.
-func (r *Release) lacking(ctx context.Context, infos []nix.PathInfo) (closure, missing []nix.StorePath, size int64, err error) {
-	sizes := make(map[nix.StorePath]int64, len(infos))
+// lacking returns those paths of a closure that the store has not, and their size in bytes.
+func (r *Release) lacking(ctx context.Context, infos []nix.PathInfo) (missing []nix.StorePath, size int64, err error) {
+	closure, sizes := pathsOf(infos), make(map[nix.StorePath]int64, len(infos))
 	for _, info := range infos {
-		closure = append(closure, info.Path)
 		sizes[info.Path] = info.NARSize
 	}
 	missing, err = r.Store.Missing(ctx, closure)
 	for _, p := range missing {
 		size += sizes[p]
 	}
-	return closure, missing, size, err
+	return missing, size, err
 }
 
 // stream joins the two ends: the executor writes what the store reads.
@@ -77,28 +68,9 @@ func (r *Release) stream(ctx context.Context, x Executor, cell matrix.Cell, path
 	return added, g.Wait()
 }
 
-// confirm reads back what was written, as one who substitutes from the store would.
-func (r *Release) confirm(ctx context.Context, cell matrix.Cell, closure []nix.StorePath, added []nix.Added) error {
-	return r.step(ctx, StepConfirm, cell.System, func() (string, error) {
-		if len(closure) == 0 {
-			return "", skipped("nothing was built")
-		}
-		missing, err := r.Store.Missing(ctx, closure)
-		if err != nil {
-			return "", err
-		}
-		if len(missing) > 0 {
-			return "", fmt.Errorf("confirm %s: %d of %d paths are not there, such as %s", r.Store.Name(), len(missing), len(closure), missing[0])
-		}
-		paths := make([]nix.StorePath, len(added))
-		for i, a := range added {
-			paths[i] = a.Path
-		}
-		if err := r.Store.Verify(ctx, paths); err != nil {
-			return "", err
-		}
-		return fmt.Sprintf("%s there, %d read back", count(len(closure), "path"), len(added)), nil
-	})
+// sizes says how large something was and has become.
+func sizes(before, after int64) string {
+	return fmt.Sprintf("%.1f MiB as %.1f MiB", float64(before)/(1<<20), float64(after)/(1<<20))
 }
 
 func compressed(added []nix.Added) string {
@@ -106,7 +78,7 @@ func compressed(added []nix.Added) string {
 	for _, a := range added {
 		before, after = before+a.NARSize, after+a.FileSize
 	}
-	return fmt.Sprintf("%.1f MiB as %.1f MiB", float64(before)/(1<<20), float64(after)/(1<<20))
+	return sizes(before, after)
 }
 
 // progressReader reports, now and then, how many bytes were read through it.
@@ -126,4 +98,12 @@ func (p *progressReader) Read(b []byte) (int, error) {
 		p.report(p.n)
 	}
 	return n, err
+}
+
+func pathsOf(infos []nix.PathInfo) []nix.StorePath {
+	paths := make([]nix.StorePath, len(infos))
+	for i, info := range infos {
+		paths[i] = info.Path
+	}
+	return paths
 }

@@ -23,6 +23,7 @@ var failureRules = []struct {
 	kind  FailureKind
 }{
 	{"hash mismatch in fixed-output derivation", HashMismatch},
+	{"may not be deterministic", NotReproducible},
 	{"No space left on device", DiskFull},
 	{"disk full", DiskFull},
 	{"Nix daemon disconnected unexpectedly", OutOfMemory},

@@ -42,7 +42,9 @@ type fakeEngine struct {
 	dies bool
 	// hangs makes a build last until its context is done.
 	hangs bool
-	plan  string // appended to what a dry run says
+	// differs names the packages that come out differently when they are built again.
+	differs map[matrix.Package]bool
+	plan    string // appended to what a dry run says
 
 	mu       sync.Mutex
 	valid    map[nix.StorePath]bool
@@ -92,6 +94,8 @@ func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
 		return f.buildProbe(c)
 	case strings.HasPrefix(line, "nix store cat"):
 		return f.probeOutput(line), nil
+	case strings.HasPrefix(line, "nix-store --realise --check"):
+		return nil, f.rebuild(c)
 	case strings.HasPrefix(line, "nix-store --realise"):
 		return nil, f.realise(ctx, c)
 	case strings.Contains(line, "--check-validity"):
@@ -177,6 +181,26 @@ func (f *fakeEngine) realise(ctx context.Context, c Command) error {
 	}
 	if failed {
 		return &ExitError{Program: "nix-store", Code: 100, Stderr: "error: build failed"}
+	}
+	return nil
+}
+
+func (f *fakeEngine) rebuild(c Command) error {
+	different := false
+	for i, drv := range c.Args {
+		if !strings.HasSuffix(drv, ".drv") {
+			continue
+		}
+		out := nix.StorePath(strings.TrimSuffix(drv, ".drv"))
+		fmt.Fprintf(c.Stderr, `@nix {"action":"start","fields":[%q,"",1,1],"id":%d,"level":3,"text":"","type":105}`+"\n", drv, i)
+		if f.differs[matrix.Package(out.Name())] {
+			different = true
+			fmt.Fprintf(c.Stderr, `@nix {"action":"msg","level":0,"msg":"error: derivation '%s' may not be deterministic: output '%s' differs from '%s.check'"}`+"\n", drv, out, out)
+		}
+		fmt.Fprintf(c.Stderr, `@nix {"action":"stop","id":%d}`+"\n", i)
+	}
+	if different {
+		return &ExitError{Program: "nix-store", Code: 104, Stderr: "error: may not be deterministic"}
 	}
 	return nil
 }
@@ -272,6 +296,14 @@ func (s *fakeStore) Import(_ context.Context, stream io.Reader) ([]nix.Added, er
 	return added, nil
 }
 
+func (s *fakeStore) Closure(_ context.Context, roots []nix.StorePath) ([]nix.PathInfo, error) {
+	var infos []nix.PathInfo
+	for _, p := range nix.SortedPaths(roots) {
+		infos = append(infos, nix.PathInfo{Path: p, NARSize: 120})
+	}
+	return infos, nil
+}
+
 func (s *fakeStore) Verify(context.Context, []nix.StorePath) error { return nil }
 
 // fakeRun is a run on fakes, and all its parts.
@@ -303,7 +335,8 @@ func newFakeRun(t *testing.T) *fakeRun {
 		}},
 		Engines: run, Store: run.store, Served: []Cache{run.store}, Memory: MemoryDir(filepath.Join(dir, "memory")),
 		Report: run.recorder, LogDir: filepath.Join(dir, "logs"), ManifestFile: filepath.Join(dir, "manifest.json"),
-		Now: func() time.Time { return time.Unix(1000, 0) },
+		Now:     func() time.Time { return time.Unix(1000, 0) },
+		Rebuild: Rebuilding{Without: "the test does not want it"},
 	}
 	return run
 }

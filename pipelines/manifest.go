@@ -3,12 +3,15 @@ package pipelines
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -51,6 +54,8 @@ type CellResult struct {
 	Contract []contract.Result `json:"contract,omitempty"`
 	// Mismatches are the fetches whose hash was wrong, with the lines of the flake that hold it.
 	Mismatches []contract.Mismatch `json:"mismatches,omitempty"`
+	// Publish is what came of publishing the cell, a verdict of its own; absent where the run was not to export anything.
+	Publish *PublishResult `json:"publish,omitempty"`
 	// Plan is of a preview alone.
 	Plan    *Plan   `json:"plan,omitempty"`
 	Error   string  `json:"error,omitempty"`
@@ -88,9 +93,23 @@ type PackageResult struct {
 	Seconds      float64  `json:"seconds,omitempty"`
 	Failure      *Failure `json:"failure,omitempty"`
 	Log          string   `json:"log,omitempty"`
+	// Difference is in what a second build differed; absent where it did not, or there was none.
+	Difference *Difference `json:"difference,omitempty"`
+	// Consumer says whether somebody who has the public cache as a substituter gets the outputs from it: "hit" or "miss";
+	// absent where that was not asked.
+	Consumer Sight `json:"consumer,omitempty"`
 	// ServedBy is the cache that has the outputs, where the verdict is "served".
 	ServedBy string `json:"servedBy,omitempty"`
 }
+
+// Sight is what a consumer of a cache sees of a package.
+type Sight string
+
+// What a consumer sees.
+const (
+	Hit  Sight = "hit"
+	Miss Sight = "miss"
+)
 
 // Output is an output of a package, such as "out" or "dev".
 type Output struct {
@@ -99,6 +118,8 @@ type Output struct {
 	// NARHash is in SRI form; it and NARSize are empty where the outputs were served and never fetched.
 	NARHash string `json:"narHash,omitempty"`
 	NARSize int64  `json:"narSize,omitempty"`
+	// Rebuild says whether a second build came out the same: "good", "bad", or "unknown" where there was none.
+	Rebuild RebuildVerdict `json:"rebuild,omitempty"`
 }
 
 // Failure says why a build failed.
@@ -122,6 +143,7 @@ const (
 	SubstituterFailed  FailureKind = "substituter failed"
 	TimedOut           FailureKind = "timed out"
 	HashMismatch       FailureKind = "hash mismatch"
+	NotReproducible    FailureKind = "not reproducible"
 	DependencyFailed   FailureKind = "dependency failed"
 	Interrupted        FailureKind = "interrupted"
 	EngineLost         FailureKind = "engine lost"
@@ -140,12 +162,79 @@ type Plan struct {
 	UnpackedBytes int64 `json:"unpackedBytes"`
 }
 
+// maxManifest bounds what is read as a manifest: one of a hundred cells has some hundred KiB.
+const maxManifest = 64 << 20
+
+// ReadManifest reads the manifest of an earlier run. One of another version of the schema is refused:
+// what it does not say could be taken for something that was not so.
+func ReadManifest(file string) (*Manifest, error) {
+	m, err := readManifest(file)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest %s: %w", file, err)
+	}
+	return m, nil
+}
+
+func readManifest(file string) (*Manifest, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, errors.Unwrap(err) // the name is said already
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxManifest {
+		return nil, errors.New("it is too long to be one")
+	}
+	var version struct {
+		Version *int `json:"version"`
+	}
+	if err := json.Unmarshal(data, &version); err != nil {
+		return nil, fmt.Errorf("it is not whole, or no JSON: %v", err)
+	}
+	if version.Version == nil {
+		return nil, errors.New("it has no version: it is not a manifest")
+	}
+	if *version.Version != ManifestVersion {
+		return nil, hint.Wrap(fmt.Errorf("it is of version %d, and this program knows version %d", *version.Version, ManifestVersion),
+			"use the version of this program that its field \"tool\" names")
+	}
+	m := new(Manifest)
+	if err := json.Unmarshal(data, m); err != nil {
+		return nil, fmt.Errorf("it has been altered: %v", err)
+	}
+	return m, m.validate()
+}
+
+// validate looks at what others parse no more.
+func (m *Manifest) validate() error {
+	for _, cell := range m.Cells {
+		if _, err := matrix.ParseSystem(string(cell.System)); err != nil {
+			return err
+		}
+		for _, p := range cell.Packages {
+			if _, err := matrix.ParsePackage(string(p.Package)); err != nil {
+				return err
+			}
+			for _, o := range p.Outputs {
+				if _, err := nix.ParseStorePath(string(o.Path)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // manifest ends the story: it writes down what came of it.
 func (r *Release) manifest(ctx context.Context, started time.Time, s Snapshot, checked []contract.Result, cells []CellResult) (*Manifest, error) {
 	m := &Manifest{
 		Version: ManifestVersion, Tool: r.Tool, Command: r.Command,
 		Started: timestamp(started), Finished: timestamp(r.Now()), Logs: r.LogDir, Source: s, Contract: checked, Cells: cells,
 	}
+	m.settle()
 	err := r.step(ctx, StepManifest, "", func() (string, error) {
 		data, err := json.MarshalIndent(m, "", "  ")
 		if err == nil {
@@ -161,6 +250,19 @@ func (r *Release) manifest(ctx context.Context, started time.Time, s Snapshot, c
 	})
 	r.event(RunFinished{Seconds: seconds(r.Now().Sub(started)), Manifest: m, Path: r.ManifestFile})
 	return m, err
+}
+
+// settle says of outputs that were not rebuilt that nothing is known of them, rather than nothing.
+func (m *Manifest) settle() {
+	for _, cell := range m.Cells {
+		for _, p := range cell.Packages {
+			for i := range p.Outputs {
+				if p.Outputs[i].Rebuild == "" {
+					p.Outputs[i].Rebuild = Unknown
+				}
+			}
+		}
+	}
 }
 
 func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

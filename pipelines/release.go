@@ -24,8 +24,10 @@ type Release struct {
 	Source    Source
 	Overrides []Override
 	Engines   Engines
-	Store     Store     // what the run exports into; nil for nowhere
-	Served    []Cache   // an output that one of them serves is neither built nor fetched
+	Store     Store   // what the run exports into; nil for nowhere
+	Served    []Cache // an output that one of them serves is neither built nor fetched
+	Publish   Publishing
+	Rebuild   Rebuilding
 	CacheKeys CacheKeys // nil where no cache is asked
 	Memory    Memory    // output paths of snapshots seen before
 	Report    Reporter
@@ -63,6 +65,9 @@ func (r *Release) Run(ctx context.Context) (*Manifest, error) {
 		return nil, err
 	}
 	checked, err := r.checkFiles(ctx, snapshot)
+	if err == nil {
+		err = r.mayPublish(ctx, snapshot)
+	}
 	var results []CellResult
 	if err != nil {
 		for _, cell := range r.Cells {
@@ -73,6 +78,7 @@ func (r *Release) Run(ctx context.Context) (*Manifest, error) {
 			return r.cell(ctx, snapshot, cell)
 		})
 	}
+	err = errors.Join(err, r.pin(ctx, results, err))
 	m, manifestErr := r.manifest(ctx, started, snapshot, checked, results)
 	return m, errors.Join(err, manifestErr)
 }
@@ -83,14 +89,14 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 	result = newCellResult(cell)
 	defer func() {
 		result.Seconds = seconds(r.Now().Sub(started))
-		if err != nil {
+		if err != nil && !onlyPublishing(err) { // that is said in result.Publish
 			result.Error = nix.FirstLine(err.Error())
 		}
 	}()
 
 	if packages, ok := r.served(ctx, s, cell); ok {
 		result.Verdict, result.Packages = Served, packages
-		return result, nil
+		return result, r.publish(ctx, s, cell, &result, nil, nil, nil)
 	}
 	x, engine, err := r.preflight(ctx, cell)
 	if err != nil {
@@ -109,7 +115,7 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 	if err != nil {
 		return result, err
 	}
-	probed, err := r.smoke(ctx, x, cell, plan)
+	probed, err := r.smoke(ctx, x, cell, todo, plan)
 	if err != nil {
 		return result, err
 	}
@@ -121,19 +127,26 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 		// A broken promise does not keep what was built from the local cache: it is needed to look into, and paid for.
 		buildErr = r.contract(ctx, x, engine, s, cell, &result, probed)
 	}
+	if buildErr == nil {
+		buildErr = r.rebuild(ctx, x, engine, cell, &result, probed)
+	}
+	r.noteSandbox(&result)
+	var publishErr error
 	if r.Store != nil {
-		if err := r.export(ctx, x, cell, closure); err != nil {
+		added, err := r.export(ctx, x, cell, closure)
+		if err != nil {
 			return result, errors.Join(buildErr, err)
 		}
+		publishErr = r.publish(ctx, s, cell, &result, closure, added, buildErr)
 	}
 	if buildErr != nil {
-		return result, buildErr
+		return result, errors.Join(buildErr, publishErr)
 	}
 	result.Verdict = Built
-	if _, broken := contract.Counts(result.Contract); !broken {
-		r.remember(s, cell, result.Packages) // what is only warned of is to be warned of again
+	if _, broken := contract.Counts(result.Contract); !broken && (result.Sandbox == nil || *result.Sandbox) {
+		r.remember(s, cell, result.Packages) // what is only warned of is to be warned of again, and what is not to be published not to be taken for good
 	}
-	return result, nil
+	return result, publishErr
 }
 
 // newCellResult is a cell of which nothing has come yet.

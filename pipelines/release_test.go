@@ -72,7 +72,7 @@ func TestReleaseBuildsAndExportsTheWholeMatrix(t *testing.T) {
 // checkStepsHaveEnds holds every run to its promise: a step that began has ended, in the order of the story.
 func checkStepsHaveEnds(t *testing.T, run *fakeRun) {
 	t.Helper()
-	order := []Step{StepSnapshot, StepPreflight, StepEvaluate, StepPlan, StepSmoke, StepBuild, StepContract, StepExport, StepConfirm, StepManifest}
+	order := []Step{StepSnapshot, StepPreflight, StepEvaluate, StepPlan, StepSmoke, StepBuild, StepContract, StepRebuild, StepExport, StepPush, StepConfirm, StepPin, StepManifest}
 	for _, system := range append(matrix.Systems(), "") {
 		var started, finished []Step
 		for _, e := range of[StepStarted](run.recorder) {

@@ -41,6 +41,8 @@ type Dir struct {
 	Signer *gonix.PrivateKey
 	// Level is the effort of compression; 0 stands for [zstd.SpeedDefault].
 	Level zstd.EncoderLevel
+	// Partial lets objects in whose references are not here. Such a cache is for looking into, and no substituter.
+	Partial bool
 	// Jobs is the number of processors to use: 0 stands for all, and more than [maxJobs] for that many.
 	Jobs int
 
@@ -125,7 +127,18 @@ func (d *Dir) Info(path nix.StorePath) (*nix.NARInfo, error) {
 }
 
 func (d *Dir) info(path nix.StorePath) (*nix.NARInfo, error) {
-	f, err := os.Open(d.file(infoName(path)))
+	info, err := d.readInfo(infoName(path))
+	if err != nil {
+		return nil, err
+	}
+	if info.StorePath != path {
+		return nil, fmt.Errorf("it is that of %s", info.StorePath)
+	}
+	return info, nil
+}
+
+func (d *Dir) readInfo(name string) (*nix.NARInfo, error) {
+	f, err := os.Open(d.file(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}
@@ -137,14 +150,7 @@ func (d *Dir) info(path nix.StorePath) (*nix.NARInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := parseNARInfo(data)
-	if err != nil {
-		return nil, err
-	}
-	if info.StorePath != path {
-		return nil, fmt.Errorf("it is that of %s", info.StorePath)
-	}
-	return info, nil
+	return parseNARInfo(data)
 }
 
 // OpenNAR opens the file that info names, compressed as info says.
@@ -155,6 +161,24 @@ func (d *Dir) OpenNAR(info *nix.NARInfo) (*os.File, error) {
 		return nil, fmt.Errorf("open nar of %s: %w", info.StorePath, err)
 	}
 	return f, nil
+}
+
+// Dump writes the NAR of a store object to w, not compressed.
+// Its hash is not looked at; see [Dir.Verify].
+func (d *Dir) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
+	info, err := d.Info(path)
+	if err != nil {
+		return err
+	}
+	f, err := d.OpenNAR(info)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unpack(w, contextReader{ctx, f}, info); err != nil {
+		return fmt.Errorf("unpack nar of %s: %w", path, err)
+	}
+	return nil
 }
 
 func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }

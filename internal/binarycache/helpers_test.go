@@ -168,7 +168,7 @@ func snapshot(t testing.TB, dir string) map[string]string {
 func treeNAR(t testing.TB, path string) []byte {
 	t.Helper()
 	var buf bytes.Buffer
-	if _, err := writeTree(&buf, path); err != nil {
+	if _, err := writeTree(t.Context(), &buf, path); err != nil {
 		t.Fatal(err)
 	}
 	return buf.Bytes()

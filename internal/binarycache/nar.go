@@ -1,140 +1,190 @@
 package binarycache
 
 import (
-	"bufio"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-
-	gonix "zombiezen.com/go/nix"
-
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// HashTree returns the SHA-256 and the size in bytes of the NAR of a file or a directory on disk:
-// what nix hash path and narHash of a flake's lock name.
-// Of a file's mode only the owner's executable bit counts; sockets, devices and pipes are refused.
-func HashTree(path string) (nix.Hash, int64, error) {
-	hash := gonix.NewHasher(gonix.SHA256)
-	size, err := writeTree(hash, path)
-	if err != nil {
-		return nix.Hash{}, 0, fmt.Errorf("hash tree %s: %w", path, err)
+// narWriter writes trees in the grammar that wireReader reads.
+//
+// zombiezen.com/go/nix/nar would do, but for names that are not UTF-8, which it refuses,
+// for files that only the group or others may execute, which it takes for executable and Nix does not,
+// and for its speed, a third of this.
+type narWriter struct {
+	ctx  context.Context // of the one tree that is written
+	out  roomWriter
+	buf  []byte // what is not written yet, in room of out; its capacity is that room
+	size int64  // of what was
+}
+
+// The words between two names and contents, as they are in a NAR.
+var (
+	wordsMagic      = wireWords(narMagic)
+	wordsEntry      = wireWords("entry", "(", "name")
+	wordsNode       = wireWords("node")
+	wordsEnd        = wireWords(")")
+	wordsDirectory  = wireWords("(", "type", "directory")
+	wordsSymlink    = wireWords("(", "type", "symlink", "target")
+	wordsRegular    = wireWords("(", "type", "regular", "contents")
+	wordsExecutable = wireWords("(", "type", "regular", "executable", "", "contents")
+)
+
+func wireWords(words ...string) string {
+	var b []byte
+	for _, s := range words {
+		b = binary.LittleEndian.AppendUint64(b, uint64(len(s)))
+		b = append(b, s...)
+		b = append(b, make([]byte, -len(s)&7)...)
 	}
-	return hash.SumHash(), size, nil
+	return string(b)
 }
 
 // writeTree writes the NAR of a tree and returns its size.
-//
-// zombiezen.com/go/nix/nar would do, but for names that are not UTF-8, which it refuses,
-// and for files that only the group or others may execute, which it takes for executable and Nix does not.
-func writeTree(w io.Writer, path string) (int64, error) {
-	nw := &narWriter{out: bufio.NewWriterSize(w, 256<<10)}
-	nw.words(narMagic)
+func writeTree(ctx context.Context, w io.Writer, path string) (int64, error) {
+	out, ok := w.(roomWriter)
+	if !ok {
+		out = &buffered{w: w, buf: make([]byte, narBuffer)}
+	}
+	nw := &narWriter{ctx: ctx, out: out}
 	info, err := os.Lstat(path)
 	if err != nil {
 		return 0, err
 	}
-	if err := nw.node(path, info); err != nil {
+	if err := nw.raw(wordsMagic); err != nil {
 		return 0, err
 	}
-	return nw.size, nw.out.Flush()
-}
-
-// narWriter writes the grammar that wireReader reads.
-// Errors of out are kept by it and come with Flush.
-type narWriter struct {
-	out  *bufio.Writer
-	size int64
-}
-
-func (w *narWriter) words(words ...string) {
-	for _, s := range words {
-		w.begin(int64(len(s)))
-		_, _ = w.out.WriteString(s)
-		w.end(int64(len(s)))
+	if err := nw.node(path, info.Mode().Type()); err != nil {
+		return 0, err
 	}
+	err = nw.written()
+	return nw.size, err
 }
 
-func (w *narWriter) begin(n int64) {
-	var length [8]byte
-	binary.LittleEndian.PutUint64(length[:], uint64(n))
-	_, _ = w.out.Write(length[:])
-	w.size += 8 + n
+// written passes on what is in the buffer.
+func (w *narWriter) written() error {
+	w.size += int64(len(w.buf))
+	err := w.out.filled(len(w.buf))
+	w.buf = nil
+	return err
 }
 
-func (w *narWriter) end(n int64) {
-	var zeros [8]byte
-	padding := -n & 7
-	_, _ = w.out.Write(zeros[:padding])
-	w.size += padding
-}
-
-func (w *narWriter) node(path string, info fs.FileInfo) error {
-	w.words("(", "type")
-	switch mode := info.Mode(); mode.Type() {
-	case 0:
-		w.words("regular")
-		if mode&0o100 != 0 {
-			w.words("executable", "")
-		}
-		if err := w.contents(path, info.Size()); err != nil {
-			return err
-		}
-	case fs.ModeSymlink:
-		target, err := os.Readlink(path)
-		if err != nil {
-			return err
-		}
-		w.words("symlink", "target", target)
-	case fs.ModeDir:
-		w.words("directory")
-		if err := w.entries(path); err != nil {
-			return err
-		}
-	default:
-		return fmt.Errorf("%s: a file of type %v has no place in a NAR", path, mode.Type())
+// next makes room in the buffer, where there is none. It is where the context is looked at, besides each directory.
+func (w *narWriter) next() error {
+	if len(w.buf) < cap(w.buf) {
+		return nil
 	}
-	w.words(")")
+	if w.ctx.Err() != nil {
+		return context.Cause(w.ctx)
+	}
+	if len(w.buf) > 0 {
+		if err := w.written(); err != nil {
+			return err
+		}
+	}
+	room, err := w.out.room(narBuffer)
+	w.buf = room[:0:len(room)]
+	return err
+}
+
+// raw writes what is serialised already.
+func (w *narWriter) raw(s string) error {
+	for len(s) > 0 {
+		if err := w.next(); err != nil {
+			return err
+		}
+		n := min(len(s), cap(w.buf)-len(w.buf))
+		w.buf = append(w.buf, s[:n]...)
+		s = s[n:]
+	}
 	return nil
 }
 
-func (w *narWriter) contents(path string, size int64) error {
-	f, err := os.Open(path)
+// length writes the length that precedes bytes.
+func (w *narWriter) length(n int64) error {
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], uint64(n))
+	return w.raw(string(b[:]))
+}
+
+// padding writes the zeros that follow n bytes.
+func (w *narWriter) padding(n int64) error { return w.raw("\x00\x00\x00\x00\x00\x00\x00"[:-n&7]) }
+
+// text writes a name or a target.
+func (w *narWriter) text(s string) error {
+	if err := w.length(int64(len(s))); err != nil {
+		return err
+	}
+	if err := w.raw(s); err != nil {
+		return err
+	}
+	return w.padding(int64(len(s)))
+}
+
+func (w *narWriter) node(path string, typ fs.FileMode) error {
+	var err error
+	switch typ {
+	case 0:
+		err = w.regular(path)
+	case fs.ModeSymlink:
+		err = w.symlink(path)
+	case fs.ModeDir:
+		err = w.directory(path)
+	default:
+		return fmt.Errorf("%s: a file of type %v has no place in a NAR", path, typ)
+	}
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	w.words("contents")
-	w.begin(size)
-	// The length is written already: one byte more is asked for, to see a file that has grown.
-	switch n, err := io.Copy(w.out, io.LimitReader(f, size+1)); {
-	case err != nil:
-		return err
-	case n != size:
-		return fmt.Errorf("%s: changed while it was read", path)
-	}
-	w.end(size)
-	return nil
+	return w.raw(wordsEnd)
 }
 
-func (w *narWriter) entries(path string) error {
+func (w *narWriter) symlink(path string) error {
+	target, err := os.Readlink(path)
+	if err != nil {
+		return err
+	}
+	if err := w.raw(wordsSymlink); err != nil {
+		return err
+	}
+	return w.text(target)
+}
+
+func (w *narWriter) directory(path string) error {
+	if w.ctx.Err() != nil {
+		return context.Cause(w.ctx)
+	}
 	entries, err := os.ReadDir(path) // in the order of a NAR: by the names' bytes
 	if err != nil {
 		return err
 	}
+	if err := w.raw(wordsDirectory); err != nil {
+		return err
+	}
 	for _, entry := range entries {
-		info, err := entry.Info()
-		if err != nil {
+		if err := w.entry(path, entry); err != nil {
 			return err
 		}
-		w.words("entry", "(", "name", entry.Name(), "node")
-		if err := w.node(filepath.Join(path, entry.Name()), info); err != nil {
-			return err
-		}
-		w.words(")")
 	}
 	return nil
+}
+
+func (w *narWriter) entry(dir string, entry fs.DirEntry) error {
+	name := entry.Name()
+	if err := w.raw(wordsEntry); err != nil {
+		return err
+	}
+	if err := w.text(name); err != nil {
+		return err
+	}
+	if err := w.raw(wordsNode); err != nil {
+		return err
+	}
+	if err := w.node(dir+"/"+name, entry.Type()); err != nil {
+		return err
+	}
+	return w.raw(wordsEnd)
 }

@@ -91,7 +91,7 @@ func (p *publisher) publish(o *packed) (bool, error) {
 // absent returns a reference of the object that is not in the cache; empty where all are.
 func (p *publisher) absent(o *packed) (nix.StorePath, error) {
 	for _, ref := range o.References {
-		if ref == o.Path {
+		if ref == o.Path || p.dir.Partial {
 			continue
 		}
 		if has, err := p.dir.has(ref); err != nil || !has {

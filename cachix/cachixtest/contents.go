@@ -1,0 +1,117 @@
+package cachixtest
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	gonix "zombiezen.com/go/nix"
+)
+
+// contents is what a cache has, and what is on the way to it.
+type contents struct {
+	mu        sync.Mutex
+	uploads   map[string]*upload // by NAR id, with those that have ended
+	paths     map[string]*served // by hash part
+	pins      map[string]Pin
+	forgotten map[string]bool // hash parts of paths that were there once
+}
+
+func newContents() *contents {
+	return &contents{
+		uploads: map[string]*upload{}, paths: map[string]*served{}, pins: map[string]Pin{}, forgotten: map[string]bool{},
+	}
+}
+
+// served is a store path that can be seen.
+type served struct {
+	info    *gonix.NARInfo
+	text    string // narinfo, as served
+	nar     *object
+	narFile string // its name below nar/
+}
+
+func (c *contents) path(hash string) *served {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.paths[hash]
+}
+
+// narFile finds a NAR by its name. The same bytes may be those of several paths; any will do.
+func (c *contents) narFile(name string) *object {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.paths {
+		if p.narFile == name {
+			return p.nar
+		}
+	}
+	return nil
+}
+
+// Paths returns the store paths that can be seen, sorted.
+func (s *Server) Paths() []string {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	paths := make([]string, 0, len(s.cache.paths))
+	for _, p := range s.cache.paths {
+		paths = append(paths, string(p.info.StorePath))
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// NARInfo returns the narinfo of the path with a hash part, as it is served.
+func (s *Server) NARInfo(hash string) (text string, ok bool) {
+	p := s.cache.path(hash)
+	if p == nil {
+		return "", false
+	}
+	return p.text, true
+}
+
+// Pins returns what is pinned, by name.
+func (s *Server) Pins() map[string]Pin {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	return maps.Clone(s.cache.pins)
+}
+
+// OpenUploads returns how many uploads were begun, and neither completed nor aborted.
+func (s *Server) OpenUploads() int {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	n := 0
+	for _, u := range s.cache.uploads {
+		if u.state == open {
+			n++
+		}
+	}
+	return n
+}
+
+// Forget drops the path with a hash part, as garbage collection at Cachix does. Paths that refer to it stay.
+func (s *Server) Forget(hash string) {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	p := s.cache.paths[hash]
+	if p == nil {
+		return
+	}
+	delete(s.cache.paths, hash)
+	s.cache.forgotten[hash] = true
+	p.nar.drop()
+}
+
+// Corrupt inverts a byte in the middle of the NAR of the path with a hash part, and tells nobody.
+// A second time inverts nothing more.
+func (s *Server) Corrupt(hash string) {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	if p := s.cache.paths[hash]; p != nil {
+		// A reader may be at the old one.
+		corrupt := *p.nar
+		corrupt.flawed = corrupt.size / 2
+		p.nar = &corrupt
+	}
+}

@@ -1,0 +1,160 @@
+package cachixtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// outcome is what a client sees of a request for a narinfo of 300 bytes.
+func outcome(c client, hash string) string {
+	r, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.s.PublicURL()+hash+".narinfo", nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	a, err := c.send(r)
+	switch {
+	case errors.Is(err, syscall.ECONNRESET):
+		return "reset"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "truncated"
+	case err != nil:
+		return err.Error()
+	case a.header.Get("Retry-After") != "":
+		return http.StatusText(a.status) + ", after " + a.header.Get("Retry-After") + ": " + a.body
+	default:
+		return http.StatusText(a.status)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	for name, test := range map[string]struct {
+		faults []Fault
+		want   []string
+	}{
+		"none":            {nil, []string{"OK"}},
+		"a status":        {[]Fault{{Status: 503, RetryAfter: "7", Body: "busy"}}, []string{"Service Unavailable, after 7: busy", "Service Unavailable, after 7: busy"}},
+		"for once":        {[]Fault{{Status: 500, Times: 1}}, []string{"Internal Server Error", "OK", "OK"}},
+		"after some":      {[]Fault{{Status: 500, Times: 1, After: 2}}, []string{"OK", "OK", "Internal Server Error", "OK"}},
+		"one by one":      {[]Fault{{Status: 500, Times: 1}, {Reset: true, Times: 1}}, []string{"Internal Server Error", "reset", "OK"}},
+		"elsewhere":       {[]Fault{{Endpoint: "part", Reset: true}}, []string{"OK"}},
+		"here":            {[]Fault{{Endpoint: "narinfo", Reset: true}}, []string{"reset", "reset"}},
+		"reset":           {[]Fault{{Reset: true, Times: 1}}, []string{"reset", "OK"}},
+		"stall":           {[]Fault{{Stall: time.Millisecond, Times: 1}}, []string{"reset", "OK"}},
+		"lost":            {[]Fault{{LoseAnswer: true, Times: 1}}, []string{"reset", "OK"}},
+		"truncated":       {[]Fault{{Truncate: true, Times: 1}}, []string{"truncated", "OK"}},
+		"truncated fault": {[]Fault{{Status: 500, Body: "a longer one", Truncate: true}}, []string{"truncated"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, o := start(t, Options{}), newObjectNamed("a")
+			c.push(o)
+			c.s.Reset()
+			c.s.Misbehave(test.faults...)
+			for i, want := range test.want {
+				if got := outcome(c, o.hash()); got != want {
+					t.Errorf("request %d: %s, want %s", i, got, want)
+				}
+				if r := c.s.Requests()[i]; r.Faulty != (want != "OK") || (r.Status == 0) != (want == "reset") {
+					t.Errorf("request %d is recorded as %+v", i, r)
+				}
+			}
+			c.s.Behave()
+			if got := outcome(c, o.hash()); got != "OK" {
+				t.Errorf("without rules: %s", got)
+			}
+			c.noProblems()
+		})
+	}
+}
+
+// A lost answer to complete: the path is there, and asking again is fine.
+func TestLosesAnswerToComplete(t *testing.T) {
+	c, o := start(t, Options{}), newObjectNamed("a")
+	packed := zst(t, o.nar)
+	u, b := c.upload(o, "zst", packed, len(packed))
+	c.s.Misbehave(Fault{Endpoint: "complete", LoseAnswer: true, Times: 1})
+	if _, err := c.send(c.request("POST", u.path("/complete"), b.String())); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("error is %v, want a reset", err)
+	}
+	if len(c.s.Paths()) != 1 {
+		t.Error("the path is not there")
+	}
+	for _, r := range c.s.Requests() {
+		if r.Endpoint == "complete" && (r.Status != 0 || r.Bytes != int64(len(b.String())) || r.Hash != o.hash()) {
+			t.Errorf("it is recorded as %+v", r)
+		}
+	}
+	c.api(200, "POST", u.path("/complete"), b.String())
+	c.noProblems()
+}
+
+func TestExpiredURL(t *testing.T) {
+	c := start(t, Options{})
+	u := c.create("zst")
+	c.s.Misbehave(Fault{Endpoint: "sign", Expire: true, Times: 1})
+	if a := c.mustSend(c.part(u, 1, []byte("x"))); a.status != 403 || !strings.Contains(a.body, "Request has expired") {
+		t.Errorf("status %d: %s", a.status, a.body)
+	}
+	c.put(u, 1, []byte("x"))
+	c.noProblems()
+}
+
+// A stalled part ends when the client leaves, or when the server closes.
+func TestStalls(t *testing.T) {
+	s := New(Options{})
+	c := client{t, s, TestToken}
+	u := c.create("zst")
+	s.Misbehave(Fault{Endpoint: "part", Stall: -1, StallAfter: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 2)
+	data := bytes.Repeat([]byte("x"), 32<<20) // more than sockets hold
+	for _, r := range []*http.Request{c.part(u, 1, data).WithContext(ctx), c.part(u, 2, data)} {
+		go func() {
+			_, err := c.send(r)
+			done <- err
+		}()
+	}
+	for s.Count("part") < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("the client that left has %v", err)
+	}
+	s.Close()
+	if err := <-done; err == nil {
+		t.Error("the client that stayed got an answer")
+	}
+	if n := len(s.Problems()); n > 0 {
+		t.Errorf("%d problems", n)
+	}
+}
+
+// The same seed spoils the same requests.
+func TestProbability(t *testing.T) {
+	run := func(seed uint64) (pattern string) {
+		rules := newRuleBook(seed)
+		rules.rules = []*rule{{Fault: Fault{Probability: 0.2}}}
+		for range 1000 {
+			if _, ok := rules.match("part"); ok {
+				pattern += "x"
+			} else {
+				pattern += "."
+			}
+		}
+		return pattern
+	}
+	first, again := run(1), run(1)
+	if first != again || first == run(2) {
+		t.Error("not as the seed says")
+	}
+	if n := strings.Count(first, "x"); n < 150 || n > 250 {
+		t.Errorf("%d of 1000 requests were spoilt, want about 200", n)
+	}
+}

@@ -1,0 +1,86 @@
+package cachixtest
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"net/http"
+	"path"
+	"strings"
+)
+
+// routes are all sides of the server. A request that fits none, or only by another method, is refused in full view:
+// it is as much a mistake of the client as a wrong field.
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	unknown := s.endpoint("unknown", refuseText, func(*exchange) error {
+		return broken(http.StatusNotFound, "no such endpoint")
+	})
+	mux.Handle("/", unknown)
+
+	const cache = "/api/v1/cache/{name}"
+	api := func(name, pattern string, handle handler) {
+		mux.Handle(pattern, s.endpoint(name, refuseJSON, handle))
+	}
+	api("info", "GET "+cache, s.info)
+	api("head", "HEAD "+cache+"/{file}", s.head)
+	api("missing", "POST "+cache+"/narinfo", s.missing)
+	api("create", "POST "+cache+"/multipart-nar", s.create)
+	api("sign", "POST "+cache+"/multipart-nar/{id}", s.signPart)
+	api("complete", "POST "+cache+"/multipart-nar/{id}/complete", s.complete)
+	api("abort", "POST "+cache+"/multipart-nar/{id}/abort", s.abort)
+	api("pin", "POST "+cache+"/pin", s.pin)
+
+	mux.Handle("PUT /r2/{id}", s.endpoint("part", refuseXML, s.putPart))
+
+	mux.Handle("GET /nix-cache-info", s.endpoint("cache-info", refuseText, s.cacheInfo))
+	mux.Handle("GET /{file}", s.endpoint("narinfo", refuseText, s.narInfo))
+	mux.Handle("GET /nar/{file}", s.endpoint("nar", refuseText, s.nar))
+
+	mux.Handle("GET /put/{file...}", s.endpoint("put", refuseText, s.getFile))
+	mux.Handle("PUT /put/{file...}", s.endpoint("put", refuseText, s.putFile))
+
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// ServeMux would redirect from what it takes for a slip of the pen.
+		if clean := path.Clean(r.URL.Path); clean != r.URL.Path && clean+"/" != r.URL.Path {
+			unknown(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// refuseJSON is for the API.
+func refuseJSON(w http.ResponseWriter, e *refusal) {
+	answerJSON(w, e.status, map[string]string{"error": e.text})
+}
+
+func answerJSON(w http.ResponseWriter, status int, value any) {
+	w.Header().Set("Content-Type", "application/json;charset=utf-8")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(value) // a client that has left
+}
+
+// refuseXML is for the storage, which speaks as S3 does.
+func refuseXML(w http.ResponseWriter, e *refusal) {
+	text, err := xml.Marshal(struct {
+		XMLName xml.Name `xml:"Error"`
+		Code    string
+		Message string
+	}{Code: e.code, Message: e.text})
+	if err != nil {
+		text = nil // of two strings; the status says enough
+	}
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(e.status)
+	_, _ = w.Write(text)
+}
+
+// refuseText is for the public side.
+func refuseText(w http.ResponseWriter, e *refusal) {
+	if e.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Basic realm="binary cache"`)
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(e.status)
+	_, _ = w.Write([]byte(strings.TrimSpace(e.text) + "\n"))
+}

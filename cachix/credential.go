@@ -1,0 +1,114 @@
+package cachix
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	gonix "zombiezen.com/go/nix"
+)
+
+// Credential is the right to push: an auth token, a signing key, or both.
+// It never prints itself: with every verb of fmt, in JSON and in a log it is the word [Hidden].
+// The zero value is no right at all.
+type Credential struct {
+	token string
+	key   ed25519.PrivateKey // nil where the cache signs
+}
+
+// Hidden is what stands for a secret wherever it would be shown.
+const Hidden = "(hidden)"
+
+// ParseCredential takes a secret for what its form says. 64 bytes in base64, bare or with "name:" before them,
+// are an ed25519 signing key, as cachix generate-keypair makes it; anything else is an auth token.
+// Space around the secret is ignored; an empty one is the zero value. No error has a part of the secret in it.
+func ParseCredential(secret string) (Credential, error) {
+	secret = strings.TrimSpace(secret)
+	if secret == "" {
+		return Credential{}, nil
+	}
+	name, encoded, named := strings.Cut(secret, ":")
+	if !named {
+		name, encoded = "", secret
+	}
+	raw, err := base64.StdEncoding.DecodeString(encoded)
+	if err == nil && len(raw) == ed25519.PrivateKeySize {
+		key := ed25519.NewKeyFromSeed(raw[:ed25519.SeedSize])
+		if !bytes.Equal(key, raw) {
+			return Credential{}, errors.New("parse signing key: its public half is not that of its secret half")
+		}
+		return Credential{key: key}, nil
+	}
+	if named && !strings.Contains(name, ".") { // the parts of a token are joined by dots
+		return Credential{}, errors.New("parse secret: it has the form name:key, and the key is not 64 bytes in base64")
+	}
+	if strings.ContainsFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return Credential{}, errors.New("parse auth token: it has white space or control characters inside")
+	}
+	return Credential{token: secret}, nil
+}
+
+// Join returns a credential with what either has; where both have the same, c's counts.
+func (c Credential) Join(other Credential) Credential {
+	if c.token == "" {
+		c.token = other.token
+	}
+	if c.key == nil {
+		c.key = other.key
+	}
+	return c
+}
+
+// IsZero says that there is no right to push.
+func (c Credential) IsZero() bool { return c.token == "" && c.key == nil }
+
+// Kind says in words what it is, for a person to read.
+func (c Credential) Kind() string {
+	switch {
+	case c.IsZero():
+		return "no secret"
+	case c.key == nil:
+		return "an auth token"
+	case c.token == "":
+		return "a signing key"
+	}
+	return "an auth token and a signing key"
+}
+
+// sign returns the bare base64 of the signature of a store object, which has no name of a key in it.
+// The fingerprint that is signed is the narinfo's; see the Nix manual on signatures.
+func (c Credential) sign(info *gonix.NARInfo) (string, error) {
+	var fingerprint bytes.Buffer
+	if err := info.WriteFingerprint(&fingerprint); err != nil {
+		return "", fmt.Errorf("sign %s: %v", info.StorePath, err)
+	}
+	return base64.StdEncoding.EncodeToString(ed25519.Sign(c.key, fingerprint.Bytes())), nil
+}
+
+// hasPublicHalf says whether a public key in the form "name:base64" is the other half of the signing key.
+func (c Credential) hasPublicHalf(public string) bool {
+	_, encoded, _ := strings.Cut(public, ":")
+	raw, err := base64.StdEncoding.DecodeString(encoded)
+	return err == nil && bytes.Equal(raw, c.key.Public().(ed25519.PublicKey))
+}
+
+// redact takes the token out of a text that came from elsewhere, such as a server's answer.
+func (c Credential) redact(text string) string {
+	if c.token == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, c.token, Hidden)
+}
+
+// Format makes no exception for any verb.
+func (c Credential) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(Hidden)) }
+
+// MarshalText is what encoders of JSON and the like use.
+func (c Credential) MarshalText() ([]byte, error) { return []byte(Hidden), nil }
+
+// LogValue is what structured logs use.
+func (c Credential) LogValue() slog.Value { return slog.StringValue(Hidden) }

@@ -1,0 +1,103 @@
+package cachix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+)
+
+// Info is what a cache says of itself.
+type Info struct {
+	Name string
+	// URI is the public side, which consumers have as a substituter.
+	URI    string
+	Public bool
+	// Keys are those that the cache signs with, each in the form "name:base64".
+	Keys []string
+	// Permission is what the one who asks may do: "Read", "Write" or "Admin".
+	Permission string
+	// Compression is what the cache's owner prefers.
+	Compression binarycache.Compression
+}
+
+// Info asks the cache about itself. GET /cache/{name}
+func (c *Client) Info(ctx context.Context) (Info, error) {
+	var answer struct {
+		Name              string   `json:"name"`
+		URI               string   `json:"uri"`
+		IsPublic          bool     `json:"isPublic"`
+		PublicSigningKeys []string `json:"publicSigningKeys"`
+		Permission        string   `json:"permission"`
+		Preferred         string   `json:"preferredCompressionMethod"`
+	}
+	err := c.call(ctx, apiCall{does: "ask for cache " + c.name, method: http.MethodGet, answer: &answer})
+	if err != nil {
+		return Info{}, c.refusal(err)
+	}
+	info := Info{
+		Name: answer.Name, URI: answer.URI, Public: answer.IsPublic, Keys: answer.PublicSigningKeys,
+		Permission: answer.Permission, Compression: binarycache.Zstd,
+	}
+	if answer.Preferred == "XZ" {
+		info.Compression = binarycache.XZ
+	}
+	return info, nil
+}
+
+// PublicKeys returns the keys that the cache signs with, each in the form "name:base64".
+func (c *Client) PublicKeys(ctx context.Context) ([]string, error) {
+	info, err := c.Info(ctx)
+	return info.Keys, err
+}
+
+// Check asks whether the credential may push to the cache, before anything is built or sent.
+// Its errors say which of the three it is: the token, its permission, or the signing key.
+func (c *Client) Check(ctx context.Context) (Info, error) {
+	if c.credential.IsZero() {
+		return Info{}, errors.New("check right to push: no secret is given")
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return info, err
+	}
+	if c.credential.token != "" && info.Permission == "Read" {
+		return info, hint.Wrap(fmt.Errorf("check right to push to %s: the auth token may only read it", c.name),
+			"make a token with write access: https://app.cachix.org/cache/%s#authtokens", c.name)
+	}
+	if c.credential.key == nil {
+		return info, nil
+	}
+	for _, public := range info.Keys {
+		if c.credential.hasPublicHalf(public) {
+			return info, nil
+		}
+	}
+	return info, fmt.Errorf("check right to push to %s: the signing key is none of the cache's, which are: %s",
+		c.name, strings.Join(info.Keys, " "))
+}
+
+// refusal says what a person can do about a token that is not accepted.
+func (c *Client) refusal(err error) error {
+	var status *StatusError
+	if !errors.As(err, &status) {
+		return err
+	}
+	switch status.Status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		if strings.Contains(status.Message, "expired") {
+			return hint.Wrap(err, "the auth token has expired: make another at https://app.cachix.org/personal-auth-tokens, or for this cache alone in its settings")
+		}
+		if c.credential.token == "" {
+			return hint.Wrap(err, "cache %s is private, or wants an auth token beside a signing key: set CACHIX_AUTH_TOKEN", c.name)
+		}
+		return hint.Wrap(err, "the auth token is not for cache %s, or is no token of Cachix", c.name)
+	case http.StatusNotFound:
+		return hint.Wrap(err, "there is no cache %s at %s: look at its name", c.name, c.base)
+	}
+	return err
+}

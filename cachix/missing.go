@@ -1,0 +1,63 @@
+package cachix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// maxQuery is how many digests one query has; the server takes a body of about 1 MB.
+const maxQuery = 32768
+
+// Missing returns those of the paths that have to be pushed, in the order given, each once.
+// What an upstream cache of this one serves need not be, and is not among them.
+// POST /cache/{name}/narinfo
+//
+// Each digest is asked for once: the server counts a second one as missing, whatever it has.
+func (c *Client) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePath, error) {
+	asked := make(map[string]bool, len(paths)) // by digest: whether it is missing
+	digests := make([]string, 0, len(paths))
+	for _, p := range paths {
+		if _, again := asked[p.Digest()]; !again {
+			asked[p.Digest()] = false
+			digests = append(digests, p.Digest())
+		}
+	}
+	for batch := range slices.Chunk(digests, maxQuery) {
+		var missing []string
+		err := c.call(ctx, apiCall{
+			does: "ask for missing paths", method: http.MethodPost, path: "/narinfo", body: batch, answer: &missing,
+		})
+		if err != nil {
+			return nil, c.refusal(err)
+		}
+		for _, digest := range missing {
+			if _, ours := asked[digest]; !ours {
+				return nil, fmt.Errorf("ask for missing paths: the answer has %q, which was not asked for", oneLine(digest))
+			}
+			asked[digest] = true
+		}
+	}
+	var missing []nix.StorePath
+	for _, p := range paths {
+		if asked[p.Digest()] {
+			asked[p.Digest()] = false
+			missing = append(missing, p)
+		}
+	}
+	return missing, nil
+}
+
+// has asks for one digest, in one attempt. HEAD /cache/{name}/{digest}.narinfo
+func (c *Client) has(ctx context.Context, digest string) (bool, error) {
+	err := c.ask(ctx, apiCall{method: http.MethodHead, path: "/" + digest + ".narinfo"})
+	var status *StatusError
+	if errors.As(err, &status) && status.Status == http.StatusNotFound {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -1,0 +1,56 @@
+package cachix
+
+import (
+	"encoding/hex"
+	"path"
+	"slices"
+
+	gonix "zombiezen.com/go/nix"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// narInfoCreate is what a completed upload is to be served as. Each field has an encoding of its own.
+// The server makes a narinfo of it: the name of the key that signed is added there, and a content address is not known.
+type narInfoCreate struct {
+	StoreHash   string   `json:"cStoreHash"`   // the digest in the store path
+	StoreSuffix string   `json:"cStoreSuffix"` // the name after it
+	NARHash     string   `json:"cNarHash"`     // sha256: and base 32
+	NARSize     int64    `json:"cNarSize"`
+	FileHash    string   `json:"cFileHash"` // hexadecimal, with no algorithm before it
+	FileSize    int64    `json:"cFileSize"`
+	References  []string `json:"cReferences"` // base names, in order
+	Deriver     string   `json:"cDeriver"`    // a base name
+	Signature   *string  `json:"cSig"`        // bare base64; null where the cache signs
+}
+
+// unknownDeriver stands where there is none.
+const unknownDeriver = "unknown-deriver"
+
+// newNARInfo describes an object whose NAR was packed, and signs it where there is a key to sign with.
+func (c *Client) newNARInfo(info nix.PathInfo, packed binarycache.Packed) (narInfoCreate, error) {
+	var sum []byte
+	create := narInfoCreate{
+		StoreHash: info.Path.Digest(), StoreSuffix: info.Path.Name(),
+		NARHash: "sha256:" + packed.NARHash.RawBase32(), NARSize: packed.NARSize,
+		FileHash: hex.EncodeToString(packed.FileHash.Bytes(sum)), FileSize: packed.FileSize,
+		References: []string{}, Deriver: unknownDeriver,
+	}
+	references := nix.SortedPaths(info.References)
+	for _, r := range references {
+		create.References = append(create.References, path.Base(string(r)))
+	}
+	if info.Deriver != "" {
+		create.Deriver = path.Base(string(info.Deriver))
+	}
+	if c.credential.key == nil {
+		return create, nil
+	}
+	// The URL is not signed, but must not be empty.
+	signature, err := c.credential.sign(&gonix.NARInfo{
+		StorePath: info.Path, URL: "nar", NARHash: packed.NARHash, NARSize: packed.NARSize, References: slices.Clip(references),
+	})
+	create.Signature = &signature
+	return create, err
+}

@@ -1,0 +1,43 @@
+package cachix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// Pin keeps a store path, and its closure, from the cache's garbage collector under a name.
+// A pin of the same name that is there already becomes an older revision.
+type Pin struct {
+	Name string
+	Path nix.StorePath
+	// Keep is how many revisions of the name are kept; 0 keeps all.
+	Keep int
+}
+
+// Pin makes a pin. POST /cache/{name}/pin
+//
+// An attempt without an answer may have been carried out. Another one is harmless: it makes a revision of the same path.
+func (c *Client) Pin(ctx context.Context, p Pin) error {
+	if c.credential.token == "" {
+		return errors.New("pin " + p.Name + ": a pin wants an auth token, also where a signing key is enough to push")
+	}
+	type keep struct {
+		Tag      string `json:"tag"`
+		Contents int    `json:"contents,omitempty"`
+	}
+	request := struct {
+		Name      string   `json:"name"`
+		StorePath string   `json:"storePath"`
+		Artifacts []string `json:"artifacts"`
+		Keep      *keep    `json:"keep"`
+	}{Name: p.Name, StorePath: string(p.Path), Artifacts: []string{}}
+	if p.Keep > 0 {
+		request.Keep = &keep{Tag: "Revisions", Contents: p.Keep}
+	}
+	err := c.call(ctx, apiCall{does: fmt.Sprintf("pin %s", p.Name), method: http.MethodPost, path: "/pin", body: request})
+	return c.refusal(err)
+}

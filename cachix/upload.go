@@ -1,0 +1,210 @@
+package cachix
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+)
+
+const (
+	// minPart is the least that a storage takes as a part, unless it is the last one.
+	minPart = 5 << 20
+	// partSize is what a part has as a rule. Smaller ones would cost more round trips, larger ones more memory.
+	partSize = 8 << 20
+	// maxParts is the most parts that a storage takes, with some to spare for what cannot be compressed.
+	maxParts = 9000
+	// partsAtOnce is how many parts of one NAR are sent side by side.
+	partsAtOnce = 8
+	// abortTime is how long the end of a push waits to take back an upload, after the push itself was called off.
+	abortTime = 5 * time.Second
+)
+
+// partSizeFor returns the size of the parts of a NAR of so many bytes. All parts of an upload but the last are equal.
+func partSizeFor(narSize int64) int64 {
+	const mebi = 1 << 20
+	need := (narSize + narSize/64) / maxParts
+	return max(partSize, (need+mebi-1)/mebi*mebi)
+}
+
+// part is a piece of a NAR file. Its bytes can be read as often as it has to be sent.
+type part struct {
+	number int // from 1
+	data   *io.SectionReader
+	md5    [md5.Size]byte
+	done   func() // lets go of the bytes; called once
+}
+
+// upload is one NAR file on its way to the storage: created, sent in parts, and then completed or aborted.
+type upload struct {
+	client      *Client
+	compression binarycache.Compression
+	narID, id   string
+
+	sending errgroup.Group
+	mu      sync.Mutex
+	parts   []completedPart
+	err     error // the first of all parts
+}
+
+// completedPart is what the storage said of a part; its ETag goes back as it came, quotes included.
+type completedPart struct {
+	PartNumber int    `json:"partNumber"`
+	ETag       string `json:"eTag"`
+}
+
+// create begins an upload. POST /cache/{name}/multipart-nar?compression=
+func (c *Client) create(ctx context.Context, compression binarycache.Compression) (*upload, error) {
+	method := map[binarycache.Compression]string{binarycache.Zstd: "zst", binarycache.XZ: "xz"}[compression]
+	if method == "" {
+		return nil, fmt.Errorf("create upload: Cachix does not take files compressed by %s", compression)
+	}
+	var answer struct {
+		NARID    string `json:"narId"`
+		UploadID string `json:"uploadId"`
+	}
+	err := c.call(ctx, apiCall{
+		does: "create upload", method: http.MethodPost, path: "/multipart-nar",
+		query: url.Values{"compression": {method}}, answer: &answer,
+	})
+	if err != nil {
+		return nil, c.refusal(err)
+	}
+	if answer.NARID == "" || answer.UploadID == "" {
+		return nil, errors.New("create upload: the answer has no narId or no uploadId")
+	}
+	u := &upload{client: c, compression: compression, narID: answer.NARID, id: answer.UploadID}
+	u.sending.SetLimit(partsAtOnce)
+	return u, nil
+}
+
+// send sends a part in the background. It waits while many are on their way, and does nothing after one has failed.
+// Sent is told the size of a part that has arrived.
+func (u *upload) send(ctx context.Context, p part, sent func(int64)) {
+	if u.failed() != nil {
+		p.done()
+		return
+	}
+	u.sending.Go(func() error {
+		defer p.done()
+		etag, err := u.put(ctx, p)
+		if err == nil {
+			sent(p.data.Size())
+		}
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if err != nil && u.err == nil {
+			u.err = err
+		}
+		u.parts = append(u.parts, completedPart{PartNumber: p.number, ETag: etag})
+		return nil
+	})
+}
+
+func (u *upload) failed() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.err
+}
+
+// wait returns when no part is on its way any more.
+func (u *upload) wait() error {
+	_ = u.sending.Wait() // its error is u.err
+	return u.failed()
+}
+
+// put sends a part until it is there. Each attempt asks for a URL of its own: one lives for some minutes only.
+// POST /cache/{name}/multipart-nar/{narId}?uploadId=&partNumber=, then PUT to the URL.
+func (u *upload) put(ctx context.Context, p part) (etag string, err error) {
+	err = u.client.retry(ctx, fmt.Sprintf("send part %d", p.number), func(ctx context.Context) error {
+		sum := base64.StdEncoding.EncodeToString(p.md5[:])
+		var signed struct {
+			URL string `json:"uploadUrl"`
+		}
+		err := u.client.ask(ctx, apiCall{
+			method: http.MethodPost, path: "/multipart-nar/" + url.PathEscape(u.narID),
+			query: url.Values{"uploadId": {u.id}, "partNumber": {strconv.Itoa(p.number)}},
+			body:  map[string]string{"contentMD5": sum}, answer: &signed,
+		})
+		if err != nil {
+			return err
+		}
+		etag, err = u.client.putPart(ctx, signed.URL, sum, p.data)
+		return err
+	})
+	return etag, err
+}
+
+// putPart sends bytes to a signed URL, and nothing that is not signed: an Authorization beside it is refused.
+func (c *Client) putPart(ctx context.Context, signed, sum string, data *io.SectionReader) (etag string, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPut, signed, http.NoBody)
+	if err != nil || request.URL.Host == "" {
+		return "", errors.New("the answer has no usable uploadUrl") // without the URL, which is a secret
+	}
+	request.Header.Set("Content-Type", "application/octet-stream")
+	request.Header.Set("Content-MD5", sum)
+	answer, err := c.send(c.storage, request, io.NewSectionReader(data, 0, data.Size()), data.Size())
+	var status *StatusError
+	if errors.As(err, &status) && status.Status == http.StatusForbidden {
+		// A URL that has expired, on a link too slow for its life, or a clock that is wrong: another is asked for.
+		return "", &unsentError{status}
+	}
+	if err != nil {
+		return "", err
+	}
+	if etag = answer.header.Get("ETag"); etag == "" {
+		return "", &unsentError{errors.New("the storage gave no ETag for the part")}
+	}
+	return etag, nil
+}
+
+// complete makes the store object visible. POST /cache/{name}/multipart-nar/{narId}/complete?uploadId=
+//
+// An answer that was lost leaves open whether the request was carried out, and the second one is then refused,
+// as the upload is no more. So a refusal is believed only if the object is not there.
+func (u *upload) complete(ctx context.Context, info narInfoCreate) error {
+	slices.SortFunc(u.parts, func(a, b completedPart) int { return a.PartNumber - b.PartNumber })
+	request := apiCall{
+		method: http.MethodPost, path: "/multipart-nar/" + url.PathEscape(u.narID) + "/complete",
+		query: url.Values{"uploadId": {u.id}},
+		body: struct {
+			Parts  []completedPart `json:"parts"`
+			Create narInfoCreate   `json:"narInfoCreate"`
+		}{u.parts, info},
+	}
+	again := false
+	return u.client.retry(ctx, "complete upload", func(ctx context.Context) error {
+		err := u.client.ask(ctx, request)
+		if again && err != nil && !isPassing(err) {
+			if there, headErr := u.client.has(ctx, info.StoreHash); headErr == nil && there {
+				return nil
+			}
+		}
+		again = true
+		return err
+	})
+}
+
+// abort takes the upload back, so that no parts are left in the storage. It is done also when ctx is: that is when it is needed most.
+// POST /cache/{name}/multipart-nar/{narId}/abort?uploadId=
+func (u *upload) abort(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
+	defer cancel()
+	_ = u.wait() // a part that arrives later would stay
+	_ = u.client.call(ctx, apiCall{
+		does: "abort upload", method: http.MethodPost, path: "/multipart-nar/" + url.PathEscape(u.narID) + "/abort",
+		query: url.Values{"uploadId": {u.id}},
+	})
+}

@@ -1,0 +1,45 @@
+package cachix
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// watch ends a request when nothing has moved over its connection for a while.
+// A limit on a request's whole time would have to know the size of what it sends and the speed of the link.
+type watch struct {
+	timer  *time.Timer
+	after  time.Duration
+	cancel context.CancelCauseFunc
+}
+
+// newWatch returns a context that is done with the cause [errStalled] when tick is not called for that long.
+func newWatch(ctx context.Context, after time.Duration) (context.Context, *watch) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return ctx, &watch{timer: time.AfterFunc(after, func() { cancel(errStalled(after)) }), after: after, cancel: cancel}
+}
+
+func (w *watch) tick() { w.timer.Reset(w.after) }
+
+// stop must be called when the request is over.
+func (w *watch) stop() {
+	w.timer.Stop()
+	w.cancel(nil)
+}
+
+// reader takes each read as a sign of life: a body is read as fast as the connection takes it.
+func (w *watch) reader(r io.Reader) io.Reader { return watchedReader{r, w} }
+
+type watchedReader struct {
+	io.Reader
+	watch *watch
+}
+
+func (r watchedReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if n > 0 {
+		r.watch.tick()
+	}
+	return n, err
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The action's script is run as the runner does, with a program in the place of ours that shows its arguments.
+func TestActionCallsTheProgram(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("no bash")
+	}
+	run := readWorkflow(t, "../action.yml").job(t, "runs").step(t, "exec ")
+	// Of every flake: its own limits and caches instead of Open Sesame's.
+	const nixos = "--substituter https://cache.nixos.org --trusted-key " + nixosKey
+	for name, test := range map[string]struct {
+		inputs map[string]any
+		arch   string
+		want   []string
+	}{
+		"the packages alone": {
+			map[string]any{"packages": "hello"},
+			"X64",
+			strings.Fields("build --ref  --out out --memlock 0 --served-by none " + nixos + " --package hello --system x86_64-linux -- ."),
+		},
+		"on an ARM runner": {
+			map[string]any{"packages": "hello"},
+			"ARM64",
+			strings.Fields("build --ref  --out out --memlock 0 --served-by none " + nixos + " --package hello --system aarch64-linux -- ."),
+		},
+		"a release without a cache to push to": {
+			map[string]any{"packages": "hello", "command": "release", "push": "always", "token": "t"},
+			"X64",
+			strings.Fields("release --ref  --out out --memlock 0 --served-by none " + nixos + " --package hello --system x86_64-linux --push never -- ."),
+		},
+		"everything": {
+			map[string]any{
+				"packages": "hello\n  tools\n", "systems": "x86_64-linux aarch64-linux", "flake": "github:a/b", "ref": "v1",
+				"command": "release", "cache": "https://a.cachix.org", "cache-key": "a.cachix.org-1:AA==", "cachix": "a",
+				"push": "always", "out": "result", "args": "--override-input\nnixpkgs=./with spaces\n\n-v\n",
+			},
+			"X64",
+			slices.Concat(
+				strings.Fields("release --ref v1 --out result --memlock 0 --served-by https://a.cachix.org "+nixos),
+				strings.Fields("--package hello --package tools --system x86_64-linux --system aarch64-linux"),
+				strings.Fields("--substituter https://a.cachix.org --trusted-key a.cachix.org-1:AA== --push always --cachix a"),
+				[]string{"--override-input", "nixpkgs=./with spaces", "-v", "--", "github:a/b"},
+			),
+		},
+		"what a shell would take for more": {
+			map[string]any{"packages": "* $(id) `id`", "flake": "-x", "ref": "a;b $(id)", "out": "my out", "args": "$(id)\n*"},
+			"X64",
+			slices.Concat(
+				[]string{"build", "--ref", "a;b $(id)", "--out", "my out", "--memlock", "0", "--served-by", "none"}, strings.Fields(nixos),
+				[]string{"--package", "*", "--package", "$(id)", "--package", "`id`", "--system", "x86_64-linux", "$(id)", "*", "--", "-x"},
+			),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "ci"), []byte("#!/bin/sh\nprintf '%s\\n' \"$@\"\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			c := contexts{"inputs": actionInputs(t, test.inputs), "runner": map[string]any{"arch": test.arch}}
+			script := exec.CommandContext(t.Context(), bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", yamlText(run, "run"))
+			script.Env = []string{"RUNNER_TEMP=" + dir, "PATH=" + os.Getenv("PATH")}
+			for _, name := range yamlKeys(yamlAt(run, "env")) {
+				script.Env = append(script.Env, name+"="+expand(t, c, yamlText(run, "env", name)))
+			}
+			script.Stderr = os.Stderr
+			out, err := script.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+			want := slices.Clone(test.want)
+			if i := slices.Index(want, "--ref"); want[i+1] == "--out" {
+				want = slices.Insert(want, i+1, "") // Fields has dropped it
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatalf("(-want +got):\n%s", diff)
+			}
+			if name != "what a shell would take for more" {
+				if err := parses(got); err != nil {
+					t.Errorf("the program does not take it: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// actionInputs are the inputs as a workflow gives them, the others by their defaults.
+func actionInputs(t *testing.T, given map[string]any) map[string]any {
+	t.Helper()
+	declared := yamlAt(readWorkflow(t, "../action.yml").root, "inputs")
+	inputs := map[string]any{}
+	for _, name := range yamlKeys(declared) {
+		inputs[name] = yamlText(declared, name, "default")
+		if value, ok := given[name]; ok {
+			inputs[name] = value
+		}
+	}
+	for name := range given {
+		if _, ok := inputs[name]; !ok {
+			t.Fatalf("the action has no input %s", name)
+		}
+	}
+	return inputs
+}
+
+// A row of a table in the documentation that is about an input or an output.
+var documentedRow = regexp.MustCompile("(?m)^\\| `([\\w-]+)` \\|")
+
+func TestActionIsDocumented(t *testing.T) {
+	action := readWorkflow(t, "../action.yml").root
+	script := yamlWords(yamlAt(action, "runs"))
+	for _, input := range yamlKeys(yamlAt(action, "inputs")) {
+		if !strings.Contains(script, "inputs."+input+" ") {
+			t.Errorf("input %s is not used", input)
+		}
+		if yamlText(action, "inputs", input, "description") == "" {
+			t.Errorf("input %s has no description", input)
+		}
+	}
+	doc, err := os.ReadFile("../docs/github-actions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"inputs", "outputs"} {
+		_, section, found := strings.Cut(string(doc), "\n### The action's "+kind+"\n")
+		if !found {
+			t.Fatalf("docs/github-actions.md has no section on the action's %s", kind)
+		}
+		section, _, _ = strings.Cut(section, "\n#")
+		var rows []string
+		for _, match := range documentedRow.FindAllStringSubmatch(section, -1) {
+			rows = append(rows, match[1])
+		}
+		if diff := cmp.Diff(yamlKeys(yamlAt(action, kind)), rows); diff != "" {
+			t.Errorf("%s (-action.yml +docs/github-actions.md):\n%s", kind, diff)
+		}
+	}
+}
+
+// .ci/play is the workflow on a laptop: the same commands, in the same order.
+func TestPlayRunsWhatTheWorkflowRuns(t *testing.T) {
+	var want []string
+	for _, j := range readWorkflow(t, "../.github/workflows/nix.yml").jobs() {
+		for _, s := range j.steps {
+			for _, call := range programCalls(yamlText(s, "run")) {
+				if call != "doctor --fix" { // sets a machine up
+					want = append(want, call)
+				}
+			}
+		}
+	}
+	script, err := os.ReadFile("../.ci/play")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, call := range programCalls(string(script)) {
+		got = append(got, strings.TrimSuffix(call, ` "${more[@]}" || status=$?`))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-nix.yml +.ci/play):\n%s", diff)
+	}
+}

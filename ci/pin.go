@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scopecreep-zip/open-sesame-ci/cachix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+const pinManual = `Keep store paths of the cache from its garbage collector.
+
+  pin NAME PATH    one store path, under a name
+  pin MANIFEST     the outputs of a run whose cells are all published, each as <package>-<system>
+
+A pin of a name that is there already becomes a new revision of it. A pin wants an auth token.`
+
+func newPin(sys system) *cobra.Command {
+	var f publishFlags
+	c := &cobra.Command{
+		Use:   "pin NAME PATH | MANIFEST",
+		Short: "Keep store paths from the cache's garbage collector",
+		Long:  pinManual,
+		RunE: func(c *cobra.Command, args []string) error {
+			p, err := f.parse()
+			if err == nil && (len(args) == 0 || len(args) > 2) {
+				err = hint.Wrap(fmt.Errorf("pin: %d arguments given, want NAME and PATH, or a manifest", len(args)), "go run ./ci pin --help")
+			}
+			if err != nil {
+				return usage(err)
+			}
+			sys.environ = sys.secrets.take(f.secret, sys.environ)
+			return runPin(c.Context(), sys, p, args)
+		},
+	}
+	c.Flags().SortFlags = false
+	f.register(c)
+	return c
+}
+
+func runPin(ctx context.Context, sys system, p publishing, args []string) error {
+	name := cacheName(options{publish: p, target: openSesame})
+	credential, err := sys.secrets.credential(p.secret)
+	if err == nil && credential.IsZero() {
+		err = errNoSecret(p.secret)
+	}
+	if err != nil {
+		return &pipelines.PublishError{Cache: name, Err: err}
+	}
+	to, err := newPublisher(p, name, credential, openSesame, nil)
+	if err != nil {
+		return usage(err)
+	}
+	defer to.client.Close()
+	if len(args) == 1 {
+		return pinManifest(ctx, sys, to, args[0])
+	}
+	path, err := nix.ParseStorePath(args[1])
+	if err != nil {
+		return usage(err)
+	}
+	if err := to.client.Pin(ctx, cachix.Pin{Name: args[0], Path: path, Keep: p.revisions}); err != nil {
+		return &pipelines.PublishError{Cache: name, Err: err}
+	}
+	fmt.Fprintln(sys.stdout, args[0])
+	return nil
+}
+
+// pinManifest pins what a run has published, all of it or nothing.
+func pinManifest(ctx context.Context, sys system, to *publisher, file string) error {
+	m, err := pipelines.ReadManifest(file)
+	if err != nil {
+		return err
+	}
+	for _, cell := range m.Cells {
+		if cell.Publish == nil || cell.Publish.Verdict != pipelines.Published {
+			return hint.Wrap(fmt.Errorf("pin outputs of %s: those of %s are not published", file, cell.System), "go run ./ci push --resume")
+		}
+	}
+	_, err = pipelines.Pin(ctx, to, m.Cells)
+	for _, cell := range m.Cells {
+		for _, name := range cell.Publish.Pins {
+			fmt.Fprintln(sys.stdout, name)
+		}
+	}
+	if err != nil {
+		return errors.Join(&pipelines.PublishError{Cache: to.Name(), Err: err})
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/scopecreep-zip/open-sesame-ci/cachix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// publisher is a Cachix cache as a run sees it. It implements [pipelines.Publisher].
+type publisher struct {
+	client    *cachix.Client
+	source    cachix.Source
+	upstream  []string // names of the keys whose signature says that consumers get a path elsewhere
+	keep      int
+	options   cachix.PushOptions
+	publicKey []string // those that consumers trust; empty for all that the cache has
+	caches    []string // that consumers have as well
+
+	mu   sync.Mutex
+	info *cachix.Info // what the cache says of itself, once it has answered
+}
+
+func newPublisher(p publishing, name string, credential cachix.Credential, t target, source cachix.Source) (*publisher, error) {
+	client, err := cachix.New(name, cachix.Options{
+		URL: p.url, Credential: credential, Jobs: p.jobs, Agent: "open-sesame-ci/" + version,
+	})
+	if err != nil {
+		return nil, err
+	}
+	keys := t.keys
+	if name != t.cachix {
+		keys = nil // the target's consumers are not this cache's
+	}
+	return &publisher{
+		client: client, source: source, upstream: upstreamKeys(t, name), keep: p.revisions, publicKey: keys, caches: t.substituters,
+		options: cachix.PushOptions{Compression: p.compression, Level: p.level},
+	}, nil
+}
+
+// upstreamKeys are the names of the keys of all caches that consumers have but the one that is pushed to.
+func upstreamKeys(t target, name string) []string {
+	var names []string
+	for _, key := range t.keys {
+		if key, _, _ := strings.Cut(key, ":"); !strings.HasPrefix(key, name+".") {
+			names = append(names, key)
+		}
+	}
+	return names
+}
+
+func (p *publisher) Name() string { return p.client.Name() }
+
+func (p *publisher) Check(ctx context.Context) error {
+	info, err := p.client.Check(ctx)
+	if err == nil {
+		p.mu.Lock()
+		p.info = &info
+		p.mu.Unlock()
+	}
+	return err
+}
+
+// known returns what the cache says of itself. It is asked, where it has not been or did not answer.
+func (p *publisher) known(ctx context.Context) (cachix.Info, error) {
+	p.mu.Lock()
+	info := p.info
+	p.mu.Unlock()
+	if info == nil {
+		if err := p.Check(ctx); err != nil {
+			return cachix.Info{}, err
+		}
+		return p.known(ctx)
+	}
+	return *info, nil
+}
+
+func (p *publisher) Push(ctx context.Context, infos []nix.PathInfo, progress func(pipelines.Pushing)) (pipelines.Pushed, error) {
+	all := make([]nix.StorePath, len(infos))
+	for i, info := range infos {
+		all[i] = info.Path
+	}
+	info, err := p.known(ctx)
+	if err != nil {
+		return pipelines.Pushed{Left: all}, err
+	}
+	plan, err := p.client.Plan(ctx, infos, p.upstream)
+	if err != nil {
+		return pipelines.Pushed{Left: all}, err
+	}
+	options := p.options
+	if options.Compression == "" {
+		options.Compression = info.Compression
+	}
+	if progress != nil {
+		options.Report = func(now cachix.Progress) {
+			progress(pipelines.Pushing{Paths: now.Paths, OfPaths: now.OfPaths, Bytes: now.Bytes, OfBytes: now.OfBytes, Sent: now.Sent})
+		}
+	}
+	done, err := p.client.Push(ctx, plan, p.source, options)
+	return pipelines.Pushed{Added: done.Added, There: len(plan.There), Upstream: len(plan.Upstream), Left: done.Left}, err
+}
+
+func (p *publisher) Pin(ctx context.Context, name string, path nix.StorePath) error {
+	return p.client.Pin(ctx, cachix.Pin{Name: name, Path: path, Keep: p.keep})
+}
+
+// consumer returns the public side of the cache. Where that is, the cache says itself.
+func (p *publisher) consumer() pipelines.Consumer { return (*publicSide)(p) }
+
+// publicSide implements [pipelines.Consumer].
+type publicSide publisher
+
+func (s *publicSide) Name() string { return "the public side of " + s.client.Name() }
+
+func (s *publicSide) open(ctx context.Context) (*binarycache.Consumer, error) {
+	info, err := (*publisher)(s).known(ctx)
+	if err != nil {
+		return nil, err
+	}
+	trusted := s.publicKey
+	if len(trusted) == 0 {
+		trusted = info.Keys
+	}
+	keys, err := binarycache.ParsePublicKeys(trusted)
+	if err != nil {
+		return nil, err
+	}
+	public, err := url.Parse(info.URI)
+	if err != nil {
+		return nil, err
+	}
+	c := &binarycache.Consumer{HTTP: binarycache.NewHTTP(public), Keys: keys}
+	for _, text := range s.caches {
+		if strings.TrimRight(text, "/") == strings.TrimRight(info.URI, "/") {
+			continue
+		}
+		upstream, err := binarycache.OpenURL(text)
+		if err != nil {
+			return nil, err
+		}
+		c.Upstream = append(c.Upstream, upstream)
+	}
+	return c, nil
+}
+
+func (s *publicSide) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePath, error) {
+	c, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.Missing(ctx, paths)
+}
+
+func (s *publicSide) Sees(ctx context.Context, path nix.StorePath) error {
+	c, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	return c.Sees(ctx, path)
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scopecreep-zip/open-sesame-ci/cachix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// The values of --push.
+const (
+	pushAuto   = "auto"
+	pushAlways = "always"
+	pushNever  = "never"
+)
+
+// publishFlags are the flags of everything that may push.
+type publishFlags struct {
+	push                   string
+	cachix, url, secret    string
+	compression            string
+	level, jobs, revisions int
+	timeout, patience      time.Duration
+	unsandboxed, pin       bool
+}
+
+// register adds the flags that choose the cache and how to push to it.
+func (f *publishFlags) register(c *cobra.Command) {
+	s := c.Flags()
+	s.StringVar(&f.cachix, "cachix", "", "name of the Cachix cache to push to (default: the target's)")
+	s.StringVar(&f.url, "cachix-url", "", "base of the API of Cachix, where it is another than "+cachix.API)
+	s.StringVar(&f.secret, "secret-env", defaultSecret, "variable that holds the auth token or the signing key; it is taken out of the environment")
+	s.StringVar(&f.compression, "compression", "", "zstd or xz, for what is not compressed already (default: what the cache prefers)")
+	s.IntVar(&f.level, "compression-level", 0, "effort of compression: 1 to 19 for zstd, 0 to 9 for xz (default: the fastest that is not much larger)")
+	s.IntVar(&f.jobs, "push-jobs", cachix.DefaultJobs, "most requests that are open at a time; fewer where the server asks for it")
+	s.DurationVar(&f.timeout, "push-timeout", time.Hour, "the longest that a push may take; what is left is kept in a journal")
+	s.DurationVar(&f.patience, "confirm-timeout", time.Minute, "how long to wait until consumers see what was pushed")
+	s.IntVar(&f.revisions, "keep-revisions", 0, "revisions of a pin that are kept (default: all)")
+}
+
+// registerRun adds those that only a run of the pipeline has.
+func (f *publishFlags) registerRun(c *cobra.Command) {
+	s := c.Flags()
+	s.StringVar(&f.push, "push", pushAuto, "auto: where there is a secret; always: exit code 5 where nothing can be pushed; never")
+	s.BoolVar(&f.pin, "pin", true, "pin the outputs of a release when all systems are published")
+	s.BoolVar(&f.unsandboxed, "push-unsandboxed", false, "push what was built without a sandbox, too")
+	f.register(c)
+}
+
+// publishing is what the flags mean.
+type publishing struct {
+	publishFlags
+	compression binarycache.Compression
+}
+
+func (f *publishFlags) parse() (publishing, error) {
+	p := publishing{publishFlags: *f}
+	switch f.push {
+	case "", pushAuto, pushAlways, pushNever:
+	default:
+		return p, fmt.Errorf("parse --push %q: want %s, %s or %s", f.push, pushAuto, pushAlways, pushNever)
+	}
+	switch c := binarycache.Compression(f.compression); c {
+	case "", binarycache.Zstd, binarycache.XZ:
+		p.compression = c
+	default:
+		return p, fmt.Errorf("parse --compression %q: want %s or %s", f.compression, binarycache.Zstd, binarycache.XZ)
+	}
+	for name, n := range map[string]int{"compression-level": f.level, "push-jobs": f.jobs, "keep-revisions": f.revisions} {
+		if n < 0 {
+			return p, fmt.Errorf("parse --%s %d: less than none", name, n)
+		}
+	}
+	return p, nil
+}
+
+// publishing says whether the run pushes, and where to.
+func newPublishing(sys system, o options, command, run string, store *binarycache.Dir) (pipelines.Publishing, error) {
+	p := pipelines.Publishing{
+		Always: o.publish.push == pushAlways, Unsandboxed: o.publish.unsandboxed, Pin: o.publish.pin && command == commandRelease,
+		Timeout: o.publish.timeout, Patience: o.publish.patience, Journal: pipelines.NewJournal(o.out, run),
+	}
+	if command != commandRelease && command != commandWarm {
+		return pipelines.Publishing{}, nil
+	}
+	credential, err := sys.secrets.credential(o.publish.secret)
+	if err != nil && o.publish.push != pushNever {
+		return p, &pipelines.PublishError{Cache: cacheName(o), Err: err}
+	}
+	switch {
+	case o.publish.push == pushNever:
+		p.Without = "--push " + pushNever
+	case credential.IsZero():
+		p.Without = "no secret: " + o.publish.secret + " is not set"
+	case cacheName(o) == "":
+		p.Without = "no Cachix cache is named (--cachix NAME)"
+	default:
+		to, err := newPublisher(o.publish, cacheName(o), credential, o.target, store)
+		if err != nil {
+			return p, usage(err)
+		}
+		p.To, p.Consumer = to, to.consumer()
+	}
+	return p, nil
+}
+
+// cacheName is the Cachix cache that a run would push to; empty for none.
+// Who names a server of his own and no cache on it means the one by that name.
+func cacheName(o options) string {
+	name := cmp.Or(o.publish.cachix, o.target.cachix)
+	if name == "" && o.publish.url != "" {
+		name = openSesame.cachix
+	}
+	return name
+}
+
+// errNoSecret is for commands that are of no use without one.
+func errNoSecret(variable string) error {
+	return errors.New("no secret: neither " + variable + ", " + tokenVariable + " nor " + keyVariable + " is set")
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// store is this machine's store, read directly: Nix tells what is in it, and its files are there for everybody to read.
+// It implements [cachix.Source].
+type store struct {
+	nix     *host.Executor
+	version nix.Version
+	root    string // of the file system that the store is in; empty for this machine's own
+}
+
+func openStore(ctx context.Context, sys system) (*store, error) {
+	x, err := host.Open(ctx, host.Options{System: matrix.X8664Linux, Env: sys.environ, Settings: nix.Settings{"experimental-features": "nix-command flakes"}})
+	if err != nil {
+		return nil, err
+	}
+	e, err := x.Describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &store{nix: x, version: e.Nix, root: rootOf(environment(sys.environ).get("NIX_REMOTE"))}, nil
+}
+
+// rootOf returns the directory that a store's URL puts before /nix, such as of "local?root=/mnt"; see the Nix manual on local stores.
+func rootOf(remote string) string {
+	_, query, _ := strings.Cut(remote, "?")
+	for parameter := range strings.SplitSeq(query, "&") {
+		if root, ok := strings.CutPrefix(parameter, "root="); ok {
+			return root
+		}
+	}
+	return ""
+}
+
+// closure returns what Nix knows of the paths and of all that they refer to.
+func (s *store) closure(ctx context.Context, paths []nix.StorePath) ([]nix.PathInfo, error) {
+	args := append(nix.PathInfoArgs(s.version), "--recursive")
+	for _, p := range paths {
+		args = append(args, string(p))
+	}
+	out, err := s.nix.Run(ctx, pipelines.Command{Program: "nix", Args: args})
+	if err != nil {
+		return nil, fmt.Errorf("look up closure: %w", err)
+	}
+	return nix.ParsePathInfo(out)
+}
+
+// Dump writes the NAR of a store object, read from its files.
+func (s *store) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
+	return binarycache.DumpTree(ctx, w, filepath.Join(s.root, string(path)))
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/sbom"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// TestVerifyRun verifies what a run has left: in its cache, on the web, and in the store of the Nix that built it.
+func TestVerifyRun(t *testing.T) {
+	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
+		t.Skip("needs Nix and root: apt-get install nix-bin")
+	}
+	dir := t.TempDir()
+	t.Cleanup(func() { makeWritable(dir) })
+	environ := append(os.Environ(), "HOME="+dir, "XDG_CACHE_HOME="+dir, "NIX_REMOTE=local?root="+filepath.Join(dir, "store"))
+	ci := func(args ...string) (code int, stdout, stderr string) {
+		var out, log bytes.Buffer
+		code = run(t.Context(), args, system{stdout: &out, stderr: &log, environ: environ})
+		return code, out.String(), log.String()
+	}
+	out := filepath.Join(dir, "out")
+	if code, _, log := ci("release", "example", "--engine", "host", "--system", "x86_64-linux", "--out", out); code != exitOK {
+		t.Fatalf("exit code %d:\n%s", code, log)
+	}
+	cacheDir := filepath.Join(out, "cache")
+	cache, err := binarycache.OpenReadOnly(cacheDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := readManifest(t, filepath.Join(out, "manifest.json"))
+	public, key := newKeyOfNix(t, dir)
+	file := attest(t, out, m, cache, key)
+	server := httptest.NewServer(http.FileServer(http.Dir(cacheDir)))
+	defer server.Close()
+
+	for name, args := range map[string][]string{
+		"beside": {}, "beside, deep": {"--deep"},
+		"directory": {"--cache", cacheDir}, "file": {"--cache", "file://" + cacheDir},
+		"web": {"--cache", server.URL}, "web, deep": {"--cache", server.URL, "--deep"},
+		"store": {"--store"}, "store, deep": {"--store", "--deep"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := ci(append([]string{"verify", file, "--key", public}, args...)...)
+			if code != exitOK || strings.Count(stdout, "\n  ok  ") != 2 || !strings.Contains(stdout, "signed by release-1\n") {
+				t.Errorf("exit code %d:\n%s%s", code, stdout, stderr)
+			}
+		})
+	}
+
+	// One output goes, another's NAR is changed.
+	first, second := m.Cells[0].Packages[0].Outputs[0].Path, m.Cells[0].Packages[1].Outputs[0].Path
+	info, err := cache.Info(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	third, err := cache.Info(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nar, err := os.ReadFile(filepath.Join(cacheDir, third.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(cacheDir, info.URL), nar, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(cacheDir, first.Digest()+".narinfo")); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := ci("verify", file, "--deep", "--json")
+	var v verification
+	if err := json.Unmarshal([]byte(stdout), &v); err != nil {
+		t.Fatalf("%v:\n%s%s", err, stdout, stderr)
+	}
+	var verdicts []provenance.Verdict
+	for _, o := range v.Statements[0].Outputs {
+		verdicts = append(verdicts, o.Verdict)
+	}
+	if want := []provenance.Verdict{provenance.Absent, provenance.Differs}; code != exitFailed || v.Good || !slices.Equal(verdicts, want) {
+		t.Errorf("exit code %d, verdicts %q, want %q:\n%s%s", code, verdicts, want, stdout, stderr)
+	}
+	if !strings.Contains(stderr, "2 of 2 outputs are not found as stated in "+cacheDir) {
+		t.Errorf("error:\n%s", stderr)
+	}
+
+	// The store's own files are changed behind its back.
+	code, stdout, _ = ci("verify", file, "--store", "--deep")
+	if code != exitOK {
+		t.Fatalf("the store differs before it was changed:\n%s", stdout)
+	}
+	object := filepath.Join(dir, "store", string(second))
+	makeWritable(object)
+	if err := os.WriteFile(filepath.Join(object, "new"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, _ = ci("verify", file, "--store", "--deep")
+	if code != exitFailed || !strings.Contains(stdout, "differs  "+string(second)) {
+		t.Errorf("exit code %d:\n%s", code, stdout)
+	}
+}
+
+func readManifest(t *testing.T, file string) *pipelines.Manifest {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := new(pipelines.Manifest)
+	if err := json.Unmarshal(data, m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// newKeyOfNix has Nix make a signing key.
+func newKeyOfNix(t *testing.T, dir string) (public string, secret *provenance.SecretKey) {
+	t.Helper()
+	secretFile, publicFile := filepath.Join(dir, "secret"), filepath.Join(dir, "public")
+	cmd := exec.Command("nix-store", "--generate-binary-cache-key", "release-1", secretFile, publicFile)
+	cmd.Env = append(os.Environ(), "NIX_REMOTE=local?root="+filepath.Join(dir, "store"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	text, err := os.ReadFile(secretFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if secret, err = provenance.ParseSecretKey(text); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(publicFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(data)), secret
+}
+
+// attest writes bills of materials and a signed provenance that names them.
+func attest(t *testing.T, out string, m *pipelines.Manifest, cache *binarycache.Dir, key *provenance.SecretKey) string {
+	t.Helper()
+	names, err := sbom.Write(t.Context(), out, m, cache)
+	if err != nil || len(names) != 2 {
+		t.Fatalf("bills of materials %q, error %v", names, err)
+	}
+	facts := provenance.Facts{Settings: nix.Settings{"sandbox": "true"}}
+	for _, name := range names {
+		f, err := provenance.HashFile(out, name, sbom.MediaType)
+		if err != nil {
+			t.Fatal(err)
+		}
+		facts.Byproducts = append(facts.Byproducts, f)
+	}
+	file, err := provenance.Write(t.Context(), out, m, facts, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// A variable of a script, quoted or not, and those that the script sets itself.
+var (
+	variableUsed = regexp.MustCompile(`\$\{?([A-Za-z_]\w*)`)
+	variableSet  = regexp.MustCompile(`(?m)(?:^\s*|for |-r )([A-Za-z_]\w*)(?:=| in |;)`)
+)
+
+func ruleVariables(w workflow) []string {
+	return eachScript(w, func(step *yaml.Node, script string) (complaints []string) {
+		known := append(yamlKeys(yamlAt(step, "env")), "PATH", "HOME")
+		for _, match := range variableSet.FindAllStringSubmatch(script, -1) {
+			known = append(known, match[1])
+		}
+		for _, match := range variableUsed.FindAllStringSubmatch(script, -1) {
+			name := match[1]
+			if !slices.Contains(known, name) && !strings.HasPrefix(name, "GITHUB_") && !strings.HasPrefix(name, "RUNNER_") {
+				complaints = append(complaints, "$"+name+" is not set")
+			}
+		}
+		return complaints
+	})
+}
+
+// A word that stands for the name of a command: all that it may be.
+var commandWords = map[string][]string{`"$COMMAND"`: {"release", "warm"}}
+
+func ruleCommands(w workflow) []string {
+	return eachScript(w, func(_ *yaml.Node, script string) (complaints []string) {
+		for _, call := range programCalls(script) {
+			words := strings.Fields(call)
+			if slices.Contains(words, `"${args[@]}"`) {
+				continue // the action's: TestActionCallsTheProgram runs it
+			}
+			names := commandWords[words[0]]
+			if names == nil {
+				names = words[:1]
+			}
+			for _, name := range names {
+				if err := parses(append([]string{name}, words[1:]...)); err != nil {
+					complaints = append(complaints, fmt.Sprintf("%s: %v", call, err))
+				}
+			}
+		}
+		return complaints
+	})
+}
+
+// parses asks the program itself what it makes of a command line. A variable is a word like any other, unless
+// it is a flag's that takes no word.
+func parses(words []string) error {
+	for i, w := range words {
+		words[i] = strings.ReplaceAll(strings.Trim(w, `"`), `="$PIN`, "=true")
+	}
+	c, rest, err := newRoot(system{}).Find(words)
+	if err != nil {
+		return err
+	}
+	if c.Name() != words[0] {
+		return fmt.Errorf("no command %s", words[0])
+	}
+	if err := c.ParseFlags(rest); err != nil {
+		return err
+	}
+	return c.ValidateArgs(c.Flags().Args())
+}
+
+var matrixKey = regexp.MustCompile(`matrix\.([\w-]+)`)
+
+// ruleMatrixKeys wants each key that a job with our matrix names in each of its cells.
+func ruleMatrixKeys(w workflow) (complaints []string) {
+	cells, err := includes(matrix.Expand(matrix.Systems(), openSesame.packages))
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, j := range w.jobs() {
+		if !strings.Contains(yamlText(j.node, "strategy", "matrix"), "fromJSON") {
+			continue // its keys stand in the file, where actionlint sees them
+		}
+		for _, match := range matrixKey.FindAllStringSubmatch(yamlWords(j.node), -1) {
+			for _, cell := range cells {
+				if _, ok := cell[match[1]].(string); !ok && match[0] != "matrix.outputs" {
+					complaints = append(complaints, fmt.Sprintf("job %s: no %s in %v", j.name, match[0], cell))
+				}
+			}
+		}
+	}
+	return complaints
+}
+
+// includes returns the cells as GitHub has them, after `matrix --github` has printed them.
+func includes(cells []matrix.Cell) ([]map[string]any, error) {
+	data, err := matrix.GitHub(cells)
+	if err != nil {
+		return nil, err
+	}
+	value, err := contexts{"needs": needs(map[string]any{"matrix": string(data)}, "success")}.expand("${{ fromJSON(needs.plan.outputs.matrix) }}")
+	if err != nil {
+		return nil, err
+	}
+	object, _ := value.(map[string]any)
+	list, _ := object["include"].([]any)
+	var all []map[string]any
+	for _, item := range list {
+		cell, ok := item.(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("read matrix: %v is no cell", item)
+		}
+		all = append(all, cell)
+	}
+	return all, nil
+}
+
+// needs is the context of a job after plan and cell.
+func needs(outputs map[string]any, result string) map[string]any {
+	return map[string]any{
+		"plan": map[string]any{"outputs": outputs, "result": "success"},
+		"cell": map[string]any{"outputs": map[string]any{}, "result": result},
+	}
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// workflow is a workflow, or an action: a YAML file that GitHub runs.
+type workflow struct {
+	name  string
+	lines []string
+	root  *yaml.Node
+}
+
+// job is a job of a workflow; the steps of an action count as one.
+type job struct {
+	name  string
+	node  *yaml.Node
+	steps []*yaml.Node
+}
+
+func parseWorkflow(t *testing.T, name, text string) workflow {
+	t.Helper()
+	var document yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &document); err != nil {
+		t.Fatalf("parse %s: %v", name, err)
+	}
+	return workflow{name, strings.Split(text, "\n"), document.Content[0]}
+}
+
+// readWorkflows reads all that GitHub runs of this repository.
+func readWorkflows(t *testing.T) []workflow {
+	t.Helper()
+	files, err := filepath.Glob("../.github/workflows/*.y*ml")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("found workflows %v, %v", files, err)
+	}
+	var all []workflow
+	for _, file := range append(files, "../action.yml") {
+		all = append(all, readWorkflow(t, file))
+	}
+	return all
+}
+
+func readWorkflow(t *testing.T, file string) workflow {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parseWorkflow(t, strings.TrimPrefix(filepath.ToSlash(file), "../"), string(text))
+}
+
+// isAction says that the file is an action, which has neither events nor permissions of its own.
+func (w workflow) isAction() bool { return yamlAt(w.root, "runs") != nil }
+
+func (w workflow) jobs() []job {
+	if w.isAction() {
+		return []job{{"runs", yamlAt(w.root, "runs"), yamlItems(yamlAt(w.root, "runs", "steps"))}}
+	}
+	var jobs []job
+	for _, name := range yamlKeys(yamlAt(w.root, "jobs")) {
+		node := yamlAt(w.root, "jobs", name)
+		jobs = append(jobs, job{name, node, yamlItems(yamlAt(node, "steps"))})
+	}
+	return jobs
+}
+
+func (w workflow) job(t *testing.T, name string) job {
+	t.Helper()
+	i := slices.IndexFunc(w.jobs(), func(j job) bool { return j.name == name })
+	if i < 0 {
+		t.Fatalf("%s has no job %s", w.name, name)
+	}
+	return w.jobs()[i]
+}
+
+// step returns the step of a job that has this text in it.
+func (j job) step(t *testing.T, text string) *yaml.Node {
+	t.Helper()
+	for _, s := range j.steps {
+		if strings.Contains(yamlWords(s), text) {
+			return s
+		}
+	}
+	t.Fatalf("job %s has no step with %q", j.name, text)
+	return nil
+}
+
+// yamlAt walks down mappings. It returns nil where a key is missing, on the way or at the end.
+func yamlAt(n *yaml.Node, path ...string) *yaml.Node {
+	for _, key := range path {
+		if n == nil || n.Kind != yaml.MappingNode {
+			return nil
+		}
+		i := slices.Index(yamlKeys(n), key)
+		if i < 0 {
+			return nil
+		}
+		n = n.Content[2*i+1]
+	}
+	return n
+}
+
+// yamlText returns the scalar at the path; empty where there is none.
+func yamlText(n *yaml.Node, path ...string) string {
+	if n = yamlAt(n, path...); n == nil {
+		return ""
+	}
+	return n.Value
+}
+
+// yamlKeys returns the keys of a mapping in their order; of a list or a word, as `on` may be, its words.
+func yamlKeys(n *yaml.Node) []string {
+	var keys []string
+	switch {
+	case n == nil:
+	case n.Kind == yaml.MappingNode:
+		for i := 0; i < len(n.Content); i += 2 {
+			keys = append(keys, n.Content[i].Value)
+		}
+	case n.Kind == yaml.SequenceNode:
+		for _, item := range n.Content {
+			keys = append(keys, item.Value)
+		}
+	default:
+		keys = []string{n.Value}
+	}
+	return keys
+}
+
+func yamlItems(n *yaml.Node) []*yaml.Node {
+	if n == nil || n.Kind != yaml.SequenceNode {
+		return nil
+	}
+	return n.Content
+}
+
+// yamlWords returns all words of a node, one a line.
+func yamlWords(n *yaml.Node) string {
+	if n == nil {
+		return ""
+	}
+	words := n.Value
+	for _, child := range n.Content {
+		words += "\n" + yamlWords(child)
+	}
+	return words
+}
+
+// A call of the program: by go run, or as it was built before; its building is none.
+var programCall = regexp.MustCompile(`(-o )?(?:go run \./ci|"\$RUNNER_TEMP/ci") ([^)\n]+)`)
+
+// programCalls returns the arguments of each call of the program in a shell script, as they are written.
+func programCalls(script string) []string {
+	var calls []string
+	for _, match := range programCall.FindAllStringSubmatch(script, -1) {
+		if match[1] == "" {
+			calls = append(calls, strings.TrimSpace(match[2]))
+		}
+	}
+	return calls
+}
+
+func TestWorkflowsKeepTheRules(t *testing.T) {
+	for _, w := range readWorkflows(t) {
+		for _, rule := range workflowRules {
+			for _, complaint := range rule.check(w) {
+				t.Errorf("%s: %s: %s (%s)", w.name, rule.name, complaint, rule.because)
+			}
+		}
+	}
+}
+
+// A workflow that keeps all rules.
+const goodWorkflow = `
+on:
+  workflow_call:
+  pull_request:
+permissions:
+  contents: read
+concurrency:
+  group: nix-${{ github.event_name == 'pull_request' && github.event.pull_request.number || github.run_id }}
+  cancel-in-progress: ${{ github.event_name == 'pull_request' }}
+jobs:
+  cell:
+    runs-on: ubuntu-24.04
+    timeout-minutes: 10
+    strategy:
+      matrix: ${{ fromJSON(needs.plan.outputs.matrix) }}
+    steps:
+      - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1
+        with:
+          persist-credentials: false
+      - run: exec "$RUNNER_TEMP/ci" release --ref "$REF" --system "$SYSTEM"
+        env:
+          REF: ${{ inputs.tag }}
+          SYSTEM: ${{ matrix.system }}
+          SCOPE_CREEP_CACHIX_PRIVATE_KEY: ${{ secrets.SCOPE_CREEP_CACHIX_PRIVATE_KEY }}
+`
+
+// Each mutant breaks one rule, and is caught by that one alone.
+func TestWorkflowRulesCatchWhatTheyAreFor(t *testing.T) {
+	good := parseWorkflow(t, "good", goodWorkflow)
+	for _, rule := range workflowRules {
+		if complaints := rule.check(good); len(complaints) > 0 {
+			t.Errorf("a good workflow: %s: %v", rule.name, complaints)
+		}
+		if len(rule.mutants) == 0 {
+			t.Errorf("nothing shows that the rule %q can fail", rule.name)
+		}
+		for _, m := range rule.mutants {
+			if !strings.Contains(goodWorkflow, m.old) {
+				t.Errorf("%s: the good workflow has no %q", rule.name, m.old)
+			}
+			mutant := parseWorkflow(t, "mutant", strings.Replace(goodWorkflow, m.old, m.new, 1))
+			for _, other := range workflowRules {
+				if caught := len(other.check(mutant)) > 0; caught != (other.name == rule.name) {
+					t.Errorf("%q in place of %q: caught by %q: %t", m.new, m.old, other.name, caught)
+				}
+			}
+		}
+	}
+}

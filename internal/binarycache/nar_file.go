@@ -1,0 +1,90 @@
+package binarycache
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+)
+
+// Trees have many small files, and each costs system calls: open, fstat, read, fstat and close here.
+// An os.File needs two more, to try whether the kernel's poller takes it, and to read its end;
+// and its cleanup is more work for the garbage collector.
+
+// regular writes a file's node, but for the end.
+func (w *narWriter) regular(path string) error {
+	// The directory says that this is a regular file. If something else has taken its place since,
+	// it must be neither followed nor waited for.
+	fd, err := retry(func() (int, error) {
+		return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	})
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+
+	var before, after unix.Stat_t
+	if err := unix.Fstat(fd, &before); err != nil {
+		return &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if before.Mode&unix.S_IFMT != unix.S_IFREG {
+		return changed(path)
+	}
+	if err := w.contents(fd, path, &before); err != nil {
+		return err
+	}
+	if err := unix.Fstat(fd, &after); err != nil {
+		return &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	// The time of the inode's change is no sign: a store that is optimised meanwhile makes links to its files.
+	if before.Size != after.Size || before.Mtim != after.Mtim {
+		return changed(path)
+	}
+	return nil
+}
+
+func (w *narWriter) contents(fd int, path string, stat *unix.Stat_t) error {
+	words := wordsRegular
+	if stat.Mode&0o100 != 0 {
+		words = wordsExecutable
+	}
+	if err := w.raw(words); err != nil {
+		return err
+	}
+	if err := w.length(stat.Size); err != nil {
+		return err
+	}
+	for left := stat.Size; ; {
+		if err := w.next(); err != nil {
+			return err
+		}
+		// One byte more than there should be is asked for, to see a file that has grown.
+		room := w.buf[len(w.buf):cap(w.buf)]
+		room = room[:min(int64(len(room)), left+1)]
+		n, err := retry(func() (int, error) { return unix.Read(fd, room) })
+		switch {
+		case err != nil:
+			return &fs.PathError{Op: "read", Path: path, Err: err}
+		case int64(n) > left, n == 0 && left > 0:
+			return changed(path)
+		}
+		left -= int64(n)
+		w.buf = w.buf[:len(w.buf)+n]
+		if left == 0 && n < len(room) { // the end was read
+			return w.padding(stat.Size)
+		}
+	}
+}
+
+func changed(path string) error { return fmt.Errorf("%s: changed while it was read", path) }
+
+// retry makes a system call again that a signal has interrupted.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}

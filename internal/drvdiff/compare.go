@@ -1,0 +1,180 @@
+package drvdiff
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// structured is the variable that holds all attributes as JSON where __structuredAttrs is set.
+const structured = "__json"
+
+// pair is a derivation of each side, one in the place of the other.
+type pair struct{ a, b nix.StorePath }
+
+// comparison is what is found out about one pair.
+type comparison struct {
+	a, b         *Derivation
+	usedA, usedB *mentions
+	names        *names
+	inputs       []pair // the counterparts among the inputs, which differ
+	own          []Difference
+	told         map[string]bool // variables that say nothing new: Nix derives what is told already from them
+}
+
+// compare returns in what two derivations differ themselves, and which of their inputs differ.
+func compare(ctx context.Context, treeA, treeB *tree, a, b *Derivation) (own []Difference, inputs []pair, err error) {
+	c := &comparison{a: a, b: b, usedA: mentionsOf(a), usedB: mentionsOf(b), names: newNames(), told: map[string]bool{}}
+	for _, o := range a.Outputs {
+		if other, ok := b.output(o.Name); ok && o.Path != "" && other.Path != "" {
+			c.names.samePath(o.Path, other.Path)
+		}
+	}
+	if err := c.matchInputs(ctx, treeA, treeB); err != nil {
+		return nil, nil, err
+	}
+	c.matchSources()
+
+	if a.System != b.System {
+		c.value(System, "", a.System, b.System)
+		c.told["system"] = true
+	}
+	c.outputs()
+	if c.value(Builder, "", a.Builder, b.Builder) {
+		c.told["builder"] = true
+	}
+	c.arguments()
+	c.environment()
+	if len(c.own) == 0 && len(c.inputs) == 0 {
+		c.outputPaths()
+	}
+	slices.SortStableFunc(c.own, func(x, y Difference) int { return slices.Index(order, x.Kind) - slices.Index(order, y.Kind) })
+	same := sameOutputs(a, b)
+	for i := range c.own {
+		d := &c.own[i]
+		d.Name, d.SameOutputs = bounded(d.Name), same
+	}
+	return c.own, c.inputs, nil
+}
+
+// order is that of differences within one derivation: what is plain first, variables that follow from it last.
+var order = []Kind{
+	System, Outputs, OutputHash, Builder, Argument, Source, SourceAdded, SourceRemoved,
+	InputAdded, InputRemoved, InputOutputs, Variable, Attribute, OutputPath, Missing,
+}
+
+func (c *comparison) note(kind Kind, name, a, b string) {
+	c.own = append(c.own, Difference{Kind: kind, Name: name, A: a, B: b})
+}
+
+// value compares two texts but for the digests of what is told elsewhere.
+func (c *comparison) value(kind Kind, name, a, b string) (differs bool) {
+	if c.names.inA(a) == c.names.inB(b) {
+		return false
+	}
+	line, x, y := c.excerpt(a, b)
+	c.own = append(c.own, Difference{Kind: kind, Name: name, A: x, B: y, Line: line})
+	return true
+}
+
+func (c *comparison) outputs() {
+	var namesA, namesB []string
+	for _, o := range c.a.Outputs {
+		namesA = append(namesA, o.Name)
+	}
+	for _, o := range c.b.Outputs {
+		namesB = append(namesB, o.Name)
+	}
+	if !slices.Equal(namesA, namesB) {
+		c.note(Outputs, "", words(namesA), words(namesB))
+		c.told["outputs"] = true
+		for _, name := range append(namesA, namesB...) {
+			c.told[name] = true // a variable with the output's path
+		}
+	}
+	for _, a := range c.a.Outputs {
+		b, ok := c.b.output(a.Name)
+		if !ok || a.Algorithm == b.Algorithm && a.Hash == b.Hash {
+			continue
+		}
+		x, y := a.fixed(), b.fixed()
+		if x == y { // of content-addressed outputs, which have no hash
+			x, y = a.Algorithm, b.Algorithm
+		}
+		c.note(OutputHash, a.Name, orUnset(x), orUnset(y))
+		for _, name := range []string{"outputHash", "outputHashAlgo", "outputHashMode"} {
+			c.told[name] = true
+		}
+	}
+}
+
+func (c *comparison) arguments() {
+	a, b := c.a.Args, c.b.Args
+	for i := range max(len(a), len(b)) {
+		number := strconv.Itoa(i + 1)
+		if i >= len(a) {
+			c.note(Argument, number, unset, c.shown(b[i], c.names.inB, c.names.shownB))
+			return
+		}
+		if i >= len(b) {
+			c.note(Argument, number, c.shown(a[i], c.names.inA, c.names.shownA), unset)
+			return
+		}
+		if c.value(Argument, number, a[i], b[i]) && len(a) != len(b) {
+			return // one too many moves all that follow
+		}
+	}
+}
+
+func (c *comparison) environment() {
+	keys := maps.Clone(c.a.Env)
+	maps.Copy(keys, c.b.Env)
+	for _, name := range slices.Sorted(maps.Keys(keys)) {
+		a, inA := c.a.Env[name]
+		b, inB := c.b.Env[name]
+		switch {
+		case c.told[name]:
+		case !inA:
+			c.note(Variable, name, unset, c.shown(b, c.names.inB, c.names.shownB))
+		case !inB:
+			c.note(Variable, name, c.shown(a, c.names.inA, c.names.shownA), unset)
+		case name == structured && c.structured(a, b):
+		default:
+			c.value(Variable, name, a, b)
+		}
+	}
+}
+
+// shown is the beginning of a value that the other side does not have.
+func (c *comparison) shown(value string, replace func(string) string, names []string) string {
+	return cut("", spell(replace(nix.Redact(value)), names))
+}
+
+// outputPaths is for derivations in which nothing else differs: made by a Nix that has another rule for paths.
+func (c *comparison) outputPaths() {
+	for _, a := range c.a.Outputs {
+		if b, ok := c.b.output(a.Name); ok && a.Path != b.Path {
+			c.note(OutputPath, a.Name, orUnset(string(a.Path)), orUnset(string(b.Path)))
+		}
+	}
+}
+
+// sameOutputs says whether both have the same outputs at the same paths.
+func sameOutputs(a, b *Derivation) bool {
+	return slices.EqualFunc(a.Outputs, b.Outputs, func(x, y Output) bool {
+		return x.Name == y.Name && x.Path == y.Path && x.Path != ""
+	})
+}
+
+func words(list []string) string { return printable(bounded(strings.Join(list, " "))) }
+
+func orUnset(s string) string {
+	if s == "" {
+		return unset
+	}
+	return printable(bounded(s))
+}

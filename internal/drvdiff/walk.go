@@ -1,0 +1,188 @@
+package drvdiff
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// Diff returns why the two roots differ, none where they are the same. Each difference is of a derivation that differs
+// in itself, and not in the paths of its inputs alone.
+//
+// The first is the most likely cause: differences that change what is built come before those that do not, and
+// derivations all of whose inputs are the same, or only pass on what is told before, before those that are built with
+// them; of these, the nearest to the root. What is not known for want of a derivation comes last.
+//
+// A derivation that its side does not have is a [Missing] difference, and so is a root that is. Errors are those of the
+// readers and of the context, which are wrapped, and derivations that Nix has not written so: those are not to be
+// believed.
+func Diff(ctx context.Context, a, b Side) ([]Difference, error) {
+	if a.Root == b.Root {
+		return nil, nil
+	}
+	w := &walk{a: newTree(a), b: newTree(b), nodes: map[pair]*node{}}
+	w.reach(pair{a.Root, b.Root}, nil)
+	for i := 0; i < len(w.queue); i++ { // which grows
+		if err := w.visit(ctx, w.queue[i]); err != nil {
+			return nil, fmt.Errorf("compare derivations: %w", err)
+		}
+	}
+	return w.differences(), nil
+}
+
+// maxPairs bounds the walk. Honest trees have about as many pairs as derivations.
+const maxPairs = 2 * maxDerivations
+
+// walk goes breadth first, so that it comes to each pair by the shortest way, and to each once.
+type walk struct {
+	a, b  *tree
+	nodes map[pair]*node
+	queue []*node
+}
+
+// node is a pair of derivations that differ.
+type node struct {
+	pair
+	from    *node // the one nearest to the root that has it among its inputs; nil for the root
+	inputs  []*node
+	own     []Difference
+	missing bool
+
+	ranked bool
+	rank   int
+}
+
+func (w *walk) reach(p pair, from *node) *node {
+	n, ok := w.nodes[p]
+	if !ok {
+		n = &node{pair: p, from: from}
+		w.nodes[p] = n
+		w.queue = append(w.queue, n)
+	}
+	return n
+}
+
+func (w *walk) visit(ctx context.Context, n *node) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(w.queue) > maxPairs {
+		return fmt.Errorf("more than %d pairs differ", maxPairs)
+	}
+	a, err := w.a.load(ctx, n.a)
+	if err != nil {
+		return err
+	}
+	b, err := w.b.load(ctx, n.b)
+	if err != nil {
+		return err
+	}
+	if a == nil || b == nil {
+		n.missing = true
+		n.own = []Difference{{Kind: Missing, A: hereOrNot(n.a, a), B: hereOrNot(n.b, b)}}
+		return nil
+	}
+	own, inputs, err := compare(ctx, w.a, w.b, a, b)
+	if err != nil {
+		return err
+	}
+	n.own = own
+	for _, p := range inputs {
+		n.inputs = append(n.inputs, w.reach(p, n))
+	}
+	return nil
+}
+
+func hereOrNot(path nix.StorePath, d *Derivation) string {
+	if d == nil {
+		return notHere
+	}
+	return string(path)
+}
+
+// differences puts what was found into the order that Diff promises.
+func (w *walk) differences() []Difference {
+	var causes []*node
+	for _, n := range w.queue {
+		if len(n.own) > 0 {
+			causes = append(causes, n)
+		}
+	}
+	slices.SortStableFunc(causes, func(x, y *node) int {
+		return cmp.Or(
+			compareBool(x.missing, y.missing),
+			compareBool(x.own[0].SameOutputs, y.own[0].SameOutputs),
+			cmp.Compare(x.causes(), y.causes()),
+		)
+	})
+	var all []Difference
+	told := map[[3]string]int{}
+	for _, n := range causes {
+		path := n.path()
+		for _, d := range n.own {
+			if d.Kind.ofObject() {
+				key := [3]string{string(d.Kind), d.A, d.B}
+				if first, ok := told[key]; ok {
+					all[first].Again++
+					continue
+				}
+				told[key] = len(all)
+			}
+			d.Path, d.DrvA, d.DrvB = path, n.a, n.b
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// ofObject says whether a difference is of a store object, of which it is enough to tell once: many derivations are
+// made from one source, and a reference to a derivation's text (drvPath) is one to all that it is made from.
+func (k Kind) ofObject() bool {
+	switch k {
+	case Source, SourceAdded, SourceRemoved, InputAdded, InputRemoved:
+		return true
+	}
+	return false
+}
+
+// causes returns how many derivations with differences of their own there are, at most, on one way down from here.
+func (n *node) causes() int {
+	if n.ranked {
+		return n.rank
+	}
+	n.ranked = true // trees have no cycles, since paths are hashes
+	for _, in := range n.inputs {
+		rank := in.causes()
+		if len(in.own) > 0 {
+			rank++
+		}
+		n.rank = max(n.rank, rank)
+	}
+	return n.rank
+}
+
+func (n *node) path() []string {
+	var path []string
+	for ; n != nil; n = n.from {
+		name, other := Name(n.a), Name(n.b)
+		if other != name {
+			name += " | " + other
+		}
+		path = append(path, name)
+	}
+	slices.Reverse(path)
+	return path
+}
+
+func compareBool(x, y bool) int {
+	switch {
+	case x == y:
+		return 0
+	case y:
+		return -1
+	}
+	return 1
+}

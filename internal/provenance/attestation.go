@@ -1,0 +1,184 @@
+package provenance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+)
+
+// payloadType is what in-toto has envelopes say of a statement.
+const payloadType = "application/vnd.in-toto+json"
+
+// Limits on what is believed of a file that anybody may have written.
+const (
+	maxFile         = 64 << 20
+	maxAttestations = 1000
+	maxSignatures   = 100
+)
+
+// ErrNotSigned says that an attestation has no signature at all.
+var ErrNotSigned = errors.New("not signed")
+
+// Attestation is a statement in an envelope, or a bare one that nobody has signed.
+type Attestation struct {
+	// raw is what the file has, and payload the statement in it.
+	raw, payload []byte
+	envelope     *dsse.Envelope // nil for a bare statement
+}
+
+// Read reads a bundle of attestations: JSON values, one a line as in-toto has them, or written over several.
+// It looks at no statement and verifies nothing.
+func Read(file string) ([]*Attestation, error) {
+	attestations, err := read(file)
+	if err != nil {
+		return nil, fmt.Errorf("read provenance %s: %w", file, err)
+	}
+	return attestations, nil
+}
+
+func read(file string) ([]*Attestation, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path.Err // the file is named already
+		}
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("more than %d MiB", maxFile>>20)
+	}
+	return parseBundle(data)
+}
+
+func parseBundle(data []byte) ([]*Attestation, error) {
+	var all []*Attestation
+	for dec := json.NewDecoder(bytes.NewReader(data)); ; {
+		var raw json.RawMessage
+		switch err := dec.Decode(&raw); {
+		case errors.Is(err, io.EOF) && len(all) == 0:
+			return nil, errors.New("empty")
+		case errors.Is(err, io.EOF):
+			return all, nil
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, hint.Wrap(errors.New("cut off: the JSON has no end"), "fetch or copy the file again")
+		case err != nil:
+			return nil, fmt.Errorf("not JSON, at byte %d: %v", dec.InputOffset(), err)
+		case len(all) == maxAttestations:
+			return nil, fmt.Errorf("more than %d attestations", maxAttestations)
+		}
+		a, err := parseAttestation(raw)
+		if err != nil {
+			return nil, fmt.Errorf("attestation %d: %w", len(all)+1, err)
+		}
+		all = append(all, a)
+	}
+}
+
+// parseAttestation tells an envelope from a statement by the field that each has and the other has not.
+func parseAttestation(raw []byte) (*Attestation, error) {
+	var either struct {
+		Type        string `json:"_type"`
+		PayloadType string `json:"payloadType"`
+	}
+	if err := json.Unmarshal(raw, &either); err != nil {
+		return nil, fmt.Errorf("neither an envelope nor a statement: %v", err)
+	}
+	switch {
+	case either.PayloadType == "" && either.Type == "":
+		return nil, errors.New("neither an envelope nor a statement: it has no payloadType and no _type")
+	case either.PayloadType == "":
+		return &Attestation{raw: raw, payload: raw}, nil
+	case either.PayloadType != payloadType:
+		return nil, fmt.Errorf("an envelope of %q, not of %s", either.PayloadType, payloadType)
+	}
+	envelope := new(dsse.Envelope)
+	if err := json.Unmarshal(raw, envelope); err != nil {
+		return nil, fmt.Errorf("envelope: %v", err)
+	}
+	if len(envelope.Signatures) > maxSignatures {
+		return nil, fmt.Errorf("envelope: %d signatures, where %d are the most", len(envelope.Signatures), maxSignatures)
+	}
+	payload, err := envelope.DecodeB64Payload()
+	if err != nil {
+		return nil, errors.New("envelope: its payload is not base64")
+	}
+	return &Attestation{raw: raw, payload: payload, envelope: envelope}, nil
+}
+
+// Signers returns the names of the keys that signatures claim to be of; none for what is not signed.
+// They are as true as the signatures, which [Attestation.Verify] looks at.
+func (a *Attestation) Signers() []string {
+	var names []string
+	if a.envelope != nil {
+		for _, s := range a.envelope.Signatures {
+			names = append(names, s.KeyID)
+		}
+	}
+	return names
+}
+
+// Verify returns the names of those keys that have signed the attestation; there has to be one.
+// Signatures of other keys are passed over, as in trusted-public-keys of Nix.
+// Where there is no signature, the error is [ErrNotSigned].
+func (a *Attestation) Verify(ctx context.Context, keys []*PublicKey) ([]string, error) {
+	if len(a.Signers()) == 0 {
+		return nil, fmt.Errorf("check signature: %w", ErrNotSigned)
+	}
+	var verifiers []dsse.Verifier
+	for i, k := range keys {
+		// dsse counts keys of one name as one, and says so on standard output.
+		if slices.ContainsFunc(keys[:i], func(other *PublicKey) bool { return other.name == k.name }) {
+			return nil, fmt.Errorf("check signature: two keys are called %s", k.name)
+		}
+		verifiers = append(verifiers, verifier{k})
+	}
+	envelope, err := dsse.NewEnvelopeVerifier(verifiers...)
+	if err != nil {
+		return nil, fmt.Errorf("check signature: %v", err)
+	}
+	accepted, err := envelope.Verify(ctx, a.envelope)
+	if err != nil {
+		return nil, a.explain(keys)
+	}
+	var names []string
+	for _, k := range accepted {
+		names = append(names, k.KeyID)
+	}
+	return names, nil
+}
+
+// explain tells a signature by a key that was not given from one that is wrong.
+func (a *Attestation) explain(keys []*PublicKey) error {
+	for _, k := range keys {
+		if slices.Contains(a.Signers(), k.name) {
+			return fmt.Errorf("check signature: it is not of key %s: the statement was changed, or another key has that name", k)
+		}
+	}
+	return fmt.Errorf("check signature: signed by %s, by none of the keys given", quoted(a.Signers()))
+}
+
+// quoted shows names that anybody may have written.
+func quoted(names []string) string {
+	var shown []string
+	for _, n := range names {
+		shown = append(shown, fmt.Sprintf("%.80q", n))
+	}
+	return strings.Join(shown, ", ")
+}

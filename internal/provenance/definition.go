@@ -1,0 +1,173 @@
+package provenance
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	slsa "github.com/in-toto/attestation/go/predicates/provenance/v1"
+	intoto "github.com/in-toto/attestation/go/v1"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance/flakelock"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// external are the parameters that were the user's to choose, and that one has to look at before trusting an output.
+type external struct {
+	Command   string                             `json:"command"`
+	Flake     string                             `json:"flake"`
+	Subdir    string                             `json:"subdir,omitempty"`
+	Packages  map[matrix.System][]matrix.Package `json:"packages"`
+	Overrides map[string]string                  `json:"overrides,omitempty"`
+}
+
+// internal are the parameters that this program has chosen.
+type internal struct {
+	Settings map[string]string            `json:"settings,omitempty"`
+	Systems  map[matrix.System]conditions `json:"systems"`
+}
+
+// conditions are under what the packages of a system were built. The names of the fields are those of the manifest.
+type conditions struct {
+	Engine   *pipelines.Engine `json:"engine,omitempty"`
+	Emulated bool              `json:"emulated"`
+	Sandbox  *bool             `json:"sandbox,omitempty"`
+	Memlock  *int64            `json:"memlock,omitempty"`
+}
+
+func buildDefinition(m *pipelines.Manifest, f Facts) (*slsa.BuildDefinition, error) {
+	given := external{
+		Command: m.Command, Flake: m.Source.URL, Subdir: m.Source.Subdir,
+		Packages: map[matrix.System][]matrix.Package{}, Overrides: m.Source.Overrides,
+	}
+	chosen := internal{Settings: map[string]string{}, Systems: map[matrix.System]conditions{}}
+	for name, value := range f.Settings {
+		chosen.Settings[name] = nix.Redact(value) // a cache's URL may hold credentials
+	}
+	for _, cell := range m.Cells {
+		for _, p := range cell.Packages {
+			given.Packages[cell.System] = append(given.Packages[cell.System], p.Package)
+		}
+		chosen.Systems[cell.System] = conditions{cell.Engine, cell.Emulated, cell.Sandbox, cell.Memlock}
+	}
+	d := &slsa.BuildDefinition{BuildType: BuildType}
+	var externalErr, internalErr, err error
+	d.ExternalParameters, externalErr = object(given)
+	d.InternalParameters, internalErr = object(chosen)
+	d.ResolvedDependencies, err = dependencies(m, f.Inputs)
+	return d, errors.Join(externalErr, internalErr, err)
+}
+
+// dependencies are the tree, its lock, its inputs and the image: all that a build could read, or ran in.
+func dependencies(m *pipelines.Manifest, inputs []flakelock.Input) ([]*intoto.ResourceDescriptor, error) {
+	source, err := tree("source", m.Source.URL, m.Source.NARHash, m.Source.Rev)
+	if err != nil {
+		return nil, err
+	}
+	source.Annotations, err = object(map[string]any{"lastModified": m.Source.LastModified, "dirty": m.Source.Dirty})
+	all := []*intoto.ResourceDescriptor{source}
+	if err == nil && m.Source.LockHash != "" {
+		lock := &intoto.ResourceDescriptor{Name: "flake.lock"}
+		lock.Digest, err = sha256Of(m.Source.LockHash)
+		all = append(all, lock)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("source: %w", err)
+	}
+	named := map[string]bool{}
+	for _, in := range inputs {
+		d, err := tree("inputs/"+in.Name, in.URL, in.NARHash, in.Rev)
+		if err != nil {
+			return nil, err
+		}
+		named[in.Name] = true
+		all = append(all, d)
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Source.Overrides)) {
+		if !named[name] { // what took its place is known by its reference alone
+			all = append(all, &intoto.ResourceDescriptor{Name: "inputs/" + name, Uri: m.Source.Overrides[name]})
+		}
+	}
+	return append(all, images(m)...), nil
+}
+
+var gitCommit = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+// tree describes a tree that Nix has fetched, by the hash of its NAR and, where it is Git's, by its commit.
+func tree(name, uri, narHash, rev string) (*intoto.ResourceDescriptor, error) {
+	d := &intoto.ResourceDescriptor{Name: name, Digest: map[string]string{}}
+	if strings.Contains(uri, ":") { // the word for the built-in flake is no URI
+		d.Uri = uri
+	}
+	if gitCommit.MatchString(rev) && !strings.HasPrefix(uri, "hg+") {
+		d.Digest["gitCommit"] = rev
+	}
+	if narHash == "" {
+		return d, nil
+	}
+	hash, err := sha256Of(narHash)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	maps.Copy(d.Digest, hash)
+	d.MediaType = narType
+	return d, nil
+}
+
+// images returns the container images that Nix ran in, each once. One from a file has no reference, but a digest.
+func images(m *pipelines.Manifest) []*intoto.ResourceDescriptor {
+	var all []*intoto.ResourceDescriptor
+	seen := map[string]bool{"": true}
+	for _, cell := range m.Cells {
+		if cell.Engine == nil || seen[cell.Engine.Image] {
+			continue
+		}
+		image := cell.Engine.Image
+		seen[image] = true
+		d := &intoto.ResourceDescriptor{Name: "image"}
+		reference, digest, ok := strings.Cut(image, "sha256:")
+		if ok {
+			d.Digest = map[string]string{"sha256": digest}
+		}
+		if reference != "" {
+			d.Uri = "docker://" + image
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+func runDetails(m *pipelines.Manifest, f Facts) (*slsa.RunDetails, error) {
+	started, startedErr := time.Parse(time.RFC3339, m.Started)
+	finished, finishedErr := time.Parse(time.RFC3339, m.Finished)
+	if err := errors.Join(startedErr, finishedErr); err != nil {
+		return nil, err
+	}
+	tool, version, _ := strings.Cut(m.Tool, " ")
+	r := &slsa.RunDetails{
+		Builder: &slsa.Builder{Id: f.Builder, Version: map[string]string{tool: version}},
+		Metadata: &slsa.BuildMetadata{
+			InvocationId: f.Invocation, StartedOn: timestamppb.New(started), FinishedOn: timestamppb.New(finished),
+		},
+	}
+	if f.Builder == "" {
+		r.Builder.Id = project + "@v" + version
+	}
+	if f.Invocation == "" && m.Logs != "" {
+		r.Metadata.InvocationId = path.Base(m.Logs) // the run's ID
+	}
+	for _, file := range f.Byproducts {
+		r.Byproducts = append(r.Byproducts, &intoto.ResourceDescriptor{
+			Name: file.Name, MediaType: file.MediaType, Digest: map[string]string{"sha256": file.Hash.RawBase16()},
+		})
+	}
+	return r, nil
+}

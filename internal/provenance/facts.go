@@ -1,0 +1,46 @@
+package provenance
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	gonix "zombiezen.com/go/nix"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance/flakelock"
+)
+
+// Facts are what a statement says beyond the manifest. The zero value says nothing more.
+type Facts struct {
+	// Settings are those of Nix that every command of the run was given.
+	Settings nix.Settings
+	// Inputs are the flake's, as they took part in the build. One that was overridden is there under its name with
+	// what took its place, where that is known.
+	Inputs []flakelock.Input
+	// Builder is the URI of what ran the program and is to be trusted for it, such as a workflow on GitHub Actions:
+	// https://github.com/OWNER/REPO/.github/workflows/FILE@REF. Empty stands for the program itself, wherever it ran.
+	Builder string
+	// Invocation is the URI of the run; empty stands for the run's ID.
+	Invocation string
+	// Byproducts are files that the run has left beside its outputs.
+	Byproducts []File
+}
+
+// File is a file with its hash.
+type File struct {
+	Name      string // relative to the directory of the results, with slashes
+	MediaType string
+	Hash      nix.Hash
+}
+
+// HashFile returns a file of a run's results with the SHA-256 of its bytes, for [Facts].Byproducts.
+func HashFile(outDir, name, mediaType string) (File, error) {
+	data, err := os.ReadFile(filepath.Join(outDir, filepath.FromSlash(name)))
+	if err != nil {
+		return File{}, fmt.Errorf("hash file: %w", err)
+	}
+	hasher := gonix.NewHasher(gonix.SHA256)
+	_, _ = hasher.Write(data) // never fails
+	return File{Name: name, MediaType: mediaType, Hash: hasher.SumHash()}, nil
+}

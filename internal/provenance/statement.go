@@ -1,0 +1,175 @@
+package provenance
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	slsa "github.com/in-toto/attestation/go/predicates/provenance/v1"
+	intoto "github.com/in-toto/attestation/go/v1"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+const (
+	// PredicateType is that of SLSA provenance v1.
+	PredicateType = "https://slsa.dev/provenance/v1"
+	// BuildType says what the parameters mean, and where that is written.
+	BuildType = project + "/blob/main/docs/provenance.md#build-type-v1"
+
+	project = "https://github.com/scopecreep-zip/open-sesame-ci"
+	// narType is the media type under which Nix uploads NARs. It says of which bytes a hash is.
+	narType = "application/x-nix-nar"
+)
+
+// ErrNoSubjects says that a run has neither built nor looked at any output, so that there is nothing to state.
+var ErrNoSubjects = errors.New("the run has no output of its own")
+
+// Statement states where the outputs of a run come from. It is a function of its arguments alone: the same manifest and
+// facts give the same statement. Its subjects are the outputs that the run had before it, built, fetched or present;
+// those that a cache served it has not seen. Where there is none, the error is [ErrNoSubjects].
+func Statement(m *pipelines.Manifest, f Facts) (*intoto.Statement, error) {
+	s, err := statement(m, f)
+	if err != nil {
+		return nil, fmt.Errorf("state provenance: %w", err)
+	}
+	return s, nil
+}
+
+func statement(m *pipelines.Manifest, f Facts) (*intoto.Statement, error) {
+	subjects, err := subjects(m)
+	if err != nil {
+		return nil, err
+	}
+	if len(subjects) == 0 {
+		return nil, ErrNoSubjects
+	}
+	definition, err := buildDefinition(m, f)
+	if err != nil {
+		return nil, err
+	}
+	run, err := runDetails(m, f)
+	if err != nil {
+		return nil, err
+	}
+	provenance := &slsa.Provenance{BuildDefinition: definition, RunDetails: run}
+	predicate := new(structpb.Struct)
+	if err := convert(provenance, predicate); err != nil {
+		return nil, err
+	}
+	s := &intoto.Statement{Type: intoto.StatementTypeUri, Subject: subjects, PredicateType: PredicateType, Predicate: predicate}
+	return s, errors.Join(provenance.Validate(), s.Validate())
+}
+
+// subjects returns the outputs in the manifest's order. One path may be the output of several packages.
+func subjects(m *pipelines.Manifest) ([]*intoto.ResourceDescriptor, error) {
+	var found []*output
+	byPath := map[nix.StorePath]*output{}
+	for _, cell := range m.Cells {
+		for _, p := range cell.Packages {
+			switch p.Verdict {
+			case pipelines.Built, pipelines.Substituted, pipelines.Present:
+			default:
+				continue
+			}
+			for _, o := range p.Outputs {
+				// The form in which Nix's own command line names an output of a flake.
+				installable := fmt.Sprintf("packages.%s.%s^%s", cell.System, p.Package, o.Name)
+				known := byPath[o.Path]
+				if known == nil {
+					known = &output{Output: o, derivation: p.Derivation, verdict: p.Verdict}
+					byPath[o.Path], found = known, append(found, known)
+				}
+				if known.NARHash != o.NARHash {
+					return nil, fmt.Errorf("output %s has the NAR hashes %s and %s", o.Path, known.NARHash, o.NARHash)
+				}
+				known.installables = append(known.installables, installable)
+				if p.Verdict == pipelines.Built {
+					known.verdict = p.Verdict
+				}
+			}
+		}
+	}
+	var all []*intoto.ResourceDescriptor
+	for _, o := range found {
+		subject, err := o.subject()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, subject)
+	}
+	return all, nil
+}
+
+// output is an output with all that is said of it.
+type output struct {
+	pipelines.Output
+	derivation   nix.StorePath
+	verdict      pipelines.Verdict
+	installables []string
+}
+
+// subject describes an output. Its name is the store path's base name, as newer forms of Nix have it.
+// Its digest is called sha256, as in-toto has it "where the method of serialization is obvious or well known":
+// a name of our own would be ignored by every other reader.
+func (o *output) subject() (*intoto.ResourceDescriptor, error) {
+	digest, err := sha256Of(o.NARHash)
+	if err != nil {
+		return nil, fmt.Errorf("output %s: %w", o.Path, err)
+	}
+	annotations, err := object(map[string]any{
+		"installables": o.installables, "derivation": o.derivation, "narSize": o.NARSize, "verdict": o.verdict,
+	})
+	return &intoto.ResourceDescriptor{
+		Name: o.Path.Base(), Digest: digest, MediaType: narType, Annotations: annotations,
+	}, err
+}
+
+func sha256Of(sri string) (map[string]string, error) {
+	hash, err := nix.ParseHash(sri)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"sha256": hash.RawBase16()}, nil
+}
+
+// Encode returns a statement as JSON on one line. The same statement gives the same bytes.
+func Encode(s *intoto.Statement) ([]byte, error) {
+	data, err := protojson.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encode statement: %v", err)
+	}
+	return compact(data)
+}
+
+// compact takes out the spaces that protojson puts in at random, so that nobody relies on its form.
+// The order of its fields is that of their numbers, and that of keys is theirs.
+func compact(data []byte) ([]byte, error) {
+	var b bytes.Buffer
+	err := json.Compact(&b, data)
+	return b.Bytes(), err
+}
+
+// object turns what JSON can hold into the form that a statement has for it.
+func object(v any) (*structpb.Struct, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	s := new(structpb.Struct)
+	return s, protojson.Unmarshal(data, s)
+}
+
+// convert reads one message as another, by way of their JSON.
+func convert(from, to proto.Message) error {
+	data, err := protojson.Marshal(from)
+	if err != nil {
+		return err
+	}
+	return protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, to)
+}

@@ -1,0 +1,66 @@
+package provenance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// Runner runs commands of Nix. Every [pipelines.Executor] does.
+type Runner interface {
+	Run(ctx context.Context, cmd pipelines.Command) ([]byte, error)
+}
+
+// Store is the store of a Nix. It implements [Holder].
+type Store struct {
+	Runner
+	// Deep has each object read and hashed, where otherwise Nix is asked what it registered when it added the object.
+	Deep bool
+}
+
+// Name returns "the store": which one it is was the Nix's own choice.
+func (s Store) Name() string { return "the store" }
+
+// NARHash asks nix-store, whose answers are the same in all versions, unlike those of nix path-info.
+func (s Store) NARHash(ctx context.Context, path nix.StorePath) (nix.Hash, error) {
+	// An object that is not there is an answer of this command, and an error of the others.
+	invalid, err := s.ask(ctx, "--check-validity", "--print-invalid", string(path))
+	if err != nil {
+		return nix.Hash{}, err
+	}
+	if invalid != "" {
+		return nix.Hash{}, ErrAbsent
+	}
+	text, err := s.ask(ctx, "--query", "--hash", string(path))
+	if err != nil {
+		return nix.Hash{}, err
+	}
+	if s.Deep {
+		if err := s.reread(ctx, path); err != nil {
+			return nix.Hash{}, err
+		}
+	}
+	return nix.ParseHash(text)
+}
+
+// reread has Nix compare the files with what it has registered.
+func (s Store) reread(ctx context.Context, path nix.StorePath) error {
+	_, err := s.ask(ctx, "--verify-path", string(path))
+	var exit *pipelines.ExitError
+	if errors.As(err, &exit) && exit.Code == 1 {
+		return ErrDamaged
+	}
+	return err
+}
+
+func (s Store) ask(ctx context.Context, args ...string) (string, error) {
+	out, err := s.Run(ctx, pipelines.Command{Program: "nix-store", Args: args})
+	if err != nil {
+		return "", fmt.Errorf("ask the store: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}

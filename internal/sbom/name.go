@@ -1,0 +1,44 @@
+package sbom
+
+import (
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// name is what the name of a store object says.
+type name struct {
+	name, version string
+	output        string // empty where it cannot be told
+}
+
+// parseName reads a store object's name. Only the deriver's name tells an output's suffix from the end of a version:
+// openssl-3.5.2-dev is the output dev of openssl-3.5.2.
+func parseName(info nix.PathInfo) name {
+	whole := info.Path.Name()
+	var n name
+	if drv, ok := strings.CutSuffix(info.Deriver.Name(), ".drv"); ok {
+		if whole == drv {
+			n.output = "out"
+		} else if output, ok := strings.CutPrefix(whole, drv+"-"); ok {
+			whole, n.output = drv, output
+		}
+	}
+	n.name, n.version = parseDrvName(whole)
+	if n.name == "" { // a component has to have one
+		n.name, n.version = whole, ""
+	}
+	return n
+}
+
+// parseDrvName does as builtins.parseDrvName of Nix: the version begins after the first dash that no letter follows.
+func parseDrvName(s string) (name, version string) {
+	for i := range len(s) - 1 {
+		if s[i] == '-' && !isLetter(s[i+1]) {
+			return s[:i], s[i+1:]
+		}
+	}
+	return s, ""
+}
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }

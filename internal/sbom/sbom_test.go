@@ -1,0 +1,297 @@
+package sbom
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	cdx "github.com/CycloneDX/cyclonedx-go"
+	gonix "zombiezen.com/go/nix"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+var update = flag.Bool("update", false, "write the golden file")
+
+// recorded is the narinfo files of a run of the example, and its manifest; there are no NARs.
+func recorded(t *testing.T) (*binarycache.Dir, *pipelines.Manifest) {
+	t.Helper()
+	dir, err := binarycache.OpenReadOnly(filepath.Join("testdata", "cache"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join("testdata", "manifest.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := new(pipelines.Manifest)
+	if err := json.Unmarshal(data, m); err != nil {
+		t.Fatal(err)
+	}
+	return dir, m
+}
+
+func TestWriteGolden(t *testing.T) {
+	dir, m := recorded(t)
+	out := t.TempDir()
+	names, err := Write(t.Context(), out, m, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"sbom/open-sesame-x86_64-linux.cdx.json", "sbom/open-sesame-desktop-x86_64-linux.cdx.json"}; !slices.Equal(names, want) {
+		t.Errorf("files %q, want %q", names, want)
+	}
+	for _, name := range names {
+		got, err := os.ReadFile(filepath.Join(out, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden := filepath.Join("testdata", name)
+		if *update {
+			err := errors.Join(os.MkdirAll(filepath.Dir(golden), 0o755), os.WriteFile(golden, got, 0o644))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("the document is not %s; to write it: go test ./internal/sbom -update\n%s", golden, got)
+		}
+		bom := new(cdx.BOM)
+		if err := cdx.NewBOMDecoder(bytes.NewReader(got), cdx.BOMFileFormatJSON).Decode(bom); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		checkReferences(t, bom)
+	}
+}
+
+// checkReferences holds the document to what no schema says: each reference has its component, and each component its place.
+func checkReferences(t *testing.T, bom *cdx.BOM) {
+	t.Helper()
+	known := map[string]bool{bom.Metadata.Component.BOMRef: true}
+	for _, c := range *bom.Components {
+		if known[c.BOMRef] {
+			t.Errorf("%s is there twice", c.BOMRef)
+		}
+		known[c.BOMRef] = true
+	}
+	dependencies := map[string][]string{}
+	for _, d := range *bom.Dependencies {
+		if d.Dependencies != nil {
+			dependencies[d.Ref] = *d.Dependencies
+		} else {
+			dependencies[d.Ref] = nil
+		}
+		for _, ref := range append([]string{d.Ref}, dependencies[d.Ref]...) {
+			if !known[ref] {
+				t.Errorf("%s has no component", ref)
+			}
+		}
+	}
+	reached := map[string]bool{}
+	for todo := []string{bom.Metadata.Component.BOMRef}; len(todo) > 0; todo = todo[1:] {
+		if !reached[todo[0]] {
+			reached[todo[0]] = true
+			todo = append(todo, dependencies[todo[0]]...)
+		}
+	}
+	if len(reached) != len(known) || len(dependencies) != len(known) {
+		t.Errorf("%d components, %d with dependencies, %d reached", len(known), len(dependencies), len(reached))
+	}
+}
+
+func TestWriteSkipsWhatTheCacheLacks(t *testing.T) {
+	dir, m := recorded(t)
+	m.Cells[0].Packages[0].Verdict = pipelines.Failed
+	m.Cells[0].Packages[1].Outputs[0].Path = "/nix/store/00000000000000000000000000000000-elsewhere"
+	names, err := Write(t.Context(), t.TempDir(), m, dir)
+	if err != nil || len(names) != 0 {
+		t.Errorf("files %q, error %v, want none of either", names, err)
+	}
+}
+
+func TestFromCacheWithAHole(t *testing.T) {
+	dir, m := recorded(t)
+	hole := t.TempDir()
+	if err := os.CopyFS(hole, os.DirFS(dir.Name())); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(hole, "*.narinfo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if data, _ := os.ReadFile(f); bytes.Contains(data, []byte("-fontconfig-2.17.1\nURL")) {
+			if err := os.Remove(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	d, err := binarycache.OpenReadOnly(hole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := t.TempDir()
+	names, err := Write(t.Context(), out, m, d)
+	if !errors.Is(err, binarycache.ErrNotFound) || !strings.Contains(err.Error(), "-fontconfig-2.17.1") || len(names) != 1 {
+		t.Errorf("files %q, error %v, want that fontconfig is not found", names, err)
+	}
+	if _, err := os.Stat(filepath.Join(out, FileName("open-sesame-desktop", "x86_64-linux"))); err == nil {
+		t.Error("half a list was written")
+	}
+}
+
+// info makes up a store object. Its hash is of its digest.
+func info(base string, refs ...string) nix.PathInfo {
+	path := func(base string) nix.StorePath { return nix.StorePath("/nix/store/" + strings.Repeat("0", 31) + base) }
+	i := nix.PathInfo{Path: path(base), NARHash: gonix.NewHash(gonix.SHA256, bytes.Repeat([]byte{base[0]}, 32)), NARSize: 1}
+	for _, r := range refs {
+		i.References = append(i.References, path(r))
+	}
+	return i
+}
+
+func TestOf(t *testing.T) {
+	lib, out, dev, other := info("1-lib-1.0"), info("2-p-2.0", "1-lib-1.0", "2-p-2.0"), info("3-p-2.0-dev", "2-p-2.0"), info("4-other", "5-gone")
+	out.Deriver, dev.Deriver = "/nix/store/"+nix.StorePath(strings.Repeat("0", 32))+"-p-2.0.drv", "/nix/store/"+nix.StorePath(strings.Repeat("0", 32))+"-p-2.0.drv"
+	p := Package{
+		Name: "p", System: "x86_64-linux", Outputs: []nix.StorePath{out.Path, dev.Path},
+		Tool: "open-sesame-ci 0.1.0", Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600)),
+	}
+	bom, err := Of(p, []nix.PathInfo{other, dev, lib, out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkReferences(t, bom)
+	var got []string
+	for _, c := range *bom.Components {
+		got = append(got, c.PackageURL)
+	}
+	if want := []string{"pkg:nix/lib@1.0", "pkg:nix/p@2.0", "pkg:nix/p@2.0"}; !slices.Equal(got, want) {
+		t.Errorf("components %q, want %q", got, want)
+	}
+	if got := bom.Metadata.Timestamp; got != "2026-01-02T02:04:05Z" {
+		t.Errorf("time %s", got)
+	}
+	if got := *(*bom.Dependencies)[2].Dependencies; !slices.Equal(got, []string{ref(lib.Path)}) {
+		t.Errorf("an output that refers to itself depends on %q", got)
+	}
+
+	again, err := Of(p, []nix.PathInfo{out, lib, dev})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := encode(t, bom), encode(t, again); !bytes.Equal(a, b) {
+		t.Errorf("the order of the closure matters:\n%s\n%s", a, b)
+	}
+	changed := out
+	changed.NARHash = lib.NARHash
+	third, err := Of(p, []nix.PathInfo{changed, lib, dev})
+	if err != nil || third.SerialNumber == bom.SerialNumber {
+		t.Errorf("serial number %s of other contents, error %v", third.SerialNumber, err)
+	}
+
+	if _, err := Of(p, []nix.PathInfo{out, dev}); err == nil || !strings.Contains(err.Error(), "1-lib-1.0, which") {
+		t.Errorf("error %v, want that lib is not in the closure", err)
+	}
+	if _, err := Of(p, []nix.PathInfo{out, lib}); err == nil || !strings.Contains(err.Error(), "its output /nix/store/") {
+		t.Errorf("error %v, want that dev is not in the closure", err)
+	}
+}
+
+func encode(t *testing.T, bom *cdx.BOM) []byte {
+	t.Helper()
+	data, err := Encode(bom)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+var drvNames = map[string][2]string{
+	"hello-2.12.1":               {"hello", "2.12.1"},
+	"open-sesame-desktop-1.14.2": {"open-sesame-desktop", "1.14.2"},
+	"foo-1.2-dev":                {"foo", "1.2-dev"},
+	"foo":                        {"foo", ""},
+	"foo-":                       {"foo-", ""},
+	"foo-a1-2b":                  {"foo-a1", "2b"},
+	"-1":                         {"", "1"},
+	"foo--1":                     {"foo", "-1"},
+	"x-_1":                       {"x", "_1"},
+	"x-.5":                       {"x", ".5"},
+	"x-?":                        {"x", "?"},
+	"x-=":                        {"x", "="},
+	"a+b-Z1-0+git":               {"a+b-Z1", "0+git"},
+	"source.tar.gz":              {"source.tar.gz", ""},
+	"-":                          {"-", ""},
+}
+
+func TestParseDrvName(t *testing.T) {
+	for s, want := range drvNames {
+		if name, version := parseDrvName(s); name != want[0] || version != want[1] {
+			t.Errorf("parseDrvName(%q) = %q, %q, want %q", s, name, version, want)
+		}
+	}
+}
+
+// Nix itself is asked, of the same names.
+func TestParseDrvNameAsNix(t *testing.T) {
+	if _, err := exec.LookPath("nix-instantiate"); err != nil {
+		t.Skip("needs Nix: apt-get install nix-bin")
+	}
+	names, err := json.Marshal(slices.Collect(func(yield func(string) bool) {
+		for s := range drvNames {
+			if !yield(s) {
+				return
+			}
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("nix-instantiate", "--eval", "--strict", "--json", "--argstr", "names", string(names),
+		"--expr", "{ names }: map (n: { whole = n; } // builtins.parseDrvName n) (builtins.fromJSON names)")
+	cmd.Env = append(os.Environ(), "NIX_REMOTE=local?root="+t.TempDir())
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers []struct{ Whole, Name, Version string }
+	if err := json.Unmarshal(out, &answers); err != nil {
+		t.Fatal(err)
+	}
+	if len(answers) != len(drvNames) {
+		t.Fatalf("%d answers, want %d", len(answers), len(drvNames))
+	}
+	for _, a := range answers {
+		if want := drvNames[a.Whole]; a.Name != want[0] || a.Version != want[1] {
+			t.Errorf("Nix takes %q for %q, %q; the test for %q", a.Whole, a.Name, a.Version, want)
+		}
+	}
+}
+
+func TestPurl(t *testing.T) {
+	for want, p := range map[string][2]string{
+		"pkg:nix/hello@2.12.1":     {"hello", "2.12.1"},
+		"pkg:nix/source":           {"source", ""},
+		"pkg:nix/gtk%2B@3%2Bgit":   {"gtk+", "3+git"},
+		"pkg:nix/a%3Fb%3Dc@1_2-.~": {"a?b=c", "1_2-.~"},
+	} {
+		if got := purl(p[0], p[1]); got != want {
+			t.Errorf("purl(%q) = %s, want %s", p, got, want)
+		}
+	}
+}

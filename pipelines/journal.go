@@ -1,0 +1,151 @@
+package pipelines
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// Journal is the file OUT/journal/<run>.json. It holds what a run has begun to publish and not brought to its end:
+// store paths that are in OUT/cache, and no secret. Each run has a file of its own, so that two do not harm each other.
+// It is written before the first byte is sent, and is gone when all is published.
+// A nil Journal keeps nothing.
+type Journal struct {
+	out, run string
+
+	mu      sync.Mutex
+	entries []JournalEntry
+}
+
+// JournalEntry is what one system has to publish.
+type JournalEntry struct {
+	System matrix.System   `json:"system,omitempty"`
+	Cache  string          `json:"cache"`
+	Paths  []nix.StorePath `json:"paths"`
+}
+
+// journalVersion is the version of the file's schema.
+const journalVersion = 1
+
+type journalFile struct {
+	Version int            `json:"version"`
+	Entries []JournalEntry `json:"entries"`
+}
+
+// NewJournal returns the journal of a run in the directory of its results. Nothing is written before there is something to note.
+func NewJournal(out, run string) *Journal { return &Journal{out: out, run: run} }
+
+// Out is the directory of the run's results.
+func (j *Journal) Out() string { return j.out }
+
+// Add notes an entry, on disk when Add returns.
+func (j *Journal) Add(e JournalEntry) error {
+	if j == nil {
+		return nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries = append(j.entries, e)
+	return j.save()
+}
+
+// Done takes an entry out, and the file away with the last one.
+func (j *Journal) Done(e JournalEntry) error {
+	if j == nil {
+		return nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries = slices.DeleteFunc(j.entries, func(other JournalEntry) bool {
+		return other.System == e.System && other.Cache == e.Cache && slices.Equal(other.Paths, e.Paths)
+	})
+	return j.save()
+}
+
+func (j *Journal) save() error {
+	path := filepath.Join(journalDir(j.out), j.run+".json")
+	var err error
+	if len(j.entries) == 0 {
+		if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		_ = os.Remove(journalDir(j.out)) // stays where another run has a file there
+	} else {
+		var data []byte
+		if data, err = json.MarshalIndent(journalFile{journalVersion, j.entries}, "", "  "); err == nil {
+			err = os.MkdirAll(journalDir(j.out), 0o755)
+		}
+		if err == nil {
+			err = writeFile(path, append(data, '\n'))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write journal %s: %v", path, err)
+	}
+	return nil
+}
+
+func journalDir(out string) string { return filepath.Join(out, "journal") }
+
+// OpenJournals reads what earlier runs have left in the directory of their results, oldest first.
+func OpenJournals(out string) ([]*Journal, error) {
+	files, err := filepath.Glob(filepath.Join(escapeGlob(journalDir(out)), "*.json"))
+	if err != nil {
+		return nil, fmt.Errorf("read journals in %s: %v", out, err)
+	}
+	slices.Sort(files) // their names begin with the time
+	var all []*Journal
+	for _, path := range files {
+		j, err := openJournal(out, path)
+		if err != nil {
+			return nil, hint.Wrap(fmt.Errorf("read journal %s: %v", path, err),
+				"its paths are in %s; to publish all that is there: go run ./ci push --from %[1]s", filepath.Join(out, "cache"))
+		}
+		all = append(all, j)
+	}
+	return all, nil
+}
+
+func openJournal(out, path string) (*Journal, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var file journalFile
+	if err := json.Unmarshal(data, &file); err != nil {
+		return nil, err
+	}
+	if file.Version != journalVersion {
+		return nil, fmt.Errorf("it is of version %d, and this program knows version %d", file.Version, journalVersion)
+	}
+	for _, e := range file.Entries {
+		for _, p := range e.Paths {
+			if _, err := nix.ParseStorePath(string(p)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return &Journal{out: out, run: strings.TrimSuffix(filepath.Base(path), ".json"), entries: file.Entries}, nil
+}
+
+// Entries returns what is still to be published.
+func (j *Journal) Entries() []JournalEntry {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.entries)
+}
+
+// escapeGlob makes a pattern of a path that matches the path alone.
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}

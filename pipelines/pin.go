@@ -1,0 +1,73 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// PinName is the name under which a package of a system is pinned: "open-sesame-x86_64-linux".
+func PinName(p matrix.Package, system matrix.System) string { return string(p) + "-" + string(system) }
+
+// pin makes the release: it pins the outputs of all cells. Paths that were pushed are harmless until they are named,
+// so that nothing is named unless every cell is published.
+func (r *Release) pin(ctx context.Context, cells []CellResult, runErr error) error {
+	if !r.Publish.Pin || r.Publish.To == nil || ctx.Err() != nil {
+		return nil
+	}
+	return r.step(ctx, StepPin, "", func() (string, error) {
+		if runErr != nil {
+			return "", skipped("not every system is good and published")
+		}
+		pins, err := Pin(ctx, r.Publish.To, cells)
+		if err != nil {
+			return "", &PublishError{Cache: r.Publish.To.Name(), Err: err}
+		}
+		if pins == 0 {
+			return "", skipped("nothing was published")
+		}
+		return count(pins, "pin"), nil
+	})
+}
+
+// Pin pins the first output of each package of cells that are published, or served already, and returns how many.
+// The names are noted with the cells.
+func Pin(ctx context.Context, to Publisher, cells []CellResult) (pins int, err error) {
+	var errs []error
+	for i := range cells {
+		cell := &cells[i]
+		if cell.Publish == nil || cell.Publish.Verdict != Published {
+			continue
+		}
+		for _, p := range cell.Packages {
+			path, ok := firstOutput(p)
+			if !ok {
+				continue
+			}
+			name := PinName(p.Package, cell.System)
+			if err := to.Pin(ctx, name, path); err != nil {
+				errs = append(errs, fmt.Errorf("pin %s: %w", name, err))
+				continue
+			}
+			cell.Publish.Pins = append(cell.Publish.Pins, name)
+			pins++
+		}
+	}
+	return pins, errors.Join(errs...)
+}
+
+// firstOutput is "out" where there is one: what a consumer installs.
+func firstOutput(p PackageResult) (nix.StorePath, bool) {
+	for _, o := range p.Outputs {
+		if o.Name == "out" {
+			return o.Path, true
+		}
+	}
+	if len(p.Outputs) == 0 {
+		return "", false
+	}
+	return p.Outputs[0].Path, true
+}

@@ -1,0 +1,410 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// fakeCachix is a cache that holds names alone, on both of its sides.
+type fakeCachix struct {
+	checkErr error
+	pushErr  error // after half of the paths
+	pinErr   error
+	blind    int // how often a consumer does not see what is there
+
+	mu     sync.Mutex
+	paths  []nix.StorePath
+	pins   map[string]nix.StorePath
+	pushes int
+}
+
+type unavailableError struct{ error }
+
+func (unavailableError) Unavailable() bool { return true }
+
+func (c *fakeCachix) Name() string                { return "fake" }
+func (c *fakeCachix) Check(context.Context) error { return c.checkErr }
+
+func (c *fakeCachix) Push(_ context.Context, infos []nix.PathInfo, progress func(Pushing)) (done Pushed, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pushes++
+	for i, info := range infos {
+		switch {
+		case slices.Contains(c.paths, info.Path):
+			done.There++
+		case c.pushErr != nil && i >= len(infos)/2:
+			done.Left = append(done.Left, info.Path)
+		default:
+			c.paths = append(c.paths, info.Path)
+			done.Added = append(done.Added, nix.Added{Path: info.Path, NARSize: info.NARSize, FileSize: info.NARSize / 2})
+		}
+	}
+	progress(Pushing{Paths: len(done.Added), OfPaths: len(infos)})
+	return done, c.pushErr
+}
+
+func (c *fakeCachix) Pin(_ context.Context, name string, path nix.StorePath) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pins == nil {
+		c.pins = map[string]nix.StorePath{}
+	}
+	c.pins[name] = path
+	return c.pinErr
+}
+
+func (c *fakeCachix) Missing(_ context.Context, paths []nix.StorePath) ([]nix.StorePath, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(paths), func(p nix.StorePath) bool { return slices.Contains(c.paths, p) }), nil
+}
+
+func (c *fakeCachix) Sees(_ context.Context, path nix.StorePath) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blind > 0 {
+		c.blind--
+		return errors.New("not seen yet")
+	}
+	if !slices.Contains(c.paths, path) {
+		return errors.New("not there")
+	}
+	return nil
+}
+
+// publishTo makes a run publish, as a release with a secret does.
+func (run *fakeRun) publishTo(c *fakeCachix) {
+	out := filepath.Dir(run.ManifestFile)
+	run.Publish = Publishing{To: c, Consumer: c, Pin: true, Journal: NewJournal(out, "run")}
+}
+
+func (run *fakeRun) journal(t *testing.T) []JournalEntry {
+	t.Helper()
+	journals, err := OpenJournals(filepath.Dir(run.ManifestFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []JournalEntry
+	for _, j := range journals {
+		entries = append(entries, j.Entries()...)
+	}
+	return entries
+}
+
+func publishVerdicts(m *Manifest) map[matrix.System]PublishVerdict {
+	verdicts := map[matrix.System]PublishVerdict{}
+	for _, c := range m.Cells {
+		if c.Publish != nil {
+			verdicts[c.System] = c.Publish.Verdict
+		}
+	}
+	return verdicts
+}
+
+func bothSystems(v PublishVerdict) map[matrix.System]PublishVerdict {
+	return map[matrix.System]PublishVerdict{matrix.X8664Linux: v, matrix.AArch64Linux: v}
+}
+
+func TestReleasePublishesAndPins(t *testing.T) {
+	run, cache := newFakeRun(t), &fakeCachix{}
+	run.publishTo(cache)
+	m, err := run.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(bothSystems(Published), publishVerdicts(m)); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(nix.SortedPaths(run.store.paths), nix.SortedPaths(cache.paths)); diff != "" {
+		t.Errorf("published paths, exported ones (-want +got):\n%s", diff)
+	}
+	want := map[string]nix.StorePath{}
+	for _, c := range run.Cells {
+		for _, p := range c.Packages {
+			want[string(p)+"-"+string(c.System)] = fakePath(c.System, p, "")
+		}
+	}
+	if diff := cmp.Diff(want, cache.pins); diff != "" {
+		t.Errorf("pins (-want +got):\n%s", diff)
+	}
+	for _, c := range m.Cells {
+		for _, p := range c.Packages {
+			if p.Consumer != Hit {
+				t.Errorf("%s %s: a consumer's sight is %q, want a hit", c.System, p.Package, p.Consumer)
+			}
+		}
+	}
+	if left := run.journal(t); len(left) > 0 {
+		t.Errorf("journal of a run that has published all: %v", left)
+	}
+	checkStepsHaveEnds(t, run)
+}
+
+func TestWhatIsThereFromAnEarlierRunIsPublishedWithoutAnEngine(t *testing.T) {
+	run, cache := newFakeRun(t), &fakeCachix{}
+	if _, err := run.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	run.publishTo(cache)
+	run.opened = nil
+	m, err := run.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(run.opened) > 0 {
+		t.Errorf("engines opened: %v", run.opened)
+	}
+	if diff := cmp.Diff(bothSystems(Published), publishVerdicts(m)); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+	if len(cache.paths) != 4 || len(cache.pins) != 4 {
+		t.Errorf("%d paths and %d pins, want 4 of each", len(cache.paths), len(cache.pins))
+	}
+}
+
+func TestWhatIsWithheld(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*fakeRun)
+		want   string // of the reason; empty where it is published
+	}{
+		"clean":             {func(*fakeRun) {}, ""},
+		"dirty tree":        {func(run *fakeRun) { run.dirty() }, "uncommitted"},
+		"overridden input":  {func(run *fakeRun) { run.Overrides = []Override{{Input: "x", Ref: "github:o/x"}} }, "overridden"},
+		"no sandbox":        {func(run *fakeRun) { run.unsandbox() }, "without a sandbox"},
+		"no sandbox, asked": {func(run *fakeRun) { run.unsandbox(); run.Publish.Unsandboxed = true }, ""},
+		"second build":      {func(run *fakeRun) { run.Rebuild.Without = ""; run.differs() }, "second build"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run, cache := newFakeRun(t), &fakeCachix{}
+			run.publishTo(cache)
+			test.change(run)
+			m, _ := run.Run(t.Context())
+			if test.want == "" {
+				if len(cache.paths) != 4 {
+					t.Errorf("published %v, want all", cache.paths)
+				}
+				return
+			}
+			if len(cache.paths) > 0 || len(cache.pins) > 0 {
+				t.Errorf("published %v, pinned %v", cache.paths, cache.pins)
+			}
+			for _, c := range m.Cells {
+				if c.Publish == nil || c.Publish.Verdict != Withheld || !strings.Contains(c.Publish.Reason, test.want) {
+					t.Errorf("%s: %+v, want withheld for %q", c.System, c.Publish, test.want)
+				}
+			}
+		})
+	}
+}
+
+func (run *fakeRun) dirty() {
+	s := run.Source.(fakeSource).s
+	s.Dirty = true
+	run.Source = fakeSource{s}
+}
+
+func (run *fakeRun) unsandbox() {
+	for _, e := range run.engines {
+		e.noSandbox = true
+	}
+}
+
+func (run *fakeRun) differs() {
+	for _, e := range run.engines {
+		e.differs = map[matrix.Package]bool{"headless": true}
+	}
+}
+
+func TestUnsandboxedOutputsStayWithheldInTheNextRun(t *testing.T) {
+	run, cache := newFakeRun(t), &fakeCachix{}
+	run.publishTo(cache)
+	run.unsandbox()
+	for range 2 {
+		if _, err := run.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(cache.paths) > 0 {
+		t.Errorf("published %v: what was built without a sandbox was taken for good, as it was there", cache.paths)
+	}
+}
+
+func TestWithoutASecretNothingIsPushedAndNothingFails(t *testing.T) {
+	run := newFakeRun(t)
+	run.Publish = Publishing{Without: "no secret: X is not set"}
+	m, err := run.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(bothSystems(NotWanted), publishVerdicts(m)); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+
+	run = newFakeRun(t)
+	run.Publish = Publishing{Without: "no secret: X is not set", Always: true}
+	var publish *PublishError
+	if _, err = run.Run(t.Context()); !errors.As(err, &publish) {
+		t.Errorf("error %v with --push=always, want one of publishing", err)
+	}
+	if len(run.opened) > 0 {
+		t.Error("it was found only after an engine was opened")
+	}
+}
+
+func TestARightThatIsNoneIsFoundBeforeAnythingIsBuilt(t *testing.T) {
+	run, cache := newFakeRun(t), &fakeCachix{checkErr: errors.New("the token may only read")}
+	run.publishTo(cache)
+	var publish *PublishError
+	if _, err := run.Run(t.Context()); !errors.As(err, &publish) || !onlyPublishing(err) {
+		t.Errorf("error %v, want one of publishing alone", err)
+	}
+	if len(run.opened) > 0 {
+		t.Error("an engine was opened")
+	}
+}
+
+func TestACacheThatIsDownIsNoVerdictOnTheBuild(t *testing.T) {
+	run, cache := newFakeRun(t), &fakeCachix{checkErr: unavailableError{errors.New("down")}, pushErr: errors.New("down")}
+	run.publishTo(cache)
+	m, err := run.Run(t.Context())
+	if err == nil || !onlyPublishing(err) {
+		t.Fatalf("error %v, want one of publishing alone", err)
+	}
+	if diff := cmp.Diff(allVerdicts(Built), verdicts(m)); diff != "" {
+		t.Errorf("verdicts of the build (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(bothSystems(Unpublished), publishVerdicts(m)); diff != "" {
+		t.Errorf("verdicts of publishing (-want +got):\n%s", diff)
+	}
+	for _, c := range m.Cells {
+		if c.Error != "" || c.Verdict != Built || c.Publish.Left != 1 || c.Publish.Added != 1 {
+			t.Errorf("cell %+v, publish %+v: want a good cell of which one path is left", c, c.Publish)
+		}
+	}
+	if len(cache.pins) > 0 {
+		t.Errorf("pinned %v, before all was published", cache.pins)
+	}
+	if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, "push --resume") {
+		t.Errorf("hints %q do not say how to go on", hints)
+	}
+	if left := run.journal(t); len(left) != 2 {
+		t.Errorf("%d journal entries, want one for each system", len(left))
+	}
+	checkStepsHaveEnds(t, run)
+}
+
+func TestAConsumerThatSeesNothingIsWaitedFor(t *testing.T) {
+	run, cache := newFakeRun(t), &fakeCachix{blind: 2}
+	run.publishTo(cache)
+	var mu sync.Mutex
+	now := time.Unix(1000, 0)
+	run.Now = func() time.Time { // each look at the clock is a second later, so that patience comes to an end without waiting
+		mu.Lock()
+		defer mu.Unlock()
+		now = now.Add(time.Second)
+		return now
+	}
+	run.Publish.Patience = time.Minute
+	m, err := run.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(bothSystems(Published), publishVerdicts(m)); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+
+	run, cache = newFakeRun(t), &fakeCachix{blind: 1 << 20}
+	run.publishTo(cache)
+	m, err = run.Run(t.Context())
+	if err == nil || !onlyPublishing(err) {
+		t.Errorf("error %v, want one of publishing alone", err)
+	}
+	if diff := cmp.Diff(bothSystems(Unconfirmed), publishVerdicts(m)); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+}
+
+func TestNothingIsPinnedUnlessAllIsGood(t *testing.T) {
+	run, cache := newFakeRun(t), &fakeCachix{}
+	run.publishTo(cache)
+	run.engines[matrix.AArch64Linux].fails["desktop"] = []string{builderFailed}
+	_, err := run.Run(t.Context())
+	if err == nil || onlyPublishing(err) {
+		t.Fatalf("error %v, want the build's", err)
+	}
+	if len(cache.paths) != 3 {
+		t.Errorf("published %v, want the three good packages", cache.paths)
+	}
+	if len(cache.pins) > 0 {
+		t.Errorf("pinned %v", cache.pins)
+	}
+}
+
+func TestJournalOutlivesAKill(t *testing.T) {
+	out := t.TempDir()
+	entry := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", "")}}
+	other := JournalEntry{System: matrix.AArch64Linux, Cache: "c", Paths: entry.Paths}
+	first, second := NewJournal(out, "1"), NewJournal(out, "2") // two runs at once
+	for _, add := range []error{first.Add(entry), first.Add(other), second.Add(entry), first.Done(entry)} {
+		if add != nil {
+			t.Fatal(add)
+		}
+	}
+	journals, err := OpenJournals(out) // as after a kill: nobody has told it to end
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []JournalEntry
+	for _, j := range journals {
+		got = append(got, j.Entries()...)
+	}
+	if diff := cmp.Diff([]JournalEntry{other, entry}, got); diff != "" {
+		t.Errorf("entries (-want +got):\n%s", diff)
+	}
+	for _, j := range journals {
+		for _, e := range j.Entries() {
+			if err := j.Done(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := os.Stat(filepath.Join(out, "journal")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("something is left where all is published: %v", err)
+	}
+}
+
+func TestJournalThatIsNoneIsRefused(t *testing.T) {
+	for name, content := range map[string]string{
+		"truncated":     `{"version":1,"entries":[`,
+		"other version": `{"version":2,"entries":[]}`,
+		"hostile path":  `{"version":1,"entries":[{"cache":"c","paths":["/etc/passwd"]}]}`,
+		"wrong type":    `[]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := t.TempDir()
+			if err := os.MkdirAll(journalDir(out), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(journalDir(out), "x.json"), []byte(content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := OpenJournals(out); err == nil || !strings.Contains(err.Error(), "read journal") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}

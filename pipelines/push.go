@@ -1,0 +1,186 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// publish pushes the closure of what a cell has, and confirms that it is where it should be: in the store that the run
+// exports into, and where consumers look. Its error is a [*PublishError], unless the store itself is broken.
+func (r *Release) publish(ctx context.Context, s Snapshot, cell matrix.Cell, result *CellResult, built []nix.PathInfo, added []nix.Added, buildErr error) error {
+	if ctx.Err() != nil || r.Store == nil {
+		return nil // the build's error says so already
+	}
+	closure, err := r.withServed(ctx, result.Packages, built)
+	if err != nil {
+		return err
+	}
+	pushErr := r.push(ctx, s, cell, result, closure, buildErr)
+	return errors.Join(pushErr, r.confirm(ctx, cell, result, built, added, closure))
+}
+
+// withServed adds to what was built the closures of those packages that the store had already. An earlier run may have
+// built them without being allowed to push them.
+func (r *Release) withServed(ctx context.Context, packages []PackageResult, built []nix.PathInfo) ([]nix.PathInfo, error) {
+	var roots []nix.StorePath
+	for _, p := range packages {
+		if p.Verdict == Served && p.ServedBy == r.Store.Name() {
+			for _, o := range p.Outputs {
+				roots = append(roots, o.Path)
+			}
+		}
+	}
+	if len(roots) == 0 || r.Publish.To == nil {
+		return built, nil
+	}
+	served, err := r.Store.Closure(ctx, roots)
+	return union(built, served), err
+}
+
+// union returns the infos of both, each path once, in the order of paths.
+func union(a, b []nix.PathInfo) []nix.PathInfo {
+	all := append(slices.Clone(a), b...) // where both have a path, a's info comes first, and stays
+	slices.SortStableFunc(all, func(a, b nix.PathInfo) int { return strings.Compare(string(a.Path), string(b.Path)) })
+	return slices.CompactFunc(all, func(a, b nix.PathInfo) bool { return a.Path == b.Path })
+}
+
+func (r *Release) push(ctx context.Context, s Snapshot, cell matrix.Cell, result *CellResult, closure []nix.PathInfo, buildErr error) error {
+	p := r.Publish
+	if p.To == nil && p.Without == "" {
+		return nil // this command never publishes
+	}
+	return r.step(ctx, StepPush, cell.System, func() (string, error) {
+		if verdict, reason := r.withholds(s, result, buildErr); reason != "" {
+			result.Publish = &PublishResult{Verdict: verdict, Reason: reason}
+			if p.Always {
+				return "", &PublishError{System: cell.System, Cache: "a cache", Err: errors.New(reason)}
+			}
+			return "", skipped(reason)
+		}
+		if len(closure) == 0 {
+			result.Publish = &PublishResult{Verdict: Published, Cache: p.To.Name()}
+			return "", skipped("nothing new")
+		}
+		done, _, err := r.upload(ctx, cell.System, closure)
+		result.Publish = &done
+		if err != nil {
+			return "", &PublishError{System: cell.System, Cache: p.To.Name(), Err: r.resumable(err)}
+		}
+		return done.String(), nil
+	})
+}
+
+// withholds says why a cell is not published, and in one word what that is; both are empty where it is.
+func (r *Release) withholds(s Snapshot, result *CellResult, buildErr error) (PublishVerdict, string) {
+	if r.Publish.To == nil {
+		return NotWanted, r.Publish.Without
+	}
+	if reason := r.withheld(s); reason != "" {
+		return Withheld, reason
+	}
+	var broken *ContractError
+	switch {
+	case errors.As(buildErr, &broken):
+		return Withheld, "promises of the flake are broken"
+	case isRebuildError(buildErr):
+		return Withheld, "a second build was not the same"
+	case r.unsandboxed(result) && !r.Publish.Unsandboxed:
+		return Withheld, "it was built without a sandbox: another build would not be the same (--push-unsandboxed publishes it all the same)"
+	}
+	return "", ""
+}
+
+// unsandboxed says whether outputs of a cell were built without a sandbox: by this run, or by an earlier one that has
+// left them in the store, and a note with them.
+func (r *Release) unsandboxed(result *CellResult) bool {
+	if result.Sandbox != nil && !*result.Sandbox {
+		return true
+	}
+	for _, p := range result.Packages {
+		for _, o := range p.Outputs {
+			if _, noted := r.Memory.Recall(unsandboxedKey(o.Path)); noted && p.Verdict != Substituted {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// noteSandbox leaves the note.
+func (r *Release) noteSandbox(result *CellResult) {
+	if result.Sandbox == nil || *result.Sandbox {
+		return
+	}
+	for _, p := range result.Packages {
+		for _, o := range p.Outputs {
+			if err := r.Memory.Remember(unsandboxedKey(o.Path), []PackageResult{p}); err != nil {
+				r.event(Notice{System: result.System, Level: Warning, Text: err.Error()})
+			}
+		}
+	}
+}
+
+func unsandboxedKey(path nix.StorePath) string { return "built without a sandbox: " + string(path) }
+
+// upload notes in the journal what is to go up, and pushes it. The note is taken back when all is there:
+// whatever ends the run before that, a later one goes on from it.
+func (r *Release) upload(ctx context.Context, system matrix.System, closure []nix.PathInfo) (PublishResult, []nix.Added, error) {
+	p, started := r.Publish, r.Now()
+	done := PublishResult{Verdict: Unpublished, Cache: p.To.Name(), Left: len(closure)}
+	entry := JournalEntry{System: system, Cache: p.To.Name(), Paths: pathsOf(closure)}
+	if err := p.Journal.Add(entry); err != nil {
+		return done, nil, err
+	}
+	if p.Timeout > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, p.Timeout, fmt.Errorf("timed out after %s (--push-timeout)", p.Timeout))
+		defer stop()
+	}
+	pushed, err := p.To.Push(ctx, closure, func(n Pushing) { r.event(Uploaded{System: system, Pushing: n}) })
+	done.count(pushed)
+	done.Seconds = seconds(r.Now().Sub(started))
+	if err != nil {
+		done.Reason = nix.FirstLine(err.Error())
+		return done, pushed.Added, err
+	}
+	done.Verdict = Published
+	return done, pushed.Added, p.Journal.Done(entry)
+}
+
+func (p *PublishResult) count(pushed Pushed) {
+	p.Added, p.There, p.Upstream, p.Left = len(pushed.Added), pushed.There, pushed.Upstream, len(pushed.Left)
+	for _, a := range pushed.Added {
+		p.NARBytes += a.NARSize
+		p.FileBytes += a.FileSize
+	}
+}
+
+func (p PublishResult) String() string {
+	text := fmt.Sprintf("%s, %s", count(p.Added, "path"), sizes(p.NARBytes, p.FileBytes))
+	if p.Added == 0 {
+		text = "nothing new"
+	}
+	if p.There > 0 {
+		text += fmt.Sprintf("; %d there", p.There)
+	}
+	if p.Upstream > 0 {
+		text += fmt.Sprintf("; %d upstream", p.Upstream)
+	}
+	return text
+}
+
+// resumable tells how to go on with a push that did not come to its end.
+func (r *Release) resumable(err error) error {
+	if r.Publish.Journal == nil {
+		return err
+	}
+	return hint.Wrap(err, "what was built is good and in %s; publish the rest, when the cache answers: go run ./ci push --resume --out %s",
+		r.Store.Name(), r.Publish.Journal.Out())
+}
