@@ -13,7 +13,7 @@ import (
 	intoto "github.com/in-toto/attestation/go/v1"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance/flakelock"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 

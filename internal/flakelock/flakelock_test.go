@@ -75,7 +75,7 @@ func TestInputsLeavesOutWhatIsOverridden(t *testing.T) {
 }
 
 func TestInputsOfExample(t *testing.T) {
-	data, err := os.ReadFile(filepath.Join("..", "..", "..", "example", "flake", "flake.lock"))
+	data, err := os.ReadFile(filepath.Join("..", "..", "example", "flake", "flake.lock"))
 	if err != nil {
 		t.Fatal(err)
 	}
