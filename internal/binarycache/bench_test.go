@@ -11,14 +11,20 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// goroot returns the NAR of the Go distribution: some 200 MB of real files, in real sizes.
-func goroot(b *testing.B) []byte {
+// gorootDir returns the Go distribution: some 200 MB of real files, in real sizes.
+func gorootDir(b *testing.B) string {
 	b.Helper()
 	out, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		b.Skipf("needs GOROOT: %v", err)
 	}
-	return treeNAR(b, strings.TrimSpace(string(out)))
+	return strings.TrimSpace(string(out))
+}
+
+// goroot returns its NAR.
+func goroot(b *testing.B) []byte {
+	b.Helper()
+	return treeNAR(b, gorootDir(b))
 }
 
 func benchmarkImport(b *testing.B, stream []byte) {

@@ -1,54 +1,164 @@
 package binarycache
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
-// benchmarkPress packs trees again and again, some at a time, and reports how much smaller they become.
-func benchmarkPress(b *testing.B, o PressOptions, atATime int, trees ...string) {
-	var nar, file atomic.Int64
-	for b.Loop() {
-		nar.Store(0)
-		file.Store(0)
-		p, err := NewPress(o)
-		if err != nil {
-			b.Fatal(err)
-		}
-		each(b, atATime, trees, func(ctx context.Context, tree string) error {
-			packed, err := p.Pack(ctx,
-				func(w io.Writer) error { return DumpTree(ctx, w, tree) },
-				func([]byte) error { return nil })
-			nar.Add(packed.NARSize)
-			file.Add(packed.FileSize)
-			return err
-		})
-		p.Close()
-	}
-	b.SetBytes(nar.Load())
-	b.ReportMetric(float64(file.Load())/1e6, "MB")
-	b.ReportMetric(float64(nar.Load())/float64(file.Load()), "ratio")
-	b.ReportMetric(peakMemory(b), "peak-MiB")
-}
+// libraries has some GB of real files on most machines.
+const libraries = "/usr/lib"
 
+// One NAR, at each effort.
 func BenchmarkPress(b *testing.B) {
-	trees := map[string]string{"go": runtime.GOROOT(), "lib": "/usr/lib/x86_64-linux-gnu"}
-	for _, name := range []string{"go", "lib"} {
-		if _, err := os.Stat(trees[name]); err != nil {
-			continue
-		}
-		for _, level := range []int{1, 2, 3, 6, 10} {
+	for name, tree := range map[string]string{"go": gorootDir(b), "lib": largestIn(b, libraries)} {
+		for _, level := range []int{1, 3, 6, 10} {
 			b.Run(fmt.Sprintf("%s/zstd-%d", name, level), func(b *testing.B) {
-				benchmarkPress(b, PressOptions{Level: level}, 1, trees[name])
+				benchmarkPress(b, PressOptions{Level: level}, tree)
 			})
 		}
 	}
+	small := filepath.Join(gorootDir(b), "src", "cmd", "compile")
+	for _, level := range []int{1, 4, 7} {
+		b.Run(fmt.Sprintf("compile/xz-%d", level), func(b *testing.B) {
+			benchmarkPress(b, PressOptions{Compression: XZ, Level: level}, small)
+		})
+	}
 }
 
-var _ = filepath.Join
+// All packages of Go's library and commands, each a NAR: more than a thousand, of 60 kB on average.
+func BenchmarkPressSmall(b *testing.B) {
+	benchmarkPress(b, PressOptions{}, directoriesBelow(b, filepath.Join(gorootDir(b), "src"))...)
+}
+
+// All directories of /usr/lib, in both orders of size.
+func BenchmarkPressMixed(b *testing.B) {
+	trees := directoriesIn(b, libraries)
+	b.Run("largest-first", func(b *testing.B) { benchmarkPress(b, PressOptions{}, trees...) })
+	slices.Reverse(trees)
+	b.Run("largest-last", func(b *testing.B) { benchmarkPress(b, PressOptions{}, trees...) })
+}
+
+// benchmarkPress packs trees, eight at a time. It reports the processors that were busy on average,
+// what the files are of the NARs' size, and the most memory that the process has had.
+func benchmarkPress(b *testing.B, o PressOptions, trees ...string) {
+	var nar, file atomic.Int64
+	p, err := NewPress(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Close()
+	start, cpu := time.Now(), cpuTime(b)
+	for b.Loop() {
+		nar.Store(0)
+		file.Store(0)
+		group, ctx := errgroup.WithContext(b.Context())
+		group.SetLimit(8)
+		for _, tree := range trees {
+			group.Go(func() error {
+				packed, err := p.Pack(ctx,
+					func(w io.Writer) error { return DumpTree(ctx, w, tree) },
+					func([]byte) error { return nil })
+				nar.Add(packed.NARSize)
+				file.Add(packed.FileSize)
+				return err
+			})
+		}
+		if err := group.Wait(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(nar.Load())
+	b.ReportMetric(float64(cpuTime(b)-cpu)/float64(time.Since(start)), "processors")
+	b.ReportMetric(float64(file.Load())/1e6, "file-MB")
+	b.ReportMetric(float64(file.Load())/float64(nar.Load()), "file/nar")
+	b.ReportMetric(peakMemory(b), "peak-MiB")
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var usage unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// peakMemory returns the most MiB that this process has had in memory: of all benchmarks so far.
+func peakMemory(b *testing.B) float64 {
+	b.Helper()
+	var usage unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return float64(usage.Maxrss) / 1024
+}
+
+// directoriesIn returns the directories in one, those with the largest NARs first.
+func directoriesIn(b *testing.B, dir string) []string {
+	b.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		b.Skipf("needs %s: %v", dir, err)
+	}
+	sizes := map[string]int64{}
+	var trees []string
+	for _, entry := range entries {
+		tree := filepath.Join(dir, entry.Name())
+		var size counter
+		if entry.IsDir() && DumpTree(context.Background(), &size, tree) == nil {
+			sizes[tree] = int64(size)
+			trees = append(trees, tree)
+		}
+	}
+	if len(trees) == 0 {
+		b.Skipf("needs directories in %s", dir)
+	}
+	slices.SortFunc(trees, func(a, b string) int { return cmp.Compare(sizes[b], sizes[a]) })
+	return trees
+}
+
+func largestIn(b *testing.B, dir string) string {
+	b.Helper()
+	return directoriesIn(b, dir)[0]
+}
+
+// directoriesBelow returns the directories below one that have none themselves.
+func directoriesBelow(b *testing.B, dir string) []string {
+	b.Helper()
+	leaves := map[string]bool{}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			leaves[path] = true
+			delete(leaves, filepath.Dir(path))
+		}
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var trees []string
+	for tree := range leaves {
+		trees = append(trees, tree)
+	}
+	slices.Sort(trees)
+	return trees
+}
+
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
