@@ -9,7 +9,9 @@
 package cachix
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -29,6 +31,7 @@ type Client struct {
 	// Parts of NAR files go to another host than everything else, without the credential.
 	api, storage *http.Client
 	throttle     *throttle
+	memory       *memory
 	patience     patience
 }
 
@@ -47,6 +50,9 @@ type Options struct {
 	patience patience
 }
 
+// connectTime is how long a server may take for the beginning of a connection, or for a sign of life.
+const connectTime = 15 * time.Second
+
 // DefaultJobs is how many requests are open at a time, if the server bears them.
 // A small object needs four round trips one after the other, so that many are needed to fill a link.
 const DefaultJobs = 64
@@ -64,10 +70,11 @@ func New(name string, o Options) (*Client, error) {
 	if jobs <= 0 {
 		jobs = DefaultJobs
 	}
+	patience := o.patience.orDefault()
 	return &Client{
 		name: name, base: base, credential: o.Credential, agent: o.Agent,
 		api: newHTTPClient(jobs, true), storage: newHTTPClient(jobs, false),
-		throttle: newThrottle(jobs), patience: o.patience.orDefault(),
+		throttle: newThrottle(jobs, patience.wait), memory: newMemory(), patience: patience,
 	}, nil
 }
 
@@ -86,8 +93,8 @@ func parseBase(text string) (string, error) {
 		return API, nil
 	}
 	u, err := url.Parse(text)
-	if err != nil {
-		return "", fmt.Errorf("parse Cachix URL: %v", err)
+	if err != nil { // which repeats the text, and that may have a password in it
+		return "", errors.New("parse Cachix URL: it is none; want https://HOST/PATH")
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return "", fmt.Errorf("parse Cachix URL %s: want https://HOST/PATH", u.Redacted())
@@ -118,15 +125,17 @@ func NameOf(public string) (string, bool) {
 // The storage is spoken to by HTTP/1.1: over one connection of HTTP/2 parts would wait for one another.
 func newHTTPClient(jobs int, http2 bool) *http.Client {
 	transport := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		TLSHandshakeTimeout:   15 * time.Second,
-		ExpectContinueTimeout: time.Second,
-		IdleConnTimeout:       60 * time.Second,
-		MaxIdleConns:          jobs,
-		MaxIdleConnsPerHost:   jobs,
-		WriteBufferSize:       64 << 10,
-		ReadBufferSize:        16 << 10,
-		DisableCompression:    true,
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: connectTime}).DialContext,
+		TLSHandshakeTimeout: connectTime,
+		IdleConnTimeout:     60 * time.Second,
+		MaxIdleConns:        jobs,
+		MaxIdleConnsPerHost: jobs,
+		WriteBufferSize:     64 << 10,
+		ReadBufferSize:      16 << 10,
+		DisableCompression:  true,
+		// All requests to the API share a connection. When it is dead, the next ones must not be sent there too.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: connectTime, PingTimeout: connectTime},
 	}
 	transport.Protocols = new(http.Protocols)
 	transport.Protocols.SetHTTP1(true)

@@ -17,11 +17,11 @@ func TestPublicKeys(t *testing.T) {
 		wantErr string
 	}{
 		"keys":        {200, `{"name":"c","uri":"https://c.cachix.org","isPublic":true,"publicSigningKeys":["` + key + `"],"permission":"Read"}`, []string{key}, ""},
-		"no keys":     {200, `{"publicSigningKeys":[]}`, nil, ""},
+		"no keys":     {200, `{"name":"c","uri":"https://c.cachix.org","publicSigningKeys":[]}`, nil, ""},
 		"no cache":    {404, `{"error":"no"}`, nil, "404"},
 		"HTML":        {200, `<html>`, nil, "read answer"},
 		"wrong types": {200, `{"publicSigningKeys":"x"}`, nil, "read answer"},
-		"endless":     {200, `{"publicSigningKeys":["` + strings.Repeat("x", maxInfo+1), nil, "read answer"},
+		"endless":     {200, `{"publicSigningKeys":["` + strings.Repeat("x", maxAnswer+1), nil, "read answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -32,7 +32,11 @@ func TestPublicKeys(t *testing.T) {
 				_, _ = w.Write([]byte(test.answer))
 			}))
 			defer server.Close()
-			got, err := (&Client{Name: "c", URL: server.URL + "/api/"}).PublicKeys(t.Context())
+			client, err := New("c", Options{URL: server.URL + "/api/"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := client.PublicKeys(t.Context())
 			if !slices.Equal(got, test.want) {
 				t.Errorf("keys %q, want %q", got, test.want)
 			}

@@ -24,16 +24,16 @@ type Credential struct {
 const Hidden = "(hidden)"
 
 // ParseCredential takes a secret for what its form says. 64 bytes in base64, bare or with "name:" before them,
-// are an ed25519 signing key, as cachix generate-keypair makes it; anything else is an auth token.
+// are an ed25519 signing key, as cachix generate-keypair makes it; anything else without a colon is an auth token.
 // Space around the secret is ignored; an empty one is the zero value. No error has a part of the secret in it.
 func ParseCredential(secret string) (Credential, error) {
 	secret = strings.TrimSpace(secret)
 	if secret == "" {
 		return Credential{}, nil
 	}
-	name, encoded, named := strings.Cut(secret, ":")
+	_, encoded, named := strings.Cut(secret, ":")
 	if !named {
-		name, encoded = "", secret
+		encoded = secret
 	}
 	raw, err := base64.StdEncoding.DecodeString(encoded)
 	if err == nil && len(raw) == ed25519.PrivateKeySize {
@@ -43,7 +43,7 @@ func ParseCredential(secret string) (Credential, error) {
 		}
 		return Credential{key: key}, nil
 	}
-	if named && !strings.Contains(name, ".") { // the parts of a token are joined by dots
+	if named { // no token has a colon in it, and a key that was damaged must not be sent as one
 		return Credential{}, errors.New("parse secret: it has the form name:key, and the key is not 64 bytes in base64")
 	}
 	if strings.ContainsFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }) {

@@ -40,29 +40,35 @@ func (e *UnavailableError) Error() string { return e.Err.Error() }
 // Unavailable tells this error from the others where this package is not known.
 func (e *UnavailableError) Unavailable() bool { return true }
 
-// errStalled ends a request over whose connection nothing has moved for a while.
-type errStalled time.Duration
+// stalledError ends a request over whose connection nothing has moved for a while.
+type stalledError time.Duration
 
-func (e errStalled) Error() string { return fmt.Sprintf("nothing moved for %s", time.Duration(e)) }
+func (e stalledError) Error() string { return fmt.Sprintf("nothing moved for %s", time.Duration(e)) }
 
-// unsentError is a request without an answer: refused, reset, stalled, cut off. Whether it was carried out is not known.
-type unsentError struct{ err error }
+// unansweredError is a request without an answer: refused, reset, stalled, cut off. Whether it was carried out is not
+// known; it may be made again.
+type unansweredError struct{ reason string }
 
-func (e *unsentError) Error() string { return e.err.Error() }
+func (e *unansweredError) Error() string { return e.reason }
 
-// unsent says why there was no answer. It leaves out the URL, which net/http puts before an error:
+// unanswered says why there was no answer. It leaves out the URL, which net/http puts before an error:
 // one that was signed for a part is as good as a password.
-func (c *Client) unsent(ctx context.Context, err error) error {
+func (c *Client) unanswered(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
-		var stalled errStalled
+		var stalled stalledError
 		if !errors.As(cause, &stalled) {
 			return cause
 		}
 		err = cause
 	}
-	var inURL *url.Error
-	if errors.As(err, &inURL) {
+	for inURL := (*url.Error)(nil); errors.As(err, &inURL); {
 		err = inURL.Err
 	}
-	return &unsentError{errors.New(c.credential.redact(err.Error()))}
+	return &unansweredError{c.said(err.Error())}
+}
+
+// hasStatus says whether an error is, or wraps, a refusal with a status.
+func hasStatus(err error, status int) bool {
+	var e *StatusError
+	return errors.As(err, &e) && e.Status == status
 }

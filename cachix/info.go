@@ -37,7 +37,10 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	}
 	err := c.call(ctx, apiCall{does: "ask for cache " + c.name, method: http.MethodGet, answer: &answer})
 	if err != nil {
-		return Info{}, c.refusal(err)
+		return Info{}, c.advise(err)
+	}
+	if answer.Name == "" || answer.URI == "" {
+		return Info{}, fmt.Errorf("ask for cache %s: the answer does not describe a cache", c.name)
 	}
 	info := Info{
 		Name: answer.Name, URI: answer.URI, Public: answer.IsPublic, Keys: answer.PublicSigningKeys,
@@ -77,27 +80,36 @@ func (c *Client) Check(ctx context.Context) (Info, error) {
 			return info, nil
 		}
 	}
-	return info, fmt.Errorf("check right to push to %s: the signing key is none of the cache's, which are: %s",
-		c.name, strings.Join(info.Keys, " "))
+	return info, hint.Wrap(fmt.Errorf("check right to push to %s: the signing key is none of the cache's, which are: %s",
+		c.name, c.said(strings.Join(info.Keys, " "))),
+		"take the secret half of one of these keys, or an auth token alone where Cachix signs for the cache")
 }
 
-// refusal says what a person can do about a token that is not accepted.
-func (c *Client) refusal(err error) error {
+// advise says what a person can do about a refusal of the cache as a whole.
+func (c *Client) advise(err error) error {
+	switch {
+	case hasStatus(err, http.StatusNotFound):
+		return hint.Wrap(err, "there is no cache %s at %s: look at its name", c.name, c.base)
+	case hasStatus(err, http.StatusMovedPermanently), hasStatus(err, http.StatusFound),
+		hasStatus(err, http.StatusTemporaryRedirect), hasStatus(err, http.StatusPermanentRedirect):
+		return hint.Wrap(err, "%s is not the API itself: give the URL that it redirects to", c.base)
+	}
+	return c.adviseOnToken(err)
+}
+
+// adviseOnToken says what a person can do about a token that is not accepted.
+func (c *Client) adviseOnToken(err error) error {
 	var status *StatusError
-	if !errors.As(err, &status) {
+	if !errors.As(err, &status) || status.Status != http.StatusUnauthorized && status.Status != http.StatusForbidden {
 		return err
 	}
-	switch status.Status {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		if strings.Contains(status.Message, "expired") {
-			return hint.Wrap(err, "the auth token has expired: make another at https://app.cachix.org/personal-auth-tokens, or for this cache alone in its settings")
-		}
-		if c.credential.token == "" {
-			return hint.Wrap(err, "cache %s is private, or wants an auth token beside a signing key: set CACHIX_AUTH_TOKEN", c.name)
-		}
-		return hint.Wrap(err, "the auth token is not for cache %s, or is no token of Cachix", c.name)
-	case http.StatusNotFound:
-		return hint.Wrap(err, "there is no cache %s at %s: look at its name", c.name, c.base)
+	switch {
+	case strings.Contains(status.Message, "expired"):
+		return hint.Wrap(err, "the auth token has expired: make another at https://app.cachix.org/personal-auth-tokens, or for this cache alone in its settings")
+	case c.credential.IsZero():
+		return hint.Wrap(err, "there is no cache %s, or it is private", c.name)
+	case c.credential.token == "":
+		return hint.Wrap(err, "cache %s is private, or wants an auth token beside a signing key: set CACHIX_AUTH_TOKEN", c.name)
 	}
-	return err
+	return hint.Wrap(err, "there is no cache %s, or the auth token is not for it, may only read it, or is no token of Cachix", c.name)
 }

@@ -33,11 +33,14 @@ func (c *Client) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.Stor
 			does: "ask for missing paths", method: http.MethodPost, path: "/narinfo", body: batch, answer: &missing,
 		})
 		if err != nil {
-			return nil, c.refusal(err)
+			return nil, c.advise(err)
+		}
+		if missing == nil { // null: it says nothing, least of all that all is there
+			return nil, errors.New("ask for missing paths: the answer is no list")
 		}
 		for _, digest := range missing {
 			if _, ours := asked[digest]; !ours {
-				return nil, fmt.Errorf("ask for missing paths: the answer has %q, which was not asked for", oneLine(digest))
+				return nil, fmt.Errorf("ask for missing paths: the answer has %q, which was not asked for", c.said(digest))
 			}
 			asked[digest] = true
 		}
@@ -52,11 +55,10 @@ func (c *Client) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.Stor
 	return missing, nil
 }
 
-// has asks for one digest, in one attempt. HEAD /cache/{name}/{digest}.narinfo
+// has asks for one digest. HEAD /cache/{name}/{digest}.narinfo
 func (c *Client) has(ctx context.Context, digest string) (bool, error) {
-	err := c.ask(ctx, apiCall{method: http.MethodHead, path: "/" + digest + ".narinfo"})
-	var status *StatusError
-	if errors.As(err, &status) && status.Status == http.StatusNotFound {
+	err := c.call(ctx, apiCall{does: "ask for a narinfo", method: http.MethodHead, path: "/" + digest + ".narinfo"})
+	if hasStatus(err, http.StatusNotFound) {
 		return false, nil
 	}
 	return err == nil, err

@@ -30,18 +30,17 @@ const unknownDeriver = "unknown-deriver"
 
 // newNARInfo describes an object whose NAR was packed, and signs it where there is a key to sign with.
 func (c *Client) newNARInfo(info nix.PathInfo, packed binarycache.Packed) (narInfoCreate, error) {
-	var sum []byte
 	create := narInfoCreate{
 		StoreHash: info.Path.Digest(), StoreSuffix: info.Path.Name(),
 		NARHash: "sha256:" + packed.NARHash.RawBase32(), NARSize: packed.NARSize,
-		FileHash: hex.EncodeToString(packed.FileHash.Bytes(sum)), FileSize: packed.FileSize,
+		FileHash: hex.EncodeToString(packed.FileHash.Bytes(nil)), FileSize: packed.FileSize,
 		References: []string{}, Deriver: unknownDeriver,
 	}
 	references := nix.SortedPaths(info.References)
 	for _, r := range references {
 		create.References = append(create.References, path.Base(string(r)))
 	}
-	if info.Deriver != "" {
+	if info.Deriver.IsDerivation() {
 		create.Deriver = path.Base(string(info.Deriver))
 	}
 	if c.credential.key == nil {

@@ -2,10 +2,10 @@ package cachix
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -23,7 +23,8 @@ type Pin struct {
 // An attempt without an answer may have been carried out. Another one is harmless: it makes a revision of the same path.
 func (c *Client) Pin(ctx context.Context, p Pin) error {
 	if c.credential.token == "" {
-		return errors.New("pin " + p.Name + ": a pin wants an auth token, also where a signing key is enough to push")
+		return hint.Wrap(fmt.Errorf("pin %s: there is no auth token, which a pin wants also where a signing key is enough to push", p.Name),
+			"set CACHIX_AUTH_TOKEN")
 	}
 	type keep struct {
 		Tag      string `json:"tag"`
@@ -39,5 +40,5 @@ func (c *Client) Pin(ctx context.Context, p Pin) error {
 		request.Keep = &keep{Tag: "Revisions", Contents: p.Keep}
 	}
 	err := c.call(ctx, apiCall{does: fmt.Sprintf("pin %s", p.Name), method: http.MethodPost, path: "/pin", body: request})
-	return c.refusal(err)
+	return c.adviseOnToken(err)
 }

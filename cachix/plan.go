@@ -18,7 +18,7 @@ type Plan struct {
 	There []nix.StorePath
 	// Upstream is what a cache that consumers have as well has signed, so that it need not be in this one.
 	Upstream []nix.StorePath
-	// Blocked is what refers to objects that are nowhere, and so cannot be made visible.
+	// Blocked is what refers to objects that are nowhere, or in a circle, and so cannot be made visible.
 	Blocked []Blocked
 	// Bytes is the size of what goes up, as NARs.
 	Bytes int64
@@ -34,10 +34,12 @@ func (c *Client) Plan(ctx context.Context, infos []nix.PathInfo, upstream []stri
 	known := make(map[nix.StorePath]bool, len(infos)) // that it is visible, or going to be
 	var ask []nix.StorePath
 	for _, info := range infos {
-		if isSignedUpstream(info, upstream) {
+		switch {
+		case known[info.Path]: // named twice
+		case isSignedUpstream(info, upstream):
 			known[info.Path] = true
 			plan.Upstream = append(plan.Upstream, info.Path)
-		} else {
+		default:
 			ask = append(ask, info.Path)
 		}
 	}
@@ -63,37 +65,61 @@ func (c *Client) Plan(ctx context.Context, infos []nix.PathInfo, upstream []stri
 	return plan, nil
 }
 
-// choose takes what is not known, unless something it refers to can never be there.
+// choose takes what is not known, unless something it refers to can never be there. It goes from the objects whose
+// references are all known to those that refer to them; what it does not come to is blocked.
 func (p *Plan) choose(infos []nix.PathInfo, known map[nix.StorePath]bool) {
 	todo := make(map[nix.StorePath]nix.PathInfo)
+	dependents := make(map[nix.StorePath][]nix.StorePath)
+	waits := make(map[nix.StorePath]int) // for so many references
+	var ready []nix.StorePath
 	for _, info := range infos {
-		if !known[info.Path] {
-			todo[info.Path] = info
+		if _, again := todo[info.Path]; again || known[info.Path] {
+			continue
 		}
-	}
-	for again := true; again; { // what refers to something blocked is blocked too
-		again = false
-		for _, info := range infos {
-			if _, ok := todo[info.Path]; !ok {
-				continue
-			}
-			for _, r := range info.References {
-				if _, coming := todo[r]; !coming && !known[r] && r != info.Path {
-					p.Blocked = append(p.Blocked, Blocked{Path: info.Path, Reference: r})
-					delete(todo, info.Path)
-					again = true
-					break
-				}
+		todo[info.Path] = info
+		for _, r := range nix.SortedPaths(info.References) {
+			if !known[r] && r != info.Path {
+				waits[info.Path]++
+				dependents[r] = append(dependents[r], info.Path)
 			}
 		}
+		if waits[info.Path] == 0 {
+			ready = append(ready, info.Path)
+		}
 	}
-	for _, info := range todo {
-		p.Push = append(p.Push, info)
-		p.Bytes += info.NARSize
+	for len(ready) > 0 {
+		path := ready[len(ready)-1]
+		ready = ready[:len(ready)-1]
+		known[path] = true
+		p.Push = append(p.Push, todo[path])
+		p.Bytes += todo[path].NARSize
+		for _, d := range dependents[path] {
+			if waits[d]--; waits[d] == 0 {
+				ready = append(ready, d)
+			}
+		}
 	}
 	slices.SortFunc(p.Push, func(a, b nix.PathInfo) int {
 		return cmp.Or(cmp.Compare(b.NARSize, a.NARSize), cmp.Compare(a.Path, b.Path))
 	})
+	p.block(infos, known)
+}
+
+// block notes what is neither known nor going to be.
+func (p *Plan) block(infos []nix.PathInfo, known map[nix.StorePath]bool) {
+	noted := make(map[nix.StorePath]bool)
+	for _, info := range infos {
+		if known[info.Path] || noted[info.Path] {
+			continue
+		}
+		noted[info.Path] = true
+		for _, r := range nix.SortedPaths(info.References) {
+			if !known[r] && r != info.Path {
+				p.Blocked = append(p.Blocked, Blocked{Path: info.Path, Reference: r})
+				break
+			}
+		}
+	}
 }
 
 // foreign returns the references that are not among the objects themselves, each once.

@@ -10,10 +10,8 @@ import (
 	"runtime"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
-
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -52,8 +50,9 @@ const (
 	// openUploads is how many objects are between the beginning of their upload and its last byte.
 	// Small ones spend nearly all of that time waiting for the network.
 	openUploads = DefaultJobs
-	// partMemory bounds the parts in memory, sent or waiting to be. What comes from files takes none.
-	partMemory = 64 << 20
+	// goneAfter is how many objects in a row the server has to fail, each as often as it was tried, to count as gone.
+	// One may be an object's own bad luck.
+	goneAfter = 4
 )
 
 // Push makes the objects of a plan visible, each only after all that it refers to.
@@ -72,13 +71,12 @@ func (c *Client) Push(ctx context.Context, plan Plan, source Source, o PushOptio
 	defer stop(nil)
 	p := &push{
 		client: c, source: source, press: press, compression: cmp.Or(o.Compression, binarycache.Zstd), stop: stop,
-		packing: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
-		memory:  semaphore.NewWeighted(partMemory),
+		reading: turns{free: 2 * runtime.GOMAXPROCS(0)},
 		objects: make(map[nix.StorePath]*object, len(plan.Push)),
 		meter:   meter{report: o.Report, now: Progress{OfPaths: len(plan.Push), OfBytes: plan.Bytes}},
 	}
-	for _, info := range plan.Push {
-		p.objects[info.Path] = &object{PathInfo: info, over: make(chan struct{})}
+	for i, info := range plan.Push {
+		p.objects[info.Path] = &object{PathInfo: info, rank: i, over: make(chan struct{})}
 	}
 	p.run(ctx, plan.Push)
 	return p.result(ctx, plan)
@@ -100,21 +98,21 @@ type push struct {
 	compression binarycache.Compression
 	stop        context.CancelCauseFunc // ends it, for a reason that holds for every object
 
-	packing chan struct{}       // has a place for each NAR that may be read at a time
-	memory  *semaphore.Weighted // for parts
-	buffers buffers
-
+	reading turns // those NARs that are read at a time
 	objects map[nix.StorePath]*object
 	meter   meter
 
 	mu    sync.Mutex
 	added []nix.Added
 	errs  []error
+	gone  int // objects in a row that failed because the server did not answer
 }
 
 // object is a store object on its way.
 type object struct {
 	nix.PathInfo
+	rank int           // place in the plan
+	read int64         // bytes of its NAR
 	over chan struct{} // closed when it is visible, or never will be
 	err  error         // set before over is closed
 }
@@ -122,28 +120,39 @@ type object struct {
 // run begins the uploads in order, and returns when every object is over.
 func (p *push) run(ctx context.Context, infos []nix.PathInfo) {
 	open := make(chan struct{}, openUploads)
-	var all errgroup.Group // its limit is open: an object that waits for its references holds no place any more
+	var all sync.WaitGroup // bounded by open: an object that waits for its references holds no place any more
 	for _, info := range infos {
 		o := p.objects[info.Path]
 		open <- struct{}{} // each holder gives it back soon after ctx is done
-		all.Go(func() error {
-			o.err = p.object(ctx, o, func() { <-open })
+		all.Go(func() {
+			o.err = p.object(ctx, o, sync.OnceFunc(func() { <-open }))
+			p.note(ctx, o) // before those that refer to it note that it is missing
 			close(o.over)
-			p.note(ctx, o)
-			return nil
 		})
 	}
-	_ = all.Wait()
+	all.Wait()
 	p.meter.flush()
 }
 
-// object brings one object up: its NAR first, and when all that it refers to is visible, the object itself.
+// object brings one object up. Where the server does not know of the upload any more, another is begun, once.
 // Sent is called when nothing more of the NAR is to be sent.
 func (p *push) object(ctx context.Context, o *object, sent func()) error {
+	u, err := p.try(ctx, o, sent)
+	if u != nil && hasStatus(err, http.StatusNotFound) && ctx.Err() == nil {
+		p.meter.packed(-o.read)
+		o.read = 0
+		_, err = p.try(ctx, o, sent)
+	}
+	return err
+}
+
+// try sends the NAR of an object and, when all that it refers to is visible, makes it visible itself.
+// It takes back an upload that is not completed. The upload is nil where none was begun.
+func (p *push) try(ctx context.Context, o *object, sent func()) (*upload, error) {
 	u, packed, err := p.upload(ctx, o)
 	sent()
 	if u == nil {
-		return err
+		return nil, err
 	}
 	var create narInfoCreate
 	if err == nil {
@@ -157,12 +166,12 @@ func (p *push) object(ctx context.Context, o *object, sent func()) error {
 	}
 	if err != nil {
 		u.abort(ctx)
-		return err
+		return u, err
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.added = append(p.added, nix.Added{Path: o.Path, NARSize: packed.NARSize, FileSize: packed.FileSize})
-	p.mu.Unlock()
-	return nil
+	return u, nil
 }
 
 // upload sends the NAR of an object. The upload is nil where none was begun.
@@ -179,25 +188,28 @@ func (p *push) upload(ctx context.Context, o *object) (*upload, binarycache.Pack
 	if err != nil {
 		return nil, binarycache.Packed{}, err
 	}
-	packed, err := p.send(ctx, u, nar)
-	if sendErr := u.wait(); err == nil {
-		err = sendErr
+	packed, err := p.send(ctx, u, o, nar)
+	if sendErr := u.wait(); sendErr != nil {
+		err = sendErr // it is why reading ended, if that did
 	}
 	if err == nil && (packed.NARSize != o.NARSize || !packed.NARHash.Equal(o.NARHash)) {
-		err = fmt.Errorf("its NAR is %s, %d bytes, where Nix has noted %s, %d bytes: the store object was altered (nix-store --verify-path %s)",
-			packed.NARHash.SRI(), packed.NARSize, o.NARHash.SRI(), o.NARSize, o.Path)
+		err = o.altered(fmt.Sprintf("is %s, %d bytes", packed.NARHash.SRI(), packed.NARSize))
 	}
 	return u, packed, err
 }
 
+// altered is the error of a NAR that is not what Nix has noted.
+func (o *object) altered(how string) error {
+	return hint.Wrap(fmt.Errorf("the store object was altered: its NAR %s, where Nix has noted %s, %d bytes", how, o.NARHash.SRI(), o.NARSize),
+		"look at it by nix-store --verify-path %s, and build it again", o.Path)
+}
+
 // send reads a NAR, when it is its turn, and hands it to the upload part by part.
-func (p *push) send(ctx context.Context, u *upload, nar narReader) (binarycache.Packed, error) {
-	select {
-	case p.packing <- struct{}{}:
-		defer func() { <-p.packing }()
-	case <-ctx.Done():
-		return binarycache.Packed{}, context.Cause(ctx)
+func (p *push) send(ctx context.Context, u *upload, o *object, nar narReader) (binarycache.Packed, error) {
+	if err := p.reading.take(ctx, o.rank); err != nil {
+		return binarycache.Packed{}, err
 	}
+	defer p.reading.give()
 	return nar.parts(ctx, func(part part) error {
 		u.send(ctx, part, p.meter.sent)
 		return u.failed() // there is no use in reading on
@@ -223,31 +235,28 @@ func (p *push) references(ctx context.Context, o *object) error {
 	return nil
 }
 
-// note keeps the error of an object. One that holds for all objects ends the push, and is noted once.
+// note keeps the error of an object. One that holds for all objects ends the push.
 func (p *push) note(ctx context.Context, o *object) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if o.err == nil {
+		p.gone = 0
 		p.meter.completed()
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if ctx.Err() != nil {
 		return // the reason is the context's
 	}
+	var gone *UnavailableError
+	if errors.As(o.err, &gone) {
+		p.gone++
+	}
 	err := fmt.Errorf("push %s: %w", o.Path, o.err)
-	if isFatal(o.err) {
+	if p.gone == goneAfter || hasStatus(o.err, http.StatusUnauthorized) || hasStatus(o.err, http.StatusForbidden) {
 		p.stop(err)
 		return
 	}
 	p.errs = append(p.errs, err)
-}
-
-// isFatal says whether an error of one object is one of all.
-func isFatal(err error) bool {
-	var gone *UnavailableError
-	var status *StatusError
-	return errors.As(err, &gone) ||
-		errors.As(err, &status) && (status.Status == http.StatusUnauthorized || status.Status == http.StatusForbidden)
 }
 
 // result says what came of the push, when it is over.

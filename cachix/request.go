@@ -2,14 +2,19 @@ package cachix
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"time"
+	"unicode"
 )
 
 // maxAnswer bounds what is read of an answer: the longest, of the missing query, has some 40 bytes for each of [maxQuery] digests.
@@ -24,7 +29,16 @@ type apiCall struct {
 	query  url.Values
 	body   any // encoded as JSON; nil for none
 	answer any // decoded from JSON; nil where nothing is read
+
+	// stall is how long the server may think about it without a word; 0 for as long as with most calls.
+	stall time.Duration
+	// lasting has the answer waited for a little longer than ctx lasts. It is for what begins an upload, which could
+	// not be taken back without the answer, and for what completes one.
+	lasting bool
 }
+
+// lastingTime is how long an answer is waited for when the push was called off already.
+const lastingTime = 1500 * time.Millisecond
 
 // call asks the API until it answers, and decodes the answer.
 // A refusal is a [*StatusError]; a server that gives no usable answer after all retries is an [*UnavailableError].
@@ -56,7 +70,9 @@ func (c *Client) ask(ctx context.Context, a apiCall) error {
 	if c.credential.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.credential.token)
 	}
-	answer, err := c.send(c.api, request, bytes.NewReader(body), int64(len(body)))
+	answer, err := c.send(exchange{
+		client: c.api, request: request, body: bytes.NewReader(body), size: int64(len(body)), stall: a.stall, lasting: a.lasting,
+	})
 	if err != nil {
 		return err
 	}
@@ -67,9 +83,19 @@ func (c *Client) ask(ctx context.Context, a apiCall) error {
 		if kind, _, _ := mime.ParseMediaType(answer.header.Get("Content-Type")); kind == "text/html" {
 			return fmt.Errorf("read answer: it is a page of HTML, not JSON (is there a proxy before %s?)", c.base)
 		}
-		return fmt.Errorf("read answer: %v", err)
+		return fmt.Errorf("read answer: %s", c.said(err.Error()))
 	}
 	return nil
+}
+
+// exchange is one request, and how long to wait for the answer.
+type exchange struct {
+	client  *http.Client
+	request *http.Request
+	body    io.Reader
+	size    int64         // of the body; 0 for none
+	stall   time.Duration // without a byte moving; 0 for as long as with most requests
+	lasting bool          // see [apiCall]
 }
 
 // received is an answer, read whole.
@@ -78,36 +104,44 @@ type received struct {
 	body   []byte
 }
 
-// send sends one request with a body, under the limit and the watch that all requests have in common,
-// and reads the answer. A status that is not a success is a [*StatusError].
-func (c *Client) send(client *http.Client, request *http.Request, body io.Reader, size int64) (received, error) {
-	if err := c.throttle.acquire(request.Context()); err != nil {
+// send sends one request, under the limit and the watch that all requests have in common, and reads the answer.
+// A status that is not a success is a [*StatusError].
+func (c *Client) send(x exchange) (received, error) {
+	if err := c.throttle.acquire(x.request.Context()); err != nil {
 		return received{}, err
 	}
-	r, err := c.sendNow(client, request, body, size)
+	r, err := c.sendNow(x)
 	c.throttle.release(err)
 	return r, err
 }
 
-func (c *Client) sendNow(client *http.Client, request *http.Request, body io.Reader, size int64) (received, error) {
-	ctx, watch := newWatch(request.Context(), c.patience.stall)
+func (c *Client) sendNow(x exchange) (received, error) {
+	ctx := x.request.Context()
+	if x.lasting {
+		longer, cancel := outlive(ctx, lastingTime)
+		defer cancel()
+		ctx = longer
+	}
+	ctx, watch := newWatch(ctx, cmp.Or(x.stall, c.patience.stall))
 	defer watch.stop()
-	request = request.WithContext(ctx)
-	request.ContentLength = size
-	if size > 0 { // a body of no bytes would be sent in chunks, which a storage refuses
-		request.Body = io.NopCloser(watch.reader(body))
+	request := x.request.WithContext(ctx)
+	request.ContentLength = x.size
+	if x.size > 0 { // a body of no bytes would be sent in chunks, which a storage refuses
+		body := &sentBody{r: watch.reader(x.body)}
+		defer body.Close()
+		request.Body = body
 	}
 	request.Header.Set("User-Agent", c.agent)
-	response, err := client.Do(request)
+	response, err := x.client.Do(request)
 	if err != nil {
-		return received{}, c.unsent(ctx, err)
+		return received{}, c.unanswered(ctx, err)
 	}
 	defer response.Body.Close()
 	watch.tick()
 	data, err := io.ReadAll(io.LimitReader(watch.reader(response.Body), maxAnswer+1))
 	switch {
 	case err != nil:
-		return received{}, c.unsent(ctx, err)
+		return received{}, c.unanswered(ctx, err)
 	case response.StatusCode/100 != 2:
 		return received{}, c.statusError(response, data)
 	case len(data) > maxAnswer:
@@ -116,10 +150,33 @@ func (c *Client) sendNow(client *http.Client, request *http.Request, body io.Rea
 	return received{header: response.Header, body: data}, nil
 }
 
+// sentBody is the body of a request. After Close nobody reads it any more: net/http may go on with that for a moment
+// when the request itself is over, and a part's buffer then belongs to the next part.
+type sentBody struct {
+	mu sync.Mutex
+	r  io.Reader // nil after Close
+}
+
+func (b *sentBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.r == nil {
+		return 0, errors.New("the request is over")
+	}
+	return b.r.Read(p)
+}
+
+func (b *sentBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.r = nil
+	return nil
+}
+
 // statusError reads what a server says of a request that it refuses.
 func (c *Client) statusError(response *http.Response, body []byte) *StatusError {
 	e := &StatusError{Status: response.StatusCode, wait: retryAfter(response.Header, body)}
-	if to := response.Header.Get("Location"); response.StatusCode/100 == 3 && to != "" {
+	if response.StatusCode/100 == 3 {
 		e.Message = "it redirects, which no endpoint does"
 		return e
 	}
@@ -136,15 +193,18 @@ func (c *Client) statusError(response *http.Response, body []byte) *StatusError 
 	} else if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind == "text/plain" || kind == "" {
 		text = string(body)
 	}
-	e.Message = c.credential.redact(oneLine(text))
+	e.Message = c.said(text)
 	return e
 }
 
-// oneLine makes a server's words fit to be printed: on one line, without control characters, not too long.
+// said makes words that came from elsewhere fit to be printed. The token is taken out first, before it can be cut in two.
+func (c *Client) said(text string) string { return oneLine(c.credential.redact(text)) }
+
+// oneLine puts a text on one line, without what a terminal would obey, and cuts what is too long.
 func oneLine(text string) string {
 	const most = 300
 	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r

@@ -20,19 +20,21 @@ type patience struct {
 	tries uint
 	wait  time.Duration // the longest that a server may ask for by Retry-After
 	stall time.Duration // without a byte moving
+	// think is the same for the request that completes an upload, for which the storage joins all parts.
+	think time.Duration
 }
 
 // The first pauses are short, as most failures are a connection that was closed.
 // All together are a minute and a half at most, as with Cachix's own client, if the server asks for none.
 var defaultPatience = patience{
-	pause: 200 * time.Millisecond, most: 15 * time.Second, tries: 12, wait: 2 * time.Minute, stall: 30 * time.Second,
+	pause: 200 * time.Millisecond, most: 15 * time.Second, tries: 12, wait: 2 * time.Minute, stall: 30 * time.Second, think: 3 * time.Minute,
 }
 
 func (p patience) orDefault() patience {
 	return patience{
 		pause: cmp.Or(p.pause, defaultPatience.pause), most: cmp.Or(p.most, defaultPatience.most),
 		tries: cmp.Or(p.tries, defaultPatience.tries), wait: cmp.Or(p.wait, defaultPatience.wait),
-		stall: cmp.Or(p.stall, defaultPatience.stall),
+		stall: cmp.Or(p.stall, defaultPatience.stall), think: cmp.Or(p.think, defaultPatience.think),
 	}
 }
 
@@ -79,8 +81,8 @@ func isPassing(err error) bool {
 	if errors.As(err, &status) {
 		return status.passing()
 	}
-	var unsent *unsentError
-	return errors.As(err, &unsent)
+	var unanswered *unansweredError
+	return errors.As(err, &unanswered)
 }
 
 // retryAfter reads how long a server asks its clients to wait: the header in seconds or as a date,

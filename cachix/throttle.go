@@ -4,18 +4,24 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
+	"time"
 )
 
 // throttle limits how many requests are open at a time, to what the server bears: the limit grows by one for each
 // limit's worth of successes, and shrinks to 0.7 of itself when the server says that it is too much (429, 503).
-// This is how TCP shares a link. Who waits is served in order.
+// This is how TCP shares a link. Where the server says for how long, nothing is sent until then.
+// Who waits is served in order.
 type throttle struct {
+	longest time.Duration // that a server may have all requests wait
+
 	mu      sync.Mutex
 	limit   float64
 	ceiling float64
 	open    int
-	shrunk  int // requests that were open when the limit was last cut, and so say nothing new
+	shrunk  int       // requests that were open when the limit was last cut, and so say nothing new
+	until   time.Time // nothing is sent before
 	waiting []chan struct{}
 }
 
@@ -25,8 +31,8 @@ const (
 	throttleCut   = 0.7
 )
 
-func newThrottle(ceiling int) *throttle {
-	return &throttle{limit: min(throttleStart, float64(ceiling)), ceiling: float64(ceiling)}
+func newThrottle(ceiling int, longest time.Duration) *throttle {
+	return &throttle{limit: min(throttleStart, float64(ceiling)), ceiling: float64(ceiling), longest: longest}
 }
 
 // acquire waits until a request may be sent. Each success is followed by a release.
@@ -34,14 +40,10 @@ func (t *throttle) acquire(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	t.mu.Lock()
-	if len(t.waiting) == 0 && t.open < int(t.limit) {
-		t.open++
-		t.mu.Unlock()
-		return nil
-	}
 	turn := make(chan struct{})
+	t.mu.Lock()
 	t.waiting = append(t.waiting, turn)
+	t.admit()
 	t.mu.Unlock()
 	select {
 	case <-turn:
@@ -56,11 +58,9 @@ func (t *throttle) acquire(ctx context.Context) error {
 func (t *throttle) giveUp(turn chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i, w := range t.waiting {
-		if w == turn {
-			t.waiting = append(t.waiting[:i], t.waiting[i+1:]...)
-			return
-		}
+	if i := slices.Index(t.waiting, turn); i >= 0 {
+		t.waiting = slices.Delete(t.waiting, i, i+1)
+		return
 	}
 	t.open--
 	t.admit()
@@ -71,25 +71,39 @@ func (t *throttle) release(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.open--
-	if t.shrunk > 0 {
-		t.shrunk--
-	}
+	isNews := t.shrunk == 0
+	t.shrunk = max(0, t.shrunk-1)
 	var status *StatusError
 	switch {
 	case err == nil:
 		t.limit = min(t.ceiling, t.limit+1/t.limit)
 	case errors.As(err, &status) && (status.Status == http.StatusTooManyRequests || status.Status == http.StatusServiceUnavailable):
-		if t.shrunk == 0 {
+		if isNews {
 			t.limit = max(1, t.limit*throttleCut)
 			t.shrunk = t.open
 		}
+		t.hold(min(status.wait, t.longest))
 	}
 	t.admit()
 }
 
+// hold lets no request begin for a while.
+func (t *throttle) hold(wait time.Duration) {
+	if until := time.Now().Add(wait); wait > 0 && until.After(t.until) {
+		t.until = until
+		time.AfterFunc(wait, func() {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.admit()
+		})
+	}
+}
+
+// admit lets those begin who wait, as far as they may.
 func (t *throttle) admit() {
-	for len(t.waiting) > 0 && t.open < int(t.limit) {
+	for len(t.waiting) > 0 && t.open < int(t.limit) && !time.Now().Before(t.until) {
 		close(t.waiting[0])
+		t.waiting[0] = nil
 		t.waiting = t.waiting[1:]
 		t.open++
 	}

@@ -29,7 +29,8 @@ const (
 	// partsAtOnce is how many parts of one NAR are sent side by side.
 	partsAtOnce = 8
 	// abortTime is how long the end of a push waits to take back an upload, after the push itself was called off.
-	abortTime = 5 * time.Second
+	// Together with [lastingTime] it is less than what GitHub gives a job that is cancelled.
+	abortTime = 3500 * time.Millisecond
 )
 
 // partSizeFor returns the size of the parts of a NAR of so many bytes. All parts of an upload but the last are equal.
@@ -77,10 +78,10 @@ func (c *Client) create(ctx context.Context, compression binarycache.Compression
 	}
 	err := c.call(ctx, apiCall{
 		does: "create upload", method: http.MethodPost, path: "/multipart-nar",
-		query: url.Values{"compression": {method}}, answer: &answer,
+		query: url.Values{"compression": {method}}, answer: &answer, lasting: true,
 	})
 	if err != nil {
-		return nil, c.refusal(err)
+		return nil, c.advise(err)
 	}
 	if answer.NARID == "" || answer.UploadID == "" {
 		return nil, errors.New("create upload: the answer has no narId or no uploadId")
@@ -144,57 +145,55 @@ func (u *upload) put(ctx context.Context, p part) (etag string, err error) {
 		etag, err = u.client.putPart(ctx, signed.URL, sum, p.data)
 		return err
 	})
-	return etag, err
+	return etag, u.client.adviseOnToken(err)
 }
 
 // putPart sends bytes to a signed URL, and nothing that is not signed: an Authorization beside it is refused.
 func (c *Client) putPart(ctx context.Context, signed, sum string, data *io.SectionReader) (etag string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPut, signed, http.NoBody)
-	if err != nil || request.URL.Host == "" {
+	if err != nil || request.URL.Host == "" || request.URL.User != nil { // a name in it would become an Authorization
 		return "", errors.New("the answer has no usable uploadUrl") // without the URL, which is a secret
 	}
 	request.Header.Set("Content-Type", "application/octet-stream")
 	request.Header.Set("Content-MD5", sum)
-	answer, err := c.send(c.storage, request, io.NewSectionReader(data, 0, data.Size()), data.Size())
-	var status *StatusError
-	if errors.As(err, &status) && status.Status == http.StatusForbidden {
+	answer, err := c.send(exchange{
+		client: c.storage, request: request, body: io.NewSectionReader(data, 0, data.Size()), size: data.Size(),
+	})
+	if hasStatus(err, http.StatusForbidden) {
 		// A URL that has expired, on a link too slow for its life, or a clock that is wrong: another is asked for.
-		return "", &unsentError{status}
+		return "", &unansweredError{err.Error()}
 	}
 	if err != nil {
 		return "", err
 	}
 	if etag = answer.header.Get("ETag"); etag == "" {
-		return "", &unsentError{errors.New("the storage gave no ETag for the part")}
+		return "", &unansweredError{"the storage gave no ETag for the part"}
 	}
 	return etag, nil
 }
 
 // complete makes the store object visible. POST /cache/{name}/multipart-nar/{narId}/complete?uploadId=
 //
-// An answer that was lost leaves open whether the request was carried out, and the second one is then refused,
-// as the upload is no more. So a refusal is believed only if the object is not there.
+// A refusal is believed only if the object is not there. Where an answer was lost, the request was carried out, and
+// the next one is refused, as the upload is no more; and another client may have pushed the same object meanwhile.
 func (u *upload) complete(ctx context.Context, info narInfoCreate) error {
 	slices.SortFunc(u.parts, func(a, b completedPart) int { return a.PartNumber - b.PartNumber })
-	request := apiCall{
-		method: http.MethodPost, path: "/multipart-nar/" + url.PathEscape(u.narID) + "/complete",
+	err := u.client.call(ctx, apiCall{
+		does: "complete upload", method: http.MethodPost, path: "/multipart-nar/" + url.PathEscape(u.narID) + "/complete",
 		query: url.Values{"uploadId": {u.id}},
 		body: struct {
 			Parts  []completedPart `json:"parts"`
 			Create narInfoCreate   `json:"narInfoCreate"`
 		}{u.parts, info},
-	}
-	again := false
-	return u.client.retry(ctx, "complete upload", func(ctx context.Context) error {
-		err := u.client.ask(ctx, request)
-		if again && err != nil && !isPassing(err) {
-			if there, headErr := u.client.has(ctx, info.StoreHash); headErr == nil && there {
-				return nil
-			}
-		}
-		again = true
-		return err
+		stall: u.client.patience.think, lasting: true,
 	})
+	var refused *StatusError
+	if errors.As(err, &refused) {
+		if there, headErr := u.client.has(ctx, info.StoreHash); headErr == nil && there {
+			return nil
+		}
+	}
+	return u.client.adviseOnToken(err)
 }
 
 // abort takes the upload back, so that no parts are left in the storage. It is done also when ctx is: that is when it is needed most.

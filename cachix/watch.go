@@ -14,10 +14,10 @@ type watch struct {
 	cancel context.CancelCauseFunc
 }
 
-// newWatch returns a context that is done with the cause [errStalled] when tick is not called for that long.
+// newWatch returns a context that is done with the cause [stalledError] when tick is not called for that long.
 func newWatch(ctx context.Context, after time.Duration) (context.Context, *watch) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	return ctx, &watch{timer: time.AfterFunc(after, func() { cancel(errStalled(after)) }), after: after, cancel: cancel}
+	return ctx, &watch{timer: time.AfterFunc(after, func() { cancel(stalledError(after)) }), after: after, cancel: cancel}
 }
 
 func (w *watch) tick() { w.timer.Reset(w.after) }
@@ -42,4 +42,16 @@ func (r watchedReader) Read(p []byte) (int, error) {
 		r.watch.tick()
 	}
 	return n, err
+}
+
+// outlive returns a context that is done some time after ctx is, with its cause.
+func outlive(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(by, func() { cancel(context.Cause(ctx)) })
+	})
+	return longer, func() {
+		stop()
+		cancel(nil)
+	}
 }

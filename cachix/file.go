@@ -1,0 +1,76 @@
+package cachix
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+
+	"golang.org/x/sync/errgroup"
+	gonix "zombiezen.com/go/nix"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// fileNAR is a file of a binary cache that is compressed as it shall be. Its narinfo is not believed: while the parts
+// are sent, the file's hash is made of what is sent, and the NAR's of what that unpacks to.
+type fileNAR struct {
+	push   *push
+	object *object
+	info   *nix.NARInfo
+	file   *os.File
+}
+
+func (n *fileNAR) compression() binarycache.Compression {
+	return binarycache.Compression(n.info.Compression)
+}
+
+func (n *fileNAR) Close() error { return n.file.Close() }
+
+func (n *fileNAR) parts(ctx context.Context, send func(part) error) (binarycache.Packed, error) {
+	nar, file := sha256.New(), sha256.New()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return n.push.source.Dump(ctx, narWriter{nar, n.push, n.object}, n.object.Path)
+	})
+	group.Go(func() error { return n.send(ctx, send, file) })
+	err := group.Wait()
+	packed := binarycache.Packed{
+		NARHash: gonix.NewHash(gonix.SHA256, nar.Sum(nil)), NARSize: n.object.read,
+		FileHash: gonix.NewHash(gonix.SHA256, file.Sum(nil)), FileSize: n.info.FileSize,
+	}
+	if err == nil && !packed.FileHash.Equal(n.info.FileHash) {
+		err = errors.New("read nar: the file is not what its narinfo says (its hash differs)")
+	}
+	return packed, err
+}
+
+// send cuts the file into parts.
+func (n *fileNAR) send(ctx context.Context, send func(part) error, sum hash.Hash) error {
+	size, memory := partSizeFor(n.info.FileSize), n.push.client.memory
+	for number, offset := 1, int64(0); offset < n.info.FileSize; number, offset = number+1, offset+size {
+		data := io.NewSectionReader(n.file, offset, min(size, n.info.FileSize-offset))
+		if err := memory.reserve(ctx, data.Size()); err != nil {
+			return err
+		}
+		release := func() { memory.release(data.Size()) }
+		digest := md5.New()
+		read, err := io.Copy(io.MultiWriter(sum, digest), io.NewSectionReader(data, 0, data.Size()))
+		if err == nil && read < data.Size() {
+			err = fmt.Errorf("%s ends after %d of %d bytes", n.info.URL, offset+read, n.info.FileSize)
+		}
+		if err != nil {
+			release()
+			return fmt.Errorf("read nar: %v", err)
+		}
+		if err := send(part{number: number, data: data, md5: [md5.Size]byte(digest.Sum(nil)), done: release}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
