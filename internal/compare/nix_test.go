@@ -1,0 +1,211 @@
+package compare
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// machine builds in a store of the test's own, as one of two machines.
+type machine struct {
+	root, dir, name string
+}
+
+// newMachines returns two machines that differ in all that a builder may see of them but the store.
+func newMachines(t *testing.T) (first, second machine) {
+	t.Helper()
+	for _, program := range []string{"nix-build", "unshare"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("needs Nix: %v", err)
+		}
+	}
+	if os.Getuid() != 0 {
+		t.Skip("needs root: Nix builds outside of the sandbox, under another host name")
+	}
+	if testing.Short() {
+		t.Skip("builds with Nix; not with -short")
+	}
+	root := t.TempDir()
+	t.Cleanup(func() {
+		_ = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				_ = os.Chmod(path, 0o755)
+			}
+			return nil
+		})
+	})
+	first, second = machine{root, "a", "alpha"}, machine{root, "b", "beta"}
+	first.setUp(t, "umask 022; export LC_ALL=C")
+	second.setUp(t, "umask 077; export LOCPATH="+locales(t, root)+" LC_ALL=de_DE.UTF-8")
+	return first, second
+}
+
+// locales compiles a language for the second machine, or skips the tests of it where the sources are not there.
+func locales(t *testing.T, root string) string {
+	t.Helper()
+	dir := filepath.Join(root, "locales")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "localedef", "-i", "de_DE", "-f", "UTF-8", filepath.Join(dir, "de_DE.UTF-8")).CombinedOutput()
+	if err != nil {
+		t.Skipf("needs the sources of locales, apt-get install locales: %v\n%s", err, out)
+	}
+	return dir
+}
+
+func (m machine) setUp(t *testing.T, profile string) {
+	t.Helper()
+	if err := os.MkdirAll(m.temp(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(m.temp(), "profile"), profile+"\n")
+}
+
+func (m machine) temp() string { return filepath.Join(m.root, m.dir) }
+
+// build returns what nix-build prints: store paths, one a line.
+func (m machine) build(t *testing.T, args ...string) ([]string, error) {
+	t.Helper()
+	args = append([]string{"--uts", "sh", "-euc", `hostname "$0"; exec nix-build testdata/unreproducible.nix --no-out-link "$@"`, m.name}, args...)
+	cmd := exec.CommandContext(t.Context(), "unshare", args...)
+	cmd.Env = append(os.Environ(),
+		"TMPDIR="+m.temp(),
+		"NIX_STORE_DIR="+filepath.Join(m.root, "store"),
+		"NIX_STATE_DIR="+filepath.Join(m.root, "var"),
+		"NIX_LOG_DIR="+filepath.Join(m.root, "log"),
+		"NIX_REMOTE=local",
+		"NIX_CONFIG="+nix.Settings{"build-users-group": "", "substituters": "", "sandbox": "false"}.Config())
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%v\n%s", err, &stderr)
+	}
+	return strings.Fields(string(out)), err
+}
+
+func (m machine) mustBuild(t *testing.T, args ...string) []string {
+	t.Helper()
+	paths, err := m.build(t, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+// The set of derivations that differ each in one known way: each is caught, and its cause is the first that is named.
+func TestUnreproducible(t *testing.T) {
+	tests := []struct {
+		attribute string
+		want      Cause
+		place     string // in the file that differs first; empty where the format has none
+	}{
+		{"time", Timestamp, ""},
+		{"epoch", Timestamp, ""},
+		{"macro", Timestamp, "section .rodata"},
+		{"random", RandomID, ""},
+		{"salt", RandomID, ""},
+		{"pid", PID, ""},
+		{"order", Ordering, ""},
+		{"hostname", Hostname, ""},
+		{"umask", Permissions, "tar header of file, mode"},
+		{"modes", Permissions, ""},
+		{"locale", Locale, ""},
+		{"month", Locale, ""},
+		{"address", Address, ""},
+		{"pointer", Address, ""},
+		{"gzip", ArchiveTime, "gzip header, mtime"},
+		{"ar", ArchiveTime, "ar header of file, mtime"},
+		{"tar", ArchiveTime, "tar header of file, mtime"},
+		{"path", BuildPath, ""},
+		{"debug", BuildPath, "section .note.gnu.build-id"},
+	}
+	first, second := newMachines(t)
+	var args []string
+	for _, test := range tests {
+		args = append(args, "-A", test.attribute)
+	}
+	paths := first.mustBuild(t, args...)
+	if len(paths) != len(tests) {
+		t.Fatalf("built %q", paths)
+	}
+	// The two builds of date(1) are to be in two seconds.
+	for built := time.Now().Unix(); time.Now().Unix() == built; {
+		time.Sleep(10 * time.Millisecond)
+	}
+	// Each differs, so that Nix fails and keeps the second.
+	_, err := second.build(t, append(args, "--check", "-K", "--keep-going")...)
+	if err == nil {
+		t.Error("Nix says that all of them are deterministic")
+	}
+	for i, test := range tests {
+		t.Run(test.attribute, func(t *testing.T) {
+			check := paths[i] + ".check"
+			if _, statErr := os.Lstat(check); statErr != nil {
+				t.Fatalf("%v\n%v", statErr, err)
+			}
+			d := onlyDifference(t, OnDisk(paths[i]), OnDisk(check))
+			if len(d.Causes) == 0 || d.Causes[0] != test.want {
+				t.Errorf("causes %q, want %q first\n%s", d.Causes, test.want, textOf(t, OnDisk(paths[i]), OnDisk(check)))
+			}
+			if d.Change.Place != test.place {
+				t.Errorf("place %q, want %q", d.Change.Place, test.place)
+			}
+		})
+	}
+}
+
+// Another compiler makes another derivation, and its name is in the output.
+func TestUnreproducibleByCompiler(t *testing.T) {
+	first, second := newMachines(t)
+	a := first.mustBuild(t, "-A", "compiler")
+	b := second.mustBuild(t, "-A", "compiler", "--argstr", "compiler", "gcc-13.1.0")
+	d := onlyDifference(t, OnDisk(a[0]), OnDisk(b[0]))
+	if !slices.Equal(d.Causes, []Cause{StorePath}) {
+		t.Errorf("causes %q", d.Causes)
+	}
+}
+
+// What is deterministic is never said to differ, in a hundred builds on two machines.
+func TestDeterministic(t *testing.T) {
+	first, second := newMachines(t)
+	const runs = 100
+	args := []string{"-A", "deterministic", "--arg", "runs"}
+	paths := first.mustBuild(t, append(args, fmt.Sprint(runs))...)
+	if len(paths) != runs { // each of them is of a derivation, and has a path, of its own
+		t.Fatalf("%d builds", len(paths))
+	}
+	for i, path := range paths {
+		r, err := Trees(t.Context(), OnDisk(paths[0]), OnDisk(path), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.Same || r.Outputs[0].Files != 8 {
+			t.Fatalf("build %d: %+v", i, r)
+		}
+	}
+	second.mustBuild(t, append(args, "5", "--check")...)
+}
+
+// dumpOf returns the NAR that Nix makes of a tree.
+func dumpOf(t testing.TB, path string) []byte {
+	t.Helper()
+	if _, err := exec.LookPath("nix-store"); err != nil {
+		t.Skipf("needs Nix: %v", err)
+	}
+	out, err := exec.CommandContext(context.Background(), "nix-store", "--dump", path).Output()
+	if err != nil {
+		t.Fatalf("nix-store --dump %s: %v", path, err)
+	}
+	return out
+}
