@@ -14,6 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -34,6 +35,7 @@ type flags struct {
 	cache, memlock      string
 	contract, terms     string
 	rebuild             string
+	provenanceKey       string
 	strict              bool
 	homeManager         string
 	publish             publishFlags
@@ -88,6 +90,8 @@ type options struct {
 	contract  pipelines.Terms
 	publish   publishing
 	rebuild   pipelines.Rebuilding
+	// provenanceKey is nil where statements are not signed.
+	provenanceKey *provenance.SecretKey
 	// repeat are the flags, as they were given, that another machine needs in order to do the same.
 	repeat []string
 }
@@ -134,7 +138,7 @@ func (f *flags) options(c *cobra.Command, args []string) (options, error) {
 		o.target.flake = args[0]
 	}
 	var err error
-	for _, parse := range []func(*options) error{f.parseTarget, f.parseCells, f.parseEngines, f.parseImage, f.parseOverrides, f.parseContract, f.parseRebuild} {
+	for _, parse := range []func(*options) error{f.parseTarget, f.parseCells, f.parseEngines, f.parseImage, f.parseOverrides, f.parseContract, f.parseRebuild, f.parseProvenanceKey} {
 		if err = parse(&o); err != nil {
 			return o, usage(err)
 		}

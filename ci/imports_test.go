@@ -23,7 +23,7 @@ var layout = map[string]struct {
 	tests   []string // further ones, for its tests
 	because string
 }{
-	"matrix":        {imports: []string{"internal/hint"}, because: "it is pure data"},
+	"matrix": {imports: []string{"internal/hint"}, because: "it is pure data"},
 	"cachix": {
 		imports: []string{"internal/binarycache", "internal/hint", "internal/nix"},
 		tests:   []string{"cachix/cachixtest"},
@@ -75,9 +75,9 @@ var layout = map[string]struct {
 		tests:   []string{"example"},
 		because: "it compares trees, wherever they come from",
 	},
-	"internal/provenance/flakelock": {imports: []string{"internal/nix"}, because: "it reads one file of a flake"},
+	"internal/flakelock": {imports: []string{"internal/nix"}, because: "it reads one file of a flake"},
 	"internal/provenance": {
-		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/provenance/flakelock", "matrix", "pipelines"},
+		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/flakelock", "matrix", "pipelines"},
 		because: "it states what a run did, and looks at nothing but caches and stores",
 	},
 	"internal/sbom": {
@@ -85,7 +85,7 @@ var layout = map[string]struct {
 		because: "it lists what a cache holds",
 	},
 	"pipelines": {
-		imports: []string{"internal/contract", "internal/hint", "internal/nix", "internal/probe", "matrix"},
+		imports: []string{"internal/contract", "internal/flakelock", "internal/hint", "internal/nix", "internal/probe", "matrix"},
 		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
 	},
 	"internal/host": {
@@ -110,7 +110,7 @@ var layout = map[string]struct {
 	"ci": {
 		imports: []string{
 			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/compare", "internal/contract", "internal/drvdiff",
-			"internal/hint", "internal/host", "internal/nix", "internal/provenance", "internal/provenance/flakelock", "internal/report", "internal/sbom",
+			"internal/hint", "internal/host", "internal/nix", "internal/provenance", "internal/flakelock", "internal/report", "internal/sbom",
 			"internal/source", "matrix", "pipelines",
 		},
 		because: "it puts the parts together",

@@ -90,4 +90,3 @@ func differences(report *compare.Report) []string {
 	}
 	return lines
 }
-

@@ -35,6 +35,7 @@ func newPipeline(sys system, name, short string) *cobra.Command {
 	}
 	f.register(c)
 	f.registerRebuild(c, name)
+	c.Flags().StringVar(&f.provenanceKey, "provenance-key", "", "file with the secret key that signs the provenance, as nix-store --generate-binary-cache-key makes it")
 	if name != commandBuild {
 		f.publish.registerRun(c)
 	}
@@ -53,6 +54,9 @@ func runPipeline(ctx context.Context, sys system, command string, o options) err
 	err = errors.Join(err, reporter.Close())
 	if manifest == nil {
 		return err
+	}
+	if ctx.Err() == nil {
+		err = errors.Join(err, record(ctx, sys, o, manifest))
 	}
 	if !o.json {
 		printOutputs(sys.stdout, manifest)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -31,6 +32,10 @@ type Manifest struct {
 	// Logs is the directory of the run's build logs, which bears its time: OUT/logs/<run>.
 	Logs   string   `json:"logs,omitempty"`
 	Source Snapshot `json:"source"`
+	// Inputs are what the flake's inputs are locked to, as they took part: those that were overridden are in Source.Overrides.
+	Inputs []flakelock.Input `json:"inputs,omitempty"`
+	// Settings are those that every command of Nix was given.
+	Settings nix.Settings `json:"settings,omitempty"`
 	// Contract is what the checks of the flake's files found; those of what was built are with their cells.
 	Contract []contract.Result `json:"contract,omitempty"`
 	Cells    []CellResult      `json:"cells"`
@@ -232,7 +237,8 @@ func (m *Manifest) validate() error {
 func (r *Release) manifest(ctx context.Context, started time.Time, s Snapshot, checked []contract.Result, cells []CellResult) (*Manifest, error) {
 	m := &Manifest{
 		Version: ManifestVersion, Tool: r.Tool, Command: r.Command,
-		Started: timestamp(started), Finished: timestamp(r.Now()), Logs: r.LogDir, Source: s, Contract: checked, Cells: cells,
+		Started: timestamp(started), Finished: timestamp(r.Now()), Logs: r.LogDir, Source: s,
+		Inputs: r.inputs(s), Settings: redacted(r.Settings), Contract: checked, Cells: cells,
 	}
 	m.settle()
 	err := r.step(ctx, StepManifest, "", func() (string, error) {
@@ -250,6 +256,28 @@ func (r *Release) manifest(ctx context.Context, started time.Time, s Snapshot, c
 	})
 	r.event(RunFinished{Seconds: seconds(r.Now().Sub(started)), Manifest: m, Path: r.ManifestFile})
 	return m, err
+}
+
+// inputs reads what the flake's inputs are locked to. A lock that cannot be read has failed the evaluation already.
+func (r *Release) inputs(s Snapshot) []flakelock.Input {
+	data, err := os.ReadFile(filepath.Join(flakeDir(s), "flake.lock"))
+	if err != nil {
+		return nil // a flake without inputs needs none
+	}
+	inputs, err := flakelock.Inputs(data, func(name string) bool { _, ok := s.Overrides[name]; return ok })
+	if err != nil {
+		r.event(Notice{Level: Warning, Text: fmt.Sprintf("note inputs in the manifest: %v", err)})
+	}
+	return inputs
+}
+
+// redacted takes credentials out of the URLs in settings, such as of substituters.
+func redacted(settings nix.Settings) nix.Settings {
+	clean := nix.Settings{}
+	for name, value := range settings {
+		clean[name] = nix.Redact(value)
+	}
+	return clean
 }
 
 // settle says of outputs that were not rebuilt that nothing is known of them, rather than nothing.

@@ -28,9 +28,11 @@ type Release struct {
 	Served    []Cache // an output that one of them serves is neither built nor fetched
 	Publish   Publishing
 	Rebuild   Rebuilding
-	CacheKeys CacheKeys // nil where no cache is asked
-	Memory    Memory    // output paths of snapshots seen before
-	Report    Reporter
+	// Derivations keeps what was to be built; nil keeps nothing.
+	Derivations DerivationKeeper
+	CacheKeys   CacheKeys // nil where no cache is asked
+	Memory      Memory    // output paths of snapshots seen before
+	Report      Reporter
 
 	Contract Terms // what the flake has promised
 
@@ -131,6 +133,7 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 		buildErr = r.rebuild(ctx, x, engine, cell, &result, probed)
 	}
 	r.noteSandbox(&result)
+	r.keepDerivations(ctx, x, cell, result.Packages)
 	var publishErr error
 	if r.Store != nil {
 		added, err := r.export(ctx, x, cell, closure)
