@@ -62,7 +62,8 @@ var ar = &archiveFormat{
 	title: func(h []byte) string { return strings.TrimSuffix(trimField(h[:16]), "/") },
 	fields: []headerField{
 		{"mtime", 16, 28, ArchiveTime, showTime(10)},
-		{"uid", 28, 34, Owner, trimField}, {"gid", 34, 40, Owner, trimField},
+		{"uid", 28, 34, Owner, trimField},
+		{"gid", 34, 40, Owner, trimField},
 		{"mode", 40, 48, Permissions, trimField},
 	},
 }
@@ -80,8 +81,10 @@ var tar = &archiveFormat{
 	fields: []headerField{
 		{"mtime", 136, 148, ArchiveTime, showTime(8)},
 		{"mode", 100, 108, Permissions, trimField},
-		{"uid", 108, 116, Owner, trimField}, {"gid", 116, 124, Owner, trimField},
-		{"owner", 265, 297, Owner, trimField}, {"group", 297, 329, Owner, trimField},
+		{"uid", 108, 116, Owner, trimField},
+		{"gid", 116, 124, Owner, trimField},
+		{"owner", 265, 297, Owner, trimField},
+		{"group", 297, 329, Owner, trimField},
 	},
 }
 

@@ -80,7 +80,9 @@ func TestUnpackedDiff(t *testing.T) {
 
 // Python has the time of the source in what it compiles it to.
 func TestBytecode(t *testing.T) {
-	header := func(second byte) string { return "\xcb\x0d\r\n\x00\x00\x00\x00" + string([]byte{second, 0x6e, 0x06, 0x6b}) + "\x10\x00\x00\x00" }
+	header := func(second byte) string {
+		return "\xcb\x0d\r\n\x00\x00\x00\x00" + string([]byte{second, 0x6e, 0x06, 0x6b}) + "\x10\x00\x00\x00"
+	}
 	a := files(t, map[string]string{"m.pyc": header(1) + "code"})
 	b := files(t, map[string]string{"m.pyc": header(2) + "code"})
 	d := onlyDifference(t, a, b)

@@ -7,8 +7,8 @@ import (
 
 	gonix "zombiezen.com/go/nix"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
 // Facts are what a statement says beyond the manifest. The zero value says nothing more.

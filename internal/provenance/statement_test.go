@@ -12,8 +12,8 @@ import (
 
 	intoto "github.com/in-toto/attestation/go/v1"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
