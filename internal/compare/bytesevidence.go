@@ -8,7 +8,7 @@ import (
 
 const (
 	minString     = 4
-	maxRunsLooked = 8 // in a region
+	maxRunsLooked = 24 // in a region
 )
 
 // regionEvidence tells what the bytes of a region look like: text, a time, an address, a random value.

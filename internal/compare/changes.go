@@ -11,6 +11,8 @@ const (
 	regionBefore = 256
 	regionAfter  = 512
 	maxRegions   = 16
+	// Text tells more than numbers do, and in a program it comes behind them: so many regions more begin in text.
+	maxTextRegions = 8
 )
 
 // changes compares the contents of one pair of files after the other, and keeps its buffers between them.
@@ -152,7 +154,11 @@ func (c *changes) differ(p, q []byte, i int) {
 	if c.first < 0 {
 		c.first = offset
 	}
-	if n := len(c.regions); n == maxRegions || n > 0 && offset < c.regions[n-1].Offset+regionAfter {
+	n := len(c.regions)
+	if n == maxRegions+maxTextRegions || n >= maxRegions && !(inText(p, i) && inText(q, i)) {
+		return
+	}
+	if n > 0 && offset < c.regions[n-1].Offset+regionAfter {
 		return
 	}
 	r := Region{
@@ -165,6 +171,22 @@ func (c *changes) differ(p, q []byte, i int) {
 	c.left.members.want(offset)
 	c.right.members.want(offset)
 	c.fill(p[i:], q[i:])
+}
+
+// minTextAhead is how many printable bytes there have to be from a difference on for it to be in text. Random bytes
+// have as many on both sides once in a hundred thousand times.
+const minTextAhead = 6
+
+func inText(p []byte, i int) bool {
+	if len(p) < i+minTextAhead {
+		return false
+	}
+	for _, c := range p[i : i+minTextAhead] {
+		if !printable(c) {
+			return false
+		}
+	}
+	return true
 }
 
 // fill puts what follows a difference into the last region, as far as there is room.

@@ -30,6 +30,7 @@ func (c *changes) explain(change *Change, name string) {
 	}
 	headers := append(headerTimes(a, b), c.memberEvidence()...)
 	change.Evidence = append(headers, c.unpackedEvidence(change)...)
+	change.Evidence = append(change.Evidence, stringTableEvidence(c.options, a, b)...)
 	for i := range c.regions {
 		if isDerived(c.regions[i].Place) {
 			change.Evidence = append(change.Evidence, Evidence{Cause: Derived, Place: c.regions[i].Place})
