@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -66,7 +67,7 @@ func codeOf(err error) int {
 	switch e := err.(type) {
 	case *pipelines.ContractError:
 		return exitContract
-	case *pipelines.RebuildError:
+	case *pipelines.RebuildError, *compare.DifferenceError:
 		return exitDifferent
 	case *pipelines.PublishError:
 		return exitPublish

@@ -70,6 +70,7 @@ func newRoot(sys system) *cobra.Command {
 		newDemo(sys),
 		newDoctor(sys),
 		newVerify(sys),
+		newCompare(sys),
 	)
 	return root
 }

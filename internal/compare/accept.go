@@ -5,46 +5,51 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Days and months, as date writes them, by language. The first is that of the locale C.
 var calendars = [][]string{
-	{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "mon", "tue", "wed", "thu", "fri", "sat", "sun"},
-	{"jan", "feb", "mär", "apr", "mai", "jun", "jul", "aug", "sep", "okt", "nov", "dez", "mo", "di", "mi", "do", "fr", "sa", "so"},
-	{"janv", "févr", "mars", "avril", "mai", "juin", "juil", "août", "sept", "oct", "nov", "déc", "lun", "mar", "mer", "jeu", "ven", "sam", "dim"},
-	{"ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sep", "oct", "nov", "dic", "lun", "mar", "mié", "jue", "vie", "sáb", "dom"},
-	{"gen", "feb", "mar", "apr", "mag", "giu", "lug", "ago", "set", "ott", "nov", "dic", "lun", "mar", "mer", "gio", "ven", "sab", "dom"},
-	{"jan", "fev", "mar", "abr", "mai", "jun", "jul", "ago", "set", "out", "nov", "dez", "seg", "ter", "qua", "qui", "sex", "sáb", "dom"},
-	{"jan", "feb", "mrt", "apr", "mei", "jun", "jul", "aug", "sep", "okt", "nov", "dec", "ma", "di", "wo", "do", "vr", "za", "zo"},
+	{"january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"},
+	{"januar", "februar", "märz", "april", "mai", "juni", "juli", "august", "september", "oktober", "november", "dezember", "montag", "dienstag", "mittwoch", "donnerstag", "freitag", "samstag", "sonntag"},
+	{"janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août", "septembre", "octobre", "novembre", "décembre", "lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"},
+	{"enero", "febrero", "marzo", "abril", "mayo", "junio", "julio", "agosto", "septiembre", "octubre", "noviembre", "diciembre", "lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"},
+	{"gennaio", "febbraio", "marzo", "aprile", "maggio", "giugno", "luglio", "agosto", "settembre", "ottobre", "novembre", "dicembre", "lunedì", "martedì", "mercoledì", "giovedì", "venerdì", "sabato", "domenica"},
+	{"janeiro", "fevereiro", "março", "abril", "maio", "junho", "julho", "agosto", "setembro", "outubro", "novembro", "dezembro", "segunda", "terça", "quarta", "quinta", "sexta", "sábado", "domingo"},
+	{"januari", "februari", "maart", "april", "mei", "juni", "juli", "augustus", "september", "oktober", "november", "december", "maandag", "dinsdag", "woensdag", "donderdag", "vrijdag", "zaterdag", "zondag"},
 }
 
-// monthOrDay matches any of them, with more letters behind.
+// monthOrDay matches one of them beside a number: "5. März", "Mar  5", "Donnerstag 05". Alone, too many of them are
+// other words as well, and so are their abbreviations.
 var monthOrDay = func() *regexp.Regexp {
-	var all []string
-	for _, c := range calendars {
-		all = append(all, c...)
-	}
-	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
-	return regexp.MustCompile(`(?i)(?:^|[^\pL])(?:` + strings.Join(slices.Compact(all), "|") + `)\pL*`)
+	const word, gap = `\pL{2,12}`, `[.,]? {1,2}`
+	return regexp.MustCompile(`\b\d{1,4}` + gap + word + `|(?:^|[^\pL])` + word + gap + `\d{1,4}\b`)
 }()
 
-// differInLanguage says that no calendar has both words.
+// differInLanguage says that two words are months or days, and that no calendar has both.
 func differInLanguage(a, b string) bool {
 	a, b = word(a), word(b)
+	known := false
 	for _, c := range calendars {
-		if inCalendar(c, a) && inCalendar(c, b) {
+		hasA, hasB := inCalendar(c, a), inCalendar(c, b)
+		if hasA && hasB {
 			return false
 		}
+		known = known || hasA
 	}
-	return true
+	return known && slices.ContainsFunc(calendars, func(c []string) bool { return inCalendar(c, b) })
 }
 
+// word returns the letters of a match.
 func word(s string) string {
-	return strings.ToLower(strings.TrimLeftFunc(s, func(r rune) bool { return strings.ContainsRune(" \t,.;:([\"'\x00", r) }))
+	return strings.ToLower(strings.TrimFunc(s, func(r rune) bool { return !unicode.IsLetter(r) }))
 }
 
+// inCalendar says that a word is one of a calendar, or an abbreviation of one: of two letters at least, as in Dutch.
 func inCalendar(calendar []string, word string) bool {
-	return slices.ContainsFunc(calendar, func(known string) bool { return strings.HasPrefix(word, known) })
+	return len(word) >= 2 && slices.ContainsFunc(calendar, func(known string) bool {
+		return known == word || len(word) <= 5 && strings.HasPrefix(known, word)
+	})
 }
 
 // oneIsLocale refuses two C's, and a C beside something that is no locale.
