@@ -78,15 +78,20 @@ func runCompare(ctx context.Context, a, b string) (*compare.Report, error) {
 		}
 		subjects[i] = subject
 	}
-	var o compare.Options
-	if host, err := os.Hostname(); err == nil {
-		o.Hosts = []string{host}
-	}
-	report, err := compare.Compare(ctx, subjects[0], subjects[1], o)
+	report, err := compare.Compare(ctx, subjects[0], subjects[1], compareOptions())
 	if errors.Is(err, compare.ErrMixed) {
 		return nil, usage(err)
 	}
 	return report, err
+}
+
+// compareOptions name this machine, which may have built a side.
+func compareOptions() compare.Options {
+	var o compare.Options
+	if host, err := os.Hostname(); err == nil {
+		o.Hosts = []string{host}
+	}
+	return o
 }
 
 func writeJSON(w io.Writer, report *compare.Report) error {

@@ -30,27 +30,36 @@ type engineChoice struct {
 	native map[matrix.System]string
 }
 
-func (f *flags) parseEngines(o *options) error {
-	o.engines = engineChoice{kind: engineAuto, native: map[matrix.System]string{}}
-	for _, s := range f.engines {
+func (f *flags) parseEngines(o *options) (err error) {
+	o.engines, err = parseEngineChoice("--engine", f.engines)
+	if o.engines.kind == "" {
+		o.engines.kind = engineAuto
+	}
+	return err
+}
+
+// parseEngineChoice reads the values of a flag that names engines. The kind is empty where none was given.
+func parseEngineChoice(flag string, values []string) (engineChoice, error) {
+	choice := engineChoice{native: map[matrix.System]string{}}
+	for _, s := range values {
 		name, url, ofSystem := strings.Cut(s, "=")
 		if ofSystem {
 			system, err := matrix.ParseSystem(name)
 			if err != nil {
-				return err
+				return choice, err
 			}
-			o.engines.native[system] = url
+			choice.native[system] = url
 			continue
 		}
 		switch s {
 		case engineAuto, engineDagger, engineHost:
-			o.engines.kind = s
+			choice.kind = s
 		default:
-			return hint.Wrap(fmt.Errorf("parse --engine %q: not auto, dagger, host or SYSTEM=URL", s),
-				"for example --engine aarch64-linux=tcp://arm.example:8080")
+			return choice, hint.Wrap(fmt.Errorf("parse %s %q: not auto, dagger, host or SYSTEM=URL", flag, s),
+				"for example %s aarch64-linux=tcp://arm.example:8080", flag)
 		}
 	}
-	return nil
+	return choice, nil
 }
 
 // engines opens executors. It implements [pipelines.Engines].
@@ -71,6 +80,14 @@ type engines struct {
 	auto     sync.Once
 	autoKind string
 	autoErr  error
+}
+
+// with returns what opens others in the same way.
+func (e *engines) with(choice engineChoice) *engines {
+	return &engines{
+		choice: choice, image: e.image, memlock: e.memlock, settings: e.settings, environ: e.environ,
+		cacheDir: e.cacheDir, log: e.log, notice: e.notice,
+	}
 }
 
 // Open opens an executor for the system.

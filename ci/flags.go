@@ -35,6 +35,8 @@ type flags struct {
 	cache, memlock      string
 	contract, terms     string
 	rebuild             string
+	rebuildOn           []string
+	rebuildGiven        func() bool // says whether --rebuild was given; nil where there is no such flag
 	provenanceKey       string
 	strict              bool
 	homeManager         string
@@ -90,6 +92,8 @@ type options struct {
 	contract  pipelines.Terms
 	publish   publishing
 	rebuild   pipelines.Rebuilding
+	// rebuildOn is the engine of second builds; its kind is empty, and it has no native ones, where that is the first.
+	rebuildOn engineChoice
 	// provenanceKey is nil where statements are not signed.
 	provenanceKey *provenance.SecretKey
 	// repeat are the flags, as they were given, that another machine needs in order to do the same.

@@ -59,16 +59,16 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		// A check always looks, and leaves the record of the last release as it is.
 		memory, manifest = filepath.Join(dirs.work, "outputs"), "check.json"
 	}
+	engines := &engines{
+		choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
+		cacheDir: dirs.cache, log: engineLog.when(o.verbose && command != commandPlan),
+		notice: once(func(text string) {
+			report.Report(time.Now(), pipelines.Notice{Level: pipelines.Info, Text: text})
+		}),
+	}
 	r = &pipelines.Release{
 		ID: id, Command: command, Tool: "open-sesame-ci " + version, Flake: o.target.flake,
-		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publish, Rebuild: o.rebuild,
-		Engines: &engines{
-			choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
-			cacheDir: dirs.cache, log: engineLog.when(o.verbose && command != commandPlan),
-			notice: once(func(text string) {
-				report.Report(time.Now(), pipelines.Notice{Level: pipelines.Info, Text: text})
-			}),
-		},
+		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publish, Rebuild: o.rebuild, Engines: engines,
 		CacheKeys: cacheKeys(o.target.cache),
 		Memory:    pipelines.MemoryDir(memory), Contract: o.contract,
 		Report: report, Settings: settings, Builders: o.builders != "", Memlock: o.target.memlock,
@@ -76,6 +76,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		FailFast: o.failFast, Timeout: o.timeout, Stall: o.stall, Now: time.Now,
 	}
 	r.Rebuild.Evidence = evidence{dir: filepath.Join(o.out, "differs", id)}
+	r.Rebuild.Elsewhere = elsewhere(o, engines)
 	if store != nil {
 		r.Store = store // a nil directory would be an interface that is not nil
 	}

@@ -1,18 +1,18 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"io"
-	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
+
+// apart is how long a second build waits for the clock: the format of zip knows even seconds alone.
+const apart = 2 * time.Second
 
 // registerRebuild adds --rebuild, which needs no value to be enforced.
 func (f *flags) registerRebuild(c *cobra.Command, command string) {
@@ -20,12 +20,16 @@ func (f *flags) registerRebuild(c *cobra.Command, command string) {
 	if command == commandRelease {
 		preset = enforce
 	}
-	c.Flags().StringVar(&f.rebuild, "rebuild", preset, "build each package a second time, and what a difference does: enforce (exit code 3), warn or off")
-	c.Flags().Lookup("rebuild").NoOptDefVal = enforce
+	s := c.Flags()
+	s.StringVar(&f.rebuild, "rebuild", preset, "build each package a second time, and what a difference does: enforce (exit code 3), warn or off; where it is given, also what a cache serves")
+	s.Lookup("rebuild").NoOptDefVal = enforce
+	s.StringArrayVar(&f.rebuildOn, "rebuild-on", nil, "engine of the second builds: dagger, host, or SYSTEM=URL of a Dagger engine; repeatable (default: that of the first)")
+	f.rebuildGiven = func() bool { return s.Changed("rebuild") }
 }
 
 // parseRebuild reads --rebuild. A release proves what it publishes; a pull request and a person have no need of it.
 func (f *flags) parseRebuild(o *options) error {
+	o.rebuild.Apart = apart
 	switch f.rebuild {
 	case enforce:
 	case warn:
@@ -37,56 +41,36 @@ func (f *flags) parseRebuild(o *options) error {
 	default:
 		return fmt.Errorf("parse --rebuild %q: want %s, %s or %s", f.rebuild, enforce, warn, off)
 	}
+	// Who asks for a proof wants it whoever has built first. A release that has nothing to build goes on to end at once.
+	o.rebuild.Fetched = f.rebuildGiven != nil && f.rebuildGiven() && o.rebuild.Without == ""
+	return f.parseRebuildOn(o)
+}
+
+func (f *flags) parseRebuildOn(o *options) error {
+	if len(f.rebuildOn) == 0 {
+		return nil
+	}
+	if o.rebuild.Without != "" {
+		return hint.Wrap(fmt.Errorf("parse --rebuild-on %s: nothing is built a second time", f.rebuildOn[0]), "add --rebuild")
+	}
+	choice, err := parseEngineChoice("--rebuild-on", f.rebuildOn)
+	if err != nil {
+		return err
+	}
+	if choice.kind == engineAuto {
+		return fmt.Errorf("parse --rebuild-on %s: say which engine", engineAuto)
+	}
+	o.rebuildOn = choice
 	return nil
 }
 
-// evidence keeps results that differ in a binary cache of their own. It implements [pipelines.Evidence].
-type evidence struct{ dir string }
-
-func (e evidence) Keep(ctx context.Context, stream io.Reader, first, second nix.StorePath) (d pipelines.Difference, err error) {
-	cache, err := binarycache.Open(e.dir)
-	if err != nil {
-		return d, err
-	}
-	cache.Partial = true // what the results refer to is not needed to look at them
-	if _, err := cache.Import(ctx, stream); err != nil {
-		return d, err
-	}
-	d.Second = second
-	for _, path := range []nix.StorePath{first, second} {
-		info, err := cache.Info(path)
-		if err != nil {
-			return d, err
-		}
-		d.Kept = append(d.Kept, filepath.Join(cache.Name(), filepath.FromSlash(info.URL)))
-	}
-	report, err := compare.Trees(ctx, compare.InCache(cache, first), compare.InCache(cache, second), compare.Options{})
-	if err != nil {
-		return d, err
-	}
-	d.Files = differences(report)
-	return d, nil
-}
-
-// differences says of the first few files in what they differ, a line each.
-func differences(report *compare.Report) []string {
-	const most = 5
-	var lines []string
-	total := 0
-	for _, o := range report.Outputs {
-		total += len(o.Differences) + o.Unlisted
-		for _, d := range o.Differences {
-			if len(lines) < most {
-				line := d.Title() + ": " + d.Summary()
-				for _, cause := range d.Causes {
-					line += ", likely " + string(cause)
-				}
-				lines = append(lines, line)
-			}
+// elsewhere returns the engines of second builds, for the systems that have one of their own.
+func elsewhere(o options, first *engines) map[matrix.System]pipelines.Engines {
+	on := map[matrix.System]pipelines.Engines{}
+	for _, cell := range o.cells {
+		if o.rebuildOn.kind != "" || o.rebuildOn.native[cell.System] != "" {
+			on[cell.System] = first.with(o.rebuildOn)
 		}
 	}
-	if more := total - len(lines); more > 0 {
-		lines = append(lines, fmt.Sprintf("and %d more", more))
-	}
-	return lines
+	return on
 }

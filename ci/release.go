@@ -92,6 +92,9 @@ func repeatHint(ctx context.Context, err error, o options, m *pipelines.Manifest
 	if code == exitPublish {
 		return err // there is nothing to build again
 	}
+	if code == exitDifferent {
+		args = append(args, "--rebuild")
+	}
 	broken := code == exitContract
 	if broken {
 		args[0] = "go run ./ci check"

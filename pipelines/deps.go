@@ -19,6 +19,11 @@ type Command struct {
 	Settings nix.Settings
 	// Privileged asks for what a sandboxed build needs of a container. A host ignores it.
 	Privileged bool
+	// Neighbours puts builders into a build directory that has others beside theirs, in another place than without:
+	// outside of a sandbox, its path differs. A daemon takes no notice.
+	Neighbours bool
+	// Stdout takes what the command writes to its standard output, of any size; Run returns nothing of it then.
+	Stdout io.Writer
 	// Stderr takes what the command writes to its standard error, while it runs. Nil drops it.
 	// It is written by one goroutine at a time, and by none after Run has returned.
 	Stderr io.Writer
@@ -34,7 +39,7 @@ type Executor interface {
 	// and returns the path under which Nix finds it.
 	// The directory must not change until the executor is closed.
 	Place(ctx context.Context, dir string) (string, error)
-	// Run runs a command to its end and returns its standard output, which should be small.
+	// Run runs a command to its end and returns its standard output, which should be small unless Stdout takes it.
 	// Where the command itself fails, the error is an [*ExitError].
 	Run(ctx context.Context, cmd Command) ([]byte, error)
 	// Export realises the store paths and writes them to w in the format of nix-store --export,

@@ -30,19 +30,24 @@ type EvaluatedPackage struct {
 func (r *Release) evaluate(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) (Evaluation, error) {
 	var evaluation Evaluation
 	err := r.step(ctx, StepEvaluate, cell.System, func() (string, error) {
-		args, settings, err := r.evaluateArgs(ctx, x, s, cell)
-		if err != nil {
-			return "", err
-		}
-		trace := &cappedBuffer{limit: maxTrace}
-		out, err := x.Run(ctx, Command{Program: "nix", Args: args, Settings: r.Settings.With(settings), Stderr: trace})
-		if err != nil {
-			return "", evaluationError(cell, s, trace.String(), err)
-		}
-		evaluation, err = parseEvaluation(out, cell)
+		var err error
+		evaluation, err = r.askEvaluation(ctx, x, s, cell)
 		return count(len(evaluation), "package"), err
 	})
 	return evaluation, err
+}
+
+func (r *Release) askEvaluation(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) (Evaluation, error) {
+	args, settings, err := r.evaluateArgs(ctx, x, s, cell)
+	if err != nil {
+		return nil, err
+	}
+	trace := &cappedBuffer{limit: maxTrace}
+	out, err := x.Run(ctx, Command{Program: "nix", Args: args, Settings: r.Settings.With(settings), Stderr: trace})
+	if err != nil {
+		return nil, evaluationError(cell, s, trace.String(), err)
+	}
+	return parseEvaluation(out, cell)
 }
 
 func (r *Release) evaluateArgs(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) ([]string, nix.Settings, error) {

@@ -72,6 +72,9 @@ func onOneLine(text string) string {
 
 // refine looks into the end of a failed build's log for a cause that its exit code does not tell.
 func (f *Failure) refine(tail []string) {
+	if f.Kind == NotReproducible {
+		f.Phase = "" // it is seen when all of them are over
+	}
 	if f.Kind != BuilderFailed {
 		return
 	}

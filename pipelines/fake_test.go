@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,7 +45,13 @@ type fakeEngine struct {
 	hangs bool
 	// differs names the packages that come out differently when they are built again.
 	differs map[matrix.Package]bool
-	plan    string // appended to what a dry run says
+	// cannotRebuild is the error message of Nix that every second build ends with.
+	cannotRebuild string
+	// onRealise is told of each realisation, and whether it is a second one.
+	onRealise func(check bool)
+	plan      string // appended to what a dry run says
+	// narHash is what every output has; the second fake engine of a system may have another.
+	narHash string
 
 	mu       sync.Mutex
 	valid    map[nix.StorePath]bool
@@ -53,9 +60,11 @@ type fakeEngine struct {
 	closed   int
 }
 
+const fakeHash = "sha256-LKC4zplvhl2zdhm/6RAjVZMFqtgVgEL8bdsO8dQ8W2c="
+
 func newFakeEngine(system matrix.System) *fakeEngine {
 	return &fakeEngine{
-		system: system, memlock: 1 << 40, valid: map[nix.StorePath]bool{}, fails: map[matrix.Package][]string{},
+		system: system, narHash: fakeHash, memlock: 1 << 40, valid: map[nix.StorePath]bool{}, fails: map[matrix.Package][]string{},
 		engine: Engine{Kind: "fake", Nix: nix.Version{Major: 2, Minor: 8, Text: "2.8.0"}, Native: system, Cores: 2},
 	}
 }
@@ -80,6 +89,9 @@ func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if c.Stderr == nil {
+		c.Stderr = io.Discard
+	}
 	line := c.Program + " " + strings.Join(c.Args, " ")
 	f.mu.Lock()
 	f.commands = append(f.commands, line)
@@ -95,11 +107,17 @@ func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
 	case strings.HasPrefix(line, "nix store cat"):
 		return f.probeOutput(line), nil
 	case strings.HasPrefix(line, "nix-store --realise --check"):
+		f.realises(true)
 		return nil, f.rebuild(c)
 	case strings.HasPrefix(line, "nix-store --realise"):
+		defer f.realises(false)
 		return nil, f.realise(ctx, c)
 	case strings.Contains(line, "--check-validity"):
 		return f.invalid(c.Args[2:]), nil
+	case strings.HasPrefix(line, "nix-store --add "):
+		return []byte("/nix/store/" + fakeDigest + "c-" + path.Base(c.Args[1]) + "\n"), nil
+	case strings.HasPrefix(line, "nix-store --query --references"):
+		return []byte(strings.Join(c.Args[2:], "\n") + "\n/nix/store/" + fakeDigest + "d-stdenv.drv\n"), nil
 	case strings.HasPrefix(line, "nix path-info"):
 		return f.pathInfo(c.Args)
 	}
@@ -185,17 +203,32 @@ func (f *fakeEngine) realise(ctx context.Context, c Command) error {
 	return nil
 }
 
+func (f *fakeEngine) realises(check bool) {
+	if f.onRealise != nil {
+		f.onRealise(check)
+	}
+}
+
 func (f *fakeEngine) rebuild(c Command) error {
-	different := false
+	different, good := false, 0
+	fmt.Fprintln(c.Stderr, `@nix {"action":"start","id":999,"level":0,"text":"","type":104}`)
 	for i, drv := range c.Args {
 		if !strings.HasSuffix(drv, ".drv") {
 			continue
 		}
 		out := nix.StorePath(strings.TrimSuffix(drv, ".drv"))
 		fmt.Fprintf(c.Stderr, `@nix {"action":"start","fields":[%q,"",1,1],"id":%d,"level":3,"text":"","type":105}`+"\n", drv, i)
-		if f.differs[matrix.Package(out.Name())] {
+		switch {
+		case f.cannotRebuild != "":
+			different = true
+			msg, _ := json.Marshal(fmt.Sprintf(f.cannotRebuild, drv))
+			fmt.Fprintf(c.Stderr, `@nix {"action":"msg","level":0,"msg":%s}`+"\n", msg)
+		case f.differs[matrix.Package(out.Name())]:
 			different = true
 			fmt.Fprintf(c.Stderr, `@nix {"action":"msg","level":0,"msg":"error: derivation '%s' may not be deterministic: output '%s' differs from '%s.check'"}`+"\n", drv, out, out)
+		default:
+			good++
+			fmt.Fprintf(c.Stderr, `@nix {"action":"result","fields":[%d,2,0,0],"id":999,"type":105}`+"\n", good)
 		}
 		fmt.Fprintf(c.Stderr, `@nix {"action":"stop","id":%d}`+"\n", i)
 	}
@@ -227,7 +260,7 @@ func (f *fakeEngine) pathInfo(args []string) ([]byte, error) {
 				return nil, &ExitError{Program: "nix", Code: 1, Stderr: "error: path '" + a + "' is not valid"}
 			}
 			infos = append(infos, map[string]any{
-				"path": a, "narHash": "sha256-LKC4zplvhl2zdhm/6RAjVZMFqtgVgEL8bdsO8dQ8W2c=", "narSize": 120, "references": []string{a},
+				"path": a, "narHash": f.narHash, "narSize": 120, "references": []string{a},
 			})
 		}
 	}

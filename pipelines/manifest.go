@@ -55,6 +55,8 @@ type CellResult struct {
 	// Memlock is the most memory in bytes that a builder could lock, measured in the smoke step; -1 is without limit.
 	Memlock  *int64          `json:"memlock,omitempty"`
 	Packages []PackageResult `json:"packages"`
+	// Second says how the packages were built a second time; nil where they were not.
+	Second *SecondBuild `json:"second,omitempty"`
 	// Contract is what the checks of the contract found; empty where there is none, or nothing was built.
 	Contract []contract.Result `json:"contract,omitempty"`
 	// Mismatches are the fetches whose hash was wrong, with the lines of the flake that hold it.

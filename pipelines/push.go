@@ -86,11 +86,12 @@ func (r *Release) withholds(s Snapshot, result *CellResult, buildErr error) (Pub
 		return Withheld, reason
 	}
 	var broken *ContractError
+	differs := slices.ContainsFunc(result.Packages, func(p PackageResult) bool { return p.Reproducible() == Bad })
 	switch {
 	case errors.As(buildErr, &broken):
 		return Withheld, "promises of the flake are broken"
-	case isRebuildError(buildErr):
-		return Withheld, "a second build was not the same"
+	case isRebuildError(buildErr), differs && !r.Rebuild.WarnOnly:
+		return Withheld, "a second build was not the same (--rebuild=warn publishes it all the same)"
 	case r.unsandboxed(result) && !r.Publish.Unsandboxed:
 		return Withheld, "it was built without a sandbox: another build would not be the same (--push-unsandboxed publishes it all the same)"
 	}

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -124,13 +123,15 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 	result.Sandbox, result.Memlock = probed.sandbox, probed.memlock
 
 	closure, buildErr := r.build(ctx, x, engine, cell, todo, plan, probed)
+	built := r.Now()
 	buildErr = r.pointOut(s, &result, buildErr)
 	if buildErr == nil {
 		// A broken promise does not keep what was built from the local cache: it is needed to look into, and paid for.
 		buildErr = r.contract(ctx, x, engine, s, cell, &result, probed)
 	}
 	if buildErr == nil {
-		buildErr = r.rebuild(ctx, x, engine, cell, &result, probed)
+		second := secondBuild{r: r, x: x, engine: engine, snapshot: s, cell: cell, probed: probed}
+		buildErr = r.rebuild(ctx, second, &result, built)
 	}
 	r.noteSandbox(&result)
 	r.keepDerivations(ctx, x, cell, result.Packages)
@@ -146,8 +147,8 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 		return result, errors.Join(buildErr, publishErr)
 	}
 	result.Verdict = Built
-	if _, broken := contract.Counts(result.Contract); !broken && (result.Sandbox == nil || *result.Sandbox) {
-		r.remember(s, cell, result.Packages) // what is only warned of is to be warned of again, and what is not to be published not to be taken for good
+	if r.isGood(result) {
+		r.remember(s, cell, result.Packages)
 	}
 	return result, publishErr
 }

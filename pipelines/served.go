@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -21,7 +22,7 @@ type Memory interface {
 // the fastest run is none. No engine is started.
 func (r *Release) served(ctx context.Context, s Snapshot, cell matrix.Cell) ([]PackageResult, bool) {
 	packages, ok := r.Memory.Recall(r.memoryKey(s, cell))
-	if !ok {
+	if !ok || r.wantsProof(packages) || len(r.knownToDiffer(packages)) > 0 {
 		return nil, false
 	}
 	if todo := r.unserved(ctx, cell, packages); len(todo) > 0 {
@@ -71,6 +72,14 @@ func (r *Release) servedBy(ctx context.Context, cell matrix.Cell, p *PackageResu
 		}
 	}
 	return ""
+}
+
+// isGood says whether a cell may be remembered. What is only warned of is to be warned of again, and what is not to be
+// published is not to be taken for good.
+func (r *Release) isGood(result CellResult) bool {
+	_, broken := contract.Counts(result.Contract)
+	differs := slices.ContainsFunc(result.Packages, func(p PackageResult) bool { return p.Reproducible() == Bad })
+	return !broken && !differs && (result.Sandbox == nil || *result.Sandbox)
 }
 
 // remember notes what a later run of the same snapshot need not find out again.

@@ -41,7 +41,12 @@ func sandboxSettings(on bool) nix.Settings {
 
 // needsSandbox says whether a run has to know of a sandbox where nothing is to be built for the first time: what was
 // built before is built again, or published.
-func (r *Release) needsSandbox() bool { return r.Rebuild.Without == "" || r.Publish.To != nil }
+func (r *Release) needsSandbox(todo []*PackageResult) bool {
+	if len(todo) == 0 {
+		return r.Rebuild.Without == "" && r.Rebuild.Fetched
+	}
+	return r.Rebuild.Without == "" || r.Publish.To != nil
+}
 
 // smoke builds the smallest derivation of the cell's system, as the packages will be built: in a sandbox, or,
 // where that cannot be had, outside. A missing emulator, an old QEMU or a pseudoterminal that cannot be opened
@@ -49,7 +54,7 @@ func (r *Release) needsSandbox() bool { return r.Rebuild.Without == "" || r.Publ
 func (r *Release) smoke(ctx context.Context, x Executor, cell matrix.Cell, todo []*PackageResult, plan Plan) (p probed, err error) {
 	var lost error
 	err = r.step(ctx, StepSmoke, cell.System, func() (string, error) {
-		if len(plan.Build) == 0 && (len(todo) == 0 || !r.needsSandbox()) {
+		if len(plan.Build) == 0 && !r.needsSandbox(todo) {
 			return "", skipped("nothing to build")
 		}
 		report, err := r.probe(ctx, x, cell.System, true)

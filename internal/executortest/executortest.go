@@ -80,6 +80,8 @@ var checks = []struct {
 }{
 	{"Describe", describe},
 	{"Stdout", stdout},
+	{"StdoutIsStreamed", stdoutIsStreamed},
+	{"Neighbours", neighbours},
 	{"StderrIsLive", stderrIsLive},
 	{"StderrIsWhole", stderrIsWhole},
 	{"StderrDoesNotMix", stderrDoesNotMix},

@@ -91,6 +91,18 @@ func TestChecksFindFaults(t *testing.T) {
 	}{
 		{fault: "none"},
 		{"no cores", []string{"Describe"}, fake{describe: func(e pipelines.Engine) pipelines.Engine { e.Cores = 0; return e }}},
+		{"stdout in memory", []string{"StdoutIsStreamed"}, fake{
+			run: func(ctx context.Context, x pipelines.Executor, c pipelines.Command) ([]byte, error) {
+				c.Stdout = nil
+				return x.Run(ctx, c)
+			},
+		}},
+		{"the same build directory again", []string{"Neighbours"}, fake{
+			run: func(ctx context.Context, x pipelines.Executor, c pipelines.Command) ([]byte, error) {
+				c.Neighbours = false
+				return x.Run(ctx, c)
+			},
+		}},
 		{"stderr at the end", []string{"StderrIsLive"}, fake{
 			run: func(ctx context.Context, x pipelines.Executor, c pipelines.Command) ([]byte, error) {
 				return withStderr(ctx, x, c, func(b []byte) []byte { return b })

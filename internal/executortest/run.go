@@ -31,6 +31,51 @@ func stdout(ctx context.Context, s subject) error {
 	return err
 }
 
+// stdoutIsStreamed checks that more than fits into a pipe reaches a writer, and is not returned as well.
+func stdoutIsStreamed(ctx context.Context, s subject) error {
+	const size = 5_000_000
+	var got bytes.Buffer
+	c := sh(`head -c "$1" /dev/zero; exit 3`, strconv.Itoa(size))
+	c.Stdout = &got
+	out, err := s.Run(ctx, c)
+	var exit *pipelines.ExitError
+	switch {
+	case !errors.As(err, &exit) || exit.Code != 3:
+		return fmt.Errorf("error %v, want exit code 3", err)
+	case got.Len() != size || len(out) > 0:
+		return fmt.Errorf("%d bytes arrived of %d, and %d were returned", got.Len(), size, len(out))
+	}
+	return nil
+}
+
+// neighbours checks that a build directory is in another place, which others may pass through, and beside others.
+func neighbours(ctx context.Context, s subject) error {
+	script := `echo "${TMPDIR-/tmp}"; stat -c %a "${TMPDIR-/tmp}"; ls "${TMPDIR-/tmp}"`
+	plain, err := s.output(ctx, sh(script))
+	if err != nil {
+		return err
+	}
+	c := sh(script)
+	c.Neighbours = true
+	crowded, err := s.output(ctx, c)
+	if err != nil {
+		return err
+	}
+	before, after := strings.Split(plain, "\n"), strings.Split(crowded, "\n")
+	switch {
+	case before[0] == after[0]:
+		return fmt.Errorf("build directories are in %s both times", after[0])
+	case after[1] != "755":
+		return fmt.Errorf("the mode of %s is %s", after[0], after[1])
+	case len(after) < 4:
+		return fmt.Errorf("nothing is in %s", after[0])
+	}
+	if _, err := os.Stat(after[0]); err == nil && s.engine.Kind == "host" {
+		return fmt.Errorf("%s was left behind", after[0])
+	}
+	return nil
+}
+
 // watcher notes what was written, and when a text was first seen.
 type watcher struct {
 	mu   sync.Mutex

@@ -66,6 +66,9 @@ func (x *Executor) Close() error { return nil }
 
 // Run runs a command of Nix.
 func (x *Executor) Run(ctx context.Context, c pipelines.Command) ([]byte, error) {
+	if c.Stdout != nil {
+		return nil, x.run(ctx, c, c.Stdout)
+	}
 	var stdout bytes.Buffer
 	err := x.run(ctx, c, &stdout)
 	return stdout.Bytes(), err
@@ -94,6 +97,14 @@ func (x *Executor) run(ctx context.Context, c pipelines.Command, stdout io.Write
 	tail := &tailWriter{limit: 16 << 10}
 	cmd := exec.CommandContext(ctx, c.Program, c.Args...)
 	cmd.Env = append(append([]string{}, x.Env...), "NIX_CONFIG="+x.Settings.With(c.Settings).Config())
+	if c.Neighbours {
+		dir, err := makeNeighbours(x.Env)
+		if err != nil {
+			return fmt.Errorf("run %s: make build directory: %v", c.Program, err)
+		}
+		defer removeAll(dir)
+		cmd.Env = append(cmd.Env, "TMPDIR="+dir) // the last one counts
+	}
 	cmd.Stdout = stdout
 	cmd.Stderr = tail
 	var log *logPipe

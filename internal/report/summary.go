@@ -60,7 +60,7 @@ func (s style) cell(c pipelines.CellResult) []string {
 		row := fmt.Sprintf("%-*s  %-*s  %6s  %s", name, p.Package, verdict, orNotBuilt(p.Verdict), ifAny(p.Seconds), closure(p))
 		lines = append(lines, "  "+s.sign(verdictMark(p.Verdict))+strings.TrimRight(s.clean(row), " "))
 		for _, o := range p.Outputs {
-			lines = append(lines, "    "+s.clean(string(o.Path)))
+			lines = append(lines, "    "+s.clean(string(o.Path)+rebuilt(o)))
 		}
 	}
 	return append(lines, "")
@@ -139,7 +139,7 @@ func (s style) total(m *pipelines.Manifest) string {
 	if broken || good < all || all == 0 {
 		verdict = failed
 	}
-	return fmt.Sprintf("%s%d of %s good", s.sign(verdict), good, count(all, "package"))
+	return fmt.Sprintf("%s%d of %s good%s", s.sign(verdict), good, count(all, "package"), proven(m))
 }
 
 func isGood(v pipelines.Verdict) bool {

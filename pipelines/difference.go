@@ -1,0 +1,121 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// Evidence keeps results that should be the same and are not, and looks into them.
+type Evidence interface {
+	// KeepExport reads a stream of nix-store --export with one store object in it, and keeps its NAR under a name.
+	// It returns the file.
+	KeepExport(ctx context.Context, name string, stream io.Reader) (file string, err error)
+	// KeepNAR does so with the NAR that dump writes.
+	KeepNAR(ctx context.Context, name string, dump func(context.Context, io.Writer) error) (file string, err error)
+	// Compare says in what two files differ that were kept: a line for each of the first few files in them, with the
+	// likely cause. Page is a file that a browser shows.
+	Compare(ctx context.Context, first, second string) (lines []string, page string, err error)
+}
+
+// Difference is in what two builds of an output differ.
+type Difference struct {
+	Output nix.StorePath `json:"output,omitempty"`
+	// Kept are the files of the two NARs, and Page is one that shows their differences.
+	Kept []string `json:"kept,omitempty"`
+	Page string   `json:"page,omitempty"`
+	// Files says of the first few files in what they differ.
+	Files []string `json:"files,omitempty"`
+	// Reason is in one line.
+	Reason string `json:"reason"`
+	// Earlier says that it was an earlier run that has found it.
+	Earlier bool `json:"earlier,omitempty"`
+}
+
+func (d *Difference) String() string {
+	text := d.Reason
+	if d.Earlier {
+		text = "as an earlier run has found, " + text
+	}
+	if len(d.Files) > 0 {
+		text += ": " + strings.Join(d.Files, "; ")
+	}
+	return text
+}
+
+// hinted adds to an error how to look into a difference of what it is about.
+func (d *Difference) hinted(err error, what string) error {
+	if len(d.Kept) != 2 {
+		return err
+	}
+	return hint.Wrap(err, "both results of %s are kept: go run ./ci compare '%s' '%s'", what, d.Kept[0], d.Kept[1])
+}
+
+// look keeps both results of an output, which keepFirst and keepSecond know how to get, and says in what they differ.
+// That this cannot be said does not make them the same: it is a warning.
+func (r *Release) look(ctx context.Context, d *Difference, keepFirst, keepSecond func(context.Context) (string, error)) {
+	if r.Rebuild.Evidence == nil {
+		return
+	}
+	first, err := keepFirst(ctx)
+	if err == nil {
+		var second string
+		if second, err = keepSecond(ctx); err == nil {
+			d.Kept = []string{first, second}
+			d.Files, d.Page, err = r.Rebuild.Evidence.Compare(ctx, first, second)
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		r.event(Notice{Level: Warning, Text: fmt.Sprintf("look into the difference of %s: %v", d.Output, err)})
+	}
+}
+
+// keepFrom returns what keeps a store object of an engine as a side of a comparison, such as "first".
+func (r *Release) keepFrom(x Executor, side string, path nix.StorePath) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) { return r.keepPath(ctx, x, path.Base()+"."+side, path) }
+}
+
+// keepFile is the same for files of an engine that are no valid store object: they are added to the store as one.
+func (r *Release) keepFile(x Executor, name, path string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		out, err := x.Run(ctx, Command{Program: "nix-store", Args: []string{"--add", path}, Settings: r.Settings})
+		if err != nil {
+			return "", err
+		}
+		added, err := nix.ParseStorePath(strings.TrimSpace(string(out)))
+		if err != nil {
+			return "", err
+		}
+		return r.keepPath(ctx, x, name, added)
+	}
+}
+
+func (r *Release) keepPath(ctx context.Context, x Executor, name string, path nix.StorePath) (file string, err error) {
+	pr, pw := io.Pipe()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		err := x.Export(ctx, pw, []nix.StorePath{path})
+		pw.CloseWithError(err) // nil ends the stream; the reader sees another error as its own
+		return err
+	})
+	g.Go(func() error {
+		var err error
+		file, err = r.Rebuild.Evidence.KeepExport(ctx, name, pr)
+		pr.CloseWithError(err)
+		return err
+	})
+	return file, g.Wait()
+}
+
+// logicalPath is the store path of a file of Nix's store, which Nix calls by where it really is: with a store below
+// another root, that is not where it seems to be.
+func logicalPath(physical string) (nix.StorePath, error) {
+	return nix.ParseStorePath(string(nix.StoreDir) + "/" + filepath.Base(physical))
+}

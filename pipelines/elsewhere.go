@@ -1,0 +1,196 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// elsewhere builds the packages on another engine, such as an emulating one where the first was native, and compares
+// the NAR hashes. Nothing comes of it that was not built there: what it has already, from a cache or an earlier build,
+// is built again as well.
+func (b secondBuild) elsewhere(ctx context.Context, engines Engines) (_ *SecondBuild, failed []PackageResult, err error) {
+	y, err := engines.Open(ctx, b.cell.System)
+	if err != nil {
+		return nil, nil, fmt.Errorf("rebuild on another engine: %w", err)
+	}
+	defer y.Close() // nothing was begun that could fail to end
+	e, err := y.Describe(ctx)
+	if err == nil {
+		err = b.r.refuse(e, b.cell)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("rebuild on another engine: %w", err)
+	}
+	second := &SecondBuild{Engine: &e, Emulated: b.r.emulated(e, b.cell), Cores: otherCores(e)}
+	failed, err = b.sameDerivations(ctx, y)
+	if err != nil || len(failed) > 0 {
+		return second, failed, err
+	}
+	p, err := b.probeAgain(ctx, y)
+	if err != nil {
+		return second, nil, smokeError(b.cell.System, err)
+	}
+	second.Sandbox = p.sandbox
+	failed, err = b.buildOn(ctx, y, second.Cores, p)
+	if err != nil || len(failed) > 0 {
+		return second, failed, err
+	}
+	failed, err = b.compareHashes(ctx, y, e)
+	return second, failed, err
+}
+
+// sameDerivations evaluates on the other engine, which puts the derivations into its store. Packages that are of another
+// derivation there cannot be the same.
+func (b secondBuild) sameDerivations(ctx context.Context, y Executor) (failed []PackageResult, err error) {
+	evaluation, err := b.r.askEvaluation(ctx, y, b.snapshot, b.cell)
+	if err != nil {
+		return nil, err
+	}
+	there := map[string]nix.StorePath{}
+	for _, p := range evaluation {
+		there[string(p.Package)] = p.Derivation
+	}
+	for _, p := range b.todo {
+		if drv := there[string(p.Package)]; drv != p.Derivation {
+			p.Difference = &Difference{Reason: fmt.Sprintf("it is %s here and %s on another engine", p.Derivation, drv)}
+			for i := range p.Outputs {
+				p.Outputs[i].Rebuild = Bad
+			}
+			failed = append(failed, *p)
+		}
+	}
+	return failed, nil
+}
+
+// probeAgain finds out how the other engine builds.
+func (b secondBuild) probeAgain(ctx context.Context, y Executor) (probed, error) {
+	report, err := b.r.probe(ctx, y, b.cell.System, true)
+	if err != nil && ctx.Err() == nil {
+		report, err = b.r.probe(ctx, y, b.cell.System, false)
+	}
+	if err != nil {
+		return probed{}, err
+	}
+	sandboxed := report.Sandboxed()
+	return probed{sandbox: &sandboxed, memlock: &report.Memlock}, nil
+}
+
+// buildOn has the other engine build the packages: their inputs may come from caches, they themselves may not.
+func (b secondBuild) buildOn(ctx context.Context, y Executor, cores int, p probed) ([]PackageResult, error) {
+	if err := b.fetchInputs(ctx, y, p); err != nil {
+		return nil, err
+	}
+	invalid, err := b.r.invalid(ctx, y, b.todo)
+	if err != nil {
+		return nil, err
+	}
+	var fresh, there []*PackageResult
+	for _, p := range b.todo {
+		isThere := true
+		for _, o := range p.Outputs {
+			isThere = isThere && !invalid[o.Path]
+		}
+		if isThere {
+			there = append(there, p)
+		} else {
+			fresh = append(fresh, p)
+		}
+	}
+	var failed []PackageResult
+	for _, part := range []struct {
+		todo  []*PackageResult
+		flags []string
+	}{{fresh, nil}, {there, []string{"--check", "--keep-failed"}}} {
+		if len(part.todo) == 0 {
+			continue
+		}
+		log := b.newLog()
+		err := b.realise(ctx, y, cores, p, part.todo, log, part.flags, nix.Settings{"substitute": "false"})
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		differ, err := b.judge(ctx, y, part.todo, log, err)
+		failed = append(failed, differ...)
+		if err != nil {
+			return failed, err
+		}
+	}
+	return failed, nil
+}
+
+// fetchInputs realises what the packages are built with, but for the packages themselves.
+func (b secondBuild) fetchInputs(ctx context.Context, y Executor, p probed) error {
+	own := map[nix.StorePath]bool{}
+	for _, p := range b.todo {
+		own[p.Derivation] = true
+	}
+	inputs, err := b.r.queryPaths(ctx, y, append([]string{"--query", "--references"}, derivations(b.todo)...))
+	if err != nil {
+		return fmt.Errorf("look up inputs: %w", err)
+	}
+	args := []string{"--realise", "--keep-going"}
+	for _, in := range inputs {
+		if strings.HasSuffix(string(in), ".drv") && !own[in] {
+			args = append(args, string(in))
+		}
+	}
+	if len(args) == 2 {
+		return nil
+	}
+	_, err = y.Run(ctx, Command{Program: "nix-store", Args: args, Settings: b.r.Settings.With(p.settings()), Privileged: p.privileged()})
+	if err != nil {
+		return fmt.Errorf("make inputs: %w", err)
+	}
+	return nil
+}
+
+// compareHashes gives each output its verdict by its NAR hash on both engines.
+func (b secondBuild) compareHashes(ctx context.Context, y Executor, e Engine) (failed []PackageResult, err error) {
+	if err := b.r.fetch(ctx, b.x, b.todo); err != nil {
+		return nil, err
+	}
+	here, err := b.hashes(ctx, b.x, b.engine)
+	if err != nil {
+		return nil, err
+	}
+	there, err := b.hashes(ctx, y, e)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range b.todo {
+		for i := range p.Outputs {
+			o := &p.Outputs[i]
+			if there[o.Path] == here[o.Path] {
+				o.Rebuild = Good
+				continue
+			}
+			o.Rebuild = Bad
+			if p.Difference != nil {
+				continue // one output is enough to look into
+			}
+			d := &Difference{Output: o.Path, Reason: fmt.Sprintf("a second build, on %s, differs in %s", describe(e, b.cell), o.Path)}
+			b.r.look(ctx, d, b.r.keepFrom(b.x, "first", o.Path), b.r.keepFrom(y, "second", o.Path))
+			p.Difference = d
+		}
+		if p.Difference != nil {
+			failed = append(failed, *p)
+		}
+	}
+	return failed, nil
+}
+
+// hashes returns the NAR hashes of what an engine has of the packages' closure.
+func (b secondBuild) hashes(ctx context.Context, x Executor, e Engine) (map[nix.StorePath]string, error) {
+	infos, err := b.r.pathInfo(ctx, x, e, b.todo)
+	if err != nil {
+		return nil, err
+	}
+	hashes := make(map[nix.StorePath]string, len(infos))
+	for _, info := range infos {
+		hashes[info.Path] = info.NARHash.SRI()
+	}
+	return hashes, nil
+}

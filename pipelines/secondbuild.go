@@ -1,0 +1,163 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// secondBuild is what building a cell's packages again takes.
+type secondBuild struct {
+	r        *Release
+	x        Executor // of the first build
+	engine   Engine
+	snapshot Snapshot
+	cell     matrix.Cell
+	probed   probed
+	todo     []*PackageResult
+}
+
+// make builds again, and returns how that was done and which packages differ. The second build differs in what it may:
+// the clock, the number of processors, what else is being built, what is beside the build directory, and, where there
+// is another engine for the system, the machine.
+func (b secondBuild) make(ctx context.Context) (*SecondBuild, []PackageResult, error) {
+	started := b.r.Now()
+	var second *SecondBuild
+	var failed []PackageResult
+	var err error
+	if engines := b.r.Rebuild.Elsewhere[b.cell.System]; engines != nil {
+		second, failed, err = b.elsewhere(ctx, engines)
+	} else {
+		second = &SecondBuild{Emulated: b.r.emulated(b.engine, b.cell), Sandbox: b.probed.sandbox, Cores: otherCores(b.engine)}
+		failed, err = b.here(ctx)
+	}
+	if second != nil {
+		second.Seconds = seconds(b.r.Now().Sub(started))
+	}
+	for _, p := range failed {
+		b.r.noteDifference(p)
+	}
+	return second, failed, err
+}
+
+// describe says in a few words what has come of it.
+func (b secondBuild) describe(second *SecondBuild, same int) string {
+	text := count(same, "package") + " the same a second time"
+	if second.Engine != nil {
+		text += ", on " + describe(*second.Engine, b.cell)
+	}
+	return text
+}
+
+// here has Nix build the derivations again where they were built, and compare.
+func (b secondBuild) here(ctx context.Context) ([]PackageResult, error) {
+	if err := b.r.fetch(ctx, b.x, b.todo); err != nil { // what a cache serves is to be here to be compared with
+		return nil, err
+	}
+	log := b.newLog()
+	err := b.check(ctx, b.x, otherCores(b.engine), b.probed, b.todo, log)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return b.judge(ctx, b.x, b.todo, log, err)
+}
+
+// newLog keeps the logs of the second builds beside those of the first.
+func (b secondBuild) newLog() *buildLog {
+	second := *b.r
+	second.LogDir = filepath.Join(b.r.LogDir, "rebuild")
+	return newBuildLog(&second, b.cell.System)
+}
+
+// check has Nix compare what it builds with what is there; see nix-store --realise --check in the Nix manual.
+// What differs is kept beside the first result, as PATH.check.
+func (b secondBuild) check(ctx context.Context, x Executor, cores int, p probed, todo []*PackageResult, log *buildLog) error {
+	return b.realise(ctx, x, cores, p, todo, log, []string{"--check", "--keep-failed"}, nil)
+}
+
+// realise is one command of Nix, under other conditions than the first build had.
+func (b secondBuild) realise(ctx context.Context, x Executor, cores int, p probed, todo []*PackageResult, log *buildLog, flags []string, extra nix.Settings) error {
+	stop := log.watch(ctx, b.r.Stall)
+	defer stop()
+	lines := &nix.LogWriter{Entry: log.entry}
+	args := slices.Concat([]string{"--realise"}, flags, []string{"--keep-going", "--log-format", "internal-json"}, derivations(todo))
+	settings := b.r.Settings.With(p.settings()).With(nix.Settings{
+		"cores": strconv.Itoa(cores), "max-jobs": "1",
+		"run-diff-hook": "false", // a program of the machine's owner, who does not need it here
+	}).With(extra)
+	_, err := x.Run(ctx, Command{
+		Program: "nix-store", Args: args, Settings: settings, Privileged: p.privileged(), Neighbours: true, Stderr: lines,
+	})
+	lines.Flush()
+	log.close(err)
+	return err
+}
+
+// otherCores is a number of processors that the first build did not have: one less than all, or one more than one.
+func otherCores(e Engine) int {
+	if e.Cores == 1 {
+		return 2
+	}
+	return max(1, e.Cores-1)
+}
+
+// judge gives each output its verdict, by what Nix has said, and returns the packages that are not the same.
+// A build that could not be made, for want of memory, say, has no verdict and is an error.
+func (b secondBuild) judge(ctx context.Context, x Executor, todo []*PackageResult, log *buildLog, buildErr error) (failed []PackageResult, err error) {
+	for _, p := range todo {
+		f := log.failures[p.Derivation]
+		switch {
+		case f == nil && (buildErr == nil || log.ended[p.Derivation] != nil):
+			for i := range p.Outputs {
+				p.Outputs[i].Rebuild = Good
+			}
+		case f == nil: // not come to
+		case f.Kind == NotReproducible || f.Kind == BuilderFailed:
+			p.Difference = b.difference(ctx, x, p, f)
+			failed = append(failed, *p)
+		default:
+			err = fmt.Errorf("rebuild %s: %s: %s", p.Package, f.Kind, f.Message)
+		}
+	}
+	switch {
+	case len(failed) > 0:
+		return failed, nil // which is what the run is about by then
+	case err == nil && buildErr != nil:
+		err = fmt.Errorf("rebuild: %w", buildErr)
+	}
+	return nil, err
+}
+
+// differs is how all versions of Nix say it; the second path is there with --keep-failed.
+var differs = regexp.MustCompile(`output '([^']+)' differs(?: from '([^']+)')?`)
+
+// difference marks the output that differs, and looks into it. A second build that fails is a difference too.
+func (b secondBuild) difference(ctx context.Context, x Executor, p *PackageResult, f *Failure) *Difference {
+	m := differs.FindStringSubmatch(f.Message)
+	if m == nil {
+		for i := range p.Outputs {
+			p.Outputs[i].Rebuild = Bad
+		}
+		return &Difference{Reason: "the first build succeeded, and a second one failed: " + f.Message}
+	}
+	path, err := logicalPath(m[1])
+	if err != nil {
+		return &Difference{Reason: f.Message}
+	}
+	for i, o := range p.Outputs {
+		if o.Path == path {
+			p.Outputs[i].Rebuild = Bad // Nix looks no further than this
+		}
+	}
+	d := &Difference{Output: path, Reason: "a second build differs in " + string(path)}
+	if m[2] != "" {
+		b.r.look(ctx, d, b.r.keepFrom(x, "first", path), b.r.keepFile(x, path.Base()+".second", m[2]))
+	}
+	return d
+}
