@@ -325,7 +325,9 @@ func TestReproducibleIsTheWorstOfAllOutputs(t *testing.T) {
 		outputs []RebuildVerdict
 		want    RebuildVerdict
 	}{
-		{nil, Unknown}, {[]RebuildVerdict{Good}, Good}, {[]RebuildVerdict{Good, ""}, Unknown},
+		{nil, Unknown},
+		{[]RebuildVerdict{Good}, Good},
+		{[]RebuildVerdict{Good, ""}, Unknown},
 		{[]RebuildVerdict{Unknown, Bad, Good}, Bad},
 	} {
 		var p PackageResult
