@@ -69,7 +69,7 @@ func (e evidence) Compare(ctx context.Context, first, second string) (lines []st
 	if err != nil {
 		return nil, "", err
 	}
-	page = strings.TrimSuffix(second, ".second.nar.zst") + ".html"
+	page = strings.TrimSuffix(second, ".nar.zst") + ".html"
 	return differences(report), page, writePage(page, report)
 }
 

@@ -67,7 +67,7 @@ func codeOf(err error) int {
 	switch e := err.(type) {
 	case *pipelines.ContractError:
 		return exitContract
-	case *pipelines.RebuildError, *compare.DifferenceError:
+	case *pipelines.RebuildError, *pipelines.ConflictError, *compare.DifferenceError:
 		return exitDifferent
 	case *pipelines.PublishError:
 		return exitPublish

@@ -25,7 +25,7 @@ import (
 // prepare makes a run out of the options: the one place where interfaces get their concrete types.
 // What it has opened, cleanup closes.
 func prepare(ctx context.Context, sys system, command string, o options, report pipelines.Reporter) (r *pipelines.Release, cleanup func(), err error) {
-	id := time.Now().UTC().Format("20060102-150405-") + strings.ToLower(rand.Text()[:6])
+	id := newRunID()
 	dirs, err := makeDirs(sys, o, id)
 	if err != nil {
 		return nil, nil, err
@@ -81,6 +81,11 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		r.Store = store // a nil directory would be an interface that is not nil
 	}
 	return r, closeAll, nil
+}
+
+// newRunID names a run: by its time, so that names sort as runs do, and so that two at once do not harm each other.
+func newRunID() string {
+	return time.Now().UTC().Format("20060102-150405-") + strings.ToLower(rand.Text()[:6])
 }
 
 // once returns a function that passes each text on the first time alone: several systems often share an engine.

@@ -105,7 +105,7 @@ func newPublishing(sys system, o options, command, run string, store *binarycach
 		if err != nil {
 			return p, usage(err)
 		}
-		p.To, p.Consumer = to, to.consumer()
+		p.To, p.Consumer, p.Holder, p.From = to, to.consumer(), to.holder(), store
 	}
 	return p, nil
 }

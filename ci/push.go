@@ -178,7 +178,11 @@ func resumed(ctx context.Context, sys system, out string) ([]batch, error) {
 // pushBatch pushes, and prints what went up. What the journals say is taken back when all of it is there.
 func pushBatch(ctx context.Context, sys system, o pushOptions, to *publisher, b batch) error {
 	reporter := newReporter(sys, options{json: o.json})
-	run := pipelines.Release{Publish: pipelines.Publishing{To: to, Timeout: o.publish.timeout}, Report: reporter, Now: time.Now}
+	run := pipelines.Release{
+		Publish: pipelines.Publishing{To: to, Timeout: o.publish.timeout, Holder: to.holder(), From: b.source},
+		Rebuild: pipelines.Rebuilding{Evidence: evidence{dir: filepath.Join(o.out, "differs", newRunID())}},
+		Report:  reporter, Now: time.Now,
+	}
 	added, err := run.Republish(ctx, b.infos)
 	for i := 0; err == nil && i < len(b.entries); i++ {
 		err = b.journal.Done(b.entries[i])

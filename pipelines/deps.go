@@ -93,6 +93,7 @@ type Cache interface {
 // Store is the cache that a run exports into.
 type Store interface {
 	Cache
+	Holder
 	// Import reads a stream of nix-store --export and adds its store objects,
 	// each visible only when it and all that it refers to is complete.
 	// What was complete before an error stays. It returns what it has added.

@@ -44,46 +44,55 @@ func (d *Difference) String() string {
 	if d.Earlier {
 		text = "as an earlier run has found, " + text
 	}
-	if len(d.Files) > 0 {
-		text += ": " + strings.Join(d.Files, "; ")
-	}
-	return text
+	return text + inFiles(d.Files)
 }
 
-// hinted adds to an error how to look into a difference of what it is about.
-func (d *Difference) hinted(err error, what string) error {
-	if len(d.Kept) != 2 {
+// inFiles says in which files something differs, behind what there is to say of it.
+func inFiles(files []string) string {
+	if len(files) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(files, "; ")
+}
+
+// hintKept adds to an error how to look into two results of what it is about.
+func hintKept(err error, what string, kept []string) error {
+	if len(kept) != 2 {
 		return err
 	}
-	return hint.Wrap(err, "both results of %s are kept: go run ./ci compare '%s' '%s'", what, d.Kept[0], d.Kept[1])
+	return hint.Wrap(err, "both results of %s are kept: go run ./ci compare '%s' '%s'", what, kept[0], kept[1])
 }
 
-// look keeps both results of an output, which keepFirst and keepSecond know how to get, and says in what they differ.
+// keeper gets a result from where it is, keeps it, and returns its file.
+type keeper func(context.Context) (string, error)
+
+// look keeps both results of a store path, and says in what they differ, with a page that shows it.
 // That this cannot be said does not make them the same: it is a warning.
-func (r *Release) look(ctx context.Context, d *Difference, keepFirst, keepSecond func(context.Context) (string, error)) {
+func (r *Release) look(ctx context.Context, path nix.StorePath, keepFirst, keepSecond keeper) (kept, files []string, page string) {
 	if r.Rebuild.Evidence == nil {
-		return
+		return nil, nil, ""
 	}
 	first, err := keepFirst(ctx)
 	if err == nil {
 		var second string
 		if second, err = keepSecond(ctx); err == nil {
-			d.Kept = []string{first, second}
-			d.Files, d.Page, err = r.Rebuild.Evidence.Compare(ctx, first, second)
+			kept = []string{first, second}
+			files, page, err = r.Rebuild.Evidence.Compare(ctx, first, second)
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		r.event(Notice{Level: Warning, Text: fmt.Sprintf("look into the difference of %s: %v", d.Output, err)})
+		r.event(Notice{Level: Warning, Text: fmt.Sprintf("look into the difference of %s: %v", path, err)})
 	}
+	return kept, files, page
 }
 
 // keepFrom returns what keeps a store object of an engine as a side of a comparison, such as "first".
-func (r *Release) keepFrom(x Executor, side string, path nix.StorePath) func(context.Context) (string, error) {
+func (r *Release) keepFrom(x Executor, side string, path nix.StorePath) keeper {
 	return func(ctx context.Context) (string, error) { return r.keepPath(ctx, x, path.Base()+"."+side, path) }
 }
 
 // keepFile is the same for files of an engine that are no valid store object: they are added to the store as one.
-func (r *Release) keepFile(x Executor, name, path string) func(context.Context) (string, error) {
+func (r *Release) keepFile(x Executor, name, path string) keeper {
 	return func(ctx context.Context) (string, error) {
 		out, err := x.Run(ctx, Command{Program: "nix-store", Args: []string{"--add", path}, Settings: r.Settings})
 		if err != nil {

@@ -172,7 +172,7 @@ func (b secondBuild) compareHashes(ctx context.Context, y Executor, e Engine) (f
 				continue // one output is enough to look into
 			}
 			d := &Difference{Output: o.Path, Reason: fmt.Sprintf("a second build, on %s, differs in %s", describe(e, b.cell), o.Path)}
-			b.r.look(ctx, d, b.r.keepFrom(b.x, "first", o.Path), b.r.keepFrom(y, "second", o.Path))
+			d.Kept, d.Files, d.Page = b.r.look(ctx, o.Path, b.r.keepFrom(b.x, "first", o.Path), b.r.keepFrom(y, "second", o.Path))
 			p.Difference = d
 		}
 		if p.Difference != nil {

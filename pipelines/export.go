@@ -19,6 +19,9 @@ func (r *Release) export(ctx context.Context, x Executor, cell matrix.Cell, info
 		return nil, nil // the build's error says so already
 	}
 	err = r.step(ctx, StepExport, cell.System, func() (string, error) {
+		if err := r.agreeWithStore(ctx, x, cell, infos); err != nil {
+			return "", err
+		}
 		missing, size, err := r.lacking(ctx, infos)
 		if err != nil {
 			return "", err

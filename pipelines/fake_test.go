@@ -293,7 +293,8 @@ func (f *fakeEngine) ran(prefix string) int {
 type fakeStore struct {
 	mu     sync.Mutex
 	paths  []nix.StorePath
-	broken error // what Import fails with
+	broken error                    // what Import fails with
+	hashes map[nix.StorePath]string // of contents that it is asked for
 }
 
 func (s *fakeStore) Name() string { return "fake store" }
@@ -332,9 +333,22 @@ func (s *fakeStore) Import(_ context.Context, stream io.Reader) ([]nix.Added, er
 func (s *fakeStore) Closure(_ context.Context, roots []nix.StorePath) ([]nix.PathInfo, error) {
 	var infos []nix.PathInfo
 	for _, p := range nix.SortedPaths(roots) {
-		infos = append(infos, nix.PathInfo{Path: p, NARSize: 120})
+		hash, err := nix.ParseHash(fakeHash)
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, nix.PathInfo{Path: p, NARHash: hash, NARSize: 120})
 	}
 	return infos, nil
+}
+
+func (s *fakeStore) NARHashes(context.Context, []nix.StorePath) (map[nix.StorePath]string, error) {
+	return s.hashes, nil
+}
+
+func (s *fakeStore) Dump(_ context.Context, w io.Writer, path nix.StorePath) error {
+	_, err := io.WriteString(w, "what the store has of "+path.Name())
+	return err
 }
 
 func (s *fakeStore) Verify(context.Context, []nix.StorePath) error { return nil }

@@ -50,6 +50,9 @@ type Publishing struct {
 	// Consumer is asked when all is pushed, for as long as Patience: a cache may serve for a while what it had before.
 	Consumer Consumer
 	Patience time.Duration
+	// Holder is asked, before anything is pushed, what it has under the paths; nil for nobody. From has what is pushed.
+	Holder Holder
+	From   Dumper
 	// Journal keeps what is still to be published; nil for none.
 	Journal *Journal
 }
@@ -90,6 +93,8 @@ type PublishResult struct {
 	Seconds   float64 `json:"seconds,omitempty"`
 	// Pins are the names under which outputs were pinned.
 	Pins []string `json:"pins,omitempty"`
+	// Conflicts are the paths under which the cache has other contents. Then nothing is pushed.
+	Conflicts []Conflict `json:"conflicts,omitempty"`
 }
 
 // PublishVerdict is the end of publishing in one word. It is not the build's: a build can be good and a cache be down.

@@ -70,6 +70,9 @@ func (r *Release) push(ctx context.Context, s Snapshot, cell matrix.Cell, result
 		}
 		done, _, err := r.upload(ctx, cell.System, closure)
 		result.Publish = &done
+		if isConflict(err) {
+			return "", err
+		}
 		if err != nil {
 			return "", &PublishError{System: cell.System, Cache: p.To.Name(), Err: r.resumable(err)}
 		}
@@ -143,6 +146,16 @@ func (r *Release) upload(ctx context.Context, system matrix.System, closure []ni
 		var stop context.CancelFunc
 		ctx, stop = context.WithTimeoutCause(ctx, p.Timeout, fmt.Errorf("timed out after %s (--push-timeout)", p.Timeout))
 		defer stop()
+	}
+	if err := r.agreeWithPublic(ctx, system, closure); err != nil {
+		done.Reason = nix.FirstLine(err.Error())
+		var conflict *ConflictError
+		if errors.As(err, &conflict) {
+			// To try once more changes nothing: somebody has to look into it.
+			done.Verdict, done.Left, done.Conflicts = Withheld, 0, conflict.Conflicts
+			err = errors.Join(err, p.Journal.Done(entry))
+		}
+		return done, nil, err
 	}
 	pushed, err := p.To.Push(ctx, closure, func(n Pushing) { r.event(Uploaded{System: system, Pushing: n}) })
 	done.count(pushed)

@@ -185,7 +185,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 func withEvidence(broken *RebuildError) error {
 	var err error = broken
 	for _, p := range broken.Failed {
-		err = p.Difference.hinted(err, string(p.Package))
+		err = hintKept(err, string(p.Package), p.Difference.Kept)
 	}
 	return hint.Wrap(err, "to be warned only: --rebuild=warn")
 }

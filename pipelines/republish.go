@@ -13,6 +13,9 @@ func (r *Release) Republish(ctx context.Context, infos []nix.PathInfo) (added []
 		var done PublishResult
 		var err error
 		done, added, err = r.upload(ctx, "", infos)
+		if isConflict(err) {
+			return "", err
+		}
 		if err != nil {
 			return "", &PublishError{Cache: r.Publish.To.Name(), Err: err}
 		}

@@ -157,7 +157,7 @@ func (b secondBuild) difference(ctx context.Context, x Executor, p *PackageResul
 	}
 	d := &Difference{Output: path, Reason: "a second build differs in " + string(path)}
 	if m[2] != "" {
-		b.r.look(ctx, d, b.r.keepFrom(x, "first", path), b.r.keepFile(x, path.Base()+".second", m[2]))
+		d.Kept, d.Files, d.Page = b.r.look(ctx, path, b.r.keepFrom(x, "first", path), b.r.keepFile(x, path.Base()+".second", m[2]))
 	}
 	return d
 }

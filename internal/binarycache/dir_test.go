@@ -160,7 +160,7 @@ func TestVerify(t *testing.T) {
 		"longer":        {nar: func(s string) string { return s + "x" }, want: "its file has more than the promised"},
 		"NAR hash":      {info: edit("NarHash: sha256:0", "NarHash: sha256:1"), want: "the hash of its NAR is"},
 		"NAR size":      {info: edit("NarSize: 6", "NarSize: 5"), want: "its NAR has more than the promised 5"},
-		"compression":   {info: edit("zstd", "xz"), want: `compression "xz": only zstd and none can be read`},
+		"compression":   {info: edit("zstd", "bzip2"), want: `compression "bzip2": only zstd, xz and none can be read`},
 		"no file hash":  {info: edit("FileHash", "Unknown"), want: "does not say what its file should be"},
 		"outside":       {info: edit("URL: nar/", "URL: ../nar/"), want: "path escapes"},
 		"reference":     {info: edit("-leaf", "-lead"), want: "its reference "},

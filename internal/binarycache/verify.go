@@ -1,12 +1,14 @@
 package binarycache
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
 	"golang.org/x/sync/errgroup"
 	gonix "zombiezen.com/go/nix"
 
@@ -98,8 +100,14 @@ func unpack(w io.Writer, r io.Reader, info *nix.NARInfo) error {
 		}
 		defer decoder.Close()
 		r = decoder
+	case gonix.XZ:
+		decoder, err := xz.NewReader(bufio.NewReader(r))
+		if err != nil {
+			return err
+		}
+		r = decoder
 	default:
-		return fmt.Errorf("compression %q: only zstd and none can be read", info.Compression)
+		return fmt.Errorf("compression %q: only zstd, xz and none can be read", info.Compression)
 	}
 	_, err := io.Copy(w, io.LimitReader(r, info.NARSize+1))
 	return err

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// holder returns the public side of the cache, with what it holds.
+func (p *publisher) holder() pipelines.Holder { return (*publicSide)(p) }
+
+func (s *publicSide) NARHashes(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]string, error) {
+	c, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.NARHashes(ctx, paths)
+}
+
+func (s *publicSide) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
+	c, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	return c.Dump(ctx, w, path)
+}

@@ -1,0 +1,118 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// Dumper has the contents of store objects.
+type Dumper interface {
+	// Dump writes the NAR of a store object.
+	Dump(ctx context.Context, w io.Writer, path nix.StorePath) error
+}
+
+// Holder is a cache as it holds store objects, whoever has built them. It is safe for concurrent use.
+type Holder interface {
+	Dumper
+	Name() string
+	// NARHashes returns the NAR hashes, in SRI form, of those of the paths that the cache has.
+	NARHashes(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]string, error)
+}
+
+// Conflict is a path under which a cache has other contents than ours.
+type Conflict struct {
+	Path nix.StorePath `json:"path"`
+	// Theirs and Ours are the NAR hashes, in SRI form.
+	Theirs string `json:"theirs"`
+	Ours   string `json:"ours"`
+	// Kept are the files of the cache's NAR and of ours, Page is one that shows their differences, and Files says of
+	// the first few files in them in what they differ.
+	Kept  []string `json:"kept,omitempty"`
+	Page  string   `json:"page,omitempty"`
+	Files []string `json:"files,omitempty"`
+}
+
+// ConflictError says that a cache has other contents than ours under the same paths. It keeps its own, and so do we:
+// what consumers have got must not become something else, and nobody can tell from here which of the two is right.
+type ConflictError struct {
+	System    matrix.System // empty where a push is about no system
+	Cache     string
+	Conflicts []Conflict
+}
+
+func (e *ConflictError) Error() string {
+	first := e.Conflicts[0]
+	text := fmt.Sprintf("%s has other contents: %s is %s there, and %s here", e.Cache, first.Path, first.Theirs, first.Ours) + inFiles(first.Files)
+	if more := len(e.Conflicts) - 1; more > 0 {
+		text += fmt.Sprintf("; and %s more", count(more, "path"))
+	}
+	return text
+}
+
+// isConflict says whether all is good but for what a cache has.
+func isConflict(err error) bool {
+	var conflict *ConflictError
+	return errors.As(err, &conflict)
+}
+
+// maxExamined is how many conflicts are looked into. Where many paths differ, they do for the same reason.
+const maxExamined = 3
+
+// agree returns a [*ConflictError] where a holder has one of the paths with other contents than infos say.
+// KeepOurs returns what keeps our own contents of a path, to be compared.
+func (r *Release) agree(ctx context.Context, system matrix.System, h Holder, infos []nix.PathInfo, keepOurs func(nix.StorePath) keeper) error {
+	theirs, err := h.NARHashes(ctx, pathsOf(infos))
+	if err != nil {
+		return err
+	}
+	conflict := &ConflictError{System: system, Cache: h.Name()}
+	for _, info := range infos {
+		other, ok := theirs[info.Path]
+		if !ok || info.NARHash.IsZero() || other == info.NARHash.SRI() {
+			continue
+		}
+		c := Conflict{Path: info.Path, Theirs: other, Ours: info.NARHash.SRI()}
+		if len(conflict.Conflicts) < maxExamined {
+			c.Kept, c.Files, c.Page = r.look(ctx, info.Path, r.keepDump(h, info.Path.Base()+".theirs", info.Path), keepOurs(info.Path))
+		}
+		conflict.Conflicts = append(conflict.Conflicts, c)
+	}
+	if len(conflict.Conflicts) == 0 {
+		return nil
+	}
+	err = conflict
+	for _, c := range conflict.Conflicts {
+		err = hintKept(err, c.Path.Name(), c.Kept)
+	}
+	return hint.Wrap(err, "nothing was overwritten: find out which of the two is right, and why a build is not the same each time: go run ./ci build --rebuild …")
+}
+
+// keepDump returns what keeps a store object of a cache as a side of a comparison.
+func (r *Release) keepDump(d Dumper, name string, path nix.StorePath) keeper {
+	return func(ctx context.Context) (string, error) {
+		return r.Rebuild.Evidence.KeepNAR(ctx, name, func(ctx context.Context, w io.Writer) error { return d.Dump(ctx, w, path) })
+	}
+}
+
+// agreeWithStore compares a closure with what the store that the run exports into has of it.
+func (r *Release) agreeWithStore(ctx context.Context, x Executor, cell matrix.Cell, infos []nix.PathInfo) error {
+	return r.agree(ctx, cell.System, r.Store, infos, func(path nix.StorePath) keeper {
+		return r.keepFrom(x, "ours", path)
+	})
+}
+
+// agreeWithPublic compares what is to be pushed with what the public side of the cache has of it.
+func (r *Release) agreeWithPublic(ctx context.Context, system matrix.System, infos []nix.PathInfo) error {
+	if r.Publish.Holder == nil {
+		return nil
+	}
+	return r.agree(ctx, system, r.Publish.Holder, infos, func(path nix.StorePath) keeper {
+		return r.keepDump(r.Publish.From, path.Base()+".ours", path)
+	})
+}
