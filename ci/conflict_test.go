@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
+	"github.com/scopecreep-zip/open-sesame-ci/example"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// TestConflictWithThePublicCache builds a package that is never the same on two machines. The first publishes it; the
+// second is refused, by a release and by a push, and is shown in what the two differ.
+func TestConflictWithThePublicCache(t *testing.T) {
+	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
+		t.Skip("needs Nix and root: apt-get install nix-bin")
+	}
+	dir := t.TempDir()
+	t.Cleanup(func() { makeWritable(dir) })
+	flake := filepath.Join(dir, "flake")
+	if err := example.WriteFixture(flake, "unreproducible"); err != nil {
+		t.Fatal(err)
+	}
+	server := cachixtest.New(cachixtest.Options{})
+	defer server.Close()
+	machine := func(name string, args ...string) (code int, log string) {
+		home := filepath.Join(dir, name)
+		var out, errs bytes.Buffer
+		args = append(slices.Clone(args), "--out", filepath.Join(home, "out"), "--cachix-url", server.APIURL())
+		code = run(t.Context(), args, system{
+			stdout: &out, stderr: &errs,
+			environ: append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME="+home, "NIX_REMOTE=local?root="+filepath.Join(home, "store")),
+			secrets: &vault{values: map[string]string{defaultSecret: cachixtest.TestToken}},
+		})
+		return code, errs.String()
+	}
+	release := []string{
+		"release", flake, "--system", "x86_64-linux", "--engine", "host", "--contract", "off", "--rebuild=off",
+		"--substituter", "none", "--served-by", "none", "--trusted-key", "none", "--memlock", "0",
+	}
+	if code, log := machine("first", release...); code != exitOK {
+		t.Fatalf("exit code %d:\n%s", code, log)
+	}
+	published := narInfos(server)
+	if len(published) < 2 {
+		t.Fatalf("published %q", published)
+	}
+
+	code, log := machine("second", release...)
+	if code != exitDifferent {
+		t.Fatalf("exit code %d:\n%s", code, log)
+	}
+	for _, want := range []string{
+		"the public side of scopecreep-zip has other contents: /nix/store/", "open-sesame-desktop-1.14.2 is sha256-",
+		": share/build-id: 47 bytes; first at 0xa; ", "likely random id",
+		"hint: nothing was overwritten", "hint: both results of open-sesame-desktop-1.14.2 are kept: go run ./ci compare '",
+	} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log lacks %q:\n%s", want, log)
+		}
+	}
+	conflicts := conflictsOf(t, filepath.Join(dir, "second/out/manifest.json"))
+	if len(conflicts) != 1 || len(conflicts[0].Kept) != 2 {
+		t.Fatalf("conflicts %+v", conflicts)
+	}
+	report, err := runCompare(t.Context(), conflicts[0].Kept[0], conflicts[0].Kept[1])
+	if err != nil || len(report.Outputs[0].Differences) != 1 || report.Outputs[0].Differences[0].Causes[0] != compare.RandomID {
+		t.Errorf("comparing what was kept: %+v, %v", report, err)
+	}
+
+	// By hand it is no better, and a resumed push has nothing to go on with.
+	code, log = machine("second", "push", "--from", filepath.Join(dir, "second/out/cache"))
+	if code != exitDifferent || !strings.Contains(log, "has other contents: ") {
+		t.Errorf("push: exit code %d:\n%s", code, log)
+	}
+	if code, log = machine("second", "push", "--resume"); code != exitOK || !strings.Contains(log, "nothing to go on with") {
+		t.Errorf("push --resume: exit code %d:\n%s", code, log)
+	}
+	if after := narInfos(server); len(after) != len(published) || after[string(conflicts[0].Path)] != published[string(conflicts[0].Path)] {
+		t.Errorf("the cache has changed:\n%s\n%s", published, after)
+	}
+	if problems := server.Problems(); len(problems) > 0 {
+		t.Errorf("requests that the server minds: %q", problems)
+	}
+}
+
+// narInfos are what a server has, by store path.
+func narInfos(server *cachixtest.Server) map[string]string {
+	all := map[string]string{}
+	for _, path := range server.Paths() {
+		text, _ := server.NARInfo(strings.TrimPrefix(path, "/nix/store/")[:32])
+		all[path] = text
+	}
+	return all
+}
+
+func conflictsOf(t *testing.T, file string) []pipelines.Conflict {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m pipelines.Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m.Cells[0].Publish.Conflicts
+}
