@@ -94,7 +94,7 @@ func compareOptions() compare.Options {
 	return o
 }
 
-func writeJSON(w io.Writer, report *compare.Report) error {
+func writeJSON(w io.Writer, report any) error {
 	data, err := json.MarshalIndent(report, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write report: %v", err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/reproduce"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -67,7 +68,7 @@ func codeOf(err error) int {
 	switch e := err.(type) {
 	case *pipelines.ContractError:
 		return exitContract
-	case *pipelines.RebuildError, *pipelines.ConflictError, *compare.DifferenceError:
+	case *pipelines.RebuildError, *pipelines.ConflictError, *compare.DifferenceError, *reproduce.DifferenceError:
 		return exitDifferent
 	case *pipelines.PublishError:
 		return exitPublish

@@ -75,6 +75,16 @@ var layout = map[string]struct {
 		tests:   []string{"example"},
 		because: "it compares trees, wherever they come from",
 	},
+	"internal/derivations": {
+		imports: []string{"internal/binarycache", "internal/drvdiff", "internal/nix"},
+		because: "it keeps what was to be built in files, whoever has evaluated it",
+	},
+	"internal/reproduce": {
+		imports: []string{
+			"internal/binarycache", "internal/compare", "internal/contract", "internal/drvdiff", "internal/nix", "matrix", "pipelines",
+		},
+		because: "it compares two runs that are over",
+	},
 	"internal/flakelock": {imports: []string{"internal/nix"}, because: "it reads one file of a flake"},
 	"internal/provenance": {
 		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/flakelock", "matrix", "pipelines"},
@@ -109,8 +119,8 @@ var layout = map[string]struct {
 	},
 	"ci": {
 		imports: []string{
-			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/compare", "internal/contract", "internal/drvdiff",
-			"internal/hint", "internal/host", "internal/nix", "internal/provenance", "internal/flakelock", "internal/report", "internal/sbom",
+			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/compare", "internal/contract", "internal/derivations", "internal/drvdiff",
+			"internal/hint", "internal/host", "internal/nix", "internal/provenance", "internal/flakelock", "internal/report", "internal/reproduce", "internal/sbom",
 			"internal/source", "matrix", "pipelines",
 		},
 		tests:   []string{"cachix/cachixtest"},

@@ -55,9 +55,12 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 	}
 	settings := nixSettings(o)
 	memory, manifest := filepath.Join(dirs.cache, "outputs"), "manifest.json"
-	if command == commandCheck {
+	switch command {
+	case commandCheck:
 		// A check always looks, and leaves the record of the last release as it is.
 		memory, manifest = filepath.Join(dirs.work, "outputs"), "check.json"
+	case commandReproduce:
+		memory = filepath.Join(dirs.work, "outputs") // it always builds
 	}
 	engines := &engines{
 		choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
@@ -77,6 +80,9 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 	}
 	r.Rebuild.Evidence = evidence{dir: filepath.Join(o.out, "differs", id)}
 	r.Rebuild.Elsewhere = elsewhere(o, engines)
+	if command != commandCheck && command != commandPlan {
+		r.Derivations = &derivationFiles{out: o.out, work: dirs.work}
+	}
 	if store != nil {
 		r.Store = store // a nil directory would be an interface that is not nil
 	}
@@ -147,6 +153,9 @@ func openCaches(o options, command string) (*binarycache.Dir, []pipelines.Cache,
 			return nil, nil, hint.Wrap(err, "name another directory: --out DIR")
 		}
 		store, caches = d, append(caches, d)
+	}
+	if command == commandReproduce {
+		return store, nil, nil // what any cache serves is built all the same
 	}
 	if o.target.cache == "" || o.outGiven || command == commandBuild {
 		return store, caches, nil

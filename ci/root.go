@@ -71,6 +71,7 @@ func newRoot(sys system) *cobra.Command {
 		newDoctor(sys),
 		newVerify(sys),
 		newCompare(sys),
+		newReproduce(sys),
 	)
 	return root
 }

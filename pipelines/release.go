@@ -129,9 +129,9 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 		// A broken promise does not keep what was built from the local cache: it is needed to look into, and paid for.
 		buildErr = r.contract(ctx, x, engine, s, cell, &result, probed)
 	}
-	if buildErr == nil {
+	if buildErr == nil || r.Rebuild.NotBuilt { // who compares wants to know of all packages
 		second := secondBuild{r: r, x: x, engine: engine, snapshot: s, cell: cell, probed: probed}
-		buildErr = r.rebuild(ctx, second, &result, built)
+		buildErr = errors.Join(buildErr, r.rebuild(ctx, second, &result, built))
 	}
 	r.noteSandbox(&result)
 	r.keepDerivations(ctx, x, cell, result.Packages)

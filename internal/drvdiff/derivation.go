@@ -3,7 +3,6 @@ package drvdiff
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -93,16 +92,8 @@ func (d *Derivation) verify(path nix.StorePath, text []byte) error {
 	for _, in := range d.Inputs {
 		references = append(references, in.Path)
 	}
-	kind := "text"
-	for _, ref := range nix.SortedPaths(references) {
-		kind += ":" + string(ref)
-	}
-	content := sha256.Sum256(text)
-	sum := sha256.Sum256([]byte(kind + ":sha256:" + hex.EncodeToString(content[:]) + ":" + string(nix.StoreDir) + ":" + path.Name()))
-	digest := make([]byte, 20)
-	gonix.CompressHash(digest, sum[:])
-	if want := nixbase32.EncodeToString(digest); want != path.Digest() {
-		return fmt.Errorf("its text is not the one that its path was made of: that would be %s-%s", want, path.Name())
+	if want := nix.TextPath(path.Name(), sha256.Sum256(text), references); want != path {
+		return fmt.Errorf("its text is not the one that its path was made of: that would be %s", want.Base())
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"zombiezen.com/go/nix"
-	"zombiezen.com/go/nix/nixbase32"
 )
 
 // A trace's frame begins with a position, "at /nix/store/…-source/flake.nix:19:9:", and goes on with an excerpt of the file.
@@ -131,14 +130,13 @@ func parseFrames(text string) []frame {
 func ErrorMessage(stderr string) string { return ParseEvalError(stderr, "").Message }
 
 // SourcePath returns the path at which Nix keeps a source tree of the NAR hash ("sha256-…=") and the name "source".
-// See https://nix.dev/manual/nix/latest/protocols/store-path.
 func SourcePath(narHash string) (StorePath, error) {
 	h, err := nix.ParseHash(narHash)
 	if err != nil {
 		return "", fmt.Errorf("find source path: %v", err)
 	}
-	sum := sha256.Sum256([]byte("source:" + h.Base16() + ":" + string(StoreDir) + ":source"))
-	digest := make([]byte, 20)
-	nix.CompressHash(digest, sum[:])
-	return ParseStorePath(string(StoreDir) + "/" + nixbase32.EncodeToString(digest) + "-source")
+	if h.Type() != nix.SHA256 {
+		return "", fmt.Errorf("find source path: %s is not SHA-256", narHash)
+	}
+	return TreePath("source", [sha256.Size]byte(h.Bytes(nil)), nil), nil
 }

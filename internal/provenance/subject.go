@@ -3,6 +3,7 @@ package provenance
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	slsa "github.com/in-toto/attestation/go/predicates/provenance/v1"
 	intoto "github.com/in-toto/attestation/go/v1"
@@ -18,6 +19,10 @@ var ErrOther = errors.New("not SLSA provenance v1")
 type Claim struct {
 	Builder  string
 	Subjects []Subject
+	// Started and Finished are when the run was made, as in its manifest.
+	Started, Finished string
+	// Byproducts are the hashes of files that the run has left beside its outputs, by name.
+	Byproducts map[string]nix.Hash
 }
 
 // Subject is an output by the hash of its NAR.
@@ -55,7 +60,15 @@ func (a *Attestation) claim() (*Claim, error) {
 	if err := errors.Join(s.Validate(), provenance.Validate()); err != nil {
 		return nil, err
 	}
-	claim := &Claim{Builder: provenance.GetRunDetails().GetBuilder().GetId()}
+	run := provenance.GetRunDetails()
+	claim := &Claim{Builder: run.GetBuilder().GetId(), Byproducts: map[string]nix.Hash{}}
+	claim.Started = run.GetMetadata().GetStartedOn().AsTime().Format(time.RFC3339)
+	claim.Finished = run.GetMetadata().GetFinishedOn().AsTime().Format(time.RFC3339)
+	for _, file := range run.GetByproducts() {
+		if hash, err := nix.ParseHash("sha256:" + file.GetDigest()["sha256"]); err == nil {
+			claim.Byproducts[file.GetName()] = hash
+		}
+	}
 	seen := map[nix.StorePath]bool{}
 	for _, d := range s.GetSubject() {
 		subject, err := parseSubject(d)

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/derivations"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/drvdiff"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/reproduce"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// derivationFiles keeps derivations beside the manifest, and what failed, with its sources, until the run is over.
+// It implements [pipelines.DerivationKeeper].
+type derivationFiles struct{ out, work string }
+
+func (d *derivationFiles) Keep(ctx context.Context, system matrix.System, whole bool, export func(context.Context, io.Writer) error) error {
+	file := derivations.File(d.out, string(system))
+	if whole {
+		file = d.whole(system)
+	}
+	return derivations.Write(file, func(w io.Writer) error { return export(ctx, w) })
+}
+
+// whole is the file of what failed of a system.
+func (d *derivationFiles) whole(system matrix.System) string {
+	return filepath.Join(d.work, "whole-"+string(system)+".export.zst")
+}
+
+// theirRun is the run of a manifest, with what is to be had of its results: beside it, and in caches.
+func theirRun(sys system, o options, file string, m *pipelines.Manifest) (reproduce.Run, error) {
+	dir := filepath.Dir(file)
+	run := reproduce.Run{Name: file, Manifest: m, Derivations: derivationsIn(dir, sys)}
+	cache, err := binarycache.OpenReadOnly(filepath.Join(dir, "cache"))
+	if err == nil {
+		run.Caches = append(run.Caches, cache)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return run, err
+	}
+	for _, url := range append([]string{o.target.cache}, o.target.substituters...) {
+		if url == "" {
+			continue
+		}
+		public, err := binarycache.OpenURL(url)
+		if err != nil {
+			continue // Nix knows more kinds of caches than are read here
+		}
+		if holder, ok := public.(pipelines.Holder); ok {
+			run.Caches = append(run.Caches, holder)
+		}
+	}
+	return run, nil
+}
+
+// ourRun is the run that has just been made.
+func ourRun(out string, m *pipelines.Manifest) (reproduce.Run, error) {
+	cache, err := binarycache.OpenReadOnly(filepath.Join(out, "cache"))
+	return reproduce.Run{Name: "here", Manifest: m, Caches: []pipelines.Holder{cache}, Derivations: derivationsIn(out, system{})}, err
+}
+
+// derivationsIn returns what has the derivations of a run: the files beside its manifest, and this machine's store, where
+// it may have been made.
+func derivationsIn(out string, sys system) func(context.Context, matrix.System) (drvdiff.Reader, error) {
+	return func(ctx context.Context, of matrix.System) (drvdiff.Reader, error) {
+		store := drvdiff.Store(rootOf(environment(sys.environ).get("NIX_REMOTE")) + string(nix.StoreDir))
+		texts, err := derivations.ReadFile(ctx, derivations.File(out, string(of)))
+		if errors.Is(err, fs.ErrNotExist) {
+			return store, nil
+		}
+		return firstOf{texts, store}, err
+	}
+}
+
+// firstOf asks one reader after the other.
+type firstOf []drvdiff.Reader
+
+func (all firstOf) Derivation(ctx context.Context, path nix.StorePath) ([]byte, error) {
+	for _, r := range all {
+		text, err := r.Derivation(ctx, path)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return text, err
+		}
+	}
+	return nil, fs.ErrNotExist
+}

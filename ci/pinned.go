@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// pinnedSource takes the tree that a manifest is about, and no other. It implements [pipelines.Source].
+type pinnedSource struct {
+	pipelines.Source
+	want nix.Snapshot
+}
+
+// Take takes the tree, and compares its hash. What else evaluation depends on is taken from the manifest: the same tree
+// may come from elsewhere, where it has no commit, or another time.
+func (p pinnedSource) Take(ctx context.Context) (nix.Snapshot, error) {
+	s, err := p.Source.Take(ctx)
+	if err != nil {
+		return s, hint.Wrap(err, "where the same tree is to be had elsewhere, such as in a clone: --source FLAKE; its NAR hash has to be %s", p.want.NARHash)
+	}
+	if s.NARHash != p.want.NARHash {
+		err := fmt.Errorf("take source: its NAR hash is %s, and that of the manifest %s", s.NARHash, p.want.NARHash)
+		switch {
+		case p.want.Dirty:
+			return s, hint.Wrap(err, "the run was made from a tree with uncommitted changes, which are not there any more: nobody can repeat it; make one from a commit")
+		case p.want.URL == exampleFlake:
+			return s, hint.Wrap(err, "the built-in flake is another one in each version of this program: use the one that the manifest names as tool")
+		}
+		return s, hint.Wrap(err, "what %s stands for has changed since, or the manifest was edited; --source FLAKE takes the tree from elsewhere", p.want.URL)
+	}
+	s.URL, s.Rev, s.Subdir, s.Dirty = p.want.URL, p.want.Rev, p.want.Subdir, p.want.Dirty
+	if s.LastModified != p.want.LastModified {
+		s.LastModified = p.want.LastModified
+		err = touch(s)
+	}
+	return s, err
+}
+
+// touch gives every file of a snapshot its time, as Nix looks for the newest.
+func touch(s nix.Snapshot) error {
+	t := s.ModTime()
+	return filepath.WalkDir(s.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Type()&fs.ModeSymlink != 0 {
+			return err
+		}
+		return os.Chtimes(path, t, t)
+	})
+}

@@ -1,0 +1,317 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/reproduce"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// commandReproduce builds what a manifest says again, and compares.
+const commandReproduce = "reproduce"
+
+const reproduceManual = `Build again here what a manifest says was built, and compare package by package.
+
+MANIFEST is a file as a run leaves it in OUT/manifest.json, or the directory OUT. Source, lock, inputs, overrides,
+caches, settings and image are taken from it; the engine is whichever there is. Every package is built here, also where
+a cache or the store has it. Then derivations, output paths, NAR hashes and what the checks of the contract found are
+compared:
+
+  PASS              the same derivation, and the same bits
+  OTHER DERIVATION  the first input, option or attribute that differs is shown; it needs what is beside the manifest
+  OTHER CONTENTS    the same derivation has given other bits: which files differ is shown, and how
+  OTHER OUTCOME     it failed on one side alone, or in another way
+  FAILED            it could not be built here, for a reason that is not the package's own
+  UNKNOWN           the manifest does not say, or nothing was built; this never counts as a pass
+
+A manifest is believed as far as it goes without harm: caches, keys and an image that are not this program's own are
+used only where they are on the command line as well, or with --trust.
+
+All PASS, and each check the same: exit code 0. A difference: 3. A package that failed, or of which nothing can be said: 1.`
+
+// reproduceFlags are the command line of reproduce.
+type reproduceFlags struct {
+	flags
+	source string
+	trust  bool
+}
+
+func newReproduce(sys system) *cobra.Command {
+	var f reproduceFlags
+	c := &cobra.Command{
+		Use:   commandReproduce + " MANIFEST",
+		Short: "Build again here what a manifest says was built, and compare",
+		Long:  reproduceManual,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage(fmt.Errorf("%s: %d manifests given, want one", c.CommandPath(), len(args)))
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error { return f.run(c, sys, args[0]) },
+	}
+	f.registerReproduce(c)
+	return c
+}
+
+// registerReproduce adds the flags. Those of release that a manifest answers are not among them.
+func (f *reproduceFlags) registerReproduce(c *cobra.Command) {
+	s := c.Flags()
+	s.SortFlags = false
+	s.StringArrayVar(&f.systems, "system", nil, "system to build for; repeatable (default: all of the manifest)")
+	s.StringArrayVar(&f.engines, "engine", []string{"auto"}, "auto, dagger or host; or SYSTEM=URL of a native Dagger engine; repeatable")
+	s.StringVar(&f.source, "source", "", "flake that has the same tree, where the manifest's own reference leads nowhere")
+	s.StringVar(&f.image, "image", "", "Nix image in place of the manifest's: a reference pinned by digest, or an archive")
+	s.StringVar(&f.builders, "builders", "", "remote builders, as in nix.conf")
+	s.StringArrayVar(&f.substituters, "substituter", nil, "cache that may be used where the manifest names it; repeatable (default: the target's)")
+	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key that may be trusted where the manifest names it; repeatable (default: the target's)")
+	s.BoolVar(&f.trust, "trust", false, "believe the manifest's caches, keys and image: they can replace anything that is fetched")
+	s.StringVar(&f.terms, "contract-file", "", "the flake's promises, where the run was checked against others than the target's")
+	s.StringVar(&f.out, "out", "", "directory for the results of this run (default: reproduced/RUN)")
+	s.StringVar(&f.memlock, "memlock", "", "memory that the tests lock, such as 256M, in place of the target's")
+	s.IntVar(&f.jobs, "jobs", 0, "derivations that Nix builds at a time (default: one a processor)")
+	s.DurationVar(&f.timeout, "timeout", 0, "the longest that one system may take (default: no limit)")
+	s.BoolVar(&f.json, "json", false, "the result as JSON on standard output")
+	s.BoolVarP(&f.verbose, "verbose", "v", false, "each line of each build")
+}
+
+func (f *reproduceFlags) run(c *cobra.Command, sys system, file string) error {
+	ctx := c.Context()
+	if name := filepath.Join(file, "manifest.json"); isFile(name) {
+		file = name
+	}
+	m, err := pipelines.ReadManifest(file)
+	if err == nil {
+		err = checkUnedited(file, m)
+	}
+	if err != nil {
+		return err
+	}
+	o, err := f.reproduceOptions(c, m)
+	if err != nil {
+		return err
+	}
+	ours, err := f.buildAgain(ctx, sys, o, m)
+	if err != nil {
+		return err
+	}
+	return f.compareWith(ctx, sys, o, file, m, ours)
+}
+
+// checkUnedited compares a manifest with the hash that the provenance of its run states of it. Without provenance, or
+// with one of other runs alone, there is nothing to compare with.
+func checkUnedited(file string, m *pipelines.Manifest) error {
+	attestations, err := provenance.Read(filepath.Join(filepath.Dir(file), provenance.FileName))
+	if err != nil {
+		return nil // it is for verify to say what is wrong with it
+	}
+	for _, a := range attestations {
+		claim, err := a.Claim()
+		if err != nil || claim.Started != m.Started || claim.Finished != m.Finished {
+			continue
+		}
+		stated, ok := claim.Byproducts["manifest.json"]
+		f, err := provenance.HashFile(filepath.Dir(file), filepath.Base(file), "")
+		if ok && err == nil && !f.Hash.Equal(stated) {
+			return hint.Wrap(fmt.Errorf("read manifest %s: it was edited: its hash is %s, and the provenance of its run states %s", file, f.Hash.SRI(), stated.SRI()),
+				"take it from the run again; verify tells who signed the provenance")
+		}
+	}
+	return nil
+}
+
+// reproduceOptions makes of a manifest the command line that would do the same.
+func (f *reproduceFlags) reproduceOptions(c *cobra.Command, m *pipelines.Manifest) (options, error) {
+	f.stall, f.contract = 0, warn
+	if m.Source.URL == "" || len(m.Cells) == 0 {
+		return options{}, errors.New("reproduce: the manifest names no source, or no system")
+	}
+	f.packages = nil
+	o := options{
+		target: openSesame, json: f.json, verbose: f.verbose, builders: f.builders, jobs: f.jobs, timeout: f.timeout,
+		out: cmp.Or(f.out, filepath.Join("reproduced", newRunID())), outGiven: true,
+	}
+	if m.Source.URL == exampleFlake {
+		o.target = builtIn
+	}
+	if f.memlock != "" {
+		n, err := parseBytes(f.memlock)
+		if err != nil {
+			return o, usage(err)
+		}
+		o.target.memlock = n
+	}
+	trusted := o.target // before the manifest has a say in it
+	o.target.flake = cmp.Or(f.source, m.Source.URL)
+	if err := errors.Join(f.cellsOf(m, &o), f.parseEngines(&o), f.parseContract(&o)); err != nil {
+		return o, usage(err)
+	}
+	if len(m.Contract) == 0 && !slices.ContainsFunc(m.Cells, func(c pipelines.CellResult) bool { return len(c.Contract) > 0 }) {
+		o.contract.Contract, o.contract.Without = nil, "the run of the manifest checked no contract"
+	}
+	for _, input := range slices.Sorted(maps.Keys(m.Source.Overrides)) {
+		o.overrides = append(o.overrides, override{input, m.Source.Overrides[input]})
+	}
+	if err := f.trustedOf(m, trusted, &o); err != nil {
+		return o, err
+	}
+	if err := f.imageOf(c, m, &o); err != nil {
+		return o, err
+	}
+	o.rebuild = pipelines.Rebuilding{WarnOnly: true, Fetched: true, NotBuilt: true, Apart: apart}
+	return o, nil
+}
+
+// cellsOf are those of the manifest's systems that were asked for, with its packages.
+func (f *reproduceFlags) cellsOf(m *pipelines.Manifest, o *options) error {
+	for _, name := range f.systems {
+		system, err := matrix.ParseSystem(name)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(m.Cells, func(c pipelines.CellResult) bool { return c.System == system }) {
+			return fmt.Errorf("parse --system %s: the manifest has none of it", name)
+		}
+	}
+	for _, cell := range m.Cells {
+		if len(f.systems) > 0 && !slices.Contains(f.systems, string(cell.System)) {
+			continue
+		}
+		var packages []matrix.Package
+		for _, p := range cell.Packages {
+			packages = append(packages, p.Package)
+		}
+		o.cells = append(o.cells, matrix.Cell{System: cell.System, Packages: packages})
+		o.target.packages = packages
+	}
+	return nil
+}
+
+// trustedOf takes the caches and keys of the manifest's run, as far as somebody else vouches for them: who has a trusted
+// key can put anything into the store under any path.
+func (f *reproduceFlags) trustedOf(m *pipelines.Manifest, t target, o *options) error {
+	caches, keys := strings.Fields(m.Settings["substituters"]), strings.Fields(m.Settings["trusted-public-keys"])
+	known := slices.Concat(t.substituters, t.keys, openSesame.substituters, openSesame.keys, f.substituters, f.keys)
+	var foreign []string
+	for _, name := range slices.Concat(caches, keys) {
+		if !f.trust && !slices.Contains(known, name) {
+			foreign = append(foreign, name)
+		}
+	}
+	if len(foreign) > 0 {
+		return hint.Wrap(fmt.Errorf("reproduce: the run of the manifest has trusted %s, which this program does not", strings.Join(foreign, ", ")),
+			"where you trust who has written the manifest: --trust; else name what you trust: --substituter URL --trusted-key KEY")
+	}
+	o.target.substituters, o.target.keys = caches, keys
+	return nil
+}
+
+// imageOf chooses the image: the command line's, or the manifest's. A host needs none, and which it is should not matter.
+func (f *reproduceFlags) imageOf(c *cobra.Command, m *pipelines.Manifest, o *options) (err error) {
+	if c.Flags().Changed("image") {
+		o.image, err = container.ParseImage(f.image)
+		return usage(err)
+	}
+	o.image, err = container.ParseImage(container.DefaultImage)
+	for _, cell := range m.Cells {
+		if cell.Engine == nil || cell.Engine.Image == "" || strings.HasPrefix(cell.Engine.Image, "sha256:") {
+			continue // a file, which is not here: another image will do
+		}
+		if name := cell.Engine.Image; name != container.DefaultImage && o.engines.kind != engineHost {
+			if !f.trust {
+				return hint.Wrap(fmt.Errorf("reproduce: the run of the manifest was made in image %s, which is not this program's own", name),
+					"an image may do anything to the engine; where you trust it: --image %s, or --trust", name)
+			}
+			o.image, err = container.ParseImage(name)
+		}
+	}
+	return err
+}
+
+// buildAgain runs the story for what the manifest names.
+func (f *reproduceFlags) buildAgain(ctx context.Context, sys system, o options, m *pipelines.Manifest) (*pipelines.Manifest, error) {
+	shown := o
+	shown.json = false // the result is on standard output, not the events
+	reporter := newReporter(sys, shown)
+	r, cleanup, err := prepare(ctx, sys, commandReproduce, o, reporter)
+	if err != nil {
+		return nil, errors.Join(err, reporter.Close())
+	}
+	defer cleanup()
+	r.Source = pinnedSource{Source: r.Source, want: m.Source}
+	ours, err := r.Run(ctx)
+	closeErr := reporter.Close()
+	if ours == nil || ctx.Err() != nil {
+		return nil, errors.Join(err, closeErr)
+	}
+	if explained(ours) { // what has failed is compared with what failed there
+		err = nil
+	}
+	if len(m.Inputs) > 0 && !slices.Equal(inputHashes(m), inputHashes(ours)) {
+		return nil, hint.Wrap(errors.New("reproduce: the inputs in the manifest are not those of its source's flake.lock: it was edited"),
+			"take the manifest from the run again")
+	}
+	return ours, errors.Join(err, closeErr)
+}
+
+// explained says that every package has come to an end of its own, so that the run's error says nothing more.
+func explained(m *pipelines.Manifest) bool {
+	for _, cell := range m.Cells {
+		for _, p := range cell.Packages {
+			if p.Derivation == "" || p.Verdict == pipelines.Failed && p.Failure == nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func inputHashes(m *pipelines.Manifest) []string {
+	var all []string
+	for _, in := range m.Inputs {
+		all = append(all, in.Name+" "+in.URL+" "+in.NARHash)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// compareWith compares both runs, and prints the result.
+func (f *reproduceFlags) compareWith(ctx context.Context, sys system, o options, file string, theirs, ours *pipelines.Manifest) error {
+	a, err := theirRun(sys, o, file, theirs)
+	if err != nil {
+		return err
+	}
+	b, err := ourRun(o.out, ours)
+	if err != nil {
+		return err
+	}
+	result, err := reproduce.Compare(ctx, a, b, compareOptions())
+	if err != nil {
+		return err
+	}
+	if f.json {
+		err = writeJSON(sys.stdout, result)
+	} else {
+		err = result.WriteText(sys.stdout)
+	}
+	return errors.Join(err, result.Err())
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
