@@ -68,7 +68,7 @@ func codeOf(err error) int {
 	switch e := err.(type) {
 	case *pipelines.ContractError:
 		return exitContract
-	case *pipelines.RebuildError, *pipelines.ConflictError, *compare.DifferenceError, *reproduce.DifferenceError:
+	case *pipelines.RebuildError, *pipelines.ConflictError, *compare.DifferenceError, *reproduce.DifferenceError, *replayError:
 		return exitDifferent
 	case *pipelines.PublishError:
 		return exitPublish

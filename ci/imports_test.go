@@ -79,6 +79,10 @@ var layout = map[string]struct {
 		imports: []string{"internal/binarycache", "internal/drvdiff", "internal/nix"},
 		because: "it keeps what was to be built in files, whoever has evaluated it",
 	},
+	"internal/capsule": {
+		imports: []string{"internal/derivations", "internal/hint", "internal/nix", "matrix", "pipelines"},
+		because: "it packs what a run has left, and starts nothing",
+	},
 	"internal/reproduce": {
 		imports: []string{
 			"internal/binarycache", "internal/compare", "internal/contract", "internal/drvdiff", "internal/nix", "matrix", "pipelines",
@@ -119,7 +123,7 @@ var layout = map[string]struct {
 	},
 	"ci": {
 		imports: []string{
-			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/compare", "internal/contract", "internal/derivations", "internal/drvdiff",
+			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/capsule", "internal/container", "internal/compare", "internal/contract", "internal/derivations", "internal/drvdiff",
 			"internal/hint", "internal/host", "internal/nix", "internal/provenance", "internal/flakelock", "internal/report", "internal/reproduce", "internal/sbom",
 			"internal/source", "matrix", "pipelines",
 		},

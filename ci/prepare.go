@@ -37,9 +37,11 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 			closeAll()
 		}
 	}()
-	src, err := newSource(sys, o, dirs.work)
-	if err != nil {
-		return nil, nil, err
+	var src pipelines.Source // a capsule has none
+	if command != commandReplay {
+		if src, err = newSource(sys, o, dirs.work); err != nil {
+			return nil, nil, err
+		}
 	}
 	store, served, err := openCaches(o, command)
 	if err != nil {
@@ -80,7 +82,8 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 	}
 	r.Rebuild.Evidence = evidence{dir: filepath.Join(o.out, "differs", id)}
 	r.Rebuild.Elsewhere = elsewhere(o, engines)
-	if command != commandCheck && command != commandPlan {
+	switch command {
+	case commandRelease, commandWarm, commandBuild, commandReproduce:
 		r.Derivations = &derivationFiles{out: o.out, work: dirs.work}
 	}
 	if store != nil {
@@ -140,8 +143,8 @@ func openCaches(o options, command string) (*binarycache.Dir, []pipelines.Cache,
 	var store *binarycache.Dir
 	var caches []pipelines.Cache
 	dir := filepath.Join(o.out, "cache")
-	if command == commandCheck {
-		return nil, nil, nil // what a cache serves is looked into as well
+	if command == commandCheck || command == commandReplay {
+		return nil, nil, nil // what a cache serves is looked into as well, and nothing is exported
 	}
 	if command == commandPlan {
 		if d, err := binarycache.OpenReadOnly(dir); err == nil {

@@ -45,7 +45,8 @@ func newPipeline(sys system, name, short string) *cobra.Command {
 // runPipeline runs the story and shows what came of it.
 func runPipeline(ctx context.Context, sys system, command string, o options) error {
 	reporter := newReporter(sys, o)
-	r, cleanup, err := prepare(ctx, sys, command, o, reporter)
+	failures := &failureLog{Reporter: reporter}
+	r, cleanup, err := prepare(ctx, sys, command, o, failures)
 	if err != nil {
 		return errors.Join(err, reporter.Close())
 	}
@@ -55,6 +56,7 @@ func runPipeline(ctx context.Context, sys system, command string, o options) err
 	if manifest == nil {
 		return err
 	}
+	err = leaveCapsule(ctx, sys, o, r, manifest, failures, err)
 	if ctx.Err() == nil {
 		err = errors.Join(err, record(ctx, sys, o, manifest))
 	}

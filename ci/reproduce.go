@@ -15,6 +15,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/reproduce"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -166,7 +167,7 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, m *pipelines.Manifes
 	for _, input := range slices.Sorted(maps.Keys(m.Source.Overrides)) {
 		o.overrides = append(o.overrides, override{input, m.Source.Overrides[input]})
 	}
-	if err := f.trustedOf(m, trusted, &o); err != nil {
+	if err := f.trustedOf("manifest", m.Settings, trusted, &o); err != nil {
 		return o, err
 	}
 	if err := f.imageOf(c, m, &o); err != nil {
@@ -201,10 +202,10 @@ func (f *reproduceFlags) cellsOf(m *pipelines.Manifest, o *options) error {
 	return nil
 }
 
-// trustedOf takes the caches and keys of the manifest's run, as far as somebody else vouches for them: who has a trusted
-// key can put anything into the store under any path.
-func (f *reproduceFlags) trustedOf(m *pipelines.Manifest, t target, o *options) error {
-	caches, keys := strings.Fields(m.Settings["substituters"]), strings.Fields(m.Settings["trusted-public-keys"])
+// trustedOf takes the caches and keys of another run, as far as somebody else than its file vouches for them: who has a
+// trusted key can put anything into the store under any path.
+func (f *reproduceFlags) trustedOf(file string, settings nix.Settings, t target, o *options) error {
+	caches, keys := strings.Fields(settings["substituters"]), strings.Fields(settings["trusted-public-keys"])
 	known := slices.Concat(t.substituters, t.keys, openSesame.substituters, openSesame.keys, f.substituters, f.keys)
 	var foreign []string
 	for _, name := range slices.Concat(caches, keys) {
@@ -213,8 +214,8 @@ func (f *reproduceFlags) trustedOf(m *pipelines.Manifest, t target, o *options) 
 		}
 	}
 	if len(foreign) > 0 {
-		return hint.Wrap(fmt.Errorf("reproduce: the run of the manifest has trusted %s, which this program does not", strings.Join(foreign, ", ")),
-			"where you trust who has written the manifest: --trust; else name what you trust: --substituter URL --trusted-key KEY")
+		return hint.Wrap(fmt.Errorf("the run of the %s has trusted %s, which this program does not", file, strings.Join(foreign, ", ")),
+			"where you trust who has written the %s: --trust; else name what you trust: --substituter URL --trusted-key KEY", file)
 	}
 	o.target.substituters, o.target.keys = caches, keys
 	return nil

@@ -72,6 +72,7 @@ func newRoot(sys system) *cobra.Command {
 		newVerify(sys),
 		newCompare(sys),
 		newReproduce(sys),
+		newReplay(sys),
 	)
 	return root
 }

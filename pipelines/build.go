@@ -49,12 +49,12 @@ func (r *Release) build(ctx context.Context, x Executor, e Engine, cell matrix.C
 				return settle(ctx, cell, todo, log, infos, nil, nil)
 			}
 		}
-		err := r.realise(ctx, x, todo, p, log)
+		err := r.realise(ctx, x, todo, p, log, nil)
 		if err != nil && ctx.Err() == nil && log.onlySubstitutersFailed() {
 			// A cache that did not answer says nothing of the build. Once more; a builder's failure never is.
 			r.event(Notice{System: cell.System, Level: Warning, Text: "a substituter failed: trying once more"})
 			log = newBuildLog(r, cell.System)
-			err = r.realise(ctx, x, todo, p, log)
+			err = r.realise(ctx, x, todo, p, log, nil)
 		}
 		if err := ctx.Err(); err != nil {
 			for _, p := range todo {
@@ -77,13 +77,13 @@ func (r *Release) build(ctx context.Context, x Executor, e Engine, cell matrix.C
 
 // realise runs nix-store --realise, which is the same in all versions of Nix and takes store derivations as they are;
 // so nothing is evaluated a second time.
-func (r *Release) realise(ctx context.Context, x Executor, todo []*PackageResult, p probed, log *buildLog) error {
+func (r *Release) realise(ctx context.Context, x Executor, todo []*PackageResult, p probed, log *buildLog, extra nix.Settings) error {
 	stop := log.watch(ctx, r.Stall)
 	defer stop()
 	lines := &nix.LogWriter{Entry: log.entry}
 	args := append([]string{"--realise", "--keep-going", "--log-format", "internal-json"}, derivations(todo)...)
 	_, err := x.Run(ctx, Command{
-		Program: "nix-store", Args: args, Settings: r.Settings.With(p.settings()), Privileged: p.privileged(), Stderr: lines,
+		Program: "nix-store", Args: args, Settings: r.Settings.With(p.settings()).With(extra), Privileged: p.privileged(), Stderr: lines,
 	})
 	lines.Flush()
 	log.close(err)

@@ -72,6 +72,11 @@ type Engine struct {
 	// Emulator says what runs a foreign system: "binfmt" where the kernel has an entry for it,
 	// "container" where a container of the foreign platform is used instead, empty where nothing does or need.
 	Emulator string `json:"emulator,omitempty"`
+	// EmulatorVersion is what the emulator says of itself, such as "qemu-aarch64 version 7.2.22"; empty where nobody
+	// can ask it: it belongs to the machine that the engine is on.
+	EmulatorVersion string `json:"emulatorVersion,omitempty"`
+	// Kernel is the release of the kernel, which every builder sees.
+	Kernel string `json:"kernel,omitempty"`
 	// Cores is the number of processors.
 	Cores int `json:"cores"`
 	// FreeBytes is the free space of the file system that holds the store; 0 where it is not known.

@@ -2,8 +2,10 @@ package pipelines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -16,10 +18,21 @@ type DerivationKeeper interface {
 	Keep(ctx context.Context, system matrix.System, whole bool, export func(context.Context, io.Writer) error) error
 }
 
+// keepTimeout is how long it may take to keep derivations when the time of a cell is over.
+const keepTimeout = time.Minute
+
 // keepDerivations keeps what the packages are built from: of those that failed or came out differently also the sources.
 // What cannot be kept is said: a later comparison will miss it, and this run does not.
 func (r *Release) keepDerivations(ctx context.Context, x Executor, cell matrix.Cell, packages []PackageResult) {
-	if r.Derivations == nil || ctx.Err() != nil {
+	if r.Derivations == nil {
+		return
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) { // what took too long is worth a look
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(context.WithoutCancel(ctx), keepTimeout)
+		defer stop()
+	}
+	if ctx.Err() != nil {
 		return
 	}
 	var all, wrong []nix.StorePath

@@ -80,25 +80,14 @@ func (b secondBuild) probeAgain(ctx context.Context, y Executor) (probed, error)
 
 // buildOn has the other engine build the packages: their inputs may come from caches, they themselves may not.
 func (b secondBuild) buildOn(ctx context.Context, y Executor, cores int, p probed) ([]PackageResult, error) {
-	if err := b.fetchInputs(ctx, y, p); err != nil {
+	if err := b.r.fetchInputs(ctx, y, p, b.todo, b.newLog()); err != nil {
 		return nil, err
 	}
 	invalid, err := b.r.invalid(ctx, y, b.todo)
 	if err != nil {
 		return nil, err
 	}
-	var fresh, there []*PackageResult
-	for _, p := range b.todo {
-		isThere := true
-		for _, o := range p.Outputs {
-			isThere = isThere && !invalid[o.Path]
-		}
-		if isThere {
-			there = append(there, p)
-		} else {
-			fresh = append(fresh, p)
-		}
-	}
+	fresh, there := byValidity(b.todo, invalid)
 	var failed []PackageResult
 	for _, part := range []struct {
 		todo  []*PackageResult
@@ -122,26 +111,25 @@ func (b secondBuild) buildOn(ctx context.Context, y Executor, cores int, p probe
 }
 
 // fetchInputs realises what the packages are built with, but for the packages themselves.
-func (b secondBuild) fetchInputs(ctx context.Context, y Executor, p probed) error {
+func (r *Release) fetchInputs(ctx context.Context, x Executor, p probed, packages []*PackageResult, log *buildLog) error {
 	own := map[nix.StorePath]bool{}
-	for _, p := range b.todo {
+	for _, p := range packages {
 		own[p.Derivation] = true
 	}
-	inputs, err := b.r.queryPaths(ctx, y, append([]string{"--query", "--references"}, derivations(b.todo)...))
+	references, err := r.queryPaths(ctx, x, append([]string{"--query", "--references"}, derivations(packages)...))
 	if err != nil {
 		return fmt.Errorf("look up inputs: %w", err)
 	}
-	args := []string{"--realise", "--keep-going"}
-	for _, in := range inputs {
+	var inputs []*PackageResult
+	for _, in := range references {
 		if strings.HasSuffix(string(in), ".drv") && !own[in] {
-			args = append(args, string(in))
+			inputs = append(inputs, &PackageResult{Derivation: in})
 		}
 	}
-	if len(args) == 2 {
+	if len(inputs) == 0 {
 		return nil
 	}
-	_, err = y.Run(ctx, Command{Program: "nix-store", Args: args, Settings: b.r.Settings.With(p.settings()), Privileged: p.privileged()})
-	if err != nil {
+	if err := r.realise(ctx, x, inputs, p, log, nil); err != nil {
 		return fmt.Errorf("make inputs: %w", err)
 	}
 	return nil

@@ -280,7 +280,7 @@ func TestSecondBuildOnAnotherEngine(t *testing.T) {
 	}
 	drv := func(p matrix.Package) string { return string(fakePath(other.system, p, ".drv")) }
 	for _, want := range []string{
-		"nix-store --realise --keep-going /nix/store/" + fakeDigest + "d-stdenv.drv",
+		"nix-store --realise --keep-going --log-format internal-json /nix/store/" + fakeDigest + "d-stdenv.drv",
 		"nix-store --realise --keep-going --log-format internal-json " + drv("desktop"),
 		"nix-store --realise --check --keep-failed --keep-going --log-format internal-json " + drv("headless"),
 	} {

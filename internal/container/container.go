@@ -17,6 +17,7 @@ import (
 	"dagger.io/dagger"
 	"dagger.io/dagger/engineconn"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -146,7 +147,13 @@ func (x *Executor) Describe(ctx context.Context) (pipelines.Engine, error) {
 	}
 	e := pipelines.Engine{
 		Kind: "dagger", Version: x.version, Image: x.image.identity, Nix: m.nix, Native: x.machine.native,
-		Emulator: x.machine.emulator, Cores: m.cores, FreeBytes: m.free, Notes: x.machine.notes,
+		Emulator: x.machine.emulator, Cores: m.cores, FreeBytes: m.free, Notes: x.machine.notes, Kernel: m.kernel,
+	}
+	if e.Emulator == "binfmt" && m.boot != "" && m.boot == binfmt.Boot() {
+		// The engine is on this machine, and so is the emulator that its kernel starts.
+		if entry := binfmt.Find(x.options.System.Machine()); entry != nil {
+			e.EmulatorVersion = entry.Version(ctx)
+		}
 	}
 	return e, nil
 }

@@ -31,6 +31,8 @@ type look struct {
 	free       int64 // bytes where the store is
 	buildUsers bool
 	runsSystem bool // programs of the executor's system
+	kernel     string
+	boot       string // names the kernel since it was started
 }
 
 // choose decides in which container commands run.
@@ -176,7 +178,7 @@ func parseLook(out, image string) (look, error) {
 	if err != nil {
 		return look{}, hint.Wrap(fmt.Errorf("look into image %s: there is no Nix in it", image), "use an image with Nix, such as %s", DefaultImage)
 	}
-	l := look{nix: version, buildUsers: values["users"] != "", runsSystem: values["probe"] == "runs"}
+	l := look{nix: version, buildUsers: values["users"] != "", runsSystem: values["probe"] == "runs", kernel: values["kernel"], boot: values["boot"]}
 	l.cores, _ = strconv.Atoi(values["cores"])
 	l.free, _ = strconv.ParseInt(values["free"], 10, 64)
 	return l, nil

@@ -35,7 +35,8 @@ type machine struct {
 	config config
 	daemon bool
 	// emulator is the binfmt entry that runs the executor's system, where that is foreign.
-	emulator *binfmt.Entry
+	emulator        *binfmt.Entry
+	emulatorVersion string
 }
 
 // config holds those of Nix's own settings that matter here.
@@ -60,7 +61,9 @@ func (x *Executor) look(ctx context.Context, known *Nix) (m machine, err error) 
 	}
 	m.daemon = x.usesDaemon()
 	if x.System != m.native {
-		m.emulator = binfmt.Find(x.System.Machine())
+		if m.emulator = binfmt.Find(x.System.Machine()); m.emulator != nil {
+			m.emulatorVersion = m.emulator.Version(ctx)
+		}
 	}
 	return m, nil
 }
@@ -138,10 +141,10 @@ func (x *Executor) Describe(context.Context) (pipelines.Engine, error) {
 	m := x.machine
 	e := pipelines.Engine{
 		Kind: "host", Nix: m.nix, Native: m.native, Cores: runtime.NumCPU(),
-		FreeBytes: freeBytes(string(nix.StoreDir)), Ignored: m.ignored(x.Settings, m.trustsUser()),
+		FreeBytes: freeBytes(string(nix.StoreDir)), Ignored: m.ignored(x.Settings, m.trustsUser()), Kernel: binfmt.Kernel(),
 	}
 	if m.emulator != nil {
-		e.Emulator = "binfmt"
+		e.Emulator, e.EmulatorVersion = "binfmt", m.emulatorVersion
 	}
 	return e, nil
 }

@@ -1,0 +1,248 @@
+package reproduce
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/drvdiff"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+const (
+	drv   = nix.StorePath("/nix/store/00000000000000000000000000000001-p.drv")
+	other = nix.StorePath("/nix/store/00000000000000000000000000000002-p.drv")
+	out   = nix.StorePath("/nix/store/00000000000000000000000000000003-p")
+
+	hashA = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	hashB = "sha256-LKC4zplvhl2zdhm/6RAjVZMFqtgVgEL8bdsO8dQ8W2c="
+)
+
+// cache is one that has what it is told to, as NARs of one file.
+type cache map[nix.StorePath]string
+
+func (c cache) Name() string { return "fake cache" }
+
+func (c cache) NARHashes(context.Context, []nix.StorePath) (map[nix.StorePath]string, error) {
+	return c, nil
+}
+
+func (c cache) Dump(_ context.Context, w io.Writer, path nix.StorePath) error {
+	text := "built by " + c[path][7:11]
+	for _, word := range []string{"nix-archive-1", "(", "type", "regular", "contents", text, ")"} {
+		var size [8]byte
+		size[0] = byte(len(word))
+		if _, err := w.Write(append(append(size[:], word...), make([]byte, -len(word)&7)...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type deaf struct{ cache }
+
+func (deaf) NARHashes(context.Context, []nix.StorePath) (map[nix.StorePath]string, error) {
+	return nil, errors.New("no answer")
+}
+
+// runOf is a run of one package.
+func runOf(p pipelines.PackageResult, caches ...pipelines.Holder) Run {
+	p.Package = "p"
+	return Run{
+		Name: "m.json", Caches: caches,
+		Manifest: &pipelines.Manifest{Cells: []pipelines.CellResult{{
+			System: matrix.X8664Linux, Packages: []pipelines.PackageResult{p}, Error: "why it ended",
+		}}},
+		Derivations: func(context.Context, matrix.System) (drvdiff.Reader, error) { return drvdiff.Texts{}, nil },
+	}
+}
+
+func output(hash string, rebuild pipelines.RebuildVerdict) []pipelines.Output {
+	return []pipelines.Output{{Name: "out", Path: out, NARHash: hash, Rebuild: rebuild}}
+}
+
+func failure(kind pipelines.FailureKind, code int) *pipelines.Failure {
+	return &pipelines.Failure{Kind: kind, ExitCode: code, Message: "with a path of this machine in it"}
+}
+
+func TestVerdicts(t *testing.T) {
+	built := pipelines.PackageResult{Verdict: pipelines.Built, Derivation: drv, Outputs: output(hashA, "")}
+	failed := pipelines.PackageResult{Verdict: pipelines.Failed, Derivation: drv, Failure: failure(pipelines.BuilderFailed, 1)}
+	with := func(p pipelines.PackageResult, change func(*pipelines.PackageResult)) pipelines.PackageResult {
+		change(&p)
+		return p
+	}
+	served := with(built, func(p *pipelines.PackageResult) { p.Verdict, p.Outputs = pipelines.Served, output("", "") })
+	for name, test := range map[string]struct {
+		a, b   pipelines.PackageResult
+		theirs []pipelines.Holder
+		want   Verdict
+		reason string
+	}{
+		"the same": {a: built, b: built, want: Pass},
+		"the same, there before and built again": {
+			a: built, b: with(built, func(p *pipelines.PackageResult) {
+				p.Verdict, p.Outputs = pipelines.Present, output(hashA, pipelines.Good)
+			}), want: Pass,
+		},
+		"the same, and not built here": {
+			a: built, b: with(built, func(p *pipelines.PackageResult) { p.Verdict = pipelines.Substituted }),
+			want: Unknown, reason: "it was substituted and not built here",
+		},
+		"the same hash as there, but another one when it was built again": {
+			a: built, b: with(built, func(p *pipelines.PackageResult) {
+				p.Verdict, p.Outputs, p.Difference = pipelines.Present, output(hashA, pipelines.Bad), &pipelines.Difference{Reason: "a second build differs"}
+			}), want: OtherContents, reason: "a second build differs",
+		},
+		"other bits": {
+			a: built, b: with(built, func(p *pipelines.PackageResult) { p.Outputs = output(hashB, "") }),
+			want: OtherContents, reason: "are in no cache that can be asked",
+		},
+		"another derivation": {a: built, b: with(built, func(p *pipelines.PackageResult) { p.Derivation = other }), want: OtherDerivation},
+		"another path of one derivation": {
+			a: built, b: with(built, func(p *pipelines.PackageResult) {
+				p.Outputs = []pipelines.Output{{Name: "out", Path: out + "x", NARHash: hashA}}
+			}), want: Unknown, reason: "of one derivation",
+		},
+		"not evaluated there": {a: pipelines.PackageResult{Verdict: pipelines.Failed}, b: built, want: Unknown, reason: "it was not evaluated there"},
+		"not evaluated here":  {a: built, b: pipelines.PackageResult{Verdict: pipelines.Failed}, want: Failed, reason: "why it ended"},
+		"served there, and nobody has it": {
+			a: served, b: built, theirs: []pipelines.Holder{deaf{}, cache{}}, want: Unknown, reason: "none that can be asked has it still",
+		},
+		"served there, by a cache that has the same": {
+			a: served, b: built, theirs: []pipelines.Holder{cache{out: hashA}}, want: Pass, reason: "the hash is that of fake cache, which served it",
+		},
+		"served there, by a cache that has another": {a: served, b: built, theirs: []pipelines.Holder{cache{out: hashB}}, want: OtherContents},
+		"fails as there": {a: failed, b: failed, want: Pass, reason: "fails here as there: builder failed, exit code 1"},
+		"fails otherwise": {
+			a: failed, b: with(failed, func(p *pipelines.PackageResult) { p.Failure = failure(pipelines.BuilderFailed, 2) }),
+			want: OtherOutcome, reason: "builder failed, exit code 1 there, builder failed, exit code 2 here",
+		},
+		"failed there, built here": {a: failed, b: built, want: OtherOutcome, reason: "builder failed, exit code 1 there, built here"},
+		"built there, failed here": {a: built, b: failed, want: OtherOutcome, reason: "built there, builder failed, exit code 1 here"},
+		"no memory here": {
+			a: built, b: with(failed, func(p *pipelines.PackageResult) { p.Failure = failure(pipelines.OutOfMemory, 137) }),
+			want: Failed, reason: "out of memory",
+		},
+		"not come to there": {a: with(failed, func(p *pipelines.PackageResult) { p.Failure = nil }), b: built, want: Unknown, reason: "did not come to it"},
+		"not come to here":  {a: built, b: with(failed, func(p *pipelines.PackageResult) { p.Failure = nil }), want: Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := Compare(t.Context(), runOf(test.a, test.theirs...), runOf(test.b), compare.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := r.Packages[0]
+			if p.Verdict != test.want || !strings.Contains(p.Reason, test.reason) {
+				t.Errorf("%s: %q, want %s: …%s…", p.Verdict, p.Reason, test.want, test.reason)
+			}
+			if good := test.want == Pass; r.Good != good || (r.Err() == nil) != good {
+				t.Errorf("good %t, error %v", r.Good, r.Err())
+			}
+			var differ *DifferenceError
+			if got, want := errors.As(r.Err(), &differ), slices.Contains([]Verdict{OtherDerivation, OtherContents, OtherOutcome}, test.want); got != want {
+				t.Errorf("a difference: %t, want %t: %v", got, want, r.Err())
+			}
+			var text strings.Builder
+			if err := r.WriteText(&text); err != nil || !strings.HasPrefix(text.String(), string(test.want)+"  x86_64-linux  p") {
+				t.Errorf("%v\n%s", err, &text)
+			}
+		})
+	}
+}
+
+// Contents are compared where both sides' are to be had, with the very hashes that the runs have.
+func TestContents(t *testing.T) {
+	a := pipelines.PackageResult{Verdict: pipelines.Built, Derivation: drv, Outputs: output(hashA, "")}
+	b := pipelines.PackageResult{Verdict: pipelines.Built, Derivation: drv, Outputs: output(hashB, "")}
+	r, err := Compare(t.Context(), runOf(a, deaf{}, cache{out: hashB}, cache{out: hashA}), runOf(b, cache{out: hashB}), compare.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := r.Packages[0]; len(p.Contents) != 1 || len(p.Contents[0].Outputs[0].Differences) != 1 {
+		t.Fatalf("%+v", p)
+	}
+	var text strings.Builder
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"-built by AAAA", "+built by LKC4", "    manifest: " + hashA, "    here:     " + hashB} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, &text)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Compare(ctx, runOf(a, deaf{}), runOf(b), compare.Options{}); err == nil {
+		t.Error("a context that is done goes unheard")
+	}
+}
+
+func TestChecks(t *testing.T) {
+	p := pipelines.PackageResult{Verdict: pipelines.Built, Derivation: drv, Outputs: output(hashA, "")}
+	a, b := runOf(p), runOf(p)
+	a.Manifest.Contract = []contract.Result{{Check: "lock/age", Status: contract.Pass}}
+	b.Manifest.Contract = []contract.Result{{Check: "lock/age", Status: contract.Skip}}
+	x86 := matrix.X8664Linux
+	a.Manifest.Cells[0].Contract = []contract.Result{
+		{Check: "same", System: x86, Status: contract.Fail, Reason: "there"}, {Check: "gone", System: x86, Status: contract.Pass},
+	}
+	b.Manifest.Cells[0].Contract = []contract.Result{
+		{Check: "same", System: x86, Status: contract.Fail, Reason: "here"}, {Check: "new\x1b[2J", System: x86, Status: contract.Fail, Reason: "why"},
+	}
+	a.Manifest.Cells[0].Engine = &pipelines.Engine{Kind: "dagger", Image: "nixos/nix@sha256:1", Cores: 4}
+	b.Manifest.Cells[0].Engine = &pipelines.Engine{Kind: "host", Cores: 4}
+	b.Manifest.Settings = nix.Settings{"cores": "0"}
+	r, err := Compare(t.Context(), a, b, compare.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var differ *DifferenceError
+	if !errors.As(r.Err(), &differ) || differ.Differ != 0 || differ.Checks != 3 || r.Compared != 4 {
+		t.Errorf("%v, %+v", r.Err(), r.Checks)
+	}
+	if want := "reproduce m.json: 3 checks of the contract found something else"; r.Err().Error() != want {
+		t.Errorf("error %q, want %q", r.Err(), want)
+	}
+	var text strings.Builder
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	const want = `PASS  x86_64-linux  p  /nix/store/00000000000000000000000000000003-p
+contract: 1 of 4 checks found the same
+  gone on x86_64-linux: PASS in the manifest, none here: it was not made here
+  new on x86_64-linux: none in the manifest, FAIL here: it was not made there
+  lock/age: PASS in the manifest, SKIP here
+made under other conditions, none of which should matter:
+  settings.cores               manifest: -
+                               here:     0
+  x86_64-linux engine.kind     manifest: dagger
+                               here:     host
+  x86_64-linux engine.image    manifest: nixos/nix@sha256:1
+                               here:     -
+`
+	if text.String() != want {
+		t.Errorf("%s", &text)
+	}
+}
+
+func TestSystemsThatTheManifestLacks(t *testing.T) {
+	a := runOf(pipelines.PackageResult{})
+	b := runOf(pipelines.PackageResult{})
+	b.Manifest.Cells[0].System = matrix.AArch64Linux
+	if _, err := Compare(t.Context(), a, b, compare.Options{}); err == nil || !strings.Contains(err.Error(), "it has no system aarch64-linux") {
+		t.Errorf("error %v", err)
+	}
+	a.Manifest.Cells[0].Packages = nil
+	b.Manifest.Cells[0].System = matrix.X8664Linux
+	if r, err := Compare(t.Context(), a, b, compare.Options{}); err != nil || r.Good || r.Err() == nil {
+		t.Errorf("no packages at all: %+v, %v", r, err)
+	}
+}
