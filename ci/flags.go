@@ -14,6 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
@@ -122,6 +123,9 @@ func given(c *cobra.Command) []string {
 			return
 		}
 		for _, v := range values {
+			if f.Name != "builders" { // whose users are no secret, and are needed
+				v = nix.Redact(v)
+			}
 			args = append(args, "--"+f.Name, v)
 		}
 	})

@@ -148,7 +148,7 @@ func (l *buildLog) message(e nix.LogEntry) {
 		}
 		l.fail(drv, f)
 	case 1:
-		text := strings.TrimPrefix(nix.FirstLine(nix.PlainText(e.Msg)), "warning: ")
+		text := strings.TrimPrefix(nix.Redact(nix.FirstLine(nix.PlainText(e.Msg))), "warning: ")
 		text, _, _ = strings.Cut(strings.TrimPrefix(text, "error: "), "; retrying in ") // the same each time
 		// Nothing is rooted: the export follows at once, and realises again what a collector has taken in between.
 		if !l.warned[text] && !strings.Contains(text, "--add-root") {

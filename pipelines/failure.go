@@ -44,7 +44,7 @@ var failureRules = []struct {
 
 // classify reads one error message of Nix. It returns the derivation that the message is about, empty where there is none.
 func classify(message string) (nix.StorePath, *Failure) {
-	text := nix.PlainText(message)
+	text := nix.Redact(nix.PlainText(message)) // a cache's URL may hold credentials
 	f := &Failure{Kind: UnknownFailure, Message: onOneLine(text)}
 	for _, rule := range failureRules {
 		if strings.Contains(text, rule.words) {

@@ -162,8 +162,9 @@ func (u *Unpacked) export(ctx context.Context, r io.Reader, cell *Cell, size int
 }
 
 func sameHash(sum hash.Hash, want string) error {
-	if got := gonix.NewHash(gonix.SHA256, sum.Sum(nil)).SRI(); got != want {
-		return fmt.Errorf("its hash is %s, and %s says %s", got, description, want)
+	got := gonix.NewHash(gonix.SHA256, sum.Sum(nil))
+	if wanted, err := nix.ParseHash(want); err != nil || !got.Equal(wanted) {
+		return fmt.Errorf("its hash is %s, and %s says %s", got.SRI(), description, want)
 	}
 	return nil
 }
