@@ -118,6 +118,8 @@ func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
 		return []byte("/nix/store/" + fakeDigest + "c-" + path.Base(c.Args[1]) + "\n"), nil
 	case strings.HasPrefix(line, "nix-store --query --references"):
 		return []byte(strings.Join(c.Args[2:], "\n") + "\n/nix/store/" + fakeDigest + "d-stdenv.drv\n"), nil
+	case c.Program == "sh" && strings.Contains(c.Args[1], "nix-store --import"):
+		return []byte("/nix/store/" + fakeDigest + "d-stdenv.drv\n"), nil
 	case c.Program == "sh" && c.Args[1] == exportScript:
 		_, err := fmt.Fprintln(c.Stdout, strings.Join(c.Args[2:], " "))
 		return nil, err
