@@ -264,6 +264,11 @@ func nixSettings(o options) nix.Settings {
 		"max-jobs":              "auto",
 		"cores":                 "0",
 		"keep-outputs":          "false",
+		// What a machine's own nix.conf could let builders see, or have evaluation find.
+		"sandbox-build-dir": "/build",
+		"pre-build-hook":    "",
+		"nix-path":          "",
+		"eval-cache":        "false", // a file of the user's
 		// A flaky cache must not end a run that could build what it does not give.
 		"fallback":                 "true",
 		"connect-timeout":          "10",

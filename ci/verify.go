@@ -101,7 +101,7 @@ func (f *verifyFlags) holder(sys system, file string) (provenance.Holder, error)
 		return nil, usage(errors.New("parse flags: --store and --cache exclude each other"))
 	}
 	if f.store {
-		return provenance.Store{Runner: &host.Executor{Env: host.Environment(sys.environ)}, Deep: f.deep}, nil
+		return provenance.Store{Runner: &host.Executor{Env: host.NixEnvironment(sys.environ)}, Deep: f.deep}, nil
 	}
 	if !strings.Contains(f.cache, "://") {
 		dir := f.cache

@@ -79,6 +79,9 @@ type Engine struct {
 	Kernel string `json:"kernel,omitempty"`
 	// Cores is the number of processors.
 	Cores int `json:"cores"`
+	// SandboxPaths are files of the machine that its own nix.conf shows builders; an image, which is known by its
+	// digest, has none of them.
+	SandboxPaths []string `json:"sandboxPaths,omitempty"`
 	// FreeBytes is the free space of the file system that holds the store; 0 where it is not known.
 	FreeBytes int64 `json:"-"`
 	// Ignored names substituters that this Nix would ignore, because it does not trust the user who asks.

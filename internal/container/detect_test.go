@@ -89,3 +89,16 @@ func TestClientEnvironment(t *testing.T) {
 		}
 	}
 }
+
+// Each variable has a reason, and the page for those who ask has all of them.
+func TestVariablesAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/reproducibility.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range inherited {
+		if v.reason == "" || !strings.Contains(string(page), "`"+v.name+"`") {
+			t.Errorf("%s has the reason %q, and docs/reproducibility.md has to name it", v.name, v.reason)
+		}
+	}
+}

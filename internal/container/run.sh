@@ -42,7 +42,7 @@ fi
 [[ -z $memlock ]] || ulimit -l "$memlock" 2>/dev/null
 
 # All that a command sees: what the image needs to work, proxies, and fixed values.
-environment=(HOME=/root USER=root LC_ALL=C.UTF-8 NIX_USER_CONF_FILES= GIT_TERMINAL_PROMPT=0 "NIX_CONFIG=$config")
+environment=(HOME=/root USER=root LC_ALL=C.UTF-8 NIX_USER_CONF_FILES= NIX_PATH= GIT_TERMINAL_PROMPT=0 "NIX_CONFIG=$config")
 for name in PATH NIX_SSL_CERT_FILE SSL_CERT_FILE GIT_SSL_CAINFO {http,https,no,all}_proxy {HTTP,HTTPS,NO,ALL}_PROXY; do
 	[[ -z ${!name-} ]] || environment+=("$name=${!name}")
 done

@@ -211,19 +211,40 @@ func errLost(reason string) error {
 	return hint.Wrap(err, "look at the engine's log, start it, and run the same command again; what was built is kept")
 }
 
-// inherited are the variables that the Dagger client gets of ours, each with the reason. DAGGER_CLOUD_TOKEN and
-// DAGGER_CLOUD_ENGINE are not among them: the one would send logs away, the other builds.
-var inherited = []string{
-	"PATH",   // where docker and its credential helpers are
-	"HOME",   // their configuration and sockets
-	"USER",   // likewise
-	"TMPDIR", // where there is room
-	"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR",
-	"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "CONTAINER_HOST", "CONTAINERS_CONF",
-	"KUBECONFIG",    // an engine in a cluster
-	"SSH_AUTH_SOCK", // an engine over SSH
-	"SSL_CERT_FILE", "SSL_CERT_DIR",
-	"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "all_proxy", "ALL_PROXY",
+// A variable that the Dagger client gets, with the reason.
+type variable struct{ name, reason string }
+
+// inherited are those that it gets of ours. DAGGER_CLOUD_TOKEN and DAGGER_CLOUD_ENGINE are not among them: the one would
+// send logs away, the other builds. None of them reaches a container, but for what run.sh names.
+var inherited = []variable{
+	{"PATH", "where docker and its credential helpers are"},
+	{"HOME", "their configuration and sockets"},
+	{"USER", "likewise"},
+	{"TMPDIR", "where there is room"},
+	{"XDG_CACHE_HOME", "where it keeps itself"},
+	{"XDG_CONFIG_HOME", "where the runtimes' configuration is"},
+	{"XDG_DATA_HOME", "where rootless runtimes keep their containers"},
+	{"XDG_STATE_HOME", "likewise"},
+	{"XDG_RUNTIME_DIR", "where rootless runtimes listen"},
+	{"DOCKER_HOST", "another Docker than the default one"},
+	{"DOCKER_CONTEXT", "likewise"},
+	{"DOCKER_CONFIG", "its configuration, and credentials for registries"},
+	{"DOCKER_CERT_PATH", "certificates for it"},
+	{"DOCKER_TLS_VERIFY", "likewise"},
+	{"CONTAINER_HOST", "another Podman than the default one"},
+	{"CONTAINERS_CONF", "its configuration"},
+	{"KUBECONFIG", "an engine in a cluster"},
+	{"SSH_AUTH_SOCK", "an engine over SSH"},
+	{"SSL_CERT_FILE", "certificates of a company's proxy"},
+	{"SSL_CERT_DIR", "likewise"},
+	{"http_proxy", "the way out of this network"},
+	{"https_proxy", "likewise"},
+	{"no_proxy", "likewise"},
+	{"all_proxy", "likewise"},
+	{"HTTP_PROXY", "the same, for programs that spell it so"},
+	{"HTTPS_PROXY", "likewise"},
+	{"NO_PROXY", "likewise"},
+	{"ALL_PROXY", "likewise"},
 }
 
 // environment returns the whole environment of the Dagger client: a whitelist of env, the engine's address, and
@@ -245,7 +266,8 @@ func environment(env []string, host string, silent bool) []string {
 		out = append(out, runnerHostVariable+"="+host)
 	}
 	for _, kv := range env {
-		if name, _, _ := strings.Cut(kv, "="); slices.Contains(inherited, name) {
+		name, _, _ := strings.Cut(kv, "=")
+		if slices.ContainsFunc(inherited, func(v variable) bool { return v.name == name }) {
 			out = append(out, kv)
 		}
 	}

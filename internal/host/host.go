@@ -33,7 +33,7 @@ type Executor struct {
 type Options struct {
 	System   matrix.System
 	Settings nix.Settings
-	// Env is the environment that the children's is taken from; see [Environment].
+	// Env is the environment that the children's is taken from; see [NixEnvironment].
 	Env []string
 	// Memlock is how much memory builders should be able to lock, in bytes; 0 leaves the limit as it is.
 	Memlock int64
@@ -44,7 +44,7 @@ type Options struct {
 
 // Open looks at the machine and returns an executor for the system.
 func Open(ctx context.Context, o Options) (*Executor, error) {
-	x := &Executor{System: o.System, Env: Environment(o.Env)} // no settings yet: look asks for the machine's own
+	x := &Executor{System: o.System, Env: NixEnvironment(o.Env)} // no settings yet: look asks for the machine's own
 	raiseMemlock(o.Memlock)
 	if o.Nix == nil {
 		o.Nix = new(Nix)

@@ -46,6 +46,7 @@ type config struct {
 	TrustedSubstituters setting[[]string] `json:"trusted-substituters"`
 	TrustedUsers        setting[[]string] `json:"trusted-users"`
 	BuildUsersGroup     setting[string]   `json:"build-users-group"`
+	SandboxPaths        setting[[]string] `json:"sandbox-paths"`
 }
 
 type setting[T any] struct {
@@ -140,6 +141,7 @@ func (m machine) settings(system matrix.System) nix.Settings {
 func (x *Executor) Describe(context.Context) (pipelines.Engine, error) {
 	m := x.machine
 	e := pipelines.Engine{
+		SandboxPaths: m.config.SandboxPaths.Value, Notes: m.notes(),
 		Kind: "host", Nix: m.nix, Native: m.native, Cores: runtime.NumCPU(),
 		FreeBytes: freeBytes(string(nix.StoreDir)), Ignored: m.ignored(x.Settings, m.trustsUser()), Kernel: binfmt.Kernel(),
 	}
@@ -147,6 +149,20 @@ func (x *Executor) Describe(context.Context) (pipelines.Engine, error) {
 		e.Emulator, e.EmulatorVersion = "binfmt", m.emulatorVersion
 	}
 	return e, nil
+}
+
+// notes warns of what this machine's own nix.conf gives builders, which another machine has not.
+func (m machine) notes() []string {
+	var foreign []string
+	for _, path := range m.config.SandboxPaths.Value {
+		if inside, _, _ := strings.Cut(path, "="); inside != "/bin/sh" { // which Nix itself brings along
+			foreign = append(foreign, path)
+		}
+	}
+	if len(foreign) == 0 {
+		return nil
+	}
+	return []string{"this machine's nix.conf shows builders " + strings.Join(foreign, " ") + " (sandbox-paths): another machine may build something else"}
 }
 
 // freeBytes returns the free space for a user of dir's file system, or of its nearest ancestor's.
