@@ -188,8 +188,8 @@ func TestContents(t *testing.T) {
 func TestChecks(t *testing.T) {
 	p := pipelines.PackageResult{Verdict: pipelines.Built, Derivation: drv, Outputs: output(hashA, "")}
 	a, b := runOf(p), runOf(p)
-	a.Manifest.Contract = []contract.Result{{Check: "lock/age", Status: contract.Pass}}
-	b.Manifest.Contract = []contract.Result{{Check: "lock/age", Status: contract.Skip}}
+	a.Manifest.Contract = []contract.Result{{Check: "lock/inputs", Status: contract.Pass}, {Check: "lock/age", Status: contract.Pass}}
+	b.Manifest.Contract = []contract.Result{{Check: "lock/inputs", Status: contract.Skip}, {Check: "nix-config/reported-keys", Status: contract.Fail}}
 	x86 := matrix.X8664Linux
 	a.Manifest.Cells[0].Contract = []contract.Result{
 		{Check: "same", System: x86, Status: contract.Fail, Reason: "there"}, {Check: "gone", System: x86, Status: contract.Pass},
@@ -219,7 +219,7 @@ func TestChecks(t *testing.T) {
 contract: 1 of 4 checks found the same
   gone on x86_64-linux: PASS in the manifest, none here: it was not made here
   new on x86_64-linux: none in the manifest, FAIL here: it was not made there
-  lock/age: PASS in the manifest, SKIP here
+  lock/inputs: PASS in the manifest, SKIP here
 made under other conditions, none of which should matter:
   settings.cores               manifest: -
                                here:     0
