@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/derivations"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/sbom"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
@@ -25,22 +26,38 @@ func record(ctx context.Context, sys system, o options, m *pipelines.Manifest) e
 	}
 	facts := provenance.Facts{Settings: m.Settings, Inputs: m.Inputs}
 	facts.Builder, facts.Invocation = onActions(environment(sys.environ))
-	for _, file := range append([]string{"manifest.json"}, bills...) {
-		kind := sbom.MediaType
-		if file == "manifest.json" {
-			kind = "application/json"
-		}
-		f, err := provenance.HashFile(o.out, file, kind)
-		if err != nil {
-			return err
-		}
-		facts.Byproducts = append(facts.Byproducts, f)
+	if facts.Byproducts, err = byproducts(o.out, m, bills); err != nil {
+		return err
 	}
 	_, err = provenance.Write(ctx, o.out, m, facts, o.provenanceKey)
 	if errors.Is(err, provenance.ErrNoSubjects) {
 		return nil // all was served, or nothing was built
 	}
 	return err
+}
+
+// byproducts are the files that a run has left beside its outputs, with their hashes.
+func byproducts(out string, m *pipelines.Manifest, bills []string) (all []provenance.File, err error) {
+	kinds := map[string]string{"manifest.json": "application/json"}
+	names := append([]string{"manifest.json"}, bills...)
+	for _, bill := range bills {
+		kinds[bill] = sbom.MediaType
+	}
+	for _, cell := range m.Cells {
+		name := derivations.File("", string(cell.System))
+		if _, err := os.Stat(filepath.Join(out, name)); err == nil && cell.Verdict != pipelines.Served {
+			names = append(names, filepath.ToSlash(name))
+			kinds[filepath.ToSlash(name)] = "application/zstd"
+		}
+	}
+	for _, name := range names {
+		f, err := provenance.HashFile(out, name, kinds[name])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, nil
 }
 
 // onActions returns the URIs of the workflow and its run, both empty elsewhere.
