@@ -76,7 +76,7 @@ func (m *bench) shell(store, script string, args ...string) *exec.Cmd {
 
 // release prepares the program's main job on this machine's Nix.
 func (m *bench) release(store string, args ...string) *exec.Cmd {
-	return m.command([]string{store}, m.ci, append([]string{"release", "--engine", "host", "--contract", "off"}, args...)...)
+	return m.command([]string{store}, m.ci, append([]string{"release", "--engine", "host", "--contract", "off", "--rebuild=off"}, args...)...)
 }
 
 // run runs a command that must succeed, and returns how long it took.

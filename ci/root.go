@@ -25,8 +25,13 @@ A run is these steps, for each system side by side:
   build       all packages with one command of Nix; their tests run in checkPhase
   contract    every promise of the flake is held against what was built; its files are checked before
               anything is built. What is broken ends the run with exit code 4, after the export
+  rebuild     the packages are built a second time, under other conditions, and compared; of release by
+              itself, else with --rebuild. A difference ends the run with exit code 3, and nothing is pushed
   export      what is new of the closures, into OUT/cache: a binary cache for any Nix
-  confirm     what was exported is read back and compared
+  push        what the cache of consumers lacks, where there is a secret; references before referrers.
+              What it has with other contents is never overwritten
+  confirm     what was exported is read back and compared; what was pushed is looked for as a consumer would
+  pin         the outputs of a release are pinned in the cache, when every system is published
   manifest    OUT/manifest.json, enough to repeat the run and to compare with it
 
 Results (store paths, or JSON) go to standard output, everything else to standard error.`
