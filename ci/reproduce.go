@@ -1,24 +1,18 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/reproduce"
-	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -133,114 +127,6 @@ func checkUnedited(file string, m *pipelines.Manifest) error {
 		}
 	}
 	return nil
-}
-
-// reproduceOptions makes of a manifest the command line that would do the same.
-func (f *reproduceFlags) reproduceOptions(c *cobra.Command, m *pipelines.Manifest) (options, error) {
-	f.stall, f.contract = 0, warn
-	if m.Source.URL == "" || len(m.Cells) == 0 {
-		return options{}, errors.New("reproduce: the manifest names no source, or no system")
-	}
-	f.packages = nil
-	o := options{
-		target: openSesame, json: f.json, verbose: f.verbose, builders: f.builders, jobs: f.jobs, timeout: f.timeout,
-		out: cmp.Or(f.out, filepath.Join("reproduced", newRunID())), outGiven: true,
-	}
-	if m.Source.URL == exampleFlake {
-		o.target = builtIn
-	}
-	if f.memlock != "" {
-		n, err := parseBytes(f.memlock)
-		if err != nil {
-			return o, usage(err)
-		}
-		o.target.memlock = n
-	}
-	trusted := o.target // before the manifest has a say in it
-	o.target.flake = cmp.Or(f.source, m.Source.URL)
-	if err := errors.Join(f.cellsOf(m, &o), f.parseEngines(&o), f.parseContract(&o)); err != nil {
-		return o, usage(err)
-	}
-	if len(m.Contract) == 0 && !slices.ContainsFunc(m.Cells, func(c pipelines.CellResult) bool { return len(c.Contract) > 0 }) {
-		o.contract.Contract, o.contract.Without = nil, "the run of the manifest checked no contract"
-	}
-	for _, input := range slices.Sorted(maps.Keys(m.Source.Overrides)) {
-		o.overrides = append(o.overrides, override{input, m.Source.Overrides[input]})
-	}
-	if err := f.trustedOf("manifest", m.Settings, trusted, &o); err != nil {
-		return o, err
-	}
-	if err := f.imageOf(c, m, &o); err != nil {
-		return o, err
-	}
-	o.rebuild = pipelines.Rebuilding{WarnOnly: true, Fetched: true, NotBuilt: true, Apart: apart}
-	return o, nil
-}
-
-// cellsOf are those of the manifest's systems that were asked for, with its packages.
-func (f *reproduceFlags) cellsOf(m *pipelines.Manifest, o *options) error {
-	for _, name := range f.systems {
-		system, err := matrix.ParseSystem(name)
-		if err != nil {
-			return err
-		}
-		if !slices.ContainsFunc(m.Cells, func(c pipelines.CellResult) bool { return c.System == system }) {
-			return fmt.Errorf("parse --system %s: the manifest has none of it", name)
-		}
-	}
-	for _, cell := range m.Cells {
-		if len(f.systems) > 0 && !slices.Contains(f.systems, string(cell.System)) {
-			continue
-		}
-		var packages []matrix.Package
-		for _, p := range cell.Packages {
-			packages = append(packages, p.Package)
-		}
-		o.cells = append(o.cells, matrix.Cell{System: cell.System, Packages: packages})
-		o.target.packages = packages
-	}
-	return nil
-}
-
-// trustedOf takes the caches and keys of another run, as far as somebody else than its file vouches for them: who has a
-// trusted key can put anything into the store under any path.
-func (f *reproduceFlags) trustedOf(file string, settings nix.Settings, t target, o *options) error {
-	caches, keys := strings.Fields(settings["substituters"]), strings.Fields(settings["trusted-public-keys"])
-	known := slices.Concat(t.substituters, t.keys, openSesame.substituters, openSesame.keys, f.substituters, f.keys)
-	var foreign []string
-	for _, name := range slices.Concat(caches, keys) {
-		if !f.trust && !slices.Contains(known, name) {
-			foreign = append(foreign, name)
-		}
-	}
-	if len(foreign) > 0 {
-		return hint.Wrap(fmt.Errorf("the run of the %s has trusted %s, which this program does not", file, strings.Join(foreign, ", ")),
-			"where you trust who has written the %s: --trust; else name what you trust: --substituter URL --trusted-key KEY", file)
-	}
-	o.target.substituters, o.target.keys = caches, keys
-	return nil
-}
-
-// imageOf chooses the image: the command line's, or the manifest's. A host needs none, and which it is should not matter.
-func (f *reproduceFlags) imageOf(c *cobra.Command, m *pipelines.Manifest, o *options) (err error) {
-	if c.Flags().Changed("image") {
-		o.image, err = container.ParseImage(f.image)
-		return usage(err)
-	}
-	o.image, err = container.ParseImage(container.DefaultImage)
-	for _, cell := range m.Cells {
-		if cell.Engine == nil || cell.Engine.Image == "" || strings.HasPrefix(cell.Engine.Image, "sha256:") {
-			continue // a file, which is not here: another image will do
-		}
-		if name := cell.Engine.Image; name != container.DefaultImage && o.engines.kind != engineHost {
-			if !f.trust {
-				return hint.Wrap(fmt.Errorf("reproduce: the run of the manifest was made in image %s, which is not this program's own", name),
-					"an image may do anything to the engine; where you trust it: --image %s, or --trust", name)
-			}
-			o.image, err = container.ParseImage(name)
-		}
-	}
-	return err
 }
 
 // buildAgain runs the story for what the manifest names.

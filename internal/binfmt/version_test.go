@@ -30,7 +30,8 @@ func TestVersion(t *testing.T) {
 			t.Errorf("version of %s: %q, want %q", interpreter, got, want)
 		}
 	}
-	if Kernel() == "" || Boot() == "" || Boot() != Boot() {
-		t.Errorf("kernel %q, boot %q", Kernel(), Boot())
+	first, second := Boot(), Boot()
+	if Kernel() == "" || first == "" || first != second {
+		t.Errorf("kernel %q, boot %q and %q", Kernel(), first, second)
 	}
 }
