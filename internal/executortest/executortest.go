@@ -185,7 +185,28 @@ func environment(ctx context.Context, s subject) error {
 	if err == nil && strings.Contains(out, Canary) {
 		err = fmt.Errorf("the shell sees %s", Canary)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return ofNobody(ctx, s)
+}
+
+// ofNobody checks that no search path and no home of a user's reach Nix.
+func ofNobody(ctx context.Context, s subject) error {
+	out, err := s.output(ctx, nixCommand("eval", "--impure", "--json", "--expr", "builtins.nixPath"))
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(out) != "[]" {
+		return fmt.Errorf("the search path is %s", strings.TrimSpace(out))
+	}
+	if out, err = s.output(ctx, sh(`printf %s "$HOME"`)); err != nil {
+		return err
+	}
+	if home := os.Getenv("HOME"); out == home && s.engine.Kind == "host" {
+		return fmt.Errorf("the home is the user's own, %s", home)
+	}
+	return nil
 }
 
 func nonce() string {

@@ -149,6 +149,20 @@ func TestChecksFindFaults(t *testing.T) {
 				return x.Run(ctx, c)
 			},
 		}},
+		{"a search path", []string{"Environment"}, fake{
+			run: func(ctx context.Context, x pipelines.Executor, c pipelines.Command) ([]byte, error) {
+				c.Args = append([]string{"NIX_PATH=nixpkgs=/nowhere", c.Program}, c.Args...)
+				c.Program = "env"
+				return x.Run(ctx, c)
+			},
+		}},
+		{"the user's home", []string{"Environment"}, fake{
+			run: func(ctx context.Context, x pipelines.Executor, c pipelines.Command) ([]byte, error) {
+				c.Args = append([]string{"HOME=" + os.Getenv("HOME"), c.Program}, c.Args...)
+				c.Program = "env"
+				return x.Run(ctx, c)
+			},
+		}},
 		{"new modification times", []string{"PlaceKeepsTree", "PlaceForFlake"}, fake{
 			place: func(dir string) (string, error) {
 				placed, err := os.MkdirTemp(t.TempDir(), "placed")

@@ -1,0 +1,187 @@
+package compare
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+const storePrefix = "/nix/store/0000000000000000000000000000000"
+
+// cacheOf makes a binary cache in a directory, of plain files by store path.
+func cacheOf(t *testing.T, dir string, objects map[string]string) {
+	t.Helper()
+	var stream []byte
+	for path, text := range objects {
+		stream = binary.LittleEndian.AppendUint64(stream, 1)
+		stream = append(stream, fileNAR([]byte(text))...)
+		stream = binary.LittleEndian.AppendUint64(stream, 0x4558494e)
+		stream = append(stream, narWords(path)...)
+		stream = binary.LittleEndian.AppendUint64(stream, 0) // references
+		stream = append(stream, narWords("")...)             // deriver
+		stream = binary.LittleEndian.AppendUint64(stream, 0) // signature
+	}
+	stream = binary.LittleEndian.AppendUint64(stream, 0)
+	cache, err := binarycache.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cache.Import(t.Context(), bytes.NewReader(stream)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func comparePaths(t *testing.T, a, b string) (*Report, error) {
+	t.Helper()
+	left, err := Open(t.Context(), a)
+	if err != nil {
+		return nil, err
+	}
+	right, err := Open(t.Context(), b)
+	if err != nil {
+		return nil, err
+	}
+	return Compare(t.Context(), left, right, Options{})
+}
+
+func verdicts(r *Report) []string {
+	var all []string
+	for _, o := range r.Outputs {
+		all = append(all, o.Name+": "+string(o.Verdict))
+	}
+	return all
+}
+
+// Two caches are compared path by path, and contents only where hashes differ.
+func TestCaches(t *testing.T) {
+	a, b := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
+	cacheOf(t, a, map[string]string{storePrefix + "1-same": "text", storePrefix + "2-time": "made 2026-01-01\n", storePrefix + "3-left": "x"})
+	cacheOf(t, b, map[string]string{storePrefix + "1-same": "text", storePrefix + "2-time": "made 2026-01-02\n", storePrefix + "4-right": "y"})
+	r, err := comparePaths(t, a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"left: only in A", "same: same", "time: different", "right: only in B"}; !slices.Equal(verdicts(r), want) {
+		t.Errorf("verdicts %q, want %q", verdicts(r), want)
+	}
+	o := r.Outputs[2]
+	if len(o.Differences) != 1 || !slices.Equal(o.Differences[0].Causes, []Cause{Timestamp}) || o.NARHashA == o.NARHashB {
+		t.Errorf("%+v", o)
+	}
+	if r.Outputs[1].Files != 0 {
+		t.Error("contents were read where the hashes are the same")
+	}
+	var differ *DifferenceError
+	if err := r.Err(); !errors.As(err, &differ) || differ.Differing != 3 || differ.Outputs != 4 {
+		t.Errorf("error %v", err)
+	}
+	if r, err := comparePaths(t, a, a); err != nil || !r.Same || r.Err() != nil || r.Headline() != "same: 3 outputs, by hash" {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// A cache that has lost a NAR, or whose NAR is another one, says nothing of a build: that is an error, and no verdict.
+func TestDamagedCaches(t *testing.T) {
+	whole := filepath.Join(t.TempDir(), "whole")
+	cacheOf(t, whole, map[string]string{storePrefix + "1-x": "one"})
+	for name, test := range map[string]struct {
+		damage     func(t *testing.T, dir string, nar string)
+		want, hint string
+	}{
+		"lost":     {func(t *testing.T, dir, nar string) { remove(t, nar) }, "no such file or directory", "the cache has lost it"},
+		"emptied":  {func(t *testing.T, dir, nar string) { writeFile(t, nar, "") }, "but its narinfo promises", ""},
+		"not zstd": {func(t *testing.T, dir, nar string) { writeFile(t, nar, "hello, this is text") }, "not a NAR", ""},
+		"cut info": {func(t *testing.T, dir, nar string) {
+			writeFile(t, filepath.Join(dir, strings.Repeat("0", 31)+"1.narinfo"), "StorePath: ")
+		}, "narinfo", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "damaged")
+			cacheOf(t, dir, map[string]string{storePrefix + "1-x": "another"})
+			nars, err := filepath.Glob(filepath.Join(dir, "nar/*"))
+			if err != nil || len(nars) != 1 {
+				t.Fatalf("%q, %v", nars, err)
+			}
+			test.damage(t, dir, nars[0])
+			_, err = comparePaths(t, whole, dir)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+			if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, test.hint) {
+				t.Errorf("hints %q, want %q", hints, test.hint)
+			}
+		})
+	}
+}
+
+func remove(t *testing.T, file string) {
+	t.Helper()
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const manifestText = `{"version": 1, "tool": "t", "source": {"url": "github:o/r/1", "narHash": "sha256-x", "lastModified": 1},
+"cells": [{"system": "x86_64-linux", "engine": {"kind": "KIND"}, "packages": [
+	{"package": "p", "outputs": [{"name": "out", "path": "PATH", "narHash": "HASH"}, {"name": "dev", "path": "` + storePrefix + `9-p-dev"}]}]}]}`
+
+// runOf writes what a run leaves: a manifest, and the cache beside it.
+func runOf(t *testing.T, kind, text string) string {
+	t.Helper()
+	dir := t.TempDir()
+	path := nix.StorePath(storePrefix + "1-p")
+	cacheOf(t, filepath.Join(dir, "cache"), map[string]string{string(path): text})
+	cache, err := binarycache.OpenReadOnly(filepath.Join(dir, "cache"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := cache.Info(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "manifest.json"), strings.NewReplacer("KIND", kind, "PATH", string(path), "HASH", info.NARHash.SRI()).Replace(manifestText))
+	return dir
+}
+
+// Two manifests are compared by package, system and output; what they do not say is not known.
+func TestManifests(t *testing.T) {
+	a, b := runOf(t, "host", "pid 1234 here\n"), runOf(t, "dagger", "pid 1235 here\n")
+	r, err := comparePaths(t, a, filepath.Join(b, "manifest.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"p: different", "p.dev: unknown"}; !slices.Equal(verdicts(r), want) {
+		t.Errorf("verdicts %q, want %q", verdicts(r), want)
+	}
+	if causes := r.Outputs[0].Differences[0].Causes; !slices.Equal(causes, []Cause{PID}) {
+		t.Errorf("causes %q", causes)
+	}
+	if want := []Field{{"x86_64-linux engine.kind", "host", "dagger"}}; !slices.Equal(r.Source, want) {
+		t.Errorf("source %+v, want %+v", r.Source, want)
+	}
+	// An output of which nothing is known is no difference, and no pass.
+	r, err = comparePaths(t, a, a)
+	var differ *DifferenceError
+	if err != nil || r.Same || r.Err() == nil || errors.As(r.Err(), &differ) || !strings.Contains(r.Err().Error(), "nothing is known of 1 of 2 outputs") {
+		t.Errorf("%+v, %v", r, err)
+	}
+	// A tree is not compared with a set of outputs, and a manifest is with a cache.
+	if _, err := comparePaths(t, a, t.TempDir()); !errors.Is(err, ErrMixed) {
+		t.Errorf("error %v", err)
+	}
+	if r, err := comparePaths(t, a, filepath.Join(b, "cache")); err != nil || r.Outputs[0].Verdict != Different {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if _, err := comparePaths(t, a, filepath.Join(a, "nothing")); !errors.Is(err, ErrNothing) {
+		t.Errorf("error %v", err)
+	}
+}
