@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -202,12 +203,23 @@ func (r *Release) knownToDiffer(packages []PackageResult) (known []PackageResult
 			}
 			p.Outputs[j].Rebuild, p.Difference = Bad, noted[0].Difference
 			p.Difference.Earlier = true
+			p.Difference.forget()
 		}
 		if p.Difference != nil && p.Difference.Earlier {
 			known = append(known, *p)
 		}
 	}
 	return known
+}
+
+// forget takes out what an earlier run has kept elsewhere, or what was removed since.
+func (d *Difference) forget() {
+	for _, file := range d.Kept {
+		if _, err := os.Stat(file); err != nil {
+			d.Kept, d.Page = nil, ""
+			return
+		}
+	}
 }
 
 // noteDifference leaves the note.
