@@ -119,3 +119,18 @@ func TestOutputHashes(t *testing.T) {
 		})
 	}
 }
+
+// TestUnreproducible builds the fixture twice: one package is the same each time, the other is not.
+func TestUnreproducible(t *testing.T) {
+	needSystem(t, "x86_64-linux")
+	n := newNix(t)
+	flake := n.snapshot(fixture("unreproducible"))
+	n.build(flake, "packages.x86_64-linux.open-sesame", "packages.x86_64-linux.open-sesame-desktop")
+	again := []string{"nix", "build", "--rebuild", "--no-link", "--no-update-lock-file"}
+	if _, log, err := n.run(append(again, flake+"#packages.x86_64-linux.open-sesame")...); err != nil {
+		t.Errorf("open-sesame: %v\n%s", err, log)
+	}
+	if _, log, err := n.run(append(again, flake+"#packages.x86_64-linux.open-sesame-desktop")...); err == nil || !strings.Contains(log, "may not be deterministic") {
+		t.Errorf("open-sesame-desktop: %v\n%s", err, log)
+	}
+}
