@@ -67,8 +67,8 @@ func (c *Client) ask(ctx context.Context, a apiCall) error {
 	if a.body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	if c.credential.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.credential.token)
+	if c.credential.token() != "" {
+		request.Header.Set("Authorization", "Bearer "+c.credential.token())
 	}
 	answer, err := c.send(exchange{
 		client: c.api, request: request, body: bytes.NewReader(body), size: int64(len(body)), stall: a.stall, lasting: a.lasting,

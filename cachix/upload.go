@@ -20,8 +20,6 @@ import (
 )
 
 const (
-	// minPart is the least that a storage takes as a part, unless it is the last one.
-	minPart = 5 << 20
 	// partSize is what a part has as a rule. Smaller ones would cost more round trips, larger ones more memory.
 	partSize = 8 << 20
 	// maxParts is the most parts that a storage takes, with some to spare for what cannot be compressed.
