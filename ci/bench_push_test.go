@@ -239,4 +239,3 @@ func BenchmarkPush(b *testing.B) {
 	}
 	m.ReportMetric(0, "ns/op")
 }
-
