@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/ed25519"
-	"encoding/base64"
 	"os"
 	"slices"
 	"strconv"
@@ -126,8 +124,8 @@ func atoi(ts *testscript.TestScript, text string) int {
 
 // keyPair writes a signing key as Cachix does into a file, and its public half into $PUBLIC: keypair FILE
 func keyPair(ts *testscript.TestScript, _ bool, args []string) {
-	public, secret, err := ed25519.GenerateKey(nil)
+	secret, public, err := newSigningKey()
 	ts.Check(err)
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(base64.StdEncoding.EncodeToString(secret)), 0o600))
-	ts.Setenv("PUBLIC", "scopecreep-zip.cachix.org-1:"+base64.StdEncoding.EncodeToString(public))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(secret), 0o600))
+	ts.Setenv("PUBLIC", public)
 }

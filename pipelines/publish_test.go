@@ -408,3 +408,41 @@ func TestJournalThatIsNoneIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// On this machine a builder without a sandbox could take the secret: nothing is built beside it.
+func TestTheSecretIsKeptFromBuildersWithoutASandbox(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*fakeRun)
+		builds bool
+	}{
+		"with a sandbox":   {func(*fakeRun) {}, true},
+		"without":          {func(run *fakeRun) { run.unsandbox() }, false},
+		"without, trusted": {func(run *fakeRun) { run.unsandbox(); run.Publish.Unsandboxed = true }, true},
+		"without a secret": {func(run *fakeRun) { run.unsandbox(); run.Publish = Publishing{Without: "no secret"} }, true},
+		"in a container":   {func(run *fakeRun) { run.unsandbox(); run.kind("dagger") }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := newFakeRun(t)
+			run.kind("host")
+			run.publishTo(&fakeCachix{})
+			test.change(run)
+			_, err := run.Run(t.Context())
+			var publish *PublishError
+			if refused := errors.As(err, &publish) && strings.Contains(err.Error(), "could take the secret"); refused == test.builds {
+				t.Errorf("error %v", err)
+			}
+			for system, e := range run.engines {
+				built := slices.ContainsFunc(e.commands, func(c string) bool { return strings.HasPrefix(c, "nix-store --realise") })
+				if built != test.builds {
+					t.Errorf("%s: built %t, want %t", system, built, test.builds)
+				}
+			}
+		})
+	}
+}
+
+func (run *fakeRun) kind(kind string) {
+	for _, e := range run.engines {
+		e.engine.Kind = kind
+	}
+}

@@ -122,6 +122,9 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 		return result, err
 	}
 	result.Sandbox, result.Memlock = probed.sandbox, probed.memlock
+	if err := r.guardSecret(cell, engine, probed); err != nil {
+		return result, err
+	}
 
 	closure, buildErr := r.build(ctx, x, engine, cell, todo, plan, probed)
 	buildErr = r.pointOut(s, &result, buildErr)
