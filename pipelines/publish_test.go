@@ -358,8 +358,9 @@ func TestJournalOutlivesAKill(t *testing.T) {
 	out := t.TempDir()
 	entry := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", "")}}
 	other := JournalEntry{System: matrix.AArch64Linux, Cache: "c", Paths: entry.Paths}
+	more := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: append(slices.Clone(entry.Paths), fakePath(matrix.X8664Linux, "headless", ""))}
 	first, second := NewJournal(out, "1"), NewJournal(out, "2") // two runs at once
-	for _, add := range []error{first.Add(entry), first.Add(other), second.Add(entry), first.Done(entry)} {
+	for _, add := range []error{first.Add(entry), first.Add(other), second.Add(more), first.Done(entry)} {
 		if add != nil {
 			t.Fatal(add)
 		}
@@ -372,7 +373,7 @@ func TestJournalOutlivesAKill(t *testing.T) {
 	for _, j := range journals {
 		got = append(got, j.Entries()...)
 	}
-	if diff := cmp.Diff([]JournalEntry{other, entry}, got); diff != "" {
+	if diff := cmp.Diff([]JournalEntry{other, more}, got); diff != "" {
 		t.Errorf("entries (-want +got):\n%s", diff)
 	}
 	for _, j := range journals {
@@ -384,6 +385,34 @@ func TestJournalOutlivesAKill(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(out, "journal")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("something is left where all is published: %v", err)
+	}
+}
+
+// What a killed run has left is settled by a later one that has published all of it, and by no other.
+func TestJournalOfAKilledRunIsSettled(t *testing.T) {
+	paths := []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", ""), fakePath(matrix.X8664Linux, "headless", "")}
+	for name, test := range map[string]struct {
+		published JournalEntry
+		settled   bool
+	}{
+		"all of it":       {JournalEntry{System: matrix.AArch64Linux, Cache: "c", Paths: paths}, true},
+		"a part":          {JournalEntry{Cache: "c", Paths: paths[:1]}, false},
+		"another cache's": {JournalEntry{Cache: "d", Paths: paths}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := t.TempDir()
+			killed, later := NewJournal(out, "1"), NewJournal(out, "2")
+			left := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: paths}
+			for _, err := range []error{killed.Add(left), later.Add(test.published), later.Done(test.published)} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			journals, err := OpenJournals(out)
+			if err != nil || len(journals) == 0 != test.settled {
+				t.Errorf("%d journals are left, error %v", len(journals), err)
+			}
+		})
 	}
 }
 
