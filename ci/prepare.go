@@ -133,7 +133,7 @@ func openCaches(o options, command string) (*binarycache.Dir, []pipelines.Cache,
 	}
 	if command == commandPlan {
 		if d, err := binarycache.OpenReadOnly(dir); err == nil {
-			caches = append(caches, d)
+			store, caches = d, append(caches, d)
 		}
 	} else {
 		d, err := binarycache.Open(dir)

@@ -106,6 +106,18 @@ func (p *publisher) Push(ctx context.Context, infos []nix.PathInfo, progress fun
 	return pipelines.Pushed{Added: done.Added, There: len(plan.There), Upstream: len(plan.Upstream), Left: done.Left}, err
 }
 
+func (p *publisher) Preview(ctx context.Context, infos []nix.PathInfo) (pipelines.PushPlan, error) {
+	plan, err := p.client.Plan(ctx, infos, p.upstream)
+	if err != nil {
+		return pipelines.PushPlan{}, err
+	}
+	preview := pipelines.PushPlan{Cache: p.Name(), Bytes: plan.Bytes, There: len(plan.There), Upstream: len(plan.Upstream)}
+	for _, info := range plan.Push {
+		preview.Push = append(preview.Push, info.Path)
+	}
+	return preview, nil
+}
+
 func (p *publisher) Pin(ctx context.Context, name string, path nix.StorePath) error {
 	return p.client.Pin(ctx, cachix.Pin{Name: name, Path: path, Keep: p.keep})
 }

@@ -165,6 +165,8 @@ type Plan struct {
 	// FetchBytes is the size of the downloads, UnpackedBytes what they need on disk.
 	FetchBytes    int64 `json:"fetchBytes"`
 	UnpackedBytes int64 `json:"unpackedBytes"`
+	// Push is what would be published then; absent where nothing would.
+	Push *PushPlan `json:"push,omitempty"`
 }
 
 // maxManifest bounds what is read as a manifest: one of a hundred cells has some hundred KiB.

@@ -23,6 +23,8 @@ type Publisher interface {
 	// Push makes the objects visible that the cache lacks, each after all that it refers to.
 	// What was pushed is returned beside every error. Progress may be nil.
 	Push(ctx context.Context, infos []nix.PathInfo, progress func(Pushing)) (Pushed, error)
+	// Preview says what Push would send, and sends nothing. It leaves Unbuilt alone.
+	Preview(ctx context.Context, infos []nix.PathInfo) (PushPlan, error)
 	// Pin keeps a store path from the cache's garbage collector under a name.
 	Pin(ctx context.Context, name string, path nix.StorePath) error
 }

@@ -57,6 +57,17 @@ func (c *fakeCachix) Push(_ context.Context, infos []nix.PathInfo, progress func
 	return done, c.pushErr
 }
 
+func (c *fakeCachix) Preview(_ context.Context, infos []nix.PathInfo) (p PushPlan, err error) {
+	for _, info := range infos {
+		if slices.Contains(c.paths, info.Path) {
+			p.There++
+		} else {
+			p.Push, p.Bytes = append(p.Push, info.Path), p.Bytes+info.NARSize
+		}
+	}
+	return p, c.checkErr
+}
+
 func (c *fakeCachix) Pin(_ context.Context, name string, path nix.StorePath) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -475,5 +486,33 @@ func TestTheSecretIsKeptFromBuildersWithoutASandbox(t *testing.T) {
 func (run *fakeRun) kind(kind string) {
 	for _, e := range run.engines {
 		e.engine.Kind = kind
+	}
+}
+
+// A preview of a run says what it would push of what is there, and how much has yet to be made.
+func TestPreviewOfAPush(t *testing.T) {
+	run, cache := newFakeRun(t), &fakeCachix{}
+	run.publishTo(cache)
+	present := fakePath(matrix.X8664Linux, "headless", "")
+	run.engines[matrix.X8664Linux].valid[present] = true
+	m, err := run.Preview(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cell := range m.Cells {
+		want := PushPlan{Push: []nix.StorePath{}, Unbuilt: 2}
+		if cell.System == matrix.X8664Linux {
+			want = PushPlan{Push: []nix.StorePath{present}, Bytes: cell.Plan.Push.Bytes, Unbuilt: 1}
+		}
+		if diff := cmp.Diff(&want, cell.Plan.Push); diff != "" || cell.System == matrix.X8664Linux && want.Bytes == 0 {
+			t.Errorf("%s (-want +got):\n%s", cell.System, diff)
+		}
+	}
+	if len(cache.paths) > 0 {
+		t.Errorf("a preview has pushed %v", cache.paths)
+	}
+	run.dirty()
+	if m, err = run.Preview(t.Context()); err != nil || m.Cells[0].Plan.Push != nil {
+		t.Errorf("of a dirty tree: %+v, error %v", m.Cells[0].Plan.Push, err)
 	}
 }
