@@ -160,7 +160,7 @@ func TestPushRefusedInTheMiddle(t *testing.T) {
 	if err == nil || strings.Count(err.Error(), "401") != 1 {
 		t.Errorf("error %v", err)
 	}
-	if n := s.Count("create"); n > 5+openUploads {
+	if n := s.Count("create"); n > 5+pushWorkers {
 		t.Errorf("%d uploads were begun", n)
 	}
 	settled(t, s, c)

@@ -22,10 +22,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// impatient is for servers that are meant to fail.
+// impatient is for servers that are meant to fail. What is called off is given time: the machine may be busy.
 var impatient = patience{
 	pause: time.Millisecond, most: 4 * time.Millisecond, tries: 5, wait: 20 * time.Millisecond,
-	stall: 500 * time.Millisecond, think: time.Second,
+	stall: 500 * time.Millisecond, think: time.Second, last: 20 * time.Second, undo: 20 * time.Second,
 }
 
 // newServer starts a server, and a client of it that has its token and little patience.

@@ -37,9 +37,6 @@ type apiCall struct {
 	lasting bool
 }
 
-// lastingTime is how long an answer is waited for when the push was called off already.
-const lastingTime = 1500 * time.Millisecond
-
 // call asks the API until it answers, and decodes the answer.
 // A refusal is a [*StatusError]; a server that gives no usable answer after all retries is an [*UnavailableError].
 func (c *Client) call(ctx context.Context, a apiCall) error {
@@ -118,7 +115,7 @@ func (c *Client) send(x exchange) (received, error) {
 func (c *Client) sendNow(x exchange) (received, error) {
 	ctx := x.request.Context()
 	if x.lasting {
-		longer, cancel := outlive(ctx, lastingTime)
+		longer, cancel := outlive(ctx, c.patience.last)
 		defer cancel()
 		ctx = longer
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
@@ -89,8 +91,8 @@ func BenchmarkPushLarge(b *testing.B) {
 	m.ReportMetric(0, "ns/op")
 }
 
-// manyInfos writes a binary cache of nothing but narinfo files.
-func (m *bench) manyInfos(n int) string {
+// manyObjects writes a binary cache of small objects, each of which refers to the one before and to some older ones.
+func (m *bench) manyObjects(n int) string {
 	m.Helper()
 	dir := m.path("many")
 	if err := os.MkdirAll(filepath.Join(dir, "nar"), 0o755); err != nil {
@@ -107,23 +109,36 @@ func (m *bench) manyInfos(n int) string {
 		for back := 1; back <= i && back <= 1<<12; back *= 4 {
 			references += fmt.Sprintf(" %032d-x-%d", i-back, i-back)
 		}
+		nar := smallNAR(fmt.Sprintf("object %d", i))
+		hash := sha256.Sum256([]byte(nar))
+		write(fmt.Sprintf("nar/%d.nar", i), nar)
 		write(fmt.Sprintf("%032d.narinfo", i), fmt.Sprintf(`StorePath: /nix/store/%032[1]d-x-%[1]d
-URL: nar/%[1]d.nar.zst
-Compression: zstd
-FileHash: sha256:1mkvday29m2qxg1fnbv8xh9s6151bh8a2xzhh0k86j7lqhyfwibh
-FileSize: 100
-NarHash: sha256:1mkvday29m2qxg1fnbv8xh9s6151bh8a2xzhh0k86j7lqhyfwibh
-NarSize: 200
-References:%s
-`, i, cmp.Or(references, " ")))
+URL: nar/%[1]d.nar
+Compression: none
+FileHash: sha256:%[2]x
+FileSize: %[3]d
+NarHash: sha256:%[2]x
+NarSize: %[3]d
+References:%[4]s
+`, i, hash, len(nar), cmp.Or(references, " ")))
 	}
 	return dir
+}
+
+// smallNAR is the NAR of a file.
+func smallNAR(contents string) string {
+	var b strings.Builder
+	for _, word := range []string{"nix-archive-1", "(", "type", "regular", "contents", contents, ")"} {
+		_ = binary.Write(&b, binary.LittleEndian, uint64(len(word)))
+		b.WriteString(word + "\x00\x00\x00\x00\x00\x00\x00"[:-len(word)&7])
+	}
+	return b.String()
 }
 
 // BenchmarkNothingMissing pushes 20,000 paths of which the cache lacks none.
 func BenchmarkNothingMissing(b *testing.B) {
 	m := newBench(b)
-	dir := m.manyInfos(20_000)
+	dir := m.manyObjects(20_000)
 	var took times
 	var peak, requests int
 	for b.Loop() {
@@ -136,6 +151,33 @@ func BenchmarkNothingMissing(b *testing.B) {
 	m.ReportMetric(float64(peak)/1024, "peak-MiB")
 	m.ReportMetric(float64(requests), "queries")
 	m.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkPushMany pushes 2,000 and 20,000 paths of which the cache has none, each of which has to wait for the one
+// before: memory, and that the cost of a path does not grow with their number.
+func BenchmarkPushMany(b *testing.B) {
+	for _, n := range []int{2_000, 20_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			m := newBench(b)
+			dir := m.manyObjects(n)
+			var took times
+			var peak, requests int
+			for b.Loop() {
+				s := m.newCachix(cachixtest.Options{})
+				r := m.measure(m.push(m.store("store"), s, "--from", dir))
+				if got := len(s.Paths()); got != n {
+					b.Fatalf("%d paths are there", got)
+				}
+				took, peak, requests = append(took, r.took), max(peak, r.peak), len(s.Requests())
+				s.Close()
+			}
+			m.reportTime("push-ms", took)
+			m.ReportMetric(took.median().Seconds()*1e6/float64(n), "µs/path")
+			m.ReportMetric(float64(peak)/1024, "peak-MiB")
+			m.ReportMetric(float64(requests)/float64(n), "requests/path")
+			m.ReportMetric(0, "ns/op")
+		})
+	}
 }
 
 // BenchmarkPushFaults pushes over a link of 20 ms while a part of all requests fails, in turn with one where none does.
