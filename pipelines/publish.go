@@ -172,5 +172,5 @@ func (r *Release) withheld(s Snapshot) string {
 	case len(r.Overrides) > 0:
 		return "an input is overridden: no consumer evaluates that"
 	}
-	return ""
+	return unlocked(s)
 }
