@@ -71,7 +71,8 @@ func (r *Release) evaluateArgs(ctx context.Context, x Executor, s Snapshot, cell
 }
 
 // evaluateExpression returns a function of a system's packages: those wanted, and the names of all.
-// Where a package is defined, nixpkgs notes in meta.position; without it, it is where the flake lists the package.
+// Where a package is defined, nixpkgs notes in meta.position. Without it, it is where its description is, or where the
+// flake lists it. A package whose meta cannot be evaluated is built all the same.
 func evaluateExpression(cell matrix.Cell) string {
 	names := make([]string, len(cell.Packages))
 	for i, p := range cell.Packages {
@@ -85,9 +86,14 @@ func evaluateExpression(cell matrix.Cell) string {
       derivation = ps.${name}.drvPath;
       outputs = builtins.listToAttrs (map (o: { name = o; value = ps.${name}.${o}.outPath; }) ps.${name}.outputs or [ "out" ]);
       position = let
-        meta = (builtins.tryEval (ps.${name}.meta.position or null)).value;
-        listed = builtins.unsafeGetAttrPos name ps;
-      in if builtins.isString meta then meta else if listed != null then "${listed.file}:${toString listed.line}" else "";
+        meta = builtins.tryEval (ps.${name}.meta or { });
+        noted = builtins.tryEval (meta.value.position or null);
+        at = attribute: set:
+          let p = builtins.unsafeGetAttrPos attribute set;
+          in if p == null then null else "${p.file}:${toString p.line}";
+        first = builtins.filter builtins.isString (
+          (if meta.success then [ noted.value (at "description" meta.value) ] else [ ]) ++ [ (at name ps) "" ]);
+      in builtins.head first;
     };
   }) (builtins.filter (name: ps ? ${name}) [ ` + strings.Join(names, " ") + ` ]));
 }`
