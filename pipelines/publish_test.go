@@ -184,10 +184,6 @@ func TestWhatIsWithheld(t *testing.T) {
 		"clean":             {func(*fakeRun) {}, ""},
 		"dirty tree":        {func(run *fakeRun) { run.dirty() }, "uncommitted"},
 		"overridden input":  {func(run *fakeRun) { run.Overrides = []Override{{Input: "x", Ref: "github:o/x"}} }, "overridden"},
-		"directory":         {func(run *fakeRun) { run.comesFrom("path:/src/f", "") }, "of no commit"},
-		"unlocked input":    {func(run *fakeRun) { run.lock(t, `{"type": "path", "path": "/src/x"}`) }, "not locked: x"},
-		"locked input":      {func(run *fakeRun) { run.lock(t, `{"type": "path", "path": "./x"}`) }, ""},
-		"no lock":           {func(run *fakeRun) { run.lock(t, `[`) }, "cannot be told"},
 		"no sandbox":        {func(run *fakeRun) { run.unsandbox() }, "without a sandbox"},
 		"no sandbox, asked": {func(run *fakeRun) { run.unsandbox(); run.Publish.Unsandboxed = true }, ""},
 		"second build":      {func(run *fakeRun) { run.Rebuild.Without = ""; run.differs() }, "second build"},
@@ -219,21 +215,6 @@ func (run *fakeRun) dirty() {
 	s := run.Source.(fakeSource).s
 	s.Dirty = true
 	run.Source = fakeSource{s}
-}
-
-func (run *fakeRun) comesFrom(url, rev string) {
-	s := run.Source.(fakeSource).s
-	s.URL, s.Rev = url, rev
-	run.Source = fakeSource{s}
-}
-
-// lock gives the flake an input x, and a lock that says this of it.
-func (run *fakeRun) lock(t *testing.T, locked string) {
-	t.Helper()
-	text := `{"version": 7, "root": "root", "nodes": {"root": {"inputs": {"x": "x"}}, "x": {"locked": ` + locked + `}}}`
-	if err := os.WriteFile(filepath.Join(run.Source.(fakeSource).s.Dir, "flake.lock"), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func (run *fakeRun) unsandbox() {
