@@ -114,6 +114,14 @@ func (r *row) drop(drv nix.StorePath) {
 // active tells whether a step runs.
 func (r *row) active() bool { return r.step != "" && r.end == nil }
 
+// running names the step that runs; empty for none.
+func (r *row) running() pipelines.Step {
+	if !r.active() {
+		return ""
+	}
+	return r.step
+}
+
 // label names the running step, and how far the builds have come: "build 2/3".
 func (r *row) label() string {
 	if total := len(r.plan.Build); r.step == pipelines.StepBuild && total > 0 {
