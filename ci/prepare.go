@@ -37,6 +37,11 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 			closeAll()
 		}
 	}()
+	without, err := sys.allow(o.revision())
+	if err != nil {
+		refused(report, err)
+		return nil, nil, err
+	}
 	src, err := newSource(sys, o, dirs.work)
 	if err != nil {
 		return nil, nil, err
@@ -45,7 +50,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 	if err != nil {
 		return nil, nil, err
 	}
-	publish, err := newPublishing(sys, o, command, id, store)
+	publish, err := newPublishing(sys, o, command, id, store, without)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -60,7 +65,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		memory, manifest = filepath.Join(dirs.work, "outputs"), "check.json"
 	}
 	r = &pipelines.Release{
-		ID: id, Command: command, Tool: "open-sesame-ci " + version, Flake: o.target.flake,
+		ID: id, Command: command, Tool: "open-sesame-ci " + version, Flake: o.target.flake, Job: github{sys.environ}.job(),
 		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publish, Rebuild: o.rebuild,
 		Engines: &engines{
 			choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
@@ -80,6 +85,22 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		r.Store = store // a nil directory would be an interface that is not nil
 	}
 	return r, closeAll, nil
+}
+
+// revision is what the command line says of which tree to take: by --ref, or in the flake's reference.
+func (o options) revision() string {
+	ref, err := nix.ParseFlakeRef(o.target.flake)
+	if o.ref != "" || err != nil {
+		return o.ref
+	}
+	return ref.Ref
+}
+
+// refused tells of a run that is at its end before it has begun.
+func refused(report pipelines.Reporter, err error) {
+	now := time.Now()
+	report.Report(now, pipelines.StepFinished{Step: pipelines.StepPreflight, Error: err.Error()})
+	report.Report(now, pipelines.RunFinished{})
 }
 
 // once returns a function that passes each text on the first time alone: several systems often share an engine.

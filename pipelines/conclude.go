@@ -13,9 +13,10 @@ import (
 // are good and published, and writes the manifest that the runs' own were joined to. Of the run, only ID, Cells (those
 // that there should be), Publish, Report, Now and ManifestFile are used.
 //
-// Missing says of the systems without a cell what became of them. With one of them, or with a cell that is not good,
-// there is no release; the error has the heaviest of their outcomes. The manifest is nil where no cell has left one.
-func (r *Release) Conclude(ctx context.Context, m *Manifest, missing map[matrix.System]error) error {
+// Missing says of the systems without a cell what became of them, and besides is what else speaks against a release, or
+// nil. With one of them, or with a cell that is not good, there is none; the error has the heaviest of their outcomes.
+// The manifest is nil where no cell has left one.
+func (r *Release) Conclude(ctx context.Context, m *Manifest, missing map[matrix.System]error, besides error) error {
 	started := r.Now()
 	r.event(RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells})
 	var cells []CellResult
@@ -26,6 +27,10 @@ func (r *Release) Conclude(ctx context.Context, m *Manifest, missing map[matrix.
 	err := r.whole(cells, missing)
 	if end != OutcomeGood {
 		err = errors.Join(err, &OutcomeError{Text: "not every system is good: " + string(end), End: end})
+	}
+	if besides != nil {
+		r.event(Notice{Level: Warning, Text: besides.Error()})
+		err = errors.Join(err, besides)
 	}
 	err = errors.Join(err, r.pin(ctx, cells, err))
 	if m == nil {

@@ -178,8 +178,9 @@ type (
 type LastPackage struct {
 	System  matrix.System  `json:"system"`
 	Package matrix.Package `json:"package"`
-	// ClosureBytes measures the runtime closure of its outputs, in bytes of NARs; 0 where it is not known.
+	// ClosureBytes measures the runtime closure of so many Outputs, in bytes of NARs; 0 where it is not known.
 	ClosureBytes int64 `json:"closureBytes,omitempty"`
+	Outputs      int   `json:"outputs,omitempty"`
 	// Derivation is what was built, in so many Seconds; both are empty where that is not known.
 	Derivation nix.StorePath `json:"derivation,omitempty"`
 	Seconds    float64       `json:"seconds,omitempty"`

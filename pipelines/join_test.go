@@ -107,7 +107,7 @@ func conclusion(t *testing.T, cache *fakeCachix, manifests ...*Manifest) (*fakeR
 func TestConcludePinsWhenAllIsThere(t *testing.T) {
 	cache := &fakeCachix{}
 	run, m := conclusion(t, cache, cellRun(t, matrix.X8664Linux, nil), cellRun(t, matrix.AArch64Linux, nil))
-	if err := run.Conclude(t.Context(), m, nil); err != nil {
+	if err := run.Conclude(t.Context(), m, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if len(cache.pins) != 4 || cache.pushes > 0 {
@@ -129,34 +129,39 @@ func TestConcludePinsNothingUnlessAllIsGood(t *testing.T) {
 	for name, test := range map[string]struct {
 		manifests []*Manifest
 		missing   map[matrix.System]error
+		besides   error
 		want      Outcome
 		text      string
 	}{
-		"a system is missing": {[]*Manifest{good(matrix.X8664Linux)}, nil, OutcomeFailed, "aarch64-linux: there is no manifest of it"},
+		"a system is missing": {[]*Manifest{good(matrix.X8664Linux)}, nil, nil, OutcomeFailed, "aarch64-linux: there is no manifest of it"},
 		"a system was cancelled": {
 			[]*Manifest{good(matrix.X8664Linux)},
 			map[matrix.System]error{matrix.AArch64Linux: lost},
-			OutcomeInterrupted, "aarch64-linux: its job was cancelled",
+			nil, OutcomeInterrupted, "aarch64-linux: its job was cancelled",
 		},
-		"both are missing": {nil, nil, OutcomeFailed, "x86_64-linux: there is no manifest of it"},
+		"both are missing": {nil, nil, nil, OutcomeFailed, "x86_64-linux: there is no manifest of it"},
 		"a build failed": {[]*Manifest{good(matrix.X8664Linux), cellRun(t, matrix.AArch64Linux, func(run *fakeRun) {
 			run.engines[matrix.AArch64Linux].fails["desktop"] = []string{"error: builder for '%s' failed with exit code 1"}
-		})}, nil, OutcomeFailed, "not every system is good: failed"},
+		})}, nil, nil, OutcomeFailed, "not every system is good: failed"},
 		"a push failed": {[]*Manifest{good(matrix.X8664Linux), cellRun(t, matrix.AArch64Linux, func(run *fakeRun) {
 			run.publishTo(&fakeCachix{pushErr: errors.New("no")})
-		})}, nil, OutcomeUnpublished, "not every system is good: not published"},
+		})}, nil, nil, OutcomeUnpublished, "not every system is good: not published"},
 		"a second build differs": {[]*Manifest{good(matrix.X8664Linux), cellRun(t, matrix.AArch64Linux, func(run *fakeRun) {
 			run.Rebuild.Without = ""
 			run.differs()
-		})}, nil, OutcomeDifferent, "not every system is good: not reproducible"},
+		})}, nil, nil, OutcomeDifferent, "not every system is good: not reproducible"},
+		"a job failed all the same": {
+			[]*Manifest{good(matrix.X8664Linux), good(matrix.AArch64Linux)},
+			nil, errors.New("the result of the jobs is failure"), OutcomeFailed, "the result of the jobs is failure",
+		},
 		"a key is wrong": {[]*Manifest{good(matrix.X8664Linux), cellRun(t, matrix.AArch64Linux, func(run *fakeRun) {
 			run.publishTo(&fakeCachix{checkErr: errors.New("wrong key")})
-		})}, nil, OutcomeUnpublished, "not published"},
+		})}, nil, nil, OutcomeUnpublished, "not published"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cache := &fakeCachix{}
 			run, m := conclusion(t, cache, test.manifests...)
-			err := run.Conclude(t.Context(), m, test.missing)
+			err := run.Conclude(t.Context(), m, test.missing, test.besides)
 			if OutcomeOf(err) != test.want || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("%s: %v; want %s: %s", OutcomeOf(err), err, test.want, test.text)
 			}
@@ -192,7 +197,7 @@ func TestNothingIsPinnedWhereACellIsWithheld(t *testing.T) {
 func TestAPinThatFailsIsNoRelease(t *testing.T) {
 	cache := &fakeCachix{pinErr: errors.New("quota")}
 	run, m := conclusion(t, cache, cellRun(t, matrix.X8664Linux, nil), cellRun(t, matrix.AArch64Linux, nil))
-	err := run.Conclude(t.Context(), m, nil)
+	err := run.Conclude(t.Context(), m, nil, nil)
 	if OutcomeOf(err) != OutcomeUnpublished || m.Outcome != OutcomeUnpublished {
 		t.Errorf("%s in the manifest, error %v", m.Outcome, err)
 	}

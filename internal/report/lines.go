@@ -84,7 +84,7 @@ func tell(e pipelines.Event, p *progress, s style, verbose bool, show func(block
 		}
 		return lines
 	case pipelines.RunFinished:
-		return s.conclusion(e)
+		return s.conclusion(e, p.last)
 	}
 	if b, ok := p.blockOf(e); ok {
 		return show(b)

@@ -75,16 +75,6 @@ func (r *record) cells() []pipelines.CellResult {
 	return all
 }
 
-// lastOf returns what the last release had of a package.
-func (r *record) lastOf(system matrix.System, name matrix.Package) (pipelines.LastPackage, bool) {
-	for _, p := range r.last.Packages {
-		if p.System == system && p.Package == name {
-			return p, true
-		}
-	}
-	return pipelines.LastPackage{}, false
-}
-
 // warningsOf are those about a system.
 func (r *record) warningsOf(system matrix.System) []string {
 	var texts []string

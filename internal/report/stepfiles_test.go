@@ -95,9 +95,9 @@ func results(n int, status contract.Status) []contract.Result {
 
 func lastRelease() pipelines.LastRelease {
 	return pipelines.LastRelease{From: "the pins of scopecreep-zip", Packages: []pipelines.LastPackage{
-		{System: x86, Package: "open-sesame", ClosureBytes: 50541363},
-		{System: x86, Package: "open-sesame-desktop", ClosureBytes: 432013312 - 3<<20},
-		{System: arm, Package: "open-sesame", ClosureBytes: 49283072 + 700<<10},
+		{System: x86, Package: "open-sesame", ClosureBytes: 50541363, Outputs: 1},
+		{System: x86, Package: "open-sesame-desktop", ClosureBytes: 432013312 - 3<<20, Outputs: 1},
+		{System: arm, Package: "open-sesame", ClosureBytes: 49283072 + 700<<10, Outputs: 1},
 	}}
 }
 

@@ -86,6 +86,9 @@ func (s *stepSummary) head() string {
 	for _, f := range s.outside() {
 		lines = append(lines, "- **"+words(string(f.Step))+"** ❌ "+code(f.Error))
 	}
+	for _, text := range s.warningsOf("") {
+		lines = append(lines, "- ⚠️ "+words(text))
+	}
 	return strings.Join(lines, "\n") + "\n"
 }
 

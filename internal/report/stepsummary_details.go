@@ -169,7 +169,7 @@ func (s *stepSummary) saved() string {
 				continue
 			}
 			packages++
-			if before, known := s.lastOf(c.System, p.Package); known && before.Derivation == p.Derivation && p.Derivation != "" {
+			if before, known := lastOf(s.last, c.System, p.Package); known && before.Derivation == p.Derivation && p.Derivation != "" {
 				seconds += before.Seconds
 			}
 		}

@@ -3,13 +3,11 @@ package report
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
-	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -100,7 +98,7 @@ func (s *stepSummary) packages() string {
 		for _, p := range c.Packages {
 			rows = append(rows, []string{
 				code(string(p.Package)), code(string(c.System)), builtSign(p), ifAny(p.Seconds),
-				closureSize(p), s.change(c.System, p), twice(p), consumer(p),
+				closureSize(p), words(changeSince(s.last, c.System, p)), twice(p), consumer(p),
 			})
 		}
 	}
@@ -133,25 +131,6 @@ func closureSize(p pipelines.PackageResult) string {
 	}
 	return amount(p.ClosureBytes)
 }
-
-// change is how much larger a closure has become since the last release.
-func (s *stepSummary) change(system matrix.System, p pipelines.PackageResult) string {
-	before, known := s.lastOf(system, p.Package)
-	switch {
-	case s.last.From == "" || p.ClosureBytes == 0:
-		return ""
-	case !known || before.ClosureBytes == 0:
-		return "new"
-	case before.ClosureBytes == p.ClosureBytes:
-		return "same size"
-	case before.ClosureBytes > p.ClosureBytes:
-		return fmt.Sprintf("−%s (−%.1f %%)", amount(before.ClosureBytes-p.ClosureBytes), percent(p.ClosureBytes-before.ClosureBytes, before.ClosureBytes))
-	}
-	return words(fmt.Sprintf("+%s (+%.1f %%)", amount(p.ClosureBytes-before.ClosureBytes), percent(p.ClosureBytes-before.ClosureBytes, before.ClosureBytes)))
-}
-
-// percent is how much of the whole a part is, in absolute value.
-func percent(part, of int64) float64 { return math.Abs(100 * float64(part) / float64(of)) }
 
 // twice says whether a second build was the same. No second build is no proof, and not a bad sign.
 func twice(p pipelines.PackageResult) string {
