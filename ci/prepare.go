@@ -25,7 +25,8 @@ import (
 // prepare makes a run out of the options: the one place where interfaces get their concrete types.
 // What it has opened, cleanup closes.
 func prepare(ctx context.Context, sys system, command string, o options, report pipelines.Reporter) (r *pipelines.Release, cleanup func(), err error) {
-	id := time.Now().UTC().Format("20060102-150405-") + strings.ToLower(rand.Text()[:6])
+	now := sys.clock()
+	id := now().UTC().Format("20060102-150405-") + strings.ToLower(rand.Text()[:6])
 	dirs, err := makeDirs(sys, o, id)
 	if err != nil {
 		return nil, nil, err
@@ -39,7 +40,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 	}()
 	without, err := sys.allow(o.revision())
 	if err != nil {
-		refused(report, err)
+		refused(now(), report, err)
 		return nil, nil, err
 	}
 	src, err := newSource(sys, o, dirs.work)
@@ -71,14 +72,14 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 			choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
 			cacheDir: dirs.cache, log: engineLog.when(o.verbose && command != commandPlan),
 			notice: once(func(text string) {
-				report.Report(time.Now(), pipelines.Notice{Level: pipelines.Info, Text: text})
+				report.Report(now(), pipelines.Notice{Level: pipelines.Info, Text: text})
 			}),
 		},
 		CacheKeys: cacheKeys(o.target.cache),
 		Memory:    pipelines.MemoryDir(memory), Contract: o.contract,
 		Report: report, Settings: settings, Builders: o.builders != "", Memlock: o.target.memlock,
 		LogDir: dirs.logs, ManifestFile: filepath.Join(o.out, manifest),
-		FailFast: o.failFast, Timeout: o.timeout, Stall: o.stall, Now: time.Now,
+		FailFast: o.failFast, Timeout: o.timeout, Stall: o.stall, Now: now,
 	}
 	r.Rebuild.Evidence = evidence{dir: filepath.Join(o.out, "differs", id)}
 	if store != nil {
@@ -97,10 +98,9 @@ func (o options) revision() string {
 }
 
 // refused tells of a run that is at its end before it has begun.
-func refused(report pipelines.Reporter, err error) {
-	now := time.Now()
-	report.Report(now, pipelines.StepFinished{Step: pipelines.StepPreflight, Error: err.Error()})
-	report.Report(now, pipelines.RunFinished{})
+func refused(at time.Time, report pipelines.Reporter, err error) {
+	report.Report(at, pipelines.StepFinished{Step: pipelines.StepPreflight, Error: err.Error()})
+	report.Report(at, pipelines.RunFinished{})
 }
 
 // once returns a function that passes each text on the first time alone: several systems often share an engine.

@@ -113,13 +113,14 @@ func runReport(ctx context.Context, sys system, o reportOptions) error {
 
 // concludeRelease joins, pins and reports. The manifest is nil where nothing could be joined.
 func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter pipelines.Reporter) (*pipelines.Manifest, error) {
+	now := sys.clock()
 	if _, err := sys.allow(""); err != nil {
-		refused(reporter, err)
+		refused(now(), reporter, err)
 		return nil, err
 	}
 	m, err := o.join()
 	if err != nil {
-		refused(reporter, err)
+		refused(now(), reporter, err)
 		return nil, err
 	}
 	cells := o.cells(m)
@@ -138,9 +139,9 @@ func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter 
 		defer to.client.Close()
 	}
 	r := pipelines.Release{
-		ID: "report", Flake: flakeOf(m), Cells: cells, Publish: publish, Report: reporter, Now: time.Now, ManifestFile: o.out,
+		ID: "report", Flake: flakeOf(m), Cells: cells, Publish: publish, Report: reporter, Now: now, ManifestFile: o.out,
 	}
-	tellTails(reporter, m)
+	tellTails(now(), reporter, m)
 	return m, r.Conclude(ctx, m, o.missing(), o.unexplained(m))
 }
 
@@ -253,7 +254,7 @@ func flakeOf(m *pipelines.Manifest) string {
 }
 
 // tellTails reports the ends of the logs of failed builds, where their files have come along with the manifests.
-func tellTails(reporter pipelines.Reporter, m *pipelines.Manifest) {
+func tellTails(at time.Time, reporter pipelines.Reporter, m *pipelines.Manifest) {
 	if m == nil {
 		return
 	}
@@ -263,7 +264,7 @@ func tellTails(reporter pipelines.Reporter, m *pipelines.Manifest) {
 				continue
 			}
 			if tail, err := tailOf(p.Log); err == nil { // without it, the summary names the file alone
-				reporter.Report(time.Now(), pipelines.LogTail{System: cell.System, Derivation: p.Derivation, Tail: tail})
+				reporter.Report(at, pipelines.LogTail{System: cell.System, Derivation: p.Derivation, Tail: tail})
 			}
 		}
 	}

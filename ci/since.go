@@ -34,13 +34,13 @@ func tellLastRelease(ctx context.Context, sys system, o options, reporter pipeli
 		defer cancel()
 		var err error
 		if last, err = lastInPins(ctx, o); err != nil && ctx.Err() != context.Canceled {
-			reporter.Report(time.Now(), pipelines.Notice{
+			reporter.Report(sys.clock()(), pipelines.Notice{
 				Level: pipelines.Info, Text: fmt.Sprintf("compare with the last release: %s", nix.FirstLine(err.Error())),
 			})
 		}
 	}
 	if len(last.Packages) > 0 {
-		reporter.Report(time.Now(), last)
+		reporter.Report(sys.clock()(), last)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -65,9 +66,7 @@ func (s *stepSummary) head() string {
 		if m.Source.Dirty {
 			about[0] += ", with uncommitted changes"
 		}
-		if s.finished.Seconds >= 60 || len(m.Cells) == 1 {
-			about = append(about, took(s.finished.Seconds))
-		}
+		about = append(about, took(s.elapsed()))
 		lines = append(lines, strings.Join(about, " · "), "")
 	}
 	good, all := s.counts()
@@ -90,6 +89,16 @@ func (s *stepSummary) head() string {
 		lines = append(lines, "- ⚠️ "+words(text))
 	}
 	return strings.Join(lines, "\n") + "\n"
+}
+
+// elapsed is how long it took: this run, or all that its manifest was joined from.
+func (s *stepSummary) elapsed() float64 {
+	begin, err := time.Parse(time.RFC3339, s.finished.Manifest.Started)
+	end, endErr := time.Parse(time.RFC3339, s.finished.Manifest.Finished)
+	if err != nil || endErr != nil {
+		return s.finished.Seconds
+	}
+	return max(s.finished.Seconds, end.Sub(begin).Seconds())
 }
 
 // cancelled is the sign of what a signal has ended: it is not known how it would have come out.

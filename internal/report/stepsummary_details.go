@@ -38,6 +38,9 @@ func (s *stepSummary) failures() []part {
 			}
 			parts = append(parts, part{text: text + "\n"})
 		}
+		if m.Outcome == pipelines.OutcomeInterrupted && isGood(c.Verdict) {
+			continue // what was built is good, and of the push is told above
+		}
 		if c.Error != "" && !(told && strings.HasPrefix(c.Error, "build")) && !saidBelow(c.Error) {
 			parts = append(parts, part{text: "❌ " + code(string(c.System)) + ": " + code(c.Error) + "\n"})
 		}

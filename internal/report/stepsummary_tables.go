@@ -203,7 +203,7 @@ func (s *stepSummary) contract() part {
 	if n := len(rows) - maxChecks; n > 0 {
 		rows, more = rows[:maxChecks], fmt.Sprintf("\nand %d more, in the manifest\n", n)
 	}
-	list := table([]column{{head: "Check"}, {head: "Promise"}, {head: "Of"}, {head: "What is wrong, and where"}}, rows) + more
+	list := table([]column{{head: "Check"}, {head: "Promise"}, {head: "Of"}, {head: "Why, and where"}}, rows) + more
 	return part{text: short + "\n" + folded("what has not passed", list), short: short + "\n<sub>What has not passed is in the manifest.</sub>\n"}
 }
 
