@@ -131,10 +131,7 @@ func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter 
 	if err := tellLastRelease(ctx, sys, all, reporter); err != nil {
 		return nil, err
 	}
-	publish, err := o.publishing(sys, all, m)
-	if err != nil {
-		return nil, err
-	}
+	publish, pinErr := o.publishing(sys, all, m)
 	if to, ok := publish.To.(*publisher); ok {
 		defer to.client.Close()
 	}
@@ -142,7 +139,7 @@ func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter 
 		ID: "report", Flake: flakeOf(m), Cells: cells, Publish: publish, Report: reporter, Now: now, ManifestFile: o.out,
 	}
 	tellTails(now(), reporter, m)
-	return m, r.Conclude(ctx, m, o.missing(), o.unexplained(m))
+	return m, r.Conclude(ctx, m, o.missing(), errors.Join(o.unexplained(m), pinErr))
 }
 
 // join reads the manifests and makes one of them; nil where there is none at all.
