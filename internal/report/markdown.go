@@ -10,7 +10,7 @@ import (
 // no link, no image, no mention, no HTML, no end of a table's cell. See https://github.github.com/gfm.
 
 // escaped are the characters that Markdown, HTML or GitHub gives a meaning to. As numeric entities they have none.
-const escaped = "\\`*_{}[]<>#+!|~&@:$"
+const escaped = "\\`*_{}[]<>#!|~&@:$"
 
 // words makes one line of Markdown of a text.
 func words(text string) string {
