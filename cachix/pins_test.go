@@ -22,7 +22,8 @@ func TestPins(t *testing.T) {
 		"none": {200, `[]`, map[string]nix.StorePath{}, ""},
 		"some": {
 			200, `[{"name":"a","createdOn":"2026-01-01","lastRevision":{"revision":3,"storePath":"` + path + `","artifacts":[]}}]`,
-			map[string]nix.StorePath{"a": path}, "",
+			map[string]nix.StorePath{"a": path},
+			"",
 		},
 		"no path":     {200, `[{"name":"a","lastRevision":null}]`, nil, "pin a: "},
 		"no cache":    {404, `{"error":"no"}`, nil, "404"},

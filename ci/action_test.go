@@ -69,7 +69,7 @@ func TestActionCallsTheProgram(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "ci"), []byte("#!/bin/sh\nprintf '%s\\n' \"$@\"\n"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			c := contexts{"inputs": actionInputs(t, test.inputs), "runner": map[string]any{"arch": test.arch}}
+			c := contexts{"inputs": actionInputs(t, test.inputs), "runner": map[string]any{"arch": test.arch}, "job": map[string]any{"check_run_id": float64(41)}}
 			script := exec.CommandContext(t.Context(), bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", yamlText(run, "run"))
 			script.Env = []string{"RUNNER_TEMP=" + dir, "PATH=" + os.Getenv("PATH")}
 			for _, name := range yamlKeys(yamlAt(run, "env")) {
