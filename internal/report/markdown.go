@@ -113,6 +113,11 @@ func table(columns []column, rows [][]string) string {
 }
 
 // folded is what a reader opens by a click.
-func folded(head, body string) string {
-	return "<details><summary>" + head + "</summary>\n\n" + body + "\n</details>\n"
+func folded(head, body string) string { return details("<details>", head, body) }
+
+// unfolded is open already, and can be closed.
+func unfolded(head, body string) string { return details("<details open>", head, body) }
+
+func details(begin, head, body string) string {
+	return begin + "<summary>" + head + "</summary>\n\n" + body + "\n</details>\n"
 }

@@ -15,12 +15,12 @@ func (s *stepSummary) failures() []part {
 		return nil
 	}
 	for _, c := range m.Cells {
-		told := false
+		told := false // of the cell's packages
 		for _, p := range c.Packages {
 			if p.Failure != nil && !isGood(p.Verdict) {
 				told = true
 				if !interrupted(p) {
-					parts = append(parts, s.failure(c, p))
+					parts = append(parts, s.failure(c, p, len(parts) == 0))
 				}
 			}
 			if p.Difference != nil {
@@ -53,7 +53,12 @@ func saidBelow(err string) bool {
 	return strings.HasPrefix(err, "check contract: ") || strings.HasPrefix(err, "rebuild ")
 }
 
-func (s *stepSummary) failure(c pipelines.CellResult, p pipelines.PackageResult) part {
+// failure is a package that was not built. The first thing that went wrong is open to be read at once.
+func (s *stepSummary) failure(c pipelines.CellResult, p pipelines.PackageResult, first bool) part {
+	fold := folded
+	if first {
+		fold = unfolded
+	}
 	head := fmt.Sprintf("❌ %s on %s: %s", code(string(p.Package)), code(string(c.System)), words(reason(p.Failure)))
 	var about []string
 	if at := p.Failure.At; at != nil {
@@ -69,12 +74,12 @@ func (s *stepSummary) failure(c pipelines.CellResult, p pipelines.PackageResult)
 	if len(about) > 0 {
 		body += strings.Join(about, " · ") + "\n\n"
 	}
-	short := folded(head, body)
+	short := fold(head, body)
 	tail := s.tails[tailOf{c.System, p.Derivation}]
 	if len(tail) == 0 {
 		return part{text: short}
 	}
-	return part{text: folded(head, body+fence(tail)), short: short}
+	return part{text: fold(head, body+fence(tail)), short: short}
 }
 
 // logOf is the file of a package's whole log. In a manifest that was joined it has its whole path already.
