@@ -23,7 +23,7 @@ const (
 
 const exitCodes = `  0    all went well
   1    a build, or anything else, failed
-  2    the command line is wrong
+  2    the command line is wrong, or the run was refused for what has started it
   3    nothing failed but a second build was not the same, or what was compared differs
   4    nothing failed but promises of the flake are broken
   5    what was built is good, and could not be published

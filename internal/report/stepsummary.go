@@ -26,8 +26,8 @@ func (s *stepSummary) parts() []part {
 	return slices.DeleteFunc(parts, func(p part) bool { return p.text == "" })
 }
 
-// fit returns the page in at most so many bytes. What is longest in reading and least in meaning goes first: the ends of
-// logs, from the last one, then tables of checks. What is left of a page that is too long even so is cut at a line.
+// fit returns the page in at most so many bytes. What is longest in reading and least in meaning goes first: the list of
+// checks, then the ends of logs, from the last one. What is left of a page that is too long even so is cut at a line.
 func (s *stepSummary) fit(room int) string {
 	parts := s.parts()
 	length := 0
