@@ -63,7 +63,12 @@ var codes = map[pipelines.Outcome]int{
 }
 
 // codeOf returns the code of the heaviest of all errors that are joined in one.
-func codeOf(err error) int { return codes[pipelines.OutcomeOf(err)] }
+func codeOf(err error) int {
+	if code, known := codes[pipelines.OutcomeOf(err)]; known {
+		return code
+	}
+	return exitFailed
+}
 
 // printError tells a person what went wrong, and what to do about it.
 func printError(w io.Writer, err error) {

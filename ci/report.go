@@ -250,17 +250,23 @@ func flakeOf(m *pipelines.Manifest) string {
 	return m.Source.URL
 }
 
-// tellTails reports the ends of the logs of failed builds, where their files have come along with the manifests.
+// tellTails reports the ends of the logs of failed builds, where their files have come along with the manifests. These
+// are from other jobs: only what is below the current directory is read, whatever they name.
 func tellTails(at time.Time, reporter pipelines.Reporter, m *pipelines.Manifest) {
 	if m == nil {
 		return
 	}
+	here, err := os.OpenRoot(".")
+	if err != nil {
+		return
+	}
+	defer here.Close()
 	for _, cell := range m.Cells {
 		for _, p := range cell.Packages {
 			if p.Failure == nil || p.Log == "" {
 				continue
 			}
-			if tail, err := tailOf(p.Log); err == nil { // without it, the summary names the file alone
+			if tail, err := tailOf(here, p.Log); err == nil { // without it, the summary names the file alone
 				reporter.Report(at, pipelines.LogTail{System: cell.System, Derivation: p.Derivation, Tail: tail})
 			}
 		}
@@ -270,8 +276,8 @@ func tellTails(at time.Time, reporter pipelines.Reporter, m *pipelines.Manifest)
 // logTail is how much of a log is shown, as in the run that has written it.
 const logTail = 25
 
-func tailOf(file string) ([]string, error) {
-	f, err := os.Open(file)
+func tailOf(dir *os.Root, file string) ([]string, error) {
+	f, err := dir.Open(file)
 	if err != nil {
 		return nil, err
 	}

@@ -177,6 +177,26 @@ func TestReportWithoutTheSecretOfItsCells(t *testing.T) {
 	}
 }
 
+// A manifest comes from another job, which may not choose what else this one shows of its machine.
+func TestReportReadsNoLogsFromElsewhere(t *testing.T) {
+	j := newJob(t, pushed("refs/heads/main"))
+	elsewhere := t.TempDir() + "/hello.log"
+	writeTest(t, elsewhere, "a line that is not to be shown\n")
+	if err := os.Symlink(elsewhere, "link.log"); err != nil {
+		t.Fatal(err)
+	}
+	for _, log := range []string{elsewhere, "../../../../../../../../" + elsewhere, "link.log"} {
+		m := failedCell(cellManifest(matrix.X8664Linux))
+		m.Logs, m.Cells[0].Packages[0].Log = "", log
+		if code := j.run(t, "report", leave(t, m), "--system", "x86_64-linux", "--since", "none"); code != exitFailed {
+			t.Errorf("exit code %d\n%s", code, &j.stderr)
+		}
+		if summary := readTest(t, j.summary); strings.Contains(summary, "not to be shown") || !strings.Contains(summary, "builder failed") {
+			t.Errorf("of log %s the summary is\n%s", log, summary)
+		}
+	}
+}
+
 // A summary that GitHub would refuse is cut, by the program as a whole too.
 func TestReportOverTheLimit(t *testing.T) {
 	j := newJob(t, pushed("refs/heads/main"))

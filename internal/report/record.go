@@ -12,6 +12,7 @@ import (
 type record struct {
 	started  pipelines.RunStarted
 	finished pipelines.RunFinished
+	ended    bool                     // finished has come
 	failed   []pipelines.StepFinished // those with an error
 	warnings []pipelines.Notice
 	pinning  *pipelines.StepFinished // nil where it was not come to
@@ -28,6 +29,9 @@ type tailOf struct {
 func (r *record) apply(e pipelines.Event) {
 	switch e := e.(type) {
 	case pipelines.RunStarted:
+		if r.ended {
+			*r = record{last: r.last} // of a command that runs more than once, such as check --fix
+		}
 		r.started = e
 	case pipelines.StepFinished:
 		if e.Error != "" {
@@ -49,7 +53,7 @@ func (r *record) apply(e pipelines.Event) {
 	case pipelines.LastRelease:
 		r.last = e
 	case pipelines.RunFinished:
-		r.finished = e
+		r.finished, r.ended = e, true
 	}
 }
 
