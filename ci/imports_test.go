@@ -113,6 +113,7 @@ var layout = map[string]struct {
 			"internal/hint", "internal/host", "internal/nix", "internal/provenance", "internal/flakelock", "internal/report", "internal/sbom",
 			"internal/source", "matrix", "pipelines",
 		},
+		tests:   []string{"cachix/cachixtest"},
 		because: "it puts the parts together",
 	},
 }

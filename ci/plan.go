@@ -24,8 +24,7 @@ func newPlan(sys system) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			sys.environ = sys.secrets.take(o.publish.secret, sys.environ)
-			return runPlan(c.Context(), sys, o)
+			return runPlan(c.Context(), sys.withSecret(o.publish.secret), o)
 		},
 	}
 	f.register(c)

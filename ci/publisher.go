@@ -143,13 +143,23 @@ func (s *publicSide) open(ctx context.Context) (*binarycache.Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	public, err := url.Parse(info.URI)
+	c, err := consumersCaches(info.URI, s.caches)
 	if err != nil {
 		return nil, err
 	}
-	c := &binarycache.Consumer{HTTP: binarycache.NewHTTP(public), Keys: keys}
-	for _, text := range s.caches {
-		if strings.TrimRight(text, "/") == strings.TrimRight(info.URI, "/") {
+	c.Keys = keys
+	return c, nil
+}
+
+// consumersCaches are the public side of a cache, and those that its consumers have as well.
+func consumersCaches(uri string, substituters []string) (*binarycache.Consumer, error) {
+	public, err := url.Parse(uri)
+	if err != nil {
+		return nil, err
+	}
+	c := &binarycache.Consumer{HTTP: binarycache.NewHTTP(public)}
+	for _, text := range substituters {
+		if strings.TrimRight(text, "/") == strings.TrimRight(uri, "/") {
 			continue
 		}
 		upstream, err := binarycache.OpenURL(text)

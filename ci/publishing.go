@@ -86,8 +86,8 @@ func (f *publishFlags) parse() (publishing, error) {
 	return p, nil
 }
 
-// publishing says whether the run pushes, and where to.
-func newPublishing(sys system, o options, command, run string, store *binarycache.Dir) (pipelines.Publishing, error) {
+// newPublishing says whether the run pushes, and where to. Without is why it has no secret, if that is known.
+func newPublishing(sys system, o options, command, run string, store *binarycache.Dir, without string) (pipelines.Publishing, error) {
 	p := pipelines.Publishing{
 		Always: o.publish.push == pushAlways, Unsandboxed: o.publish.unsandboxed, Pin: o.publish.pin && command == commandRelease,
 		Timeout: o.publish.timeout, Patience: o.publish.patience, Journal: pipelines.NewJournal(o.out, run),
@@ -103,7 +103,7 @@ func newPublishing(sys system, o options, command, run string, store *binarycach
 	case o.publish.push == pushNever:
 		p.Without = "--push " + pushNever
 	case credential.IsZero():
-		p.Without = "no secret: " + o.publish.secret + " is not set"
+		p.Without = cmp.Or(without, "no secret: "+o.publish.secret+" is not set")
 	case cacheName(o) == "":
 		p.Without = "no Cachix cache is named (--cachix NAME)"
 	default:

@@ -52,7 +52,10 @@ func newPush(sys system) *cobra.Command {
 			if err := o.parse(args); err != nil {
 				return usage(err)
 			}
-			sys.environ = sys.secrets.take(f.secret, sys.environ)
+			sys = sys.withSecret(f.secret)
+			if _, err := sys.allow(""); err != nil {
+				return err
+			}
 			return runPush(c.Context(), sys, o)
 		},
 	}

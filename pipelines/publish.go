@@ -175,7 +175,7 @@ func (r *Release) withheld(s Snapshot) string {
 	case len(r.Overrides) > 0:
 		return "an input is overridden: no consumer evaluates that"
 	}
-	return ""
+	return unlocked(s)
 }
 
 // guardSecret refuses to build where a builder could take the right to push: one that has no sandbox, on the machine of

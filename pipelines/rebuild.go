@@ -36,7 +36,7 @@ type Evidence interface {
 
 // Difference is in what two builds of an output differ.
 type Difference struct {
-	Output nix.StorePath `json:"output"`
+	Output nix.StorePath `json:"output,omitempty"`
 	// Second is the store path that the second result was given.
 	Second nix.StorePath `json:"second,omitempty"`
 	// Kept are the files of the two NARs.
