@@ -1,6 +1,6 @@
 # Two commands do all the set-up: `make demo` and `make test`.
 
-.PHONY: demo test bench fuzz lint
+.PHONY: demo test bench fuzz lint vulnerabilities
 
 demo: ## set this machine up and release the example flake
 	go run ./ci demo
@@ -21,3 +21,6 @@ lint:
 	go vet ./...
 	go tool staticcheck ./...
 	go tool actionlint .github/workflows/*.yml
+
+vulnerabilities: ## what is known of the code that is used; asks a database on the web
+	go tool govulncheck ./...

@@ -15,7 +15,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // API is the base of the endpoints that Cachix serves.
@@ -120,13 +123,25 @@ func NameOf(public string) (string, bool) {
 	return name, ok && isCacheName(name)
 }
 
+// unsentBytes is how much of what was written may wait in the kernel for its turn on the link.
+const unsentBytes = 128 << 10
+
+// keepUnsentShort has writes to a connection wait until most of what was written before is on its way. By default the
+// kernel takes some MB at once: on a slow link the [watch] would see nothing move until all of that has left.
+// What is on its way is not limited, and so neither is the speed; see tcp(7) on TCP_NOTSENT_LOWAT.
+func keepUnsentShort(_, _ string, conn syscall.RawConn) error {
+	return conn.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentBytes) // a kernel without it is only less watchful
+	})
+}
+
 // newHTTPClient returns a client that follows no redirect: no endpoint has one, and a credential must not go along.
 // There is no timeout for a whole request, which may be large; [Client.send] watches its progress.
 // The storage is spoken to by HTTP/1.1: over one connection of HTTP/2 parts would wait for one another.
 func newHTTPClient(jobs int, http2 bool) *http.Client {
 	transport := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: connectTime}).DialContext,
+		DialContext:         (&net.Dialer{Timeout: connectTime, Control: keepUnsentShort}).DialContext,
 		TLSHandshakeTimeout: connectTime,
 		IdleConnTimeout:     60 * time.Second,
 		MaxIdleConns:        jobs,

@@ -16,8 +16,29 @@ import (
 // It never prints itself: with every verb of fmt, in JSON and in a log it is the word [Hidden].
 // The zero value is no right at all.
 type Credential struct {
+	// open returns the secret; nil for none. It is a function since package fmt prints the fields of others,
+	// whatever methods they have: by some verbs, and behind a pointer in a field that is not exported.
+	open func() secret
+}
+
+// secret is what a credential hides. It must not be kept in anything that could be printed.
+type secret struct {
 	token string
 	key   ed25519.PrivateKey // nil where the cache signs
+}
+
+// hide makes a credential of a secret.
+func hide(s secret) Credential { return Credential{open: func() secret { return s }} }
+
+func (c Credential) token() string { return c.secret().token }
+
+func (c Credential) key() ed25519.PrivateKey { return c.secret().key }
+
+func (c Credential) secret() secret {
+	if c.open == nil {
+		return secret{}
+	}
+	return c.open()
 }
 
 // Hidden is what stands for a secret wherever it would be shown.
@@ -26,14 +47,14 @@ const Hidden = "(hidden)"
 // ParseCredential takes a secret for what its form says. 64 bytes in base64, bare or with "name:" before them,
 // are an ed25519 signing key, as cachix generate-keypair makes it; anything else without a colon is an auth token.
 // Space around the secret is ignored; an empty one is the zero value. No error has a part of the secret in it.
-func ParseCredential(secret string) (Credential, error) {
-	secret = strings.TrimSpace(secret)
-	if secret == "" {
+func ParseCredential(text string) (Credential, error) {
+	text = strings.TrimSpace(text)
+	if text == "" {
 		return Credential{}, nil
 	}
-	_, encoded, named := strings.Cut(secret, ":")
+	_, encoded, named := strings.Cut(text, ":")
 	if !named {
-		encoded = secret
+		encoded = text
 	}
 	raw, err := base64.StdEncoding.DecodeString(encoded)
 	if err == nil && len(raw) == ed25519.PrivateKeySize {
@@ -41,39 +62,40 @@ func ParseCredential(secret string) (Credential, error) {
 		if !bytes.Equal(key, raw) {
 			return Credential{}, errors.New("parse signing key: its public half is not that of its secret half")
 		}
-		return Credential{key: key}, nil
+		return hide(secret{key: key}), nil
 	}
 	if named { // no token has a colon in it, and a key that was damaged must not be sent as one
 		return Credential{}, errors.New("parse secret: it has the form name:key, and the key is not 64 bytes in base64")
 	}
-	if strings.ContainsFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return Credential{}, errors.New("parse auth token: it has white space or control characters inside")
 	}
-	return Credential{token: secret}, nil
+	return hide(secret{token: text}), nil
 }
 
 // Join returns a credential with what either has; where both have the same, c's counts.
 func (c Credential) Join(other Credential) Credential {
-	if c.token == "" {
-		c.token = other.token
+	joined := c.secret()
+	if joined.token == "" {
+		joined.token = other.token()
 	}
-	if c.key == nil {
-		c.key = other.key
+	if joined.key == nil {
+		joined.key = other.key()
 	}
-	return c
+	return hide(joined)
 }
 
 // IsZero says that there is no right to push.
-func (c Credential) IsZero() bool { return c.token == "" && c.key == nil }
+func (c Credential) IsZero() bool { return c.token() == "" && c.key() == nil }
 
 // Kind says in words what it is, for a person to read.
 func (c Credential) Kind() string {
 	switch {
 	case c.IsZero():
 		return "no secret"
-	case c.key == nil:
+	case c.key() == nil:
 		return "an auth token"
-	case c.token == "":
+	case c.token() == "":
 		return "a signing key"
 	}
 	return "an auth token and a signing key"
@@ -86,22 +108,22 @@ func (c Credential) sign(info *gonix.NARInfo) (string, error) {
 	if err := info.WriteFingerprint(&fingerprint); err != nil {
 		return "", fmt.Errorf("sign %s: %v", info.StorePath, err)
 	}
-	return base64.StdEncoding.EncodeToString(ed25519.Sign(c.key, fingerprint.Bytes())), nil
+	return base64.StdEncoding.EncodeToString(ed25519.Sign(c.key(), fingerprint.Bytes())), nil
 }
 
 // hasPublicHalf says whether a public key in the form "name:base64" is the other half of the signing key.
 func (c Credential) hasPublicHalf(public string) bool {
 	_, encoded, _ := strings.Cut(public, ":")
 	raw, err := base64.StdEncoding.DecodeString(encoded)
-	return err == nil && bytes.Equal(raw, c.key.Public().(ed25519.PublicKey))
+	return err == nil && bytes.Equal(raw, c.key().Public().(ed25519.PublicKey))
 }
 
 // redact takes the token out of a text that came from elsewhere, such as a server's answer.
 func (c Credential) redact(text string) string {
-	if c.token == "" {
+	if c.token() == "" {
 		return text
 	}
-	return strings.ReplaceAll(text, c.token, Hidden)
+	return strings.ReplaceAll(text, c.token(), Hidden)
 }
 
 // Format makes no exception for any verb.

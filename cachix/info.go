@@ -68,11 +68,11 @@ func (c *Client) Check(ctx context.Context) (Info, error) {
 	if err != nil {
 		return info, err
 	}
-	if c.credential.token != "" && info.Permission == "Read" {
+	if c.credential.token() != "" && info.Permission == "Read" {
 		return info, hint.Wrap(fmt.Errorf("check right to push to %s: the auth token may only read it", c.name),
 			"make a token with write access: https://app.cachix.org/cache/%s#authtokens", c.name)
 	}
-	if c.credential.key == nil {
+	if c.credential.key() == nil {
 		return info, nil
 	}
 	for _, public := range info.Keys {
@@ -108,7 +108,7 @@ func (c *Client) adviseOnToken(err error) error {
 		return hint.Wrap(err, "the auth token has expired: make another at https://app.cachix.org/personal-auth-tokens, or for this cache alone in its settings")
 	case c.credential.IsZero():
 		return hint.Wrap(err, "there is no cache %s, or it is private", c.name)
-	case c.credential.token == "":
+	case c.credential.token() == "":
 		return hint.Wrap(err, "cache %s is private, or wants an auth token beside a signing key: set CACHIX_AUTH_TOKEN", c.name)
 	}
 	return hint.Wrap(err, "there is no cache %s, or the auth token is not for it, may only read it, or is no token of Cachix", c.name)

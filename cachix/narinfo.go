@@ -43,7 +43,7 @@ func (c *Client) newNARInfo(info nix.PathInfo, packed binarycache.Packed) (narIn
 	if info.Deriver.IsDerivation() {
 		create.Deriver = path.Base(string(info.Deriver))
 	}
-	if c.credential.key == nil {
+	if c.credential.key() == nil {
 		return create, nil
 	}
 	// The URL is not signed, but must not be empty.

@@ -22,7 +22,7 @@ type Pin struct {
 //
 // An attempt without an answer may have been carried out. Another one is harmless: it makes a revision of the same path.
 func (c *Client) Pin(ctx context.Context, p Pin) error {
-	if c.credential.token == "" {
+	if c.credential.token() == "" {
 		return hint.Wrap(fmt.Errorf("pin %s: there is no auth token, which a pin wants also where a signing key is enough to push", p.Name),
 			"set CACHIX_AUTH_TOKEN")
 	}

@@ -37,9 +37,6 @@ type apiCall struct {
 	lasting bool
 }
 
-// lastingTime is how long an answer is waited for when the push was called off already.
-const lastingTime = 1500 * time.Millisecond
-
 // call asks the API until it answers, and decodes the answer.
 // A refusal is a [*StatusError]; a server that gives no usable answer after all retries is an [*UnavailableError].
 func (c *Client) call(ctx context.Context, a apiCall) error {
@@ -67,8 +64,8 @@ func (c *Client) ask(ctx context.Context, a apiCall) error {
 	if a.body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	if c.credential.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.credential.token)
+	if c.credential.token() != "" {
+		request.Header.Set("Authorization", "Bearer "+c.credential.token())
 	}
 	answer, err := c.send(exchange{
 		client: c.api, request: request, body: bytes.NewReader(body), size: int64(len(body)), stall: a.stall, lasting: a.lasting,
@@ -118,7 +115,7 @@ func (c *Client) send(x exchange) (received, error) {
 func (c *Client) sendNow(x exchange) (received, error) {
 	ctx := x.request.Context()
 	if x.lasting {
-		longer, cancel := outlive(ctx, lastingTime)
+		longer, cancel := outlive(ctx, c.patience.last)
 		defer cancel()
 		ctx = longer
 	}

@@ -22,12 +22,17 @@ type patience struct {
 	stall time.Duration // without a byte moving
 	// think is the same for the request that completes an upload, for which the storage joins all parts.
 	think time.Duration
+	// last is how long the answer to what begins or ends an upload is waited for after the push was called off, and undo
+	// how long from then on uploads are taken back. Both together are less than the 7.5 seconds after which GitHub sends
+	// a second signal to a job that is cancelled.
+	last, undo time.Duration
 }
 
 // The first pauses are short, as most failures are a connection that was closed.
 // All together are a minute and a half at most, as with Cachix's own client, if the server asks for none.
 var defaultPatience = patience{
 	pause: 200 * time.Millisecond, most: 15 * time.Second, tries: 12, wait: 2 * time.Minute, stall: 30 * time.Second, think: 3 * time.Minute,
+	last: 2500 * time.Millisecond, undo: 3500 * time.Millisecond,
 }
 
 func (p patience) orDefault() patience {
@@ -35,6 +40,7 @@ func (p patience) orDefault() patience {
 		pause: cmp.Or(p.pause, defaultPatience.pause), most: cmp.Or(p.most, defaultPatience.most),
 		tries: cmp.Or(p.tries, defaultPatience.tries), wait: cmp.Or(p.wait, defaultPatience.wait),
 		stall: cmp.Or(p.stall, defaultPatience.stall), think: cmp.Or(p.think, defaultPatience.think),
+		last: cmp.Or(p.last, defaultPatience.last), undo: cmp.Or(p.undo, defaultPatience.undo),
 	}
 }
 

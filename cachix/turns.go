@@ -59,7 +59,7 @@ func (t *turns) giveUp(mine *turn) {
 	t.next()
 }
 
-// next gives turns while there are any. Those that wait are few: [openUploads] at most.
+// next gives turns while there are any. Those that wait are few: [pushWorkers] at most.
 func (t *turns) next() {
 	for t.free > 0 && len(t.waiting) > 0 {
 		first := slices.MinFunc(t.waiting, func(a, b *turn) int { return cmp.Compare(a.rank, b.rank) })

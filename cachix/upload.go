@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,17 +19,12 @@ import (
 )
 
 const (
-	// minPart is the least that a storage takes as a part, unless it is the last one.
-	minPart = 5 << 20
 	// partSize is what a part has as a rule. Smaller ones would cost more round trips, larger ones more memory.
 	partSize = 8 << 20
 	// maxParts is the most parts that a storage takes, with some to spare for what cannot be compressed.
 	maxParts = 9000
 	// partsAtOnce is how many parts of one NAR are sent side by side.
 	partsAtOnce = 8
-	// abortTime is how long the end of a push waits to take back an upload, after the push itself was called off.
-	// Together with [lastingTime] it is less than what GitHub gives a job that is cancelled.
-	abortTime = 3500 * time.Millisecond
 )
 
 // partSizeFor returns the size of the parts of a NAR of so many bytes. All parts of an upload but the last are equal.
@@ -196,10 +190,11 @@ func (u *upload) complete(ctx context.Context, info narInfoCreate) error {
 	return u.client.adviseOnToken(err)
 }
 
-// abort takes the upload back, so that no parts are left in the storage. It is done also when ctx is: that is when it is needed most.
+// abort takes the upload back, so that no parts are left in the storage. Its context must be one that lasts longer than
+// the push's: that the push is called off is when it is needed most.
 // POST /cache/{name}/multipart-nar/{narId}/abort?uploadId=
 func (u *upload) abort(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
+	ctx, cancel := context.WithTimeout(ctx, connectTime) // of a server that is down, nothing is expected
 	defer cancel()
 	_ = u.wait() // a part that arrives later would stay
 	_ = u.client.call(ctx, apiCall{

@@ -69,7 +69,7 @@ func TestActionCallsTheProgram(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "ci"), []byte("#!/bin/sh\nprintf '%s\\n' \"$@\"\n"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			c := contexts{"inputs": actionInputs(t, test.inputs), "runner": map[string]any{"arch": test.arch}}
+			c := contexts{"inputs": actionInputs(t, test.inputs), "runner": map[string]any{"arch": test.arch}, "job": map[string]any{"check_run_id": float64(41)}}
 			script := exec.CommandContext(t.Context(), bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", yamlText(run, "run"))
 			script.Env = []string{"RUNNER_TEMP=" + dir, "PATH=" + os.Getenv("PATH")}
 			for _, name := range yamlKeys(yamlAt(run, "env")) {
@@ -97,10 +97,62 @@ func TestActionCallsTheProgram(t *testing.T) {
 	}
 }
 
+// The action with the program itself, on the example: each output that it declares is there for later steps.
+func TestActionLeavesItsOutputs(t *testing.T) {
+	needsNix(t)
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("no bash")
+	}
+	action := readWorkflow(t, "../action.yml")
+	run, declared := action.job(t, "runs").step(t, "exec "), yamlAt(action.root, "outputs")
+	program := buildProgram(t)
+	j := newJob(t, pulled("pull_request", "stranger/open-sesame", false))
+	c := contexts{
+		"inputs": actionInputsOf(t, action, map[string]any{"packages": "open-sesame", "flake": "example", "args": "--engine=host\n--contract=off"}),
+		"runner": map[string]any{"arch": "X64"}, "job": map[string]any{"check_run_id": float64(41)},
+	}
+	script := exec.CommandContext(t.Context(), bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", yamlText(run, "run"))
+	script.Env = append(j.environ, "RUNNER_TEMP="+filepath.Dir(program))
+	for _, name := range yamlKeys(yamlAt(run, "env")) {
+		script.Env = append(script.Env, name+"="+expand(t, c, yamlText(run, "env", name)))
+	}
+	if out, err := script.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	got := map[string]any{}
+	for _, match := range stepOutput.FindAllStringSubmatch(readTest(t, j.output), -1) {
+		got[match[1]] = match[2]
+	}
+	c = contexts{"steps": map[string]any{yamlText(run, "id"): map[string]any{"outputs": got}}}
+	want := map[string]string{
+		"manifest": "out/manifest.json", "hits": "0", "misses": "1",
+		"out-paths": "/nix/store/rdbr6skbj696x8mlnq7d0i02ir0cg4zv-open-sesame-1.14.2",
+	}
+	values := map[string]string{}
+	for _, name := range yamlKeys(declared) {
+		values[name] = expand(t, c, yamlText(declared, name, "value"))
+	}
+	if diff := cmp.Diff(want, values); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if summary := readTest(t, j.summary); !strings.HasPrefix(summary, "## ✅ Built") || !strings.Contains(summary, "/actions/runs/1/job/41)") {
+		t.Errorf("the summary is\n%s", summary)
+	}
+}
+
+// stepOutput is an output of a step as a program writes it: its name, and its value between two lines of a delimiter.
+var stepOutput = regexp.MustCompile(`(?s)([\w-]+)<<\w+\n(.*?)\n_GitHub`)
+
 // actionInputs are the inputs as a workflow gives them, the others by their defaults.
 func actionInputs(t *testing.T, given map[string]any) map[string]any {
 	t.Helper()
-	declared := yamlAt(readWorkflow(t, "../action.yml").root, "inputs")
+	return actionInputsOf(t, readWorkflow(t, "../action.yml"), given)
+}
+
+func actionInputsOf(t *testing.T, action workflow, given map[string]any) map[string]any {
+	t.Helper()
+	declared := yamlAt(action.root, "inputs")
 	inputs := map[string]any{}
 	for _, name := range yamlKeys(declared) {
 		inputs[name] = yamlText(declared, name, "default")
@@ -168,7 +220,8 @@ func TestPlayRunsWhatTheWorkflowRuns(t *testing.T) {
 	}
 	var got []string
 	for _, call := range programCalls(string(script)) {
-		got = append(got, strings.TrimSuffix(call, ` "${more[@]}" || status=$?`))
+		call, _, _ = strings.Cut(call, ` "${at[@]}"`) // what is only here comes last
+		got = append(got, call)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-nix.yml +.ci/play):\n%s", diff)

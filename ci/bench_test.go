@@ -285,7 +285,8 @@ func BenchmarkPeakMemory(b *testing.B) {
 
 // runWatched runs a command and returns the most memory that its process had, in KiB, and how long it took.
 // Resource usage as wait4 tells it would be that of the process or of any of its children.
-func (m *bench) runWatched(cmd *exec.Cmd) (peak int, took time.Duration) {
+// It calls each of eachSecond once a second.
+func (m *bench) runWatched(cmd *exec.Cmd, eachSecond ...func()) (peak int, took time.Duration) {
 	m.Helper()
 	var log bytes.Buffer
 	cmd.Stderr = &log
@@ -295,8 +296,14 @@ func (m *bench) runWatched(cmd *exec.Cmd) (peak int, took time.Duration) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
 	for {
 		select {
+		case <-second.C:
+			for _, f := range eachSecond {
+				f()
+			}
 		case err := <-done:
 			took = time.Since(started)
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 const compareManual = `Say in what two builds differ, and what most likely made them differ.
@@ -56,12 +57,26 @@ func newCompare(sys system) *cobra.Command {
 			} else {
 				err = report.WriteText(sys.stdout)
 			}
-			return errors.Join(err, report.Err())
+			return errors.Join(err, different(report.Err()))
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "the report as JSON")
 	c.Flags().StringVar(&page, "html", "", "write the report as a page into `FILE`, too")
 	return c
+}
+
+// differs is a difference with the outcome that it is.
+type differs struct{ *compare.DifferenceError }
+
+// Outcome of two sides that are not the same.
+func (differs) Outcome() pipelines.Outcome { return pipelines.OutcomeDifferent }
+
+func different(err error) error {
+	var d *compare.DifferenceError
+	if errors.As(err, &d) {
+		return differs{d}
+	}
+	return err
 }
 
 // runCompare compares what is at two paths. A path with nothing at it, and two things of which one has outputs and the

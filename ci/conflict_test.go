@@ -28,6 +28,16 @@ func TestConflictWithThePublicCache(t *testing.T) {
 	if err := example.WriteFixture(flake, "unreproducible"); err != nil {
 		t.Fatal(err)
 	}
+	for _, args := range [][]string{{"init", "-q"}, {"add", "-A"}, {"commit", "-q", "-m", "fixture"}} {
+		git := exec.Command("git", args...)
+		git.Dir = flake
+		git.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null",
+			"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.org", "GIT_AUTHOR_DATE=2024-01-01T00:00:00Z",
+			"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.org", "GIT_COMMITTER_DATE=2024-01-01T00:00:00Z")
+		if out, err := git.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+	}
 	server := cachixtest.New(cachixtest.Options{})
 	defer server.Close()
 	machine := func(name string, args ...string) (code int, log string) {

@@ -26,10 +26,20 @@ type vault struct {
 func takeEnvironment() ([]string, *vault) {
 	s := &vault{values: map[string]string{}}
 	for _, name := range []string{defaultSecret, tokenVariable, keyVariable} {
-		s.values[name] = os.Getenv(name)
-		os.Unsetenv(name)
+		s.values[name] = takeVariable(name)
 	}
 	return os.Environ(), s
+}
+
+// takeVariable returns a variable, and leaves no trace of it in the process's environment: neither for children, nor
+// for those who look into /proc/PID/environ, as far as the kernel has that.
+func takeVariable(name string) string {
+	value := os.Getenv(name)
+	os.Unsetenv(name)
+	if value != "" {
+		_ = scrub(name) // without /proc there is nothing to be seen either
+	}
+	return value
 }
 
 // take takes one more variable out of the process and its environment, whose name is known from the command line alone.
@@ -39,7 +49,7 @@ func (s *vault) take(name string, environ []string) []string {
 	}
 	if _, taken := s.values[name]; !taken {
 		s.values[name] = environment(environ).get(name)
-		os.Unsetenv(name)
+		takeVariable(name)
 	}
 	return slices.DeleteFunc(slices.Clone(environ), func(kv string) bool { return strings.HasPrefix(kv, name+"=") })
 }

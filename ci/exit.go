@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/reproduce"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -26,7 +23,7 @@ const (
 
 const exitCodes = `  0    all went well
   1    a build, or anything else, failed
-  2    the command line is wrong
+  2    the command line is wrong, or the run was refused for what has started it
   3    nothing failed but a second build was not the same, or what was compared differs
   4    nothing failed but promises of the flake are broken
   5    what was built is good, and could not be published
@@ -59,29 +56,16 @@ func exitCode(ctx context.Context, err error) int {
 	return codeOf(err)
 }
 
-// byWeight are the codes of failures, the heaviest first: a build that failed weighs more than a promise that is broken,
-// that more than a build that is not reproducible, and that more than a cache that did not take what is good.
-var byWeight = []int{exitFailed, exitContract, exitDifferent, exitPublish}
+// codes are those of the outcomes of a run.
+var codes = map[pipelines.Outcome]int{
+	pipelines.OutcomeGood: exitOK, pipelines.OutcomeFailed: exitFailed, pipelines.OutcomeDifferent: exitDifferent,
+	pipelines.OutcomeContract: exitContract, pipelines.OutcomeUnpublished: exitPublish, pipelines.OutcomeInterrupted: exitInterrupted,
+}
 
 // codeOf returns the code of the heaviest of all errors that are joined in one.
 func codeOf(err error) int {
-	switch e := err.(type) {
-	case *pipelines.ContractError:
-		return exitContract
-	case *pipelines.RebuildError, *pipelines.ConflictError, *compare.DifferenceError, *reproduce.DifferenceError, *replayError:
-		return exitDifferent
-	case *pipelines.PublishError:
-		return exitPublish
-	case interface{ Unwrap() []error }:
-		heaviest := len(byWeight) - 1
-		for _, child := range e.Unwrap() {
-			heaviest = min(heaviest, slices.Index(byWeight, codeOf(child)))
-		}
-		return byWeight[heaviest]
-	case interface{ Unwrap() error }:
-		if inner := e.Unwrap(); inner != nil {
-			return codeOf(inner)
-		}
+	if code, known := codes[pipelines.OutcomeOf(err)]; known {
+		return code
 	}
 	return exitFailed
 }

@@ -32,6 +32,8 @@ type flags struct {
 	keepGoing, failFast bool
 	overrides           []string
 	json, verbose       bool
+	summary             bool
+	since               string
 	substituters, keys  []string
 	cache, memlock      string
 	contract, terms     string
@@ -71,6 +73,8 @@ func (f *flags) register(c *cobra.Command) {
 	s.StringVar(&f.homeManager, "home-manager", "", "flake of Home Manager to evaluate the module with (default: its options are declared by the checks)")
 	s.BoolVar(&f.json, "json", false, "events as JSON lines on standard output")
 	s.BoolVarP(&f.verbose, "verbose", "v", false, "each line of each build")
+	s.BoolVar(&f.summary, "summary", true, "on GitHub Actions, write a summary of the step")
+	s.StringVar(&f.since, "since", "", sinceUsage)
 }
 
 // options is a command line that was understood.
@@ -90,6 +94,8 @@ type options struct {
 	overrides []override
 	json      bool
 	verbose   bool
+	summary   bool
+	since     string
 	contract  pipelines.Terms
 	publish   publishing
 	rebuild   pipelines.Rebuilding
@@ -138,7 +144,7 @@ func (f *flags) options(c *cobra.Command, args []string) (options, error) {
 		target: openSesame, ref: f.ref, builders: f.builders,
 		out: f.out, outGiven: c.Flags().Changed("out"),
 		jobs: f.jobs, timeout: f.timeout, stall: f.stall, failFast: f.failFast || !f.keepGoing,
-		json: f.json, verbose: f.verbose, repeat: given(c),
+		json: f.json, verbose: f.verbose, summary: f.summary, since: f.since, repeat: given(c),
 	}
 	if len(args) > 0 && args[0] == exampleFlake {
 		o.target = builtIn

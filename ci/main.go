@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -23,6 +24,15 @@ type system struct {
 	stdout, stderr io.Writer
 	environ        []string // without secrets
 	secrets        *vault
+	now            func() time.Time // the clock; nil is that of the machine
+}
+
+// clock returns the clock that a run goes by.
+func (sys system) clock() func() time.Time {
+	if sys.now == nil {
+		return time.Now
+	}
+	return sys.now
 }
 
 // run is main, in the hands of a test: it carries out the command line and returns the exit code.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/example"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
@@ -56,6 +57,7 @@ func TestScripts(t *testing.T) {
 					env.Setenv(name, value)
 				}
 			}
+			env.Values[serverKey{}] = new(*cachixtest.Server)
 			env.Defer(func() { makeWritable(env.WorkDir) })
 			return os.MkdirAll(filepath.Join(env.WorkDir, "home"), 0o755)
 		},
@@ -78,7 +80,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "fixture": fixture, "interrupt": interrupt,
+			"exits": exits, "fixture": fixture, "interrupt": interrupt, "cachix": cachixServer, "keypair": keyPair,
 		},
 	})
 }

@@ -34,7 +34,10 @@ func newPin(sys system) *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			sys.environ = sys.secrets.take(f.secret, sys.environ)
+			sys = sys.withSecret(f.secret)
+			if _, err := sys.allow(""); err != nil {
+				return err
+			}
 			return runPin(c.Context(), sys, p, args)
 		},
 	}

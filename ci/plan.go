@@ -24,10 +24,11 @@ func newPlan(sys system) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return runPlan(c.Context(), sys, o)
+			return runPlan(c.Context(), sys.withSecret(o.publish.secret), o)
 		},
 	}
 	f.register(c)
+	f.publish.registerCache(c)
 	return c
 }
 
@@ -71,6 +72,9 @@ func printPlan(w io.Writer, m *pipelines.Manifest) error {
 		}
 		if cell.Plan != nil {
 			fmt.Fprintf(t, "%s\t(all)\t%s\t\n", cell.System, cell.Plan)
+			if cell.Plan.Push != nil {
+				fmt.Fprintf(t, "%s\t(all)\t%s\t\n", cell.System, cell.Plan.Push)
+			}
 		}
 	}
 	return t.Flush()

@@ -24,7 +24,8 @@ import (
 // prepare makes a run out of the options: the one place where interfaces get their concrete types.
 // What it has opened, cleanup closes.
 func prepare(ctx context.Context, sys system, command string, o options, report pipelines.Reporter) (r *pipelines.Release, cleanup func(), err error) {
-	id := newRunID()
+	now := sys.clock()
+	id := newRunID(now())
 	dirs, err := makeDirs(sys, o, id)
 	if err != nil {
 		return nil, nil, err
@@ -36,6 +37,11 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 			closeAll()
 		}
 	}()
+	without, err := sys.allow(o.revision())
+	if err != nil {
+		refused(now(), report, err)
+		return nil, nil, err
+	}
 	var src pipelines.Source // a capsule has none
 	if command != commandReplay {
 		if src, err = newSource(sys, o, dirs.work); err != nil {
@@ -46,7 +52,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 	if err != nil {
 		return nil, nil, err
 	}
-	publish, err := newPublishing(sys, o, command, id, store)
+	publish, err := newPublishing(sys, o, command, id, store, without)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -67,17 +73,17 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
 		cacheDir: dirs.cache, log: engineLog.when(o.verbose && command != commandPlan),
 		notice: once(func(text string) {
-			report.Report(time.Now(), pipelines.Notice{Level: pipelines.Info, Text: text})
+			report.Report(now(), pipelines.Notice{Level: pipelines.Info, Text: text})
 		}),
 	}
 	r = &pipelines.Release{
-		ID: id, Command: command, Tool: "open-sesame-ci " + version, Flake: o.target.flake,
+		ID: id, Command: command, Tool: "open-sesame-ci " + version, Flake: o.target.flake, Job: github{sys.environ}.job(),
 		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publish, Rebuild: o.rebuild, Engines: engines,
 		CacheKeys: cacheKeys(o.target.cache),
 		Memory:    pipelines.MemoryDir(memory), Contract: o.contract,
 		Report: report, Settings: settings, Builders: o.builders != "", Memlock: o.target.memlock,
 		LogDir: dirs.logs, ManifestFile: filepath.Join(o.out, manifest),
-		FailFast: o.failFast, Timeout: o.timeout, Stall: o.stall, Now: time.Now,
+		FailFast: o.failFast, Timeout: o.timeout, Stall: o.stall, Now: now,
 	}
 	r.Rebuild.Evidence = evidence{dir: filepath.Join(o.out, "differs", id)}
 	r.Rebuild.Elsewhere = elsewhere(o, engines)
@@ -92,8 +98,23 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 }
 
 // newRunID names a run: by its time, so that names sort as runs do, and so that two at once do not harm each other.
-func newRunID() string {
-	return time.Now().UTC().Format("20060102-150405-") + strings.ToLower(rand.Text()[:6])
+func newRunID(now time.Time) string {
+	return now.UTC().Format("20060102-150405-") + strings.ToLower(rand.Text()[:6])
+}
+
+// revision is what the command line says of which tree to take: by --ref, or in the flake's reference.
+func (o options) revision() string {
+	ref, err := nix.ParseFlakeRef(o.target.flake)
+	if o.ref != "" || err != nil {
+		return o.ref
+	}
+	return ref.Ref
+}
+
+// refused tells of a run that is at its end before it has begun.
+func refused(at time.Time, report pipelines.Reporter, err error) {
+	report.Report(at, pipelines.StepFinished{Step: pipelines.StepPreflight, Error: err.Error()})
+	report.Report(at, pipelines.RunFinished{})
 }
 
 // once returns a function that passes each text on the first time alone: several systems often share an engine.
@@ -147,7 +168,7 @@ func openCaches(o options, command string) (*binarycache.Dir, []pipelines.Cache,
 	}
 	if command == commandPlan {
 		if d, err := binarycache.OpenReadOnly(dir); err == nil {
-			caches = append(caches, d)
+			store, caches = d, append(caches, d)
 		}
 	} else {
 		d, err := binarycache.Open(dir)

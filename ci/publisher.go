@@ -106,6 +106,18 @@ func (p *publisher) Push(ctx context.Context, infos []nix.PathInfo, progress fun
 	return pipelines.Pushed{Added: done.Added, There: len(plan.There), Upstream: len(plan.Upstream), Left: done.Left}, err
 }
 
+func (p *publisher) Preview(ctx context.Context, infos []nix.PathInfo) (pipelines.PushPlan, error) {
+	plan, err := p.client.Plan(ctx, infos, p.upstream)
+	if err != nil {
+		return pipelines.PushPlan{}, err
+	}
+	preview := pipelines.PushPlan{Cache: p.Name(), Bytes: plan.Bytes, There: len(plan.There), Upstream: len(plan.Upstream)}
+	for _, info := range plan.Push {
+		preview.Push = append(preview.Push, info.Path)
+	}
+	return preview, nil
+}
+
 func (p *publisher) Pin(ctx context.Context, name string, path nix.StorePath) error {
 	return p.client.Pin(ctx, cachix.Pin{Name: name, Path: path, Keep: p.keep})
 }
@@ -131,13 +143,23 @@ func (s *publicSide) open(ctx context.Context) (*binarycache.Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	public, err := url.Parse(info.URI)
+	c, err := consumersCaches(info.URI, s.caches)
 	if err != nil {
 		return nil, err
 	}
-	c := &binarycache.Consumer{HTTP: binarycache.NewHTTP(public), Keys: keys}
-	for _, text := range s.caches {
-		if strings.TrimRight(text, "/") == strings.TrimRight(info.URI, "/") {
+	c.Keys = keys
+	return c, nil
+}
+
+// consumersCaches are the public side of a cache, and those that its consumers have as well.
+func consumersCaches(uri string, substituters []string) (*binarycache.Consumer, error) {
+	public, err := url.Parse(uri)
+	if err != nil {
+		return nil, err
+	}
+	c := &binarycache.Consumer{HTTP: binarycache.NewHTTP(public)}
+	for _, text := range substituters {
+		if strings.TrimRight(text, "/") == strings.TrimRight(uri, "/") {
 			continue
 		}
 		upstream, err := binarycache.OpenURL(text)

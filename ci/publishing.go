@@ -30,12 +30,18 @@ type publishFlags struct {
 	unsandboxed, pin       bool
 }
 
-// register adds the flags that choose the cache and how to push to it.
-func (f *publishFlags) register(c *cobra.Command) {
+// registerCache adds the flags that choose the cache.
+func (f *publishFlags) registerCache(c *cobra.Command) {
 	s := c.Flags()
 	s.StringVar(&f.cachix, "cachix", "", "name of the Cachix cache to push to (default: the target's)")
 	s.StringVar(&f.url, "cachix-url", "", "base of the API of Cachix, where it is another than "+cachix.API)
 	s.StringVar(&f.secret, "secret-env", defaultSecret, "variable that holds the auth token or the signing key; it is taken out of the environment")
+}
+
+// register adds those and the ones that say how to push to it.
+func (f *publishFlags) register(c *cobra.Command) {
+	f.registerCache(c)
+	s := c.Flags()
 	s.StringVar(&f.compression, "compression", "", "zstd or xz, for what is not compressed already (default: what the cache prefers)")
 	s.IntVar(&f.level, "compression-level", 0, "effort of compression: 1 to 19 for zstd, 0 to 9 for xz (default: the fastest that is not much larger)")
 	s.IntVar(&f.jobs, "push-jobs", cachix.DefaultJobs, "most requests that are open at a time; fewer where the server asks for it")
@@ -80,13 +86,13 @@ func (f *publishFlags) parse() (publishing, error) {
 	return p, nil
 }
 
-// publishing says whether the run pushes, and where to.
-func newPublishing(sys system, o options, command, run string, store *binarycache.Dir) (pipelines.Publishing, error) {
+// newPublishing says whether the run pushes, and where to. Without is why it has no secret, if that is known.
+func newPublishing(sys system, o options, command, run string, store *binarycache.Dir, without string) (pipelines.Publishing, error) {
 	p := pipelines.Publishing{
 		Always: o.publish.push == pushAlways, Unsandboxed: o.publish.unsandboxed, Pin: o.publish.pin && command == commandRelease,
 		Timeout: o.publish.timeout, Patience: o.publish.patience, Journal: pipelines.NewJournal(o.out, run),
 	}
-	if command != commandRelease && command != commandWarm {
+	if command != commandRelease && command != commandWarm && command != commandPlan {
 		return pipelines.Publishing{}, nil
 	}
 	credential, err := sys.secrets.credential(o.publish.secret)
@@ -97,7 +103,7 @@ func newPublishing(sys system, o options, command, run string, store *binarycach
 	case o.publish.push == pushNever:
 		p.Without = "--push " + pushNever
 	case credential.IsZero():
-		p.Without = "no secret: " + o.publish.secret + " is not set"
+		p.Without = cmp.Or(without, "no secret: "+o.publish.secret+" is not set")
 	case cacheName(o) == "":
 		p.Without = "no Cachix cache is named (--cachix NAME)"
 	default:

@@ -52,7 +52,10 @@ func newPush(sys system) *cobra.Command {
 			if err := o.parse(args); err != nil {
 				return usage(err)
 			}
-			sys.environ = sys.secrets.take(f.secret, sys.environ)
+			sys = sys.withSecret(f.secret)
+			if _, err := sys.allow(""); err != nil {
+				return err
+			}
 			return runPush(c.Context(), sys, o)
 		},
 	}
@@ -180,7 +183,7 @@ func pushBatch(ctx context.Context, sys system, o pushOptions, to *publisher, b 
 	reporter := newReporter(sys, options{json: o.json})
 	run := pipelines.Release{
 		Publish: pipelines.Publishing{To: to, Timeout: o.publish.timeout, Holder: to.holder(), From: b.source},
-		Rebuild: pipelines.Rebuilding{Evidence: evidence{dir: filepath.Join(o.out, "differs", newRunID())}},
+		Rebuild: pipelines.Rebuilding{Evidence: evidence{dir: filepath.Join(o.out, "differs", newRunID(sys.clock()()))}},
 		Report:  reporter, Now: time.Now,
 	}
 	added, err := run.Republish(ctx, b.infos)

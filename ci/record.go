@@ -25,7 +25,8 @@ func record(ctx context.Context, sys system, o options, m *pipelines.Manifest) e
 		return err
 	}
 	facts := provenance.Facts{Settings: m.Settings, Inputs: m.Inputs}
-	facts.Builder, facts.Invocation = onActions(environment(sys.environ))
+	actions := github{sys.environ}
+	facts.Builder, facts.Invocation = actions.workflow(), actions.run()
 	if facts.Byproducts, err = byproducts(o.out, m, bills); err != nil {
 		return err
 	}
@@ -58,20 +59,6 @@ func byproducts(out string, m *pipelines.Manifest, bills []string) (all []proven
 		all = append(all, f)
 	}
 	return all, nil
-}
-
-// onActions returns the URIs of the workflow and its run, both empty elsewhere.
-// See docs.github.com on default environment variables.
-func onActions(env environment) (builder, invocation string) {
-	if env.get("GITHUB_ACTIONS") != "true" {
-		return "", ""
-	}
-	server := env.get("GITHUB_SERVER_URL")
-	if ref := env.get("GITHUB_WORKFLOW_REF"); ref != "" {
-		builder = server + "/" + ref
-	}
-	return builder, fmt.Sprintf("%s/%s/actions/runs/%s/attempts/%s",
-		server, env.get("GITHUB_REPOSITORY"), env.get("GITHUB_RUN_ID"), env.get("GITHUB_RUN_ATTEMPT"))
 }
 
 // parseProvenanceKey reads the key that statements are signed with.

@@ -28,7 +28,7 @@ func newPipeline(sys system, name, short string) *cobra.Command {
 				return err
 			}
 			if name != commandBuild {
-				sys.environ = sys.secrets.take(o.publish.secret, sys.environ)
+				sys = sys.withSecret(o.publish.secret)
 			}
 			return runPipeline(c.Context(), sys, name, o)
 		},
@@ -51,6 +51,9 @@ func runPipeline(ctx context.Context, sys system, command string, o options) err
 		return errors.Join(err, reporter.Close())
 	}
 	defer cleanup()
+	if err := tellLastRelease(ctx, sys, o, reporter); err != nil {
+		return errors.Join(err, reporter.Close())
+	}
 	manifest, err := r.Run(ctx)
 	err = errors.Join(err, reporter.Close())
 	if manifest == nil {
@@ -148,12 +151,15 @@ type reporter interface {
 // newReporter chooses who consumes the events: a program, GitHub Actions, a person at a terminal, or a log.
 func newReporter(sys system, o options) reporter {
 	env := environment(sys.environ)
-	opts := report.Options{Verbose: o.verbose, ASCII: !isUTF8(env)}
+	opts := report.Options{Verbose: o.verbose, ASCII: !isUTF8(env), Now: sys.now}
+	actions := github{env}
 	switch {
+	case o.json && actions.here():
+		return report.Multi{report.NewJSON(sys.stdout), actions.stepFiles(sys.stderr, o.summary)}
 	case o.json:
 		return report.NewJSON(sys.stdout)
-	case env.get("GITHUB_ACTIONS") == "true":
-		return report.NewActions(sys.stderr, opts)
+	case actions.here():
+		return report.Multi{report.NewActions(sys.stderr, opts), actions.stepFiles(sys.stderr, o.summary)}
 	case isTerminal(sys.stderr) && env.get("TERM") != "dumb":
 		opts.Color = env.get("NO_COLOR") == ""
 		return report.NewTerminal(sys.stderr, opts)

@@ -284,6 +284,9 @@ func (e *replayError) Error() string {
 	return fmt.Sprintf("replay %s: %d of %d failures are not the same here", e.capsule, e.other, e.of)
 }
 
+// Outcome of two machines on which not the same happens.
+func (e *replayError) Outcome() pipelines.Outcome { return pipelines.OutcomeDifferent }
+
 func (r *replayReport) err() error {
 	if r.Same {
 		return nil

@@ -96,7 +96,7 @@ func (f *reproduceFlags) run(c *cobra.Command, sys system, file string) error {
 	if err != nil {
 		return err
 	}
-	o, err := f.reproduceOptions(c, m)
+	o, err := f.reproduceOptions(c, sys, m)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // reproduceOptions makes of a manifest the command line that would do the same.
-func (f *reproduceFlags) reproduceOptions(c *cobra.Command, m *pipelines.Manifest) (options, error) {
+func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, m *pipelines.Manifest) (options, error) {
 	f.stall, f.contract = 0, warn
 	if m.Source.URL == "" || len(m.Cells) == 0 {
 		return options{}, errors.New("reproduce: the manifest names no source, or no system")
@@ -27,7 +27,7 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, m *pipelines.Manifes
 	f.packages = nil
 	o := options{
 		target: openSesame, json: f.json, verbose: f.verbose, builders: f.builders, jobs: f.jobs, timeout: f.timeout,
-		out: cmp.Or(f.out, filepath.Join("reproduced", newRunID())), outGiven: true,
+		out: cmp.Or(f.out, filepath.Join("reproduced", newRunID(sys.clock()()))), outGiven: true,
 	}
 	if m.Source.URL == exampleFlake {
 		o.target = builtIn

@@ -70,6 +70,7 @@ func newRoot(sys system) *cobra.Command {
 		newCheck(sys),
 		newPush(sys),
 		newPin(sys),
+		newReport(sys),
 		newPlan(sys),
 		newMatrix(sys),
 		newDemo(sys),

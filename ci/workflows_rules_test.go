@@ -54,6 +54,14 @@ var workflowRules = []struct {
 		{`exec "$RUNNER_TEMP`, `sudo "$RUNNER_TEMP`},
 		{`exec "$RUNNER_TEMP/ci"`, `go run ./ci`},
 	}},
+	{"environment", "later steps run by what is written there", ruleEnvironment, []mutant{
+		{"      - run: exec", "      - run: echo A=b >>\"$GITHUB_ENV\"\n      - run: exec"},
+		{"      - run: exec", "      - run: echo . >>\"$GITHUB_PATH\"\n      - run: exec"},
+	}},
+	{"caches", "another job has put there what a job with a secret would run", ruleCaches, []mutant{
+		{"          cache: false\n", ""},
+		{"cache: false", "cache: true"},
+	}},
 	{"concurrency", "a pull request's older run is of no use; a release is never ended", ruleConcurrency, []mutant{
 		{"cancel-in-progress: ${{ github.event_name == 'pull_request' }}", "cancel-in-progress: false"},
 		{"github.event.pull_request.number", "github.run_id"},
@@ -191,6 +199,31 @@ func ruleSignals(w workflow) []string {
 		}
 		return complaints
 	})
+}
+
+func ruleEnvironment(w workflow) []string {
+	return eachScript(w, func(_ *yaml.Node, script string) (complaints []string) {
+		if strings.Contains(script, "GITHUB_ENV") || strings.Contains(script, "GITHUB_PATH") {
+			complaints = append(complaints, script)
+		}
+		return complaints
+	})
+}
+
+// ruleCaches wants no cache of Go's in a job that has a secret.
+func ruleCaches(w workflow) (complaints []string) {
+	for _, j := range w.jobs() {
+		if !secretNamed.MatchString(yamlWords(j.node)) {
+			continue
+		}
+		for _, s := range j.steps {
+			uses := yamlText(s, "uses")
+			if strings.HasPrefix(uses, "actions/cache") || strings.HasPrefix(uses, "actions/setup-go@") && yamlText(s, "with", "cache") != "false" {
+				complaints = append(complaints, "job "+j.name+": "+uses)
+			}
+		}
+	}
+	return complaints
 }
 
 // ruleConcurrency looks at what two runs do to each other, for each event that starts one.

@@ -178,6 +178,24 @@ func TestWorkflowsKeepTheRules(t *testing.T) {
 	}
 }
 
+// An action is of one version wherever it is used.
+func TestWorkflowsUseOneVersionOfAnAction(t *testing.T) {
+	use := regexp.MustCompile(`uses: ([\w./-]+)@(.*)`)
+	versions := map[string]string{}
+	for _, w := range readWorkflows(t) {
+		for number, line := range w.lines {
+			m := use.FindStringSubmatch(line)
+			if m == nil {
+				continue
+			}
+			if first := versions[m[1]]; first != "" && first != m[2] {
+				t.Errorf("%s:%d: %s is %s here and %s elsewhere", w.name, number+1, m[1], m[2], first)
+			}
+			versions[m[1]] = m[2]
+		}
+	}
+}
+
 // A workflow that keeps all rules.
 const goodWorkflow = `
 on:
@@ -198,6 +216,10 @@ jobs:
       - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1
         with:
           persist-credentials: false
+      - uses: actions/setup-go@b7ad1dad31e06c5925ef5d2fc7ad053ef454303e # v7.0.0
+        with:
+          go-version-file: go.mod
+          cache: false
       - run: exec "$RUNNER_TEMP/ci" release --ref "$REF" --system "$SYSTEM"
         env:
           REF: ${{ inputs.tag }}

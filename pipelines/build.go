@@ -35,13 +35,16 @@ func (e *BuildError) Error() string {
 
 // build realises all packages of the cell that no cache serves, with one command:
 // Nix builds what they share once, and the siblings of a failed package to their end.
-// It returns the runtime closure of those that are good, and of whatever else was built before something failed.
-func (r *Release) build(ctx context.Context, x Executor, e Engine, cell matrix.Cell, todo []*PackageResult, plan Plan, p probed) (closure []nix.PathInfo, err error) {
+// It returns the runtime closure of those that are good, and of whatever else was built before something failed,
+// and what Nix had to do.
+func (r *Release) build(ctx context.Context, x Executor, e Engine, s Snapshot, cell matrix.Cell, todo []*PackageResult, plan Plan, p probed) (closure []nix.PathInfo, work *Work, err error) {
 	err = r.step(ctx, StepBuild, cell.System, func() (string, error) {
 		if len(todo) == 0 {
 			return "", skipped("a cache serves every output")
 		}
 		log := newBuildLog(r, cell.System)
+		log.blame(s, todo)
+		work = new(Work)
 		if plan.nothing() {
 			// A look is all there is to do, unless a collector has come since the plan was made.
 			if infos, err := r.pathInfo(ctx, x, e, todo); err == nil && len(absent(infos, todo)) == 0 {
@@ -50,11 +53,14 @@ func (r *Release) build(ctx context.Context, x Executor, e Engine, cell matrix.C
 			}
 		}
 		err := r.realise(ctx, x, todo, p, log, nil)
+		work.add(log.work())
 		if err != nil && ctx.Err() == nil && log.onlySubstitutersFailed() {
 			// A cache that did not answer says nothing of the build. Once more; a builder's failure never is.
 			r.event(Notice{System: cell.System, Level: Warning, Text: "a substituter failed: trying once more"})
 			log = newBuildLog(r, cell.System)
+			log.blame(s, todo)
 			err = r.realise(ctx, x, todo, p, log, nil)
+			work.add(log.work())
 		}
 		if err := ctx.Err(); err != nil {
 			for _, p := range todo {
@@ -72,7 +78,7 @@ func (r *Release) build(ctx context.Context, x Executor, e Engine, cell matrix.C
 		}
 		return settle(ctx, cell, todo, log, infos, invalid, err)
 	})
-	return closure, err
+	return closure, work, err
 }
 
 // realise runs nix-store --realise, which is the same in all versions of Nix and takes store derivations as they are;

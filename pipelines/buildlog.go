@@ -36,6 +36,7 @@ type buildLog struct {
 	seq      int64
 	// Nix may tell a failure only after it has closed the activity: undecided holds what waits for that.
 	undecided map[nix.StorePath]*running
+	blamed    func(drv nix.StorePath, tail []string) *Line // nil where nothing is known of the flake; see blame
 }
 
 // running is a derivation being built.
@@ -230,6 +231,7 @@ func (l *buildLog) finish(b *running, at time.Time) {
 	if f != nil {
 		f.Phase = b.phase
 		f.refine(b.log.tail)
+		f.At = l.at(b)
 	}
 	b.log.close()
 	l.ended[b.drv] = b

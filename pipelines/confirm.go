@@ -14,7 +14,7 @@ import (
 // confirm looks whether what was built is where it should be: it reads back what was exported, as one who substitutes
 // from the store would, and asks the public side of the cache for what was pushed.
 func (r *Release) confirm(ctx context.Context, cell matrix.Cell, result *CellResult, built []nix.PathInfo, added []nix.Added, pushed []nix.PathInfo) error {
-	if len(built) == 0 && len(pushed) == 0 && !r.isPublished(result) {
+	if len(built) == 0 && len(pushed) == 0 && !result.published() {
 		return nil // nothing was touched
 	}
 	return r.step(ctx, StepConfirm, cell.System, func() (string, error) {
@@ -26,7 +26,7 @@ func (r *Release) confirm(ctx context.Context, cell matrix.Cell, result *CellRes
 			}
 			found = append(found, text)
 		}
-		if r.isPublished(result) && r.Publish.Consumer != nil {
+		if result.published() && r.Publish.Consumer != nil {
 			text, err := r.confirmPublished(ctx, cell, result, pushed)
 			if err != nil {
 				return "", err
@@ -38,10 +38,6 @@ func (r *Release) confirm(ctx context.Context, cell matrix.Cell, result *CellRes
 		}
 		return strings.Join(found, "; "), nil
 	})
-}
-
-func (r *Release) isPublished(result *CellResult) bool {
-	return result.Publish != nil && result.Publish.Verdict == Published
 }
 
 // confirmExported reads back what was written.

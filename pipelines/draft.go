@@ -46,7 +46,7 @@ func (r *Release) Draft(ctx context.Context) (c *contract.Contract, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := r.build(ctx, x, engine, cell, todo, plan, probed); err != nil {
+	if _, _, err := r.build(ctx, x, engine, s, cell, todo, plan, probed); err != nil {
 		return nil, err
 	}
 	err = r.step(ctx, StepContract, cell.System, func() (string, error) {

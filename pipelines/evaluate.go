@@ -24,6 +24,7 @@ type EvaluatedPackage struct {
 	Package    matrix.Package
 	Derivation nix.StorePath
 	Outputs    []Output
+	Defined    *Line // in the flake; nil for what an input defines
 }
 
 // evaluate asks Nix once for all packages of the cell.
@@ -47,7 +48,7 @@ func (r *Release) askEvaluation(ctx context.Context, x Executor, s Snapshot, cel
 	if err != nil {
 		return nil, evaluationError(cell, s, trace.String(), err)
 	}
-	return parseEvaluation(out, cell)
+	return parseEvaluation(out, s, cell)
 }
 
 func (r *Release) evaluateArgs(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) ([]string, nix.Settings, error) {
@@ -75,6 +76,8 @@ func (r *Release) evaluateArgs(ctx context.Context, x Executor, s Snapshot, cell
 }
 
 // evaluateExpression returns a function of a system's packages: those wanted, and the names of all.
+// Where a package is defined, nixpkgs notes in meta.position. Without it, it is where its description is, or where the
+// flake lists it. A package whose meta cannot be evaluated is built all the same.
 func evaluateExpression(cell matrix.Cell) string {
 	names := make([]string, len(cell.Packages))
 	for i, p := range cell.Packages {
@@ -87,17 +90,27 @@ func evaluateExpression(cell matrix.Cell) string {
     value = {
       derivation = ps.${name}.drvPath;
       outputs = builtins.listToAttrs (map (o: { name = o; value = ps.${name}.${o}.outPath; }) ps.${name}.outputs or [ "out" ]);
+      position = let
+        meta = builtins.tryEval (ps.${name}.meta or { });
+        noted = builtins.tryEval (meta.value.position or null);
+        at = attribute: set:
+          let p = builtins.unsafeGetAttrPos attribute set;
+          in if p == null then null else "${p.file}:${toString p.line}";
+        first = builtins.filter builtins.isString (
+          (if meta.success then [ noted.value (at "description" meta.value) ] else [ ]) ++ [ (at name ps) "" ]);
+      in builtins.head first;
     };
   }) (builtins.filter (name: ps ? ${name}) [ ` + strings.Join(names, " ") + ` ]));
 }`
 }
 
-func parseEvaluation(data []byte, cell matrix.Cell) (Evaluation, error) {
+func parseEvaluation(data []byte, s Snapshot, cell matrix.Cell) (Evaluation, error) {
 	var found struct {
 		Names    []matrix.Package
 		Packages map[matrix.Package]struct {
 			Derivation nix.StorePath
 			Outputs    map[string]nix.StorePath
+			Position   string
 		}
 	}
 	if err := json.Unmarshal(data, &found); err != nil {
@@ -109,7 +122,7 @@ func parseEvaluation(data []byte, cell matrix.Cell) (Evaluation, error) {
 		if !ok {
 			return nil, missingPackage(name, cell.System, found.Names)
 		}
-		e := EvaluatedPackage{Package: name, Derivation: p.Derivation}
+		e := EvaluatedPackage{Package: name, Derivation: p.Derivation, Defined: definition(s, p.Position)}
 		for output, path := range p.Outputs {
 			e.Outputs = append(e.Outputs, Output{Name: output, Path: path})
 		}
@@ -139,7 +152,7 @@ func joined[T ~string](names []T) string {
 func (e Evaluation) results() []PackageResult {
 	results := make([]PackageResult, len(e))
 	for i, p := range e {
-		results[i] = PackageResult{Package: p.Package, Verdict: Failed, Derivation: p.Derivation, Outputs: slices.Clone(p.Outputs)}
+		results[i] = PackageResult{Package: p.Package, Verdict: Failed, Derivation: p.Derivation, Outputs: slices.Clone(p.Outputs), Defined: p.Defined}
 	}
 	return results
 }
@@ -149,6 +162,8 @@ type EvaluationError struct {
 	System matrix.System
 	// Text is Nix's innermost error, with its position and excerpt; several lines.
 	Text string
+	// At is that position, where it is in the flake's own tree.
+	At *Line
 }
 
 func (e *EvaluationError) Error() string {
@@ -166,7 +181,7 @@ func evaluationError(cell matrix.Cell, s Snapshot, stderr string, err error) err
 	}
 	source, _ := nix.SourcePath(s.NARHash) // without it, positions keep their whole path
 	said := nix.ParseEvalError(stderr, source)
-	evaluation := &EvaluationError{System: cell.System, Text: said.String()}
+	evaluation := &EvaluationError{System: cell.System, Text: said.String(), At: positionOf(s, said.Position)}
 	switch {
 	case said.Message == "":
 		return fmt.Errorf("evaluate packages.%s: %w", cell.System, err)

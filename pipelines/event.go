@@ -58,6 +58,8 @@ type (
 		// Skipped is why the step had nothing to do. A skipped step never counts as one that passed.
 		Skipped string `json:"skipped,omitempty"`
 		Error   string `json:"error,omitempty"`
+		// At is the line of the flake that the error is about, where it can be told.
+		At *Line `json:"at,omitempty"`
 	}
 
 	// Planned says what Nix is going to do for a cell.
@@ -123,6 +125,26 @@ type (
 		WarnOnly bool `json:"warnOnly,omitempty"`
 	}
 
+	// HashWrong says that a fetch gave something else than the flake's hash, and where the flake has that hash.
+	HashWrong struct {
+		System matrix.System `json:"system"`
+		contract.Mismatch
+	}
+
+	// LogTail is the end of the log of a build that an earlier run has ended with.
+	LogTail struct {
+		System     matrix.System `json:"system"`
+		Derivation nix.StorePath `json:"derivation"`
+		Tail       []string      `json:"tail"`
+	}
+
+	// LastRelease says what there was of the packages in the last release, for the changes since.
+	LastRelease struct {
+		// From is where that is known from: a manifest, or the pins of a cache.
+		From     string        `json:"from"`
+		Packages []LastPackage `json:"packages"`
+	}
+
 	// Exported is the progress of an export: uncompressed bytes written, of how many.
 	Exported struct {
 		System matrix.System `json:"system"`
@@ -153,6 +175,18 @@ type (
 	}
 )
 
+// LastPackage is a package of a system as it was in the last release.
+type LastPackage struct {
+	System  matrix.System  `json:"system"`
+	Package matrix.Package `json:"package"`
+	// ClosureBytes measures the runtime closure of so many Outputs, in bytes of NARs; 0 where it is not known.
+	ClosureBytes int64 `json:"closureBytes,omitempty"`
+	Outputs      int   `json:"outputs,omitempty"`
+	// Derivation is what was built, in so many Seconds; both are empty where that is not known.
+	Derivation nix.StorePath `json:"derivation,omitempty"`
+	Seconds    float64       `json:"seconds,omitempty"`
+}
+
 // Level says how much a notice matters.
 type Level string
 
@@ -173,6 +207,9 @@ func (BuildFinished) event() {}
 func (BuildStalled) event()  {}
 func (Fetched) event()       {}
 func (Checked) event()       {}
+func (HashWrong) event()     {}
+func (LogTail) event()       {}
+func (LastRelease) event()   {}
 func (Exported) event()      {}
 func (Uploaded) event()      {}
 func (Notice) event()        {}

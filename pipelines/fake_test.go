@@ -52,6 +52,9 @@ type fakeEngine struct {
 	plan      string // appended to what a dry run says
 	// narHash is what every output has; the second fake engine of a system may have another.
 	narHash string
+	// says is a line of a package's log; position where all packages are defined.
+	says     map[matrix.Package]string
+	position string
 
 	mu       sync.Mutex
 	valid    map[nix.StorePath]bool
@@ -133,7 +136,7 @@ func (f *fakeEngine) evaluate() ([]byte, error) {
 	packages := map[string]any{}
 	for _, p := range fakePackages {
 		packages[string(p)] = map[string]any{
-			"derivation": fakePath(f.system, p, ".drv"), "outputs": map[string]any{"out": fakePath(f.system, p, "")},
+			"derivation": fakePath(f.system, p, ".drv"), "outputs": map[string]any{"out": fakePath(f.system, p, "")}, "position": f.position,
 		}
 	}
 	return json.Marshal(map[string]any{"names": fakePackages, "packages": packages})
@@ -190,6 +193,9 @@ func (f *fakeEngine) realise(ctx context.Context, c Command) error {
 		out := nix.StorePath(strings.TrimSuffix(drv, ".drv"))
 		fmt.Fprintf(c.Stderr, `@nix {"action":"start","fields":[%q,"",1,1],"id":%d,"level":3,"text":"","type":105}`+"\n", drv, i)
 		fmt.Fprintf(c.Stderr, `@nix {"action":"result","fields":["checking %s"],"id":%d,"type":101}`+"\n", out.Name(), i)
+		if line := f.says[matrix.Package(out.Name())]; line != "" {
+			fmt.Fprintf(c.Stderr, `@nix {"action":"result","fields":[%q],"id":%d,"type":101}`+"\n", line, i)
+		}
 		if messages := f.fails[matrix.Package(out.Name())]; len(messages) > 0 {
 			f.fails[matrix.Package(out.Name())] = messages[1:]
 			msg, _ := json.Marshal(fmt.Sprintf(messages[0], drv))

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -59,7 +61,8 @@ func (j *Journal) Add(e JournalEntry) error {
 	return j.save()
 }
 
-// Done takes an entry out, and the file away with the last one.
+// Done takes an entry out, and the file away with the last one. So it does with what earlier runs that were killed have
+// left, where all of that is published now.
 func (j *Journal) Done(e JournalEntry) error {
 	if j == nil {
 		return nil
@@ -69,12 +72,63 @@ func (j *Journal) Done(e JournalEntry) error {
 	j.entries = slices.DeleteFunc(j.entries, func(other JournalEntry) bool {
 		return other.System == e.System && other.Cache == e.Cache && slices.Equal(other.Paths, e.Paths)
 	})
-	return j.save()
+	return errors.Join(j.save(), j.settleOthers(e))
+}
+
+// settleOthers removes the journals of other runs that have nothing but paths of e. A run that is under way and has
+// more to add writes its file anew.
+func (j *Journal) settleOthers(e JournalEntry) error {
+	unlock, err := lockDir(j.out)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	published := make(map[nix.StorePath]bool, len(e.Paths))
+	for _, p := range e.Paths {
+		published[p] = true
+	}
+	files, err := filepath.Glob(filepath.Join(escapeGlob(journalDir(j.out)), "*.json"))
+	if err != nil {
+		return err
+	}
+	for _, path := range files {
+		other, err := openJournal(j.out, path)
+		if err != nil || other.run == j.run { // one that cannot be read is for a person to look at
+			continue
+		}
+		isLeft := slices.ContainsFunc(other.entries, func(o JournalEntry) bool {
+			return o.Cache != e.Cache || slices.ContainsFunc(o.Paths, func(p nix.StorePath) bool { return !published[p] })
+		})
+		if !isLeft {
+			err = os.Remove(path)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove journal %s: %v", path, err)
+		}
+	}
+	_ = os.Remove(journalDir(j.out)) // stays where another run has a file there
+	return nil
+}
+
+// lockDir keeps other processes from the files of a directory until unlock is called.
+func lockDir(dir string) (unlock func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %v", dir, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %v", dir, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil // which lets go of the lock
 }
 
 func (j *Journal) save() error {
 	path := filepath.Join(journalDir(j.out), j.run+".json")
-	var err error
+	unlock, err := lockDir(j.out)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if len(j.entries) == 0 {
 		if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
 			err = nil

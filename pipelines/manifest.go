@@ -26,6 +26,8 @@ type Manifest struct {
 	Version int    `json:"version"`
 	Tool    string `json:"tool"`
 	Command string `json:"command"`
+	// Outcome is the end of the run in one word. A run that did not come to its end, such as a killed one, has no manifest.
+	Outcome Outcome `json:"outcome,omitempty"`
 	// Started and Finished are in UTC, to the second.
 	Started  string `json:"started"`
 	Finished string `json:"finished"`
@@ -55,6 +57,8 @@ type CellResult struct {
 	// Memlock is the most memory in bytes that a builder could lock, measured in the smoke step; -1 is without limit.
 	Memlock  *int64          `json:"memlock,omitempty"`
 	Packages []PackageResult `json:"packages"`
+	// Work is what Nix has done for them; nil where it was not asked to do anything.
+	Work *Work `json:"work,omitempty"`
 	// Second says how the packages were built a second time; nil where they were not.
 	Second *SecondBuild `json:"second,omitempty"`
 	// Contract is what the checks of the contract found; empty where there is none, or nothing was built.
@@ -67,6 +71,8 @@ type CellResult struct {
 	Plan    *Plan   `json:"plan,omitempty"`
 	Error   string  `json:"error,omitempty"`
 	Seconds float64 `json:"seconds"`
+	// Job is the web page of the job of a CI service that the cell was run in; empty elsewhere.
+	Job string `json:"job,omitempty"`
 }
 
 // Verdict is the end of a cell or package in one word.
@@ -93,7 +99,9 @@ type PackageResult struct {
 	Package    matrix.Package `json:"package"`
 	Verdict    Verdict        `json:"verdict"`
 	Derivation nix.StorePath  `json:"derivation,omitempty"`
-	Outputs    []Output       `json:"outputs,omitempty"`
+	// Defined is the line of the flake that defines the package; nil where an input does.
+	Defined *Line    `json:"defined,omitempty"`
+	Outputs []Output `json:"outputs,omitempty"`
 	// ClosureBytes and ClosurePaths measure the runtime closure of all outputs, in bytes of NARs.
 	ClosureBytes int64    `json:"closureBytes,omitempty"`
 	ClosurePaths int      `json:"closurePaths,omitempty"`
@@ -137,6 +145,8 @@ type Failure struct {
 	// Phase is the phase that the build had come to.
 	Phase    string `json:"phase,omitempty"`
 	ExitCode int    `json:"exitCode,omitempty"`
+	// At is the line of the flake's tree that the log blames, or else the one that defines the package.
+	At *Line `json:"at,omitempty"`
 }
 
 // FailureKind tells a builder's own failure from what befell it.
@@ -167,6 +177,8 @@ type Plan struct {
 	// FetchBytes is the size of the downloads, UnpackedBytes what they need on disk.
 	FetchBytes    int64 `json:"fetchBytes"`
 	UnpackedBytes int64 `json:"unpackedBytes"`
+	// Push is what would be published then; absent where nothing would.
+	Push *PushPlan `json:"push,omitempty"`
 }
 
 // maxManifest bounds what is read as a manifest: one of a hundred cells has some hundred KiB.
@@ -236,13 +248,21 @@ func (m *Manifest) validate() error {
 }
 
 // manifest ends the story: it writes down what came of it.
-func (r *Release) manifest(ctx context.Context, started time.Time, s Snapshot, checked []contract.Result, cells []CellResult) (*Manifest, error) {
+func (r *Release) manifest(ctx context.Context, started time.Time, s Snapshot, checked []contract.Result, cells []CellResult, runErr error) (*Manifest, error) {
 	m := &Manifest{
-		Version: ManifestVersion, Tool: r.Tool, Command: r.Command,
+		Version: ManifestVersion, Tool: r.Tool, Command: r.Command, Outcome: outcome(ctx, runErr),
 		Started: timestamp(started), Finished: timestamp(r.Now()), Logs: r.LogDir, Source: s,
 		Inputs: r.inputs(s), Settings: redacted(r.Settings), Contract: checked, Cells: cells,
 	}
+	for i := range m.Cells {
+		m.Cells[i].Job = r.Job
+	}
 	m.settle()
+	return m, r.conclude(ctx, started, m)
+}
+
+// conclude writes the manifest into its file, and tells that the run is at its end.
+func (r *Release) conclude(ctx context.Context, started time.Time, m *Manifest) error {
 	err := r.step(ctx, StepManifest, "", func() (string, error) {
 		data, err := json.MarshalIndent(m, "", "  ")
 		if err == nil {
@@ -257,7 +277,7 @@ func (r *Release) manifest(ctx context.Context, started time.Time, s Snapshot, c
 		return r.ManifestFile, nil
 	})
 	r.event(RunFinished{Seconds: seconds(r.Now().Sub(started)), Manifest: m, Path: r.ManifestFile})
-	return m, err
+	return err
 }
 
 // inputs reads what the flake's inputs are locked to. A lock that cannot be read has failed the evaluation already.

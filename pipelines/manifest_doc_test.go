@@ -91,3 +91,15 @@ func jsonFields(t reflect.Type, prefix string) []string {
 	}
 	return fields
 }
+
+func TestManifestOutcomesAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/manifest.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range byWeight {
+		if !strings.Contains(string(page), "\n| `"+string(o)+"` |") {
+			t.Errorf("docs/manifest.md does not document outcome %q", o)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 
@@ -33,6 +34,7 @@ func (r *Release) pointOut(s Snapshot, result *CellResult, err error) error {
 	for _, m := range failed.Mismatches {
 		m = m.Locate(flakeDir(s))
 		result.Mismatches = append(result.Mismatches, m)
+		r.event(HashWrong{System: result.System, Mismatch: fromRoot(s, m)})
 		if len(m.Places) == 0 {
 			err = hint.Wrap(err, "no file of the flake holds %s, which should be %s", m.Specified, m.Got)
 		}
@@ -44,6 +46,15 @@ func (r *Release) pointOut(s Snapshot, result *CellResult, err error) error {
 		return hint.Wrap(err, "or have all of them put right in a clone: go run ./ci check --fix DIRECTORY")
 	}
 	return hint.Wrap(err, "or have all of them put right: go run ./ci check --fix %s", r.Flake)
+}
+
+// fromRoot names the places of a wrong hash as an annotation wants them: from the root of the tree.
+func fromRoot(s Snapshot, m contract.Mismatch) contract.Mismatch {
+	m.Places = slices.Clone(m.Places)
+	for i := range m.Places {
+		m.Places[i].File = path.Join(s.Subdir, m.Places[i].File)
+	}
+	return m
 }
 
 // flakeDir is the flake's directory on this machine.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -22,16 +23,21 @@ func (r *Release) pin(ctx context.Context, cells []CellResult, runErr error) err
 		if runErr != nil {
 			return "", skipped("not every system is good and published")
 		}
+		if !slices.ContainsFunc(cells, CellResult.published) {
+			return "", skipped("nothing was published")
+		}
+		if slices.ContainsFunc(cells, func(c CellResult) bool { return !c.published() }) {
+			return "", skipped("not every system is published")
+		}
 		pins, err := Pin(ctx, r.Publish.To, cells)
 		if err != nil {
 			return "", &PublishError{Cache: r.Publish.To.Name(), Err: err}
 		}
-		if pins == 0 {
-			return "", skipped("nothing was published")
-		}
 		return count(pins, "pin"), nil
 	})
 }
+
+func (c CellResult) published() bool { return c.Publish != nil && c.Publish.Verdict == Published }
 
 // Pin pins the first output of each package of cells that are published, or served already, and returns how many.
 // The names are noted with the cells.
@@ -39,7 +45,7 @@ func Pin(ctx context.Context, to Publisher, cells []CellResult) (pins int, err e
 	var errs []error
 	for i := range cells {
 		cell := &cells[i]
-		if cell.Publish == nil || cell.Publish.Verdict != Published {
+		if !cell.published() {
 			continue
 		}
 		for _, p := range cell.Packages {

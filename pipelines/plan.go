@@ -40,7 +40,8 @@ func (r *Release) Preview(ctx context.Context) (*Manifest, error) {
 			p.Verdict = plan.verdict(p)
 		}
 		result.Plan, result.Verdict = &plan, Previewed
-		return result, nil
+		plan.Push, err = r.previewPush(ctx, x, engine, s, cell, result.Packages)
+		return result, err
 	})
 	return &Manifest{
 		Version: ManifestVersion, Tool: r.Tool, Command: r.Command,

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -22,6 +23,8 @@ type Publisher interface {
 	// Push makes the objects visible that the cache lacks, each after all that it refers to.
 	// What was pushed is returned beside every error. Progress may be nil.
 	Push(ctx context.Context, infos []nix.PathInfo, progress func(Pushing)) (Pushed, error)
+	// Preview says what Push would send, and sends nothing. It leaves Unbuilt alone.
+	Preview(ctx context.Context, infos []nix.PathInfo) (PushPlan, error)
 	// Pin keeps a store path from the cache's garbage collector under a name.
 	Pin(ctx context.Context, name string, path nix.StorePath) error
 }
@@ -177,5 +180,17 @@ func (r *Release) withheld(s Snapshot) string {
 	case len(r.Overrides) > 0:
 		return "an input is overridden: no consumer evaluates that"
 	}
-	return ""
+	return unlocked(s)
+}
+
+// guardSecret refuses to build where a builder could take the right to push: one that has no sandbox, on the machine of
+// this process, finds it in the memory of this process or in the environment of the shell that has started it.
+func (r *Release) guardSecret(cell matrix.Cell, e Engine, p probed) error {
+	if r.Publish.To == nil || r.Publish.Unsandboxed || e.Kind != "host" || p.sandbox == nil || *p.sandbox {
+		return nil
+	}
+	return &PublishError{System: cell.System, Cache: r.Publish.To.Name(), Err: hint.Wrap(
+		errors.New("builders have no sandbox here, so that any of them could take the secret"),
+		"run as root, or with Nix's daemon, so that there is a sandbox; or build without the secret and publish with go run ./ci push; "+
+			"or, where every builder is trusted, --push-unsandboxed")}
 }

@@ -57,6 +57,17 @@ func (c *fakeCachix) Push(_ context.Context, infos []nix.PathInfo, progress func
 	return done, c.pushErr
 }
 
+func (c *fakeCachix) Preview(_ context.Context, infos []nix.PathInfo) (p PushPlan, err error) {
+	for _, info := range infos {
+		if slices.Contains(c.paths, info.Path) {
+			p.There++
+		} else {
+			p.Push, p.Bytes = append(p.Push, info.Path), p.Bytes+info.NARSize
+		}
+	}
+	return p, c.checkErr
+}
+
 func (c *fakeCachix) Pin(_ context.Context, name string, path nix.StorePath) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -358,8 +369,9 @@ func TestJournalOutlivesAKill(t *testing.T) {
 	out := t.TempDir()
 	entry := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", "")}}
 	other := JournalEntry{System: matrix.AArch64Linux, Cache: "c", Paths: entry.Paths}
+	more := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: append(slices.Clone(entry.Paths), fakePath(matrix.X8664Linux, "headless", ""))}
 	first, second := NewJournal(out, "1"), NewJournal(out, "2") // two runs at once
-	for _, add := range []error{first.Add(entry), first.Add(other), second.Add(entry), first.Done(entry)} {
+	for _, add := range []error{first.Add(entry), first.Add(other), second.Add(more), first.Done(entry)} {
 		if add != nil {
 			t.Fatal(add)
 		}
@@ -372,7 +384,7 @@ func TestJournalOutlivesAKill(t *testing.T) {
 	for _, j := range journals {
 		got = append(got, j.Entries()...)
 	}
-	if diff := cmp.Diff([]JournalEntry{other, entry}, got); diff != "" {
+	if diff := cmp.Diff([]JournalEntry{other, more}, got); diff != "" {
 		t.Errorf("entries (-want +got):\n%s", diff)
 	}
 	for _, j := range journals {
@@ -384,6 +396,34 @@ func TestJournalOutlivesAKill(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(out, "journal")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("something is left where all is published: %v", err)
+	}
+}
+
+// What a killed run has left is settled by a later one that has published all of it, and by no other.
+func TestJournalOfAKilledRunIsSettled(t *testing.T) {
+	paths := []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", ""), fakePath(matrix.X8664Linux, "headless", "")}
+	for name, test := range map[string]struct {
+		published JournalEntry
+		settled   bool
+	}{
+		"all of it":       {JournalEntry{System: matrix.AArch64Linux, Cache: "c", Paths: paths}, true},
+		"a part":          {JournalEntry{Cache: "c", Paths: paths[:1]}, false},
+		"another cache's": {JournalEntry{Cache: "d", Paths: paths}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := t.TempDir()
+			killed, later := NewJournal(out, "1"), NewJournal(out, "2")
+			left := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: paths}
+			for _, err := range []error{killed.Add(left), later.Add(test.published), later.Done(test.published)} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			journals, err := OpenJournals(out)
+			if err != nil || len(journals) == 0 != test.settled {
+				t.Errorf("%d journals are left, error %v", len(journals), err)
+			}
+		})
 	}
 }
 
@@ -406,5 +446,73 @@ func TestJournalThatIsNoneIsRefused(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 		})
+	}
+}
+
+// On this machine a builder without a sandbox could take the secret: nothing is built beside it.
+func TestTheSecretIsKeptFromBuildersWithoutASandbox(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*fakeRun)
+		builds bool
+	}{
+		"with a sandbox":   {func(*fakeRun) {}, true},
+		"without":          {func(run *fakeRun) { run.unsandbox() }, false},
+		"without, trusted": {func(run *fakeRun) { run.unsandbox(); run.Publish.Unsandboxed = true }, true},
+		"without a secret": {func(run *fakeRun) { run.unsandbox(); run.Publish = Publishing{Without: "no secret"} }, true},
+		"in a container":   {func(run *fakeRun) { run.unsandbox(); run.kind("dagger") }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := newFakeRun(t)
+			run.kind("host")
+			run.publishTo(&fakeCachix{})
+			test.change(run)
+			_, err := run.Run(t.Context())
+			var publish *PublishError
+			if refused := errors.As(err, &publish) && strings.Contains(err.Error(), "could take the secret"); refused == test.builds {
+				t.Errorf("error %v", err)
+			}
+			for system, e := range run.engines {
+				built := slices.ContainsFunc(e.commands, func(c string) bool {
+					return strings.HasPrefix(c, "nix-store --realise") && !strings.Contains(c, "--dry-run")
+				})
+				if built != test.builds {
+					t.Errorf("%s: built %t, want %t", system, built, test.builds)
+				}
+			}
+		})
+	}
+}
+
+func (run *fakeRun) kind(kind string) {
+	for _, e := range run.engines {
+		e.engine.Kind = kind
+	}
+}
+
+// A preview of a run says what it would push of what is there, and how much has yet to be made.
+func TestPreviewOfAPush(t *testing.T) {
+	run, cache := newFakeRun(t), &fakeCachix{}
+	run.publishTo(cache)
+	present := fakePath(matrix.X8664Linux, "headless", "")
+	run.engines[matrix.X8664Linux].valid[present] = true
+	m, err := run.Preview(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cell := range m.Cells {
+		want := PushPlan{Push: []nix.StorePath{}, Unbuilt: 2}
+		if cell.System == matrix.X8664Linux {
+			want = PushPlan{Push: []nix.StorePath{present}, Bytes: cell.Plan.Push.Bytes, Unbuilt: 1}
+		}
+		if diff := cmp.Diff(&want, cell.Plan.Push); diff != "" || cell.System == matrix.X8664Linux && want.Bytes == 0 {
+			t.Errorf("%s (-want +got):\n%s", cell.System, diff)
+		}
+	}
+	if len(cache.paths) > 0 {
+		t.Errorf("a preview has pushed %v", cache.paths)
+	}
+	run.dirty()
+	if m, err = run.Preview(t.Context()); err != nil || m.Cells[0].Plan.Push != nil {
+		t.Errorf("of a dirty tree: %+v, error %v", m.Cells[0].Plan.Push, err)
 	}
 }

@@ -23,6 +23,9 @@ func (r *Release) publish(ctx context.Context, s Snapshot, cell matrix.Cell, res
 		return err
 	}
 	pushErr := r.push(ctx, s, cell, result, closure, buildErr)
+	if ctx.Err() != nil {
+		return pushErr // there is no time left to look
+	}
 	return errors.Join(pushErr, r.confirm(ctx, cell, result, built, added, closure))
 }
 

@@ -18,6 +18,7 @@ type Release struct {
 	Command string // "release", "warm" or "build"
 	Tool    string // this program's version
 	Flake   string // the reference as the user gave it
+	Job     string // the web page of the job of a CI service that the run is in; empty elsewhere
 
 	Cells     []matrix.Cell
 	Source    Source
@@ -80,7 +81,7 @@ func (r *Release) Run(ctx context.Context) (*Manifest, error) {
 		})
 	}
 	err = errors.Join(err, r.pin(ctx, results, err))
-	m, manifestErr := r.manifest(ctx, started, snapshot, checked, results)
+	m, manifestErr := r.manifest(ctx, started, snapshot, checked, results, err)
 	return m, errors.Join(err, manifestErr)
 }
 
@@ -121,8 +122,12 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 		return result, err
 	}
 	result.Sandbox, result.Memlock = probed.sandbox, probed.memlock
+	if err := r.guardSecret(cell, engine, probed); err != nil {
+		return result, err
+	}
 
-	closure, buildErr := r.build(ctx, x, engine, cell, todo, plan, probed)
+	closure, work, buildErr := r.build(ctx, x, engine, s, cell, todo, plan, probed)
+	result.Work = work
 	built := r.Now()
 	buildErr = r.pointOut(s, &result, buildErr)
 	if buildErr == nil {
@@ -220,6 +225,9 @@ func (r *Release) step(ctx context.Context, step Step, system matrix.System, f f
 		done.Skipped, err = string(skip), nil
 	} else if err != nil {
 		done.Error = err.Error()
+		if evaluation := (*EvaluationError)(nil); errors.As(err, &evaluation) {
+			done.At = evaluation.At
+		}
 	}
 	r.event(done)
 	return err

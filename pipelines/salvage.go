@@ -47,8 +47,13 @@ func (r *Release) outputsOf(ctx context.Context, x Executor, e Engine, derivatio
 	if len(there) == 0 {
 		return nil, errors.New("none of the outputs is in the store")
 	}
+	return r.pathInfos(ctx, x, e, there)
+}
+
+// pathInfos returns what Nix knows of the paths and of all that they refer to.
+func (r *Release) pathInfos(ctx context.Context, x Executor, e Engine, paths []nix.StorePath) ([]nix.PathInfo, error) {
 	out, err := x.Run(ctx, Command{
-		Program: "nix", Args: append(append(nix.PathInfoArgs(e.Nix), "--recursive"), words(there)...), Settings: r.Settings,
+		Program: "nix", Args: append(append(nix.PathInfoArgs(e.Nix), "--recursive"), words(paths)...), Settings: r.Settings,
 	})
 	if err != nil {
 		return nil, err

@@ -67,6 +67,10 @@ func (l slowListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if tcp, ok := conn.(*net.TCPConn); ok && l.link.up != nil {
+		// Else the kernel would take some MB at once, and the client see a link that is fast and then stalls.
+		_ = tcp.SetReadBuffer(maxPass)
+	}
 	return &slowConn{Conn: conn, link: l.link}, nil
 }
 

@@ -29,6 +29,7 @@ func (s *Server) routes() http.Handler {
 	api("complete", "POST "+cache+"/multipart-nar/{id}/complete", s.complete)
 	api("abort", "POST "+cache+"/multipart-nar/{id}/abort", s.abort)
 	api("pin", "POST "+cache+"/pin", s.pin)
+	api("pins", "GET "+cache+"/{file}", s.pinList) // "/pin" would be in conflict with head
 
 	mux.Handle("PUT /r2/{id}", s.endpoint("part", refuseXML, s.putPart))
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	gonix "zombiezen.com/go/nix"
 
@@ -91,7 +92,11 @@ func (c *Consumer) trusts(info *nix.NARInfo) error {
 			return nil
 		}
 	}
-	return errors.New("no key that consumers trust has signed its narinfo")
+	trusted := make([]string, len(c.Keys))
+	for i, key := range c.Keys {
+		trusted[i] = key.String()
+	}
+	return fmt.Errorf("no key that consumers trust has signed its narinfo; they trust %s", strings.Join(trusted, " "))
 }
 
 func (c *Consumer) fetchable(ctx context.Context, info *nix.NARInfo) error {

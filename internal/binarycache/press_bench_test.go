@@ -3,10 +3,12 @@ package binarycache
 import (
 	"cmp"
 	"context"
+	"crypto/md5"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -50,15 +52,95 @@ func BenchmarkPressMixed(b *testing.B) {
 	b.Run("largest-last", func(b *testing.B) { benchmarkPress(b, PressOptions{}, trees...) })
 }
 
-// benchmarkPress packs trees, eight at a time. It reports the processors that were busy on average,
-// what the files are of the NARs' size, and the most memory that the process has had.
+// Where the time of a push goes: each stage has all those before it, and the zstd program the same bytes from a file.
+func BenchmarkPressStages(b *testing.B) {
+	trees := append(directoriesIn(b, libraries)[1:], gorootDir(b))
+	slices.SortFunc(trees, func(a, b string) int { return cmp.Compare(filepath.Base(a), filepath.Base(b)) })
+	b.Run("read", func(b *testing.B) {
+		benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Packed, error) {
+			var size counter
+			err := DumpTree(ctx, &size, tree)
+			return Packed{NARSize: int64(size)}, err
+		})
+	})
+	b.Run("read-hash", func(b *testing.B) {
+		benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Packed, error) {
+			nar := newDigest()
+			err := DumpTree(ctx, nar, tree)
+			return Packed{NARSize: nar.size}, err
+		})
+	})
+	b.Run("read-hash-compress-hash", func(b *testing.B) { benchmarkPress(b, PressOptions{}, trees...) })
+	b.Run("read-hash-compress-hash-md5", func(b *testing.B) {
+		p, err := NewPress(PressOptions{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer p.Close()
+		benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Packed, error) {
+			part := md5.New()
+			return p.Pack(ctx,
+				func(w io.Writer) error { return DumpTree(ctx, w, tree) },
+				func(chunk []byte) error { _, err := part.Write(chunk); return err })
+		})
+	})
+	nars := filepath.Join(b.TempDir(), "nars")
+	size := writeNARs(b, nars, trees)
+	for _, level := range []string{"-1", "-2", "-3"} {
+		b.Run("zstd"+level, func(b *testing.B) {
+			b.SetBytes(size)
+			for b.Loop() {
+				cmd := exec.CommandContext(b.Context(), "zstd", level, "-T0", "--stdout", "--quiet", nars)
+				var packed counter
+				cmd.Stdout = &packed
+				if err := cmd.Run(); err != nil {
+					b.Skipf("needs zstd: %v", err)
+				}
+				b.ReportMetric(float64(packed)/float64(size), "file/nar")
+			}
+		})
+	}
+}
+
+// writeNARs writes the NARs of trees into one file and returns its size.
+func writeNARs(b *testing.B, file string, trees []string) (size int64) {
+	b.Helper()
+	f, err := os.Create(file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	for _, tree := range trees {
+		if err := DumpTree(b.Context(), f, tree); err != nil {
+			b.Fatal(err)
+		}
+	}
+	info, err := f.Stat()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return info.Size()
+}
+
+// benchmarkPress packs trees, and reports what the files are of the NARs' size.
 func benchmarkPress(b *testing.B, o PressOptions, trees ...string) {
-	var nar, file atomic.Int64
 	p, err := NewPress(o)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer p.Close()
+	benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Packed, error) {
+		return p.Pack(ctx,
+			func(w io.Writer) error { return DumpTree(ctx, w, tree) },
+			func([]byte) error { return nil })
+	})
+}
+
+// benchmarkTrees does something with each of the trees, eight at a time. It reports the processors that were busy on
+// average, and the most memory that the process has had.
+func benchmarkTrees(b *testing.B, trees []string, pack func(ctx context.Context, tree string) (Packed, error)) {
+	b.Helper()
+	var nar, file atomic.Int64
 	start, cpu := time.Now(), cpuTime(b)
 	for b.Loop() {
 		nar.Store(0)
@@ -67,9 +149,7 @@ func benchmarkPress(b *testing.B, o PressOptions, trees ...string) {
 		group.SetLimit(8)
 		for _, tree := range trees {
 			group.Go(func() error {
-				packed, err := p.Pack(ctx,
-					func(w io.Writer) error { return DumpTree(ctx, w, tree) },
-					func([]byte) error { return nil })
+				packed, err := pack(ctx, tree)
 				nar.Add(packed.NARSize)
 				file.Add(packed.FileSize)
 				return err
@@ -81,8 +161,10 @@ func benchmarkPress(b *testing.B, o PressOptions, trees ...string) {
 	}
 	b.SetBytes(nar.Load())
 	b.ReportMetric(float64(cpuTime(b)-cpu)/float64(time.Since(start)), "processors")
-	b.ReportMetric(float64(file.Load())/1e6, "file-MB")
-	b.ReportMetric(float64(file.Load())/float64(nar.Load()), "file/nar")
+	if file.Load() > 0 {
+		b.ReportMetric(float64(file.Load())/1e6, "file-MB")
+		b.ReportMetric(float64(file.Load())/float64(nar.Load()), "file/nar")
+	}
 	b.ReportMetric(peakMemory(b), "peak-MiB")
 }
 

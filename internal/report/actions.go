@@ -2,53 +2,154 @@ package report
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/sethvargo/go-githubactions"
+
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // Actions is [Lines] for a job of GitHub Actions: what succeeded is folded, what failed never is,
-// and failures and warnings become annotations.
-type Actions struct{ *Lines }
+// and failures and warnings become annotations, with their line of the flake where that is known.
+//
+// Groups cannot be nested, and cannot be two at a time. So where one system is built, as in a job of a matrix, all that
+// a step says is one group; where several are, side by side, each thing that was said is a group of its own.
+type Actions struct {
+	*Lines
+	single bool   // one system is built
+	open   string // the group that is open; empty for none
+	// told are the steps that have an annotation by their parts, so that their own ends need none.
+	told []stepOf
+}
+
+type stepOf struct {
+	step   pipelines.Step
+	system matrix.System
+}
 
 // NewActions returns a reporter that writes to w, the job's standard output or error, until it is closed.
 func NewActions(w io.Writer, opts Options) *Actions {
-	a := &Actions{newLines(w, opts)}
+	a := &Actions{Lines: newLines(w, opts)}
 	a.style.runner = true
 	a.show = a.fold
 	go a.beat()
 	return a
 }
 
+// Report writes what there is to tell of e.
+func (a *Actions) Report(at time.Time, e pipelines.Event) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.progress.apply(at, e)
+	switch e := e.(type) {
+	case pipelines.RunStarted:
+		a.single = len(e.Cells) == 1
+	case pipelines.StepStarted:
+		a.told = slices.DeleteFunc(a.told, func(s stepOf) bool { return s == stepOf{e.Step, e.System} })
+	case pipelines.RunFinished:
+		a.write(a.endGroup())
+	case pipelines.HashWrong:
+		a.write(a.hashWrong(e))
+	}
+	a.write(tell(e, &a.progress, a.style, a.opts.Verbose, a.block))
+}
+
+// block tells a block, and remembers of which step it has made an annotation.
+func (a *Actions) block(b block) []string {
+	of := stepOf{b.step, b.system}
+	if b.mark == failed && b.step != "" && !slices.Contains(a.told, of) {
+		a.told = append(a.told, of)
+	}
+	b.mute = b.ends != "" && slices.Contains(a.told, stepOf{b.ends, b.system})
+	return a.show(b)
+}
+
 func (a *Actions) fold(b block) []string {
+	loud := b.mark == failed || b.mark == warning
+	if a.single && b.step != "" && !loud {
+		return append(a.beginGroup(fmt.Sprintf("%s %s", b.step, b.system)), a.style.render(b)...)
+	}
+	return append(a.endGroup(), a.alone(b)...)
+}
+
+// alone tells a block that is in no group of a step.
+func (a *Actions) alone(b block) []string {
 	lines := a.style.render(b)
 	switch {
 	case b.folds() && len(lines) > 1:
-		group := command(func(c *githubactions.Action) { c.Group(lines[0]) })
-		end := command(func(c *githubactions.Action) { c.EndGroup() })
-		return append(append([]string{group}, lines[1:]...), end)
-	case b.mark == failed:
-		return append(lines, command(func(c *githubactions.Action) { c.WithFieldsMap(a.style.fields(b)).Errorf("%s", a.message(b)) }))
+		return slices.Concat([]string{groupLine(lines[0])}, lines[1:], []string{endGroupLine()})
+	case b.mark == failed && !b.mute:
+		return append(lines, a.annotation(b, (*githubactions.Action).Errorf))
 	case b.mark == warning:
 		// The runner shows the annotation in the log too, in place of the line.
-		notice := command(func(c *githubactions.Action) { c.WithFieldsMap(a.style.fields(b)).Warningf("%s", a.message(b)) })
+		notice := a.annotation(b, (*githubactions.Action).Warningf)
 		b.why = nil
 		return append([]string{notice}, a.style.render(b)[1:]...)
 	}
 	return lines
 }
 
-// message is the text of a block's annotation, which is shown far away from its log.
-func (a *Actions) message(b block) string {
+func (a *Actions) beginGroup(name string) []string {
+	if a.open == name {
+		return nil
+	}
+	lines := append(a.endGroup(), groupLine(a.style.clean(name)))
+	a.open = name
+	return lines
+}
+
+func (a *Actions) endGroup() []string {
+	if a.open == "" {
+		return nil
+	}
+	a.open = ""
+	return []string{endGroupLine()}
+}
+
+// hashWrong puts the hash that is wrong beside each line of the flake that has it.
+func (a *Actions) hashWrong(e pipelines.HashWrong) []string {
+	lines := a.endGroup()
+	for _, place := range e.Places {
+		b := block{head: "the hash should be " + e.Got, why: []string{"specified: " + e.Specified, "mend: " + place.Text}, file: place.File, line: place.Line}
+		lines = append(lines, a.annotation(b, (*githubactions.Action).Errorf))
+	}
+	return lines
+}
+
+// annotation is a block as GitHub shows it far away from its log, beside a line of the flake where it is about one.
+func (a *Actions) annotation(b block, level func(c *githubactions.Action, format string, args ...any)) string {
 	text := []string{strings.Join(strings.Fields(a.style.clean(b.head)), " ")}
 	for _, why := range b.why {
 		for line := range strings.Lines(why) {
 			text = append(text, a.style.clean(line))
 		}
 	}
-	return strings.Join(text, "\n")
+	if b.mark == failed {
+		b.log = last(b.log, annotationTail)
+	} else {
+		b.log = nil // it follows in the log, and is no reason yet
+	}
+	for _, line := range b.log {
+		text = append(text, a.style.clean(atEnd(line)))
+	}
+	return command(func(c *githubactions.Action) {
+		level(c.WithFieldsMap(a.style.fields(b)), "%s", strings.Join(text, "\n"))
+	})
 }
+
+// annotationTail is how much of a log goes with an annotation, which is for a glance.
+const annotationTail = 8
+
+func groupLine(name string) string {
+	return command(func(c *githubactions.Action) { c.Group(name) })
+}
+
+func endGroupLine() string { return command((*githubactions.Action).EndGroup) }
 
 // command returns a workflow command as a line. The library panics where it cannot write,
 // so it writes to memory: a log that is gone must not fail a build.

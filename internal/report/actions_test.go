@@ -2,14 +2,17 @@ package report_test
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 	"unicode"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -32,9 +35,83 @@ func TestActions(t *testing.T) {
 	})
 }
 
+// One system, as in a job of a matrix: a group for each step, and what failed outside of all.
+func TestActionsOfOneSystem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		a := report.NewActions(&out, report.Options{Verbose: true})
+		newTape(oneSystem()).play(a, time.Hour)
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+		golden(t, "actions-single.txt", out.Bytes())
+		open := 0
+		for line := range strings.Lines(out.String()) {
+			switch {
+			case strings.HasPrefix(line, "::group::"):
+				open++
+			case line == "::endgroup::\n":
+				open--
+			case open > 0 && strings.ContainsAny(line, "✘"):
+				t.Errorf("a failure is folded: %s", line)
+			}
+			if open < 0 || open > 1 {
+				t.Fatalf("%d groups are open at %s", open, line)
+			}
+		}
+		if open != 0 {
+			t.Error("a group has no end")
+		}
+	})
+}
+
+// oneSystem is the cell of a run in which a package fails, and a hash is wrong.
+func oneSystem() []moment {
+	moments := []moment{
+		{0, pipelines.RunStarted{ID: "20260727-141200-7f3a", Flake: "github:o/r", Cells: []matrix.Cell{{System: arm, Packages: []matrix.Package{"open-sesame"}}}}},
+		{at(0.5), pipelines.Checked{Results: []contract.Result{{
+			Check: "hashes/nix/package.nix/complete", Status: contract.Fail, Reason: "no hash of nucleo-0.5.0", File: "nix/package.nix", Line: 38,
+		}}, WarnOnly: true}},
+	}
+	for _, m := range slow() {
+		if e, ok := m.event.(pipelines.BuildFinished); ok && e.Failure != nil {
+			f := *e.Failure
+			f.At = &pipelines.Line{File: "src/ipc.rs", Line: 88}
+			e.Failure = &f
+			m.event = e
+		}
+		moments = append(moments, m)
+	}
+	return append(moments,
+		moment{at(740.05), pipelines.HashWrong{System: arm, Mismatch: contract.Mismatch{
+			Derivation: openssl, Specified: "sha256-AAAA=", Got: "sha256-BBBB=",
+			Places: []contract.Place{{File: "nix/package.nix", Line: 40, Text: `hash = "sha256-BBBB=";`}, {File: "nix/package-desktop.nix", Line: 31, Text: `x = "sha256-BBBB=";`}},
+		}}},
+		moment{at(741), pipelines.StepFinished{Step: pipelines.StepEvaluate, System: arm, Error: "evaluate: undefined variable", At: &pipelines.Line{File: "flake.nix", Line: 3}}},
+		moment{at(741.2), pipelines.RunFinished{Seconds: 741.2}},
+	)
+}
+
+// Secrets are masked whole, by their lines, and as the half of a key that is secret.
+func TestMask(t *testing.T) {
+	var out bytes.Buffer
+	if err := report.Mask(&out, []string{"token-of-someone\n", "a.cachix.org-1:c2VjcmV0LWtleQ==", "one-line-of-it\nanother-line", "short", "per%cent-sign"}); err != nil {
+		t.Fatal(err)
+	}
+	want := "::add-mask::token-of-someone\n::add-mask::a.cachix.org-1:c2VjcmV0LWtleQ==\n::add-mask::c2VjcmV0LWtleQ==\n" +
+		"::add-mask::one-line-of-it%0Aanother-line\n::add-mask::one-line-of-it\n::add-mask::another-line\n::add-mask::per%25cent-sign\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", &out, want)
+	}
+	if report.Mask(&broken{}, []string{"token-of-someone"}) == nil {
+		t.Error("a mask that is not set is no error")
+	}
+}
+
 // The only commands in the output are those that we issue, wherever foreign text comes in.
 func TestActionsTakesNoCommandsFromBuilds(t *testing.T) {
 	ours := []string{"::group::", "::endgroup::", "::error::", "::warning::"}
+	withLine := regexp.MustCompile(`^::error file=[^:]*,line=1::`) // a colon in a file's name is escaped
 	for _, text := range []string{
 		"::set-output name=x::y",
 		" \t::add-mask::x",
@@ -62,6 +139,7 @@ func TestActionsTakesNoCommandsFromBuilds(t *testing.T) {
 					seen = ""
 				}
 			}
+			seen = withLine.ReplaceAllString(seen, "")
 			if strings.HasPrefix(seen, "::") || strings.Contains(seen, "##[") {
 				t.Errorf("%q becomes a command: %q", text, line)
 			}
@@ -93,7 +171,10 @@ func hostile(text string) []pipelines.Event {
 		pipelines.Notice{Level: pipelines.Warning, System: x86, Text: text, Hint: text},
 		pipelines.StepFinished{Step: pipelines.StepEvaluate, Summary: text},
 		pipelines.StepFinished{Step: pipelines.StepEvaluate, Skipped: text},
-		pipelines.StepFinished{Step: pipelines.StepEvaluate, Error: text},
+		pipelines.StepFinished{Step: pipelines.StepEvaluate, Error: text, At: &pipelines.Line{File: text, Line: 1}},
+		pipelines.HashWrong{System: x86, Mismatch: contract.Mismatch{Got: text, Specified: text, Places: []contract.Place{{File: text, Line: 1, Text: text}}}},
+		pipelines.LogTail{System: x86, Derivation: openssl, Tail: []string{text}},
+		pipelines.LastRelease{From: text},
 		pipelines.RunFinished{Path: text, Manifest: &pipelines.Manifest{Cells: []pipelines.CellResult{{
 			System: x86, Error: text, Engine: &pipelines.Engine{Kind: text, Version: text, Nix: nix.Version{Text: text}},
 			Packages: []pipelines.PackageResult{{Package: "p", ServedBy: text, Log: text, Failure: failure}},

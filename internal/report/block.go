@@ -20,6 +20,11 @@ type block struct {
 
 	file string // of the flake, where the block is about a line of it
 	line int
+
+	system matrix.System
+	step   pipelines.Step // that it is a part of; empty where it is none's
+	ends   pipelines.Step // whose end it is; empty where it is none's
+	mute   bool           // is no annotation: what it is about is one already
 }
 
 // folds tells whether the headline says all that most readers want to know.
@@ -42,13 +47,19 @@ func (p *progress) blockOf(e pipelines.Event) (block, bool) {
 		}
 		return b, true
 	case pipelines.BuildFinished:
-		return buildBlock(e), true
+		return p.within(e.System, buildBlock(e)), true
 	case pipelines.BuildStalled:
-		return p.stallBlock(e), true
+		return p.within(e.System, p.stallBlock(e)), true
 	case pipelines.Notice:
 		return noticeBlock(e), true
 	}
 	return block{}, false
+}
+
+// within notes which step of its system a block is a part of.
+func (p *progress) within(system matrix.System, b block) block {
+	b.system, b.step = system, p.row(system).running()
+	return b
 }
 
 func runBlock(e pipelines.RunStarted) block {
@@ -75,7 +86,11 @@ func stepBlock(e pipelines.StepFinished) block {
 	case e.Skipped != "":
 		m, text, seconds = skipped, "skipped: "+e.Skipped, ifAny(e.Seconds)
 	}
-	return block{mark: m, head: headline(string(e.Step), string(e.System), seconds, text), why: why}
+	b := block{mark: m, head: headline(string(e.Step), string(e.System), seconds, text), why: why, system: e.System, ends: e.Step}
+	if e.At != nil {
+		b.file, b.line = e.At.File, e.At.Line
+	}
+	return b
 }
 
 func buildBlock(e pipelines.BuildFinished) block {
@@ -86,6 +101,9 @@ func buildBlock(e pipelines.BuildFinished) block {
 		text += ": " + reason(f)
 		if f.Message != "" {
 			b.why = []string{f.Message}
+		}
+		if f.At != nil {
+			b.file, b.line = f.At.File, f.At.Line
 		}
 	}
 	if e.Log != "" {

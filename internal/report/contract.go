@@ -13,7 +13,7 @@ import (
 func checkBlocks(e pipelines.Checked) []block {
 	var blocks []block
 	for _, r := range e.Results {
-		b := block{mark: checkMark(r.Status), file: r.File, line: r.Line}
+		b := block{mark: checkMark(r.Status), file: r.File, line: r.Line, system: e.System, step: pipelines.StepContract}
 		if b.mark != failed && b.mark != warning {
 			continue
 		}

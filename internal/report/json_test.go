@@ -88,7 +88,7 @@ func TestJSONOutlivesAnEventItCannotEncode(t *testing.T) {
 
 func TestMulti(t *testing.T) {
 	var a, b bytes.Buffer
-	report.Multi(report.NewJSON(&a), report.NewJSON(&b)).Report(time.Now(), pipelines.RunFinished{})
+	report.Multi{report.NewJSON(&a), report.NewJSON(&b)}.Report(time.Now(), pipelines.RunFinished{})
 	if a.Len() == 0 || a.String() != b.String() {
 		t.Errorf("got %q and %q", a.String(), b.String())
 	}

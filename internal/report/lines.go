@@ -76,7 +76,7 @@ func tell(e pipelines.Event, p *progress, s style, verbose bool, show func(block
 		if !verbose {
 			return nil
 		}
-		return show(lineBlock(e))
+		return show(p.within(e.System, lineBlock(e)))
 	case pipelines.Checked:
 		var lines []string
 		for _, b := range checkBlocks(e) {
@@ -84,7 +84,7 @@ func tell(e pipelines.Event, p *progress, s style, verbose bool, show func(block
 		}
 		return lines
 	case pipelines.RunFinished:
-		return s.conclusion(e)
+		return s.conclusion(e, p.last)
 	}
 	if b, ok := p.blockOf(e); ok {
 		return show(b)
@@ -138,7 +138,7 @@ func (l *Lines) sayWhatRuns() {
 		if r.active() {
 			text := strings.Join(append([]string{"running"}, r.activity(now)...), ", ")
 			head := headline(r.label(), string(r.system), sofar(now.Sub(r.since).Seconds()), text)
-			lines = append(lines, l.show(block{mark: running, head: head})...)
+			lines = append(lines, l.show(block{mark: running, head: head, system: r.system, step: r.step})...)
 		}
 	}
 	l.write(lines)

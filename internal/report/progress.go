@@ -15,6 +15,7 @@ import (
 type progress struct {
 	// rows holds the run's own steps first and then one row per cell.
 	rows []*row
+	last pipelines.LastRelease
 }
 
 // row is what goes on in a cell, or outside of all cells where the system is empty.
@@ -75,6 +76,8 @@ func (p *progress) apply(at time.Time, e pipelines.Event) {
 		p.row(e.System).fetched = e
 	case pipelines.Exported:
 		p.row(e.System).exported = e
+	case pipelines.LastRelease:
+		p.last = e
 	case pipelines.RunFinished:
 		p.rows = nil
 	}
@@ -113,6 +116,14 @@ func (r *row) drop(drv nix.StorePath) {
 
 // active tells whether a step runs.
 func (r *row) active() bool { return r.step != "" && r.end == nil }
+
+// running names the step that runs; empty for none.
+func (r *row) running() pipelines.Step {
+	if !r.active() {
+		return ""
+	}
+	return r.step
+}
 
 // label names the running step, and how far the builds have come: "build 2/3".
 func (r *row) label() string {

@@ -8,6 +8,7 @@
 package report
 
 import (
+	"errors"
 	"io"
 	"time"
 
@@ -54,13 +55,23 @@ func screenSize(w io.Writer) (columns, rows int) {
 	return 80, 24
 }
 
-// Multi returns a reporter that hands each event to all of the reporters, in their order.
-func Multi(reporters ...pipelines.Reporter) pipelines.Reporter { return multi(reporters) }
+// Multi hands each event to all of its reporters, in their order.
+type Multi []pipelines.Reporter
 
-type multi []pipelines.Reporter
-
-func (m multi) Report(at time.Time, e pipelines.Event) {
+// Report hands e to all.
+func (m Multi) Report(at time.Time, e pipelines.Event) {
 	for _, r := range m {
 		r.Report(at, e)
 	}
+}
+
+// Close ends those that have an end, and returns their errors.
+func (m Multi) Close() error {
+	var errs []error
+	for _, r := range m {
+		if c, ok := r.(io.Closer); ok {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -14,18 +14,18 @@ import (
 // Summary writes the table of what came of each package of each cell, and below it every failure.
 // Only a package that is there counts as good: one that was not come to does not.
 func Summary(w io.Writer, m *pipelines.Manifest) error {
-	if _, err := io.WriteString(w, strings.Join(style{}.summary(m), "\n")+"\n"); err != nil {
+	if _, err := io.WriteString(w, strings.Join(style{}.summary(m, pipelines.LastRelease{}), "\n")+"\n"); err != nil {
 		return fmt.Errorf("write summary: %w", err)
 	}
 	return nil
 }
 
 // conclusion is the end of every report.
-func (s style) conclusion(e pipelines.RunFinished) []string {
+func (s style) conclusion(e pipelines.RunFinished, last pipelines.LastRelease) []string {
 	if e.Manifest == nil {
 		return []string{"", s.sign(failed) + "ended after " + took(e.Seconds) + " without a result"}
 	}
-	lines := append([]string{""}, s.summary(e.Manifest)...)
+	lines := append([]string{""}, s.summary(e.Manifest, last)...)
 	lines[len(lines)-1] += ", in " + took(e.Seconds)
 	if e.Path != "" {
 		lines = append(lines, "  manifest: "+s.clean(e.Path))
@@ -33,10 +33,10 @@ func (s style) conclusion(e pipelines.RunFinished) []string {
 	return lines
 }
 
-func (s style) summary(m *pipelines.Manifest) []string {
+func (s style) summary(m *pipelines.Manifest, last pipelines.LastRelease) []string {
 	var lines []string
 	for _, c := range m.Cells {
-		lines = append(lines, s.cell(c)...)
+		lines = append(lines, s.cell(c, last)...)
 	}
 	lines = append(lines, s.contract("", m.Contract)...)
 	for _, c := range m.Cells {
@@ -48,7 +48,7 @@ func (s style) summary(m *pipelines.Manifest) []string {
 	return append(lines, s.total(m))
 }
 
-func (s style) cell(c pipelines.CellResult) []string {
+func (s style) cell(c pipelines.CellResult, last pipelines.LastRelease) []string {
 	head := fmt.Sprintf("%s: %s in %s", c.System, orNotBuilt(c.Verdict), took(c.Seconds))
 	lines := []string{s.paint(bold, s.clean(head)), "  " + s.clean(engine(c))}
 	name, verdict := 0, 0
@@ -58,6 +58,9 @@ func (s style) cell(c pipelines.CellResult) []string {
 	}
 	for _, p := range c.Packages {
 		row := fmt.Sprintf("%-*s  %-*s  %6s  %s", name, p.Package, verdict, orNotBuilt(p.Verdict), ifAny(p.Seconds), closure(p))
+		if change := changeSince(last, c.System, p); change != "" {
+			row += ", " + change + " since the last release"
+		}
 		lines = append(lines, "  "+s.sign(verdictMark(p.Verdict))+strings.TrimRight(s.clean(row), " "))
 		for _, o := range p.Outputs {
 			lines = append(lines, "    "+s.clean(string(o.Path)+rebuilt(o)))

@@ -73,7 +73,7 @@ func TestTerminalLeavesTheScreenAsALog(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s, want := newScreen(200, 100), &shared{}
 			r, l := report.NewTerminal(s, report.Options{Size: s.size}), report.NewLines(want, report.Options{})
-			newTape(recorded()).play(report.Multi(r, withoutHeartbeat{l}), until)
+			newTape(recorded()).play(report.Multi{r, withoutHeartbeat{l}}, until)
 			if err := errors.Join(r.Close(), r.Close(), l.Close()); err != nil {
 				t.Error(err)
 			}

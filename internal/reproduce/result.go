@@ -9,6 +9,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/drvdiff"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // Verdict is what has become of a package in one word, or two.
@@ -95,6 +96,9 @@ func (e *DifferenceError) Error() string {
 	}
 	return text
 }
+
+// Outcome of two runs that are not the same.
+func (e *DifferenceError) Outcome() pipelines.Outcome { return pipelines.OutcomeDifferent }
 
 // Err returns nil where all is the same. It is a [DifferenceError] where something differs and nothing has failed, and
 // another error where packages failed here, or nothing can be said of them.

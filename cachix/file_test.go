@@ -1,0 +1,302 @@
+package cachix
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	gonix "zombiezen.com/go/nix"
+
+	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// files is a stock whose NARs are compressed files, of any kind. It implements [FileSource].
+type files struct {
+	stock
+	dir   string
+	named map[nix.StorePath]*nix.NARInfo
+}
+
+// compress puts the NAR of an object into a file.
+func (f *files) compress(t testing.TB, path nix.StorePath, compression binarycache.Compression, data []byte) {
+	t.Helper()
+	if f.dir == "" {
+		f.dir, f.named = t.TempDir(), map[nix.StorePath]*nix.NARInfo{}
+	}
+	sum := sha256.Sum256(data)
+	f.named[path] = &nix.NARInfo{
+		StorePath: path, URL: path.Digest(), Compression: compression,
+		FileHash: gonix.NewHash(gonix.SHA256, sum[:]), FileSize: int64(len(data)),
+	}
+	if err := os.WriteFile(filepath.Join(f.dir, path.Digest()), data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (f *files) Info(path nix.StorePath) (*nix.NARInfo, error) { return f.named[path], nil }
+
+func (f *files) OpenNAR(info *nix.NARInfo) (*os.File, error) {
+	return os.Open(filepath.Join(f.dir, info.URL))
+}
+
+// Dump unpacks the file, as a binary cache does.
+func (f *files) Dump(_ context.Context, w io.Writer, path nix.StorePath) error {
+	file, err := f.OpenNAR(f.named[path])
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	var unpacked io.Reader = file
+	if f.named[path].Compression == binarycache.Zstd {
+		decoder, err := zstd.NewReader(file)
+		if err != nil {
+			return err
+		}
+		defer decoder.Close()
+		unpacked = decoder
+	}
+	_, err = io.Copy(w, unpacked)
+	return err
+}
+
+func zstdOf(t testing.TB, data []byte) []byte {
+	t.Helper()
+	encoder, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encoder.EncodeAll(data, nil)
+}
+
+// padded makes a zstd file of exactly so many bytes, by a frame that unpackers skip (RFC 8878, 3.1.2).
+func padded(t testing.TB, file []byte, size int) []byte {
+	t.Helper()
+	rest := size - len(file) - 8
+	if rest < 0 {
+		t.Fatalf("%d bytes are more than %d", len(file), size)
+	}
+	file = binary.LittleEndian.AppendUint32(file, 0x184D2A50)
+	file = binary.LittleEndian.AppendUint32(file, uint32(rest))
+	return append(file, make([]byte, rest)...)
+}
+
+// A file that is compressed as it shall be is sent as it is; another is compressed anew.
+func TestPushFiles(t *testing.T) {
+	s, c := newServer(t, cachixtest.Options{}, Options{})
+	source := new(files)
+	asIs := source.add(t, "as-is", bytes.Repeat([]byte("text "), 10000))
+	plain := source.add(t, "plain", bytes.Repeat([]byte("text "), 10000), asIs)
+	file := zstdOf(t, source.nars[asIs])
+	source.compress(t, asIs, binarycache.Zstd, file)
+	source.compress(t, plain, binarycache.NoCompression, source.nars[plain])
+	done := mustPushFiles(t, source, c)
+	source.sees(t, s, asIs, plain)
+	text, _ := s.NARInfo(asIs.Digest())
+	if !strings.Contains(text, "FileHash: sha256:"+source.named[asIs].FileHash.RawBase16()+"\n") {
+		t.Errorf("the file is another:\n%s", text)
+	}
+	for _, a := range done.Added {
+		if a.Path == plain && a.FileSize >= a.NARSize {
+			t.Errorf("%s was not compressed", a.Path)
+		}
+	}
+	settled(t, s, c)
+}
+
+func mustPushFiles(t testing.TB, source *files, c *Client) Pushed {
+	t.Helper()
+	plan, err := c.Plan(t.Context(), source.infos, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := c.Push(t.Context(), plan, source, PushOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return done
+}
+
+// A file of exactly some parts has no empty one at its end; one byte more or less is another part, or a shorter one.
+func TestPushOfExactlySomeParts(t *testing.T) {
+	for name, test := range map[string]struct{ size, parts int }{
+		"one part":        {partSize, 1},
+		"one byte less":   {partSize - 1, 1},
+		"one byte more":   {partSize + 1, 2},
+		"two parts":       {2 * partSize, 2},
+		"two and a byte":  {2*partSize + 1, 3},
+		"three to a byte": {3*partSize - 1, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, c := newServer(t, cachixtest.Options{}, Options{})
+			source := new(files)
+			path := source.add(t, "x", []byte("x"))
+			source.compress(t, path, binarycache.Zstd, padded(t, zstdOf(t, source.nars[path]), test.size))
+			mustPushFiles(t, source, c)
+			source.sees(t, s, path)
+			if n := s.Count("part"); n != test.parts {
+				t.Errorf("%d parts, want %d", n, test.parts)
+			}
+			settled(t, s, c)
+		})
+	}
+}
+
+// What is cut while it is compressed obeys the same rules.
+func TestCutterOfExactlySomeParts(t *testing.T) {
+	for _, size := range []int{1, partSize - 1, partSize, partSize + 1, 2 * partSize, 3*partSize + 7} {
+		var sizes []int64
+		memory := newMemory()
+		cut := &cutter{ctx: t.Context(), memory: memory, size: partSize, left: int64(size) + 1<<10, send: func(p part) error {
+			if p.number != len(sizes)+1 {
+				t.Errorf("part %d came as %d", p.number, len(sizes)+1)
+			}
+			sizes = append(sizes, p.data.Size())
+			p.done()
+			return nil
+		}}
+		for chunk := make([]byte, 700_001); size > 0; {
+			n := min(size, len(chunk))
+			if err := cut.take(chunk[:n]); err != nil {
+				t.Fatal(err)
+			}
+			size -= n
+		}
+		if err := cut.pass(); err != nil {
+			t.Fatal(err)
+		}
+		for i, n := range sizes {
+			if n == 0 || n > partSize || i < len(sizes)-1 && n != partSize {
+				t.Errorf("parts of %d bytes", sizes)
+			}
+		}
+		if memory.used != 0 || !memory.room.TryAcquire(partMemory) {
+			t.Error("memory is still held")
+		}
+	}
+}
+
+// Parts grow with the NAR, so that no storage gets more of them than it takes.
+func TestPartSizeFor(t *testing.T) {
+	for _, size := range []int64{0, 1, 1 << 30, 70 << 30, 80 << 30, 1 << 40, 5 << 40} {
+		part := partSizeFor(size)
+		worst := size + size/64
+		if parts := (worst + part - 1) / part; parts > 10_000 || part < partSize || part%(1<<20) != 0 {
+			t.Errorf("%d bytes: %d parts of %d", size, parts, part)
+		}
+	}
+}
+
+// A narinfo is not believed: a file that is another, is damaged, is cut off or unpacks to another NAR is not completed.
+func TestPushOfBadFiles(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil func(t *testing.T, f *files, path nix.StorePath)
+		want  string
+	}{
+		"another NAR": {func(t *testing.T, f *files, path nix.StorePath) {
+			nar := bytes.Clone(f.nars[path])
+			nar[len(nar)/2] ^= 1
+			f.compress(t, path, binarycache.Zstd, zstdOf(t, nar))
+		}, "was altered"},
+		"a damaged file": {func(t *testing.T, f *files, path nix.StorePath) {
+			data := zstdOf(t, f.nars[path])
+			f.compress(t, path, binarycache.Zstd, data)
+			data = bytes.Clone(data)
+			data[len(data)/2] ^= 1
+			writeNAR(t, f, path, data)
+		}, ""},
+		"another file of the same NAR": {func(t *testing.T, f *files, path nix.StorePath) {
+			data := zstdOf(t, f.nars[path])
+			f.compress(t, path, binarycache.Zstd, padded(t, bytes.Clone(data), len(data)+100))
+			other := padded(t, bytes.Clone(data), len(data)+100)
+			other[len(other)-1] = 1
+			writeNAR(t, f, path, other)
+		}, "the file is not what its narinfo says"},
+		"a file that is cut off": {func(t *testing.T, f *files, path nix.StorePath) {
+			data := zstdOf(t, f.nars[path])
+			f.compress(t, path, binarycache.Zstd, data)
+			writeNAR(t, f, path, data[:len(data)/2])
+		}, ""},
+		"a file that is gone": {func(t *testing.T, f *files, path nix.StorePath) {
+			f.compress(t, path, binarycache.Zstd, zstdOf(t, f.nars[path]))
+			if err := os.Remove(filepath.Join(f.dir, path.Digest())); err != nil {
+				t.Fatal(err)
+			}
+		}, "no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, c := newServer(t, cachixtest.Options{}, Options{})
+			source := new(files)
+			bad := source.add(t, "bad", random(1, 20_000))
+			good := source.add(t, "good", []byte("good"))
+			test.spoil(t, source, bad)
+			source.compress(t, good, binarycache.Zstd, zstdOf(t, source.nars[good]))
+			plan, err := c.Plan(t.Context(), source.infos, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			done, err := c.Push(t.Context(), plan, source, PushOptions{})
+			if err == nil || !strings.Contains(err.Error(), test.want) || len(done.Left) != 1 {
+				t.Errorf("error %v, left %v", err, done.Left)
+			}
+			source.sees(t, s, good)
+			settled(t, s, c)
+		})
+	}
+}
+
+func writeNAR(t testing.TB, f *files, path nix.StorePath, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(f.dir, path.Digest()), data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The buffers of parts are used again, and together with those in use never take more than there is.
+func TestMemory(t *testing.T) {
+	m := newMemory()
+	var taken [][]byte
+	for range partMemory / partSize {
+		if err := m.reserve(t.Context(), partSize); err != nil {
+			t.Fatal(err)
+		}
+		taken = append(taken, m.take(partSize))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.reserve(ctx, 1); err == nil {
+		t.Error("there was room for more")
+	}
+	for _, b := range taken {
+		m.give(b, partSize)
+		m.release(partSize)
+	}
+	if len(m.free) != partMemory/partSize {
+		t.Errorf("%d buffers are kept", len(m.free))
+	}
+	if err := m.reserve(t.Context(), 10<<20); err != nil {
+		t.Fatal(err)
+	}
+	large := m.take(10 << 20)
+	if kept := int64(len(m.free)) * partSize; kept+10<<20 > partMemory {
+		t.Errorf("%d bytes of buffers are kept beside one of %d", kept, cap(large))
+	}
+	m.give(large, 10<<20)
+	m.release(10 << 20)
+	// One that is larger than all there is goes alone.
+	if err := m.reserve(t.Context(), partMemory+1); err != nil {
+		t.Fatal(err)
+	}
+	m.release(partMemory + 1)
+	if m.used != 0 || !m.room.TryAcquire(partMemory) {
+		t.Error("memory is still held")
+	}
+}

@@ -1,0 +1,222 @@
+package cachix
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	gonix "zombiezen.com/go/nix"
+	"zombiezen.com/go/nix/nar"
+	"zombiezen.com/go/nix/nixbase32"
+
+	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// impatient is for servers that are meant to fail. What is called off is given time: the machine may be busy.
+var impatient = patience{
+	pause: time.Millisecond, most: 4 * time.Millisecond, tries: 5, wait: 20 * time.Millisecond,
+	stall: 500 * time.Millisecond, think: time.Second, last: 20 * time.Second, undo: 20 * time.Second,
+}
+
+// newServer starts a server, and a client of it that has its token and little patience.
+func newServer(t testing.TB, so cachixtest.Options, o Options) (*cachixtest.Server, *Client) {
+	t.Helper()
+	s := cachixtest.New(so)
+	t.Cleanup(s.Close)
+	o.URL, o.patience = s.APIURL(), impatient
+	if o.Credential.IsZero() {
+		o.Credential = hide(secret{token: cachixtest.TestToken})
+	}
+	c, err := New("scopecreep-zip", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return s, c
+}
+
+// stock has store objects in memory. It implements [Source].
+type stock struct {
+	infos []nix.PathInfo
+
+	mu   sync.Mutex
+	nars map[nix.StorePath][]byte
+	read map[nix.StorePath]int // how often it was dumped
+}
+
+// add makes an object that is one file, and returns its path.
+func (s *stock) add(t testing.TB, name string, contents []byte, refs ...nix.StorePath) nix.StorePath {
+	t.Helper()
+	var b bytes.Buffer
+	w := nar.NewWriter(&b)
+	if err := w.WriteHeader(&nar.Header{Size: int64(len(contents))}); err != nil {
+		t.Fatal(err)
+	}
+	if len(contents) > 0 { // which the writer minds
+		if _, err := w.Write(contents); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return s.addNAR(t, name, b.Bytes(), refs...)
+}
+
+// addNAR adds an object by its NAR.
+func (s *stock) addNAR(t testing.TB, name string, data []byte, refs ...nix.StorePath) nix.StorePath {
+	t.Helper()
+	digest := sha256.Sum256([]byte(name))
+	path, err := nix.ParseStorePath("/nix/store/" + nixbase32.EncodeToString(digest[:20]) + "-" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.nars == nil {
+		s.nars, s.read = map[nix.StorePath][]byte{}, map[nix.StorePath]int{}
+	}
+	sum := sha256.Sum256(data)
+	s.nars[path] = data
+	s.infos = append(s.infos, nix.PathInfo{
+		Path: path, NARHash: gonix.NewHash(gonix.SHA256, sum[:]), NARSize: int64(len(data)), References: refs,
+	})
+	return path
+}
+
+func (s *stock) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
+	s.mu.Lock()
+	s.read[path]++
+	data := s.nars[path]
+	s.mu.Unlock()
+	for chunk := range slices.Chunk(data, 64<<10) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if _, err := w.Write(chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// random returns bytes that cannot be compressed.
+func random(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	source := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
+	_, _ = source.Read(b)
+	return b
+}
+
+// chain returns objects of which each refers to the one before and, now and then, to an older one.
+func chain(t testing.TB, n int) *stock {
+	t.Helper()
+	s := new(stock)
+	var made []nix.StorePath
+	for i := range n {
+		var refs []nix.StorePath
+		if i > 0 {
+			refs = append(refs, made[i-1], made[i/2])
+		}
+		slices.Sort(refs)
+		made = append(made, s.add(t, fmt.Sprintf("object-%d", i), random(uint64(i), 100+i*13), slices.Compact(refs)...))
+	}
+	return s
+}
+
+// push plans and pushes all that there is.
+func (s *stock) push(ctx context.Context, t testing.TB, c *Client, o PushOptions) (Pushed, error) {
+	t.Helper()
+	plan, err := c.Plan(ctx, s.infos, nil)
+	if err != nil {
+		return Pushed{}, err
+	}
+	return c.Push(ctx, plan, s, o)
+}
+
+// settled checks what holds after every push, whatever became of it: the client has broken no rule, has let go of all
+// that it held, and has left no upload behind; what can be seen is whole. Tolerated are the beginnings of problems.
+func settled(t testing.TB, s *cachixtest.Server, c *Client, tolerated ...string) {
+	t.Helper()
+	for _, problem := range s.Problems() {
+		if !slices.ContainsFunc(tolerated, func(prefix string) bool { return strings.HasPrefix(problem, prefix) }) {
+			t.Errorf("a rule was broken: %s", problem)
+		}
+	}
+	if n := s.OpenUploads(); n > 0 {
+		t.Errorf("%d uploads left open", n)
+	}
+	if !c.memory.room.TryAcquire(partMemory) {
+		t.Error("memory for parts is still held")
+	} else {
+		c.memory.room.Release(partMemory)
+	}
+	if c.memory.used != 0 {
+		t.Errorf("%d bytes of buffers are still used", c.memory.used)
+	}
+	c.throttle.mu.Lock()
+	defer c.throttle.mu.Unlock()
+	if c.throttle.open != 0 || len(c.throttle.waiting) > 0 {
+		t.Errorf("%d requests are open, %d wait", c.throttle.open, len(c.throttle.waiting))
+	}
+	isWhole(t, s)
+}
+
+// isWhole checks that all that a visible object refers to is visible.
+func isWhole(t testing.TB, s *cachixtest.Server) {
+	t.Helper()
+	for _, path := range s.Paths() {
+		text, ok := s.NARInfo(nix.StorePath(path).Digest())
+		if !ok {
+			continue
+		}
+		info := new(gonix.NARInfo)
+		text = strings.Replace(text, "Deriver: unknown-deriver\n", "", 1) // which the parser takes for a bad path
+		if err := info.UnmarshalText([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range info.References {
+			if _, ok := s.NARInfo(r.Digest()); !ok {
+				t.Errorf("%s can be seen, and its reference %s cannot", path, r)
+			}
+		}
+	}
+}
+
+// sees checks which of the objects can be seen.
+func (s *stock) sees(t testing.TB, server *cachixtest.Server, want ...nix.StorePath) {
+	t.Helper()
+	wanted := make([]string, len(want))
+	for i, p := range want {
+		wanted[i] = string(p)
+	}
+	slices.Sort(wanted)
+	if got := server.Paths(); !slices.Equal(got, wanted) {
+		t.Errorf("to be seen are %d paths, want %d:\n%s", len(got), len(wanted), strings.Join(got, "\n"))
+	}
+}
+
+func (s *stock) paths() []nix.StorePath { return paths(s.infos) }
+
+func mustPush(t testing.TB, s *stock, c *Client, o PushOptions) Pushed {
+	t.Helper()
+	done, err := s.push(t.Context(), t, c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return done
+}
+
+// isUnavailable says that an error blames the server alone.
+func isUnavailable(err error) bool {
+	var gone *UnavailableError
+	return errors.As(err, &gone)
+}

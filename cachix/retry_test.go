@@ -1,0 +1,155 @@
+package cachix
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func newPatientClient(t *testing.T) *Client {
+	t.Helper()
+	c, err := New("c", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// All attempts together take a minute and a half at most, however many fail, if the server asks for no more.
+func TestRetryEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newPatientClient(t)
+		longest := time.Duration(0)
+		for range 50 {
+			start, tries := time.Now(), uint(0)
+			err := c.retry(t.Context(), "ask", func(context.Context) error {
+				tries++
+				return &StatusError{Status: 502}
+			})
+			if !isUnavailable(err) || tries != c.patience.tries {
+				t.Fatalf("%d attempts, error %v", tries, err)
+			}
+			longest = max(longest, time.Since(start))
+		}
+		if longest > 100*time.Second || longest < 20*time.Second {
+			t.Errorf("the longest took %s", longest)
+		}
+	})
+}
+
+// Retry-After is obeyed, within limits.
+func TestRetryWaitsAsAsked(t *testing.T) {
+	for name, test := range map[string]struct {
+		asks, want time.Duration
+	}{
+		"a while":  {10 * time.Second, 10 * time.Second},
+		"too long": {time.Hour, 2 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newPatientClient(t)
+				start, tries := time.Now(), 0
+				err := c.retry(t.Context(), "ask", func(context.Context) error {
+					if tries++; tries == 1 {
+						return &StatusError{Status: 429, wait: test.asks}
+					}
+					return nil
+				})
+				if took := time.Since(start); err != nil || took != test.want {
+					t.Errorf("took %s, error %v, want %s", took, err, test.want)
+				}
+			})
+		})
+	}
+}
+
+// A refusal is not asked again; nor is anything once the context is done, whose cause is then the error.
+func TestRetryStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newPatientClient(t)
+		tries := 0
+		err := c.retry(t.Context(), "ask", func(context.Context) error {
+			tries++
+			return &StatusError{Status: 400}
+		})
+		if tries != 1 || isUnavailable(err) || !hasStatus(err, 400) {
+			t.Errorf("%d attempts, error %v", tries, err)
+		}
+		why := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(3*time.Second, func() { cancel(why) })
+		start := time.Now()
+		err = c.retry(ctx, "ask", func(context.Context) error { return &StatusError{Status: 503, wait: time.Minute} })
+		if took := time.Since(start); !errors.Is(err, why) || took != 3*time.Second {
+			t.Errorf("took %s, error %v", took, err)
+		}
+	})
+}
+
+func TestRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for text, want := range map[string]time.Duration{
+			"": 0, "0": 0, "7": 7 * time.Second, "-3": 0, "soon": 0, "999999999999": 1 << 20 * time.Second, "9999999": 1 << 20 * time.Second,
+			time.Now().Add(90 * time.Second).UTC().Format(http.TimeFormat):  90 * time.Second,
+			time.Now().Add(-90 * time.Second).UTC().Format(http.TimeFormat): 0,
+		} {
+			if got := retryAfter(http.Header{"Retry-After": {text}}, nil); got != want {
+				t.Errorf("Retry-After: %s is %s, want %s", text, got, want)
+			}
+		}
+		for body, want := range map[string]time.Duration{
+			`{"retry_after": 60}`: time.Minute, `{"retry_after": 0.5}`: time.Second / 2, `{"retry_after": -1}`: 0,
+			`{"retry_after": "60"}`: 0, `{"retry_after": 1e300}`: 1 << 20 * time.Second, `<html>`: 0,
+		} {
+			if got := retryAfter(http.Header{}, []byte(body)); got != want {
+				t.Errorf("%s is %s, want %s", body, got, want)
+			}
+		}
+	})
+}
+
+// A watch ends what does not move, and nothing else.
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, w := newWatch(t.Context(), time.Second)
+		for range 10 {
+			time.Sleep(900 * time.Millisecond)
+			w.tick()
+		}
+		synctest.Wait()
+		if ctx.Err() != nil {
+			t.Error("it ended what moved")
+		}
+		time.Sleep(1100 * time.Millisecond)
+		synctest.Wait()
+		var stalled stalledError
+		if !errors.As(context.Cause(ctx), &stalled) {
+			t.Errorf("cause %v", context.Cause(ctx))
+		}
+		w.stop()
+	})
+}
+
+// What begins or ends an upload is waited for a little longer than its context lasts, with the context's cause.
+func TestOutlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		why := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		longer, stop := outlive(ctx, time.Second)
+		defer stop()
+		cancel(why)
+		time.Sleep(900 * time.Millisecond)
+		synctest.Wait()
+		if longer.Err() != nil {
+			t.Error("it ended early")
+		}
+		time.Sleep(200 * time.Millisecond)
+		synctest.Wait()
+		if !errors.Is(context.Cause(longer), why) {
+			t.Errorf("cause %v", context.Cause(longer))
+		}
+	})
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bytes"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
+	"github.com/scopecreep-zip/open-sesame-ci/example"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// The runner's way to end a step: SIGINT to the process that the step is, SIGTERM after the first grace, and the end after
+// the second. https://docs.github.com/actions/reference/workflows-and-actions/workflow-cancellation
+const (
+	firstGrace  = 7500 * time.Millisecond
+	secondGrace = 2500 * time.Millisecond
+)
+
+// buildProgram builds the program itself: what handles signals is its main.
+func buildProgram(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "ci")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", file, ".")
+	build.Dir = filepath.Dir(testdata)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return file
+}
+
+// process is the program in a process of its own, as a step of a job.
+type process struct {
+	*githubJob
+	cmd    *exec.Cmd
+	said   watched
+	exited chan error
+}
+
+// watched is what a process has said so far.
+type watched struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	word string // looked for
+	seen chan struct{}
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text.Write(p)
+	if w.word != "" && strings.Contains(w.text.String(), w.word) {
+		w.word = ""
+		close(w.seen)
+	}
+	return len(p), nil
+}
+
+func (w *watched) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+// startProcess starts the program in a job. Seen is closed when it has said the word.
+func startProcess(t *testing.T, file string, j *githubJob, word string, args ...string) *process {
+	t.Helper()
+	p := &process{githubJob: j, cmd: exec.Command(file, args...), exited: make(chan error, 1)}
+	p.said.word, p.said.seen = word, make(chan struct{})
+	p.cmd.Env, p.cmd.Stderr = j.environ, &p.said
+	if j.event.secret {
+		p.cmd.Env = append(p.cmd.Env, defaultSecret+"="+cachixtest.TestToken)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.exited <- p.cmd.Wait() }()
+	return p
+}
+
+// cancel ends the process as the runner does, and returns its exit code; -1 where a signal ended it.
+func (p *process) cancel(t *testing.T, first syscall.Signal) int {
+	t.Helper()
+	began := time.Now()
+	for _, step := range []struct {
+		signal syscall.Signal
+		grace  time.Duration
+	}{{first, firstGrace}, {syscall.SIGTERM, secondGrace}, {syscall.SIGKILL, time.Minute}} {
+		if err := p.cmd.Process.Signal(step.signal); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-p.exited:
+			t.Logf("it ended within %v", time.Since(began).Round(time.Millisecond))
+			return p.cmd.ProcessState.ExitCode()
+		case <-time.After(step.grace):
+			t.Logf("it goes on after %v", step.signal)
+		}
+	}
+	t.Fatal("it cannot be killed")
+	return 0
+}
+
+// wait waits for something that the process is to come to, or its early end.
+func (p *process) wait(t *testing.T, until <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-until:
+	case <-p.exited:
+		t.Fatalf("it has ended before:\n%s", &p.said)
+	}
+}
+
+// A job that is cancelled while it uploads: nothing is left half-way, and what was done is written down.
+func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
+	needsNix(t)
+	file := buildProgram(t)
+	for name, signal := range map[string]syscall.Signal{"SIGINT": syscall.SIGINT, "SIGTERM": syscall.SIGTERM} {
+		t.Run(name, func(t *testing.T) {
+			uploading := make(chan struct{})
+			once := sync.OnceFunc(func() { close(uploading) })
+			server := cachixtest.New(cachixtest.Options{
+				Latency: 300 * time.Millisecond, // a push of ten paths lasts for some seconds
+				Log: func(r cachixtest.Request) {
+					if r.Endpoint == "part" {
+						once()
+					}
+				},
+			})
+			defer server.Close()
+			p := startProcess(t, file, newJob(t, pushed("refs/heads/main")), "",
+				"release", "example", "--engine", "host", "--system", "x86_64-linux", "--rebuild=off", "--contract=off", "--cachix-url", server.APIURL())
+			p.wait(t, uploading)
+			if code := p.cancel(t, signal); code != exitInterrupted {
+				t.Fatalf("exit code %d:\n%s", code, &p.said)
+			}
+			if n := server.OpenUploads(); n > 0 {
+				t.Errorf("%d uploads are left open", n)
+			}
+			for _, problem := range server.Problems() {
+				// On a slow link, a part that was let go of arrives after the end of its upload.
+				if !strings.HasPrefix(problem, "part: The specified multipart upload does not exist: it has ended") {
+					t.Errorf("a rule of the protocol was broken: %s", problem)
+				}
+			}
+			if len(server.Pins()) > 0 {
+				t.Errorf("pinned %v", server.Pins())
+			}
+			m, err := pipelines.ReadManifest("out/manifest.json")
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := m.Cells[0].Publish
+			if m.Outcome != pipelines.OutcomeInterrupted || m.Cells[0].Verdict != pipelines.Built || done == nil ||
+				done.Verdict != pipelines.Unpublished || done.Left == 0 || done.Added != len(server.Paths()) || done.Added+done.Left != 10 {
+				t.Errorf("the manifest says %s, %+v; the server has %d paths", m.Outcome, done, len(server.Paths()))
+			}
+			journals, err := pipelines.OpenJournals("out")
+			if err != nil || len(journals) != 1 {
+				t.Errorf("%d journals, %v", len(journals), err)
+			}
+			checkCancelled(t, p)
+		})
+	}
+}
+
+// A job that is cancelled while it builds.
+func TestAJobThatIsCancelledWhileItBuilds(t *testing.T) {
+	needsNix(t)
+	j := newJob(t, pushed("refs/heads/main"))
+	if err := example.WriteFixture("silent", "silent"); err != nil {
+		t.Fatal(err)
+	}
+	p := startProcess(t, buildProgram(t), j, "smoke ", "release", "./silent", "--engine", "host", "--system", "x86_64-linux", "--package", "open-sesame-desktop",
+		"--substituter", "none", "--served-by", "none", "--memlock", "0", "--push", "never")
+	p.wait(t, p.said.seen)
+	if code := p.cancel(t, syscall.SIGINT); code != exitInterrupted {
+		t.Fatalf("exit code %d:\n%s", code, &p.said)
+	}
+	m, err := pipelines.ReadManifest("out/manifest.json")
+	if err != nil || m.Outcome != pipelines.OutcomeInterrupted || m.Cells[0].Verdict != pipelines.Failed {
+		t.Fatalf("the manifest says %+v, %v", m, err)
+	}
+	checkCancelled(t, p)
+}
+
+// checkCancelled looks at what GitHub shows: the job's own summary, and that of the report after it.
+func checkCancelled(t *testing.T, p *process) {
+	t.Helper()
+	const title = "## ⏹️ Cancelled: this was done until then"
+	if summary := readTest(t, p.summary); !strings.HasPrefix(summary, title) {
+		t.Errorf("the summary is\n%s", summary)
+	}
+	if outputs := readTest(t, p.output); !strings.Contains(outputs, "out/manifest.json") {
+		t.Errorf("the outputs are\n%s", outputs)
+	}
+	if text := p.said.String() + readTest(t, p.summary); strings.Count(text, cachixtest.TestToken) != 1 {
+		t.Errorf("the secret is not masked, or said again:\n%s", text)
+	}
+	writeTest(t, p.summary, "")
+	code := p.run(t, "report", "out/manifest.json", "--system", "x86_64-linux", "--jobs-result", jobCancelled, "--since", "none", "--pin=false")
+	if summary := readTest(t, p.summary); code != exitInterrupted || !strings.HasPrefix(summary, title) {
+		t.Errorf("the report exits with %d:\n%s", code, summary)
+	}
+}

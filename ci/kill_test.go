@@ -1,0 +1,127 @@
+package main
+
+import (
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
+)
+
+// killSeed makes the moments of TestKilledRelease; OPEN_SESAME_CI_KILL_SEED is another.
+const killSeed = 20261126
+
+// A release is killed at a random moment and run again, twenty times: the cache always ends with the same paths, each
+// served by the same narinfo, and no path was ever there before all that it refers to (the server refuses that).
+func TestKilledRelease(t *testing.T) {
+	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
+		t.Skip("needs Nix and root: apt-get install nix-bin")
+	}
+	if testing.Short() {
+		t.Skip("forty releases; not with -short")
+	}
+	seed, err := strconv.ParseUint(os.Getenv("OPEN_SESAME_CI_KILL_SEED"), 10, 64)
+	if err != nil {
+		seed = killSeed
+	}
+	system, err := nativeSystem(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	chance := rand.New(rand.NewPCG(seed, 0))
+	dir := t.TempDir()
+	t.Cleanup(func() { makeWritable(dir) })
+	ci := buildCI(t)
+	release := func(out string, server *cachixtest.Server) *exec.Cmd {
+		cmd := exec.CommandContext(t.Context(), ci, "release", "example", "--engine", "host", "--out", out, "--rebuild=off", "--contract", "off",
+			"--system", string(system), "--cachix-url", server.APIURL())
+		cmd.Dir = dir
+		cmd.Env = []string{
+			"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(dir, "home"), "LANG=C.UTF-8",
+			"NIX_REMOTE=local?root=" + filepath.Join(dir, "store"), defaultSecret + "=" + cachixtest.TestToken,
+		}
+		return cmd
+	}
+	complete := func(cmd *exec.Cmd) time.Duration {
+		t.Helper()
+		started := time.Now()
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("seed %d: %v\n%s", seed, err, out)
+		}
+		return time.Since(started)
+	}
+	newServer := func() *cachixtest.Server {
+		// Slow enough for the push to be a good part of the run.
+		server := cachixtest.New(cachixtest.Options{Latency: 5 * time.Millisecond})
+		t.Cleanup(server.Close)
+		return server
+	}
+	server := newServer()
+	complete(release("first", server)) // builds
+	took := complete(release("second", newServer()))
+	want, requests := served(server), 0 // until the last path is there
+	for i, r := range server.Requests() {
+		if r.Endpoint == "complete" {
+			requests = i + 1
+		}
+	}
+
+	pushed := map[string]int{} // how much was there when it was killed
+	for i := range 20 {
+		server, out := newServer(), "out-"+strconv.Itoa(i)
+		cmd := release(out, server)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 0 { // at some time, and else after some requests
+			time.Sleep(time.Duration(chance.Float64() * 1.1 * float64(took)))
+		} else {
+			untilAsked(server, chance.IntN(requests))
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		switch n := len(server.Paths()); {
+		case n == 0:
+			pushed["nothing"]++
+		case n < len(want):
+			pushed["something"]++
+		default:
+			pushed["all"]++
+		}
+		complete(release(out, server))
+		if got := served(server); !slices.Equal(got, want) {
+			t.Errorf("seed %d, round %d: the cache has\n%s\nwant\n%s", seed, i, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		if problems := server.Problems(); len(problems) > 0 {
+			t.Errorf("seed %d, round %d: rules were broken: %q", seed, i, problems)
+		}
+		if _, err := os.Stat(filepath.Join(dir, out, "journal")); err == nil {
+			t.Errorf("seed %d, round %d: a journal is left, though all is published", seed, i)
+		}
+	}
+	t.Logf("seed %d: when it was killed, %v of it was there", seed, pushed)
+}
+
+// untilAsked waits until a server has had so many requests.
+func untilAsked(s *cachixtest.Server, n int) {
+	for len(s.Requests()) < n {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// served returns the narinfo files that a server has, in the order of paths.
+func served(s *cachixtest.Server) []string {
+	var all []string
+	for _, path := range s.Paths() {
+		hash, _, _ := strings.Cut(filepath.Base(path), "-")
+		text, _ := s.NARInfo(hash)
+		all = append(all, text)
+	}
+	return all
+}

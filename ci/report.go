@@ -1,0 +1,294 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+const reportManual = `Join the manifests of runs that have each built one system, pin what they have published, and report all of it.
+
+It is the last job of a release whose systems are built by jobs of their own: release --system SYSTEM --pin=false for
+each of them, then report. The pin is what makes the release: paths that were pushed are harmless until they are named.
+So nothing is pinned unless each of the systems has a manifest, is good and is published.
+
+The manifests have to be of one source, one command and one set of settings, each of other systems. A system without a
+manifest is a failure, and is named. The exit code is the heaviest of the runs' own. On GitHub Actions the outputs and
+the summary of the step are about all systems; docs/github-actions.md has them.`
+
+// reportOptions is the command line of report.
+type reportOptions struct {
+	manifests []string
+	out       string
+	pin       bool
+	// result is what GitHub says of the jobs that have left the manifests; empty where nothing is known of them.
+	result  string
+	publish publishing
+	systems []matrix.System
+	since   string
+	summary bool
+	json    bool
+}
+
+// The results of a job that others need: the values of needs.JOB.result.
+// https://docs.github.com/actions/reference/workflows-and-actions/contexts#needs-context
+const (
+	jobSuccess   = "success"
+	jobFailure   = "failure"
+	jobCancelled = "cancelled"
+	jobSkipped   = "skipped"
+)
+
+func newReport(sys system) *cobra.Command {
+	var f publishFlags
+	var o reportOptions
+	var systems []string
+	c := &cobra.Command{
+		Use:   "report MANIFEST…",
+		Short: "Join the manifests of several runs into one, pin the release, and report it",
+		Long:  reportManual,
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			o.manifests = args
+			if o.publish, err = f.parse(); err == nil {
+				err = o.parse(systems)
+			}
+			if err != nil {
+				return usage(err)
+			}
+			return runReport(c.Context(), sys.withSecret(f.secret), o)
+		},
+	}
+	s := c.Flags()
+	s.SortFlags = false
+	s.StringVar(&o.out, "out", "manifest.json", "file to write the joined manifest to")
+	s.BoolVar(&o.pin, "pin", true, "pin the outputs of a release when all systems are good and published")
+	s.StringVar(&o.result, "jobs-result", "", "what GitHub says of the jobs that have built: success, failure, cancelled or skipped")
+	s.StringArrayVar(&systems, "system", nil, "system that there has to be a manifest of; repeatable (default: all)")
+	s.StringVar(&o.since, "since", "", sinceUsage)
+	s.BoolVar(&o.summary, "summary", true, "on GitHub Actions, write a summary of the step")
+	s.BoolVar(&o.json, "json", false, "events as JSON lines on standard output")
+	f.register(c)
+	return c
+}
+
+func (o *reportOptions) parse(systems []string) error {
+	if !slices.Contains([]string{"", jobSuccess, jobFailure, jobCancelled, jobSkipped}, o.result) {
+		return fmt.Errorf("parse --jobs-result %q: want %s, %s, %s or %s", o.result, jobSuccess, jobFailure, jobCancelled, jobSkipped)
+	}
+	o.systems = matrix.Systems()
+	if len(systems) > 0 {
+		o.systems = nil
+	}
+	for _, text := range systems {
+		system, err := matrix.ParseSystem(text)
+		if err != nil {
+			return err
+		}
+		o.systems = append(o.systems, system)
+	}
+	return nil
+}
+
+func runReport(ctx context.Context, sys system, o reportOptions) error {
+	reporter := newReporter(sys, options{json: o.json, summary: o.summary})
+	m, err := concludeRelease(ctx, sys, o, reporter)
+	if err = errors.Join(err, reporter.Close()); m != nil && !o.json {
+		printOutputs(sys.stdout, m)
+	}
+	return err
+}
+
+// concludeRelease joins, pins and reports. The manifest is nil where nothing could be joined.
+func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter pipelines.Reporter) (*pipelines.Manifest, error) {
+	now := sys.clock()
+	if _, err := sys.allow(""); err != nil {
+		refused(now(), reporter, err)
+		return nil, err
+	}
+	m, err := o.join()
+	if err != nil {
+		refused(now(), reporter, err)
+		return nil, err
+	}
+	cells := o.cells(m)
+	all := options{
+		target: openSesame, cells: cells, publish: o.publish, since: o.since, summary: o.summary,
+	}
+	all.publish.cachix = publishedTo(m, o.publish.cachix)
+	if err := tellLastRelease(ctx, sys, all, reporter); err != nil {
+		return nil, err
+	}
+	publish, pinErr := o.publishing(sys, all, m)
+	if to, ok := publish.To.(*publisher); ok {
+		defer to.client.Close()
+	}
+	r := pipelines.Release{
+		ID: "report", Flake: flakeOf(m), Cells: cells, Publish: publish, Report: reporter, Now: now, ManifestFile: o.out,
+	}
+	tellTails(now(), reporter, m)
+	return m, r.Conclude(ctx, m, o.missing(), errors.Join(o.unexplained(m), pinErr))
+}
+
+// join reads the manifests and makes one of them; nil where there is none at all.
+func (o *reportOptions) join() (*pipelines.Manifest, error) {
+	var all []*pipelines.Manifest
+	for _, file := range o.manifests {
+		m, err := pipelines.ReadManifest(file)
+		if errors.Is(err, fs.ErrNotExist) && strings.Contains(file, "*") {
+			continue // a shell leaves a pattern as it is where nothing is like it
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	m, err := pipelines.Join(all)
+	return m, usage(err)
+}
+
+// cells are those that there have to be. The packages of a lost one are those of the others.
+func (o *reportOptions) cells(m *pipelines.Manifest) []matrix.Cell {
+	packages := openSesame.packages
+	if m != nil && len(m.Cells) > 0 {
+		packages = nil
+		for _, p := range m.Cells[0].Packages {
+			packages = append(packages, p.Package)
+		}
+	}
+	return matrix.Expand(o.systems, packages)
+}
+
+// missing says what has become of a system without a manifest.
+func (o *reportOptions) missing() map[matrix.System]error {
+	why := &pipelines.OutcomeError{Text: "no manifest: its job was lost, or failed before it had anything to say", End: pipelines.OutcomeFailed}
+	switch o.result {
+	case jobCancelled:
+		why = &pipelines.OutcomeError{Text: "no manifest: its job was cancelled", End: pipelines.OutcomeInterrupted}
+	case jobSkipped:
+		why.Text = "no manifest: its job was skipped"
+	}
+	all := map[matrix.System]error{}
+	for _, system := range o.systems {
+		all[system] = why
+	}
+	return all
+}
+
+// unexplained is for jobs that have not succeeded, while all that they have left behind says that they have.
+func (o *reportOptions) unexplained(m *pipelines.Manifest) error {
+	switch {
+	case o.result == "" || o.result == jobSuccess || m == nil || m.Outcome != pipelines.OutcomeGood || len(m.Cells) < len(o.systems):
+		return nil
+	case o.result == jobCancelled:
+		return &pipelines.OutcomeError{Text: "the jobs that build were cancelled", End: pipelines.OutcomeInterrupted}
+	}
+	return hint.Wrap(fmt.Errorf("the result of the jobs that build is %s, though what they have built is good", o.result), "look at their logs")
+}
+
+// publishing says whether to pin, and by what right.
+func (o *reportOptions) publishing(sys system, all options, m *pipelines.Manifest) (pipelines.Publishing, error) {
+	// A release that was not to be pinned is one whose jobs did not all succeed.
+	wanted := o.pin && m != nil && m.Command == commandRelease && (o.result == "" || o.result == jobSuccess)
+	if !wanted {
+		return pipelines.Publishing{}, nil
+	}
+	name := cacheName(all)
+	credential, err := sys.secrets.credential(o.publish.secret)
+	if err == nil && credential.IsZero() && slices.ContainsFunc(m.Cells, isPublished) {
+		err = hint.Wrap(errNoSecret(o.publish.secret), "what was pushed is to be pinned: give the secret to this job, too, or --pin=false")
+	}
+	if err != nil {
+		return pipelines.Publishing{}, &pipelines.PublishError{Cache: name, Err: err}
+	}
+	if credential.IsZero() || name == "" {
+		return pipelines.Publishing{}, nil
+	}
+	to, err := newPublisher(o.publish, name, credential, all.target, nil)
+	if err != nil {
+		return pipelines.Publishing{}, usage(err)
+	}
+	return pipelines.Publishing{To: to, Pin: true}, nil
+}
+
+func isPublished(c pipelines.CellResult) bool {
+	return c.Publish != nil && c.Publish.Verdict == pipelines.Published
+}
+
+// publishedTo is the cache that the runs have pushed to, unless the command line names one.
+func publishedTo(m *pipelines.Manifest, given string) string {
+	if m == nil || given != "" {
+		return given
+	}
+	for _, c := range m.Cells {
+		if c.Publish != nil && c.Publish.Cache != "" {
+			return c.Publish.Cache
+		}
+	}
+	return ""
+}
+
+func flakeOf(m *pipelines.Manifest) string {
+	if m == nil {
+		return "a flake of which nothing is known"
+	}
+	return m.Source.URL
+}
+
+// tellTails reports the ends of the logs of failed builds, where their files have come along with the manifests. These
+// are from other jobs: only what is below the current directory is read, whatever they name.
+func tellTails(at time.Time, reporter pipelines.Reporter, m *pipelines.Manifest) {
+	if m == nil {
+		return
+	}
+	here, err := os.OpenRoot(".")
+	if err != nil {
+		return
+	}
+	defer here.Close()
+	for _, cell := range m.Cells {
+		for _, p := range cell.Packages {
+			if p.Failure == nil || p.Log == "" {
+				continue
+			}
+			if tail, err := tailOf(here, p.Log); err == nil { // without it, the summary names the file alone
+				reporter.Report(at, pipelines.LogTail{System: cell.System, Derivation: p.Derivation, Tail: tail})
+			}
+		}
+	}
+}
+
+// logTail is how much of a log is shown, as in the run that has written it.
+const logTail = 25
+
+func tailOf(dir *os.Root, file string) ([]string, error) {
+	f, err := dir.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var tail []string
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if tail = append(tail, nix.PlainText(lines.Text())); len(tail) > logTail {
+			tail = tail[1:]
+		}
+	}
+	return tail, lines.Err()
+}

@@ -1,0 +1,123 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The functions of this file make GitHub-flavoured Markdown of text that may come from anywhere, so that it stays text:
+// no link, no image, no mention, no HTML, no end of a table's cell. See https://github.github.com/gfm.
+
+// escaped are the characters that Markdown, HTML or GitHub gives a meaning to. As numeric entities they have none.
+const escaped = "\\`*_{}[]<>#!|~&@:$"
+
+// words makes one line of Markdown of a text.
+func words(text string) string {
+	text = (style{}).clean(text)
+	var b strings.Builder
+	for i, r := range text {
+		if strings.ContainsRune(escaped, r) && !(r == '_' && inWord(text, i)) {
+			fmt.Fprintf(&b, "&#%d;", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return strings.ReplaceAll(b.String(), "www.", "www&#46;")
+}
+
+// inWord says whether the character is between two letters or digits of ASCII, where an underscore stands for itself.
+func inWord(text string, i int) bool {
+	return i > 0 && i+1 < len(text) && isWordByte(text[i-1]) && isWordByte(text[i+1])
+}
+
+func isWordByte(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
+// code is words set as code, where GitHub also looks for no mentions and no numbers of issues.
+func code(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "<code>" + words(text) + "</code>"
+}
+
+// link is words that lead somewhere. Without a place they are words alone.
+func link(text, url string) string {
+	if !strings.HasPrefix(url, "https://") && !strings.HasPrefix(url, "http://") || strings.ContainsAny(url, " <>()\"'`\\\n\t") {
+		return words(text)
+	}
+	return "[" + words(text) + "](" + strings.ReplaceAll(url, "|", "%7C") + ")"
+}
+
+// fence shows lines as they are, whatever is in them.
+func fence(lines []string) string {
+	longest := 2
+	for _, line := range lines {
+		run := 0
+		for _, r := range line {
+			if run++; r != '`' {
+				run = 0
+			}
+			longest = max(longest, run)
+		}
+	}
+	marks := strings.Repeat("`", longest+1)
+	var b strings.Builder
+	b.WriteString(marks + "text\n")
+	for _, line := range lines {
+		b.WriteString((style{}).clean(atEnd(line)) + "\n")
+	}
+	b.WriteString(marks + "\n")
+	return b.String()
+}
+
+// column is a column of a table; numbers are set to the right.
+type column struct {
+	head   string
+	number bool
+}
+
+// table sets cells that are Markdown already. A column that is empty in every row is left out.
+func table(columns []column, rows [][]string) string {
+	used := make([]bool, len(columns))
+	for _, row := range rows {
+		for i, cell := range row {
+			used[i] = used[i] || cell != ""
+		}
+	}
+	var b strings.Builder
+	line := func(cell func(i int) string) {
+		for i := range columns {
+			if used[i] {
+				b.WriteString("| " + cell(i) + " ")
+			}
+		}
+		b.WriteString("|\n")
+	}
+	if !slices.Contains(used, true) {
+		return ""
+	}
+	line(func(i int) string { return columns[i].head })
+	line(func(i int) string {
+		if columns[i].number {
+			return "--:"
+		}
+		return "---"
+	})
+	for _, row := range rows {
+		line(func(i int) string { return row[i] })
+	}
+	return b.String()
+}
+
+// folded is what a reader opens by a click.
+func folded(head, body string) string { return details("<details>", head, body) }
+
+// unfolded is open already, and can be closed.
+func unfolded(head, body string) string { return details("<details open>", head, body) }
+
+func details(begin, head, body string) string {
+	return begin + "<summary>" + head + "</summary>\n\n" + body + "\n</details>\n"
+}

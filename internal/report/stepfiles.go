@@ -1,0 +1,154 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sethvargo/go-githubactions"
+
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// StepFiles leaves behind what GitHub takes from a step of a job when it has ended: its outputs and its summary.
+// Nothing is written before the run's end, and nothing that fails here fails the run: it is a warning in the job's log.
+type StepFiles struct {
+	o StepOptions
+	w io.Writer
+
+	mu     sync.Mutex
+	record record
+}
+
+// StepOptions say where a step's files are, and what its summary can lead to.
+type StepOptions struct {
+	// Output and Summary are files, as in GITHUB_OUTPUT and GITHUB_STEP_SUMMARY; empty for none.
+	Output, Summary string
+	// Run is the web page of the whole run; empty where there is none.
+	Run string
+}
+
+// NewStepFiles returns a reporter that writes warnings to w, the job's log.
+func NewStepFiles(w io.Writer, o StepOptions) *StepFiles { return &StepFiles{o: o, w: w} }
+
+// Report takes note of e, and writes the files at the run's end.
+func (s *StepFiles) Report(_ time.Time, e pipelines.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.record.apply(e)
+	if _, ended := e.(pipelines.RunFinished); !ended {
+		return
+	}
+	var errs []error
+	if s.o.Output != "" {
+		for _, o := range outputs(&s.record) {
+			errs = append(errs, setOutput(s.o.Output, o.name, o.value))
+		}
+	}
+	if s.o.Summary != "" {
+		errs = append(errs, addSummary(s.o.Summary, &stepSummary{record: &s.record, run: s.o.Run}))
+	}
+	if err := errors.Join(errs...); err != nil {
+		for line := range strings.Lines(err.Error()) {
+			warning := command(func(c *githubactions.Action) { c.Warningf("%s", (style{runner: true}).clean(line)) })
+			_, _ = fmt.Fprintln(s.w, warning) // where this is lost as well, nobody is left to be told
+		}
+	}
+}
+
+// Close has nothing to end: whatever failed was told.
+func (s *StepFiles) Close() error { return nil }
+
+// output is a value that later steps of a job can use.
+type output struct{ name, value string }
+
+// outputs are documented in action.yml. Hits are the outputs that consumers get from the public cache; every other one
+// that there is counts as a miss, whether it was asked for or there is no such cache.
+func outputs(r *record) []output {
+	var paths []string
+	hits, misses := 0, 0
+	for _, cell := range r.cells() {
+		for _, p := range cell.Packages {
+			if !isGood(p.Verdict) {
+				continue
+			}
+			for _, o := range p.Outputs {
+				paths = append(paths, string(o.Path))
+			}
+			if isHit(p) {
+				hits += len(p.Outputs)
+			} else {
+				misses += len(p.Outputs)
+			}
+		}
+	}
+	return []output{
+		{"manifest", r.finished.Path},
+		{"out-paths", strings.Join(paths, "\n")},
+		{"hits", strconv.Itoa(hits)},
+		{"misses", strconv.Itoa(misses)},
+	}
+}
+
+// isHit says whether a consumer gets the package from the public cache: by what he was seen to get, or else by where it was found.
+func isHit(p pipelines.PackageResult) bool {
+	if p.Consumer != "" {
+		return p.Consumer == pipelines.Hit
+	}
+	return p.Verdict == pipelines.Served && isWeb(p.ServedBy)
+}
+
+// isWeb tells a cache that others reach from a directory of this machine.
+func isWeb(cache string) bool {
+	return strings.HasPrefix(cache, "https://") || strings.HasPrefix(cache, "http://")
+}
+
+// delimiter is what the library puts around every value (its multiLineFileDelim), so that a value with a line of it could
+// end early and go on as other outputs. Newer runners' own libraries take a random one.
+const delimiter = "_GitHubActionsFileCommandDelimeter_"
+
+// setOutput appends an output to the runner's file. A value that could be read as more than itself is refused.
+func setOutput(file, name, value string) error {
+	if strings.Contains(value, delimiter) || strings.ContainsAny(value, "\r\x00") {
+		return fmt.Errorf("set output %s: refused: the value could be taken for other outputs", name)
+	}
+	return fileCommand("set output "+name, file, func(c *githubactions.Action) { c.SetOutput(name, value) })
+}
+
+// fileCommand carries out one that the library writes to a file. It panics where it cannot.
+func fileCommand(does, file string, issue func(*githubactions.Action)) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("%s: %v", does, cause)
+		}
+	}()
+	// The file is the runner's and there already. One that is not would be made by the library.
+	if _, err := os.Stat(file); err != nil {
+		return fmt.Errorf("%s: %v", does, err)
+	}
+	issue(githubactions.New(githubactions.WithWriter(io.Discard), githubactions.WithGetenv(func(string) string { return file })))
+	return nil
+}
+
+// maxSummary is what GitHub takes of one step; more makes it refuse the whole.
+// https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#step-isolation-and-limits
+const maxSummary = 1 << 20
+
+// addSummary appends to the step's summary, as much as there is room for.
+func addSummary(file string, s *stepSummary) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return fmt.Errorf("write step summary: %v", err)
+	}
+	const newline = 1 // that the library adds
+	text := s.fit(maxSummary - int(min(info.Size(), maxSummary)) - newline)
+	if text == "" {
+		return errors.New("write step summary: there is no room left: earlier commands of the step have filled it")
+	}
+	return fileCommand("write step summary", file, func(c *githubactions.Action) { c.AddStepSummary(text) })
+}

@@ -1,0 +1,254 @@
+package report_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+const runPage = "https://github.com/ScopeCreep-zip/open-sesame/actions/runs/7/attempts/1"
+
+// step is a step of a job: its files, and what it says in the log.
+type jobStep struct {
+	output, summary string
+	log             bytes.Buffer
+}
+
+func newStep(t *testing.T) *jobStep {
+	t.Helper()
+	dir := t.TempDir()
+	s := &jobStep{output: filepath.Join(dir, "output"), summary: filepath.Join(dir, "summary")}
+	for _, file := range []string{s.output, s.summary} {
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// tell reports events, and returns what is in the files then.
+func (s *jobStep) tell(t *testing.T, events ...pipelines.Event) (outputs, summary string) {
+	t.Helper()
+	r := report.NewStepFiles(&s.log, report.StepOptions{Output: s.output, Summary: s.summary, Run: runPage})
+	for _, e := range events {
+		r.Report(time.Time{}, e)
+	}
+	if err := r.Close(); err != nil {
+		t.Errorf("Close fails a run: %v", err)
+	}
+	return readText(t, s.output), readText(t, s.summary)
+}
+
+func readText(t *testing.T, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// Each kind of run, as GitHub shows it.
+func TestStepFiles(t *testing.T) {
+	for name, events := range map[string][]pipelines.Event{
+		"released":    {lastRelease(), started(), pin(pipelines.StepFinished{Summary: "4 pins"}), finished(released())},
+		"served":      {started(), pin(pipelines.StepFinished{Summary: "4 pins"}), finished(servedAgain())},
+		"failed":      failedRun(),
+		"fork":        {started(), finished(unpushed("a fork's pull request gets no secret"))},
+		"unpublished": {started(), pin(pipelines.StepFinished{Skipped: "not every system is good and published"}), finished(cacheDown())},
+		"cancelled":   {started(), finished(cancelled())},
+		"lost": {
+			started(),
+			pipelines.Notice{System: arm, Level: pipelines.Warning, Text: "no manifest: its job was lost"},
+			pin(pipelines.StepFinished{Skipped: "not every system is good and published"}), finished(oneOf(released())),
+		},
+		"refused": {
+			pipelines.StepFinished{Step: pipelines.StepPreflight, Error: "run on pull_request_target: refused: the secret is in reach of a stranger's code"},
+			pipelines.RunFinished{},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStep(t)
+			outputs, summary := s.tell(t, events...)
+			golden(t, "step-"+name+".md", []byte(summary))
+			golden(t, "step-"+name+".outputs.txt", []byte(outputs))
+			if s.log.Len() > 0 {
+				t.Errorf("it warns: %s", &s.log)
+			}
+		})
+	}
+}
+
+// A value that could go on as another output is refused, and said; the others are set.
+func TestOutputsCannotBeForged(t *testing.T) {
+	for _, path := range []string{
+		"out\n_GitHubActionsFileCommandDelimeter_\nhits<<x\n9\nx",
+		"_GitHubActionsFileCommandDelimeter_",
+		"out\r\nmanifest.json",
+	} {
+		s := newStep(t)
+		outputs, _ := s.tell(t, pipelines.RunFinished{Manifest: released(), Path: path})
+		if strings.Contains(outputs, "manifest<<") || !strings.Contains(outputs, "hits<<") {
+			t.Errorf("%q: outputs are %q", path, outputs)
+		}
+		if !strings.HasPrefix(s.log.String(), "::warning::set output manifest: refused") {
+			t.Errorf("%q: it says %q", path, s.log.String())
+		}
+	}
+}
+
+// Files that cannot be written, or are not there, fail nothing.
+func TestStepFilesOutliveTheirFiles(t *testing.T) {
+	s := newStep(t)
+	s.summary = filepath.Join(filepath.Dir(s.summary), "no", "summary")
+	s.output = filepath.Dir(s.output) // a directory
+	r := report.NewStepFiles(&s.log, report.StepOptions{Output: s.output, Summary: s.summary})
+	r.Report(time.Time{}, finished(released()))
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{"::warning::set output manifest: ", "::warning::write step summary: "} {
+		if !strings.Contains(s.log.String(), want) {
+			t.Errorf("it says %q, without %q", &s.log, want)
+		}
+	}
+	report.NewStepFiles(&broken{}, report.StepOptions{Output: s.output}).Report(time.Time{}, finished(released()))
+	report.NewStepFiles(&s.log, report.StepOptions{}).Report(time.Time{}, finished(released()))
+}
+
+// huge is a run of many packages that have all failed, with long logs.
+func huge(packages int) []pipelines.Event {
+	m := released()
+	m.Outcome = pipelines.OutcomeFailed
+	m.Contract = nil
+	for i := range 5000 {
+		m.Contract = append(m.Contract, contract.Result{Check: fmt.Sprintf("check/%d", i), Status: contract.Fail, Reason: strings.Repeat("r", 100)})
+	}
+	c := &m.Cells[0]
+	c.Packages = nil
+	events := []pipelines.Event{started()}
+	for i := range packages {
+		drv := nix.StorePath(fmt.Sprintf("/nix/store/%032d-p%d.drv", i, i))
+		c.Packages = append(c.Packages, pipelines.PackageResult{Package: matrix.Package(fmt.Sprintf("p%d", i)), Verdict: pipelines.Failed, Derivation: drv, Failure: failure()})
+		if i >= 100 {
+			continue // their names alone are enough
+		}
+		events = append(events, pipelines.BuildFinished{System: x86, Derivation: drv, Failure: failure(), Tail: slices.Repeat([]string{strings.Repeat("é", 1000)}, 25)})
+	}
+	return append(events, finished(m))
+}
+
+// GitHub refuses a summary of more than 1 MiB as a whole.
+func TestSummaryOverTheLimitIsCut(t *testing.T) {
+	const limit = 1 << 20
+	for packages, want := range map[int]string{
+		10:    "ééé", // all of it
+		100:   "What has not passed is in the manifest",
+		20000: "**The rest is left out**",
+	} {
+		s := newStep(t)
+		_, summary := s.tell(t, huge(packages)...)
+		if len(summary) > limit {
+			t.Errorf("%d packages: %d bytes", packages, len(summary))
+		}
+		if !strings.HasPrefix(summary, "## ❌ ") || !strings.Contains(summary, want) {
+			t.Errorf("%d packages: no %q in a summary of %d bytes", packages, want, len(summary))
+		}
+		if packages == 100 {
+			if !strings.Contains(summary, "<code>p99</code>") || !strings.Contains(summary, "**Cost**") {
+				t.Error("what is short was left out for what is long")
+			}
+			if first, last := strings.Contains(sectionOf(summary, "p0"), "ééé"), strings.Contains(sectionOf(summary, "p99"), "ééé"); !first || last {
+				t.Errorf("the first log is there: %t, the last one: %t", first, last)
+			}
+		}
+	}
+}
+
+// sectionOf is what the summary tells of a failed package.
+func sectionOf(summary, name string) string {
+	_, section, _ := strings.Cut(summary, "<summary>❌ <code>"+name+"</code>")
+	section, _, _ = strings.Cut(section, "</details>")
+	return section
+}
+
+// What earlier commands of the step have written counts, and stays.
+func TestSummaryLeavesRoomForWhatIsThere(t *testing.T) {
+	const limit = 1 << 20
+	for size, want := range map[int]string{0: "Released", limit - 1500: "**The rest is left out**", limit - 10: ""} {
+		s := newStep(t)
+		if err := os.WriteFile(s.summary, bytes.Repeat([]byte("x"), size), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, summary := s.tell(t, started(), finished(released()))
+		if len(summary) > limit || !strings.HasPrefix(summary, strings.Repeat("x", size)) || !strings.Contains(summary, want) {
+			t.Errorf("after %d bytes: %d bytes, without %q", size, len(summary), want)
+		}
+		if full := strings.Contains(s.log.String(), "::warning::write step summary: there is no room left"); full != (want == "") {
+			t.Errorf("after %d bytes it says %q", size, &s.log)
+		}
+	}
+}
+
+// No text of a flake, a builder or a server becomes more than text: no link, image, tag, mention, row or heading.
+func TestSummaryIsNotForged(t *testing.T) {
+	const hostile = "x|y\n| z |\n# h\n![i](https://e.example/i.png) <img src=x onerror=1> </details></code> `c` @user #1 [l](javascript:1) www.e.example https://e.example **b** \\| $x$ ```\n~~~"
+	var events []pipelines.Event
+	m := released()
+	m.Outcome, m.Command, m.Tool = pipelines.OutcomeFailed, hostile, hostile
+	m.Source.URL = hostile
+	m.Contract = []contract.Result{{Check: hostile, Status: contract.Fail, Reason: hostile, File: hostile, Mend: hostile}}
+	c := &m.Cells[0]
+	c.Error, c.Job, c.Engine = hostile, "https://e.example/ )"+hostile, &pipelines.Engine{Kind: hostile, Version: hostile, Nix: nix.Version{Text: hostile}}
+	c.Publish = &pipelines.PublishResult{Verdict: pipelines.Unpublished, Cache: hostile, Reason: hostile, Left: 1}
+	c.Packages[0] = pipelines.PackageResult{
+		Package: hostile, Verdict: pipelines.Failed, Derivation: headless, Log: hostile, Failure: &pipelines.Failure{
+			Kind: hostile, Message: hostile, Phase: hostile, At: &pipelines.Line{File: hostile, Line: 1},
+		}, Difference: &pipelines.Difference{Files: []string{hostile}},
+	}
+	m.Cells[1].Publish = &pipelines.PublishResult{Verdict: pipelines.Withheld, Reason: hostile}
+	events = append(events, started(), pipelines.BuildFinished{System: x86, Derivation: headless, Failure: failure(), Tail: []string{hostile, "````", "```"}},
+		pipelines.Notice{System: x86, Level: pipelines.Warning, Text: hostile}, pipelines.LastRelease{From: hostile, Packages: lastRelease().Packages},
+		pin(pipelines.StepFinished{Error: hostile}), pipelines.StepFinished{Step: pipelines.StepPreflight, Error: hostile}, finished(m))
+	_, summary := newStep(t).tell(t, events...)
+	inFence := ""
+	for line := range strings.Lines(summary) {
+		line = strings.TrimSuffix(line, "\n")
+		marks := line[:len(line)-len(strings.TrimLeft(line, "`"))]
+		switch {
+		case inFence == "" && len(marks) >= 3:
+			inFence = marks
+			continue
+		case inFence != "" && line == inFence:
+			inFence = ""
+			continue
+		case inFence != "":
+			continue // shown as it is
+		}
+		for _, bad := range []string{"![", "<img", "javascript:1", "@user", "#1 ", "**b**", "`c`", "www.e", "https://e.example", "$x$", "~~~"} {
+			if strings.Contains(line, bad) {
+				t.Errorf("%q is in %q", bad, line)
+			}
+		}
+		if strings.HasPrefix(line, "# h") || strings.HasPrefix(line, "| z |") {
+			t.Errorf("forged line %q", line)
+		}
+	}
+	if inFence != "" {
+		t.Errorf("the fence %q has no end", inFence)
+	}
+	if opened, closed := strings.Count(summary, "<details"), strings.Count(summary, "\n</details>"); opened != closed {
+		t.Errorf("%d details begin and %d end", opened, closed)
+	}
+}

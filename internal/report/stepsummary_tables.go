@@ -1,0 +1,244 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// systems is a row for each system: what was done, where, and how long it took.
+func (s *stepSummary) systems() string {
+	var rows [][]string
+	for _, c := range s.cells() {
+		rows = append(rows, []string{
+			code(string(c.System)), s.ended(c), work(c, func(w pipelines.Work) int { return w.Built }),
+			work(c, func(w pipelines.Work) int { return w.Fetched }), ifAny(c.Seconds), where(c), pushed(c.Publish), jobLog(c),
+		})
+	}
+	return table([]column{
+		{head: "System"},
+		{head: "Result"},
+		{head: "Built", number: true},
+		{head: "Substituted", number: true},
+		{head: "Time", number: true},
+		{head: "Where"},
+		{head: "Pushed", number: true},
+		{head: "Log"},
+	}, rows)
+}
+
+// ended is the end of a cell, and why where that is in no other table.
+func (s *stepSummary) ended(c pipelines.CellResult) string {
+	switch {
+	case len(c.Packages) == 0:
+		return "❌ " + words(cmp.Or(strings.Join(s.warningsOf(c.System), "; "), "missing"))
+	case c.Verdict == pipelines.Failed && c.Error == "" && s.finished.Manifest.Outcome == pipelines.OutcomeInterrupted:
+		return cancelled + " not come to"
+	case c.Verdict == pipelines.Failed && slices.ContainsFunc(c.Packages, interrupted):
+		return cancelled + " cancelled"
+	case c.Verdict == pipelines.Failed && c.Error == "":
+		return "❌ not begun"
+	}
+	return signOf(isGood(c.Verdict)) + " " + words(orNotBuilt(c.Verdict))
+}
+
+// interrupted says whether a signal has ended the build of a package.
+func interrupted(p pipelines.PackageResult) bool {
+	return p.Failure != nil && p.Failure.Kind == pipelines.Interrupted
+}
+
+// work is a number of what Nix has done; empty where it was not asked.
+func work(c pipelines.CellResult, of func(pipelines.Work) int) string {
+	if c.Work == nil {
+		return ""
+	}
+	return strconv.Itoa(of(*c.Work))
+}
+
+// where says on what a cell was built, and by how much it can be trusted to come out the same elsewhere.
+func where(c pipelines.CellResult) string {
+	if c.Engine == nil {
+		return ""
+	}
+	parts := []string{"native"}
+	if c.Emulated {
+		parts[0] = "QEMU"
+	}
+	parts = append(parts, strings.TrimSpace(c.Engine.Kind+" "+c.Engine.Version), "Nix "+c.Engine.Nix.Text)
+	if c.Sandbox != nil && !*c.Sandbox {
+		parts = append(parts, "no sandbox")
+	}
+	return words(strings.Join(parts, ", "))
+}
+
+// pushed is what went up: paths and bytes.
+func pushed(p *pipelines.PublishResult) string {
+	if p == nil || p.Added == 0 {
+		return ""
+	}
+	return words(fmt.Sprintf("%s, %s", count(p.Added, "path"), amount(p.FileBytes)))
+}
+
+func jobLog(c pipelines.CellResult) string {
+	if c.Job == "" {
+		return ""
+	}
+	return link("log", c.Job)
+}
+
+// packages is a row for each package of each system.
+func (s *stepSummary) packages() string {
+	var rows [][]string
+	for _, c := range s.cells() {
+		for _, p := range c.Packages {
+			rows = append(rows, []string{
+				code(string(p.Package)), code(string(c.System)), builtSign(p), ifAny(p.Seconds),
+				closureSize(p), words(changeSince(s.last, c.System, p)), twice(p), consumer(p),
+			})
+		}
+	}
+	text := table([]column{
+		{head: "Package"},
+		{head: "System"},
+		{head: "Result"},
+		{head: "Build", number: true},
+		{head: "Closure", number: true},
+		{head: "Since the last release", number: true},
+		{head: "Reproducible"},
+		{head: "Consumers"},
+	}, rows)
+	if text != "" && s.last.From != "" {
+		text += "\n<sub>The last release is that of " + code(s.last.From) + ".</sub>\n"
+	}
+	return text
+}
+
+func builtSign(p pipelines.PackageResult) string {
+	if interrupted(p) {
+		return cancelled + " " + words(string(p.Failure.Kind))
+	}
+	return signOf(isGood(p.Verdict)) + " " + words(orNotBuilt(p.Verdict))
+}
+
+func closureSize(p pipelines.PackageResult) string {
+	if p.ClosureBytes == 0 {
+		return ""
+	}
+	return amount(p.ClosureBytes)
+}
+
+// twice says whether a second build was the same. No second build is no proof, and not a bad sign.
+func twice(p pipelines.PackageResult) string {
+	if !isGood(p.Verdict) {
+		return ""
+	}
+	switch p.Reproducible() {
+	case pipelines.Good:
+		return "✅ twice the same"
+	case pipelines.Bad:
+		return "❌ differs"
+	}
+	return "➖ not rebuilt"
+}
+
+// consumer says what somebody with the public cache gets.
+func consumer(p pipelines.PackageResult) string {
+	switch {
+	case p.Consumer == pipelines.Hit:
+		return "✅ hit"
+	case p.Consumer == pipelines.Miss:
+		return "❌ miss"
+	case p.Verdict == pipelines.Served && isWeb(p.ServedBy):
+		return "✅ served"
+	}
+	return ""
+}
+
+// maxChecks is how many checks that have not passed a reader is shown.
+const maxChecks = 100
+
+// contract is a row for what was checked of the files and of each system, and one for each check that has not passed.
+func (s *stepSummary) contract() part {
+	m := s.finished.Manifest
+	if m == nil {
+		return part{}
+	}
+	var sums, rows [][]string
+	add := func(of string, results []contract.Result) {
+		if len(results) == 0 {
+			return
+		}
+		counts := map[contract.Status]int{}
+		for _, r := range results {
+			counts[r.Status]++
+			if r.Status != contract.Pass {
+				rows = append(rows, []string{checkSign(r.Status) + " " + string(r.Status), code(r.Check), words(of), s.reason(r)})
+			}
+		}
+		sum := []string{signOf(counts[contract.Fail] == 0) + " " + words(of)}
+		for _, status := range []contract.Status{contract.Pass, contract.Fail, contract.Warn, contract.Skip} {
+			sum = append(sum, strconv.Itoa(counts[status]))
+		}
+		sums = append(sums, sum)
+	}
+	add("the flake's files", m.Contract)
+	for _, c := range m.Cells {
+		add(string(c.System), c.Contract)
+	}
+	if len(sums) == 0 {
+		return part{}
+	}
+	short := "### Contract\n\n" + table([]column{
+		{head: "Of"}, {head: "Passed", number: true}, {head: "Failed", number: true}, {head: "Warned", number: true}, {head: "Skipped", number: true},
+	}, sums)
+	if len(rows) == 0 {
+		return part{text: short}
+	}
+	more := ""
+	if n := len(rows) - maxChecks; n > 0 {
+		rows, more = rows[:maxChecks], fmt.Sprintf("\nand %d more, in the manifest\n", n)
+	}
+	list := table([]column{{head: "Check"}, {head: "Promise"}, {head: "Of"}, {head: "Why, and where"}}, rows) + more
+	return part{text: short + "\n" + folded("what has not passed", list), short: short + "\n<sub>What has not passed is in the manifest.</sub>\n"}
+}
+
+// reason is why a check has not passed, and the line that is to be mended.
+func (s *stepSummary) reason(r contract.Result) string {
+	text := words(r.Reason)
+	if place := contract.Where(r); place != "" {
+		text += " (" + s.source(place, r.File, r.Line) + ")"
+	}
+	if r.Mend != "" && r.Status == contract.Fail {
+		text += "<br>" + code(r.Mend)
+	}
+	return text
+}
+
+// source leads to a line of the flake, where a forge shows it.
+func (s *stepSummary) source(text, file string, line int) string {
+	m := s.finished.Manifest
+	path, ok := strings.CutPrefix(m.Source.URL, "github:")
+	if repo, found := strings.CutSuffix(path, "/"+m.Source.Rev); ok && found && m.Source.Rev != "" && strings.Count(repo, "/") == 1 {
+		url := "https://github.com/" + repo + "/blob/" + m.Source.Rev + "/" + file
+		if line > 0 {
+			url += fmt.Sprintf("#L%d", line)
+		}
+		return link(text, url)
+	}
+	return code(text)
+}
+
+func checkSign(status contract.Status) string {
+	switch status {
+	case contract.Fail:
+		return "❌"
+	case contract.Warn:
+		return "⚠️"
+	}
+	return "➖"
+}

@@ -1,0 +1,70 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// Conclude is the end of a release whose systems were built by runs of their own: it pins the outputs, if all of them
+// are good and published, and writes the manifest that the runs' own were joined to. Of the run, only ID, Cells (those
+// that there should be), Publish, Report, Now and ManifestFile are used.
+//
+// Missing says of the systems without a cell what became of them, and besides is what else speaks against a release, or
+// nil. With one of them, or with a cell that is not good, there is none; the error has the heaviest of their outcomes.
+// The manifest is nil where no cell has left one.
+func (r *Release) Conclude(ctx context.Context, m *Manifest, missing map[matrix.System]error, besides error) error {
+	started := r.Now()
+	r.event(RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells})
+	var cells []CellResult
+	end := OutcomeGood
+	if m != nil {
+		cells, end = m.Cells, m.Outcome
+	}
+	err := r.whole(cells, missing)
+	if end != OutcomeGood {
+		err = errors.Join(err, &OutcomeError{Text: "not every system is good: " + string(end), End: end})
+	}
+	if besides != nil {
+		r.event(Notice{Level: Warning, Text: besides.Error()})
+		err = errors.Join(err, besides)
+	}
+	err = errors.Join(err, r.pin(ctx, cells, err))
+	if m == nil {
+		r.event(RunFinished{Seconds: seconds(r.Now().Sub(started))})
+		return err
+	}
+	m.Outcome = outcome(ctx, err)
+	return errors.Join(err, r.conclude(ctx, started, m))
+}
+
+// whole says of each system that there should be, and is not, what became of it.
+func (r *Release) whole(cells []CellResult, missing map[matrix.System]error) error {
+	var errs []error
+	for _, want := range r.Cells {
+		if slices.ContainsFunc(cells, func(c CellResult) bool { return c.System == want.System }) {
+			continue
+		}
+		why := missing[want.System]
+		if why == nil {
+			why = errors.New("there is no manifest of it")
+		}
+		r.event(Notice{System: want.System, Level: Warning, Text: why.Error()})
+		errs = append(errs, fmt.Errorf("%s: %w", want.System, why))
+	}
+	return errors.Join(errs...)
+}
+
+// OutcomeError says how a run has ended that was another process.
+type OutcomeError struct {
+	Text string
+	End  Outcome
+}
+
+func (e *OutcomeError) Error() string { return e.Text }
+
+// Outcome returns how it has ended.
+func (e *OutcomeError) Outcome() Outcome { return e.End }

@@ -1,0 +1,119 @@
+package pipelines
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// tree is a snapshot that holds these files.
+func tree(t *testing.T, files ...string) Snapshot {
+	t.Helper()
+	dir := t.TempDir()
+	for _, file := range files {
+		name := filepath.Join(dir, file)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte("x\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Snapshot{Dir: dir, URL: "github:o/r/abc", Rev: "abc", NARHash: "sha256-LKC4zplvhl2zdhm/6RAjVZMFqtgVgEL8bdsO8dQ8W2c=", LastModified: 1}
+}
+
+func TestCulprit(t *testing.T) {
+	s := tree(t, "core-ipc/src/lib.rs", "src/main.c", "a b.rs")
+	sub := s
+	sub.Subdir = "core-ipc"
+	for name, test := range map[string]struct {
+		s    Snapshot
+		tail string
+		want *Line
+	}{
+		"rustc": {s, "warning: unused\n --> src/main.c:3:1\nerror[E0308]: mismatched types\n  --> core-ipc/src/lib.rs:12:5\n   |", &Line{"core-ipc/src/lib.rs", 12}},
+		"a Rust test": {
+			s, "running 2 tests\nthread 'x' panicked at core-ipc/src/lib.rs:88:9:\nassertion `left == right` failed",
+			&Line{"core-ipc/src/lib.rs", 88},
+		},
+		"a C compiler":         {s, "src/main.c: In function 'f':\nsrc/main.c:7:2: error: 'y' undeclared", &Line{"src/main.c", 7}},
+		"where it was built":   {s, "/build/source/src/main.c:7:2: error: x", &Line{"src/main.c", 7}},
+		"outside of a sandbox": {s, "/tmp/nix-build-a-1.drv-0/source/src/main.c:7: error: x", &Line{"src/main.c", 7}},
+		"a flake within":       {sub, "error: at src/lib.rs:4", &Line{"core-ipc/src/lib.rs", 4}},
+		"the first of several": {s, "error: src/main.c:1\nerror: src/main.c:2", &Line{"src/main.c", 1}},
+		"a library's file":     {s, "error: /root/.cargo/registry/src/serde/src/lib.rs:12:5", nil},
+		"not in the tree":      {s, "error: src/other.c:12:5", nil},
+		"out of the tree":      {s, "error: ../../etc/passwd.txt:12", nil},
+		"a warning":            {s, "warning: src/main.c:12:5: unused", nil},
+		"a line that is none":  {s, "error: src/main.c:0", nil},
+		"a directory":          {s, "error: core-ipc/src:12", nil},
+		"nothing":              {s, "", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := culprit(test.s, strings.Split(test.tail, "\n"))
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestDefinition(t *testing.T) {
+	s := tree(t, "nix/package.nix")
+	source, err := nix.SourcePath(s.NARHash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Line{"nix/package.nix", 12}
+	for position, want := range map[string]*Line{
+		string(source) + "/nix/package.nix:12":                                            want,
+		string(source) + "/nix/package.nix:12:3":                                          want,
+		"/another/root" + string(source) + "/nix/package.nix:12":                          want,
+		string(source) + "/nix/other.nix:12":                                              nil,
+		strings.Replace(string(source), "/store/", "/store/0", 1) + "/nix/package.nix:12": nil, // an input's file of the same name
+		"": nil, "nix/package.nix": nil,
+	} {
+		if diff := cmp.Diff(want, definition(s, position)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", position, diff)
+		}
+	}
+}
+
+// A failed build says where: by its log, or else by where the package is defined.
+func TestFailuresHaveALine(t *testing.T) {
+	s := tree(t, "nix/package.nix", "src/main.c")
+	source, err := nix.SourcePath(s.NARHash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := newFakeRun(t)
+	run.Source = fakeSource{s}
+	engine := run.engines[matrix.X8664Linux]
+	engine.position = string(source) + "/nix/package.nix:12"
+	engine.says = map[matrix.Package]string{"headless": "src/main.c:7:2: error: 'y' undeclared"}
+	for _, p := range fakePackages {
+		engine.fails[p] = []string{"error: builder for '%s' failed with exit code 1"}
+	}
+	m, _ := run.Run(t.Context())
+	want := map[matrix.Package]*Line{"headless": {"src/main.c", 7}, "desktop": {"nix/package.nix", 12}}
+	for _, p := range m.Cells[0].Packages {
+		if p.Failure == nil || !cmp.Equal(p.Failure.At, want[p.Package]) || !cmp.Equal(p.Defined, want["desktop"]) {
+			t.Errorf("%s: %+v, defined at %+v", p.Package, p.Failure, p.Defined)
+		}
+	}
+	told := 0
+	for _, e := range of[BuildFinished](run.recorder) {
+		if e.Failure != nil && e.Failure.At != nil {
+			told++
+		}
+	}
+	if told != 2 {
+		t.Errorf("%d events of failed builds have a line, want 2", told)
+	}
+}

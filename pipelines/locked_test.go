@@ -1,0 +1,52 @@
+package pipelines
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What no consumer can lock is built, and never published.
+func TestWhatIsNotLockedIsWithheld(t *testing.T) {
+	for name, test := range map[string]struct {
+		url, rev string // of the source
+		locked   string // what the lock says of the flake's input; empty for no lock
+		want     string // of the reason; empty where it is published
+	}{
+		"a commit":                 {"github:o/r/abc", "abc", "", ""},
+		"a tarball":                {"https://h/x.tar.gz?narHash=sha256-x", "", "", ""},
+		"the built-in flake":       {"example", "", "", ""},
+		"a directory":              {"path:/src/f", "", "", "of no commit"},
+		"a locked input":           {"github:o/r/abc", "abc", `{"type": "github", "narHash": "sha256-x"}`, ""},
+		"an input within the tree": {"github:o/r/abc", "abc", `{"type": "path", "path": "./x"}`, ""},
+		"an input of this machine": {"github:o/r/abc", "abc", `{"type": "path", "path": "/src/x"}`, "not locked: x"},
+		"a lock that is none":      {"github:o/r/abc", "abc", `[`, "cannot be told"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run, cache := newFakeRun(t), &fakeCachix{}
+			run.publishTo(cache)
+			s := run.Source.(fakeSource).s
+			s.URL, s.Rev = test.url, test.rev
+			run.Source = fakeSource{s}
+			if test.locked != "" {
+				text := `{"version": 7, "root": "root", "nodes": {"root": {"inputs": {"x": "x"}}, "x": {"locked": ` + test.locked + `}}}`
+				if err := os.WriteFile(filepath.Join(s.Dir, "flake.lock"), []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m, err := run.Run(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (len(cache.paths) > 0) != (test.want == "") || (len(cache.pins) > 0) != (test.want == "") {
+				t.Errorf("published %v, pinned %v", cache.paths, cache.pins)
+			}
+			for _, c := range m.Cells {
+				if test.want != "" && (c.Publish.Verdict != Withheld || !strings.Contains(c.Publish.Reason, test.want)) {
+					t.Errorf("%s: %+v, want withheld for %q", c.System, c.Publish, test.want)
+				}
+			}
+		})
+	}
+}
