@@ -63,7 +63,8 @@ func newFlake(t *testing.T, files map[string]string) repo {
 
 func (r repo) git(args ...string) string {
 	r.t.Helper()
-	cmd := exec.Command("git", args...)
+	// Maintenance would go on behind a fetch, and write into a directory that the test is about to remove.
+	cmd := exec.Command("git", append([]string{"-c", "maintenance.auto=false"}, args...)...)
 	cmd.Dir, cmd.Env = r.dir, r.env
 	out, err := cmd.CombinedOutput()
 	if err != nil {
