@@ -66,7 +66,7 @@ func (s style) cell(c pipelines.CellResult, last pipelines.LastRelease) []string
 			lines = append(lines, "    "+s.clean(string(o.Path)+rebuilt(o)))
 		}
 	}
-	return append(lines, "")
+	return append(append(lines, s.publish(c)...), "")
 }
 
 // engine says where a cell was built, and whether in a way that its outputs can be trusted to be the same elsewhere.

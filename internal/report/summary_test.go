@@ -36,6 +36,8 @@ func TestSummary(t *testing.T) {
 	}}}
 	for name, m := range map[string]*pipelines.Manifest{
 		"summary.txt": manifest(), "summary-served.txt": served, "summary-unreached.txt": unreached,
+		"summary-published.txt": released(), "summary-unpublished.txt": cacheDown(), "summary-unconfirmed.txt": unconfirmed(),
+		"summary-withheld.txt": withheld(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
@@ -48,6 +50,26 @@ func TestSummary(t *testing.T) {
 	if err := report.Summary(&broken{}, served); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("error is %v", err)
 	}
+}
+
+// unconfirmed is a run that has pushed all, of which a consumer does not get one package.
+func unconfirmed() *pipelines.Manifest {
+	m := released()
+	m.Cells = m.Cells[:1]
+	c := &m.Cells[0]
+	c.Publish = &pipelines.PublishResult{
+		Verdict: pipelines.Unconfirmed, Cache: "scopecreep-zip", Added: 2,
+		Reason: "confirm open-sesame-desktop: no narinfo\nafter 60 s",
+	}
+	c.Packages[1].Consumer = pipelines.Miss
+	return m
+}
+
+// withheld has a system whose second build was not the same, and one for which there is no secret.
+func withheld() *pipelines.Manifest {
+	m := unpushed("there is no secret")
+	m.Cells[0].Publish = &pipelines.PublishResult{Verdict: pipelines.Withheld, Reason: "a second build was not the same"}
+	return m
 }
 
 // Nothing but a package that is there is good: not one that was skipped, and not a run of none.
