@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"slices"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
@@ -12,22 +11,14 @@ import (
 // holder returns the public side of the cache, with what it holds.
 func (p *publisher) holder() pipelines.Holder { return (*publicSide)(p) }
 
-// NARHashes asks the cache's API what there is, and the public side for that alone: what it has said once is not there
-// it may go on to say for a while, to consumers of what is about to be pushed.
+// NARHashes wants paths that the cache's API says are there: of others the public side would go on to say that they are
+// not, to consumers of what is about to be pushed.
 func (s *publicSide) NARHashes(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]string, error) {
-	missing, err := s.client.Missing(ctx, paths)
-	if err != nil {
-		return nil, err
-	}
 	c, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	isMissing := make(map[nix.StorePath]bool, len(missing))
-	for _, p := range missing {
-		isMissing[p] = true
-	}
-	return c.NARHashes(ctx, slices.DeleteFunc(slices.Clone(paths), func(p nix.StorePath) bool { return isMissing[p] }))
+	return c.NARHashes(ctx, paths)
 }
 
 func (s *publicSide) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {

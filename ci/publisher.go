@@ -80,7 +80,7 @@ func (p *publisher) known(ctx context.Context) (cachix.Info, error) {
 	return *info, nil
 }
 
-func (p *publisher) Push(ctx context.Context, infos []nix.PathInfo, progress func(pipelines.Pushing)) (pipelines.Pushed, error) {
+func (p *publisher) Push(ctx context.Context, infos []nix.PathInfo, agree func([]nix.StorePath) error, progress func(pipelines.Pushing)) (pipelines.Pushed, error) {
 	all := make([]nix.StorePath, len(infos))
 	for i, info := range infos {
 		all[i] = info.Path
@@ -91,6 +91,9 @@ func (p *publisher) Push(ctx context.Context, infos []nix.PathInfo, progress fun
 	}
 	plan, err := p.client.Plan(ctx, infos, p.upstream)
 	if err != nil {
+		return pipelines.Pushed{Left: all}, err
+	}
+	if err := agree(plan.There); err != nil {
 		return pipelines.Pushed{Left: all}, err
 	}
 	options := p.options

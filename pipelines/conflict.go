@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -107,9 +109,51 @@ func (r *Release) agreeWithStore(ctx context.Context, x Executor, cell matrix.Ce
 	})
 }
 
-// agreeWithPublic compares what is to be pushed with what the public side of the cache has of it.
+// choice is what has to be the same on both sides: of what a push is about, and of what the cache has of it.
+type choice func(infos []nix.PathInfo, there []nix.StorePath) []nix.PathInfo
+
+// allHeld chooses all that the cache has. A run has built some of it, and who knows which.
+func allHeld(infos []nix.PathInfo, there []nix.StorePath) []nix.PathInfo {
+	held := setOf(there)
+	return slices.DeleteFunc(slices.Clone(infos), func(i nix.PathInfo) bool { return !held[i.Path] })
+}
+
+// maxRoots bounds what is asked of the public side where nothing may have to be sent: to compare a path costs a request.
+// Who pushes more than that mirrors a cache, and has no outputs to compare.
+const maxRoots = 100
+
+// edgeHeld chooses, of what the cache has, what the objects that go up refer to, and what no other object refers to:
+// the outputs that somebody wants to be published. What lies below was compared by the run that has built it.
+func edgeHeld(infos []nix.PathInfo, there []nix.StorePath) []nix.PathInfo {
+	held, edge, roots := setOf(there), map[nix.StorePath]bool{}, setOf(pathsOf(infos))
+	for _, i := range infos {
+		for _, reference := range i.References {
+			if reference == i.Path {
+				continue
+			}
+			delete(roots, reference)
+			if !held[i.Path] {
+				edge[reference] = true
+			}
+		}
+	}
+	if len(roots) <= maxRoots {
+		maps.Copy(edge, roots)
+	}
+	return slices.DeleteFunc(allHeld(infos, there), func(i nix.PathInfo) bool { return !edge[i.Path] })
+}
+
+func setOf(paths []nix.StorePath) map[nix.StorePath]bool {
+	set := make(map[nix.StorePath]bool, len(paths))
+	for _, path := range paths {
+		set[path] = true
+	}
+	return set
+}
+
+// agreeWithPublic compares objects with what the public side of the cache has under their paths.
 func (r *Release) agreeWithPublic(ctx context.Context, system matrix.System, infos []nix.PathInfo) error {
-	if r.Publish.Holder == nil {
+	if r.Publish.Holder == nil || len(infos) == 0 {
 		return nil
 	}
 	return r.agree(ctx, system, r.Publish.Holder, infos, func(path nix.StorePath) keeper {

@@ -3,7 +3,9 @@ package pipelines
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,8 +75,8 @@ func TestAPathThatTheCacheHoldsOtherwiseIsNotPushed(t *testing.T) {
 
 // A cache that does not answer is no verdict on the build: the push is left to be resumed.
 func TestHolderThatDoesNotAnswer(t *testing.T) {
-	run, _, _ := newRebuilding(t)
-	public := &fakeCachix{}
+	run, e, _ := newRebuilding(t)
+	public := &fakeCachix{paths: []nix.StorePath{fakePath(e.system, "desktop", "")}}
 	run.publishTo(public)
 	run.Publish.Holder = fakeHolder{err: errors.New("no usable answer")}
 	m, err := run.Run(t.Context())
@@ -125,5 +127,48 @@ func TestManyConflicts(t *testing.T) {
 	}
 	if len(evidence.kept) != 2*maxExamined {
 		t.Errorf("kept %q", evidence.kept)
+	}
+}
+
+// A push by hand asks what the cache has of the outputs, and of what is going to be referred to; not of all that is there.
+func TestEdgeHeld(t *testing.T) {
+	path := func(i int) nix.StorePath { return nix.StorePath(fmt.Sprintf("/nix/store/%032d-x", i)) }
+	info := func(i int, references ...int) nix.PathInfo {
+		p := nix.PathInfo{Path: path(i), References: []nix.StorePath{path(i)}}
+		for _, r := range references {
+			p.References = append(p.References, path(r))
+		}
+		return p
+	}
+	infos := []nix.PathInfo{info(1), info(2, 1), info(3, 2), info(4, 2, 9), info(5, 3)}
+	for name, c := range map[string]struct {
+		there []int
+		want  []int
+	}{
+		"nothing is there":            {nil, nil},
+		"all is there":                {[]int{1, 2, 3, 4, 5}, []int{4, 5}},
+		"an output goes up":           {[]int{1, 2, 3, 4}, []int{3, 4}},
+		"what outputs refer to is up": {[]int{1}, []int{1}},
+	} {
+		var there, want []nix.StorePath
+		for _, i := range c.there {
+			there = append(there, path(i))
+		}
+		for _, i := range c.want {
+			want = append(want, path(i))
+		}
+		if got := pathsOf(edgeHeld(infos, there)); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	var mirror []nix.PathInfo
+	for i := range maxRoots + 1 {
+		mirror = append(mirror, info(i))
+	}
+	if got := edgeHeld(mirror, pathsOf(mirror)); len(got) > 0 {
+		t.Errorf("of a mirror %d paths are asked for", len(got))
+	}
+	if got := edgeHeld(mirror[1:], pathsOf(mirror)); len(got) != maxRoots {
+		t.Errorf("of %d outputs %d are asked for", maxRoots, len(got))
 	}
 }

@@ -20,9 +20,10 @@ type Publisher interface {
 	// Check refuses a right to push that will not do: a wrong key, a token that has expired or may only read.
 	// An error with a method Unavailable that returns true says nothing but that the cache did not answer.
 	Check(ctx context.Context) error
-	// Push makes the objects visible that the cache lacks, each after all that it refers to.
+	// Push makes the objects visible that the cache lacks, each after all that it refers to. Before the first byte it
+	// tells agree which of them are there; agree's error ends the push, and is returned as it is.
 	// What was pushed is returned beside every error. Progress may be nil.
-	Push(ctx context.Context, infos []nix.PathInfo, progress func(Pushing)) (Pushed, error)
+	Push(ctx context.Context, infos []nix.PathInfo, agree func(there []nix.StorePath) error, progress func(Pushing)) (Pushed, error)
 	// Preview says what Push would send, and sends nothing. It leaves Unbuilt alone.
 	Preview(ctx context.Context, infos []nix.PathInfo) (PushPlan, error)
 	// Pin keeps a store path from the cache's garbage collector under a name.

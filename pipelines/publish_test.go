@@ -38,9 +38,12 @@ func (unavailableError) Unavailable() bool { return true }
 func (c *fakeCachix) Name() string                { return "fake" }
 func (c *fakeCachix) Check(context.Context) error { return c.checkErr }
 
-func (c *fakeCachix) Push(_ context.Context, infos []nix.PathInfo, progress func(Pushing)) (done Pushed, err error) {
+func (c *fakeCachix) Push(_ context.Context, infos []nix.PathInfo, agree func([]nix.StorePath) error, progress func(Pushing)) (done Pushed, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := agree(c.paths); err != nil {
+		return Pushed{Left: pathsOf(infos)}, err
+	}
 	c.pushes++
 	for i, info := range infos {
 		switch {

@@ -71,7 +71,7 @@ func (r *Release) push(ctx context.Context, s Snapshot, cell matrix.Cell, result
 			result.Publish = &PublishResult{Verdict: Published, Cache: p.To.Name()}
 			return "", skipped("nothing new")
 		}
-		done, _, err := r.upload(ctx, cell.System, closure)
+		done, _, err := r.upload(ctx, cell.System, closure, allHeld)
 		result.Publish = &done
 		if isConflict(err) {
 			return "", err
@@ -137,8 +137,8 @@ func (r *Release) noteSandbox(result *CellResult) {
 func unsandboxedKey(path nix.StorePath) string { return "built without a sandbox: " + string(path) }
 
 // upload notes in the journal what is to go up, and pushes it. The note is taken back when all is there:
-// whatever ends the run before that, a later one goes on from it.
-func (r *Release) upload(ctx context.Context, system matrix.System, closure []nix.PathInfo) (PublishResult, []nix.Added, error) {
+// whatever ends the run before that, a later one goes on from it. Compared says what of it the cache must not have otherwise.
+func (r *Release) upload(ctx context.Context, system matrix.System, closure []nix.PathInfo, compared choice) (PublishResult, []nix.Added, error) {
 	p, started := r.Publish, r.Now()
 	done := PublishResult{Verdict: Unpublished, Cache: p.To.Name(), Left: len(closure)}
 	entry := JournalEntry{System: system, Cache: p.To.Name(), Paths: pathsOf(closure)}
@@ -150,19 +150,16 @@ func (r *Release) upload(ctx context.Context, system matrix.System, closure []ni
 		ctx, stop = context.WithTimeoutCause(ctx, p.Timeout, fmt.Errorf("timed out after %s (--push-timeout)", p.Timeout))
 		defer stop()
 	}
-	if err := r.agreeWithPublic(ctx, system, closure); err != nil {
-		done.Reason = nix.FirstLine(err.Error())
-		var conflict *ConflictError
-		if errors.As(err, &conflict) {
-			// To try once more changes nothing: somebody has to look into it.
-			done.Verdict, done.Left, done.Conflicts = Withheld, 0, conflict.Conflicts
-			err = errors.Join(err, p.Journal.Done(entry))
-		}
-		return done, nil, err
-	}
-	pushed, err := p.To.Push(ctx, closure, func(n Pushing) { r.event(Uploaded{System: system, Pushing: n}) })
+	agree := func(there []nix.StorePath) error { return r.agreeWithPublic(ctx, system, compared(closure, there)) }
+	pushed, err := p.To.Push(ctx, closure, agree, func(n Pushing) { r.event(Uploaded{System: system, Pushing: n}) })
 	done.count(pushed)
 	done.Seconds = seconds(r.Now().Sub(started))
+	var conflict *ConflictError
+	if errors.As(err, &conflict) {
+		// To try once more changes nothing: somebody has to look into it.
+		done.Verdict, done.Left, done.Conflicts, done.Reason = Withheld, 0, conflict.Conflicts, nix.FirstLine(err.Error())
+		return done, pushed.Added, errors.Join(err, p.Journal.Done(entry))
+	}
 	if err != nil {
 		done.Reason = nix.FirstLine(err.Error())
 		return done, pushed.Added, err

@@ -12,7 +12,7 @@ func (r *Release) Republish(ctx context.Context, infos []nix.PathInfo) (added []
 	err = r.step(ctx, StepPush, "", func() (string, error) {
 		var done PublishResult
 		var err error
-		done, added, err = r.upload(ctx, "", infos)
+		done, added, err = r.upload(ctx, "", infos, edgeHeld)
 		if isConflict(err) {
 			return "", err
 		}
