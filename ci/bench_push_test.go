@@ -171,7 +171,7 @@ func dirSize(b *testing.B, dir string) (size int64) {
 	return size
 }
 
-// BenchmarkPush pushes a GB and more over loopback, at two efforts, in turn with four ways of nix copy.
+// BenchmarkPush pushes a GB and more over loopback, at three efforts, in turn with four ways of nix copy.
 // The server believes all bytes, so that it takes little of the processors from either.
 func BenchmarkPush(b *testing.B) {
 	m := newBench(b)
@@ -184,6 +184,13 @@ func BenchmarkPush(b *testing.B) {
 		r.uploaded = uploaded(s)
 		return r
 	}
+	toCachix := func(level string) func() measured {
+		return func() measured {
+			return toServer(func(s *cachixtest.Server) *exec.Cmd {
+				return m.push(store, s, append([]string{"--compression-level", level}, paths...)...)
+			})
+		}
+	}
 	toFiles := func(parallel bool) measured {
 		dir := m.path("cache")
 		defer os.RemoveAll(dir)
@@ -195,14 +202,9 @@ func BenchmarkPush(b *testing.B) {
 		name string
 		run  func() measured
 	}{
-		{"push", func() measured {
-			return toServer(func(s *cachixtest.Server) *exec.Cmd { return m.push(store, s, paths...) })
-		}},
-		{"push-6", func() measured {
-			return toServer(func(s *cachixtest.Server) *exec.Cmd {
-				return m.push(store, s, append([]string{"--compression-level", "6"}, paths...)...)
-			})
-		}},
+		{"push-1", toCachix("1")},
+		{"push-3", toCachix("3")},
+		{"push-6", toCachix("6")},
 		{"file", func() measured { return toFiles(false) }},
 		{"file-parallel", func() measured { return toFiles(true) }},
 		{"http", func() measured {
@@ -220,8 +222,9 @@ func BenchmarkPush(b *testing.B) {
 			took[i] = append(took[i], last[i].took)
 		}
 	}
-	fastest := took[2]
-	for _, t := range took[3:] {
+	const peers = 3 // the first of them
+	fastest := took[peers]
+	for _, t := range took[peers+1:] {
 		if t.median() < fastest.median() {
 			fastest = t
 		}
@@ -230,9 +233,10 @@ func BenchmarkPush(b *testing.B) {
 		m.reportTime(way.name+"-ms", took[i])
 		m.ReportMetric(float64(last[i].uploaded)/1e6, way.name+"-MB")
 	}
-	for i, name := range []string{"push", "push-6"} {
+	for i, way := range ways[:peers] {
+		name := way.name
 		m.ReportMetric(fastest.median().Seconds()/took[i].median().Seconds(), name+"-x-faster")
-		m.ReportMetric(float64(last[i].uploaded)/float64(last[2].uploaded), name+"-x-size")
+		m.ReportMetric(float64(last[i].uploaded)/float64(last[peers].uploaded), name+"-x-size")
 		m.ReportMetric(last[i].busy, name+"-processors")
 		m.ReportMetric(last[i].worst, name+"-processors-at-worst")
 		m.ReportMetric(float64(last[i].peak)/1024, name+"-peak-MiB")
