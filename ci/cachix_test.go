@@ -16,7 +16,8 @@ type serverKey struct{}
 
 // cachixServer starts and steers the Cachix server of a script:
 //
-//	cachix start [read|owner=KEY]     sets $CACHIX_API, $CACHE (what consumers have), $CACHE_KEY and $TOKEN
+//	cachix start [read|owner=KEY|name=NAME]
+//	                                  sets $CACHIX_API, $CACHE (what consumers have), $CACHE_KEY and $TOKEN
 //	cachix fault ENDPOINT STATUS [N]  answers so, to the next N requests or to all; STATUS may be "reset"
 //	cachix behave                     no more of that
 //	cachix holds N                    N paths can be seen, no rule was broken, no upload is left
@@ -70,9 +71,12 @@ func startCachix(ts *testscript.TestScript, args []string) {
 	var o cachixtest.Options
 	for _, arg := range args {
 		key, isOwner := strings.CutPrefix(arg, "owner=")
+		name, isName := strings.CutPrefix(arg, "name=")
 		switch {
 		case isOwner:
 			o.SelfSigned = key
+		case isName:
+			o.Name = name
 		case arg == "read":
 			o.Permission = "Read"
 		default:

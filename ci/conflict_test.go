@@ -13,6 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/example"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -92,6 +93,18 @@ func TestConflictWithThePublicCache(t *testing.T) {
 	}
 	if code, log = machine("second", "push", "--resume"); code != exitOK || !strings.Contains(log, "nothing to go on with") {
 		t.Errorf("push --resume: exit code %d:\n%s", code, log)
+	}
+	// A run that was killed has left it: it is tried once, and nobody is told to try again.
+	entry := pipelines.JournalEntry{Cache: "scopecreep-zip", Paths: []nix.StorePath{conflicts[0].Path}}
+	if err := pipelines.NewJournal(filepath.Join(dir, "second/out"), "killed").Add(entry); err != nil {
+		t.Fatal(err)
+	}
+	code, log = machine("second", "push", "--resume")
+	if code != exitDifferent || !strings.Contains(log, "has other contents: ") || strings.Contains(log, "run the command again") {
+		t.Errorf("push --resume: exit code %d:\n%s", code, log)
+	}
+	if left, err := pipelines.OpenJournals(filepath.Join(dir, "second/out")); len(left) > 0 || err != nil {
+		t.Errorf("%d journals are left, error %v", len(left), err)
 	}
 	if after := narInfos(server); len(after) != len(published) || after[string(conflicts[0].Path)] != published[string(conflicts[0].Path)] {
 		t.Errorf("the cache has changed:\n%s\n%s", published, after)

@@ -59,9 +59,9 @@ func theirRun(sys system, o options, file string, m *pipelines.Manifest) (reprod
 }
 
 // ourRun is the run that has just been made.
-func ourRun(out string, m *pipelines.Manifest) (reproduce.Run, error) {
+func ourRun(sys system, out string, m *pipelines.Manifest) (reproduce.Run, error) {
 	cache, err := binarycache.OpenReadOnly(filepath.Join(out, "cache"))
-	return reproduce.Run{Name: "here", Manifest: m, Caches: []pipelines.Holder{cache}, Derivations: derivationsIn(out, system{})}, err
+	return reproduce.Run{Name: "here", Manifest: m, Caches: []pipelines.Holder{cache}, Derivations: derivationsIn(out, sys)}, err
 }
 
 // derivationsIn returns what has the derivations of a run: the files beside its manifest, and this machine's store, where

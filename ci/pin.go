@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -16,7 +15,8 @@ import (
 const pinManual = `Keep store paths of the cache from its garbage collector.
 
   pin NAME PATH    one store path, under a name
-  pin MANIFEST     the outputs of a run whose cells are all published, each as <package>-<system>
+  pin MANIFEST     the outputs of a run whose cells are all published, each as <package>-<system>,
+                   in the cache that it was published to, unless --cachix names another
 
 A pin of a name that is there already becomes a new revision of it. A pin wants an auth token.`
 
@@ -47,6 +47,14 @@ func newPin(sys system) *cobra.Command {
 }
 
 func runPin(ctx context.Context, sys system, p publishing, args []string) error {
+	var m *pipelines.Manifest
+	if len(args) == 1 {
+		var err error
+		if m, err = pipelines.ReadManifest(args[0]); err != nil {
+			return err
+		}
+		p.cachix = publishedTo(m, p.cachix)
+	}
 	name := cacheName(options{publish: p, target: openSesame})
 	credential, err := sys.secrets.credential(p.secret)
 	if err == nil && credential.IsZero() {
@@ -60,8 +68,8 @@ func runPin(ctx context.Context, sys system, p publishing, args []string) error 
 		return usage(err)
 	}
 	defer to.client.Close()
-	if len(args) == 1 {
-		return pinManifest(ctx, sys, to, args[0])
+	if m != nil {
+		return pinManifest(ctx, sys, to, args[0], m)
 	}
 	path, err := nix.ParseStorePath(args[1])
 	if err != nil {
@@ -75,24 +83,20 @@ func runPin(ctx context.Context, sys system, p publishing, args []string) error 
 }
 
 // pinManifest pins what a run has published, all of it or nothing.
-func pinManifest(ctx context.Context, sys system, to *publisher, file string) error {
-	m, err := pipelines.ReadManifest(file)
-	if err != nil {
-		return err
-	}
+func pinManifest(ctx context.Context, sys system, to *publisher, file string, m *pipelines.Manifest) error {
 	for _, cell := range m.Cells {
 		if cell.Publish == nil || cell.Publish.Verdict != pipelines.Published {
 			return hint.Wrap(fmt.Errorf("pin outputs of %s: those of %s are not published", file, cell.System), "go run ./ci push --resume")
 		}
 	}
-	_, err = pipelines.Pin(ctx, to, m.Cells)
+	_, err := pipelines.Pin(ctx, to, m.Cells)
 	for _, cell := range m.Cells {
 		for _, name := range cell.Publish.Pins {
 			fmt.Fprintln(sys.stdout, name)
 		}
 	}
 	if err != nil {
-		return errors.Join(&pipelines.PublishError{Cache: to.Name(), Err: err})
+		return &pipelines.PublishError{Cache: to.Name(), Err: err}
 	}
 	return nil
 }

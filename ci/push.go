@@ -21,7 +21,7 @@ const pushManual = `Push store paths with their closures, a local binary cache, 
 
   push PATH…            store paths of this machine's store
   push --from DIR       all that is in a local binary cache, such as out/cache
-  push --resume         what the journals in OUT say is still to be published
+  push --resume         what the journals in OUT say is still to be published, to the caches that they name
 
 What the cache has already is not sent again, nor what the cache that a target's consumers have as well has signed.
 Every object becomes visible after all that it refers to: what is there is whole, whenever a push is cut off.
@@ -89,8 +89,9 @@ func (o *pushOptions) parse(args []string) error {
 	return nil
 }
 
-// batch is what one push is about: store objects, and where their contents are.
+// batch is what one push is about: store objects, where their contents are, and the cache that they go to.
 type batch struct {
+	cache   string
 	infos   []nix.PathInfo
 	source  cachix.Source
 	journal *pipelines.Journal
@@ -106,12 +107,13 @@ func runPush(ctx context.Context, sys system, o pushOptions) error {
 	if err != nil {
 		return &pipelines.PublishError{Cache: name, Err: err}
 	}
-	batches, err := o.batches(ctx, sys)
+	batches, err := o.batches(ctx, sys, name)
 	if err != nil {
 		return err
 	}
+	var conflicts error
 	for _, b := range batches {
-		to, err := newPublisher(o.publish, name, credential, openSesame, b.source)
+		to, err := newPublisher(o.publish, b.cache, credential, openSesame, b.source)
 		if err != nil {
 			return usage(err)
 		}
@@ -121,45 +123,53 @@ func runPush(ctx context.Context, sys system, o pushOptions) error {
 			err = pushBatch(ctx, sys, o, to, b)
 		}
 		to.client.Close()
-		if err != nil {
-			return err
+		switch {
+		case isConflict(err): // which is about this batch alone
+			conflicts = errors.Join(conflicts, err)
+		case err != nil:
+			return errors.Join(conflicts, err)
 		}
 	}
-	return nil
+	return conflicts
 }
 
-// batches finds out what is to be pushed.
-func (o *pushOptions) batches(ctx context.Context, sys system) ([]batch, error) {
+func isConflict(err error) bool {
+	var conflict *pipelines.ConflictError
+	return errors.As(err, &conflict)
+}
+
+// batches finds out what is to be pushed: to the cache of that name, unless a journal names its own.
+func (o *pushOptions) batches(ctx context.Context, sys system, cache string) ([]batch, error) {
 	switch {
 	case o.resume:
-		return resumed(ctx, sys, o.out)
+		return o.resumed(ctx, sys)
 	case o.from != "":
 		dir, err := binarycache.OpenReadOnly(o.from)
 		if err != nil {
 			return nil, err
 		}
 		infos, err := dir.All(ctx)
-		return []batch{{infos: infos, source: dir}}, err
+		return []batch{{cache: cache, infos: infos, source: dir}}, err
 	}
 	store, err := openStore(ctx, sys)
 	if err != nil {
 		return nil, err
 	}
 	infos, err := store.closure(ctx, o.paths)
-	return []batch{{infos: infos, source: store}}, err
+	return []batch{{cache: cache, infos: infos, source: store}}, err
 }
 
-// resumed returns what earlier runs have left to be published.
-func resumed(ctx context.Context, sys system, out string) ([]batch, error) {
-	journals, err := pipelines.OpenJournals(out)
+// resumed returns what earlier runs have left to be published, each to the cache that it was meant for.
+func (o *pushOptions) resumed(ctx context.Context, sys system) ([]batch, error) {
+	journals, err := pipelines.OpenJournals(o.out)
 	if err != nil {
 		return nil, err
 	}
 	if len(journals) == 0 {
-		fmt.Fprintf(sys.stderr, "nothing to go on with: no run in %s has left a journal\n", out)
+		fmt.Fprintf(sys.stderr, "nothing to go on with: no run in %s has left a journal\n", o.out)
 		return nil, nil
 	}
-	dir, err := binarycache.OpenReadOnly(filepath.Join(out, "cache"))
+	dir, err := binarycache.OpenReadOnly(filepath.Join(o.out, "cache"))
 	if err != nil {
 		return nil, err
 	}
@@ -168,6 +178,11 @@ func resumed(ctx context.Context, sys system, out string) ([]batch, error) {
 		b := batch{source: dir, journal: j, entries: j.Entries()}
 		var roots []nix.StorePath
 		for _, e := range b.entries {
+			b.cache = e.Cache // a run has one
+			if o.publish.cachix != "" && o.publish.cachix != b.cache {
+				return nil, usage(hint.Wrap(fmt.Errorf("push --resume: a run in %s has left what goes to %s, not to %s", o.out, b.cache, o.publish.cachix),
+					"leave --cachix away; to push all that is there to another cache as well: --from %s", filepath.Join(o.out, "cache")))
+			}
 			roots = append(roots, e.Paths...)
 		}
 		if b.infos, err = dir.Closure(ctx, roots); err != nil {
@@ -187,14 +202,19 @@ func pushBatch(ctx context.Context, sys system, o pushOptions, to *publisher, b 
 		Report:  reporter, Now: time.Now,
 	}
 	added, err := run.Republish(ctx, b.infos)
-	for i := 0; err == nil && i < len(b.entries); i++ {
-		err = b.journal.Done(b.entries[i])
+	if err == nil || isConflict(err) { // to try that once more changes nothing
+		for _, e := range b.entries {
+			err = errors.Join(err, b.journal.Done(e))
+		}
 	}
 	err = errors.Join(err, reporter.Close())
 	if !o.json {
 		for _, a := range added {
 			fmt.Fprintln(sys.stdout, a.Path)
 		}
+	}
+	if isConflict(err) {
+		return err
 	}
 	return hint.Wrap(err, "run the command again: it goes on where it stopped")
 }

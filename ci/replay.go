@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -195,36 +196,26 @@ func (r *replayReport) add(cell capsule.Cell, result pipelines.Replayed) {
 	seen := map[nix.StorePath]bool{}
 	for _, f := range cell.Failures {
 		seen[f.Derivation] = true
-		found := replayedFailure{System: cell.System, Derivation: f.Derivation, Verdict: noFailure, There: ending(&f.Failure)}
+		found := replayedFailure{System: cell.System, Derivation: f.Derivation, Verdict: noFailure, There: f.Ending()}
 		if here := result.Failures[f.Derivation]; here != nil {
-			found.Here, found.Verdict = ending(here), otherFailure
+			found.Here, found.Verdict = here.Ending(), otherFailure
 			if found.Here == found.There {
 				found.Verdict = sameFailure
 			}
 		}
 		r.Failures = append(r.Failures, found)
 	}
-	for drv, f := range result.Failures {
+	for _, drv := range slices.Sorted(maps.Keys(result.Failures)) {
 		if !seen[drv] {
-			r.Failures = append(r.Failures, replayedFailure{System: cell.System, Derivation: drv, Verdict: otherFailure, Here: ending(f)})
+			r.Failures = append(r.Failures, replayedFailure{
+				System: cell.System, Derivation: drv, Verdict: otherFailure, Here: result.Failures[drv].Ending(),
+			})
 		}
 	}
 	for _, f := range r.Failures {
 		r.Same = r.Same && f.Verdict == sameFailure
 	}
 	r.addConditions(cell, result)
-}
-
-// ending is a failure as far as it should be the same each time.
-func ending(f *pipelines.Failure) string {
-	text := string(f.Kind)
-	if f.Phase != "" {
-		text += " in " + f.Phase
-	}
-	if f.ExitCode != 0 {
-		text += fmt.Sprintf(", exit code %d", f.ExitCode)
-	}
-	return text
 }
 
 func (r *replayReport) addConditions(there capsule.Cell, here pipelines.Replayed) {

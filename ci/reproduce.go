@@ -183,7 +183,7 @@ func (f *reproduceFlags) compareWith(ctx context.Context, sys system, o options,
 	if err != nil {
 		return err
 	}
-	b, err := ourRun(o.out, ours)
+	b, err := ourRun(sys, o.out, ours)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package pipelines
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -68,6 +69,18 @@ func onOneLine(text string) string {
 		text, _, _ = strings.Cut(text, rest) // shown elsewhere, or of no use
 	}
 	return strings.TrimRight(strings.Join(strings.Fields(text), " "), ";: ")
+}
+
+// Ending is how a build has ended, as far as it should be the same each time: kind, phase and exit code.
+func (f *Failure) Ending() string {
+	text := string(f.Kind)
+	if f.Phase != "" {
+		text += " in " + f.Phase
+	}
+	if f.ExitCode != 0 {
+		text += fmt.Sprintf(", exit code %d", f.ExitCode)
+	}
+	return text
 }
 
 // refine looks into the end of a failed build's log for a cause that its exit code does not tell.

@@ -1,9 +1,7 @@
 package pipelines
 
 import (
-	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,88 +15,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
-
-// fakeCachix is a cache that holds names alone, on both of its sides.
-type fakeCachix struct {
-	checkErr error
-	pushErr  error // after half of the paths
-	pinErr   error
-	blind    int // how often a consumer does not see what is there
-
-	mu     sync.Mutex
-	paths  []nix.StorePath
-	pins   map[string]nix.StorePath
-	pushes int
-}
-
-type unavailableError struct{ error }
-
-func (unavailableError) Unavailable() bool { return true }
-
-func (c *fakeCachix) Name() string                { return "fake" }
-func (c *fakeCachix) Check(context.Context) error { return c.checkErr }
-
-func (c *fakeCachix) Push(_ context.Context, infos []nix.PathInfo, agree func([]nix.StorePath) error, progress func(Pushing)) (done Pushed, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := agree(c.paths); err != nil {
-		return Pushed{Left: pathsOf(infos)}, err
-	}
-	c.pushes++
-	for i, info := range infos {
-		switch {
-		case slices.Contains(c.paths, info.Path):
-			done.There++
-		case c.pushErr != nil && i >= len(infos)/2:
-			done.Left = append(done.Left, info.Path)
-		default:
-			c.paths = append(c.paths, info.Path)
-			done.Added = append(done.Added, nix.Added{Path: info.Path, NARSize: info.NARSize, FileSize: info.NARSize / 2})
-		}
-	}
-	progress(Pushing{Paths: len(done.Added), OfPaths: len(infos)})
-	return done, c.pushErr
-}
-
-func (c *fakeCachix) Preview(_ context.Context, infos []nix.PathInfo) (p PushPlan, err error) {
-	for _, info := range infos {
-		if slices.Contains(c.paths, info.Path) {
-			p.There++
-		} else {
-			p.Push, p.Bytes = append(p.Push, info.Path), p.Bytes+info.NARSize
-		}
-	}
-	return p, c.checkErr
-}
-
-func (c *fakeCachix) Pin(_ context.Context, name string, path nix.StorePath) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.pins == nil {
-		c.pins = map[string]nix.StorePath{}
-	}
-	c.pins[name] = path
-	return c.pinErr
-}
-
-func (c *fakeCachix) Missing(_ context.Context, paths []nix.StorePath) ([]nix.StorePath, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(paths), func(p nix.StorePath) bool { return slices.Contains(c.paths, p) }), nil
-}
-
-func (c *fakeCachix) Sees(_ context.Context, path nix.StorePath) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.blind > 0 {
-		c.blind--
-		return errors.New("not seen yet")
-	}
-	if !slices.Contains(c.paths, path) {
-		return errors.New("not there")
-	}
-	return nil
-}
 
 // publishTo makes a run publish, as a release with a secret does.
 func (run *fakeRun) publishTo(c *fakeCachix) {
@@ -365,90 +281,6 @@ func TestNothingIsPinnedUnlessAllIsGood(t *testing.T) {
 	}
 	if len(cache.pins) > 0 {
 		t.Errorf("pinned %v", cache.pins)
-	}
-}
-
-func TestJournalOutlivesAKill(t *testing.T) {
-	out := t.TempDir()
-	entry := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", "")}}
-	other := JournalEntry{System: matrix.AArch64Linux, Cache: "c", Paths: entry.Paths}
-	more := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: append(slices.Clone(entry.Paths), fakePath(matrix.X8664Linux, "headless", ""))}
-	first, second := NewJournal(out, "1"), NewJournal(out, "2") // two runs at once
-	for _, add := range []error{first.Add(entry), first.Add(other), second.Add(more), first.Done(entry)} {
-		if add != nil {
-			t.Fatal(add)
-		}
-	}
-	journals, err := OpenJournals(out) // as after a kill: nobody has told it to end
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []JournalEntry
-	for _, j := range journals {
-		got = append(got, j.Entries()...)
-	}
-	if diff := cmp.Diff([]JournalEntry{other, more}, got); diff != "" {
-		t.Errorf("entries (-want +got):\n%s", diff)
-	}
-	for _, j := range journals {
-		for _, e := range j.Entries() {
-			if err := j.Done(e); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if _, err := os.Stat(filepath.Join(out, "journal")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("something is left where all is published: %v", err)
-	}
-}
-
-// What a killed run has left is settled by a later one that has published all of it, and by no other.
-func TestJournalOfAKilledRunIsSettled(t *testing.T) {
-	paths := []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", ""), fakePath(matrix.X8664Linux, "headless", "")}
-	for name, test := range map[string]struct {
-		published JournalEntry
-		settled   bool
-	}{
-		"all of it":       {JournalEntry{System: matrix.AArch64Linux, Cache: "c", Paths: paths}, true},
-		"a part":          {JournalEntry{Cache: "c", Paths: paths[:1]}, false},
-		"another cache's": {JournalEntry{Cache: "d", Paths: paths}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			out := t.TempDir()
-			killed, later := NewJournal(out, "1"), NewJournal(out, "2")
-			left := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: paths}
-			for _, err := range []error{killed.Add(left), later.Add(test.published), later.Done(test.published)} {
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			journals, err := OpenJournals(out)
-			if err != nil || len(journals) == 0 != test.settled {
-				t.Errorf("%d journals are left, error %v", len(journals), err)
-			}
-		})
-	}
-}
-
-func TestJournalThatIsNoneIsRefused(t *testing.T) {
-	for name, content := range map[string]string{
-		"truncated":     `{"version":1,"entries":[`,
-		"other version": `{"version":2,"entries":[]}`,
-		"hostile path":  `{"version":1,"entries":[{"cache":"c","paths":["/etc/passwd"]}]}`,
-		"wrong type":    `[]`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			out := t.TempDir()
-			if err := os.MkdirAll(journalDir(out), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(journalDir(out), "x.json"), []byte(content), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := OpenJournals(out); err == nil || !strings.Contains(err.Error(), "read journal") {
-				t.Errorf("error %v", err)
-			}
-		})
 	}
 }
 

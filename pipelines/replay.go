@@ -31,7 +31,6 @@ type Replayed struct {
 	Packages []PackageResult
 	// Failures are the derivations that failed, which may be dependencies of the packages.
 	Failures map[nix.StorePath]*Failure
-	Error    string
 }
 
 // Replay builds what failed elsewhere, each system side by side. Of the run, what evaluates, exports and publishes is not
@@ -139,8 +138,8 @@ func (r *Release) fail(ctx context.Context, x Executor, e Engine, cell matrix.Ce
 	if err != nil && len(failures) > 0 && ctx.Err() == nil {
 		err = nil // the failures are what was asked for
 	}
-	for _, p := range todo {
-		if failures[p.Derivation] == nil && len(failures) == 0 {
+	if len(failures) == 0 {
+		for _, p := range todo {
 			p.Verdict = Built
 		}
 	}

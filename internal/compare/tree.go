@@ -16,7 +16,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Tree is the contents of a store object, wherever they are: [OnDisk], [NARFile], [NAR] or [InCache] makes one.
+// Tree is the contents of a store object, wherever they are: [OnDisk], [NARFile], [NAR], [Dumped] or [InCache] makes one.
 // It may be compared any number of times, and several times at once.
 type Tree struct {
 	// Name says which it is, in reports and errors.
@@ -32,23 +32,34 @@ func OnDisk(path string) Tree {
 		if _, err := os.Lstat(path); err != nil {
 			return nil, err
 		}
-		r, w := io.Pipe()
-		d := &dump{PipeReader: r, done: make(chan struct{})}
-		go func() {
-			defer close(d.done)
-			_ = w.CloseWithError(binarycache.DumpTree(ctx, w, path)) // never fails
-		}()
-		return d, nil
+		return newDump(func(w io.Writer) error { return binarycache.DumpTree(ctx, w, path) }), nil
 	})
 }
 
-// dump is the NAR of a tree on disk while it is made.
+// Dumped is the NAR that write writes. Each comparison calls it anew; it has to end when ctx does, or w fails.
+func Dumped(name string, write func(ctx context.Context, w io.Writer) error) Tree {
+	return NAR(name, func(ctx context.Context) (io.ReadCloser, error) {
+		return newDump(func(w io.Writer) error { return write(ctx, w) }), nil
+	})
+}
+
+// dump is a NAR while it is written.
 type dump struct {
 	*io.PipeReader
 	done chan struct{}
 }
 
-// Close ends the goroutine that makes it, and waits for that.
+func newDump(write func(io.Writer) error) *dump {
+	r, w := io.Pipe()
+	d := &dump{PipeReader: r, done: make(chan struct{})}
+	go func() {
+		defer close(d.done)
+		_ = w.CloseWithError(write(w)) // never fails
+	}()
+	return d
+}
+
+// Close ends the goroutine that writes it, and waits for that.
 func (d *dump) Close() error {
 	err := d.PipeReader.Close()
 	<-d.done

@@ -136,26 +136,5 @@ func hasNAR(dir *binarycache.Dir, path nix.StorePath) bool {
 
 // fetched is the contents of a path as another kind of cache gives them.
 func fetched(cache pipelines.Holder, path nix.StorePath) compare.Tree {
-	return compare.NAR(string(path), func(ctx context.Context) (io.ReadCloser, error) {
-		r, w := io.Pipe()
-		d := &dump{PipeReader: r, done: make(chan struct{})}
-		go func() {
-			defer close(d.done)
-			_ = w.CloseWithError(cache.Dump(ctx, w, path)) // never fails
-		}()
-		return d, nil
-	})
-}
-
-// dump is the NAR of a cache while it is fetched.
-type dump struct {
-	*io.PipeReader
-	done chan struct{}
-}
-
-// Close ends the goroutine that fetches it, and waits for that.
-func (d *dump) Close() error {
-	err := d.PipeReader.Close()
-	<-d.done
-	return err
+	return compare.Dumped(string(path), func(ctx context.Context, w io.Writer) error { return cache.Dump(ctx, w, path) })
 }

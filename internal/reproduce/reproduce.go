@@ -113,21 +113,13 @@ func (p Package) outcome(a, b pipelines.PackageResult) Package {
 
 // ended says how a build has ended, as far as it should be the same each time.
 func ended(p pipelines.PackageResult) string {
-	switch f := p.Failure; {
+	switch {
 	case p.Verdict != pipelines.Failed:
 		return "built"
-	case f == nil:
+	case p.Failure == nil:
 		return "not come to"
-	default:
-		text := string(f.Kind)
-		if f.Phase != "" {
-			text += " in " + f.Phase
-		}
-		if f.ExitCode != 0 {
-			text += fmt.Sprintf(", exit code %d", f.ExitCode)
-		}
-		return text
 	}
+	return p.Failure.Ending()
 }
 
 // ofPackage tells failures that are a package's own from those that befall it.

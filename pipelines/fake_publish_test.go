@@ -1,0 +1,92 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// fakeCachix is a cache that holds names alone, on both of its sides.
+type fakeCachix struct {
+	checkErr error
+	pushErr  error // after half of the paths
+	pinErr   error
+	blind    int // how often a consumer does not see what is there
+
+	mu     sync.Mutex
+	paths  []nix.StorePath
+	pins   map[string]nix.StorePath
+	pushes int
+}
+
+type unavailableError struct{ error }
+
+func (unavailableError) Unavailable() bool { return true }
+
+func (c *fakeCachix) Name() string                { return "fake" }
+func (c *fakeCachix) Check(context.Context) error { return c.checkErr }
+
+func (c *fakeCachix) Push(_ context.Context, infos []nix.PathInfo, agree func([]nix.StorePath) error, progress func(Pushing)) (done Pushed, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := agree(c.paths); err != nil {
+		return Pushed{Left: pathsOf(infos)}, err
+	}
+	c.pushes++
+	for i, info := range infos {
+		switch {
+		case slices.Contains(c.paths, info.Path):
+			done.There++
+		case c.pushErr != nil && i >= len(infos)/2:
+			done.Left = append(done.Left, info.Path)
+		default:
+			c.paths = append(c.paths, info.Path)
+			done.Added = append(done.Added, nix.Added{Path: info.Path, NARSize: info.NARSize, FileSize: info.NARSize / 2})
+		}
+	}
+	progress(Pushing{Paths: len(done.Added), OfPaths: len(infos)})
+	return done, c.pushErr
+}
+
+func (c *fakeCachix) Preview(_ context.Context, infos []nix.PathInfo) (p PushPlan, err error) {
+	for _, info := range infos {
+		if slices.Contains(c.paths, info.Path) {
+			p.There++
+		} else {
+			p.Push, p.Bytes = append(p.Push, info.Path), p.Bytes+info.NARSize
+		}
+	}
+	return p, c.checkErr
+}
+
+func (c *fakeCachix) Pin(_ context.Context, name string, path nix.StorePath) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pins == nil {
+		c.pins = map[string]nix.StorePath{}
+	}
+	c.pins[name] = path
+	return c.pinErr
+}
+
+func (c *fakeCachix) Missing(_ context.Context, paths []nix.StorePath) ([]nix.StorePath, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(paths), func(p nix.StorePath) bool { return slices.Contains(c.paths, p) }), nil
+}
+
+func (c *fakeCachix) Sees(_ context.Context, path nix.StorePath) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blind > 0 {
+		c.blind--
+		return errors.New("not seen yet")
+	}
+	if !slices.Contains(c.paths, path) {
+		return errors.New("not there")
+	}
+	return nil
+}

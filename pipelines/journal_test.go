@@ -1,0 +1,99 @@
+package pipelines
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+func TestJournalOutlivesAKill(t *testing.T) {
+	out := t.TempDir()
+	entry := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", "")}}
+	other := JournalEntry{System: matrix.AArch64Linux, Cache: "c", Paths: entry.Paths}
+	more := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: append(slices.Clone(entry.Paths), fakePath(matrix.X8664Linux, "headless", ""))}
+	first, second := NewJournal(out, "1"), NewJournal(out, "2") // two runs at once
+	for _, add := range []error{first.Add(entry), first.Add(other), second.Add(more), first.Done(entry)} {
+		if add != nil {
+			t.Fatal(add)
+		}
+	}
+	journals, err := OpenJournals(out) // as after a kill: nobody has told it to end
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []JournalEntry
+	for _, j := range journals {
+		got = append(got, j.Entries()...)
+	}
+	if diff := cmp.Diff([]JournalEntry{other, more}, got); diff != "" {
+		t.Errorf("entries (-want +got):\n%s", diff)
+	}
+	for _, j := range journals {
+		for _, e := range j.Entries() {
+			if err := j.Done(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := os.Stat(filepath.Join(out, "journal")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("something is left where all is published: %v", err)
+	}
+}
+
+// What a killed run has left is settled by a later one that has published all of it, and by no other.
+func TestJournalOfAKilledRunIsSettled(t *testing.T) {
+	paths := []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", ""), fakePath(matrix.X8664Linux, "headless", "")}
+	for name, test := range map[string]struct {
+		published JournalEntry
+		settled   bool
+	}{
+		"all of it":       {JournalEntry{System: matrix.AArch64Linux, Cache: "c", Paths: paths}, true},
+		"a part":          {JournalEntry{Cache: "c", Paths: paths[:1]}, false},
+		"another cache's": {JournalEntry{Cache: "d", Paths: paths}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := t.TempDir()
+			killed, later := NewJournal(out, "1"), NewJournal(out, "2")
+			left := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: paths}
+			for _, err := range []error{killed.Add(left), later.Add(test.published), later.Done(test.published)} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			journals, err := OpenJournals(out)
+			if err != nil || len(journals) == 0 != test.settled {
+				t.Errorf("%d journals are left, error %v", len(journals), err)
+			}
+		})
+	}
+}
+
+func TestJournalThatIsNoneIsRefused(t *testing.T) {
+	for name, content := range map[string]string{
+		"truncated":     `{"version":1,"entries":[`,
+		"other version": `{"version":2,"entries":[]}`,
+		"hostile path":  `{"version":1,"entries":[{"cache":"c","paths":["/etc/passwd"]}]}`,
+		"wrong type":    `[]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := t.TempDir()
+			if err := os.MkdirAll(journalDir(out), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(journalDir(out), "x.json"), []byte(content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := OpenJournals(out); err == nil || !strings.Contains(err.Error(), "read journal") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
