@@ -35,8 +35,8 @@ type codec struct {
 	encoder    int64                  // bytes that an encoder takes
 }
 
-// encode appends the frame that a piece compresses to, of a piece's bytes alone.
-type encode func(dst, piece []byte) ([]byte, error)
+// encode appends the frame that a piece compresses to, of a piece's bytes alone. Index is that of the piece in its NAR.
+type encode func(dst, piece []byte, index int) ([]byte, error)
 
 // memory returns the bytes that buffers and encoders take.
 func (c codec) memory(jobs int) int64 {
@@ -64,13 +64,15 @@ func newCodec(compression Compression, level int) (codec, error) {
 	}
 }
 
-// newZstd returns what stands for a level of the zstd program: there are four efforts.
+// newZstd returns what stands for a level of the zstd program. The library has four efforts; a fifth, between two of
+// them, takes every second piece by the higher one, and has files of the size of Nix's.
 //
 // Larger pieces make smaller files and need more memory. In MB/s of one processor, and in sizes by those of
 // Nix's files (which has level 3), this was measured on GOROOT and on 1 GB of shared libraries:
 //
 //	level 1 to 2     fastest   315 and 290   1.08 and 1.09
-//	level 3 to 5     default   231 and 206   1.02 and 1.02
+//	level 3          default   231 and 206   1.02 and 1.02
+//	level 4 to 5     mixed     122 and 154   1.00 and 1.01  (on a day when default had 143 and 192)
 //	level 6 to 9     better    124 and 116   0.98 and 0.99
 //	level 10 to 19   best       25           0.93
 func newZstd(level int) (codec, error) {
@@ -82,27 +84,42 @@ func newZstd(level int) (codec, error) {
 		return codec{}, fmt.Errorf("zstd has the levels 1 to 19, not %d", level)
 	case level < 3:
 		c = codec{pieceSize: 2 << 20, encoder: 3 << 20}
+	case mixed(level):
+		c = codec{pieceSize: 4 << 20, encoder: 14 << 20}
 	case level < 10:
 		c = codec{pieceSize: 4 << 20, encoder: 9 << 20}
 	default: // its tables alone have 34 MiB
 		c = codec{pieceSize: 2 << 20, encoder: 37 << 20}
 	}
 	c.newEncoder = func() (encode, error) {
-		encoder, err := zstd.NewWriter(nil,
-			zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
-			zstd.WithWindowSize(c.pieceSize), // a match cannot be farther away
-			// Files become 0.6 % smaller, and it takes no longer: what has no matches, such as an archive in
-			// the NAR, is still found out soon.
-			zstd.WithAllLitEntropyCompression(true),
-			zstd.WithEncoderCRC(false), // two hashes look at the same bytes
-			zstd.WithEncoderConcurrency(1),
-			zstd.WithLowerEncoderMem(true))
-		if err != nil {
-			return nil, err
+		encoder, err := zstdEncoder(level, c.pieceSize)
+		if err != nil || !mixed(level) {
+			return func(dst, piece []byte, _ int) ([]byte, error) { return encoder.EncodeAll(piece, dst), nil }, err
 		}
-		return func(dst, piece []byte) ([]byte, error) { return encoder.EncodeAll(piece, dst), nil }, nil
+		better, err := zstdEncoder(6, c.pieceSize)
+		return func(dst, piece []byte, index int) ([]byte, error) {
+			if index%2 == 0 {
+				return better.EncodeAll(piece, dst), nil
+			}
+			return encoder.EncodeAll(piece, dst), nil
+		}, err
 	}
 	return c, nil
+}
+
+// mixed says whether a level takes every second piece by a higher effort.
+func mixed(level int) bool { return level == 4 || level == 5 }
+
+func zstdEncoder(level, pieceSize int) (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
+		zstd.WithWindowSize(pieceSize), // a match cannot be farther away
+		// Files become 0.6 % smaller, and it takes no longer: what has no matches, such as an archive in
+		// the NAR, is still found out soon.
+		zstd.WithAllLitEntropyCompression(true),
+		zstd.WithEncoderCRC(false), // two hashes look at the same bytes
+		zstd.WithEncoderConcurrency(1),
+		zstd.WithLowerEncoderMem(true))
 }
 
 // newXZ returns what stands for a level of the xz program: only the dictionary differs.
@@ -126,7 +143,7 @@ func newXZ(level int) (codec, error) {
 		c = codec{pieceSize: 16 << 20, encoder: 112 << 20}
 	}
 	c.newEncoder = func() (encode, error) {
-		return func(dst, piece []byte) ([]byte, error) {
+		return func(dst, piece []byte, _ int) ([]byte, error) {
 			out := bytes.NewBuffer(dst)
 			w, err := config.NewWriter(out)
 			if err != nil {

@@ -39,7 +39,7 @@ type PressOptions struct {
 	Compression Compression
 	// Level is the effort; 0 stands for [DefaultZstdLevel] or [DefaultXZLevel].
 	// It is 1 to 19 for zstd and 1 to 9 for xz, as in the programs of these names, and means about the same:
-	// zstd has four efforts, from 1, 3, 6 and 10 on, and xz three, from 1, 4 and 7 on.
+	// zstd has five efforts, from 1, 3, 4, 6 and 10 on, and xz three, from 1, 4 and 7 on.
 	Level int
 	// Jobs is how many processors compress; 0 stands for all.
 	Jobs int

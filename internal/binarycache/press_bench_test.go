@@ -25,7 +25,7 @@ const libraries = "/usr/lib"
 // One NAR, at each effort.
 func BenchmarkPress(b *testing.B) {
 	for name, tree := range map[string]string{"go": gorootDir(b), "lib": largestIn(b, libraries)} {
-		for _, level := range []int{1, 3, 6, 10} {
+		for _, level := range []int{1, 3, 4, 6, 10} {
 			b.Run(fmt.Sprintf("%s/zstd-%d", name, level), func(b *testing.B) {
 				benchmarkPress(b, PressOptions{Level: level}, tree)
 			})

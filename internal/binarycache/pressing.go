@@ -9,6 +9,7 @@ import (
 // piece is a part of a NAR, on its way through a [Press].
 type piece struct {
 	buf     []byte        // its bytes, and then the frame that they were compressed to
+	index   int           // which piece of its NAR it is, from 0 on
 	own     bool          // belongs to one Pack, and is not for the others
 	run     *pressing     // whose it is now
 	pressed chan struct{} // gets a value when buf has the frame; has room for it
@@ -22,7 +23,8 @@ func (p *piece) reset(run *pressing) {
 		p.buf = make([]byte, 0, run.press.codec.pieceCap())
 	}
 	p.buf = p.buf[:0]
-	p.run = run
+	p.run, p.index = run, run.taken
+	run.taken++
 }
 
 // pressing is one Pack under way. Its producer is the goroutine that called Pack, its collector another:
@@ -36,6 +38,7 @@ type pressing struct {
 
 	// The producer's.
 	current *piece // takes what is written
+	taken   int    // pieces so far
 	nar     *digest
 
 	// The collector's.
@@ -186,7 +189,7 @@ func compressPieces(encode encode, size int, work <-chan *piece) {
 	for p := range work {
 		if p.run.ctx.Err() == nil { // else nobody wants it any more
 			var err error
-			if frame, err = encode(frame[:0], p.buf); err != nil {
+			if frame, err = encode(frame[:0], p.buf, p.index); err != nil {
 				p.run.cancel(fmt.Errorf("compress: %w", err))
 			}
 			p.buf, frame = frame, p.buf

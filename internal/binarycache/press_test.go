@@ -1,0 +1,240 @@
+package binarycache
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// pack packs bytes, and returns the file that comes of it.
+func pack(ctx context.Context, p *Press, nar []byte) ([]byte, Packed, error) {
+	var file bytes.Buffer
+	packed, err := p.Pack(ctx,
+		func(w io.Writer) error { _, err := w.Write(nar); return err },
+		func(chunk []byte) error { file.Write(chunk); return nil })
+	return file.Bytes(), packed, err
+}
+
+func newTestPress(t *testing.T, o PressOptions) *Press {
+	t.Helper()
+	p, err := NewPress(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func unpacked(t *testing.T, c Compression, file []byte) (nar []byte) {
+	t.Helper()
+	switch c {
+	case XZ:
+		r, err := xz.NewReader(bytes.NewReader(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if nar, err = io.ReadAll(r); err != nil {
+			t.Fatal(err)
+		}
+	case NoCompression:
+		return file
+	default:
+		d, err := zstd.NewReader(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		if nar, err = d.DecodeAll(file, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return nar
+}
+
+// What a NAR compresses to depends on nothing but its bytes, the compression and the level.
+func TestPressIsDeterministic(t *testing.T) {
+	sizes := []int{0, 1, 2 << 20, 5<<20 + 7} // none, one and several pieces, but for xz, which is slow
+	for _, o := range []PressOptions{
+		{},
+		{Level: 1},
+		{Level: 3},
+		{Level: 4},
+		{Level: 6},
+		{Level: 10},
+		{Compression: XZ, Level: 1},
+		{Compression: NoCompression},
+	} {
+		t.Run(fmt.Sprintf("%s-%d", o.Compression, o.Level), func(t *testing.T) {
+			alone, many := o, o
+			alone.Jobs, many.Jobs, many.Memory = 1, 4, 1<<30
+			first, second := newTestPress(t, alone), newTestPress(t, many)
+			sizes := sizes
+			if o.Compression == XZ {
+				sizes = []int{0, 1, 1 << 20}
+			}
+			for _, size := range sizes {
+				nar := randomObject(fmt.Sprint(size), size).content
+				file, packed, err := pack(t.Context(), first, nar)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !packed.NARHash.Equal(hashOf(nar)) || packed.NARSize != int64(len(nar)) {
+					t.Errorf("%d bytes: NAR %s, %d", size, packed.NARHash.SRI(), packed.NARSize)
+				}
+				if !packed.FileHash.Equal(hashOf(file)) || packed.FileSize != int64(len(file)) {
+					t.Errorf("%d bytes: file %s, %d", size, packed.FileHash.SRI(), packed.FileSize)
+				}
+				if got := unpacked(t, o.Compression, file); !bytes.Equal(got, nar) {
+					t.Errorf("%d bytes become %d others", size, len(got))
+				}
+				again, _, err := pack(t.Context(), second, nar)
+				if err != nil || !bytes.Equal(again, file) {
+					t.Errorf("%d bytes: other bytes on four processors: %v", size, err)
+				}
+			}
+		})
+	}
+}
+
+func hashOf(b []byte) nix.Hash {
+	d := newDigest()
+	_, _ = d.Write(b)
+	return d.hash()
+}
+
+// Each effort makes smaller files than the one below, and the mixed one lies between its two.
+func TestLevelsAreInOrder(t *testing.T) {
+	random := rand.New(rand.NewChaCha8(sha256.Sum256([]byte("levels"))))
+	var words [512][]byte
+	for i := range words {
+		words[i] = make([]byte, 3+random.IntN(12))
+		for k := range words[i] {
+			words[i][k] = byte('a' + random.IntN(26))
+		}
+	}
+	var text []byte
+	for len(text) < 8<<20 { // two pieces
+		text = append(append(text, words[int(random.ExpFloat64()*60)%len(words)]...), ' ')
+	}
+	var last int64
+	for i, level := range []int{1, 3, 4, 6} {
+		_, packed, err := pack(t.Context(), newTestPress(t, PressOptions{Level: level}), text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 && packed.FileSize >= last {
+			t.Errorf("level %d: %d bytes, not fewer than %d", level, packed.FileSize, last)
+		}
+		last = packed.FileSize
+	}
+}
+
+func TestPressOptionsAreChecked(t *testing.T) {
+	for _, o := range []PressOptions{
+		{Level: -1}, {Level: 20}, {Compression: XZ, Level: 10}, {Compression: "bzip2"},
+	} {
+		if p, err := NewPress(o); err == nil {
+			p.Close()
+			t.Errorf("%+v is taken", o)
+		}
+	}
+}
+
+// Whatever ends a Pack, its buffers come back: the press has so few of them that the next could not begin.
+func TestPressOutlivesAPackThatFails(t *testing.T) {
+	p := newTestPress(t, PressOptions{Jobs: 1})
+	nar := randomObject("x", 12<<20).content
+	gone := errors.New("it is gone")
+	write := func(w io.Writer) error { _, err := w.Write(nar); return err }
+	take := func([]byte) error { return nil }
+	for name, c := range map[string]func() error{
+		"write": func() error {
+			_, err := p.Pack(t.Context(), func(w io.Writer) error { _, _ = w.Write(nar[:3<<20]); return gone }, take)
+			return err
+		},
+		"sink": func() error {
+			_, err := p.Pack(t.Context(), write, func([]byte) error { return gone })
+			return err
+		},
+		"context": func() error {
+			ctx, stop := context.WithCancelCause(t.Context())
+			defer stop(nil)
+			_, err := p.Pack(ctx, write, func([]byte) error { stop(gone); return nil })
+			return err
+		},
+		"context that is done": func() error {
+			ctx, stop := context.WithCancelCause(t.Context())
+			stop(gone)
+			_, err := p.Pack(ctx, write, take)
+			return err
+		},
+	} {
+		for range 3 {
+			if err := c(); !errors.Is(err, gone) {
+				t.Errorf("%s: error %v", name, err)
+			}
+		}
+		if file, _, err := pack(t.Context(), p, nar); err != nil || !bytes.Equal(unpacked(t, Zstd, file), nar) {
+			t.Errorf("after %s: %v", name, err)
+		}
+	}
+}
+
+// A sink that waits holds up its own Pack alone, however many there are: here each but the last waits for the last.
+func TestPacksDoNotWaitForEachOther(t *testing.T) {
+	const jobs = 2
+	p := newTestPress(t, PressOptions{Jobs: jobs})
+	own, _ := pieces(jobs)
+	group, ctx := errgroup.WithContext(t.Context())
+	blocked, release := make(chan struct{}, own), make(chan struct{})
+	nar := randomObject("x", 14<<20).content
+	for range own - 1 {
+		group.Go(func() error {
+			waited := false
+			_, err := p.Pack(ctx,
+				func(w io.Writer) error { _, err := w.Write(nar); return err },
+				func([]byte) error {
+					if !waited {
+						waited = true
+						blocked <- struct{}{}
+						<-release
+					}
+					return nil
+				})
+			return err
+		})
+	}
+	for range own - 1 {
+		<-blocked
+	}
+	if file, _, err := pack(ctx, p, nar); err != nil || !bytes.Equal(unpacked(t, Zstd, file), nar) {
+		t.Errorf("%v", err)
+	}
+	close(release)
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestClosedPress(t *testing.T) {
+	p, err := NewPress(PressOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Close()
+	if _, _, err := pack(t.Context(), p, []byte("x")); !errors.Is(err, errPressClosed) {
+		t.Errorf("error %v", err)
+	}
+	p.Close() // twice is once
+}
