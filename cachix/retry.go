@@ -15,7 +15,7 @@ import (
 
 // patience says how long a client puts up with a server.
 type patience struct {
-	pause time.Duration // before the second attempt, at most; it doubles with each
+	pause time.Duration // before the second attempt, at most; it grows by half with each
 	most  time.Duration // between two attempts
 	tries uint
 	wait  time.Duration // the longest that a server may ask for by Retry-After
@@ -28,10 +28,11 @@ type patience struct {
 	last, undo time.Duration
 }
 
-// The first pauses are short, as most failures are a connection that was closed.
+// The first pauses are short, as most failures are a connection that was closed. They grow slowly: of two thousand
+// requests to a server that fails one in five, some fail five times, and the push ends with the last of these.
 // All together are a minute and a half at most, as with Cachix's own client, if the server asks for none.
 var defaultPatience = patience{
-	pause: 200 * time.Millisecond, most: 15 * time.Second, tries: 12, wait: 2 * time.Minute, stall: 30 * time.Second, think: 3 * time.Minute,
+	pause: 200 * time.Millisecond, most: 15 * time.Second, tries: 16, wait: 2 * time.Minute, stall: 30 * time.Second, think: 3 * time.Minute,
 	last: 2500 * time.Millisecond, undo: 3500 * time.Millisecond,
 }
 
@@ -45,11 +46,11 @@ func (p patience) orDefault() patience {
 }
 
 // retry makes attempts until one succeeds or fails for good. The pauses are drawn from all between none and one
-// that doubles (full jitter), so that clients which failed together do not come back together.
+// that grows by half (full jitter), so that clients which failed together do not come back together.
 // What does is named in the error.
 func (c *Client) retry(ctx context.Context, does string, attempt func(context.Context) error) error {
 	pauses := &backoff.ExponentialBackOff{
-		InitialInterval: c.patience.pause / 2, RandomizationFactor: 1, Multiplier: 2, MaxInterval: c.patience.most / 2,
+		InitialInterval: c.patience.pause / 2, RandomizationFactor: 1, Multiplier: 1.5, MaxInterval: c.patience.most / 2,
 	}
 	var last error
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
