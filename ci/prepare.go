@@ -159,9 +159,9 @@ const (
 // openCaches opens the store of --out, and returns it with the caches whose outputs a run leaves alone.
 // Who asks for files in a directory, by --out or by building for himself, gets them there,
 // and is not told that they are elsewhere.
-func openCaches(o options, command string) (*binarycache.Dir, []pipelines.Cache, error) {
+func openCaches(o options, command string) (*binarycache.Dir, []pipelines.ServingCache, error) {
 	var store *binarycache.Dir
-	var caches []pipelines.Cache
+	var caches []pipelines.ServingCache
 	dir := filepath.Join(o.out, "cache")
 	if command == commandCheck || command == commandReplay {
 		return nil, nil, nil // what a cache serves is looked into as well, and nothing is exported
