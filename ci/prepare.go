@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -25,7 +26,7 @@ import (
 // What it has opened, cleanup closes.
 func prepare(ctx context.Context, sys system, command string, o options, report pipelines.Reporter) (r *pipelines.Release, cleanup func(), err error) {
 	now := sys.clock()
-	id := newRunID(now())
+	id := cmp.Or(o.run, newRunID(now()))
 	dirs, err := makeDirs(sys, o, id)
 	if err != nil {
 		return nil, nil, err

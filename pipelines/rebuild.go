@@ -200,7 +200,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 func withEvidence(broken *RebuildError) error {
 	var err error = broken
 	for _, p := range broken.Failed {
-		err = hintKept(err, string(p.Package), p.Difference.Kept)
+		err = hintKept(err, string(p.Package), p.Difference.Kept, p.Difference.Page)
 	}
 	return hint.Wrap(err, "to be warned only: --rebuild=warn")
 }
