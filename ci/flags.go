@@ -87,6 +87,7 @@ type options struct {
 	builders  string
 	out       string
 	outGiven  bool
+	run       string // the ID of the run where something was named by it before; empty for one to be made
 	jobs      int
 	timeout   time.Duration
 	stall     time.Duration

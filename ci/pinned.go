@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
@@ -15,7 +18,8 @@ import (
 // pinnedSource takes the tree that a manifest is about, and no other. It implements [pipelines.Source].
 type pinnedSource struct {
 	pipelines.Source
-	want nix.Snapshot
+	want   nix.Snapshot
+	inputs []flakelock.Input // of the manifest; empty where it names none
 }
 
 // Take takes the tree, and compares its hash. What else evaluation depends on is taken from the manifest: the same tree
@@ -35,12 +39,48 @@ func (p pinnedSource) Take(ctx context.Context) (nix.Snapshot, error) {
 		}
 		return s, hint.Wrap(err, "what %s stands for has changed since, or the manifest was edited; --source FLAKE takes the tree from elsewhere", p.want.URL)
 	}
+	if err := p.checkInputs(s); err != nil {
+		return s, err
+	}
 	s.URL, s.Rev, s.Subdir, s.Dirty = p.want.URL, p.want.Rev, p.want.Subdir, p.want.Dirty
 	if s.LastModified != p.want.LastModified {
 		s.LastModified = p.want.LastModified
 		err = touch(s)
 	}
 	return s, err
+}
+
+// checkInputs compares the inputs of the manifest with the lock of the tree that it names. They are the same but for
+// somebody who has edited the one, which is better known before anything is built.
+func (p pinnedSource) checkInputs(s nix.Snapshot) error {
+	if len(p.inputs) == 0 {
+		return nil
+	}
+	lock, err := os.ReadFile(filepath.Join(s.Dir, filepath.FromSlash(p.want.Subdir), "flake.lock"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read flake.lock of the source: %v", err)
+	}
+	var inputs []flakelock.Input
+	if err == nil {
+		inputs, err = flakelock.Inputs(lock, func(name string) bool { _, ok := p.want.Overrides[name]; return ok })
+		if err != nil {
+			return err
+		}
+	}
+	if !slices.Equal(inputHashes(p.inputs), inputHashes(inputs)) {
+		return hint.Wrap(errors.New("reproduce: the inputs in the manifest are not those of its source's flake.lock: it was edited"),
+			"take the manifest from the run again")
+	}
+	return nil
+}
+
+func inputHashes(inputs []flakelock.Input) []string {
+	var all []string
+	for _, in := range inputs {
+		all = append(all, in.Name+" "+in.URL+" "+in.NARHash)
+	}
+	slices.Sort(all)
+	return all
 }
 
 // touch gives every file of a snapshot its time, as Nix looks for the newest.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -25,7 +26,7 @@ import (
 // What it has opened, cleanup closes.
 func prepare(ctx context.Context, sys system, command string, o options, report pipelines.Reporter) (r *pipelines.Release, cleanup func(), err error) {
 	now := sys.clock()
-	id := newRunID(now())
+	id := cmp.Or(o.run, newRunID(now()))
 	dirs, err := makeDirs(sys, o, id)
 	if err != nil {
 		return nil, nil, err
@@ -159,9 +160,9 @@ const (
 // openCaches opens the store of --out, and returns it with the caches whose outputs a run leaves alone.
 // Who asks for files in a directory, by --out or by building for himself, gets them there,
 // and is not told that they are elsewhere.
-func openCaches(o options, command string) (*binarycache.Dir, []pipelines.Cache, error) {
+func openCaches(o options, command string) (*binarycache.Dir, []pipelines.ServingCache, error) {
 	var store *binarycache.Dir
-	var caches []pipelines.Cache
+	var caches []pipelines.ServingCache
 	dir := filepath.Join(o.out, "cache")
 	if command == commandCheck || command == commandReplay {
 		return nil, nil, nil // what a cache serves is looked into as well, and nothing is exported

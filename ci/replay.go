@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -259,7 +260,7 @@ func (r *replayReport) print(w io.Writer) error {
 		fmt.Fprintln(&text, "other conditions than there:")
 	}
 	for _, c := range r.Conditions {
-		fmt.Fprintf(&text, "  %-28s there: %s\n  %-28s here:  %s\n", c.Name, nix.FirstLine(nix.PlainText(c.A)), "", c.B)
+		fmt.Fprintf(&text, "  %-28s there: %s\n  %-28s here:  %s\n", c.Name, cmp.Or(nix.FirstLine(nix.PlainText(c.A)), "-"), "", cmp.Or(c.B, "-"))
 	}
 	_, err := io.WriteString(w, text.String())
 	return err

@@ -25,9 +25,10 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, m *pipel
 		return options{}, errors.New("reproduce: the manifest names no source, or no system")
 	}
 	f.packages = nil
+	run := newRunID(sys.clock()())
 	o := options{
 		target: openSesame, json: f.json, verbose: f.verbose, builders: f.builders, jobs: f.jobs, timeout: f.timeout,
-		out: cmp.Or(f.out, filepath.Join("reproduced", newRunID(sys.clock()()))), outGiven: true,
+		run: run, out: cmp.Or(f.out, filepath.Join("reproduced", run)), outGiven: true,
 	}
 	if m.Source.URL == exampleFlake {
 		o.target = builtIn

@@ -90,7 +90,7 @@ func (r *Release) agree(ctx context.Context, system matrix.System, h Holder, inf
 	}
 	err = conflict
 	for _, c := range conflict.Conflicts {
-		err = hintKept(err, c.Path.Name(), c.Kept)
+		err = hintKept(err, c.Path.Name(), c.Kept, c.Page)
 	}
 	return hint.Wrap(err, "nothing was overwritten: find out which of the two is right, and why a build is not the same each time: go run ./ci build --rebuild …")
 }

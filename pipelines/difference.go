@@ -56,11 +56,15 @@ func inFiles(files []string) string {
 }
 
 // hintKept adds to an error how to look into two results of what it is about.
-func hintKept(err error, what string, kept []string) error {
+func hintKept(err error, what string, kept []string, page string) error {
 	if len(kept) != 2 {
 		return err
 	}
-	return hint.Wrap(err, "both results of %s are kept: go run ./ci compare '%s' '%s'", what, kept[0], kept[1])
+	err = hint.Wrap(err, "both results of %s are kept: go run ./ci compare '%s' '%s'", what, kept[0], kept[1])
+	if page == "" {
+		return err
+	}
+	return hint.Wrap(err, "the differences of %s as a page for a browser: %s", what, page)
 }
 
 // keeper gets a result from where it is, keeps it, and returns its file.

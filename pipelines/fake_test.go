@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -270,7 +271,7 @@ type fakeStore struct {
 	mu     sync.Mutex
 	paths  []nix.StorePath
 	broken error                    // what Import fails with
-	hashes map[nix.StorePath]string // of contents that it is asked for
+	hashes map[nix.StorePath]string // of what is not the usual
 }
 
 func (s *fakeStore) Name() string { return "fake store" }
@@ -319,7 +320,14 @@ func (s *fakeStore) Closure(_ context.Context, roots []nix.StorePath) ([]nix.Pat
 }
 
 func (s *fakeStore) NARHashes(context.Context, []nix.StorePath) (map[nix.StorePath]string, error) {
-	return s.hashes, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hashes := map[nix.StorePath]string{}
+	for _, p := range s.paths {
+		hashes[p] = fakeHash
+	}
+	maps.Copy(hashes, s.hashes)
+	return hashes, nil
 }
 
 func (s *fakeStore) Dump(_ context.Context, w io.Writer, path nix.StorePath) error {
@@ -356,7 +364,7 @@ func newFakeRun(t *testing.T) *fakeRun {
 		Source: fakeSource{Snapshot{
 			Dir: dir, URL: "github:o/r/abc", Rev: "abc", NARHash: "sha256-x", LastModified: 1,
 		}},
-		Engines: run, Store: run.store, Served: []Cache{run.store}, Memory: MemoryDir(filepath.Join(dir, "memory")),
+		Engines: run, Store: run.store, Served: []ServingCache{run.store}, Memory: MemoryDir(filepath.Join(dir, "memory")),
 		Report: run.recorder, LogDir: filepath.Join(dir, "logs"), ManifestFile: filepath.Join(dir, "manifest.json"),
 		Now:     func() time.Time { return time.Unix(1000, 0) },
 		Rebuild: Rebuilding{Without: "the test does not want it"},

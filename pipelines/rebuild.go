@@ -71,6 +71,15 @@ func (p PackageResult) Reproducible() RebuildVerdict {
 	return verdict
 }
 
+// outputPaths are the store paths of the outputs.
+func (p PackageResult) outputPaths() []nix.StorePath {
+	var paths []nix.StorePath
+	for _, o := range p.Outputs {
+		paths = append(paths, o.Path)
+	}
+	return paths
+}
+
 // RebuildError says which packages came out differently when they were built a second time.
 type RebuildError struct {
 	System matrix.System
@@ -115,6 +124,11 @@ func (r *Release) rebuild(ctx context.Context, b secondBuild, result *CellResult
 			if err != nil {
 				return "", err
 			}
+			otherwise, err := b.servedOtherwise(ctx)
+			if err != nil {
+				return "", err
+			}
+			differ = append(differ, otherwise...)
 			result.Second, failed = second, append(failed, differ...)
 			done = b.describe(second, len(b.todo)-len(differ))
 		}
@@ -186,7 +200,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 func withEvidence(broken *RebuildError) error {
 	var err error = broken
 	for _, p := range broken.Failed {
-		err = hintKept(err, string(p.Package), p.Difference.Kept)
+		err = hintKept(err, string(p.Package), p.Difference.Kept, p.Difference.Page)
 	}
 	return hint.Wrap(err, "to be warned only: --rebuild=warn")
 }

@@ -90,7 +90,7 @@ func TestSecondBuildThatDiffers(t *testing.T) {
 			t.Errorf("error %q lacks %q", err, want)
 		}
 	}
-	if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, "ci compare '") || !strings.Contains(hints, ".first.nar' '") {
+	if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, "ci compare '") || !strings.Contains(hints, ".first.nar' '") || !strings.Contains(hints, "browser: page.html") {
 		t.Errorf("hints do not say how to look at both results:\n%s", hints)
 	}
 	if diff := cmp.Diff(map[string]RebuildVerdict{"desktop": Bad, "headless": Good}, rebuilds(m)); diff != "" {
@@ -225,6 +225,47 @@ func TestProofOfWhatIsServed(t *testing.T) {
 	}
 	if n := e.ran("nix-store --realise --check"); n != 1 {
 		t.Errorf("%d second builds", n)
+	}
+}
+
+// A store that had an output before never asks the cache for it: that it comes out the same here says nothing of what
+// the cache serves.
+func TestWhatACacheServesOtherwiseIsBad(t *testing.T) {
+	run, e, evidence := newRebuilding(t)
+	run.Rebuild.Without = "not yet"
+	if _, err := run.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	path := fakePath(e.system, "desktop", "")
+	run.store.hashes = map[nix.StorePath]string{path: otherHash, fakePath(e.system, "headless", ""): fakeHash}
+	run.Rebuild = Rebuilding{Fetched: true, Evidence: evidence}
+	m, err := run.Run(t.Context())
+	if !isRebuildError(err) {
+		t.Fatalf("error %v, want a RebuildError", err)
+	}
+	for _, want := range []string{"rebuild desktop: fake store serves other contents: " + string(path), otherHash, fakeHash, "bin/tool: 4 bytes differ"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q lacks %q", err, want)
+		}
+	}
+	if diff := cmp.Diff(map[string]RebuildVerdict{"desktop": Bad, "headless": Good}, rebuilds(m)); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+	if want := []string{path.Base() + ".theirs: what the store has of " + path.Name(), path.Base() + ".ours: " + string(path)}; !slices.Equal(evidence.kept, want) {
+		t.Errorf("kept %q, want %q", evidence.kept, want)
+	}
+	// Who asks for no second build is not told that there was one.
+	run.Rebuild.Fetched = false
+	if m, err = run.Run(t.Context()); err != nil || m.Cells[0].Packages[0].Reproducible() != Unknown {
+		t.Errorf("without a second build: verdicts %v, error %v", rebuilds(m), err)
+	}
+	// It is the cache that may be wrong: once that has been mended, nothing of it is remembered.
+	run.Rebuild.Fetched = true
+	for hash, want := range map[string]RebuildVerdict{fakeHash: Good, otherHash: Bad} {
+		run.store.hashes[path] = hash
+		if m, err = run.Run(t.Context()); isRebuildError(err) != (want == Bad) || rebuilds(m)["desktop"] != want {
+			t.Errorf("where the cache has %s: verdicts %v, error %v", hash, rebuilds(m), err)
+		}
 	}
 }
 

@@ -24,8 +24,8 @@ type Release struct {
 	Source    Source
 	Overrides []Override
 	Engines   Engines
-	Store     Store   // what the run exports into; nil for nowhere
-	Served    []Cache // an output that one of them serves is neither built nor fetched
+	Store     Store          // what the run exports into; nil for nowhere
+	Served    []ServingCache // an output that one of them serves is neither built nor fetched
 	Publish   Publishing
 	Rebuild   Rebuilding
 	// Derivations keeps what was to be built; nil keeps nothing.

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -25,7 +24,7 @@ func (r *Release) served(ctx context.Context, s Snapshot, cell matrix.Cell) ([]P
 	if !ok || r.wantsProof(packages) || len(r.knownToDiffer(packages)) > 0 {
 		return nil, false
 	}
-	if todo := r.unserved(ctx, cell, packages); len(todo) > 0 {
+	if todo := r.unserved(ctx, cell, packages); len(todo) > 0 || !r.servesWhatWasProven(ctx, packages) {
 		return nil, false
 	}
 	_ = r.step(ctx, StepPlan, cell.System, func() (string, error) {
@@ -38,6 +37,12 @@ func (r *Release) served(ctx context.Context, s Snapshot, cell matrix.Cell) ([]P
 		})
 	}
 	return packages, true
+}
+
+// ServingCache is a cache whose outputs need not be built again. It tells what it serves under a path.
+type ServingCache interface {
+	Cache
+	Holder
 }
 
 // unserved marks the packages that a cache serves whole, and returns pointers to the others.
@@ -57,12 +62,8 @@ func (r *Release) unserved(ctx context.Context, cell matrix.Cell, packages []Pac
 }
 
 func (r *Release) servedBy(ctx context.Context, cell matrix.Cell, p *PackageResult) string {
-	var paths []nix.StorePath
-	for _, o := range p.Outputs {
-		paths = append(paths, o.Path)
-	}
 	for _, cache := range r.Served {
-		missing, err := cache.Missing(ctx, paths)
+		missing, err := cache.Missing(ctx, p.outputPaths())
 		if err != nil {
 			r.event(Notice{System: cell.System, Level: Warning, Text: fmt.Sprintf("ask cache %s: %v", cache.Name(), err)})
 			continue

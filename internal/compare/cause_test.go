@@ -99,6 +99,8 @@ func TestBytesEvidence(t *testing.T) {
 		{"stack", word(little, 0x7ffd1a2b3c40, 8), word(little, 0x7ffc9f8e7d40, 8), []Cause{Address}},
 		{"program", word(little, 0x55d01a2b3000, 8), word(little, 0x5633f18e7000, 8), []Cause{Address}},
 		{"random", []byte("\x01\x9a\xff\x10\x80\x03\x77\xee\x12\x9b\x00\x41"), []byte("\x81\x1a\x0f\xf0\x08\x30\x7a\xe1\x21\xb9\xf0\x14"), []Cause{RandomID}},
+		{"text that has moved", []byte("\x00.comment\x00.note.GNU"), []byte(".rodata.\x00comment\x00.no"), nil},
+		{"a text and zeros", []byte("eh_frame"), make([]byte, 8), nil},
 		{"a small number", word(little, 7, 8), word(little, 9, 8), nil},
 		{"times of two centuries", word(little, now, 4), word(little, 0xf0000000, 4), nil},
 	}

@@ -34,8 +34,8 @@ func (c *changes) explain(change *Change, name string) {
 	for i := range c.regions {
 		if isDerived(c.regions[i].Place) {
 			change.Evidence = append(change.Evidence, Evidence{Cause: Derived, Place: c.regions[i].Place})
-		} else if !c.inHeader(&c.regions[i], headers) {
-			change.Evidence = append(change.Evidence, regionEvidence(c.options, &c.regions[i])...)
+		} else if r := c.behindHeader(&c.regions[i], headers); r != nil {
+			change.Evidence = append(change.Evidence, regionEvidence(c.options, r)...)
 		}
 	}
 	// Numbers that differ are what an order is made of, such as offsets in a table; nothing else is.
@@ -75,13 +75,28 @@ func (c *changes) memberEvidence() []Evidence {
 	return found
 }
 
-// inHeader says that a region begins in a header, which has been compared field by field.
-func (c *changes) inHeader(r *Region, headers []Evidence) bool {
-	if slices.ContainsFunc(headers, func(e Evidence) bool { return e.Place == r.Place }) {
-		return true
-	}
+// behindHeader returns what of a region is to be looked at: all of it, or the contents of the archive member in whose
+// header it begins, as the headers have been compared field by field. It returns nil where nothing is left of it.
+func (c *changes) behindHeader(r *Region, headers []Evidence) *Region {
 	m, ok := c.left.members.at(r.Offset)
-	return ok && r.Offset < m.start+int64(len(m.header))
+	begin := m.start + int64(len(m.header)) - r.Start
+	if !ok || r.Offset >= r.Start+begin {
+		if slices.ContainsFunc(headers, func(e Evidence) bool { return e.Place == r.Place }) {
+			return nil
+		}
+		return r
+	}
+	n := min(int64(len(r.A)), int64(len(r.B)), m.end-r.Start)
+	for i := begin; i < n; i++ {
+		if r.A[i] != r.B[i] {
+			offset := r.Start + i
+			return &Region{
+				Start: r.Start + begin, Offset: offset, Place: c.left.members.describe(m, offset),
+				A: r.A[begin:n], B: r.B[begin:n],
+			}
+		}
+	}
+	return nil
 }
 
 // unpackedEvidence looks into two gzip files that are not large, such as manual pages.

@@ -47,6 +47,12 @@ func TestArchives(t *testing.T) {
 	}{
 		{"ar, time", twoFiles + late + "ar rcU ../out first second", []string{"ar"}, "ar header of second, mtime", []Cause{ArchiveTime}},
 		{"ar, contents", twoFiles + other + "ar rcD ../out first second", []string{"ar"}, "ar member second", []Cause{PID}},
+		{
+			"ar, size", twoFiles + "echo in /build/a > second; [ $1 = 1 ] || echo in /tmp/nix-build-ab.drv-0/a > second; touch -d 2026-01-01T00:00:00Z second; ar rcD ../out first second",
+			[]string{"ar"},
+			"ar header of second",
+			[]Cause{BuildPath},
+		},
 		{"tar, time", twoFiles + late + "tar cf ../out first second", []string{"tar"}, "tar header of second, mtime", []Cause{ArchiveTime}},
 		{"tar, owner", twoFiles + "tar --owner=1 --group=1 --mtime=@1 -cf ../out first; tar --owner=$1 --group=$1 --mtime=@1 -rf ../out second", []string{"tar"}, "tar header of second, uid", []Cause{Owner}},
 		{"tar, contents", twoFiles + other + "tar cf ../out first second", []string{"tar"}, "tar member second", []Cause{PID}},

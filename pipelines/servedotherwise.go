@@ -1,0 +1,88 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+)
+
+// servedOtherwise returns the packages that came out the same here, while the cache that serves them has something else.
+// Nix compares a second build with what its store has, and a store that had the output before has never asked the cache:
+// to be the same as that is no proof of what consumers get. Each cache keeps what it has.
+func (b secondBuild) servedOtherwise(ctx context.Context) (failed []PackageResult, err error) {
+	var served []*PackageResult
+	for _, p := range b.todo {
+		if p.Verdict == Served && p.Reproducible() == Good {
+			served = append(served, p)
+		}
+	}
+	if len(served) == 0 {
+		return nil, nil
+	}
+	infos, err := b.r.pathInfo(ctx, b.x, b.engine, served)
+	if err != nil {
+		return nil, err
+	}
+	measure(infos, served)
+	for _, p := range served {
+		if err := b.holdAgainst(ctx, b.r.cacheNamed(p.ServedBy), p); err != nil {
+			return nil, err
+		}
+		if p.Difference != nil {
+			failed = append(failed, *p)
+		}
+	}
+	return failed, nil
+}
+
+// holdAgainst marks the outputs of a package that a cache has with other contents than ours, and looks into the first.
+func (b secondBuild) holdAgainst(ctx context.Context, cache Holder, p *PackageResult) error {
+	theirs, err := cache.NARHashes(ctx, p.outputPaths())
+	if err != nil {
+		return err
+	}
+	for i := range p.Outputs {
+		o := &p.Outputs[i]
+		if there, ok := theirs[o.Path]; !ok || there == o.NARHash {
+			continue
+		}
+		o.Rebuild = Bad
+		if p.Difference != nil {
+			continue // one output is enough to look into
+		}
+		d := &Difference{Output: o.Path, Reason: fmt.Sprintf(
+			"%s serves other contents: %s is %s there, and %s here, twice", cache.Name(), o.Path, theirs[o.Path], o.NARHash)}
+		d.Kept, d.Files, d.Page = b.r.look(ctx, o.Path, b.r.keepDump(cache, o.Path.Base()+".theirs", o.Path), b.r.keepFrom(b.x, "ours", o.Path))
+		p.Difference = d
+	}
+	return nil
+}
+
+// servesWhatWasProven says whether the caches still have the bits of which an earlier run has noted that they came out the
+// same. What a cache cannot be asked is not proven.
+func (r *Release) servesWhatWasProven(ctx context.Context, packages []PackageResult) bool {
+	for _, p := range packages {
+		if p.Reproducible() != Good {
+			continue
+		}
+		theirs, err := r.cacheNamed(p.ServedBy).NARHashes(ctx, p.outputPaths())
+		if err != nil {
+			return false
+		}
+		for _, o := range p.Outputs {
+			if theirs[o.Path] != o.NARHash {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// cacheNamed returns the cache that serves a package; it is one of those that were asked.
+func (r *Release) cacheNamed(name string) Holder {
+	for _, cache := range r.Served {
+		if cache.Name() == name {
+			return cache
+		}
+	}
+	return nil
+}
