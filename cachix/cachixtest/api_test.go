@@ -205,6 +205,10 @@ func TestPins(t *testing.T) {
 		}
 	}
 	c.api(200, "HEAD", "/"+o.hash()+".narinfo", "")
+	want := `[{"lastRevision":{"artifacts":["bin/a"],"storePath":"/nix/store/` + o.path + `"},"name":"p"}]`
+	if got := strings.TrimSpace(c.api(200, "GET", "/pin", "").body); got != want || c.s.Count("pins") != 1 {
+		t.Errorf("the list of pins is %s, want %s", got, want)
+	}
 	c.noProblems()
 	for _, artifact := range []string{"", "/bin/a", "../a", "..", "bin//a", "bin/../../a"} {
 		c.api(400, "POST", "/pin", `{"name":"p","storePath":"/nix/store/`+o.path+`","artifacts":["`+artifact+`"],"keep":null}`)
