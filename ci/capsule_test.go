@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/example"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/capsule"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -106,6 +108,48 @@ func TestReplayReport(t *testing.T) {
 			}
 			if got := exitCode(t.Context(), r.err()); got != test.code {
 				t.Errorf("exit code %d, want %d: %v", got, test.code, r.err())
+			}
+		})
+	}
+}
+
+// Of two systems of which one could not be built, the other's verdict is told, and the exit code is that of a failure.
+func TestReplayReportOfSystemThatWasNotBuilt(t *testing.T) {
+	const drv = nix.StorePath("/nix/store/00000000000000000000000000000001-p.drv")
+	failed := &pipelines.Failure{Kind: pipelines.BuilderFailed, ExitCode: 1}
+	c := &capsule.Capsule{}
+	for _, system := range matrix.Systems() {
+		c.Cells = append(c.Cells, capsule.Cell{System: system, Failures: []capsule.Failure{{Derivation: drv, Failure: *failed}}})
+	}
+	down := errors.New("open engine: no\x1b[2J answer")
+	for name, test := range map[string]struct {
+		built *pipelines.Failure
+		want  string
+		same  int // exit code of the report alone
+	}{
+		"the same": {failed, "SAME FAILURE   x86_64-linux  " + string(drv) + "\n  builder failed, exit code 1\n", exitOK},
+		"another":  {&pipelines.Failure{Kind: pipelines.OutOfMemory}, "OTHER FAILURE  x86_64-linux  " + string(drv) + "\n  there: builder failed, exit code 1\n  here:  out of memory\n", exitDifferent},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReplayReport("c.tar.zst", c, []pipelines.Replayed{
+				{System: matrix.X8664Linux, Failures: map[nix.StorePath]*pipelines.Failure{drv: test.built}},
+				{System: matrix.AArch64Linux, Err: down},
+			})
+			var out strings.Builder
+			if err := r.print(&out); err != nil {
+				t.Fatal(err)
+			}
+			if want := test.want + "NOT BUILT      aarch64-linux\n  here:  open engine: no answer\n"; out.String() != want {
+				t.Errorf("%s\nwant:\n%s", &out, want)
+			}
+			if r.Same || len(r.Failures) != 1 || len(r.NotBuilt) != 1 {
+				t.Errorf("%+v", r)
+			}
+			if got := exitCode(t.Context(), r.err()); got != test.same {
+				t.Errorf("exit code of the report is %d, want %d", got, test.same)
+			}
+			if got := exitCode(t.Context(), errors.Join(down, r.err())); got != exitFailed {
+				t.Errorf("exit code is %d, want %d", got, exitFailed)
 			}
 		})
 	}

@@ -31,10 +31,13 @@ type Replayed struct {
 	Packages []PackageResult
 	// Failures are the derivations that failed, which may be dependencies of the packages.
 	Failures map[nix.StorePath]*Failure
+	// Err is why it came to nothing: that a derivation is not among the failures then says nothing of it.
+	Err error
 }
 
 // Replay builds what failed elsewhere, each system side by side. Of the run, what evaluates, exports and publishes is not
-// used. A build that fails is a result; the errors of all systems that came to none are joined.
+// used. A build that fails is a result; the errors of all systems that came to none are joined, and the others' results are
+// there all the same.
 func (r *Release) Replay(ctx context.Context, all []Replaying) ([]Replayed, error) {
 	r.event(RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells})
 	results := make([]Replayed, len(all))
@@ -42,6 +45,7 @@ func (r *Release) Replay(ctx context.Context, all []Replaying) ([]Replayed, erro
 		i := slices.IndexFunc(all, func(p Replaying) bool { return p.System == cell.System })
 		var err error
 		results[i], err = r.replay(ctx, cell, all[i])
+		results[i].Err = err
 		return CellResult{}, err
 	})
 	return results, err // what came of it, the caller says: there is no manifest

@@ -80,3 +80,33 @@ func TestReplayThatCannotBeMade(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// One system that cannot be built takes nothing from what another one came to.
+func TestReplayOfTwoSystemsOfWhichOneCannotBeBuilt(t *testing.T) {
+	run := newFakeRun(t)
+	run.Rebuild = Rebuilding{}
+	run.engines[matrix.X8664Linux].fails["desktop"] = []string{builderFailed}
+	run.engines[matrix.AArch64Linux].dies = true
+	here, drv := replayOf(t.TempDir(), "desktop")
+	there := here
+	there.System = matrix.AArch64Linux
+	results, err := run.Replay(t.Context(), []Replaying{here, there})
+	if err == nil || !strings.HasPrefix(err.Error(), string(matrix.AArch64Linux)+": ") {
+		t.Errorf("error %v", err)
+	}
+	for _, r := range results {
+		switch r.System {
+		case matrix.X8664Linux:
+			if r.Err != nil || r.Failures[drv] == nil {
+				t.Errorf("%s came to %v, %v", r.System, r.Failures, r.Err)
+			}
+		case matrix.AArch64Linux:
+			if r.Err == nil || !strings.Contains(r.Err.Error(), "connection reset") {
+				t.Errorf("%s has the error %v", r.System, r.Err)
+			}
+		}
+	}
+	if len(results) != 2 {
+		t.Errorf("%d results", len(results))
+	}
+}

@@ -5,8 +5,12 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
 // maxBody is what one request to the API may have: a query for as many paths as the client sends at once, and little
@@ -39,7 +43,10 @@ func (x *exchange) open(need access, query ...string) error {
 	if x.r.Method != http.MethodHead && !accepts(x.r.Header, "application/json") {
 		return broken(http.StatusNotAcceptable, "Accept is %q, want application/json", x.r.Header.Get("Accept"))
 	}
-	values := x.r.URL.Query()
+	values, err := url.ParseQuery(x.r.URL.RawQuery)
+	if err != nil {
+		return broken(http.StatusBadRequest, "query: %v", err)
+	}
 	for name, given := range values {
 		if !slices.Contains(query, name) || len(given) != 1 {
 			return broken(http.StatusBadRequest, "query parameter %s: unknown, or given twice", name)
@@ -104,6 +111,9 @@ func (x *exchange) readJSON() ([]byte, error) {
 	}
 	if err != nil {
 		return nil, refused(http.StatusBadRequest, "read body: %v", err)
+	}
+	if !utf8.Valid(body) {
+		return nil, broken(http.StatusBadRequest, "body is not UTF-8") // the decoder would put another character there
 	}
 	return body, nil
 }
@@ -170,6 +180,15 @@ func (s *Server) missing(x *exchange) error {
 // has tells whether a consumer gets a path: from this cache or from one upstream.
 func (s *Server) has(hash string) bool {
 	return s.cache.path(hash) != nil || s.options.Upstream != nil && s.options.Upstream(hash)
+}
+
+// hasPath tells the same of a whole path: one with the hash part of another is not there. Of what is upstream, only hash
+// parts are known.
+func (s *Server) hasPath(path nix.StorePath) bool {
+	if here := s.cache.path(path.Digest()); here != nil {
+		return here.info.StorePath == path
+	}
+	return s.has(path.Digest())
 }
 
 // head answers HEAD /cache/{name}/{hash}.narinfo.

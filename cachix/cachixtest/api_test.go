@@ -48,36 +48,44 @@ func TestRefusesRequests(t *testing.T) {
 		"a body that is too large":  {method: "POST", path: "/narinfo", body: strings.Repeat(" ", maxBody) + list, status: 413},
 		"a narinfo of no hash":      {method: "HEAD", path: "/a.narinfo", status: 404},
 
-		"no compression":           {method: "POST", path: "/multipart-nar", status: 400, text: "compression is missing"},
-		"zstd for zst":             {method: "POST", path: "/multipart-nar?compression=zstd", status: 400, text: "want xz or zst"},
-		"a parameter twice":        {method: "POST", path: "/multipart-nar?compression=zst&compression=xz", status: 400},
-		"an unknown parameter":     {method: "POST", path: "/multipart-nar?compression=zst&level=3", status: 400, text: "level: unknown"},
-		"create with a body":       {method: "POST", path: "/multipart-nar?compression=zst", body: "{}", status: 400, text: "2 bytes, want none"},
-		"sign without uploadId":    {method: "POST", path: "/multipart-nar/NAR?partNumber=1", body: md5, status: 400, text: "uploadId is missing"},
-		"sign without number":      {method: "POST", path: "/multipart-nar/NAR?uploadId=UP", body: md5, status: 400, text: "partNumber is missing"},
-		"part 0":                   {method: "POST", path: "/multipart-nar/NAR?uploadId=UP&partNumber=0", body: md5, status: 400, text: "1 to 10000"},
-		"part 10001":               {method: "POST", path: "/multipart-nar/NAR?uploadId=UP&partNumber=10001", body: md5, status: 400, text: "1 to 10000"},
-		"part +1":                  {method: "POST", path: "/multipart-nar/NAR?uploadId=UP&partNumber=%2b1", body: md5, status: 400, text: "1 to 10000"},
-		"MD5 in hex":               {method: "POST", path: "/multipart-nar/NAR?uploadId=UP&partNumber=1", body: `{"contentMD5":"d41d8cd98f00b204e9800998ecf8427e"}`, status: 400, text: "base64 of 16 bytes"},
-		"a field in another case":  {method: "POST", path: "/multipart-nar/NAR?uploadId=UP&partNumber=1", body: `{"contentMd5":"1B2M2Y8AsgTpgAmY7PhCfg=="}`, status: 400, text: "unknown field"},
-		"sign for unknown upload":  {method: "POST", path: "/multipart-nar/other?uploadId=UP&partNumber=1", body: md5, status: 404},
-		"sign for another upload":  {method: "POST", path: "/multipart-nar/NAR?uploadId=other&partNumber=1", body: md5, status: 404},
-		"abort of an unknown one":  {method: "POST", path: "/multipart-nar/other/abort?uploadId=UP", status: 404},
-		"abort with a body":        {method: "POST", path: "/multipart-nar/NAR/abort?uploadId=UP", body: "{}", status: 400},
-		"complete of unknown one":  {method: "POST", path: "/multipart-nar/other/complete?uploadId=UP", body: "{}", status: 400, text: "missing"},
-		"pin without keep":         {method: "POST", path: "/pin", body: `{"name":"p","storePath":"/nix/store/` + newObjectNamed("a").path + `","artifacts":[]}`, status: 400, text: "keep is missing"},
-		"pin by base name":         {method: "POST", path: "/pin", body: pinOf(newObjectNamed("a").path, "null"), status: 400, text: "absolute"},
-		"pin of what is not there": {method: "POST", path: "/pin", body: pinOf("/nix/store/"+newObjectNamed("b").path, "null"), status: 400, text: "not in the cache"},
-		"pin for weeks":            {method: "POST", path: "/pin", body: pinOf("/nix/store/"+newObjectNamed("a").path, `{"tag":"Weeks","contents":1}`), status: 400, text: "want Days"},
-		"pin for no days":          {method: "POST", path: "/pin", body: pinOf("/nix/store/"+newObjectNamed("a").path, `{"tag":"Days","contents":0}`), status: 400, text: "want Days"},
-		"pin for ever and a day":   {method: "POST", path: "/pin", body: pinOf("/nix/store/"+newObjectNamed("a").path, `{"tag":"Forever","contents":1}`), status: 400, text: "unknown field"},
+		"no compression":            {method: "POST", path: "/multipart-nar", status: 400, text: "compression is missing"},
+		"zstd for zst":              {method: "POST", path: "/multipart-nar?compression=zstd", status: 400, text: "want xz or zst"},
+		"a parameter twice":         {method: "POST", path: "/multipart-nar?compression=zst&compression=xz", status: 400},
+		"an unknown parameter":      {method: "POST", path: "/multipart-nar?compression=zst&level=3", status: 400, text: "level: unknown"},
+		"a query with ;":            {method: "POST", path: "/multipart-nar?compression=zst;level=3", status: 400, text: "query: "},
+		"a percent sign alone":      {method: "POST", path: "/multipart-nar?compression=zst&%", status: 400, text: "query: "},
+		"an id that is not escaped": {method: "POST", path: "/multipart-nar/NAR?uploadId=RAW&partNumber=1", body: md5, status: 404},
+		"create with a body":        {method: "POST", path: "/multipart-nar?compression=zst", body: "{}", status: 400, text: "2 bytes, want none"},
+		"sign without uploadId":     {method: "POST", path: "/multipart-nar/NAR?partNumber=1", body: md5, status: 400, text: "uploadId is missing"},
+		"sign without number":       {method: "POST", path: "/multipart-nar/NAR?uploadId=UP", body: md5, status: 400, text: "partNumber is missing"},
+		"part 0":                    {method: "POST", path: "/multipart-nar/NAR?uploadId=UP&partNumber=0", body: md5, status: 400, text: "1 to 10000"},
+		"part 10001":                {method: "POST", path: "/multipart-nar/NAR?uploadId=UP&partNumber=10001", body: md5, status: 400, text: "1 to 10000"},
+		"part +1":                   {method: "POST", path: "/multipart-nar/NAR?uploadId=UP&partNumber=%2b1", body: md5, status: 400, text: "1 to 10000"},
+		"MD5 in hex":                {method: "POST", path: "/multipart-nar/NAR?uploadId=UP&partNumber=1", body: `{"contentMD5":"d41d8cd98f00b204e9800998ecf8427e"}`, status: 400, text: "base64 of 16 bytes"},
+		"MD5 with a line break":     {method: "POST", path: "/multipart-nar/NAR?uploadId=UP&partNumber=1", body: `{"contentMD5":"1B2M2Y8AsgTpgAmY7PhCfg==\n"}`, status: 400, text: "base64 of 16 bytes"},
+		"MD5 in another base 64":    {method: "POST", path: "/multipart-nar/NAR?uploadId=UP&partNumber=1", body: `{"contentMD5":"1B2M2Y8AsgTpgAmY7PhCfg"}`, status: 400, text: "base64 of 16 bytes"},
+		"something behind the JSON": {method: "POST", path: "/multipart-nar/NAR?uploadId=UP&partNumber=1", body: md5 + "1", status: 400, text: "not a JSON object"},
+		"a field in another case":   {method: "POST", path: "/multipart-nar/NAR?uploadId=UP&partNumber=1", body: `{"contentMd5":"1B2M2Y8AsgTpgAmY7PhCfg=="}`, status: 400, text: "unknown field"},
+		"sign for unknown upload":   {method: "POST", path: "/multipart-nar/other?uploadId=UP&partNumber=1", body: md5, status: 404},
+		"sign for another upload":   {method: "POST", path: "/multipart-nar/NAR?uploadId=other&partNumber=1", body: md5, status: 404},
+		"abort of an unknown one":   {method: "POST", path: "/multipart-nar/other/abort?uploadId=UP", status: 404},
+		"abort with a body":         {method: "POST", path: "/multipart-nar/NAR/abort?uploadId=UP", body: "{}", status: 400},
+		"complete of unknown one":   {method: "POST", path: "/multipart-nar/other/complete?uploadId=UP", body: "{}", status: 400, text: "missing"},
+		"complete of another one":   {method: "POST", path: "/multipart-nar/NAR/complete?uploadId=other", body: body{"parts": []any{}, "narInfoCreate": newObjectNamed("a").info(t, []byte("x"))}.String(), status: 404, text: "no upload"},
+		"a name that is no UTF-8":   {method: "POST", path: "/pin", body: "{\"name\":\"\xff\"}", status: 400, text: "not UTF-8"},
+		"pin without keep":          {method: "POST", path: "/pin", body: `{"name":"p","storePath":"/nix/store/` + newObjectNamed("a").path + `","artifacts":[]}`, status: 400, text: "keep is missing"},
+		"pin by base name":          {method: "POST", path: "/pin", body: pinOf(newObjectNamed("a").path, "null"), status: 400, text: "absolute"},
+		"pin of what is not there":  {method: "POST", path: "/pin", body: pinOf("/nix/store/"+newObjectNamed("b").path, "null"), status: 400, text: "not in the cache"},
+		"pin for weeks":             {method: "POST", path: "/pin", body: pinOf("/nix/store/"+newObjectNamed("a").path, `{"tag":"Weeks","contents":1}`), status: 400, text: "want Days"},
+		"pin for no days":           {method: "POST", path: "/pin", body: pinOf("/nix/store/"+newObjectNamed("a").path, `{"tag":"Days","contents":0}`), status: 400, text: "want Days"},
+		"pin for ever and a day":    {method: "POST", path: "/pin", body: pinOf("/nix/store/"+newObjectNamed("a").path, `{"tag":"Forever","contents":1}`), status: 400, text: "unknown field"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, test.options)
 			path := test.path
 			if strings.Contains(path, "NAR") {
 				u := c.create("zst")
-				path = strings.NewReplacer("NAR", u.NARID, "UP", strings.TrimPrefix(u.path(""), "/multipart-nar/"+u.NARID+"?uploadId=")).Replace(path)
+				path = strings.NewReplacer("NAR", u.NARID, "UP", strings.TrimPrefix(u.path(""), "/multipart-nar/"+u.NARID+"?uploadId="), "RAW", u.UploadID).Replace(path)
 			}
 			r := c.request(test.method, path, test.body)
 			if test.change != nil {
@@ -197,6 +205,10 @@ func TestPins(t *testing.T) {
 		}
 	}
 	c.api(200, "HEAD", "/"+o.hash()+".narinfo", "")
+	want := `[{"lastRevision":{"artifacts":["bin/a"],"storePath":"/nix/store/` + o.path + `"},"name":"p"}]`
+	if got := strings.TrimSpace(c.api(200, "GET", "/pin", "").body); got != want || c.s.Count("pins") != 1 {
+		t.Errorf("the list of pins is %s, want %s", got, want)
+	}
 	c.noProblems()
 	for _, artifact := range []string{"", "/bin/a", "../a", "..", "bin//a", "bin/../../a"} {
 		c.api(400, "POST", "/pin", `{"name":"p","storePath":"/nix/store/`+o.path+`","artifacts":["`+artifact+`"],"keep":null}`)

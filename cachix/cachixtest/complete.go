@@ -109,7 +109,7 @@ func (s *Server) assemble(u *upload, c *completion) (*object, error) {
 // show makes a path visible.
 func (s *Server) show(u *upload, c *completion, p *served) error {
 	for _, ref := range p.info.References {
-		if ref == p.info.StorePath || s.has(ref.Digest()) {
+		if ref == p.info.StorePath || s.hasPath(ref) {
 			continue
 		}
 		err := broken(http.StatusBadRequest, "reference %s is not there", ref.Base())

@@ -37,7 +37,7 @@ func TestRefusesCompletion(t *testing.T) {
 	random := make([]byte, 3*minPart)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(random)
 	o.nar = random
-	other := newObjectNamed("other").path
+	other, there := newObjectNamed("other").path, newObjectNamed("there")
 
 	for name, test := range map[string]struct {
 		change func(body)
@@ -77,6 +77,8 @@ func TestRefusesCompletion(t *testing.T) {
 		"no signature field":         {set("cSig"), "cSig is missing"},
 		"a signature with its key":   {set("cSig", "c:"+base64.StdEncoding.EncodeToString(make([]byte, 64))), "cSig"},
 		"a short signature":          {set("cSig", base64.StdEncoding.EncodeToString(make([]byte, 63))), "cSig"},
+		"a signature in two lines":   {set("cSig", base64.StdEncoding.EncodeToString(make([]byte, 64))[:64]+"\n"+base64.StdEncoding.EncodeToString(make([]byte, 64))[64:]), "cSig is"},
+		"a signature for URLs":       {set("cSig", base64.URLEncoding.EncodeToString(bytes.Repeat([]byte{0xff}, 64))), "cSig is"},
 		"a wrong signature":          {set("cSig", base64.StdEncoding.EncodeToString(make([]byte, 64))), "Signature verification failed."},
 
 		"a part number as a string": {setPart(0, "partNumber", "1"), "partNumber"},
@@ -94,9 +96,11 @@ func TestRefusesCompletion(t *testing.T) {
 		"another NAR hash":              {set("cNarHash", "sha256:"+strings.Repeat("0", 52)), "cNarHash is"},
 		"a reference that is not there": {set("cReferences", []string{other}), "reference " + other + " is not there"},
 		"a reference to another self":   {set("cStoreSuffix", "b"), "is not there"},
+		"a reference by another name":   {set("cReferences", []string{there.path + "-2"}), "is not there"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, Options{MinPart: minPart})
+			c.push(there)
 			u, b := c.upload(o, "zst", zst(t, o.nar), minPart)
 			test.change(b)
 			a := c.mustSend(c.request("POST", u.path("/complete"), b.String()))
@@ -106,7 +110,7 @@ func TestRefusesCompletion(t *testing.T) {
 			if problems := c.s.Problems(); len(problems) != 1 {
 				t.Errorf("problems are %q, want one", problems)
 			}
-			if paths := c.s.Paths(); len(paths) > 0 {
+			if paths := c.s.Paths(); len(paths) != 1 { // the one that was there
 				t.Errorf("paths %q can be seen", paths)
 			}
 			c.api(200, "POST", u.path("/abort"), "")
@@ -143,6 +147,18 @@ func TestRefusesSizesOfParts(t *testing.T) {
 				t.Errorf("status %d, want %q: %s", a.status, test.text, a.body)
 			}
 		})
+	}
+}
+
+// Without another option, parts are as large as those of S3 have to be.
+func TestLeastPartIsThatOfS3(t *testing.T) {
+	const least = 5 << 20
+	for size, want := range map[int]int{least: 200, least - 1: 400} {
+		c := start(t, Options{Trusting: true})
+		u, b := c.upload(newObjectNamed("a"), "zst", make([]byte, size+1), size)
+		if a := c.api(want, "POST", u.path("/complete"), b.String()); want != 200 && !strings.Contains(a.body, "EntityTooSmall") {
+			t.Errorf("%d bytes: %s", size, a.body)
+		}
 	}
 }
 

@@ -15,11 +15,13 @@ type contents struct {
 	paths     map[string]*served // by hash part
 	pins      map[string]Pin
 	forgotten map[string]bool // hash parts of paths that were there once
+	expired   map[string]bool // signatures of URLs that were refused as too old
 }
 
 func newContents() *contents {
 	return &contents{
-		uploads: map[string]*upload{}, paths: map[string]*served{}, pins: map[string]Pin{}, forgotten: map[string]bool{},
+		uploads: map[string]*upload{}, paths: map[string]*served{}, pins: map[string]Pin{},
+		forgotten: map[string]bool{}, expired: map[string]bool{},
 	}
 }
 

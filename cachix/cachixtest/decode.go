@@ -209,9 +209,18 @@ func (c *completion) checkTail() error {
 		c.info.Deriver = deriver
 	}
 	if c.cSig != nil {
-		if sig, err := base64.StdEncoding.Strict().DecodeString(*c.cSig); err != nil || len(sig) != 64 {
+		if _, err := decodeBase64(*c.cSig, 64); err != nil {
 			return fmt.Errorf("cSig is %q, want base64 of 64 bytes without the name of a key", *c.cSig)
 		}
 	}
 	return nil
+}
+
+// decodeBase64 takes the one way to write so many bytes. The library, also where it is strict, passes over line breaks.
+func decodeBase64(text string, size int) ([]byte, error) {
+	data, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(data) != size || base64.StdEncoding.EncodeToString(data) != text {
+		return nil, fmt.Errorf("%q is not base64 of %d bytes", text, size)
+	}
+	return data, nil
 }

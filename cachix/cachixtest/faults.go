@@ -3,6 +3,7 @@ package cachixtest
 import (
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"sync"
@@ -25,7 +26,7 @@ type Fault struct {
 	Reset      bool          // resets the connection, and does not carry the request out
 	Stall      time.Duration // says nothing for so long, then resets; negative: until the server closes
 	StallAfter int64         // what of the body is read before Reset and Stall; as good as all where it fits the sockets
-	Truncate   bool          // carries the request out, declares the answer's length, sends half of it
+	Truncate   bool          // carries the request out, declares the answer's length, at least 1, and sends half of it; not for HEAD
 	LoseAnswer bool          // carries the request out, then resets the connection
 	Expire     bool          // of sign: the URL that it gives has expired
 }
@@ -102,7 +103,9 @@ func (x *exchange) misbehave(f Fault, carryOut func()) {
 			x.w.Header()[name] = values
 		}
 		body := spoilt.Body.Bytes()
-		x.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		if x.r.Method != http.MethodHead {
+			x.w.Header().Set("Content-Length", strconv.Itoa(max(len(body), 1)))
+		}
 		x.w.WriteHeader(spoilt.Code)
 		_, _ = x.w.Write(body[:len(body)/2]) // net/http closes a connection that was promised more
 	default:

@@ -39,6 +39,7 @@ func TestFaults(t *testing.T) {
 		want   []string
 	}{
 		"none":            {nil, []string{"OK"}},
+		"too many":        {[]Fault{{Status: 429, RetryAfter: "1", Body: "slow down", Times: 1}}, []string{"Too Many Requests, after 1: slow down", "OK"}},
 		"a status":        {[]Fault{{Status: 503, RetryAfter: "7", Body: "busy"}}, []string{"Service Unavailable, after 7: busy", "Service Unavailable, after 7: busy"}},
 		"for once":        {[]Fault{{Status: 500, Times: 1}}, []string{"Internal Server Error", "OK", "OK"}},
 		"after some":      {[]Fault{{Status: 500, Times: 1, After: 2}}, []string{"OK", "OK", "Internal Server Error", "OK"}},
@@ -98,10 +99,41 @@ func TestExpiredURL(t *testing.T) {
 	c := start(t, Options{})
 	u := c.create("zst")
 	c.s.Misbehave(Fault{Endpoint: "sign", Expire: true, Times: 1})
-	if a := c.mustSend(c.part(u, 1, []byte("x"))); a.status != 403 || !strings.Contains(a.body, "Request has expired") {
-		t.Errorf("status %d: %s", a.status, a.body)
+	old := c.part(u, 1, []byte("x"))
+	expired := func() {
+		t.Helper()
+		if a := c.mustSend(old.Clone(t.Context())); a.status != 403 || !strings.Contains(a.body, "Request has expired") {
+			t.Errorf("status %d: %s", a.status, a.body)
+		}
 	}
+	expired()
 	c.put(u, 1, []byte("x"))
+	c.noProblems()
+
+	old.Body = io.NopCloser(strings.NewReader("x"))
+	expired()
+	if problems := c.s.Problems(); len(problems) != 1 || !strings.Contains(problems[0], "Request has expired") {
+		t.Errorf("the same URL once more: problems are %q", problems)
+	}
+}
+
+// Of an answer without a body, and of one to HEAD, there is no half: it is truncated all the same, or good.
+func TestTruncatesAnswersWithoutBody(t *testing.T) {
+	c, o := start(t, Options{}), newObjectNamed("a")
+	c.push(o)
+	u := c.create("zst")
+	c.s.Misbehave(Fault{Endpoint: "part", Truncate: true, Times: 1}, Fault{Endpoint: "narinfo", Truncate: true, Times: 1})
+	if _, err := c.send(c.part(u, 1, []byte("x"))); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("answer to a part: %v, want an end too early", err)
+	}
+	text, _ := c.s.NARInfo(o.hash())
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, c.s.PublicURL()+o.hash()+".narinfo", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := c.mustSend(r); a.status != 200 || a.header.Get("Content-Length") != decimal(int64(len(text))) {
+		t.Errorf("answer to HEAD: %d, length %s, want %d", a.status, a.header.Get("Content-Length"), len(text))
+	}
 	c.noProblems()
 }
 

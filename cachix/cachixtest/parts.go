@@ -104,7 +104,7 @@ func checkPartHeader(r *http.Request) error {
 }
 
 // checkPresigned holds a request against the signature in its URL. That a URL has expired is no problem: a link may
-// be slower than anybody could know.
+// be slower than anybody could know. One that comes again afterwards is: it will never do, and another costs one call.
 func (s *Server) checkPresigned(r *http.Request, query url.Values) error {
 	given := query.Get(amzSignature)
 	query.Del(amzSignature)
@@ -117,9 +117,19 @@ func (s *Server) checkPresigned(r *http.Request, query url.Values) error {
 	signed, _ := time.Parse(amzTime, query.Get(amzDate))
 	life, _ := time.ParseDuration(query.Get(amzExpires) + "s")
 	if time.Since(signed) > life {
-		return &refusal{status: http.StatusForbidden, code: "AccessDenied", text: "Request has expired"}
+		again := s.cache.expire(given)
+		return &refusal{status: http.StatusForbidden, code: "AccessDenied", text: "Request has expired", broke: again}
 	}
 	return nil
+}
+
+// expire notes that a URL of a signature was refused as expired, and tells whether it was before.
+func (c *contents) expire(signature string) (again bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	again = c.expired[signature]
+	c.expired[signature] = true
+	return again
 }
 
 // receive takes the bytes of a part. A part that is there already is replaced, as in S3: the answer to the first may

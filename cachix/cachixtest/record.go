@@ -9,9 +9,9 @@ import (
 
 // Request is what the server remembers of one request.
 type Request struct {
-	// Endpoint is one of: info, missing, create, sign, part, complete, abort, pin, head (the API's own question for
-	// one path) of the API and its storage; cache-info, narinfo, nar of the public side, for GET and HEAD; put;
-	// unknown.
+	// Endpoint is one of: info, missing, create, sign, part, complete, abort, pin, pins (the list of them), head (the
+	// API's own question for one path) of the API and its storage; cache-info, narinfo, nar of the public side, for
+	// GET and HEAD; put; unknown.
 	Endpoint string
 	Method   string
 	Path     string // without the query

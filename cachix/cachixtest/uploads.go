@@ -1,7 +1,6 @@
 package cachixtest
 
 import (
-	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -140,9 +139,8 @@ func decodeSignPart(body []byte) (contentMD5 string, err error) {
 	if err := fields.decode("contentMD5", &contentMD5); err != nil {
 		return "", err
 	}
-	sum, err := base64.StdEncoding.Strict().DecodeString(contentMD5)
-	if err != nil || len(sum) != 16 {
-		return "", fmt.Errorf("contentMD5 is %q, want base64 of 16 bytes", contentMD5)
+	if _, err := decodeBase64(contentMD5, 16); err != nil {
+		return "", fmt.Errorf("contentMD5: %v", err)
 	}
 	return contentMD5, nil
 }

@@ -65,14 +65,14 @@ func newCodec(compression Compression, level int) (codec, error) {
 }
 
 // newZstd returns what stands for a level of the zstd program. The library has four efforts; a fifth, between two of
-// them, takes every second piece by the higher one, and has files of the size of Nix's.
+// them, takes every third piece by the higher one, and has files of the size of Nix's.
 //
 // Larger pieces make smaller files and need more memory. In MB/s of one processor, and in sizes by those of
 // Nix's files (which has level 3), this was measured on GOROOT and on 1 GB of shared libraries:
 //
 //	level 1 to 2     fastest   315 and 290   1.08 and 1.09
 //	level 3          default   231 and 206   1.02 and 1.02
-//	level 4 to 5     mixed     122 and 154   1.00 and 1.01  (on a day when default had 143 and 192)
+//	level 4 to 5     mixed     132 and 166   1.00 and 1.01  (on a day when default had 143 and 192)
 //	level 6 to 9     better    124 and 116   0.98 and 0.99
 //	level 10 to 19   best       25           0.93
 func newZstd(level int) (codec, error) {
@@ -98,7 +98,7 @@ func newZstd(level int) (codec, error) {
 		}
 		better, err := zstdEncoder(6, c.pieceSize)
 		return func(dst, piece []byte, index int) ([]byte, error) {
-			if index%2 == 0 {
+			if index%3 == 0 {
 				return better.EncodeAll(piece, dst), nil
 			}
 			return encoder.EncodeAll(piece, dst), nil
@@ -107,7 +107,7 @@ func newZstd(level int) (codec, error) {
 	return c, nil
 }
 
-// mixed says whether a level takes every second piece by a higher effort.
+// mixed says whether a level takes every third piece by a higher effort.
 func mixed(level int) bool { return level == 4 || level == 5 }
 
 func zstdEncoder(level, pieceSize int) (*zstd.Encoder, error) {

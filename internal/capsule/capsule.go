@@ -79,10 +79,15 @@ func (c *Capsule) validate() error {
 	case len(c.Cells) == 0:
 		return errors.New("it has no system in it")
 	}
+	seen := map[matrix.System]bool{}
 	for _, cell := range c.Cells {
 		if err := cell.validate(); err != nil {
-			return fmt.Errorf("%s: %w", cell.System, err)
+			return fmt.Errorf("%.40q: %w", cell.System, err)
 		}
+		if seen[cell.System] {
+			return fmt.Errorf("%s is in it twice", cell.System)
+		}
+		seen[cell.System] = true
 	}
 	return nil
 }

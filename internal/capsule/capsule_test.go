@@ -178,6 +178,8 @@ func TestTampering(t *testing.T) {
 		"no version":      {export: exportOf(drv, drvText), change: func(c *Capsule) { c.Version = 0 }, want: "it is not a capsule"},
 		"no systems":      {export: exportOf(drv, drvText), change: func(c *Capsule) { c.Cells = nil }, want: "it has no system in it"},
 		"system":          {export: exportOf(drv, drvText), change: func(c *Capsule) { c.Cells[0].System = "vax" }, want: "vax"},
+		"system to obey":  {export: exportOf(drv, drvText), change: func(c *Capsule) { c.Cells[0].System = "\x1b[2J" }, want: `"\x1b[2J": `},
+		"system twice":    {export: exportOf(drv, drvText), change: func(c *Capsule) { c.Cells = append(c.Cells, c.Cells[0]) }, want: "x86_64-linux is in it twice"},
 		"nothing failed":  {export: exportOf(drv, drvText), change: func(c *Capsule) { c.Cells[0].Failures = nil }, want: "nothing in it has failed"},
 		"no derivation":   {export: exportOf(drv, drvText), change: func(c *Capsule) { c.Cells[0].Packages[0].Derivation = "/etc/passwd" }, want: "parse nix store path /etc/passwd"},
 		"option":          {export: exportOf(drv, drvText), change: func(c *Capsule) { c.Cells[0].Packages[0].Derivation = "--option" }, want: "parse nix store path --option"},

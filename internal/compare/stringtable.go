@@ -49,7 +49,8 @@ func stringTable(f *elf.File, name string) []string {
 	return strings.Split(string(data), "\x00")
 }
 
-// missingFrom returns the first strings of a list that another one has not, without those too short to tell anything.
+// missingFrom returns the strings of a list that another one has not, without those too short to tell anything: in order,
+// and the first of them, so that those of two lists belong together although linkers put them elsewhere.
 func missingFrom(list, other []string) []string {
 	has := make(map[string]bool, len(other))
 	for _, s := range other {
@@ -59,12 +60,11 @@ func missingFrom(list, other []string) []string {
 	for _, s := range list {
 		if len(s) >= minString && !has[s] {
 			has[s] = true
-			if odd = append(odd, s); len(odd) == maxOddStrings {
-				break
-			}
+			odd = append(odd, s)
 		}
 	}
-	return odd
+	slices.Sort(odd)
+	return odd[:min(len(odd), maxOddStrings)]
 }
 
 // pairUp finds for each string the one of the other list that it has most in common with, where that is much.

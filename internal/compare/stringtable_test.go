@@ -62,7 +62,11 @@ func TestPairUp(t *testing.T) {
 	if len(odd) != maxOddStrings {
 		t.Fatalf("%d strings, want %d", len(odd), maxOddStrings)
 	}
-	for _, p := range pairUp(odd, b) {
+	pairs := pairUp(odd, missingFrom(b, a))
+	if len(pairs) != maxOddStrings {
+		t.Errorf("%d pairs, want %d", len(pairs), maxOddStrings)
+	}
+	for _, p := range pairs {
 		if want := strings.Replace(p[0], "one", "two", 1); p[1] != want {
 			t.Errorf("%q goes with %q", p[0], p[1])
 		}

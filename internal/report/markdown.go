@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // The functions of this file make GitHub-flavoured Markdown of text that may come from anywhere, so that it stays text:
@@ -43,20 +44,27 @@ func code(text string) string {
 	return "<code>" + words(text) + "</code>"
 }
 
-// link is words that lead somewhere. Without a place they are words alone.
+// link is words that lead somewhere. Without a place, or with one that could be read as more than that, they are words
+// alone.
 func link(text, url string) string {
-	if !strings.HasPrefix(url, "https://") && !strings.HasPrefix(url, "http://") || strings.ContainsAny(url, " <>()\"'`\\\n\t") {
+	unfit := func(r rune) bool {
+		return strings.ContainsRune("<>()\"'`\\", r) || unicode.IsSpace(r) || !unicode.IsGraphic(r)
+	}
+	if !isWeb(url) || strings.ContainsFunc(url, unfit) {
 		return words(text)
 	}
 	return "[" + words(text) + "](" + strings.ReplaceAll(url, "|", "%7C") + ")"
 }
 
-// fence shows lines as they are, whatever is in them.
+// fence shows lines as they are, whatever is in them. Marks are counted when the lines are clean: what was between two
+// of them may be gone.
 func fence(lines []string) string {
 	longest := 2
-	for _, line := range lines {
+	shown := make([]string, len(lines))
+	for i, line := range lines {
+		shown[i] = (style{}).clean(atEnd(line))
 		run := 0
-		for _, r := range line {
+		for _, r := range shown[i] {
 			if run++; r != '`' {
 				run = 0
 			}
@@ -66,8 +74,8 @@ func fence(lines []string) string {
 	marks := strings.Repeat("`", longest+1)
 	var b strings.Builder
 	b.WriteString(marks + "text\n")
-	for _, line := range lines {
-		b.WriteString((style{}).clean(atEnd(line)) + "\n")
+	for _, line := range shown {
+		b.WriteString(line + "\n")
 	}
 	b.WriteString(marks + "\n")
 	return b.String()

@@ -15,19 +15,23 @@ type stepSummary struct {
 	run string // the web page of the whole run; empty where there is none
 }
 
-// part is a part of the page, and what may stand in its place where there is too little room.
-type part struct{ text, short string }
+// part is a part of the page, and what may stand in its place where there is too little room. One of lines, such as the
+// rows of a table, may end after any of them but the first two; of another, a half would take in what follows it.
+type part struct {
+	text, short string
+	lines       bool
+}
 
 // parts are the page from top to bottom.
 func (s *stepSummary) parts() []part {
-	parts := []part{{text: s.head()}, {text: s.systems()}, {text: s.packages()}}
+	parts := []part{{text: s.head(), lines: true}, {text: s.systems(), lines: true}, {text: s.packages(), lines: true}}
 	parts = append(parts, s.failures()...)
 	parts = append(parts, s.contract(), part{text: s.cost()}, part{text: s.foot()})
 	return slices.DeleteFunc(parts, func(p part) bool { return p.text == "" })
 }
 
 // fit returns the page in at most so many bytes. What is longest in reading and least in meaning goes first: the list of
-// checks, then the ends of logs, from the last one. What is left of a page that is too long even so is cut at a line.
+// checks, then the ends of logs, from the last one. What is left of a page that is too long even so has an end.
 func (s *stepSummary) fit(room int) string {
 	parts := s.parts()
 	length := 0
@@ -40,20 +44,39 @@ func (s *stepSummary) fit(room int) string {
 			length -= less
 		}
 	}
-	texts := make([]string, len(parts))
-	for i, p := range parts {
-		texts[i] = p.text
-	}
-	text := strings.Join(texts, "\n") + "\n"
-	if len(text) <= room {
-		return text
+	if length <= room {
+		return beginning(parts, room)
 	}
 	const end = "\n**The rest is left out**: GitHub takes no more. It is in the manifest and in the log.\n"
-	cut := strings.LastIndexByte(text[:max(room-len(end), 0)], '\n')
-	if cut < 0 {
+	if text := beginning(parts, room-len(end)); text != "" {
+		return text + end
+	}
+	return ""
+}
+
+// beginning returns as many of the parts as there is room for, and the first lines of the one after them, if it is of lines.
+func beginning(parts []part, room int) string {
+	var b strings.Builder
+	for _, p := range parts {
+		left := room - b.Len()
+		if len(p.text)+len("\n") > left {
+			if p.lines {
+				b.WriteString(firstLines(p.text, left))
+			}
+			break
+		}
+		b.WriteString(p.text + "\n")
+	}
+	return b.String()
+}
+
+// firstLines returns the whole lines that there is room for; none where they are but the head of a table.
+func firstLines(text string, room int) string {
+	text = text[:strings.LastIndexByte(text[:max(room, 0)], '\n')+1]
+	if strings.Count(text, "\n") <= 2 {
 		return ""
 	}
-	return text[:cut+1] + end
+	return text
 }
 
 // head is the two verdicts: a build can be good, and a cache be down.

@@ -33,10 +33,11 @@ func (s *stepSummary) failures() []part {
 				lines = append(lines, fmt.Sprintf("%s: %s", place, place.Text))
 			}
 			text := fmt.Sprintf("❌ %s: a hash is wrong: %s should be %s", code(string(c.System)), code(mismatch.Specified), code(mismatch.Got))
+			wrong := part{text: text + "\n"}
 			if len(lines) > 0 {
-				text = folded(text, fence(lines))
+				wrong = part{text: folded(text, fence(lines)) + "\n", short: text + "\n"}
 			}
-			parts = append(parts, part{text: text + "\n"})
+			parts = append(parts, wrong)
 		}
 		if m.Outcome == pipelines.OutcomeInterrupted && isGood(c.Verdict) {
 			continue // what was built is good, and of the push is told above
@@ -96,7 +97,7 @@ func difference(c pipelines.CellResult, p pipelines.PackageResult) part {
 	if len(lines) == 0 {
 		lines = []string{p.Difference.Reason}
 	}
-	return part{text: folded(head, fence(lines))}
+	return part{text: folded(head, fence(lines)), short: head + "\n"}
 }
 
 // cost says how long machines were busy, what emulation has made of it, and what caches have saved.

@@ -3,6 +3,8 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -177,7 +179,7 @@ func (s *stepSummary) contract() part {
 		for _, r := range results {
 			counts[r.Status]++
 			if r.Status != contract.Pass {
-				rows = append(rows, []string{checkSign(r.Status) + " " + string(r.Status), code(r.Check), words(of), s.reason(r)})
+				rows = append(rows, []string{checkSign(r.Status) + " " + words(string(r.Status)), code(r.Check), words(of), s.reason(r)})
 			}
 		}
 		sum := []string{signOf(counts[contract.Fail] == 0) + " " + words(of)}
@@ -219,16 +221,17 @@ func (s *stepSummary) reason(r contract.Result) string {
 	return text
 }
 
-// source leads to a line of the flake, where a forge shows it.
+// source leads to a line of the flake, where a forge shows it. The name of a file is anybody's: one that leads out of the
+// flake leads to somebody else's.
 func (s *stepSummary) source(text, file string, line int) string {
 	m := s.finished.Manifest
 	path, ok := strings.CutPrefix(m.Source.URL, "github:")
-	if repo, found := strings.CutSuffix(path, "/"+m.Source.Rev); ok && found && m.Source.Rev != "" && strings.Count(repo, "/") == 1 {
-		url := "https://github.com/" + repo + "/blob/" + m.Source.Rev + "/" + file
+	if repo, found := strings.CutSuffix(path, "/"+m.Source.Rev); ok && found && m.Source.Rev != "" && strings.Count(repo, "/") == 1 && fs.ValidPath(file) {
+		place := url.URL{Scheme: "https", Host: "github.com", Path: "/" + repo + "/blob/" + m.Source.Rev + "/" + file}
 		if line > 0 {
-			url += fmt.Sprintf("#L%d", line)
+			place.Fragment = fmt.Sprintf("L%d", line)
 		}
-		return link(text, url)
+		return link(text, place.String())
 	}
 	return code(text)
 }

@@ -1,0 +1,42 @@
+package report
+
+import (
+	"strings"
+	"testing"
+)
+
+// Whatever is taken out of a line for being invisible, what is left ends no fence.
+func TestFenceOutlivesItsLines(t *testing.T) {
+	for name, line := range map[string]string{
+		"marks":              "````",
+		"an escape between":  "``\x1b[31m`",
+		"a control between":  "``\x01`",
+		"no width between":   "``\u200b`",
+		"overwritten":        "x\r```",
+		"indented and ended": "  ```\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := fence([]string{"before", line, "after"})
+			opening, rest, _ := strings.Cut(text, "text\n")
+			body, ok := strings.CutSuffix(rest, opening+"\n")
+			if !ok || strings.Contains(body, opening) || strings.Count(body, "\n") != 3 {
+				t.Errorf("the fence is\n%s", text)
+			}
+		})
+	}
+}
+
+// An address that is none, or could go on as something else, leads nowhere.
+func TestLinkLeadsToOnePlace(t *testing.T) {
+	if got, want := link("a|b", "https://e.example/é|x#L1"), "[a&#124;b](https://e.example/é%7Cx#L1)"; got != want {
+		t.Errorf("link is %s, want %s", got, want)
+	}
+	for _, url := range []string{
+		"", "javascript:alert", "//e.example", "https://e.example/)", "https://e.example/ x", "https://e.example/\r# heading",
+		"https://e.example/\n# heading", "https://e.example/\u2028x", "https://e.example/\u202ex", "https://e.example/\x00",
+	} {
+		if got := link("text", url); got != "text" {
+			t.Errorf("%q: link is %s", url, got)
+		}
+	}
+}
