@@ -43,6 +43,9 @@ func TestPushThroughFaults(t *testing.T) {
 			t.Run(endpoint+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				s, c := newServer(t, cachixtest.Options{}, Options{})
+				if fault.Stall != 0 {
+					c.patience.stall, c.patience.think = time.Second, time.Second
+				}
 				fault.Endpoint, fault.Times = endpoint, 2
 				s.Misbehave(fault)
 				if _, err := c.Check(t.Context()); err != nil {

@@ -22,10 +22,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// impatient is for servers that are meant to fail. What is called off is given time: the machine may be busy.
+// impatient is for servers that are meant to fail. An answer, and what is called off, are given time: the machine may be
+// busy, and an answer that nobody waits for is an upload that nobody knows of.
 var impatient = patience{
 	pause: time.Millisecond, most: 4 * time.Millisecond, tries: 5, wait: 20 * time.Millisecond,
-	stall: 500 * time.Millisecond, think: time.Second, last: 20 * time.Second, undo: 20 * time.Second,
+	stall: 20 * time.Second, think: 20 * time.Second, last: 20 * time.Second, undo: 20 * time.Second,
 }
 
 // newServer starts a server, and a client of it that has its token and little patience.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -50,13 +51,17 @@ func newRoot(sys system) *cobra.Command {
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage(fmt.Errorf("unknown command %q", args[0]))
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
 			}
-			return nil
+			if meant := c.SuggestionsFor(args[0]); len(meant) > 0 {
+				return usage(fmt.Errorf("unknown command %q: did you mean %s?", args[0], strings.Join(meant, " or ")))
+			}
+			return usage(fmt.Errorf("unknown command %q", args[0]))
 		},
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		SuggestionsMinimumDistance: 2,
+		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetUsageTemplate(root.UsageTemplate() + helpTail)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
