@@ -93,19 +93,27 @@ func newZstd(level int) (codec, error) {
 	}
 	c.newEncoder = func() (encode, error) {
 		encoder, err := zstdEncoder(level, c.pieceSize)
-		if err != nil || !mixed(level) {
-			return func(dst, piece []byte, _ int) ([]byte, error) { return encoder.EncodeAll(piece, dst), nil }, err
+		if err != nil {
+			return nil, err
 		}
-		better, err := zstdEncoder(6, c.pieceSize)
+		higher := encoder
+		if mixed(level) {
+			if higher, err = zstdEncoder(higherLevel, c.pieceSize); err != nil {
+				return nil, err
+			}
+		}
 		return func(dst, piece []byte, index int) ([]byte, error) {
 			if index%3 == 0 {
-				return better.EncodeAll(piece, dst), nil
+				return higher.EncodeAll(piece, dst), nil
 			}
 			return encoder.EncodeAll(piece, dst), nil
-		}, err
+		}, nil
 	}
 	return c, nil
 }
+
+// higherLevel is that of every third piece at a level that is mixed.
+const higherLevel = 6
 
 // mixed says whether a level takes every third piece by a higher effort.
 func mixed(level int) bool { return level == 4 || level == 5 }
