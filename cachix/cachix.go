@@ -9,6 +9,7 @@
 package cachix
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -48,6 +49,9 @@ type Options struct {
 	Jobs int
 	// Agent is sent as User-Agent.
 	Agent string
+	// Attempts is how often a request is made that fails in passing; 0 for as often as a push should, which outlasts a
+	// server's restart.
+	Attempts uint
 
 	// patience is for tests, which have less of it.
 	patience patience
@@ -74,6 +78,7 @@ func New(name string, o Options) (*Client, error) {
 		jobs = DefaultJobs
 	}
 	patience := o.patience.orDefault()
+	patience.tries = cmp.Or(o.Attempts, patience.tries)
 	return &Client{
 		name: name, base: base, credential: o.Credential, agent: o.Agent,
 		api: newHTTPClient(jobs, true), storage: newHTTPClient(jobs, false),

@@ -227,8 +227,9 @@ func TestPushSigned(t *testing.T) {
 	}
 }
 
-// crossed are of requests that were called off: the server may see them after the abort that the client sent later.
-var crossed = []string{"part: The specified multipart upload does not exist: it has ended", "sign: upload "}
+// crossed are of requests that were called off, by who pushes or as the push ends by an error that holds for every
+// object: the server may see them after the abort that the client sent later.
+var crossed = []string{"part: The specified multipart upload does not exist: it has ended", "sign: upload "} // … has ended
 
 // A push that is called off takes back what it has begun. What can be seen is whole, and a second push does the rest.
 func TestPushCancelled(t *testing.T) {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 )
 
 func newPatientClient(t *testing.T) *Client {
@@ -38,6 +41,21 @@ func TestRetryEnds(t *testing.T) {
 			t.Errorf("the longest took %s", longest)
 		}
 	})
+}
+
+// Who asks only for what can be done without is told soon that there is no answer, and why.
+func TestFewAttempts(t *testing.T) {
+	s := cachixtest.New(cachixtest.Options{})
+	url := s.APIURL()
+	s.Close()
+	c, err := New("scopecreep-zip", Options{URL: url, Attempts: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.PublicKeys(t.Context())
+	if !isUnavailable(err) || !strings.Contains(err.Error(), "no success in 3 attempts: ") || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("error %v", err)
+	}
 }
 
 // Retry-After is obeyed, within limits.

@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 				"NIX_REMOTE": "local?root=" + filepath.Join(env.WorkDir, "store"),
 				"LANG":       "C.UTF-8",
 				"TESTS":      filepath.Join(os.TempDir(), "open-sesame-ci-test"), // for what all runs may share
+				"GORACE":     "atexit_sleep_ms=0",                                // else each ci waits for a second when it ends
 				// A commit's hash is of its author and time too.
 				"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z",
 				"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.org", "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z",

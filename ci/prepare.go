@@ -197,7 +197,8 @@ func cacheKeys(public string) pipelines.CacheKeys {
 	if !ok {
 		return nil
 	}
-	client, err := cachix.New(name, cachix.Options{Agent: "open-sesame-ci/" + version})
+	// Off the network the answer is that there is none, and it is there at once.
+	client, err := cachix.New(name, cachix.Options{Agent: "open-sesame-ci/" + version, Attempts: 3})
 	if err != nil {
 		return nil
 	}

@@ -60,7 +60,7 @@ func (r *Release) checkFiles(ctx context.Context, s Snapshot) ([]contract.Result
 			return "", skipped("no flake.nix") // of that the evaluation says more
 		}
 		results = c.Static(flakeDir(s), r.Now())
-		if r.CacheKeys != nil {
+		if r.CacheKeys != nil && c.NixConfig != nil {
 			results = append(results, c.ReportedKeys(r.CacheKeys.PublicKeys(ctx))...)
 		}
 		for i := range results {
