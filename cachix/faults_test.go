@@ -92,7 +92,7 @@ func TestPushIntoAFailingServer(t *testing.T) {
 				objects.sees(t, s, base.paths()...)
 				s.Behave()
 				if !orphans(endpoint, fault) {
-					settled(t, s, c, crossed...)
+					settled(t, s, c)
 				}
 				mustPush(t, objects, c, PushOptions{})
 				objects.sees(t, s, objects.paths()...)
@@ -163,7 +163,7 @@ func TestPushRefusedInTheMiddle(t *testing.T) {
 	if n := s.Count("create"); n > 5+pushWorkers {
 		t.Errorf("%d uploads were begun", n)
 	}
-	settled(t, s, c, crossed...)
+	settled(t, s, c)
 }
 
 // A server that is down is not asked for each of many objects.

@@ -65,13 +65,15 @@ func (p *push) run(ctx context.Context) {
 // object into view. Where the server does not know of the upload any more, another is begun, once.
 func (p *push) advance(ctx, undo context.Context, o *object) {
 	waits, err := p.attempt(ctx, undo, o)
+	if waits {
+		return // another worker may have it by now
+	}
 	if !o.again && o.upload != nil && hasStatus(err, http.StatusNotFound) && ctx.Err() == nil {
 		p.meter.packed(-o.read)
 		o.again, o.upload, o.read = true, nil, 0
-		waits, err = p.attempt(ctx, undo, o)
-	}
-	if waits {
-		return
+		if waits, err = p.attempt(ctx, undo, o); waits {
+			return
+		}
 	}
 	o.upload = nil      // which nobody needs any more
 	p.note(ctx, o, err) // before those that refer to it note that it is missing

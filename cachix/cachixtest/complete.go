@@ -33,7 +33,7 @@ func (s *Server) complete(x *exchange) error {
 	defer u.completing.Unlock()
 	switch s.cache.stateOf(u) {
 	case aborted:
-		return broken(http.StatusNotFound, "upload %s was aborted", u.narID)
+		return afterAbort(u)
 	case completed:
 		// The answer to the first may have been lost.
 		if !reflect.DeepEqual(u.done, c) {

@@ -26,6 +26,7 @@ type refusal struct {
 	code   string // of S3, for a part
 	text   string
 	broke  bool // a rule of the protocol, so it is a problem
+	late   bool // it is none of a request that was called off
 }
 
 func (e *refusal) Error() string { return e.text }
@@ -38,6 +39,12 @@ func refused(status int, format string, args ...any) error {
 // broken is an answer to a request that no client should send.
 func broken(status int, format string, args ...any) error {
 	return &refusal{status: status, text: fmt.Sprintf(format, args...), broke: true}
+}
+
+// afterAbort is an answer about an upload that was taken back. A client that calls off a push does not wait for what is
+// under way, and the server may come to that after the abort. Who still waits for the answer has broken a rule.
+func afterAbort(u *upload) error {
+	return &refusal{status: http.StatusNotFound, code: "NoSuchUpload", text: "upload " + u.narID + " was aborted", broke: true, late: true}
 }
 
 // handler carries out a request. A nil error means that it has answered; what is no refusal is a status 500.
@@ -67,10 +74,10 @@ func (s *Server) endpoint(name string, refuse refuser, handle handler) http.Hand
 			if !errors.As(err, &e) {
 				e = &refusal{status: http.StatusInternalServerError, code: "InternalError", text: err.Error()}
 			}
-			if e.broke {
+			x.drain()
+			if e.broke && !(e.late && x.calledOff()) {
 				x.problem("%s", e.text)
 			}
-			x.drain()
 			refuse(x.w, e)
 		}
 		if fault, ok := s.rules.match(name); ok {
@@ -104,6 +111,16 @@ func (x *exchange) problem(format string, args ...any) {
 func (x *exchange) drain() {
 	if x.r.Header.Get("Expect") == "" {
 		_, _ = discard(x.r.Body)
+	}
+}
+
+// calledOff tells whether the client has hung up. net/http notices that only of a request that was read to its end.
+func (x *exchange) calledOff() bool {
+	select {
+	case <-x.r.Context().Done():
+		return true
+	case <-time.After(x.server.hangUpTime):
+		return false
 	}
 }
 

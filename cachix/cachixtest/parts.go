@@ -66,11 +66,14 @@ func (s *Server) putPart(x *exchange) error {
 		return err
 	}
 	u, err := x.upload()
-	if err == nil && s.cache.stateOf(u) != open {
-		err = errors.New("it has ended")
+	if err == nil && s.cache.stateOf(u) == completed {
+		err = errors.New("it has been completed")
 	}
 	if err != nil {
 		return breach(http.StatusNotFound, "NoSuchUpload", "The specified multipart upload does not exist: %v", err)
+	}
+	if s.cache.stateOf(u) == aborted {
+		return afterAbort(u)
 	}
 	eTag, err := s.receive(x, u, number)
 	if err != nil {

@@ -2,6 +2,8 @@ package cachixtest
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -65,6 +67,7 @@ func TestPartsEndWithTheirUpload(t *testing.T) {
 	if n := c.s.OpenUploads(); n != 1 {
 		t.Errorf("%d uploads are open", n)
 	}
+	c.s.hangUpTime = 10 * time.Millisecond
 	late := c.part(u, 1, []byte("late"))
 	first := c.put(u, 1, []byte("part"))
 	if again := c.put(u, 1, []byte("part")); again != first {
@@ -84,4 +87,36 @@ func TestPartsEndWithTheirUpload(t *testing.T) {
 	if problems := c.s.Problems(); len(problems) != 3 {
 		t.Errorf("problems are %q", problems)
 	}
+}
+
+// What was under way when a push was called off may come after the abort. It is no mistake of a client that does not
+// wait for the answer.
+func TestLateRequestsOfACalledOffPush(t *testing.T) {
+	c := start(t, Options{Latency: 100 * time.Millisecond})
+	u := c.create("zst")
+	part := c.part(u, 1, []byte("late"))
+	c.api(200, "POST", u.path("/abort"), "")
+	asked := len(c.s.Requests())
+	for _, r := range []*http.Request{
+		part,
+		c.request("POST", u.path("")+"&partNumber=1", `{"contentMD5":"`+contentMD5(nil)+`"}`),
+		c.request("POST", u.path("/complete"), body{"parts": []any{}, "narInfoCreate": newObjectNamed("a").info(t, []byte("x"))}.String()),
+	} {
+		ctx, hangUp := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() {
+			_, err := c.send(r.WithContext(ctx))
+			ended <- err
+		}()
+		asked++
+		for len(c.s.Requests()) < asked {
+			time.Sleep(time.Millisecond)
+		}
+		hangUp()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+	}
+	c.s.Close() // when the last has been answered
+	c.noProblems()
 }

@@ -81,7 +81,8 @@ func (s *Server) Count(endpoint string) int {
 }
 
 // Problems returns a line for each request that broke a rule of the protocol: a right client makes none, whatever
-// the server does. A token that is wrong, expired or not allowed to write is no problem of this kind.
+// the server does. A token that is wrong, expired or not allowed to write is no problem of this kind, nor is a request
+// for an upload that was aborted meanwhile, if its client has hung up before the answer.
 func (s *Server) Problems() []string {
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()

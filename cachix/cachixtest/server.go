@@ -68,6 +68,8 @@ type Server struct {
 	log     requestLog
 	rules   ruleBook
 	puts    puts
+	// hangUpTime is how long it may take until the server knows that a client has hung up, on a busy machine.
+	hangUpTime time.Duration
 
 	http    *httptest.Server // nil for a server of NewHandler
 	closing chan struct{}
@@ -114,14 +116,15 @@ func NewHandler(o Options) (*Server, error) {
 	}
 	secret := sha256.Sum256([]byte("presigned URLs of " + o.Name))
 	s := &Server{
-		options: o,
-		keys:    keys,
-		secret:  secret[:],
-		blobs:   blobs,
-		link:    newLink(o.Latency, o.Bandwidth),
-		cache:   newContents(),
-		rules:   newRuleBook(o.Seed),
-		closing: make(chan struct{}),
+		options:    o,
+		keys:       keys,
+		secret:     secret[:],
+		blobs:      blobs,
+		link:       newLink(o.Latency, o.Bandwidth),
+		cache:      newContents(),
+		rules:      newRuleBook(o.Seed),
+		hangUpTime: 3 * time.Second,
+		closing:    make(chan struct{}),
 	}
 	s.handler = s.routes()
 	return s, nil

@@ -111,8 +111,11 @@ func (s *Server) signPart(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if s.cache.stateOf(u) != open {
-		return broken(http.StatusNotFound, "upload %s has ended", u.narID)
+	switch s.cache.stateOf(u) {
+	case aborted:
+		return afterAbort(u)
+	case completed:
+		return broken(http.StatusNotFound, "upload %s has been completed", u.narID)
 	}
 	life := s.options.URLLife
 	if x.expire {
