@@ -101,6 +101,9 @@ func (f *reproduceFlags) run(c *cobra.Command, sys system, file string) error {
 	}
 	ours, err := f.buildAgain(ctx, sys, o, m)
 	if err != nil {
+		if f.out == "" {
+			discardUnused(o.out)
+		}
 		return err
 	}
 	return f.compareWith(ctx, sys, o, file, m, ours)
@@ -149,6 +152,18 @@ func (f *reproduceFlags) buildAgain(ctx context.Context, sys system, o options, 
 		err = nil
 	}
 	return ours, errors.Join(err, closeErr)
+}
+
+// discardUnused removes the directory that a run has made for its results, if it came to none and left no log either:
+// who is refused ten times is not to find ten directories.
+func discardUnused(out string) {
+	for _, result := range []string{"manifest.json", "logs"} {
+		if _, err := os.Stat(filepath.Join(out, result)); err == nil {
+			return
+		}
+	}
+	_ = os.RemoveAll(out)
+	_ = os.Remove(filepath.Dir(out)) // unless there are others
 }
 
 // explained says that every package has come to an end of its own, so that the run's error says nothing more.

@@ -47,9 +47,6 @@ type journalFile struct {
 // NewJournal returns the journal of a run in the directory of its results. Nothing is written before there is something to note.
 func NewJournal(out, run string) *Journal { return &Journal{out: out, run: run} }
 
-// Out is the directory of the run's results.
-func (j *Journal) Out() string { return j.out }
-
 // Add notes an entry, on disk when Add returns.
 func (j *Journal) Add(e JournalEntry) error {
 	if j == nil {

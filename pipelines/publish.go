@@ -57,8 +57,9 @@ type Publishing struct {
 	// Holder is asked, before anything is pushed, what it has under the paths; nil for nobody. From has what is pushed.
 	Holder Holder
 	From   Dumper
-	// Journal keeps what is still to be published; nil for none.
+	// Journal keeps what is still to be published; nil for none. Resume is the command that goes on with it.
 	Journal *Journal
+	Resume  string
 }
 
 // Pushing is how far a push is.

@@ -19,7 +19,7 @@ import (
 // publishTo makes a run publish, as a release with a secret does.
 func (run *fakeRun) publishTo(c *fakeCachix) {
 	out := filepath.Dir(run.ManifestFile)
-	run.Publish = Publishing{To: c, Consumer: c, Pin: true, Journal: NewJournal(out, "run")}
+	run.Publish = Publishing{To: c, Consumer: c, Pin: true, Journal: NewJournal(out, "run"), Resume: "push --resume"}
 }
 
 func (run *fakeRun) journal(t *testing.T) []JournalEntry {

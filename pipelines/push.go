@@ -195,6 +195,5 @@ func (r *Release) resumable(err error) error {
 	if r.Publish.Journal == nil {
 		return err
 	}
-	return hint.Wrap(err, "what was built is good and in %s; publish the rest, when the cache answers: go run ./ci push --resume --out %s",
-		r.Store.Name(), r.Publish.Journal.Out())
+	return hint.Wrap(err, "what was built is good and in %s; publish the rest, when the cache answers: %s", r.Store.Name(), r.Publish.Resume)
 }
