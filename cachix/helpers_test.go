@@ -144,7 +144,7 @@ func (s *stock) push(ctx context.Context, t testing.TB, c *Client, o PushOptions
 }
 
 // settled checks what holds after every push, whatever became of it: the client has broken no rule, has let go of all
-// that it held, and has left no upload behind; what can be seen is whole. Tolerated are the beginnings of problems.
+// that it held, and has left no upload behind; what can be seen is whole.
 func settled(t testing.TB, s *cachixtest.Server, c *Client) {
 	t.Helper()
 	for _, problem := range s.Problems() {
