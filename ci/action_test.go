@@ -106,7 +106,7 @@ func TestActionLeavesItsOutputs(t *testing.T) {
 	}
 	action := readWorkflow(t, "../action.yml")
 	run, declared := action.job(t, "runs").step(t, "exec "), yamlAt(action.root, "outputs")
-	program := buildProgram(t)
+	program := buildCI(t)
 	j := newJob(t, pulled("pull_request", "stranger/open-sesame", false))
 	c := contexts{
 		"inputs": actionInputsOf(t, action, map[string]any{"packages": "open-sesame", "flake": "example", "args": "--engine=host\n--contract=off"}),

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,18 +20,6 @@ const (
 	firstGrace  = 7500 * time.Millisecond
 	secondGrace = 2500 * time.Millisecond
 )
-
-// buildProgram builds the program itself: what handles signals is its main.
-func buildProgram(t *testing.T) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "ci")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", file, ".")
-	build.Dir = filepath.Dir(testdata)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return file
-}
 
 // process is the program in a process of its own, as a step of a job.
 type process struct {
@@ -119,7 +106,7 @@ func (p *process) wait(t *testing.T, until <-chan struct{}) {
 // A job that is cancelled while it uploads: nothing is left half-way, and what was done is written down.
 func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
 	needsNix(t)
-	file := buildProgram(t)
+	file := buildCI(t)
 	for name, signal := range map[string]syscall.Signal{"SIGINT": syscall.SIGINT, "SIGTERM": syscall.SIGTERM} {
 		t.Run(name, func(t *testing.T) {
 			uploading := make(chan struct{})
@@ -173,7 +160,7 @@ func TestAJobThatIsCancelledWhileItBuilds(t *testing.T) {
 	if err := example.WriteFixture("silent", "silent"); err != nil {
 		t.Fatal(err)
 	}
-	p := startProcess(t, buildProgram(t), j, "smoke ", "release", "./silent", "--engine", "host", "--system", "x86_64-linux", "--package", "open-sesame-desktop",
+	p := startProcess(t, buildCI(t), j, "smoke ", "release", "./silent", "--engine", "host", "--system", "x86_64-linux", "--package", "open-sesame-desktop",
 		"--substituter", "none", "--served-by", "none", "--memlock", "0", "--push", "never")
 	p.wait(t, p.said.seen)
 	if code := p.cancel(t, syscall.SIGINT); code != exitInterrupted {

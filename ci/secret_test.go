@@ -45,7 +45,9 @@ func wantNone(t *testing.T, where string, text []byte, secrets ...string) {
 func buildCI(t testing.TB) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "ci")
-	if out, err := exec.Command("go", "build", "-o", file, ".").CombinedOutput(); err != nil {
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", file, ".")
+	build.Dir = filepath.Dir(testdata) // a job's test has left it
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	return file
