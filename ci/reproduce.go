@@ -154,11 +154,11 @@ func (f *reproduceFlags) buildAgain(ctx context.Context, sys system, o options, 
 	return ours, errors.Join(err, closeErr)
 }
 
-// discardUnused removes the directory that a run has made for its results, if it came to none and left no log either:
+// discardUnused removes the directory that a run has made for its results, if it came to none, not even a log:
 // who is refused ten times is not to find ten directories.
 func discardUnused(out string) {
-	for _, result := range []string{"manifest.json", "logs"} {
-		if _, err := os.Stat(filepath.Join(out, result)); err == nil {
+	for _, result := range []string{"manifest.json", "logs", filepath.Join("cache", "*.narinfo")} {
+		if found, err := filepath.Glob(filepath.Join(out, result)); err != nil || len(found) > 0 {
 			return
 		}
 	}

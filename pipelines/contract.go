@@ -60,8 +60,8 @@ func (r *Release) checkFiles(ctx context.Context, s Snapshot) ([]contract.Result
 			return "", skipped("no flake.nix") // of that the evaluation says more
 		}
 		results = c.Static(flakeDir(s), r.Now())
-		if r.CacheKeys != nil && c.NixConfig != nil {
-			results = append(results, c.ReportedKeys(r.CacheKeys.PublicKeys(ctx))...)
+		if r.CacheKeys != nil {
+			results = append(results, c.ReportedKeys(func() ([]string, error) { return r.CacheKeys.PublicKeys(ctx) })...)
 		}
 		for i := range results {
 			if results[i].File != "" { // an annotation is looked for from the root of the repository

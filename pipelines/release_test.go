@@ -287,7 +287,7 @@ func TestFailFastEndsTheOthers(t *testing.T) {
 	run.FailFast = true
 	run.engines[matrix.X8664Linux].engine.Native = matrix.AArch64Linux // refused at once
 	run.engines[matrix.AArch64Linux].hangs = true                      // would last for ever
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	_, err := run.Run(ctx)
 	if err == nil || ctx.Err() != nil {

@@ -26,7 +26,7 @@ type refusal struct {
 	code   string // of S3, for a part
 	text   string
 	broke  bool // a rule of the protocol, so it is a problem
-	late   bool // it is none of a request that was called off
+	late   bool // it is a problem only if the client still waits for the answer
 }
 
 func (e *refusal) Error() string { return e.text }

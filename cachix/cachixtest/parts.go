@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -66,14 +65,14 @@ func (s *Server) putPart(x *exchange) error {
 		return err
 	}
 	u, err := x.upload()
-	if err == nil && s.cache.stateOf(u) == completed {
-		err = errors.New("it has been completed")
-	}
 	if err != nil {
 		return breach(http.StatusNotFound, "NoSuchUpload", "The specified multipart upload does not exist: %v", err)
 	}
-	if s.cache.stateOf(u) == aborted {
+	switch s.cache.stateOf(u) {
+	case aborted:
 		return afterAbort(u)
+	case completed:
+		return breach(http.StatusNotFound, "NoSuchUpload", "upload %s has been completed", u.narID)
 	}
 	eTag, err := s.receive(x, u, number)
 	if err != nil {

@@ -89,6 +89,24 @@ func TestPartsEndWithTheirUpload(t *testing.T) {
 	}
 }
 
+// After an upload is completed nothing more of it is to come.
+func TestNothingFollowsCompletion(t *testing.T) {
+	c := start(t, Options{})
+	o := newObjectNamed("a")
+	packed := zst(t, o.nar)
+	u, b := c.upload(o, "zst", packed, len(packed))
+	late := c.part(u, 2, []byte("late"))
+	c.api(200, "POST", u.path("/complete"), b.String())
+	c.noProblems()
+	if a := c.mustSend(late); a.status != 404 || !strings.Contains(a.body, "has been completed") {
+		t.Errorf("part of a completed upload: %d %s", a.status, a.body)
+	}
+	c.api(404, "POST", u.path("")+"&partNumber=2", `{"contentMD5":"`+contentMD5(nil)+`"}`)
+	if problems := c.s.Problems(); len(problems) != 2 {
+		t.Errorf("problems are %q", problems)
+	}
+}
+
 // What was under way when a push was called off may come after the abort. It is no mistake of a client that does not
 // wait for the answer.
 func TestLateRequestsOfACalledOffPush(t *testing.T) {

@@ -24,13 +24,14 @@ func (n *NixConfig) check(tree string) []Result {
 }
 
 // ReportedKeys holds the keys that the flake promises against those that the cache itself reports.
-// Where the cache could not be asked, err says why: that is no fault of the flake.
-func (c *Contract) ReportedKeys(reported []string, err error) []Result {
+// Ask asks it, if there is something to compare; where it cannot be asked, that is no fault of the flake.
+func (c *Contract) ReportedKeys(ask func() ([]string, error)) []Result {
 	const check = "nix-config/reported-keys"
-	switch {
-	case c.NixConfig == nil:
+	if c.NixConfig == nil {
 		return nil
-	case err != nil:
+	}
+	reported, err := ask()
+	if err != nil {
 		return []Result{{Check: check, Status: Skip, Reason: err.Error()}}
 	}
 	for _, key := range c.NixConfig.Keys {

@@ -17,12 +17,14 @@ func TestReportedKeys(t *testing.T) {
 		"no key":            {nil, nil, Fail},
 		"nobody could tell": {nil, errors.New("no such host"), Skip},
 	} {
-		got := c.ReportedKeys(test.reported, test.err)
+		got := c.ReportedKeys(func() ([]string, error) { return test.reported, test.err })
 		if len(got) != 1 || got[0].Status != test.want || (test.want != Pass) != (got[0].Reason != "") {
 			t.Errorf("%s: %+v, want %s", name, got, test.want)
 		}
 	}
-	if got := new(Contract).ReportedKeys(nil, nil); got != nil {
-		t.Errorf("a contract without nixConfig: %+v", got)
+	asked := false
+	got := new(Contract).ReportedKeys(func() ([]string, error) { asked = true; return nil, nil })
+	if got != nil || asked {
+		t.Errorf("a contract without nixConfig: %+v, asked %t", got, asked)
 	}
 }

@@ -197,7 +197,7 @@ func TestNeverPrompts(t *testing.T) {
 	writeFiles(t, filepath.Dir(script), map[string]string{"ssh": "#!/bin/sh\n(read -r answer < /dev/tty) 2>&1 || { echo no terminal >&2; exit 255; }\n"})
 	start := time.Now()
 	takeFails(t, taker(t, "ssh://git@example.org/o/r", append(slices.Clone(r.env), "GIT_SSH="+script)), "git fetch: ", "")
-	if d := time.Since(start); d > time.Minute {
+	if d := time.Since(start); d > 10*time.Second {
 		t.Errorf("took %v", d)
 	}
 }
