@@ -6,6 +6,7 @@ package example
 import (
 	"bytes"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -38,10 +39,17 @@ func Fixtures() []string {
 // WriteFixture writes the flake of that name into dir, which it creates if need be.
 //
 // Fixtures share the example's nixpkgs, and with it the lock file, so these are kept once and put together here.
+// A fixture without a flake.nix is the example flake with some files replaced.
 func WriteFixture(dir, name string) error {
 	source := "fixtures/" + name
 	if info, err := fs.Stat(trees, source); err != nil || !info.IsDir() {
 		return fmt.Errorf("example: no fixture %q; there are %q", name, Fixtures())
+	}
+	if _, err := fs.Stat(trees, source+"/flake.nix"); errors.Is(err, fs.ErrNotExist) {
+		if err := Write(dir); err != nil {
+			return err
+		}
+		return writeTree(dir, source)
 	}
 	if err := writeTree(dir, source); err != nil {
 		return err

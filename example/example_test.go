@@ -26,7 +26,7 @@ func TestWrite(t *testing.T) {
 }
 
 func TestWriteFixture(t *testing.T) {
-	want := []string{"eval-error", "failing-check", "hash-mismatch", "killed", "other", "silent", "slow", "unreproducible"}
+	want := []string{"eval-error", "failing-check", "hash-mismatch", "killed", "open-sesame-1.14.2", "other", "silent", "slow", "unreproducible"}
 	if got := Fixtures(); !slices.Equal(got, want) {
 		t.Errorf("Fixtures() = %q, want %q", got, want)
 	}
