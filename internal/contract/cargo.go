@@ -14,6 +14,8 @@ import (
 type gitPackage struct {
 	// name is "name-version", as in outputHashes.
 	name string
+	// key is the source as Cargo.lock has it, by which crane knows it.
+	key string
 	// source is the repository, for messages.
 	source string
 	// commit is what nixpkgs knows a source by: packages of the same one share a hash.
@@ -42,7 +44,7 @@ func gitPackages(tree, file string) ([]gitPackage, error) {
 		if source, ok := strings.CutPrefix(p.Source, "git+"); ok {
 			url, commit, _ := strings.Cut(source, "#")
 			url, _, _ = strings.Cut(url, "?") // by which branch or tag it was come to is no matter
-			all = append(all, gitPackage{name: p.Name + "-" + p.Version, source: url, commit: commit})
+			all = append(all, gitPackage{name: p.Name + "-" + p.Version, key: p.Source, source: url, commit: commit})
 		}
 	}
 	return all, nil

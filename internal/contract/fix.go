@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -117,12 +118,18 @@ func (c *Contract) FixStatic(flake string) ([]Place, error) {
 	}
 	var tables []hashTable
 	for _, file := range c.Hashes.Files {
-		if t, err := readHashes(flake, file); err == nil && t.opaque == "" && t.last > 0 {
-			tables = append(tables, t)
+		found, err := readHashes(flake, file, c.Hashes.Lock)
+		if err != nil {
+			continue // the check says so
+		}
+		for _, t := range found {
+			if t.opaque == "" && t.last > 0 {
+				tables = append(tables, t)
+			}
 		}
 	}
 	var changed []Place
-	for _, t := range tables {
+	for _, t := range slices.Backward(tables) { // lines that are added move those below them
 		added, err := t.complete(flake, tables, packages)
 		if err != nil {
 			return changed, err
@@ -145,7 +152,7 @@ func (t hashTable) complete(flake string, tables []hashTable, packages []gitPack
 				continue
 			}
 			have[e.name] = true
-			add = append(add, fmt.Sprintf("%q = %q;", e.name, e.hash))
+			add = append(add, fmt.Sprintf("%s%q = %q;", t.prefix, e.name, e.hash))
 		}
 	}
 	if len(add) == 0 {
@@ -158,16 +165,21 @@ func (t hashTable) complete(flake string, tables []hashTable, packages []gitPack
 	}
 	lines := strings.Split(string(data), "\n")
 	end := lines[t.last-1]
-	if strings.TrimLeft(end, " \t")[0] != '}' {
+	at, indent := t.last-1, end[:len(end)-len(strings.TrimLeft(end, " \t"))]
+	switch line := strings.TrimSpace(end); {
+	case t.prefix != "" && strings.HasSuffix(line, ";"):
+		at = t.last // behind the last entry
+	case t.prefix == "" && strings.HasPrefix(line, "}"):
+		indent += "  "
+	default:
 		return nil, fmt.Errorf("fix %s:%d: the table does not end on a line of its own", t.file, t.last)
 	}
-	indent := end[:len(end)-len(strings.TrimLeft(end, " \t"))] + "  "
 	var places []Place
 	for i, entry := range add {
-		places = append(places, Place{t.file, t.last + i, entry})
+		places = append(places, Place{t.file, at + 1 + i, entry})
 		add[i] = indent + entry
 	}
-	lines = append(lines[:t.last-1:t.last-1], append(add, lines[t.last-1:]...)...)
+	lines = slices.Insert(lines, at, add...)
 	return places, replaceFile(file, strings.Join(lines, "\n"))
 }
 
@@ -177,7 +189,7 @@ func spellings(hash string) []string {
 	if err != nil {
 		return []string{hash}
 	}
-	return []string{h.SRI(), h.Base16(), h.Base32(), h.Base64(), h.RawBase16(), h.RawBase32()}
+	return []string{h.SRI(), strings.TrimRight(h.SRI(), "="), h.Base16(), h.Base32(), h.Base64(), h.RawBase16(), h.RawBase32()}
 }
 
 func firstIn(line string, forms []string) string {

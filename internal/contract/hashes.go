@@ -1,97 +1,104 @@
 package contract
 
 import (
+	"cmp"
 	"fmt"
-	"os"
-	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// hashTable is the outputHashes of one file.
-type hashTable struct {
-	file    string
-	line    int // where it begins; 0 where there is none
-	last    int // where it ends
-	entries []hashEntry
-	// opaque says why it cannot be read; it may be sound all the same.
-	opaque string
-}
-
-// hashEntry is "name-version" = "hash";
-type hashEntry struct {
-	name string
-	// hash is empty where the value is an expression, such as lib.fakeHash.
-	hash       string
-	expression string
-	line       int
-}
-
-// check holds the tables of hashes against Cargo.lock and against each other. It needs no Nix.
+// check compares the tables of hashes with Cargo.lock and with each other. It needs no Nix.
 func (h *Hashes) check(tree string) []Result {
 	packages, err := gitPackages(tree, h.Lock)
 	if err != nil {
 		return []Result{failed("hashes", h.Lock, err)}
 	}
-	var results []Result
-	var tables []hashTable
+	var results, incomplete, unread []Result
+	var all []hashTable
 	for _, file := range h.Files {
-		t, err := readHashes(tree, file)
-		switch {
-		case err != nil:
+		tables, err := readHashes(tree, file, h.Lock)
+		if err != nil {
 			results = append(results, failed("hashes/"+file, file, err))
 			continue
-		case t.opaque != "":
-			results = append(results, Result{Check: "hashes/" + file, Status: Skip, Reason: t.opaque, File: file, Line: t.line})
+		}
+		var opaque, values, stale []Result
+		var readable []hashTable
+		for _, t := range tables {
+			if t.opaque != "" {
+				opaque = append(opaque, Result{Status: Skip, Reason: t.opaque, File: file, Line: t.line})
+				continue
+			}
+			readable = append(readable, t)
+			values = append(values, t.values()...)
+			stale = append(stale, t.stale(packages, h.Lock)...)
+		}
+		if len(opaque) > 0 {
+			results = append(results, orPass("hashes/"+file, opaque))
+			unread = append(unread, Result{Status: Skip, Reason: "hashes of " + file + " could not be read", File: file, Line: opaque[0].Line})
+		}
+		if len(readable) > 0 {
+			results = append(results, orPass("hashes/"+file+"/values", values), orPass("hashes/"+file+"/stale", stale))
+			all = append(all, readable...)
+		}
+	}
+	for i, t := range all {
+		incomplete = append(incomplete, t.missing(packages, all)...)
+		if i+1 == len(all) || all[i+1].file != t.file {
+			results = append(results, orPass("hashes/"+t.file+"/complete", incomplete))
+			incomplete = nil
+		}
+	}
+	return append(results, orPass("hashes/equal", append(unequal(all, packages), unread...)))
+}
+
+// orPass returns one result for a check: the worst of those found, or a pass where there is none.
+// A result that has no status yet has failed. Where several are equally bad, the first has the line, and the reasons are joined.
+func orPass(check string, found []Result) Result {
+	for _, status := range []Status{Fail, Warn, Skip} {
+		var r *Result
+		for _, f := range found {
+			switch {
+			case cmp.Or(f.Status, Fail) != status:
+			case r == nil:
+				f.Check, f.Status = check, status
+				r = &f
+			default:
+				r.Reason += "; " + f.Reason
+				r.Mend = strings.TrimSpace(r.Mend + "\n" + f.Mend)
+			}
+		}
+		if r != nil {
+			return *r
+		}
+	}
+	return Result{Check: check, Status: Pass}
+}
+
+// values returns the entries that hold no hash, and those whose hash is an expression that only Nix can evaluate.
+func (t hashTable) values() (found []Result) {
+	for _, e := range t.entries {
+		r := Result{File: t.file, Line: e.line, Wanted: "sha256-…", Found: cmp.Or(e.expression, e.hash), Mend: "build once; the error tells the right value"}
+		switch hash, err := parseHash(e.hash); {
+		case e.expression != "" && !placeholder.MatchString(e.expression):
+			r.Status, r.Mend = Skip, ""
+			r.Reason = fmt.Sprintf("%s has %s in the place of a hash, which is not read without Nix", e.name, e.expression)
+		case e.expression != "":
+			r.Reason = fmt.Sprintf("%s has %s in the place of a hash", e.name, e.expression)
+		case err != nil || hash.SRI() == fakeHash:
+			r.Reason = fmt.Sprintf("%s has no real hash", e.name)
+		default:
 			continue
 		}
-		tables = append(tables, t)
-		results = append(results, orPass("hashes/"+file+"/values", t.values()))
-		results = append(results, orPass("hashes/"+file+"/stale", t.stale(packages, h.Lock)))
+		found = append(found, r)
 	}
-	for _, t := range tables {
-		results = append(results, orPass("hashes/"+t.file+"/complete", t.missing(packages, tables)))
-	}
-	return append(results, orPass("hashes/equal", unequal(tables, packages)))
+	return found
 }
 
-// orPass returns the broken promise, or one that is kept where there is none.
-// One result a check: the first shows what to do, and the others are told with it.
-func orPass(check string, broken []Result) Result {
-	if len(broken) == 0 {
-		return Result{Check: check, Status: Pass}
-	}
-	first := broken[0]
-	first.Check, first.Status = check, Fail
-	for _, more := range broken[1:] {
-		first.Reason += "; " + more.Reason
-		first.Mend += "\n" + more.Mend
-	}
-	first.Mend = strings.TrimSpace(first.Mend)
-	return first
-}
-
-// values tells the entries that hold no hash.
-func (t hashTable) values() (broken []Result) {
-	for _, e := range t.entries {
-		wanted := "sha256-…"
-		switch hash, err := nix.ParseHash(e.hash); {
-		case e.hash == "" && e.expression != "":
-			broken = append(broken, Result{
-				Reason: fmt.Sprintf("%s has %s in the place of a hash", e.name, e.expression), File: t.file, Line: e.line,
-				Wanted: wanted, Found: e.expression, Mend: "build once; the error tells the right value",
-			})
-		case err != nil || hash.SRI() == fakeHash:
-			broken = append(broken, Result{
-				Reason: fmt.Sprintf("%s has no real hash", e.name), File: t.file, Line: e.line,
-				Wanted: wanted, Found: e.hash, Mend: "build once; the error tells the right value",
-			})
-		}
-	}
-	return broken
-}
+// placeholder matches the names that nixpkgs has for hashes of nothing.
+var placeholder = regexp.MustCompile(`(^|\.)fake(Hash|Sha256|Sha512|SRI)$`)
 
 // fakeHash is lib.fakeHash.
 const fakeHash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -102,10 +109,14 @@ func (t hashTable) stale(packages []gitPackage, lock string) (broken []Result) {
 		if commitOf(packages, e.name) != "" {
 			continue
 		}
-		broken = append(broken, Result{
+		r := Result{
 			Reason: fmt.Sprintf("%s is no git dependency in %s", e.name, lock), File: t.file, Line: e.line,
 			Wanted: names(packages), Found: e.name, Mend: fmt.Sprintf("remove line %d of %s", e.line, t.file),
-		})
+		}
+		if e.ofCrane() {
+			r.Status, r.Reason = Warn, r.Reason+", and crane does not use its hash"
+		}
+		broken = append(broken, r)
 	}
 	return broken
 }
@@ -121,25 +132,36 @@ func (t hashTable) missing(packages []gitPackage, tables []hashTable) (broken []
 		r := Result{
 			Reason: fmt.Sprintf("no hash of %s, from %s at %.7s", p.name, p.source, p.commit), File: t.file, Line: max(t.last, t.line),
 			Wanted: p.name, Found: strings.Join(t.names(), " "),
-			Mend: fmt.Sprintf("%q = \"sha256-…\"; with the value that the build tells", p.name),
+			Mend: fmt.Sprintf("%s%q = \"sha256-…\"; with the value that the build tells", t.prefix, p.name),
 		}
 		if e := known(tables, packages, p.commit); e != nil {
-			r.Mend = fmt.Sprintf("%q = %q;", e.name, e.hash)
+			r.Mend = fmt.Sprintf("%s%q = %q;", t.prefix, e.name, e.hash)
+		}
+		if t.mayLack != "" {
+			r.Status, r.Reason, r.Mend = Skip, r.Reason+", and "+t.mayLack, ""
 		}
 		broken = append(broken, r)
 	}
 	return broken
 }
 
+// parseHash reads a hash in any form that Nix takes: an SRI hash may end without its padding.
+func parseHash(s string) (nix.Hash, error) {
+	if _, digest, ok := strings.Cut(s, "-"); ok && !strings.HasSuffix(s, "=") {
+		s += strings.Repeat("=", -len(digest)&3)
+	}
+	return nix.ParseHash(s)
+}
+
 func isHash(s string) bool {
-	_, err := nix.ParseHash(s)
+	_, err := parseHash(s)
 	return err == nil
 }
 
 // sameHash compares two hashes, in whatever form each is.
 func sameHash(a, b string) bool {
-	h, err := nix.ParseHash(a)
-	g, errB := nix.ParseHash(b)
+	h, err := parseHash(a)
+	g, errB := parseHash(b)
 	return a == b || err == nil && errB == nil && h.Equal(g)
 }
 
@@ -159,10 +181,10 @@ func unequal(tables []hashTable, packages []gitPackage) (broken []Result) {
 					})
 				}
 			}
-			if without := lacking(tables, e.name, commit, packages); without != nil {
+			if without := lacking(tables, e.name, commit, packages); without != nil && !e.ofCrane() {
 				broken = append(broken, Result{
 					Reason: fmt.Sprintf("%s is not in %s", e.name, without.file), File: without.file, Line: max(without.last, without.line),
-					Wanted: e.name, Found: strings.Join(without.names(), " "), Mend: fmt.Sprintf("%q = %q;", e.name, e.hash),
+					Wanted: e.name, Found: strings.Join(without.names(), " "), Mend: fmt.Sprintf("%s%q = %q;", without.prefix, e.name, e.hash),
 				})
 			}
 		}
@@ -171,10 +193,10 @@ func unequal(tables []hashTable, packages []gitPackage) (broken []Result) {
 }
 
 // lacking returns a table that has a hash for the commit, and none of that name.
-// One that has no hash for the commit at all is told as incomplete.
+// One that has no hash for the commit at all is reported as incomplete, and one that may lack hashes may lack names.
 func lacking(tables []hashTable, name, commit string, packages []gitPackage) *hashTable {
 	for i, t := range tables {
-		if t.of(packages, commit) != nil && !slices.Contains(t.names(), name) {
+		if t.mayLack == "" && t.of(packages, commit) != nil && !slices.Contains(t.names(), name) {
 			return &tables[i]
 		}
 	}
@@ -212,7 +234,7 @@ func known(tables []hashTable, packages []gitPackage, commit string) *hashEntry 
 // commitOf returns the commit of a package, by its name in outputHashes; empty where there is no such package.
 func commitOf(packages []gitPackage, name string) string {
 	for _, p := range packages {
-		if p.name == name {
+		if p.name == name || p.key == name {
 			return p.commit
 		}
 	}
@@ -225,64 +247,4 @@ func names(packages []gitPackage) string {
 		all = append(all, p.name)
 	}
 	return strings.Join(all, " ")
-}
-
-// readHashes finds outputHashes = { … } in a file. A file without it has an empty table at its first line.
-func readHashes(tree, file string) (hashTable, error) {
-	data, err := os.ReadFile(filepath.Join(tree, file))
-	if err != nil {
-		return hashTable{}, fmt.Errorf("read %s: %w", file, cause(err))
-	}
-	t := hashTable{file: file, line: 1}
-	all := tokens(string(data))
-	for i, tok := range all {
-		switch {
-		case tok.kind == 'w' && tok.text == "allowBuiltinFetchGit" && value(all, i) == "true":
-			t.opaque = "allowBuiltinFetchGit needs no hashes"
-		case tok.kind != 'w' || tok.text != "outputHashes" && !strings.HasSuffix(tok.text, ".outputHashes"):
-		case value(all, i) != "{":
-			t.opaque = "outputHashes is no plain table in this file" // unless one follows
-		default:
-			return t.read(all, i), nil
-		}
-		if t.opaque != "" && t.line == 1 {
-			t.line = tok.line
-		}
-	}
-	return t, nil
-}
-
-// value returns the first token behind NAME =, or nothing where there is none.
-func value(all []token, i int) string {
-	if i+2 >= len(all) || all[i+1].kind != '=' {
-		return ""
-	}
-	return all[i+2].text
-}
-
-// read takes the entries of the table whose name is at all[i].
-func (t hashTable) read(all []token, i int) hashTable {
-	t.opaque, t.line = "", all[i].line
-	found, end, ok := bindings(all, i+2)
-	if !ok {
-		t.opaque = "outputHashes holds more than names and hashes"
-		return t
-	}
-	t.last = all[end-1].line
-	for _, b := range found {
-		t.entries = append(t.entries, entryOf(b))
-	}
-	return t
-}
-
-func entryOf(b binding) hashEntry {
-	e := hashEntry{name: b.name, line: b.line}
-	if len(b.value) == 1 && b.value[0].kind == 's' && !b.value[0].open {
-		e.hash = b.value[0].text
-		return e
-	}
-	for _, t := range b.value {
-		e.expression += t.text
-	}
-	return e
 }

@@ -117,7 +117,8 @@ func (c *Contract) draftFiles(tree string) {
 	if packages, err := gitPackages(tree, "Cargo.lock"); err == nil && len(packages) > 0 {
 		c.Hashes = &Hashes{Lock: "Cargo.lock"}
 		_ = eachNixFile(tree, func(file, _ string) error { // a file that cannot be read promises nothing
-			if t, err := readHashes(tree, file); err == nil && t.last > 0 {
+			tables, err := readHashes(tree, file, c.Hashes.Lock)
+			if err == nil && slices.ContainsFunc(tables, func(t hashTable) bool { return t.last > 0 }) {
 				c.Hashes.Files = append(c.Hashes.Files, file)
 			}
 			return nil

@@ -175,22 +175,63 @@ func bindings(tokens []token, i int) (all []binding, end int, ok bool) {
 		if tokens[i].kind == '}' {
 			return all, i + 1, true
 		}
-		if i+1 >= len(tokens) || tokens[i].kind != 'w' && tokens[i].kind != 's' || tokens[i+1].kind != '=' {
+		if i+1 >= len(tokens) || tokens[i].kind != 'w' && tokens[i].kind != 's' || tokens[i].open || tokens[i+1].kind != '=' {
 			return all, i, false
 		}
-		b := binding{name: tokens[i].text, line: tokens[i].line}
-		depth := 0
-		for i += 2; i < len(tokens) && (depth > 0 || tokens[i].kind != ';'); i++ {
-			switch tokens[i].kind {
-			case '{', '[', '(':
-				depth++
-			case '}', ']', ')':
-				depth--
-			}
-			b.value = append(b.value, tokens[i])
-		}
-		all = append(all, b)
-		i++ // the semicolon
+		end := valueEnd(tokens, i+2)
+		all = append(all, binding{name: tokens[i].text, line: tokens[i].line, value: tokens[i+2 : end]})
+		i = end + 1
 	}
 	return all, i, false
+}
+
+// valueEnd returns the index of the semicolon that ends the value which begins at tokens[i], or of the end of the file.
+// A let has semicolons of its own, and so have with and assert.
+func valueEnd(tokens []token, i int) int {
+	depth, inner := 0, 0
+	for ; i < len(tokens); i++ {
+		switch t := tokens[i]; {
+		case t.kind == '{' || t.kind == '[' || t.kind == '(' || t.is("let"):
+			depth++
+		case t.kind == '}' || t.kind == ']' || t.kind == ')' || t.is("in"):
+			depth--
+		case depth == 0 && (t.is("with") || t.is("assert")):
+			inner++
+		case depth == 0 && t.kind == ';' && inner > 0:
+			inner--
+		case depth <= 0 && t.kind == ';':
+			return i
+		}
+	}
+	return i
+}
+
+// is tells whether the token is that word.
+func (t token) is(word string) bool { return t.kind == 'w' && t.text == word }
+
+// attributePath reads the names before an equals sign, such as cargoLock.outputHashes."foo-0.1.0".
+// It returns the index of the equals sign, and false where there is no such path.
+func attributePath(tokens []token, i int) (path []string, end int, ok bool) {
+	for ; i < len(tokens); i++ {
+		switch t := tokens[i]; {
+		case t.kind == 's' && !t.open:
+			path = append(path, t.text)
+		case t.kind == 'w' && !strings.Contains(t.text, "/"):
+			path = append(path, strings.FieldsFunc(t.text, func(r rune) bool { return r == '.' })...)
+		default:
+			return nil, i, false
+		}
+		switch {
+		case i+1 >= len(tokens):
+			return nil, i, false
+		case tokens[i+1].kind == '=':
+			ok = i+2 >= len(tokens) || tokens[i+2].kind != '=' // a comparison
+			return path, i + 1, ok
+		case tokens[i+1].kind == '.':
+			i++
+		case tokens[i].kind != 'w' || !strings.HasSuffix(tokens[i].text, "."):
+			return nil, i, false
+		}
+	}
+	return nil, i, false
 }
