@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/scopecreep-zip/open-sesame-ci/example"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 )
 
 // evaluated is what the checks find of the example flake, changed by the edits.
@@ -142,3 +143,103 @@ const homeManagerStandIn = `{
   };
 }
 `
+
+// evaluateCounting returns what the checks find, and how often Nix was asked for it.
+func evaluateCounting(t *testing.T, m machine, r Request) (results []Result, calls int) {
+	t.Helper()
+	c := OpenSesame()
+	results, err := c.Evaluate(r, func(expression string) ([]byte, string, error) {
+		calls++
+		return m.eval(expression)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var planned []string // of the evaluation
+	for _, check := range c.Planned(r.System) {
+		if strings.HasPrefix(check, "home-manager/") || strings.HasPrefix(check, "outputs/") {
+			planned = append(planned, check)
+		}
+	}
+	return c.Finish(results, r.System, planned), calls
+}
+
+// Where a configuration without the module does not evaluate either, the module is not to blame:
+// one result says so, and Nix is not asked for what each configuration would be.
+func TestHomeManagerThatDoesNotEvaluate(t *testing.T) {
+	for name, test := range map[string]struct {
+		old, new, says string
+	}{
+		"attribute that nixpkgs does not have": {"inherit (pkgs) lib;", "lib = pkgs.lib.extended;", "attribute 'extended' missing"},
+		"attribute of another name":            {"lib.homeManagerConfiguration =", "lib.configuration =", "attribute 'homeManagerConfiguration' missing"},
+		"throw":                                {"lib.evalModules {", `throw "too old a nixpkgs" {`, "too old a nixpkgs"},
+		"assertion":                            {"config = {", `config = { assertions = [ { assertion = false; message = "releases differ"; } ];`, "releases differ"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			if strings.Count(homeManagerStandIn, test.old) != 1 {
+				t.Fatalf("the stand-in has %q %d times, want once", test.old, strings.Count(homeManagerStandIn, test.old))
+			}
+			manager := m.reference(func(dir string) error {
+				write(t, filepath.Join(dir, "flake.nix"), strings.Replace(homeManagerStandIn, test.old, test.new, 1))
+				return nil
+			})
+			request := Request{System: native(), Flake: m.flake(func(string) {}), HomeManager: manager}
+			results, calls := evaluateCounting(t, m, request)
+			onlyBare(t, results, test.says)
+			if calls > 3 {
+				t.Errorf("Nix was asked %d times, want at most 3", calls)
+			}
+		})
+	}
+}
+
+// onlyBare wants one failure, of Home Manager as a whole, that says something and names no file of the flake.
+func onlyBare(t *testing.T, results []Result, says string) {
+	t.Helper()
+	found := false
+	for _, r := range results {
+		switch {
+		case r.Check == "home-manager" && r.Status == Fail && r.File == "" && strings.Contains(r.Reason, says):
+			found = true
+		case r.Status != Pass:
+			t.Errorf("%+v", r)
+		}
+	}
+	if !found {
+		t.Errorf("no check says %q", says)
+	}
+}
+
+// A nixpkgs without legacyPackages is reported once.
+func TestNixpkgsWithoutLegacyPackages(t *testing.T) {
+	m := newMachine(t)
+	flake := m.flake(func(dir string) {
+		locked := func() string {
+			hash, _, err := binarycache.HashTree(filepath.Join(dir, "nixpkgs"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return hash.SRI()
+		}
+		before := locked()
+		replace(t, filepath.Join(dir, "nixpkgs/flake.nix"), "legacyPackages", "packages")
+		replace(t, filepath.Join(dir, "flake.lock"), before, locked())
+	})
+	results, calls := evaluateCounting(t, m, Request{System: native(), Flake: flake})
+	onlyBare(t, results, "the input nixpkgs has no legacyPackages."+string(native()))
+	if calls > 2 {
+		t.Errorf("Nix was asked %d times, want at most 2", calls)
+	}
+}
+
+// A failed group has failed each of its checks; one that was skipped or passed has not.
+func TestCompleteTakesAFailedGroupForItsChecks(t *testing.T) {
+	for _, status := range []Status{Fail, Skip, Warn, Pass} {
+		got := Complete([]Result{{Check: "home-manager", Status: status}}, "", []string{"home-manager/desktop"})
+		if complete := len(got) == 1; complete != (status == Fail) {
+			t.Errorf("%s: results %+v", status, got)
+		}
+	}
+}

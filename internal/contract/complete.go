@@ -21,11 +21,13 @@ func (c *Contract) Finish(results []Result, system matrix.System, planned []stri
 }
 
 // Complete adds a failure for each planned check of which there is no result: what did not run has not passed.
-// A plan of "units" is met by any result whose name is that or begins with "units/".
+// A plan of "units" is met by any result whose name is that or begins with "units/", and a plan of
+// "home-manager/desktop" also by a failure of "home-manager" as a whole.
 func Complete(results []Result, system matrix.System, planned []string) []Result {
 	for _, check := range planned {
 		reported := slices.ContainsFunc(results, func(r Result) bool {
-			return r.Check == check || strings.HasPrefix(r.Check, check+"/")
+			return r.Check == check || strings.HasPrefix(r.Check, check+"/") ||
+				r.Status == Fail && strings.HasPrefix(check, r.Check+"/")
 		})
 		if !reported {
 			results = append(results, Result{Check: check, System: system, Status: Fail, Reason: "planned, and did not run"})

@@ -48,7 +48,7 @@ let
 
   # A package first: a flake may have to put an input into the store before Nix before 2.26 finds it by its relative path.
   nixpkgs = builtins.seq (builtins.tryEval (flake.packages.${system} or null)) flake.inputs.${ask.nixpkgs};
-  pkgs = nixpkgs.legacyPackages.${system};
+  pkgs = nixpkgs.legacyPackages.${system} or (throw "the input ${ask.nixpkgs} has no legacyPackages.${system}");
   inherit (nixpkgs) lib;
 
   # Outputs ----------------------------------------------------------------------------------------
@@ -330,6 +330,7 @@ let
     // named "module" ask.modules module
     // named "shell" ask.shells (name: derivation (flake.devShells.${system}.${name} or null))
     // named "source" ask.sources source
+    // (if ask.module == "" then { } else { "home/bare" = ifThere (builtins.seq pkgs (view bare)); })
     // named "home" (if ask.module == "" then [ ] else builtins.attrNames modes) mode
     // named "level" ask.levels logLevel;
 in

@@ -28,33 +28,67 @@ type answers map[string]*answer
 //
 // Nix is asked once. What has thrown is asked again, alone, for Nix to say why; and where an error cannot be caught,
 // such as an infinite recursion, each question is asked alone, so that one promise that cannot be looked at does not hide the others.
+// Where a configuration without the module does not evaluate, those with the module are not asked for.
 // A flake that cannot be evaluated breaks its promises; the error is one of running Nix at all.
 func (c *Contract) Evaluate(r Request, eval Evaluator) ([]Result, error) {
-	found := answers{}
-	out, said, err := eval(c.Expression(r))
+	found, err := c.ask(r, eval)
 	if err != nil {
-		return nil, fmt.Errorf("evaluate contract for %s: %w", r.System, err)
+		return nil, err
 	}
-	if said == "" {
-		if err := json.Unmarshal(out, &found); err != nil {
-			return nil, fmt.Errorf("parse evaluation of contract for %s: %v", r.System, err)
+	if bare := found[bareHome]; c.HomeManager != nil && (bare == nil || bare.Thrown) {
+		if bare, err = c.askAlone(r, eval, bareHome); err != nil {
+			return nil, err
 		}
+		if bare.Thrown && len(found) == 0 { // the error cannot be caught, and has hidden the other answers
+			without := *c
+			without.HomeManager = nil
+			if found, err = without.ask(r, eval); err != nil {
+				return nil, err
+			}
+		}
+		found[bareHome] = bare
 	}
 	for _, name := range c.questions() {
-		if a := found[name]; a != nil && (!a.Thrown || name == wrongLevel) {
+		switch a, bare := found[name], found[bareHome]; {
+		case name == bareHome, a != nil && (!a.Thrown || name == wrongLevel):
+			continue
+		case bare != nil && bare.Thrown && (strings.HasPrefix(name, "home/") || strings.HasPrefix(name, "level/")):
 			continue
 		}
-		out, said, err := eval(c.alone(r, name))
-		if err != nil {
-			return nil, fmt.Errorf("evaluate contract for %s: %s: %w", r.System, name, err)
-		}
-		found[name] = &answer{Value: out}
-		if said != "" {
-			why := nix.ParseEvalError(said, r.source())
-			found[name] = &answer{Thrown: true, why: &why}
+		if found[name], err = c.askAlone(r, eval, name); err != nil {
+			return nil, err
 		}
 	}
-	return c.judge(r.System, found), nil
+	return c.judge(r, found), nil
+}
+
+// ask asks all questions at once. There are no answers where an error could not be caught.
+func (c *Contract) ask(r Request, eval Evaluator) (answers, error) {
+	found := answers{}
+	out, said, err := eval(c.Expression(r))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("evaluate contract for %s: %w", r.System, err)
+	case said != "":
+		return found, nil
+	}
+	if err := json.Unmarshal(out, &found); err != nil {
+		return nil, fmt.Errorf("parse evaluation of contract for %s: %v", r.System, err)
+	}
+	return found, nil
+}
+
+// askAlone asks one question, and where it throws, why.
+func (c *Contract) askAlone(r Request, eval Evaluator, name string) (*answer, error) {
+	out, said, err := eval(c.alone(r, name))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("evaluate contract for %s: %s: %w", r.System, name, err)
+	case said == "":
+		return &answer{Value: out}, nil
+	}
+	why := nix.ParseEvalError(said, r.source())
+	return &answer{Thrown: true, why: &why}, nil
 }
 
 // source returns where Nix keeps the flake's tree; empty where its reference does not tell.
@@ -71,8 +105,12 @@ func (r Request) source() nix.StorePath {
 	return path
 }
 
-// wrongLevel is the answer that is to be an error.
-const wrongLevel = "level/" + badLevel
+const (
+	// wrongLevel is the answer that is to be an error.
+	wrongLevel = "level/" + badLevel
+	// bareHome is what a configuration without the module has.
+	bareHome = "home/bare"
+)
 
 // modes are the ways in which evaluate.nix configures the module.
 var modes = []string{"disabled", "headless", "desktop", "package", "both", "settings", "profiles"}
@@ -97,6 +135,7 @@ func (c *Contract) questions() []string {
 		names = append(names, "source/"+string(p))
 	}
 	if q.Module != "" {
+		names = append(names, bareHome)
 		for _, m := range modes {
 			names = append(names, "home/"+m)
 		}
@@ -108,9 +147,9 @@ func (c *Contract) questions() []string {
 }
 
 // judge holds the answers against the promises.
-func (c *Contract) judge(system matrix.System, found answers) []Result {
-	v := &verdicts{system: system}
-	e := &evaluation{Contract: c, verdicts: v, answers: found, packages: map[matrix.Package]evaluatedPackage{}}
+func (c *Contract) judge(r Request, found answers) []Result {
+	v := &verdicts{system: r.System}
+	e := &evaluation{Contract: c, verdicts: v, request: r, answers: found, packages: map[matrix.Package]evaluatedPackage{}}
 	e.outputs()
 	e.features()
 	e.preCheck()
@@ -123,6 +162,7 @@ func (c *Contract) judge(system matrix.System, found answers) []Result {
 type evaluation struct {
 	*Contract
 	*verdicts
+	request  Request
 	answers  answers
 	packages map[matrix.Package]evaluatedPackage // those that are there
 }

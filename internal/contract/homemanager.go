@@ -71,7 +71,7 @@ func modeCheck(mode string) string {
 
 // homeManager judges the module by what it makes of some configurations.
 func (e *evaluation) homeManager() {
-	if e.HomeManager == nil {
+	if e.HomeManager == nil || !e.bare() {
 		return
 	}
 	// The module's file is all that can be told of a place: what becomes of its attributes has none.
@@ -114,6 +114,33 @@ func (e *evaluation) homeManager() {
 	e.override(homes)
 	e.config(homes)
 	e.logLevels()
+}
+
+// bare tells whether a configuration without the module evaluates. Where it does not, the module is not to blame,
+// and one result stands in the place of all that would be about it.
+func (e *evaluation) bare() bool {
+	r := Result{Check: "home-manager", Status: Fail}
+	var h *home
+	switch a := e.answers[bareHome]; {
+	case a == nil:
+		r.Reason = "the evaluation does not tell"
+	case a.Thrown:
+		r = thrown(r.Check, a.why)
+	case json.Unmarshal(a.Value, &h) != nil:
+		r.Reason = "it has values of another type"
+	case h == nil: // the flake has no such module
+		return true
+	case len(h.Refused) > 0:
+		r.Reason = "it is refused: " + strings.Join(h.Refused, "; ")
+	default:
+		return true
+	}
+	r.Reason = "the module cannot be checked, since a configuration without it fails too: " + r.Reason
+	if e.request.HomeManager != "" {
+		r.Mend = "give --home-manager a release that fits the flake's nixpkgs, or leave it out"
+	}
+	e.add(r)
+	return false
 }
 
 func (e *evaluation) disabled(homes map[string]home) {

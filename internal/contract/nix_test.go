@@ -3,13 +3,16 @@ package contract
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/example"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
@@ -93,7 +96,14 @@ func (m machine) reference(write func(dir string) error) string {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	q := url.Values{"narHash": {hash.SRI()}, "lastModified": {"1700000000"}, "rev": {strings.Repeat("c0ffee00", 5)}}
+	at := time.Unix(1_700_000_000, 0)
+	err = filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error { // Nix compares the newest with the reference
+		return errors.Join(err, os.Chtimes(name, at, at))
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	q := url.Values{"narHash": {hash.SRI()}, "lastModified": {strconv.FormatInt(at.Unix(), 10)}, "rev": {strings.Repeat("c0ffee00", 5)}}
 	return "path:" + dir + "?" + q.Encode()
 }
 
