@@ -86,6 +86,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		LogDir: dirs.logs, ManifestFile: filepath.Join(o.out, manifest),
 		FailFast: o.failFast, Timeout: o.timeout, Stall: o.stall, Now: now,
 	}
+	r.History, _ = src.(pipelines.History) // the built-in flake has none
 	r.Rebuild.Evidence = evidence{dir: filepath.Join(o.out, "differs", id)}
 	r.Rebuild.Elsewhere = elsewhere(o, engines)
 	switch command {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -60,8 +61,14 @@ func (r *Release) checkFiles(ctx context.Context, s Snapshot) ([]contract.Result
 			return "", skipped("no flake.nix") // of that the evaluation says more
 		}
 		results = c.Static(flakeDir(s), r.Now())
+		if c.Hashes != nil {
+			results = append(results, c.Finish([]contract.Result{c.Hashes.MovedHashes(flakeDir(s), r.history(ctx, s))}, "", nil)...)
+		}
 		if r.CacheKeys != nil {
 			results = append(results, c.ReportedKeys(func() ([]string, error) { return r.CacheKeys.PublicKeys(ctx) })...)
+		}
+		if ctx.Err() != nil { // what could not be asked is not skipped then
+			return "", context.Cause(ctx)
 		}
 		for i := range results {
 			if results[i].File != "" { // an annotation is looked for from the root of the repository
@@ -71,6 +78,16 @@ func (r *Release) checkFiles(ctx context.Context, s Snapshot) ([]contract.Result
 		return r.judge("", results)
 	})
 	return results, err
+}
+
+// history returns the history of a snapshot's files.
+func (r *Release) history(ctx context.Context, s Snapshot) contract.History {
+	return func(files []string, visit contract.Visit) (bool, error) {
+		if r.History == nil {
+			return false, errors.New("the source has no history")
+		}
+		return r.History.History(ctx, s, files, visit)
+	}
 }
 
 // judge reports results, and says what they come to.

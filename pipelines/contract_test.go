@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -111,5 +112,79 @@ func TestWrongHashIsPointedOut(t *testing.T) {
 	}}
 	if diff := cmp.Diff(want, m.Cells[0].Mismatches); diff != "" {
 		t.Errorf("mismatches (-want +got):\n%s", diff)
+	}
+}
+
+// fakeHistory has one commit, with another lock than the tree.
+type fakeHistory struct{ lock string }
+
+func (h fakeHistory) History(_ context.Context, s Snapshot, files []string, visit contract.Visit) (bool, error) {
+	_, err := visit(strings.Repeat("c", 40), func(file string) ([]byte, error) {
+		if file == "Cargo.lock" {
+			return []byte(h.lock), nil
+		}
+		return os.ReadFile(filepath.Join(flakeDir(s), file))
+	})
+	return true, err
+}
+
+func TestTheHistoryIsAskedForHashesThatStayed(t *testing.T) {
+	const lock = "[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"git+https://example.org/a#bbbbbbb\"\n"
+	newRun := func(t *testing.T, strict bool) *fakeRun {
+		run := newFakeRun(t)
+		run.writeTree(t, "flake.nix", "{ outputs = _: { }; }\n")
+		run.writeTree(t, "Cargo.lock", lock)
+		run.writeTree(t, "a.nix", `{ outputHashes = { "a-1.0.0" = "sha256-BmqF9UfZ94W3ztwd7srASZ1LZ1bPxrI5CzxKexDd2DY="; }; }`)
+		run.Contract.Contract = &contract.Contract{Strict: strict, Hashes: &contract.Hashes{Lock: "Cargo.lock", Files: []string{"a.nix"}}}
+		return run
+	}
+	ended := func(run *fakeRun, want contract.Status, reason string) {
+		t.Helper()
+		m, _ := run.Run(t.Context())
+		for _, r := range m.Contract {
+			if r.Check == "hashes/history" {
+				if r.Status != want || !strings.HasPrefix(r.Reason, reason) {
+					t.Errorf("%+v, want %s: %s", r, want, reason)
+				}
+				return
+			}
+		}
+		t.Errorf("no result in %+v", m.Contract)
+	}
+	moved := fakeHistory{strings.ReplaceAll(lock, "bbbbbbb", "aaaaaaa")}
+	ended(newRun(t, false), contract.Skip, "the source has no history")
+	run := newRun(t, false)
+	run.History = moved
+	ended(run, contract.Warn, "a-1.0.0 moved from aaaaaaa to bbbbbbb")
+	run = newRun(t, true)
+	run.History = moved
+	ended(run, contract.Fail, "a-1.0.0 moved from aaaaaaa to bbbbbbb")
+	run = newRun(t, true)
+	run.History = fakeHistory{lock}
+	ended(run, contract.Pass, "")
+}
+
+// cancelledHistory is cut off by the end of the run.
+type cancelledHistory struct{ cancel context.CancelFunc }
+
+func (h cancelledHistory) History(ctx context.Context, _ Snapshot, _ []string, _ contract.Visit) (bool, error) {
+	h.cancel()
+	return false, ctx.Err()
+}
+
+// A run that is cancelled while the history is read does not go on with a check that was skipped.
+func TestACancelledHistoryIsNoSkip(t *testing.T) {
+	run := newFakeRun(t)
+	run.writeTree(t, "flake.nix", "{ outputs = _: { }; }\n")
+	run.writeTree(t, "Cargo.lock", "[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"git+https://example.org/a#bbbbbbb\"\n")
+	run.writeTree(t, "a.nix", `{ outputHashes."a-1.0.0" = "sha256-BmqF9UfZ94W3ztwd7srASZ1LZ1bPxrI5CzxKexDd2DY="; }`)
+	run.Contract.Contract = &contract.Contract{Hashes: &contract.Hashes{Lock: "Cargo.lock", Files: []string{"a.nix"}}}
+	ctx, cancel := context.WithCancel(t.Context())
+	run.History = cancelledHistory{cancel}
+	if _, err := run.Run(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want %v", err, context.Canceled)
+	}
+	if len(run.opened) > 0 {
+		t.Errorf("engines opened for %v, want none", run.opened)
 	}
 }

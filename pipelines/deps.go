@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -115,6 +116,11 @@ type Store interface {
 // Source takes the snapshot of a flake. See package source.
 type Source interface {
 	Take(ctx context.Context) (Snapshot, error)
+}
+
+// History visits the commits of a snapshot's repository. See package source.
+type History interface {
+	History(ctx context.Context, s Snapshot, files []string, visit contract.Visit) (complete bool, err error)
 }
 
 // CacheKeys knows by which public keys, in the form "name:base64", the cache that consumers use signs.

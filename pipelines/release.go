@@ -31,6 +31,7 @@ type Release struct {
 	// Derivations keeps what was to be built; nil keeps nothing.
 	Derivations DerivationKeeper
 	CacheKeys   CacheKeys // nil where no cache is asked
+	History     History   // nil where the source has none
 	Memory      Memory    // output paths of snapshots seen before
 	Report      Reporter
 

@@ -20,6 +20,7 @@ type gitPackage struct {
 	source string
 	// commit is what nixpkgs knows a source by: packages of the same one share a hash.
 	commit string
+	line   int // of the source in Cargo.lock
 }
 
 // gitPackages reads Cargo.lock.
@@ -28,6 +29,10 @@ func gitPackages(tree, file string) ([]gitPackage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, cause(err))
 	}
+	return parseCargoLock(file, data)
+}
+
+func parseCargoLock(file string, data []byte) ([]gitPackage, error) {
 	var lock struct {
 		Package []struct{ Name, Version, Source string }
 	}
@@ -40,14 +45,45 @@ func gitPackages(tree, file string) ([]gitPackage, error) {
 		return nil, fmt.Errorf("parse %s: %v", file, err)
 	}
 	var all []gitPackage
+	at := sourceLines(string(data))
 	for _, p := range lock.Package {
 		if source, ok := strings.CutPrefix(p.Source, "git+"); ok {
 			url, commit, _ := strings.Cut(source, "#")
 			url, _, _ = strings.Cut(url, "?") // by which branch or tag it was come to is no matter
-			all = append(all, gitPackage{name: p.Name + "-" + p.Version, key: p.Source, source: url, commit: commit})
+			name := p.Name + "-" + p.Version
+			all = append(all, gitPackage{name: name, key: p.Source, source: url, commit: commit, line: at[name+" "+p.Source]})
 		}
 	}
 	return all, nil
+}
+
+// sourceLines returns the lines of the sources in a Cargo.lock, by "name-version source". Cargo writes one key a line.
+func sourceLines(text string) map[string]int {
+	lines := map[string]int{}
+	var name, version string
+	for i, line := range strings.Split(text, "\n") {
+		key, value, _ := strings.Cut(line, " = ")
+		value = strings.Trim(value, `"\r `)
+		switch key {
+		case "name":
+			name = value
+		case "version":
+			version = value
+		case "source":
+			lines[name+"-"+version+" "+value] = i + 1
+		}
+	}
+	return lines
+}
+
+// packageNamed returns the package with that name in outputHashes, or nil.
+func packageNamed(packages []gitPackage, name string) *gitPackage {
+	for i, p := range packages {
+		if p.name == name || p.key == name {
+			return &packages[i]
+		}
+	}
+	return nil
 }
 
 // placedError is an error in a file of the tree.

@@ -233,10 +233,8 @@ func known(tables []hashTable, packages []gitPackage, commit string) *hashEntry 
 
 // commitOf returns the commit of a package, by its name in outputHashes; empty where there is no such package.
 func commitOf(packages []gitPackage, name string) string {
-	for _, p := range packages {
-		if p.name == name || p.key == name {
-			return p.commit
-		}
+	if p := packageNamed(packages, name); p != nil {
+		return p.commit
 	}
 	return ""
 }

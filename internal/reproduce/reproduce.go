@@ -150,7 +150,7 @@ func pairOutputs(a, b pipelines.PackageResult) []Output {
 }
 
 // ofToday are checks that ask for the time or the network, and need not find the same tomorrow.
-var ofToday = []string{"lock/age", "nix-config/reported-keys"}
+var ofToday = []string{"hashes/history", "lock/age", "nix-config/reported-keys"}
 
 // checks compares what checks of the contract have found: their statuses, since reasons may name this machine.
 func (c *comparison) checks(a, b []contract.Result) {

@@ -1,0 +1,138 @@
+package contract
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+)
+
+// Visit takes a commit, and a function that reads a file of the flake as the commit has it. The error of a file that the
+// commit does not have wraps [fs.ErrNotExist]. Visit returns whether it wants the next commit.
+type Visit = func(commit string, read func(file string) ([]byte, error)) (more bool, err error)
+
+// History visits the commits of the flake's repository that changed one of the files, the newest first. It returns false
+// where older ones are missing, as in a shallow clone, and an error where there is no history to look at.
+type History = func(files []string, visit Visit) (complete bool, err error)
+
+// datedHash is a hash of the tree, with the commit in which it was set.
+type datedHash struct {
+	hashEntry
+	file string
+	now  gitPackage
+	// set is the oldest commit from which on the hash was always this one; empty where no commit has it.
+	set     string
+	settled bool // an older commit has another hash, or none
+}
+
+// MovedHashes looks for hashes of git dependencies whose commit has moved in Cargo.lock since the hash was set. Such a
+// hash is most likely stale, and where a store still has what was fetched for the old commit, no build notices.
+func (h *Hashes) MovedHashes(tree string, history History) Result {
+	const check = "hashes/history"
+	hashes, err := h.dated(tree)
+	if err != nil || len(hashes) == 0 {
+		return Result{Check: check, Status: Skip, Reason: "there are no hashes that could be compared with the history"}
+	}
+	locks := map[string][]gitPackage{} // by commit
+	complete, err := history(h.Files, func(commit string, read func(string) ([]byte, error)) (bool, error) {
+		if err := h.date(hashes, commit, read); err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(hashes, func(d *datedHash) bool { return d.set == commit }) {
+			lock, err := read(h.Lock)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return false, err
+			}
+			locks[commit], _ = parseCargoLock(h.Lock, lock) // one that could not be parsed then had no packages
+		}
+		return slices.ContainsFunc(hashes, func(d *datedHash) bool { return !d.settled }), nil
+	})
+	var found []Result
+	unknown := false
+	for _, d := range hashes {
+		if !d.settled && !complete {
+			unknown = true
+		} else if d.set != "" {
+			found = append(found, d.moved(h.Lock, locks[d.set])...)
+		}
+	}
+	if unknown {
+		found = append(found, unknownHistory(err))
+	}
+	return orPass(check, found)
+}
+
+// dated returns the hashes of the tree that are of a package in the lock.
+func (h *Hashes) dated(tree string) (all []*datedHash, err error) {
+	packages, err := gitPackages(tree, h.Lock)
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range h.Files {
+		tables, err := readHashes(tree, file, h.Lock)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range tables {
+			for _, e := range t.entries {
+				if p := packageNamed(packages, e.name); p != nil && isHash(e.hash) {
+					all = append(all, &datedHash{hashEntry: e, file: file, now: *p})
+				}
+			}
+		}
+	}
+	return all, nil
+}
+
+// date compares the hashes with those of a commit, which is older than all before.
+func (h *Hashes) date(hashes []*datedHash, commit string, read func(string) ([]byte, error)) error {
+	for _, file := range h.Files {
+		var there []hashEntry
+		text, err := read(file)
+		switch {
+		case err == nil:
+			for _, t := range parseHashes(file, string(text), h.Lock) {
+				there = append(there, t.entries...)
+			}
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+		for _, d := range hashes {
+			if d.file != file || d.settled {
+				continue
+			}
+			same := func(e hashEntry) bool { return e.name == d.name && sameHash(e.hash, d.hash) }
+			if slices.ContainsFunc(there, same) {
+				d.set = commit
+			} else {
+				d.settled = true
+			}
+		}
+	}
+	return nil
+}
+
+// moved warns where the lock that the hash was set for has another commit.
+func (d *datedHash) moved(lock string, then []gitPackage) []Result {
+	before := packageNamed(then, d.name)
+	if before == nil || before.commit == d.now.commit {
+		return nil
+	}
+	return []Result{{
+		Status: Warn, File: d.file, Line: d.line, Wanted: fmt.Sprintf("a hash of %.7s", d.now.commit), Found: d.hash,
+		Reason: fmt.Sprintf("%s moved from %.7s to %.7s in %s:%d, and its hash in %s:%d is still the one of commit %.7s",
+			d.name, before.commit, d.now.commit, lock, d.now.line, d.file, d.line, d.set),
+		Mend: fmt.Sprintf("put lib.fakeHash in the place of the hash in %s:%d and build once; the error tells the right value", d.file, d.line),
+	}}
+}
+
+// unknownHistory is the result where the history ends before a hash was set.
+func unknownHistory(err error) Result {
+	if err == nil {
+		return Result{Status: Skip, Reason: "the history that was searched does not reach back to where each hash was set"}
+	}
+	return Result{Status: Skip, Reason: err.Error(), Mend: strings.Join(hint.Of(err), "\n")}
+}

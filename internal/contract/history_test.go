@@ -1,0 +1,135 @@
+package contract
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+)
+
+// pastCommit is a commit of a flake's history: where its lock has foo, and the text of its table of hashes.
+type pastCommit struct{ foo, hashes string }
+
+// lockOf is a Cargo.lock with foo at that commit; without packages where there is none.
+func lockOf(foo string) string {
+	if foo == "" {
+		return "version = 4\n"
+	}
+	return strings.ReplaceAll(twoLock, strings.Repeat("1", 40), foo)
+}
+
+func tableOf(hashes string) string {
+	return "{\n  lockFile = ./Cargo.lock;\n  outputHashes = {\n" + hashes + "  };\n}\n"
+}
+
+// files are what the commit has.
+func (p pastCommit) files() map[string]string {
+	if p.hashes == "" {
+		return map[string]string{"Cargo.lock": lockOf(p.foo)}
+	}
+	return map[string]string{"Cargo.lock": lockOf(p.foo), "a.nix": tableOf(p.hashes)}
+}
+
+// past is a history of commits, the newest first. It counts those that were looked at.
+type past struct {
+	commits  []pastCommit
+	complete bool
+	err      error
+	visited  int
+}
+
+func (p *past) history(_ []string, visit Visit) (bool, error) {
+	for i, c := range p.commits {
+		p.visited++
+		read := func(file string) ([]byte, error) {
+			if text, ok := c.files()[file]; ok {
+				return []byte(text), nil
+			}
+			return nil, fmt.Errorf("read %s: %w", file, fs.ErrNotExist)
+		}
+		if more, err := visit(fmt.Sprintf("%040d", len(p.commits)-i), read); err != nil || !more {
+			return err == nil, err
+		}
+	}
+	return p.complete, p.err
+}
+
+var (
+	oldRev, newRev = strings.Repeat("a", 40), strings.Repeat("b", 40)
+	fooLine        = `    "foo-0.1.0" = "` + fooHash + "\";\n"
+	otherFoo       = `    "foo-0.1.0" = "` + barHash + "\";\n"
+	barLine        = `    "bar-0.2.0" = "` + barHash + "\";\n"
+)
+
+// A commit that moved while its hash stayed is what has broken releases. It is told with the lines of both.
+func TestMovedHashes(t *testing.T) {
+	tree := pastCommit{newRev, fooLine + barLine}
+	const moved = "foo-0.1.0 moved from aaaaaaa to bbbbbbb in Cargo.lock:9, and its hash in a.nix:4 is still the one of commit "
+	for name, test := range map[string]struct {
+		past    past
+		status  Status
+		reason  string
+		visited int
+	}{
+		"the lock moved":                        {past{complete: true, commits: []pastCommit{tree, {oldRev, fooLine}, {oldRev, ""}}}, Warn, moved + "0000000", 3},
+		"the lock moved and is not committed":   {past{complete: true, commits: []pastCommit{{oldRev, fooLine + barLine}}}, Warn, moved + "0000000", 1},
+		"the hash moved with it":                {past{complete: true, commits: []pastCommit{tree, {oldRev, otherFoo + barLine}, {oldRev, otherFoo}, {oldRev, ""}}}, Pass, "", 3},
+		"the hash moved and is not committed":   {past{complete: true, commits: []pastCommit{{oldRev, otherFoo + barLine}, {oldRev, otherFoo}}}, Pass, "", 2},
+		"the hash moved later":                  {past{complete: true, commits: []pastCommit{tree, {newRev, otherFoo + barLine}, {oldRev, otherFoo}}}, Pass, "", 3},
+		"nothing moved":                         {past{complete: true, commits: []pastCommit{tree}}, Pass, "", 1},
+		"the hash was there before the package": {past{complete: true, commits: []pastCommit{tree, {"", fooLine + barLine}}}, Pass, "", 2},
+		"the history is cut off":                {past{commits: []pastCommit{tree}}, Skip, "the history that was searched does not reach back to where each hash was set", 1},
+		"the history is cut off behind it":      {past{commits: []pastCommit{tree, {newRev, otherFoo}}}, Pass, "", 2},
+		"no history":                            {past{err: errors.New("it is not a git repository")}, Skip, "it is not a git repository", 0},
+		"a warning goes before what is unknown": {past{commits: []pastCommit{tree, {oldRev, fooLine + barLine}, {oldRev, barLine}}}, Warn, moved + "0000000", 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for file, text := range tree.files() {
+				write(t, filepath.Join(dir, file), text)
+			}
+			h := &Hashes{Lock: "Cargo.lock", Files: []string{"a.nix"}}
+			got := h.MovedHashes(dir, test.past.history)
+			if got.Check != "hashes/history" || got.Status != test.status || !strings.HasPrefix(got.Reason, test.reason) || (test.reason == "") != (got.Reason == "") {
+				t.Errorf("%+v\nwant %s: %s", got, test.status, test.reason)
+			}
+			if got.Status == Warn && (Where(got) != "a.nix:4" || !strings.Contains(got.Mend, "a.nix:4")) {
+				t.Errorf("at %s: %s, want a.nix:4", Where(got), got.Mend)
+			}
+			if test.past.visited != test.visited {
+				t.Errorf("%d commits were visited, want %d", test.past.visited, test.visited)
+			}
+		})
+	}
+}
+
+func TestMovedHashesTellsTheHint(t *testing.T) {
+	dir := t.TempDir()
+	for file, text := range (pastCommit{newRev, fooLine}).files() {
+		write(t, filepath.Join(dir, file), text)
+	}
+	cut := past{err: hint.Wrap(errors.New("the clone is shallow"), "git fetch --unshallow"), commits: []pastCommit{{newRev, fooLine}}}
+	got := (&Hashes{Lock: "Cargo.lock", Files: []string{"a.nix"}}).MovedHashes(dir, cut.history)
+	want := Result{Check: "hashes/history", Status: Skip, Reason: "the clone is shallow", Mend: "git fetch --unshallow"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("result (-want +got):\n%s", diff)
+	}
+}
+
+// A history is not looked at where no hash can be compared with it.
+func TestMovedHashesNeedsHashes(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "Cargo.lock"), twoLock)
+	write(t, filepath.Join(dir, "a.nix"), `{ lockFile = ./Cargo.lock; outputHashes = import ./hashes.nix; }`)
+	asked := false
+	got := (&Hashes{Lock: "Cargo.lock", Files: []string{"a.nix"}}).MovedHashes(dir, func([]string, Visit) (bool, error) { asked = true; return true, nil })
+	if got.Status != Skip || got.Reason == "" || asked {
+		t.Errorf("%+v, asked %t", got, asked)
+	}
+}

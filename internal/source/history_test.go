@@ -1,0 +1,187 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+)
+
+// versions returns what a file was in each commit of the history that changed it, the newest first.
+func versions(t *testing.T, tk *Taker, file string) (all []string, complete bool, err error) {
+	t.Helper()
+	s := take(t, tk)
+	before, _ := os.ReadDir(tk.Dir)
+	complete, err = tk.History(t.Context(), s, []string{file}, func(commit string, read func(string) ([]byte, error)) (bool, error) {
+		data, err := read(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			data, err = []byte("gone"), nil
+		}
+		all = append(all, string(data))
+		return true, err
+	})
+	if after, _ := os.ReadDir(tk.Dir); len(after) != len(before) {
+		t.Errorf("History leaves %d entries in a directory of %d", len(after), len(before))
+	}
+	return all, complete, err
+}
+
+func wantVersions(t *testing.T, tk *Taker, file string, want ...string) {
+	t.Helper()
+	got, complete, err := versions(t, tk, file)
+	if err != nil || !complete || !slices.Equal(got, want) {
+		t.Errorf("versions %q, complete %t, error %v; want %q", got, complete, err, want)
+	}
+}
+
+func TestHistory(t *testing.T) {
+	r := newFlake(t, map[string]string{"a": "1", "*": "star", "sub/flake.nix": flakeNix, "sub/a": "in sub"})
+	for _, text := range []string{"2", "3"} {
+		r.write(map[string]string{"a": text})
+		r.commit()
+		r.write(map[string]string{"other": text})
+		r.commit()
+	}
+	wantVersions(t, taker(t, r.dir, r.env), "a", "3", "2", "1")
+	wantVersions(t, taker(t, r.dir, r.env), "*", "star") // no pattern
+	wantVersions(t, taker(t, r.dir, r.env), "none")
+	wantVersions(t, taker(t, filepath.Join(r.dir, "sub"), r.env), "a", "in sub")
+
+	r.write(map[string]string{"a": "not committed"})
+	wantVersions(t, taker(t, r.dir, r.env), "a", "3", "2", "1")
+	r.git("checkout", "--quiet", "a")
+
+	tag := taker(t, r.dir, r.env)
+	tag.Revision = r.git("rev-parse", "HEAD~2")
+	wantVersions(t, tag, "a", "2", "1")
+
+	r.git("rm", "--quiet", "a")
+	r.commit()
+	wantVersions(t, taker(t, r.dir, r.env), "a", "gone", "3", "2", "1")
+}
+
+// What a merge brings is one change, in whatever order its branch made it.
+func TestHistoryTakesAMergeForOneChange(t *testing.T) {
+	r := newFlake(t, map[string]string{"a": "1"})
+	r.git("checkout", "--quiet", "-b", "branch")
+	for _, text := range []string{"2", "3"} {
+		r.write(map[string]string{"a": text})
+		r.commit()
+	}
+	r.git("checkout", "--quiet", "main")
+	r.write(map[string]string{"other": ""})
+	r.commit()
+	r.git("merge", "--quiet", "--no-ff", "--no-edit", "branch")
+	wantVersions(t, taker(t, r.dir, r.env), "a", "3", "1")
+}
+
+func TestHistoryStops(t *testing.T) {
+	r := newFlake(t, map[string]string{"a": "1"})
+	for i := range 5 {
+		r.write(map[string]string{"a": fmt.Sprint("new ", i)})
+		r.commit()
+	}
+	tk := taker(t, r.dir, r.env)
+	s := take(t, tk)
+	visited := 0
+	visit := func(string, func(string) ([]byte, error)) (bool, error) { visited++; return visited < 3, nil }
+	if complete, err := tk.History(t.Context(), s, []string{"a"}, visit); err != nil || !complete || visited != 3 {
+		t.Errorf("visited %d, complete %t, error %v", visited, complete, err)
+	}
+	broken := errors.New("broken")
+	_, err := tk.History(t.Context(), s, []string{"a"}, func(string, func(string) ([]byte, error)) (bool, error) { return true, broken })
+	if !errors.Is(err, broken) {
+		t.Errorf("error %v, want that of the visit", err)
+	}
+}
+
+func TestHistoryThatIsMissing(t *testing.T) {
+	r := newFlake(t, map[string]string{"a": "1"})
+	r.write(map[string]string{"a": "2"})
+	r.commit()
+	shallow := filepath.Join(t.TempDir(), "shallow")
+	r.git("clone", "--quiet", "--depth=1", "file://"+r.dir, shallow)
+	got, complete, err := versions(t, taker(t, shallow, r.env), "a")
+	if !slices.Equal(got, []string{"2"}) || complete || err == nil || !strings.HasSuffix(err.Error(), "the clone is shallow") ||
+		!strings.Contains(strings.Join(hint.Of(err), " "), "fetch-depth: 0") {
+		t.Errorf("shallow: versions %q, complete %t, error %v, hints %q", got, complete, err, hint.Of(err))
+	}
+
+	plain := t.TempDir()
+	writeFiles(t, plain, map[string]string{"flake.nix": flakeNix, "a": "1"})
+	for ref, want := range map[string]string{
+		plain:                   "it is not a git repository",
+		"path:" + r.dir:         "it was taken without its history",
+		"git+file://" + r.dir:   "",
+		"git+file://" + shallow: "the clone is shallow",
+	} {
+		_, complete, err := versions(t, taker(t, ref, r.env), "a")
+		if complete != (want == "") || (err == nil) != (want == "") || err != nil && !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: complete %t, error %v, want %q", ref, complete, err, want)
+		}
+	}
+}
+
+// Nothing that a checkout configures is run, or changes what is found.
+func TestHistoryTakesNoConfigurationOfTheCheckout(t *testing.T) {
+	r := newFlake(t, map[string]string{"a": "1", ".gitattributes": "* diff=evil filter=evil\n"})
+	r.write(map[string]string{"a": "2"})
+	r.commit()
+	tk := taker(t, r.dir, r.env)
+	s := take(t, tk)
+	trap := filepath.Join(t.TempDir(), "ran")
+	program := filepath.Join(t.TempDir(), "evil")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho \"$@\" >>"+trap+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, config := range [][2]string{
+		{"core.fsmonitor", program}, {"core.pager", program}, {"pager.log", program}, {"diff.external", program}, {"diff.evil.textconv", program},
+		{"diff.evil.command", program}, {"filter.evil.smudge", program}, {"gpg.program", program}, {"log.showSignature", "true"},
+		{"core.sshCommand", program}, {"alias.log", "!" + program}, {"log.follow", "true"}, {"log.diffMerges", "on"}, {"core.hooksPath", filepath.Dir(program)},
+	} {
+		r.git("config", config[0], config[1])
+	}
+	var got []string
+	complete, err := tk.History(t.Context(), s, []string{"a"}, func(_ string, read func(string) ([]byte, error)) (bool, error) {
+		data, err := read("a")
+		got = append(got, string(data))
+		return true, err
+	})
+	if err != nil || !complete || !slices.Equal(got, []string{"2", "1"}) {
+		t.Errorf("versions %q, complete %t, error %v", got, complete, err)
+	}
+	if said, err := os.ReadFile(trap); err == nil {
+		t.Errorf("a program of the checkout was run:\n%s", said)
+	}
+}
+
+// A history has an end for this program, however long it is.
+func TestHistoryIsBounded(t *testing.T) {
+	r := newFlake(t, nil)
+	var stream strings.Builder
+	for i := range maxCommits + 10 {
+		fmt.Fprintf(&stream, "commit refs/heads/long\ncommitter C <c@example.org> %d +0000\ndata 1\nx\n", commitTime+i)
+		text := fmt.Sprintf("v%d", i)
+		fmt.Fprintf(&stream, "M 100644 inline a\ndata %d\n%s\nM 100644 inline flake.nix\ndata %d\n%s\n", len(text), text, len(flakeNix), flakeNix)
+	}
+	file := filepath.Join(t.TempDir(), "stream")
+	if err := os.WriteFile(file, []byte(stream.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r.git("config", "alias.import", "!git fast-import --quiet <"+file)
+	r.git("import")
+	r.git("checkout", "--quiet", "long")
+	tk := taker(t, r.dir, r.env)
+	s := take(t, tk)
+	visited := 0
+	complete, err := tk.History(t.Context(), s, []string{"a"}, func(string, func(string) ([]byte, error)) (bool, error) { visited++; return true, nil })
+	if complete || err != nil || visited != maxCommits {
+		t.Errorf("visited %d of %d, complete %t, error %v", visited, maxCommits+10, complete, err)
+	}
+}
