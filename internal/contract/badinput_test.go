@@ -212,21 +212,55 @@ func onlyBare(t *testing.T, results []Result, says string) {
 	}
 }
 
+// editNixpkgs changes the flake.nix of the example's nixpkgs, and locks it again.
+func editNixpkgs(t *testing.T, dir, old, new string) {
+	t.Helper()
+	locked := func() string {
+		hash, _, err := binarycache.HashTree(filepath.Join(dir, "nixpkgs"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return hash.SRI()
+	}
+	before := locked()
+	replace(t, filepath.Join(dir, "nixpkgs/flake.nix"), old, new)
+	replace(t, filepath.Join(dir, "flake.lock"), before, locked())
+}
+
+// An overlay may be made for a nixpkgs that has others already, such as one with a toolchain.
+func TestOverlayThatNeedsAnother(t *testing.T) {
+	m := newMachine(t)
+	flake := m.flake(func(dir string) {
+		editNixpkgs(t, dir, "inherit lib;", "inherit lib;\n      overlays.toolchain = _: prev: { rust-bin = prev.rustPlatform; };")
+		replace(t, filepath.Join(dir, headlessNix), "  rustPlatform,\n", "  rust-bin,\n")
+		replace(t, filepath.Join(dir, headlessNix), "rustPlatform.buildRustPackage", "rust-bin.buildRustPackage")
+		replace(t, filepath.Join(dir, "flake.nix"), "overlays = [ self.overlays.default ]", "overlays = [ nixpkgs.overlays.toolchain self.overlays.default ]")
+	})
+	for _, test := range []struct {
+		needs []string
+		want  Status
+	}{
+		{nil, Fail},
+		{[]string{"nixpkgs.overlays.toolchain"}, Pass},
+		{[]string{"konductor.inputs.rust-overlay.overlays.default", "nixpkgs.overlays.toolchain"}, Pass}, // an input that is not there
+	} {
+		c := OpenSesame()
+		c.Outputs.OverlayNeeds = test.needs
+		for _, r := range m.evaluate(c, flake, native()) {
+			switch {
+			case r.Check == "outputs/overlays/default" && r.Status != test.want:
+				t.Errorf("with %q: %+v, want %s", test.needs, r, test.want)
+			case r.Check != "outputs/overlays/default" && r.Status != Pass:
+				t.Errorf("with %q: %+v", test.needs, r)
+			}
+		}
+	}
+}
+
 // A nixpkgs without legacyPackages is reported once.
 func TestNixpkgsWithoutLegacyPackages(t *testing.T) {
 	m := newMachine(t)
-	flake := m.flake(func(dir string) {
-		locked := func() string {
-			hash, _, err := binarycache.HashTree(filepath.Join(dir, "nixpkgs"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return hash.SRI()
-		}
-		before := locked()
-		replace(t, filepath.Join(dir, "nixpkgs/flake.nix"), "legacyPackages", "packages")
-		replace(t, filepath.Join(dir, "flake.lock"), before, locked())
-	})
+	flake := m.flake(func(dir string) { editNixpkgs(t, dir, "legacyPackages", "packages") })
 	results, calls := evaluateCounting(t, m, Request{System: native(), Flake: flake})
 	onlyBare(t, results, "the input nixpkgs has no legacyPackages."+string(native()))
 	if calls > 2 {

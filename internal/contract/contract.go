@@ -27,7 +27,10 @@ type Outputs struct {
 	// Default is the package that packages.<system>.default is, to the derivation.
 	Default matrix.Package `toml:"default,omitempty"`
 	// Overlay is the overlay's name under overlays; applied to the flake's nixpkgs it gives OverlayPackages.
-	Overlay         string           `toml:"overlay,omitempty"`
+	Overlay string `toml:"overlay,omitempty"`
+	// OverlayNeeds are overlays that are applied before, by their paths below the flake's inputs.
+	// One that is not there is passed over.
+	OverlayNeeds    []string         `toml:"overlay-needs,omitempty"`
 	OverlayPackages []matrix.Package `toml:"overlay-packages,omitempty"`
 	// Modules are the names under homeManagerModules, DevShells those under devShells.<system>.
 	Modules   []string `toml:"home-manager-modules,omitempty"`

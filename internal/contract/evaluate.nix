@@ -79,9 +79,10 @@ let
   overlay =
     name:
     let
+      needed = builtins.filter (o: o != null) (map (path: lib.attrByPath path null flake.inputs) ask.overlayNeeds);
       extended = import nixpkgs {
         inherit system;
-        overlays = [ flake.overlays.${name} ];
+        overlays = needed ++ [ flake.overlays.${name} ];
       };
     in
     if !(flake ? overlays.${name}) then

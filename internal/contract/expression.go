@@ -20,6 +20,7 @@ type question struct {
 	Attributes      map[string]bool  `json:"attributes"` // of a package's derivation
 	Overlays        []string         `json:"overlays"`
 	OverlayPackages []matrix.Package `json:"overlayPackages"`
+	OverlayNeeds    [][]string       `json:"overlayNeeds"`
 	Modules         []string         `json:"modules"`
 	Shells          []string         `json:"shells"`
 
@@ -62,6 +63,7 @@ func (c *Contract) question() question {
 		Attributes:      map[string]bool{},
 		Overlays:        named(c.Outputs.Overlay),
 		OverlayPackages: list(c.Outputs.OverlayPackages),
+		OverlayNeeds:    [][]string{},
 		Modules:         list(c.Outputs.Modules),
 		Shells:          list(c.Outputs.DevShells),
 		Settings:        settings,
@@ -69,6 +71,9 @@ func (c *Contract) question() question {
 	}
 	if c.Lock != nil && c.Lock.Nixpkgs != "" {
 		q.Nixpkgs = c.Lock.Nixpkgs
+	}
+	for _, overlay := range c.Outputs.OverlayNeeds {
+		q.OverlayNeeds = append(q.OverlayNeeds, strings.Split(overlay, "."))
 	}
 	for _, name := range slices.Concat(featureAttributes, testAttributes) {
 		q.Attributes[name] = true
