@@ -3,6 +3,7 @@ package pipelines
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -186,5 +187,42 @@ func TestACancelledHistoryIsNoSkip(t *testing.T) {
 	}
 	if len(run.opened) > 0 {
 		t.Errorf("engines opened for %v, want none", run.opened)
+	}
+}
+
+// failingNix is an engine whose Nix fails, saying something.
+type failingNix struct {
+	Executor
+	code int
+	says string
+}
+
+func (failingNix) Place(context.Context, string) (string, error) { return "/nix/store/source", nil }
+
+func (f failingNix) Run(_ context.Context, c Command) ([]byte, error) {
+	if _, err := io.WriteString(c.Stderr, f.says); err != nil {
+		return nil, err
+	}
+	return nil, &ExitError{Program: "nix", Code: f.code, Stderr: f.says}
+}
+
+// That an evaluation was killed says nothing about the flake: it ends the step, and fails no check.
+func TestAKilledEvaluationIsNoResult(t *testing.T) {
+	for _, test := range []struct {
+		nix  failingNix
+		want bool // a result
+	}{
+		{failingNix{code: 1, says: "error: attribute 'x' missing\n"}, true},
+		{failingNix{code: 1, says: "error: interrupted by the user\n"}, false},
+		{failingNix{code: 137}, false},
+		{failingNix{code: 143, says: "error: attribute 'x' missing\n"}, false},
+		{failingNix{code: 139, says: ""}, true}, // a flake can make Nix overflow its stack
+	} {
+		run := newFakeRun(t)
+		run.Contract.Contract = &contract.Contract{Outputs: contract.Outputs{DevShells: []string{"default"}}}
+		results, err := run.checkEvaluated(t.Context(), test.nix, run.Source.(fakeSource).s, matrix.Cell{System: matrix.X8664Linux})
+		if (err == nil) != test.want || (len(results) > 0) != test.want {
+			t.Errorf("exit code %d, %q: error %v, results %+v", test.nix.code, test.nix.says, err, results)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -77,11 +78,21 @@ func (r *Release) checkEvaluated(ctx context.Context, x Executor, s Snapshot, ce
 		}
 		trace := &cappedBuffer{limit: maxTrace}
 		out, err := x.Run(ctx, Command{Program: "nix", Args: args, Settings: r.Settings.With(settings), Stderr: trace})
-		if exit := (*ExitError)(nil); errors.As(err, &exit) {
+		if exit := (*ExitError)(nil); errors.As(err, &exit) && !killed(exit, trace.String()) {
 			return nil, cmp.Or(trace.String(), exit.Error()), nil
 		}
 		return out, "", err
 	})
+}
+
+// killed tells an evaluation that was ended from outside, by a signal, from one that failed. Nix catches the usual signals.
+func killed(exit *ExitError, said string) bool {
+	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGKILL, syscall.SIGTERM} {
+		if exit.Code == 128+int(signal) {
+			return true
+		}
+	}
+	return strings.Contains(said, "error: interrupted by the user")
 }
 
 // checkBuilt reads the outputs' files and looks into them.
