@@ -143,6 +143,7 @@ func (f *reproduceFlags) buildAgain(ctx context.Context, sys system, o options, 
 	defer cleanup()
 	r.Source = pinnedSource{Source: r.Source, want: m.Source, inputs: m.Inputs}
 	r.CacheKeys = nil // what a cache says of itself today is no part of the run
+	r.History = nil   // nor is what a repository has for a history
 	ours, err := r.Run(ctx)
 	closeErr := reporter.Close()
 	if ours == nil || ctx.Err() != nil {

@@ -82,11 +82,11 @@ func (r *Release) checkFiles(ctx context.Context, s Snapshot) ([]contract.Result
 
 // history returns the history of a snapshot's files.
 func (r *Release) history(ctx context.Context, s Snapshot) contract.History {
-	return func(files []string, visit contract.Visit) (bool, error) {
+	return func(files []string, further string, visit contract.Visit) (bool, error) {
 		if r.History == nil {
 			return false, errors.New("the source has no history")
 		}
-		return r.History.History(ctx, s, files, visit)
+		return r.History.History(ctx, s, files, further, visit)
 	}
 }
 

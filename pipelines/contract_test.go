@@ -119,7 +119,7 @@ func TestWrongHashIsPointedOut(t *testing.T) {
 // fakeHistory has one commit, with another lock than the tree.
 type fakeHistory struct{ lock string }
 
-func (h fakeHistory) History(_ context.Context, s Snapshot, files []string, visit contract.Visit) (bool, error) {
+func (h fakeHistory) History(_ context.Context, s Snapshot, _ []string, _ string, visit contract.Visit) (bool, error) {
 	_, err := visit(strings.Repeat("c", 40), func(file string) ([]byte, error) {
 		if file == "Cargo.lock" {
 			return []byte(h.lock), nil
@@ -168,7 +168,7 @@ func TestTheHistoryIsAskedForHashesThatStayed(t *testing.T) {
 // cancelledHistory is cut off by the end of the run.
 type cancelledHistory struct{ cancel context.CancelFunc }
 
-func (h cancelledHistory) History(ctx context.Context, _ Snapshot, _ []string, _ contract.Visit) (bool, error) {
+func (h cancelledHistory) History(ctx context.Context, _ Snapshot, _ []string, _ string, _ contract.Visit) (bool, error) {
 	h.cancel()
 	return false, ctx.Err()
 }

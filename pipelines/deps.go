@@ -120,7 +120,7 @@ type Source interface {
 
 // History visits the commits of a snapshot's repository. See package source.
 type History interface {
-	History(ctx context.Context, s Snapshot, files []string, visit contract.Visit) (complete bool, err error)
+	History(ctx context.Context, s Snapshot, files []string, further string, visit contract.Visit) (complete bool, err error)
 }
 
 // CacheKeys knows by which public keys, in the form "name:base64", the cache that consumers use signs.

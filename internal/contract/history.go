@@ -16,7 +16,8 @@ type Visit = func(commit string, read func(file string) ([]byte, error)) (more b
 
 // History visits the commits of the flake's repository that changed one of the files, the newest first. It returns false
 // where older ones are missing, as in a shallow clone, and an error where there is no history to look at.
-type History = func(files []string, visit Visit) (complete bool, err error)
+// Of each commit, these files are read and a further one.
+type History = func(files []string, further string, visit Visit) (complete bool, err error)
 
 // datedHash is a hash of the tree, with the commit in which it was set.
 type datedHash struct {
@@ -37,7 +38,7 @@ func (h *Hashes) MovedHashes(tree string, history History) Result {
 		return Result{Check: check, Status: Skip, Reason: "there are no hashes that could be compared with the history"}
 	}
 	locks := map[string][]gitPackage{} // by commit
-	complete, err := history(h.Files, func(commit string, read func(string) ([]byte, error)) (bool, error) {
+	complete, err := history(h.Files, h.Lock, func(commit string, read func(string) ([]byte, error)) (bool, error) {
 		if err := h.date(hashes, commit, read); err != nil {
 			return false, err
 		}

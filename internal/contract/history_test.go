@@ -44,7 +44,7 @@ type past struct {
 	visited  int
 }
 
-func (p *past) history(_ []string, visit Visit) (bool, error) {
+func (p *past) history(_ []string, _ string, visit Visit) (bool, error) {
 	for i, c := range p.commits {
 		p.visited++
 		read := func(file string) ([]byte, error) {
@@ -128,7 +128,7 @@ func TestMovedHashesNeedsHashes(t *testing.T) {
 	write(t, filepath.Join(dir, "Cargo.lock"), twoLock)
 	write(t, filepath.Join(dir, "a.nix"), `{ lockFile = ./Cargo.lock; outputHashes = import ./hashes.nix; }`)
 	asked := false
-	got := (&Hashes{Lock: "Cargo.lock", Files: []string{"a.nix"}}).MovedHashes(dir, func([]string, Visit) (bool, error) { asked = true; return true, nil })
+	got := (&Hashes{Lock: "Cargo.lock", Files: []string{"a.nix"}}).MovedHashes(dir, func([]string, string, Visit) (bool, error) { asked = true; return true, nil })
 	if got.Status != Skip || got.Reason == "" || asked {
 		t.Errorf("%+v, asked %t", got, asked)
 	}

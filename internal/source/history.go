@@ -10,6 +10,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -22,19 +24,22 @@ type Visit = func(commit string, read func(file string) ([]byte, error)) (more b
 
 // What History may cost.
 const (
-	maxCommits  = 200
+	maxCommits  = 200  // that are visited
+	maxDepth    = 1000 // of a remote's history that is fetched
 	maxTime     = 20 * time.Second
 	maxFileSize = 16 << 20
 )
 
 // History visits the commits that changed one of the flake's files, from the snapshot's commit back along first parents:
-// what a merge brought is one change. It returns whether that was the whole history, or as much as was wanted of it.
+// what a merge brought is one change. Further files that are read are named beforehand.
+// It returns whether that was the whole history, or as much as was wanted of it.
 //
-// Git runs in a repository of our own that borrows the objects, so that nothing in the checkout configures it.
-func (t *Taker) History(ctx context.Context, s nix.Snapshot, files []string, visit Visit) (complete bool, err error) {
+// Git runs in a repository of our own that borrows the objects of a checkout, so that nothing in it configures git,
+// or that commits and trees of a remote are fetched into, and of the files only what is read.
+func (t *Taker) History(ctx context.Context, s nix.Snapshot, files []string, further string, visit Visit) (complete bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxTime, fmt.Errorf("not done within %s", maxTime))
 	defer cancel()
-	complete, err = t.history(ctx, s, files, visit)
+	complete, err = t.history(ctx, s, files, further, visit)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -44,73 +49,169 @@ func (t *Taker) History(ctx context.Context, s nix.Snapshot, files []string, vis
 	return complete, nil
 }
 
-func (t *Taker) history(ctx context.Context, s nix.Snapshot, files []string, visit Visit) (complete bool, err error) {
-	dir := t.localDir()
-	if dir == "" {
-		return false, hint.Wrap(errors.New("it was taken without its history"), "clone the repository, and name the directory")
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
+func (t *Taker) history(ctx context.Context, s nix.Snapshot, files []string, further string, visit Visit) (complete bool, err error) {
+	dir, err := filepath.Abs(t.Dir) // git is run elsewhere
+	if err != nil {
 		return false, err
 	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
-		return false, err
-	}
-	c, ok := findCheckout(newGit(t.Git, t.Env), dir)
-	if !ok {
-		return false, errors.New("it is not a git repository")
-	}
-	rev := s.Rev
-	if rev == "" {
-		if rev, err = c.resolve(ctx, t.revision()); err != nil {
-			return false, err
-		}
-	}
-	if rev == "" {
-		return false, errors.New("it has no commits")
-	}
-	scratch, err := os.MkdirTemp(t.Dir, "git-*")
+	scratch, err := os.MkdirTemp(dir, "git-*")
 	if err != nil {
 		return false, err
 	}
 	defer os.RemoveAll(scratch)
-	repo, shallow, err := c.withHistory(ctx, scratch)
+	p, err := t.past(ctx, s, scratch)
 	if err != nil {
 		return false, err
 	}
-	whole, err := repo.visit(ctx, rev, s.Subdir, files, visit)
-	if err == nil && !whole && shallow {
-		err = hint.Wrap(errors.New("the clone is shallow"), "git fetch --unshallow; on GitHub Actions: fetch-depth: 0")
+	inTree := func(files ...string) []string {
+		for i, file := range files {
+			files[i] = path.Join(s.Subdir, file)
+		}
+		return files
+	}
+	if p.remote != nil {
+		if err := p.remote.bring(ctx, p.rev, inTree(slices.Clone(files)...), inTree(append(slices.Clone(files), further)...)); err != nil {
+			return false, err
+		}
+	}
+	whole, err := p.visit(ctx, p.rev, inTree(slices.Clone(files)...), func(commit string, read func(string) ([]byte, error)) (bool, error) {
+		return visit(commit, func(file string) ([]byte, error) { return read(path.Join(s.Subdir, file)) })
+	})
+	if err == nil && !whole {
+		err = p.cut
 	}
 	return whole, err
 }
 
-// withHistory returns a repository of our own with the objects of the checkout, which may end where a shallow clone does.
-func (c checkout) withHistory(ctx context.Context, scratch string) (repo *repository, shallow bool, err error) {
-	if scratch, err = filepath.Abs(scratch); err != nil {
-		return nil, false, err
+// past is a repository with the history of a commit.
+type past struct {
+	*repository
+	rev    string
+	cut    error  // why older commits are missing, where that can be mended
+	remote *depot // where the files are fetched from; nil where they are there
+}
+
+// past opens the history that the flake's reference leads to.
+func (t *Taker) past(ctx context.Context, s nix.Snapshot, scratch string) (past, error) {
+	g := newGit(t.Git, t.Env)
+	dir := t.localDir()
+	switch {
+	case t.Ref.Kind == nix.PathFlake:
+		return past{}, errors.New("a path: reference has no history")
+	case t.Ref.Kind == nix.TarballFlake:
+		return past{}, errors.New("a tarball has no history")
+	case dir == "":
+		repo, err := newRepository(ctx, g, scratch)
+		if err != nil {
+			return past{}, err
+		}
+		d := &depot{repo, t.Ref.CloneURL()}
+		return past{repository: repo, rev: s.Rev, remote: d}, d.fetchHistory(ctx, s.Rev)
 	}
-	if repo, err = newRepository(ctx, c.git, scratch); err != nil {
-		return nil, false, err
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return past{}, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return past{}, err
+	}
+	c, ok := findCheckout(g, dir)
+	if !ok {
+		return past{}, errors.New("it is not a git repository")
+	}
+	rev := s.Rev
+	if rev == "" {
+		if rev, err = c.resolve(ctx, t.revision()); err != nil {
+			return past{}, err
+		}
+	}
+	if rev == "" {
+		return past{}, errors.New("it has no commits")
+	}
+	repo, err := c.withHistory(ctx, scratch)
+	if err != nil {
+		return past{}, err
+	}
+	p := past{repository: repo, rev: rev}
+	if repo.isShallow() {
+		p.cut = hint.Wrap(errors.New("the clone is shallow"), "git fetch --unshallow; on GitHub Actions: fetch-depth: 0")
+	}
+	return p, nil
+}
+
+// partial returns the arguments of a git fetch that leaves files out. The remote has a name for as long as that takes,
+// so that its URL, which may hold credentials, is in no file.
+func (d *depot) partial(args ...string) []string {
+	return d.bare(slices.Concat([]string{
+		"-c", "core.hooksPath=/dev/null", "-c", "remote.origin.url=" + d.url, "-c", "fetch.negotiationAlgorithm=noop",
+		"fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-gc", "--filter=blob:none",
+	}, args)...)
+}
+
+// fetchHistory fetches the commits that lead to one, and their trees.
+func (d *depot) fetchHistory(ctx context.Context, rev string) error {
+	_, err := d.user.output(ctx, d.dir, d.partial(fmt.Sprintf("--depth=%d", maxDepth), "origin", rev)...)
+	return err
+}
+
+// bring fetches some files of the commits that changed others.
+func (d *depot) bring(ctx context.Context, rev string, changed, files []string) error {
+	commits, err := d.neutral.output(ctx, d.dir, d.bare(logOf(rev, changed)...)...)
+	if err != nil {
+		return err
+	}
+	var blobs []string
+	for _, commit := range strings.Fields(commits) {
+		list, err := d.neutral.output(ctx, d.dir, d.bare(append([]string{"--literal-pathspecs", "ls-tree", "-z", "--full-tree", commit, "--"}, files...)...)...)
+		if err != nil {
+			return err
+		}
+		for entry := range strings.SplitSeq(list, "\x00") {
+			meta, _, _ := strings.Cut(entry, "\t")
+			if fields := strings.Fields(meta); len(fields) == 3 && fields[1] == "blob" {
+				blobs = append(blobs, fields[2])
+			}
+		}
+	}
+	slices.Sort(blobs)
+	if blobs = slices.Compact(blobs); len(blobs) == 0 {
+		return nil
+	}
+	_, err = d.user.output(ctx, d.dir, d.partial(append([]string{"--no-write-fetch-head", "origin"}, blobs...)...)...)
+	return err
+}
+
+// withHistory returns a repository of our own with the objects of the checkout. It ends where a shallow clone does.
+func (c checkout) withHistory(ctx context.Context, scratch string) (*repository, error) {
+	repo, err := newRepository(ctx, c.git, scratch)
+	if err != nil {
+		return nil, err
 	}
 	objects, err := c.path(ctx, "objects")
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if err := repo.borrow(objects); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	file, err := c.path(ctx, "shallow")
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	ends, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(ends) == 0 {
-		return repo, false, nil
+	if errors.Is(err, fs.ErrNotExist) {
+		return repo, nil
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	return repo, true, os.WriteFile(filepath.Join(repo.dir, "shallow"), ends, 0o644)
+	return repo, os.WriteFile(filepath.Join(repo.dir, "shallow"), ends, 0o644)
+}
+
+// logOf returns the arguments of a git log that lists the commits which changed one of the files.
+func logOf(rev string, files []string) []string {
+	args := []string{"--literal-pathspecs", "log", "--first-parent", "--format=%H", fmt.Sprintf("--max-count=%d", maxCommits), rev, "--"}
+	return append(args, files...)
 }
 
 // errEnough ends a list of commits of which no more are wanted.
@@ -118,11 +219,7 @@ var errEnough = errors.New("enough")
 
 // visit lists the commits and visits each. It returns false where commits are missing: beyond the most that are
 // visited, and in a shallow clone, whose oldest commit looks as if it had made all files.
-func (r *repository) visit(ctx context.Context, rev, subdir string, files []string, visit Visit) (whole bool, err error) {
-	args := []string{"--literal-pathspecs", "log", "--first-parent", "--format=%H", fmt.Sprintf("--max-count=%d", maxCommits), rev, "--"}
-	for _, file := range files {
-		args = append(args, path.Join(subdir, file))
-	}
+func (r *repository) visit(ctx context.Context, rev string, files []string, visit Visit) (whole bool, err error) {
 	visited := 0
 	list := func(out io.Reader) error {
 		lines := bufio.NewScanner(out)
@@ -132,7 +229,7 @@ func (r *repository) visit(ctx context.Context, rev, subdir string, files []stri
 				return err
 			}
 			visited++
-			read := func(file string) ([]byte, error) { return r.blob(ctx, commit, path.Join(subdir, file)) }
+			read := func(file string) ([]byte, error) { return r.blob(ctx, commit, file) }
 			more, err := visit(commit, read)
 			if err != nil {
 				return err
@@ -143,7 +240,7 @@ func (r *repository) visit(ctx context.Context, rev, subdir string, files []stri
 		}
 		return lines.Err()
 	}
-	err = r.neutral.stream(ctx, r.dir, list, r.bare(args...)...)
+	err = r.neutral.stream(ctx, r.dir, list, r.bare(logOf(rev, files)...)...)
 	if err == errEnough {
 		return true, nil
 	}
@@ -151,8 +248,8 @@ func (r *repository) visit(ctx context.Context, rev, subdir string, files []stri
 }
 
 func (r *repository) isShallow() bool {
-	_, err := os.Stat(filepath.Join(r.dir, "shallow"))
-	return err == nil
+	info, err := os.Stat(filepath.Join(r.dir, "shallow"))
+	return err == nil && info.Size() > 0
 }
 
 // blob returns a file of a commit.

@@ -18,7 +18,7 @@ func versions(t *testing.T, tk *Taker, file string) (all []string, complete bool
 	t.Helper()
 	s := take(t, tk)
 	before, _ := os.ReadDir(tk.Dir)
-	complete, err = tk.History(t.Context(), s, []string{file}, func(commit string, read func(string) ([]byte, error)) (bool, error) {
+	complete, err = tk.History(t.Context(), s, []string{file}, "other", func(commit string, read func(string) ([]byte, error)) (bool, error) {
 		data, err := read(file)
 		if errors.Is(err, fs.ErrNotExist) {
 			data, err = []byte("gone"), nil
@@ -91,11 +91,11 @@ func TestHistoryStops(t *testing.T) {
 	s := take(t, tk)
 	visited := 0
 	visit := func(string, func(string) ([]byte, error)) (bool, error) { visited++; return visited < 3, nil }
-	if complete, err := tk.History(t.Context(), s, []string{"a"}, visit); err != nil || !complete || visited != 3 {
+	if complete, err := tk.History(t.Context(), s, []string{"a"}, "other", visit); err != nil || !complete || visited != 3 {
 		t.Errorf("visited %d, complete %t, error %v", visited, complete, err)
 	}
 	broken := errors.New("broken")
-	_, err := tk.History(t.Context(), s, []string{"a"}, func(string, func(string) ([]byte, error)) (bool, error) { return true, broken })
+	_, err := tk.History(t.Context(), s, []string{"a"}, "other", func(string, func(string) ([]byte, error)) (bool, error) { return true, broken })
 	if !errors.Is(err, broken) {
 		t.Errorf("error %v, want that of the visit", err)
 	}
@@ -117,7 +117,7 @@ func TestHistoryThatIsMissing(t *testing.T) {
 	writeFiles(t, plain, map[string]string{"flake.nix": flakeNix, "a": "1"})
 	for ref, want := range map[string]string{
 		plain:                   "it is not a git repository",
-		"path:" + r.dir:         "it was taken without its history",
+		"path:" + r.dir:         "a path: reference has no history",
 		"git+file://" + r.dir:   "",
 		"git+file://" + shallow: "the clone is shallow",
 	} {
@@ -148,7 +148,7 @@ func TestHistoryTakesNoConfigurationOfTheCheckout(t *testing.T) {
 		r.git("config", config[0], config[1])
 	}
 	var got []string
-	complete, err := tk.History(t.Context(), s, []string{"a"}, func(_ string, read func(string) ([]byte, error)) (bool, error) {
+	complete, err := tk.History(t.Context(), s, []string{"a"}, "other", func(_ string, read func(string) ([]byte, error)) (bool, error) {
 		data, err := read("a")
 		got = append(got, string(data))
 		return true, err
@@ -180,8 +180,82 @@ func TestHistoryIsBounded(t *testing.T) {
 	tk := taker(t, r.dir, r.env)
 	s := take(t, tk)
 	visited := 0
-	complete, err := tk.History(t.Context(), s, []string{"a"}, func(string, func(string) ([]byte, error)) (bool, error) { visited++; return true, nil })
+	complete, err := tk.History(t.Context(), s, []string{"a"}, "other", func(string, func(string) ([]byte, error)) (bool, error) { visited++; return true, nil })
 	if complete || err != nil || visited != maxCommits {
 		t.Errorf("visited %d of %d, complete %t, error %v", visited, maxCommits+10, complete, err)
+	}
+}
+
+// The history of a remote is fetched without its files, and then the files that are read.
+func TestHistoryOfARemote(t *testing.T) {
+	r := newFlake(t, map[string]string{"a": "1", "other": "first", "more": "unread"})
+	r.write(map[string]string{"a": "2", "other": "second"})
+	r.commit()
+	r.write(map[string]string{"other": "third", "more": "still"})
+	r.commit()
+	for name, test := range map[string]struct {
+		config [][2]string
+		want   []string // versions of a, each with the other file
+	}{
+		"partial":  {[][2]string{{"uploadpack.allowFilter", "true"}, {"uploadpack.allowAnySHA1InWant", "true"}}, []string{"2 second", "1 first"}},
+		"complete": {nil, []string{"2 second", "1 first"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bare := filepath.Join(t.TempDir(), "r.git")
+			r := repo{t, r.dir, r.env}
+			r.git("clone", "--quiet", "--bare", r.dir, bare)
+			for _, c := range test.config {
+				r.git("--git-dir="+bare, "config", c[0], c[1])
+			}
+			tk := taker(t, "git+https://user:s3cret@example.org/h/r", nil)
+			tk.Env = append(slices.Clone(r.env), "GIT_CONFIG_KEY_0=url.file://"+bare+".insteadOf", "GIT_CONFIG_VALUE_0="+tk.Ref.CloneURL())
+			s := take(t, tk)
+			var got []string
+			complete, err := tk.History(t.Context(), s, []string{"a"}, "other", func(_ string, read func(string) ([]byte, error)) (bool, error) {
+				a, err := read("a")
+				other, errB := read("other")
+				got = append(got, string(a)+" "+string(other))
+				wantNoSecret(t, tk.Dir)
+				return true, errors.Join(err, errB)
+			})
+			if err != nil || !complete || !slices.Equal(got, test.want) {
+				t.Errorf("versions %q, complete %t, error %v, hints %q", got, complete, err, hint.Of(err))
+			}
+		})
+	}
+}
+
+// wantNoSecret looks into all files of a directory for a password.
+func wantNoSecret(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(name)
+		if strings.Contains(string(data), "s3cret") {
+			t.Errorf("%s holds the password", name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHistoryOfARemoteThatIsGone(t *testing.T) {
+	r := newFlake(t, map[string]string{"a": "1"})
+	bare := filepath.Join(t.TempDir(), "r.git")
+	r.git("clone", "--quiet", "--bare", r.dir, bare)
+	tk := taker(t, "git+https://user:s3cret@example.org/h/r", nil)
+	tk.Env = append(slices.Clone(r.env), "GIT_CONFIG_KEY_0=url.file://"+bare+".insteadOf", "GIT_CONFIG_VALUE_0="+tk.Ref.CloneURL())
+	s := take(t, tk)
+	if err := os.RemoveAll(bare); err != nil {
+		t.Fatal(err)
+	}
+	visit := func(string, func(string) ([]byte, error)) (bool, error) { t.Error("visited"); return false, nil }
+	complete, err := tk.History(t.Context(), s, []string{"a"}, "other", visit)
+	if complete || err == nil || strings.Contains(err.Error()+strings.Join(hint.Of(err), ""), "s3cret") {
+		t.Errorf("complete %t, error %v", complete, err)
 	}
 }
