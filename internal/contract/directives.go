@@ -3,6 +3,7 @@ package contract
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -34,7 +35,7 @@ func keeps(found []string, wanted Values) bool {
 		return strings.Join(found, "") != ""
 	}
 	if len(wanted) == 1 && len(found) == 1 {
-		return canonical(found[0]) == canonical(wanted[0]) || slices.Contains(strings.Fields(found[0]), wanted[0])
+		return sameValue(found[0], wanted[0]) || slices.Contains(strings.Fields(found[0]), wanted[0])
 	}
 	var words []string
 	for _, f := range found {
@@ -43,15 +44,25 @@ func keeps(found []string, wanted Values) bool {
 	return len(missing(wanted, words)) == 0
 }
 
-// canonical gives systemd's ways to say yes and no one form.
-func canonical(value string) string {
+// sameValue compares two values as systemd reads them. It writes booleans in several ways, of which 0 and 1
+// are numbers where the contract does not ask for a boolean by word.
+func sameValue(found, wanted string) bool {
+	if _, err := strconv.Atoi(wanted); err == nil {
+		return found == wanted
+	}
+	f, w := boolean(found), boolean(wanted)
+	return found == wanted || f != "" && f == w
+}
+
+// boolean gives systemd's ways to write a boolean one form; it is empty for any other value.
+func boolean(value string) string {
 	switch strings.ToLower(value) {
-	case "yes", "on", "true":
+	case "1", "yes", "y", "true", "t", "on":
 		return "true"
-	case "no", "off", "false":
+	case "0", "no", "n", "false", "f", "off":
 		return "false"
 	}
-	return value
+	return ""
 }
 
 func assignments(name string, values []string) string {

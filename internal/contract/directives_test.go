@@ -48,6 +48,13 @@ func TestKeeps(t *testing.T) {
 		{[]string{"%t/pds"}, []string{"%t/pds", "%h/.config/pds"}, false},
 		{[]string{"RUST_LOG=info", "RUST_BACKTRACE=1"}, []string{"RUST_LOG=info"}, true},
 		{nil, []string{"true"}, false},
+		{[]string{"1"}, []string{"true"}, true},
+		{[]string{"T"}, []string{"true"}, true},
+		{[]string{"0"}, []string{"true"}, false},
+		{[]string{"0"}, []string{"false"}, true},
+		{[]string{"no"}, []string{"0"}, false}, // a limit
+		{[]string{"true"}, []string{"1"}, false},
+		{[]string{"truely"}, []string{"true"}, false},
 	} {
 		if got := keeps(test.found, test.wanted); got != test.want {
 			t.Errorf("keeps(%q, %q) = %t", test.found, test.wanted, got)

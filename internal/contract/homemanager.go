@@ -125,7 +125,7 @@ func (e *evaluation) bare() bool {
 	case a == nil:
 		r.Reason = "the evaluation does not tell"
 	case a.Thrown:
-		r = thrown(r.Check, a.why)
+		r.Reason = thrown(r.Check, a.why).Reason // the place that Nix names is none where a promise is broken
 	case json.Unmarshal(a.Value, &h) != nil:
 		r.Reason = "it has values of another type"
 	case h == nil: // the flake has no such module
