@@ -33,11 +33,18 @@ type datedHash struct {
 // hash is most likely stale, and where a store still has what was fetched for the old commit, no build notices.
 func (h *Hashes) MovedHashes(tree string, history History) Result {
 	const check = "hashes/history"
-	hashes, err := h.dated(tree)
-	if err != nil || len(hashes) == 0 {
-		return Result{Check: check, Status: Skip, Reason: "there are no hashes that could be compared with the history"}
+	packages, err := gitPackages(tree, h.Lock)
+	switch {
+	case err != nil:
+		return Result{Check: check, Status: Skip, Reason: err.Error()}
+	case len(packages) == 0:
+		return Result{Check: check, Status: Pass}
 	}
-	locks := map[string][]gitPackage{} // by commit
+	hashes, found := h.dated(tree, packages)
+	if len(hashes) == 0 {
+		return orPass(check, append(found, Result{Status: Skip, Reason: "there are no hashes to compare with the history"}))
+	}
+	locks := map[string][]gitPackage{} // by commit; none where the lock could not be parsed
 	complete, err := history(h.Files, h.Lock, func(commit string, read func(string) ([]byte, error)) (bool, error) {
 		if err := h.date(hashes, commit, read); err != nil {
 			return false, err
@@ -47,17 +54,19 @@ func (h *Hashes) MovedHashes(tree string, history History) Result {
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return false, err
 			}
-			locks[commit], _ = parseCargoLock(h.Lock, lock) // one that could not be parsed then had no packages
+			if then, err := parseCargoLock(h.Lock, lock); err == nil {
+				locks[commit] = then
+			}
 		}
 		return slices.ContainsFunc(hashes, func(d *datedHash) bool { return !d.settled }), nil
 	})
-	var found []Result
 	unknown := false
 	for _, d := range hashes {
-		if !d.settled && !complete {
+		then, parsed := locks[d.set]
+		if !d.settled && !complete || d.set != "" && !parsed {
 			unknown = true
 		} else if d.set != "" {
-			found = append(found, d.moved(h.Lock, locks[d.set])...)
+			found = append(found, d.moved(h.Lock, then)...)
 		}
 	}
 	if unknown {
@@ -66,18 +75,17 @@ func (h *Hashes) MovedHashes(tree string, history History) Result {
 	return orPass(check, found)
 }
 
-// dated returns the hashes of the tree that are of a package in the lock.
-func (h *Hashes) dated(tree string) (all []*datedHash, err error) {
-	packages, err := gitPackages(tree, h.Lock)
-	if err != nil {
-		return nil, err
-	}
+// dated returns the hashes of the tree that are of a package in the lock, and results for those that cannot be read.
+func (h *Hashes) dated(tree string, packages []gitPackage) (all []*datedHash, unread []Result) {
 	for _, file := range h.Files {
 		tables, err := readHashes(tree, file, h.Lock)
 		if err != nil {
-			return nil, err
+			unread = append(unread, Result{Status: Skip, Reason: err.Error(), File: file})
 		}
 		for _, t := range tables {
+			if t.opaque != "" || slices.ContainsFunc(t.entries, func(e hashEntry) bool { return e.expression != "" }) {
+				unread = append(unread, Result{Status: Skip, Reason: "hashes of " + file + " could not be read", File: file, Line: t.line})
+			}
 			for _, e := range t.entries {
 				if p := packageNamed(packages, e.name); p != nil && isHash(e.hash) {
 					all = append(all, &datedHash{hashEntry: e, file: file, now: *p})
@@ -85,7 +93,7 @@ func (h *Hashes) dated(tree string) (all []*datedHash, err error) {
 			}
 		}
 	}
-	return all, nil
+	return all, unread
 }
 
 // date compares the hashes with those of a commit, which is older than all before.
@@ -133,7 +141,7 @@ func (d *datedHash) moved(lock string, then []gitPackage) []Result {
 // unknownHistory is the result where the history ends before a hash was set.
 func unknownHistory(err error) Result {
 	if err == nil {
-		return Result{Status: Skip, Reason: "the history that was searched does not reach back to where each hash was set"}
+		return Result{Status: Skip, Reason: "the history that was searched does not show for which commit each hash was set"}
 	}
 	return Result{Status: Skip, Reason: err.Error(), Mend: strings.Join(hint.Of(err), "\n")}
 }

@@ -84,7 +84,7 @@ func TestMovedHashes(t *testing.T) {
 		"the hash moved later":                  {past{complete: true, commits: []pastCommit{tree, {newRev, otherFoo + barLine}, {oldRev, otherFoo}}}, Pass, "", 3},
 		"nothing moved":                         {past{complete: true, commits: []pastCommit{tree}}, Pass, "", 1},
 		"the hash was there before the package": {past{complete: true, commits: []pastCommit{tree, {"", fooLine + barLine}}}, Pass, "", 2},
-		"the history is cut off":                {past{commits: []pastCommit{tree}}, Skip, "the history that was searched does not reach back to where each hash was set", 1},
+		"the history is cut off":                {past{commits: []pastCommit{tree}}, Skip, "the history that was searched does not show for which commit each hash was set", 1},
 		"the history is cut off behind it":      {past{commits: []pastCommit{tree, {newRev, otherFoo}}}, Pass, "", 2},
 		"no history":                            {past{err: errors.New("it is not a git repository")}, Skip, "it is not a git repository", 0},
 		"a warning goes before what is unknown": {past{commits: []pastCommit{tree, {oldRev, fooLine + barLine}, {oldRev, barLine}}}, Warn, moved + "0000000", 3},
@@ -122,14 +122,37 @@ func TestMovedHashesTellsTheHint(t *testing.T) {
 	}
 }
 
-// A history is not looked at where no hash can be compared with it.
-func TestMovedHashesNeedsHashes(t *testing.T) {
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "Cargo.lock"), twoLock)
-	write(t, filepath.Join(dir, "a.nix"), `{ lockFile = ./Cargo.lock; outputHashes = import ./hashes.nix; }`)
-	asked := false
-	got := (&Hashes{Lock: "Cargo.lock", Files: []string{"a.nix"}}).MovedHashes(dir, func([]string, string, Visit) (bool, error) { asked = true; return true, nil })
-	if got.Status != Skip || got.Reason == "" || asked {
-		t.Errorf("%+v, asked %t", got, asked)
+// What cannot be read, in the tree or in its past, is no pass; where nothing could have moved, there is one.
+func TestMovedHashesThatCannotBeRead(t *testing.T) {
+	const unread, imported = "hashes of a.nix could not be read", `{ lockFile = ./Cargo.lock; outputHashes = import ./hashes.nix; }`
+	readable := tableOf(fooLine + barLine)
+	for name, test := range map[string]struct {
+		lock, text, past string // past is the lock of the one commit
+		status           Status
+		reason           string
+		visited          int
+	}{
+		"another file":       {twoLock, imported, twoLock, Skip, unread, 0},
+		"one expression":     {twoLock, tableOf(fooLine + "    \"bar-0.2.0\" = bar;\n"), twoLock, Skip, unread, 1},
+		"a lock of the past": {twoLock, readable, "[[package]", Skip, "the history that was searched does not show", 1},
+		"a lock of today":    {"[[package]", readable, twoLock, Skip, "parse Cargo.lock", 0},
+		"no git dependency":  {"version = 4\n", imported, twoLock, Pass, "", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "Cargo.lock"), test.lock)
+			write(t, filepath.Join(dir, "a.nix"), test.text)
+			visited := 0
+			got := (&Hashes{Lock: "Cargo.lock", Files: []string{"a.nix"}}).MovedHashes(dir, func(_ []string, _ string, visit Visit) (bool, error) {
+				visited++
+				_, err := visit(strings.Repeat("c", 40), func(file string) ([]byte, error) {
+					return []byte(map[string]string{"Cargo.lock": test.past, "a.nix": test.text}[file]), nil
+				})
+				return true, err
+			})
+			if got.Status != test.status || !strings.HasPrefix(got.Reason, test.reason) || (test.reason == "") != (got.Reason == "") || visited != test.visited {
+				t.Errorf("%+v after %d visits, want %s: %s", got, visited, test.status, test.reason)
+			}
+		})
 	}
 }

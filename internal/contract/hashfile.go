@@ -1,0 +1,185 @@
+package contract
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// cargoSet is an attribute set with hashes or a lock file: what nixpkgs calls cargoLock.
+type cargoSet struct {
+	line     int
+	lockFile string // as it is written; empty where there is none
+	fetchGit string // the value of allowBuiltinFetchGit, as it is written
+	table    *binding
+	dotted   []binding // entries that are bindings of their own: outputHashes."foo-0.1.0" = "…";
+	prefix   string    // of those
+	inherits bool      // inherit outputHashes;
+	merged   bool      // an operand of //, so that there may be more
+}
+
+// hashFile is a Nix file that is searched for tables of hashes.
+type hashFile struct {
+	file, text string
+	tokens     []token
+	scopes     []*scope
+	sets       []*cargoSet
+	values     map[int]*cargoSet    // by the index of the token at which the value begins that is this set
+	bound      map[string][]binding // names that a let or a recursive set binds
+	given      map[string]bool      // names that come from elsewhere: arguments of functions, inherit (from)
+}
+
+// scope is a let or an attribute set that is being read.
+type scope struct {
+	isLet, isRec bool
+	sets         map[string]*cargoSet // by the path in front of outputHashes, lockFile and so on
+}
+
+// readHashes finds the tables of hashes in a file, for Cargo's lock file of that path in the tree.
+// A file that uses the lock file without hashes has an empty table at its first line.
+func readHashes(tree, file, lock string) ([]hashTable, error) {
+	data, err := os.ReadFile(filepath.Join(tree, file))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, cause(err))
+	}
+	return parseHashes(file, string(data), lock), nil
+}
+
+func parseHashes(file, text, lock string) []hashTable {
+	f := &hashFile{
+		file: file, text: text, tokens: tokens(text), scopes: []*scope{{sets: map[string]*cargoSet{}}},
+		values: map[int]*cargoSet{}, bound: map[string][]binding{}, given: map[string]bool{},
+	}
+	for i, t := range f.tokens {
+		switch {
+		case t.kind == '{':
+			f.open(i)
+		case t.is("let"):
+			f.scopes = append(f.scopes, &scope{isLet: true, sets: map[string]*cargoSet{}})
+		case t.kind == '}', t.is("in") && f.top().isLet:
+			f.close(i)
+		}
+		f.binding(i)
+	}
+	return f.tables(lock)
+}
+
+func (f *hashFile) top() *scope { return f.scopes[len(f.scopes)-1] }
+
+// at tells whether the token at i is of that kind; there is none beyond the ends of the file.
+func (f *hashFile) at(i int, kind byte) bool {
+	return i >= 0 && i < len(f.tokens) && f.tokens[i].kind == kind
+}
+
+func (f *hashFile) open(i int) {
+	s := &scope{isRec: i > 0 && f.tokens[i-1].is("rec"), sets: map[string]*cargoSet{}}
+	if set := f.values[i]; set != nil {
+		s.sets[""] = set // cargoLock = { … }; and cargoLock.outputHashes = …; are one set
+	}
+	if f.at(i-1, '/') && f.at(i-2, '/') {
+		f.set(s, "", f.tokens[i].line).merged = true
+	}
+	f.scopes = append(f.scopes, s)
+}
+
+func (f *hashFile) close(i int) {
+	if len(f.scopes) == 1 {
+		return // braces that do not match: no Nix
+	}
+	if f.at(i+1, '/') && f.at(i+2, '/') {
+		for _, set := range f.top().sets {
+			set.merged = true
+		}
+		f.set(f.top(), "", f.tokens[i].line).merged = true
+	}
+	f.scopes = f.scopes[:len(f.scopes)-1]
+}
+
+// set returns the set with that path in the scope.
+func (f *hashFile) set(s *scope, path string, line int) *cargoSet {
+	if s.sets[path] == nil {
+		s.sets[path] = &cargoSet{line: line}
+		f.sets = append(f.sets, s.sets[path])
+	}
+	return s.sets[path]
+}
+
+// binding notes what begins at the token, where that has to do with hashes.
+func (f *hashFile) binding(i int) {
+	t := f.tokens[i]
+	if t.kind != 'w' && t.kind != 's' {
+		return
+	}
+	if t.kind == 'w' && (f.at(i-1, '{') || f.at(i-1, ',')) && (f.at(i+1, ',') || f.at(i+1, '?') || f.at(i+1, '}')) || f.at(i+1, ':') {
+		f.given[t.text] = true
+		return
+	}
+	if !f.at(i-1, '{') && !f.at(i-1, ';') && (i == 0 || !f.tokens[i-1].is("let")) {
+		return
+	}
+	if t.is("inherit") {
+		f.inherit(i)
+		return
+	}
+	names, end, ok := attributePath(f.tokens, i)
+	if !ok || len(names) == 0 {
+		return
+	}
+	value := f.tokens[end+1 : valueEnd(f.tokens, end+1)]
+	last, before := names[len(names)-1], strings.Join(names[:len(names)-1], ".")
+	b := binding{name: last, line: t.line, value: value}
+	if s := f.top(); len(names) == 1 && (s.isLet || s.isRec) {
+		f.bound[last] = append(f.bound[last], b)
+	}
+	switch k := slices.Index(names, "outputHashes"); {
+	case k == len(names)-1:
+		f.set(f.top(), before, t.line).table = &b
+	case k >= 0 && k == len(names)-2:
+		s := f.set(f.top(), strings.Join(names[:k], "."), t.line)
+		s.dotted, s.prefix = append(s.dotted, b), strings.TrimPrefix(before+".", ".")
+	case last == "lockFile" || last == "lockFileContents":
+		s := f.set(f.top(), before, t.line)
+		s.lockFile, s.line = f.source(value), t.line
+	case last == "allowBuiltinFetchGit":
+		s := f.set(f.top(), before, t.line)
+		s.fetchGit, s.line = f.source(value), t.line
+	case len(value) > 0 && value[0].kind == '{' && !f.top().isLet:
+		// Its set is noted only where it turns out to have something.
+		if last == "cargoLock" {
+			f.values[end+1] = f.set(f.top(), strings.Join(names, "."), t.line)
+		}
+	}
+}
+
+// inherit notes the names that the inherit at the token takes from elsewhere.
+func (f *hashFile) inherit(i int) {
+	from := f.at(i+1, '(')
+	for j := i + 1; j < len(f.tokens) && f.tokens[j].kind != ';'; j++ {
+		name := f.tokens[j].text
+		switch name {
+		case "outputHashes":
+			s := f.set(f.top(), "", f.tokens[j].line)
+			s.inherits, s.line = true, f.tokens[j].line
+		case "lockFile":
+			f.set(f.top(), "", f.tokens[j].line).lockFile = "inherited"
+		case "allowBuiltinFetchGit":
+			f.set(f.top(), "", f.tokens[j].line).fetchGit = "inherited"
+		}
+		f.given[name] = f.given[name] || from
+	}
+}
+
+// source returns the text of a value on one line, cut to what a message can show.
+func (f *hashFile) source(value []token) string {
+	if len(value) == 0 {
+		return "nothing"
+	}
+	text := []rune(strings.Join(strings.Fields(f.text[value[0].start:value[len(value)-1].end]), " "))
+	const most = 60
+	if len(text) > most {
+		return string(text[:most]) + "…"
+	}
+	return string(text)
+}
