@@ -7,35 +7,18 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
 )
 
-// lockFile is a flake.lock, of which only this much matters.
+// lockFile is a flake.lock, with its text to find lines in.
 type lockFile struct {
-	Version int
-	Root    string
-	Nodes   map[string]lockNode
-	text    string
-}
-
-type lockNode struct {
-	Inputs map[string]json.RawMessage // a node's name, or a path of inputs to follow from the root
-	Locked *lockedRef
-	Flake  *bool
-}
-
-type lockedRef struct {
-	Type         string
-	Path         string
-	URL          string
-	Rev          string
-	DirtyRev     string
-	NARHash      string
-	LastModified int64
+	*flakelock.Lock
+	text string
 }
 
 // check holds flake.lock to what others can fetch: every input locked, none dirty, none that is on this machine alone.
@@ -56,14 +39,14 @@ func (l *Lock) check(tree string, now time.Time) []Result {
 		ref := lock.Nodes[name].Locked
 		r := Result{File: file, Line: lock.line(name), Wanted: "a commit or a hash"}
 		switch {
-		case ref == nil || ref.Rev == "" && ref.NARHash == "":
+		case !ref.IsLocked():
 			r.Reason, r.Mend = fmt.Sprintf("input %s is not locked", name), "nix flake lock --update-input "+name
 			unlocked = append(unlocked, r)
 		case ref.DirtyRev != "" || ref.Type == "git" && ref.Rev == "":
 			r.Reason, r.Found = fmt.Sprintf("input %s is locked to a tree with uncommitted changes", name), ref.DirtyRev
 			r.Mend = "commit there, and then: nix flake lock --update-input " + name
 			dirty = append(dirty, r)
-		case ref.isLocal():
+		case lock.isLocal(name):
 			r.Reason, r.Found = fmt.Sprintf("input %s is on this machine alone", name), ref.URL+ref.Path
 			r.Mend = "give it a URL that others can fetch, or a relative path inside the tree"
 			local = append(local, r)
@@ -103,9 +86,10 @@ func inputsLine(text string) int {
 // dangling tells the inputs that a node refers to and that have no node.
 func (f *lockFile) dangling() (broken []Result) {
 	for _, name := range slices.Sorted(maps.Keys(f.Nodes)) {
-		for input, target := range f.Nodes[name].Inputs {
-			var node string
-			if json.Unmarshal(target, &node) != nil {
+		inputs := f.Nodes[name].Inputs
+		for _, input := range slices.Sorted(maps.Keys(inputs)) {
+			node := inputs[input].Node
+			if node == "" {
 				continue // it follows another input
 			}
 			if _, ok := f.Nodes[node]; !ok {
@@ -119,13 +103,14 @@ func (f *lockFile) dangling() (broken []Result) {
 	return broken
 }
 
-// isLocal says that nobody else can fetch it. A relative path that stays inside the tree travels with it.
-func (r *lockedRef) isLocal() bool {
-	if r.Type == "path" {
-		clean := path.Clean(r.Path)
-		return path.IsAbs(clean) || clean == ".." || strings.HasPrefix(clean, "../")
+// isLocal says that nobody else can fetch the input. A relative path that stays inside the tree travels with it.
+func (f *lockFile) isLocal(name string) bool {
+	ref := f.Nodes[name].Locked
+	if ref.IsRelative() {
+		at := f.Within(name)
+		return at == ".." || strings.HasPrefix(at, "../")
 	}
-	return strings.HasPrefix(r.URL, "file:") || strings.HasPrefix(r.URL, "git+file:") || strings.HasPrefix(r.URL, "/")
+	return ref.Type == "path" || strings.HasPrefix(ref.URL, "file:") || strings.HasPrefix(ref.URL, "git+file:") || strings.HasPrefix(ref.URL, "/")
 }
 
 // age reports how old nixpkgs is, as its own commits are dated.
@@ -135,8 +120,8 @@ func (l *Lock) age(f *lockFile, now time.Time) Result {
 		r.Reason = "the contract names no nixpkgs"
 		return r
 	}
-	var name string
-	if json.Unmarshal(f.Nodes[f.Root].Inputs[l.Nixpkgs], &name) != nil || f.Nodes[name].Locked == nil {
+	name := f.Nodes[f.Root].Inputs[l.Nixpkgs].Node
+	if f.Nodes[name].Locked == nil {
 		r.Reason = fmt.Sprintf("no input is called %s", l.Nixpkgs)
 		return r
 	}
@@ -159,16 +144,16 @@ func readLock(tree, file string) (*lockFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, cause(err))
 	}
-	lock := &lockFile{text: string(data)}
-	if err := json.Unmarshal(data, lock); err != nil {
+	lock, err := flakelock.Parse(data)
+	if err != nil {
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) {
 			line, column := lineColumn(data, int(syntax.Offset))
-			return nil, &placedError{file, line, fmt.Errorf("parse %s:%d:%d: %v", file, line, column, err)}
+			return nil, &placedError{file, line, fmt.Errorf("parse %s:%d:%d: %v", file, line, column, syntax)}
 		}
-		return nil, fmt.Errorf("parse %s: %v", file, err)
+		return nil, err
 	}
-	return lock, nil
+	return &lockFile{lock, string(data)}, nil
 }
 
 // line returns the line of a node. Nix writes nothing else that has its name before a brace, but for a node called "inputs".

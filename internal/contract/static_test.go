@@ -66,7 +66,12 @@ name = "nucleo"`, "hashes/nix/package.nix/complete hashes/nix/package-desktop.ni
 	{"path out of the tree", "flake.lock", `bM=",
         "path": "./nixpkgs"`, `bM=",
         "path": "../nixpkgs"`, "lock/fetchable", "flake.lock:3", "input nixpkgs is on this machine alone"},
-	{"input without a hash", "flake.lock", `"narHash": "sha256-kRMfxoOOV1vJGtLktwkqs+f/IAGgtaGGraoSvgdnwbM=",`, "", "lock/locked", "flake.lock:3", "input nixpkgs is not locked"},
+	{"input without a hash", "flake.lock", `"narHash": "sha256-kRMfxoOOV1vJGtLktwkqs+f/IAGgtaGGraoSvgdnwbM=",
+        "path": "./nixpkgs",
+        "type": "path"`, `"owner": "NixOS", "repo": "nixpkgs", "rev": "main", "lastModified": 1782000000, "type": "github"`,
+		"lock/locked", "flake.lock:3", "input nixpkgs is not locked"},
+	{"version that no Nix writes yet", "flake.lock", `"version": 7`, `"version": 8`, "lock", "flake.lock", "version 8: want 5, 6 or 7"},
+	{"edge of another type", "flake.lock", `"nixpkgs": "nixpkgs"`, `"nixpkgs": 1`, "lock", "flake.lock", "neither a node nor a path of inputs"},
 	{"input without a node", "flake.lock", `"nixpkgs": "nixpkgs"`, `"nixpkgs": "nixpkgs", "konductor": "konductor"`, "lock/locked", "flake.lock:16", "input konductor of root is not locked"},
 	{"dirty input", "flake.lock", `"path": "./nixpkgs",
         "type": "path"
@@ -123,6 +128,50 @@ func TestStaticPassesOnTheExample(t *testing.T) {
 	}
 	if len(results) < 10 {
 		t.Errorf("%d results, want one for each check", len(results))
+	}
+}
+
+// These are locks that Nix accepts.
+func TestLocksOfOtherVersionsOfNixPass(t *testing.T) {
+	const hash = `"narHash": "sha256-kRMfxoOOV1vJGtLktwkqs+f/IAGgtaGGraoSvgdnwbM=",`
+	for name, change := range map[string]func(lock string) string{
+		"relative input of Nix 2.26, without a hash": func(lock string) string {
+			return strings.Replace(strings.Replace(lock, hash, "", 1), `"original"`, `"parent": [], "original"`, 1)
+		},
+		"path from an input within the tree": func(lock string) string {
+			lock = strings.Replace(lock, `"nixpkgs": "nixpkgs"`, `"nixpkgs": "nixpkgs", "other": "other"`, 1)
+			return strings.Replace(lock, `"nodes": {`, `"nodes": {"other": {"locked": {"type": "path", "path": "../other"}, "parent": ["nixpkgs"]},`, 1)
+		},
+		"byte order mark": func(lock string) string { return "\ufeff" + lock },
+		"CRLF":            func(lock string) string { return strings.ReplaceAll(lock, "\n", "\r\n") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			tree := writeExample(t)
+			file := filepath.Join(tree, "flake.lock")
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lock := change(string(data))
+			if lock == string(data) {
+				t.Fatal("the lock is not changed")
+			}
+			if err := os.WriteFile(file, []byte(lock), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			var passed []string
+			for _, r := range OpenSesame().Static(tree, today) {
+				if r.Status == Fail {
+					t.Errorf("%s: %s", r.Check, r.Reason)
+				}
+				if strings.HasPrefix(r.Check, "lock/") && r.Status == Pass {
+					passed = append(passed, r.Check)
+				}
+			}
+			if want := []string{"lock/locked", "lock/clean", "lock/fetchable"}; !slices.Equal(passed, want) {
+				t.Errorf("passed %q, want %q", passed, want)
+			}
+		})
 	}
 }
 

@@ -5,6 +5,7 @@
 package flakelock
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,39 +29,79 @@ type Input struct {
 	LastModified int64 `json:"lastModified,omitempty"`
 }
 
-type lock struct {
+// Lock is a parsed flake.lock.
+type Lock struct {
 	Version int
-	Root    string
-	Nodes   map[string]node
+	Root    string // the name of the flake's own node
+	Nodes   map[string]Node
 }
 
-type node struct {
-	Inputs map[string]json.RawMessage // a node's name, or the path of another input that it follows
-	Locked *locked
+// Node is the flake itself, or one of its direct or indirect inputs.
+type Node struct {
+	Inputs Edges
+	Locked *Ref // nil for the root, and for an input that is not locked
+	// Parent is the path of inputs to the flake that a relative path starts from. Nix before 2.26 does not write it.
+	Parent []string
+}
+
+// Edge is where an input of a node leads: to the node of that name, or to where another input leads.
+type Edge struct {
+	Node    string   // empty for an input that follows another one
+	Follows []string // the path of inputs, from the root, of that other one
+}
+
+// Edges are the inputs of a node, by name.
+type Edges map[string]Edge
+
+// UnmarshalJSON reads, for each input, a node's name or a path of inputs.
+func (e *Edges) UnmarshalJSON(data []byte) error {
+	var inputs map[string]json.RawMessage
+	if err := json.Unmarshal(data, &inputs); err != nil {
+		return err
+	}
+	*e = make(Edges, len(inputs))
+	for _, name := range slices.Sorted(maps.Keys(inputs)) {
+		var edge Edge
+		if json.Unmarshal(inputs[name], &edge.Node) != nil && json.Unmarshal(inputs[name], &edge.Follows) != nil {
+			return fmt.Errorf("input %s: neither a node nor a path of inputs", name)
+		}
+		(*e)[name] = edge
+	}
+	return nil
+}
+
+// Parse reads a flake.lock of a version that Nix accepts: 5, 6 or 7. Like Nix, it ignores a byte order mark.
+// The error of a file that is not JSON wraps a [*json.SyntaxError].
+func Parse(data []byte) (*Lock, error) {
+	l := new(Lock)
+	if err := json.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), l); err != nil {
+		return nil, fmt.Errorf("parse flake.lock: %w", err)
+	}
+	if l.Version < 5 || l.Version > 7 {
+		return nil, fmt.Errorf("parse flake.lock: version %d: want 5, 6 or 7", l.Version)
+	}
+	if _, ok := l.Nodes[l.Root]; !ok {
+		return nil, fmt.Errorf("parse flake.lock: no node %q, which is its root", l.Root)
+	}
+	return l, nil
 }
 
 // Inputs returns the inputs that a flake.lock pins, by name and in the order of names.
 // An input that is overridden, and what nothing but it leads to, is not among them: it has no part in the build.
 // An input that follows another is that other. A node without a lock is an error.
 func Inputs(data []byte, overridden func(name string) bool) ([]Input, error) {
-	inputs, err := inputs(data, overridden)
+	l, err := Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	inputs, err := l.inputs(overridden)
 	if err != nil {
 		return nil, fmt.Errorf("parse flake.lock: %v", err)
 	}
 	return inputs, nil
 }
 
-func inputs(data []byte, overridden func(string) bool) ([]Input, error) {
-	var l lock
-	if err := json.Unmarshal(data, &l); err != nil {
-		return nil, err
-	}
-	if l.Version < 5 || l.Version > 7 {
-		return nil, fmt.Errorf("version %d: want 5, 6 or 7", l.Version)
-	}
-	if _, ok := l.Nodes[l.Root]; !ok {
-		return nil, fmt.Errorf("no node %q, which is its root", l.Root)
-	}
+func (l *Lock) inputs(overridden func(string) bool) ([]Input, error) {
 	// Breadth first, so that the first path to a node is the shortest. A cycle ends at the node that it comes back to.
 	type step struct{ name, node string }
 	var found []Input
@@ -70,11 +111,8 @@ func inputs(data []byte, overridden func(string) bool) ([]Input, error) {
 		edges := l.Nodes[at.node].Inputs
 		for _, edge := range slices.Sorted(maps.Keys(edges)) {
 			name := strings.TrimPrefix(at.name+"/"+edge, "/")
-			target, direct, err := edgeTarget(edges[edge])
-			if err != nil {
-				return nil, fmt.Errorf("input %s: %v", name, err)
-			}
-			if !direct || seen[target] || overridden != nil && overridden(name) {
+			target := edges[edge].Node
+			if target == "" || seen[target] || overridden != nil && overridden(name) {
 				continue
 			}
 			input, err := l.input(name, target)
@@ -90,19 +128,7 @@ func inputs(data []byte, overridden func(string) bool) ([]Input, error) {
 	return found, nil
 }
 
-// edgeTarget reads an edge. One that follows another input is not direct: its node is found where that other leads.
-func edgeTarget(edge json.RawMessage) (name string, direct bool, err error) {
-	if err := json.Unmarshal(edge, &name); err == nil {
-		return name, true, nil
-	}
-	var follows []string
-	if err := json.Unmarshal(edge, &follows); err != nil {
-		return "", false, errors.New("neither a node nor a path of inputs")
-	}
-	return "", false, nil
-}
-
-func (l *lock) input(name, target string) (Input, error) {
+func (l *Lock) input(name, target string) (Input, error) {
 	n, ok := l.Nodes[target]
 	if !ok {
 		return Input{}, fmt.Errorf("no node %q", target)

@@ -8,19 +8,21 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// locked is a flake reference as attributes. Each fetcher of Nix has its own; these are those that the reference needs.
-type locked struct {
+// Ref is a flake reference as attributes. Each fetcher of Nix has its own; these are those that the reference needs.
+// They may hold credentials.
+type Ref struct {
 	Type                string
 	URL, Path           string
 	Owner, Repo, ID     string
 	Host, Dir, Ref, Rev string
+	DirtyRev            string // of a repository with uncommitted changes
 	Submodules          bool
 	NARHash             string
 	LastModified        int64
 }
 
 // url returns the flake reference, in the form that Nix takes on a command line.
-func (l *locked) url() (string, error) {
+func (l *Ref) url() (string, error) {
 	params := [][2]string{{"dir", l.Dir}}
 	var base string
 	switch l.Type {

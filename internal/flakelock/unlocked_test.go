@@ -33,8 +33,57 @@ func TestUnlocked(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Unlocked([]byte("{")); err == nil || !strings.Contains(err.Error(), "parse flake.lock") {
-		t.Errorf("error is %v", err)
+}
+
+// What cannot be read says nothing of what is locked.
+func TestUnlockedRefuses(t *testing.T) {
+	for lock, want := range map[string]string{
+		"{":                           "parse flake.lock: unexpected end",
+		`{"version": 8, "nodes": {}}`: "version 8: want 5, 6 or 7",
+		`{"nodes": {}}`:               "version 0",
+		`{"version": 7, "nodes": {}}`: "no node",
+	} {
+		if names, err := Unlocked([]byte(lock)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, %v, want %q", lock, names, err, want)
+		}
+	}
+}
+
+// Nix ignores a byte order mark, and takes any white space.
+func TestLocksThatWindowsHasEdited(t *testing.T) {
+	text := "\ufeff" + strings.ReplaceAll(lockText, "\n", "\r\n")
+	want, err := Inputs([]byte(lockText), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Inputs([]byte(text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestWithin(t *testing.T) {
+	lock, err := Parse([]byte(`{"version": 7, "root": "r", "nodes": {
+		"r": {"inputs": {"sub": "sub", "far": "far", "same": ["sub"]}},
+		"sub": {"locked": {"type": "path", "path": "./sub"}, "parent": []},
+		"other": {"locked": {"type": "path", "path": "../other"}, "parent": ["same"]},
+		"out": {"locked": {"type": "path", "path": "../../out"}, "parent": ["sub"]},
+		"far": {"inputs": {"near": "near"}, "locked": {"type": "github", "dir": "a/b"}},
+		"near": {"locked": {"type": "path", "path": "../c"}, "parent": ["far"]},
+		"old": {"locked": {"type": "path", "path": "../old"}},
+		"loop": {"locked": {"type": "path", "path": "x"}, "parent": ["nowhere"]}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"r": ".", "sub": "sub", "other": "other", "out": "../out", "far": "a/b", "near": "a/c", "old": "../old", "loop": "x",
+	} {
+		if got := lock.Within(name); got != want {
+			t.Errorf("%s is at %s, want %s", name, got, want)
+		}
 	}
 }
 
