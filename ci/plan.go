@@ -64,6 +64,9 @@ func printPlan(w io.Writer, m *pipelines.Manifest) error {
 			if p.ServedBy != "" {
 				what += " by " + p.ServedBy
 			}
+			if p.Failure != nil {
+				what += ": " + string(p.Failure.Kind)
+			}
 			path := ""
 			if len(p.Outputs) > 0 {
 				path = string(p.Outputs[0].Path)

@@ -112,7 +112,7 @@ func repeatHint(ctx context.Context, err error, o options, m *pipelines.Manifest
 			}
 			for _, p := range cell.Packages {
 				if p.Verdict == pipelines.Failed {
-					args = append(args, "--package", string(p.Package))
+					args = append(args, "--package", quote(string(p.Package)))
 				}
 			}
 		}
@@ -135,12 +135,7 @@ func repeatFlake(o options, m *pipelines.Manifest) string {
 }
 
 // quote makes an argument safe to paste into a shell.
-func quote(s string) string {
-	if strings.ContainsAny(s, " \t'\"\\$&|;<>()*?[]#~`!") {
-		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-	}
-	return s
-}
+func quote(s string) string { return hint.Quote(s) }
 
 // reporter is a reporter that can be ended.
 type reporter interface {

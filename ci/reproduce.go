@@ -171,7 +171,7 @@ func discardUnused(out string) {
 func explained(m *pipelines.Manifest) bool {
 	for _, cell := range m.Cells {
 		for _, p := range cell.Packages {
-			if p.Derivation == "" || p.Verdict == pipelines.Failed && p.Failure == nil {
+			if p.Failure == nil && (p.Derivation == "" || p.Verdict == pipelines.Failed) {
 				return false
 			}
 		}

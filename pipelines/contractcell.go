@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -42,7 +44,7 @@ func (r *Release) contract(ctx context.Context, x Executor, e Engine, s Snapshot
 
 // check runs all checks of a system. Its error is an engine's; a flake's own fault is a result.
 func (r *Release) check(ctx context.Context, x Executor, e Engine, s Snapshot, cell matrix.Cell, packages []PackageResult, p probed) ([]contract.Result, error) {
-	c := r.Contract.Contract
+	c, unbuilt := buildable(r.Contract.Contract, packages)
 	var evaluated, built []contract.Result
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
@@ -50,13 +52,30 @@ func (r *Release) check(ctx context.Context, x Executor, e Engine, s Snapshot, c
 		return err
 	})
 	g.Go(func() (err error) {
-		built, err = r.checkBuilt(ctx, x, e, cell, packages, p)
+		built, err = r.checkBuilt(ctx, x, e, c, cell, packages, p)
 		return err
 	})
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return c.Finish(append(evaluated, built...), cell.System, c.Planned(cell.System)), nil
+	return c.Finish(slices.Concat(evaluated, built, unbuilt), cell.System, c.Planned(cell.System)), nil
+}
+
+// buildable returns the contract without what it says of the files of packages that do not evaluate, and a result for
+// each of these. That they do not evaluate is a failure of the run, and of the checks of the evaluation.
+func buildable(c *contract.Contract, packages []PackageResult) (*contract.Contract, []contract.Result) {
+	var skipped []contract.Result
+	without := *c
+	without.Packages = maps.Clone(c.Packages)
+	for _, p := range packages {
+		if _, promised := c.Packages[p.Package]; promised && p.Derivation == "" {
+			delete(without.Packages, p.Package)
+			skipped = append(skipped, contract.Result{
+				Check: "package/" + string(p.Package), Status: contract.Skip, Reason: "it does not evaluate, so that it has no files",
+			})
+		}
+	}
+	return &without, skipped
 }
 
 // checkEvaluated asks Nix once for all that the checks want to know of the flake.
@@ -96,8 +115,7 @@ func killed(exit *ExitError, said string) bool {
 }
 
 // checkBuilt reads the outputs' files and looks into them.
-func (r *Release) checkBuilt(ctx context.Context, x Executor, e Engine, cell matrix.Cell, packages []PackageResult, p probed) ([]contract.Result, error) {
-	c := r.Contract.Contract
+func (r *Release) checkBuilt(ctx context.Context, x Executor, e Engine, c *contract.Contract, cell matrix.Cell, packages []PackageResult, p probed) ([]contract.Result, error) {
 	b := contract.Build{System: cell.System, Outputs: outOutputs(packages), Sandboxed: p.sandbox}
 	var all []*PackageResult
 	for i := range packages {

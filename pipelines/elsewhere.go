@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // elsewhere builds the packages on another engine, such as an emulating one where the first was native, and compares
@@ -45,7 +46,14 @@ func (b secondBuild) elsewhere(ctx context.Context, engines Engines) (_ *SecondB
 // sameDerivations evaluates on the other engine, which puts the derivations into its store. Packages that are of another
 // derivation there cannot be the same.
 func (b secondBuild) sameDerivations(ctx context.Context, y Executor) (failed []PackageResult, err error) {
-	evaluation, err := b.r.askEvaluation(ctx, y, b.snapshot, b.cell)
+	cell := matrix.Cell{System: b.cell.System}
+	for _, p := range b.todo {
+		cell.Packages = append(cell.Packages, p.Package)
+	}
+	evaluation, err := b.r.askEvaluation(ctx, y, b.snapshot, cell)
+	if err == nil {
+		err = evaluation.failed(cell.System)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -25,30 +24,82 @@ type EvaluatedPackage struct {
 	Derivation nix.StorePath
 	Outputs    []Output
 	Defined    *Line // in the flake; nil for what an input defines
+	// Failure is why there is no derivation: the package does not evaluate, or the flake does not have it.
+	Failure *Failure
+	text    string   // the same in Nix's own words
+	hints   []string // what can be done about it
 }
 
-// evaluate asks Nix once for all packages of the cell.
+// evaluate asks Nix for all packages of the cell. Its error is an [*EvaluationError] where some of them do not evaluate;
+// then the evaluation has the others too.
 func (r *Release) evaluate(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) (Evaluation, error) {
 	var evaluation Evaluation
 	err := r.step(ctx, StepEvaluate, cell.System, func() (string, error) {
 		var err error
-		evaluation, err = r.askEvaluation(ctx, x, s, cell)
-		return count(len(evaluation), "package"), err
+		if evaluation, err = r.askEvaluation(ctx, x, s, cell); err != nil {
+			return "", err
+		}
+		for _, p := range evaluation {
+			if p.Failure != nil {
+				r.event(PackageFailed{System: cell.System, Package: p.Package, Failure: *p.Failure, Text: p.text})
+			}
+		}
+		return count(evaluation.good(), "package"), evaluation.failed(cell.System)
 	})
 	return evaluation, err
 }
 
+// askEvaluation evaluates all packages by one command. Those that throw are evaluated again, one by one, for Nix's reason.
+// So are all of them where one has an error that Nix does not let an expression catch, such as an infinite recursion.
 func (r *Release) askEvaluation(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) (Evaluation, error) {
 	args, settings, err := r.evaluateArgs(ctx, x, s, cell)
 	if err != nil {
 		return nil, err
 	}
-	trace := &cappedBuffer{limit: maxTrace}
-	out, err := x.Run(ctx, Command{Program: "nix", Args: args, Settings: r.Settings.With(settings), Stderr: trace})
-	if err != nil {
-		return nil, evaluationError(cell, s, trace.String(), err)
+	ask := func(function string) (a answer, err error) {
+		trace := &cappedBuffer{limit: maxTrace}
+		command := append(slices.Clone(args), "--apply", function)
+		out, err := x.Run(ctx, Command{Program: "nix", Args: command, Settings: r.Settings.With(settings), Stderr: trace})
+		if err != nil {
+			return a, evaluationError(cell, s, trace.String(), err)
+		}
+		if err := json.Unmarshal(out, &a); err != nil {
+			return a, fmt.Errorf("parse evaluation of packages.%s: %v", cell.System, err)
+		}
+		return a, nil
 	}
-	return parseEvaluation(out, s, cell)
+	all, err := ask(together(cell.Packages))
+	if isExit(err) {
+		all, err = ask(together(nil)) // which fails where it is the flake's fault, and no package's
+	}
+	if err != nil {
+		return nil, err
+	}
+	var evaluation Evaluation
+	for _, name := range cell.Packages {
+		p, err := all.of(name, cell.System)
+		if err == nil && (p == nil || p.Thrown) {
+			listed := p
+			var one answer
+			if one, err = ask(alone(name)); err != nil && !isExit(err) {
+				return nil, err
+			}
+			if p, _ = one.of(name, cell.System); p == nil {
+				p = listed
+			}
+		}
+		if err == nil && (p == nil || p.Thrown) {
+			return nil, fmt.Errorf("evaluate packages.%s: Nix says nothing of %s", cell.System, name)
+		}
+		evaluation = append(evaluation, evaluated(s, name, p, err))
+	}
+	return evaluation, nil
+}
+
+// isExit says whether Nix has ended with an error of its own: not because it was ended, or the engine lost.
+func isExit(err error) bool {
+	var exit *ExitError
+	return errors.As(err, &exit)
 }
 
 func (r *Release) evaluateArgs(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) ([]string, nix.Settings, error) {
@@ -72,130 +123,103 @@ func (r *Release) evaluateArgs(ctx context.Context, x Executor, s Snapshot, cell
 		}
 		args = append(args, "--override-input", o.Input, ref)
 	}
-	return append(args, ref+"#packages."+string(cell.System), "--apply", evaluateExpression(cell)), settings, nil
+	return append(args, ref+"#packages."+string(cell.System)), settings, nil
 }
 
-// evaluateExpression returns a function of a system's packages: those wanted, and the names of all.
+// answer is what the functions below return: the names of all packages of a system, and those that were asked for.
+type answer struct {
+	Names    []string
+	Packages map[string]answered
+}
+
+type answered struct {
+	Thrown     bool // then there is nothing else but where the flake lists it
+	Derivation nix.StorePath
+	Outputs    map[string]nix.StorePath
+	Position   string
+}
+
+// of returns what is said of a package; nil where that is nothing. The error is that the flake does not have the package.
+func (a answer) of(name matrix.Package, system matrix.System) (*answered, error) {
+	if p, ok := a.Packages[string(name)]; ok {
+		return &p, nil
+	}
+	if a.Names != nil && !slices.Contains(a.Names, string(name)) {
+		return nil, missingPackage(name, system, a.Names)
+	}
+	return nil, nil
+}
+
+// together returns a function of a system's packages that evaluates several of them. One that throws does not keep the
+// others from an answer.
+//
 // Where a package is defined, nixpkgs notes in meta.position. Without it, it is where its description is, or where the
 // flake lists it. A package whose meta cannot be evaluated is built all the same.
-func evaluateExpression(cell matrix.Cell) string {
-	names := make([]string, len(cell.Packages))
-	for i, p := range cell.Packages {
-		names[i] = strconv.Quote(string(p))
+func together(packages []matrix.Package) string {
+	names := make([]string, len(packages))
+	for i, p := range packages {
+		names[i] = nix.Quote(string(p))
 	}
 	return `ps: {
   names = builtins.attrNames ps;
   packages = builtins.listToAttrs (map (name: {
     inherit name;
-    value = {
-      derivation = ps.${name}.drvPath;
-      outputs = builtins.listToAttrs (map (o: { name = o; value = ps.${name}.${o}.outPath; }) ps.${name}.outputs or [ "out" ]);
-      position = let
-        meta = builtins.tryEval (ps.${name}.meta or { });
-        noted = builtins.tryEval (meta.value.position or null);
-        at = attribute: set:
-          let p = builtins.unsafeGetAttrPos attribute set;
-          in if p == null then null else "${p.file}:${toString p.line}";
-        first = builtins.filter builtins.isString (
-          (if meta.success then [ noted.value (at "description" meta.value) ] else [ ]) ++ [ (at name ps) "" ]);
-      in builtins.head first;
-    };
+    value = let
+      value = ` + derivationAndOutputs + `;
+      tried = builtins.tryEval (builtins.deepSeq value value);
+      meta = builtins.tryEval (ps.${name}.meta or { });
+      noted = builtins.tryEval (meta.value.position or null);
+      at = attribute: set:
+        let p = builtins.unsafeGetAttrPos attribute set;
+        in if p == null then null else "${p.file}:${toString p.line}";
+      first = positions: builtins.head (builtins.filter builtins.isString (positions ++ [ (at name ps) "" ]));
+    in if tried.success then tried.value // {
+      position = first (if meta.success then [ noted.value (at "description" meta.value) ] else [ ]);
+    } else { thrown = true; position = first [ ]; };
   }) (builtins.filter (name: ps ? ${name}) [ ` + strings.Join(names, " ") + ` ]));
 }`
 }
 
-func parseEvaluation(data []byte, s Snapshot, cell matrix.Cell) (Evaluation, error) {
-	var found struct {
-		Names    []matrix.Package
-		Packages map[matrix.Package]struct {
-			Derivation nix.StorePath
-			Outputs    map[string]nix.StorePath
-			Position   string
-		}
-	}
-	if err := json.Unmarshal(data, &found); err != nil {
-		return nil, fmt.Errorf("parse evaluation of packages.%s: %v", cell.System, err)
-	}
-	var evaluation Evaluation
-	for _, name := range cell.Packages {
-		p, ok := found.Packages[name]
-		if !ok {
-			return nil, missingPackage(name, cell.System, found.Names)
-		}
-		e := EvaluatedPackage{Package: name, Derivation: p.Derivation, Defined: definition(s, p.Position)}
-		for output, path := range p.Outputs {
-			e.Outputs = append(e.Outputs, Output{Name: output, Path: path})
-		}
-		slices.SortFunc(e.Outputs, func(a, b Output) int { return strings.Compare(a.Name, b.Name) })
-		evaluation = append(evaluation, e)
-	}
-	return evaluation, nil
+const derivationAndOutputs = `{
+        derivation = ps.${name}.drvPath;
+        outputs = builtins.listToAttrs (map (o: { name = o; value = ps.${name}.${o}.outPath; }) ps.${name}.outputs or [ "out" ]);
+      }`
+
+// alone returns a function that evaluates one package and catches nothing. It leaves out the position, whose errors are
+// no reason not to build.
+func alone(name matrix.Package) string {
+	return `ps: {
+  packages = let name = ` + nix.Quote(string(name)) + `; in { ${name} = ` + derivationAndOutputs + `; };
+}`
 }
 
-func missingPackage(name matrix.Package, system matrix.System, names []matrix.Package) error {
-	err := fmt.Errorf("evaluate flake: no package %s for %s", name, system)
-	if near := hint.Nearest(string(name), names, 1); len(near) > 0 {
-		return hint.Wrap(err, "did you mean --package %s? the flake has %s", near[0], joined(names))
+func evaluated(s Snapshot, name matrix.Package, p *answered, err error) EvaluatedPackage {
+	e := EvaluatedPackage{Package: name}
+	if err != nil {
+		e.Failure, e.text = evaluationFailure(err)
+		if e.Failure.At == nil && p != nil {
+			e.Failure.At = definition(s, p.Position)
+		}
+		e.hints = hint.Of(err)
+		return e
 	}
-	return hint.Wrap(err, "the flake has %s", joined(names))
-}
-
-func joined[T ~string](names []T) string {
-	s := make([]string, len(names))
-	for i, n := range names {
-		s[i] = string(n)
+	e.Derivation, e.Defined = p.Derivation, definition(s, p.Position)
+	for output, path := range p.Outputs {
+		e.Outputs = append(e.Outputs, Output{Name: output, Path: path})
 	}
-	return strings.Join(s, ", ")
+	slices.SortFunc(e.Outputs, func(a, b Output) int { return strings.Compare(a.Name, b.Name) })
+	return e
 }
 
 // results are the packages as they stand before anything is done for them.
 func (e Evaluation) results() []PackageResult {
 	results := make([]PackageResult, len(e))
 	for i, p := range e {
-		results[i] = PackageResult{Package: p.Package, Verdict: Failed, Derivation: p.Derivation, Outputs: slices.Clone(p.Outputs), Defined: p.Defined}
+		results[i] = PackageResult{
+			Package: p.Package, Verdict: Failed, Derivation: p.Derivation, Outputs: slices.Clone(p.Outputs), Defined: p.Defined, Failure: p.Failure,
+		}
 	}
 	return results
-}
-
-// EvaluationError is a flake's own fault: Nix ran, and could not evaluate it.
-type EvaluationError struct {
-	System matrix.System
-	// Text is Nix's innermost error, with its position and excerpt; several lines.
-	Text string
-	// At is that position, where it is in the flake's own tree.
-	At *Line
-}
-
-func (e *EvaluationError) Error() string {
-	return fmt.Sprintf("evaluate packages.%s: %s", e.System, e.Text)
-}
-
-// maxTrace is enough for the longest trace of Nix, which is cut by itself beyond some thousand frames.
-const maxTrace = 8 << 20
-
-// evaluationError turns what Nix said into what a person needs of it.
-func evaluationError(cell matrix.Cell, s Snapshot, stderr string, err error) error {
-	var exit *ExitError
-	if !errors.As(err, &exit) {
-		return fmt.Errorf("evaluate packages.%s: %w", cell.System, err)
-	}
-	source, _ := nix.SourcePath(s.NARHash) // without it, positions keep their whole path
-	said := nix.ParseEvalError(stderr, source)
-	evaluation := &EvaluationError{System: cell.System, Text: said.String(), At: positionOf(s, said.Position)}
-	switch {
-	case said.Message == "":
-		return fmt.Errorf("evaluate packages.%s: %w", cell.System, err)
-	case strings.Contains(said.Message, "does not provide attribute"):
-		evaluation.Text = fmt.Sprintf("the flake has no packages.%s", cell.System)
-		return hint.Wrap(evaluation, "leave the system out with --system, or add it to the flake")
-	case strings.Contains(said.Message, "unable to download"):
-		return hint.Wrap(evaluation, "an input could not be fetched: check the network, and GitHub's limits for those without a token; then run the same command again")
-	case strings.Contains(said.Message, "lock file"):
-		return hint.Wrap(evaluation, "lock the inputs and commit the result: nix flake lock")
-	case strings.Contains(said.Message, "does not exist") && len(s.Untracked) > 0:
-		return hint.Wrap(evaluation, "Nix sees only files that git tracks; untracked here: %s", strings.Join(s.Untracked, ", "))
-	}
-	return evaluation
 }
 
 // cappedBuffer keeps the first bytes that are written to it.

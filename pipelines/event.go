@@ -68,6 +68,15 @@ type (
 		Plan   Plan          `json:"plan"`
 	}
 
+	// PackageFailed says that a package cannot be built: it does not evaluate, or the flake does not have it.
+	PackageFailed struct {
+		System  matrix.System  `json:"system"`
+		Package matrix.Package `json:"package"`
+		Failure Failure        `json:"failure"`
+		// Text is Nix's message, with its position and an excerpt of the file.
+		Text string `json:"text"`
+	}
+
 	// BuildStarted says that Nix has begun to build a derivation.
 	BuildStarted struct {
 		System     matrix.System `json:"system"`
@@ -200,6 +209,7 @@ func (RunStarted) event()    {}
 func (StepStarted) event()   {}
 func (StepFinished) event()  {}
 func (Planned) event()       {}
+func (PackageFailed) event() {}
 func (BuildStarted) event()  {}
 func (BuildPhase) event()    {}
 func (BuildLine) event()     {}

@@ -53,6 +53,11 @@ type fakeEngine struct {
 	plan      string // appended to what a dry run says
 	// narHash is what every output has; the second fake engine of a system may have another.
 	narHash string
+	// throws holds, by package, what Nix says of its evaluation, which tryEval catches; aborts what it does not catch.
+	throws, aborts map[matrix.Package]string
+	// lacks names the packages that the flake does not have for this system; noFlake is what Nix says of the whole flake.
+	lacks   map[matrix.Package]bool
+	noFlake string
 	// says is a line of a package's log; position where all packages are defined.
 	says     map[matrix.Package]string
 	position string
@@ -102,7 +107,7 @@ func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
 	f.mu.Unlock()
 	switch {
 	case strings.HasPrefix(line, "nix eval"):
-		return f.evaluate()
+		return f.evaluate(c)
 	case strings.Contains(line, "--dry-run"):
 		fmt.Fprint(c.Stderr, f.dryRun(c.Args))
 		return nil, nil
@@ -133,14 +138,40 @@ func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
 	return nil, fmt.Errorf("fake engine: unexpected command %s", line)
 }
 
-func (f *fakeEngine) evaluate() ([]byte, error) {
+// evaluate answers as Nix does for the function in the arguments: of all packages, of one, or of names alone.
+func (f *fakeEngine) evaluate(c Command) ([]byte, error) {
+	function := c.Args[len(c.Args)-1]
+	fails := func(said string) ([]byte, error) {
+		fmt.Fprint(c.Stderr, said)
+		return nil, &ExitError{Program: "nix", Code: 1, Stderr: said}
+	}
+	if f.noFlake != "" {
+		return fails(f.noFlake)
+	}
+	var names []matrix.Package
 	packages := map[string]any{}
 	for _, p := range fakePackages {
+		if f.lacks[p] {
+			continue
+		}
+		names = append(names, p)
+		if !strings.Contains(function, nix.Quote(string(p))) {
+			continue
+		}
+		switch said, caught := f.throws[p], strings.Contains(function, "tryEval ("); {
+		case f.aborts[p] != "":
+			return fails(f.aborts[p])
+		case said != "" && !caught:
+			return fails(said)
+		case said != "":
+			packages[string(p)] = map[string]any{"thrown": true}
+			continue
+		}
 		packages[string(p)] = map[string]any{
 			"derivation": fakePath(f.system, p, ".drv"), "outputs": map[string]any{"out": fakePath(f.system, p, "")}, "position": f.position,
 		}
 	}
-	return json.Marshal(map[string]any{"names": fakePackages, "packages": packages})
+	return json.Marshal(map[string]any{"names": names, "packages": packages})
 }
 
 func (f *fakeEngine) dryRun(args []string) string {

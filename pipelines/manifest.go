@@ -154,6 +154,7 @@ type FailureKind string
 
 // The kinds of failure. A builder's own failure and a wrong hash are never retried.
 const (
+	EvaluationFailed   FailureKind = "evaluation failed" // no derivation: it does not evaluate, or the flake lacks it
 	BuilderFailed      FailureKind = "builder failed"
 	OutOfMemory        FailureKind = "out of memory"
 	DiskFull           FailureKind = "disk full"

@@ -41,7 +41,7 @@ func TestManifestVerdictsAndFailuresAreDocumented(t *testing.T) {
 		}
 	}
 	for _, k := range []FailureKind{
-		BuilderFailed, OutOfMemory, DiskFull, SubstituterFailed, TimedOut, HashMismatch,
+		EvaluationFailed, BuilderFailed, OutOfMemory, DiskFull, SubstituterFailed, TimedOut, HashMismatch,
 		DependencyFailed, Interrupted, EngineLost, UnsupportedFailure, UnknownFailure,
 	} {
 		if !strings.Contains(string(page), "\n| `"+string(k)+"` |") {

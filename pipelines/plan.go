@@ -3,6 +3,7 @@ package pipelines
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -26,22 +27,24 @@ func (r *Release) Preview(ctx context.Context) (*Manifest, error) {
 		}
 		defer x.Close() // nothing was begun that could fail to end
 		result.Engine, result.Emulated = &engine, r.emulated(engine, cell)
-		evaluation, err := r.evaluate(ctx, x, s, cell)
-		if err != nil {
-			return result, err
+		evaluation, evaluationErr := r.evaluate(ctx, x, s, cell)
+		if len(evaluation) > 0 {
+			result.Packages = evaluation.results()
 		}
-		result.Packages = evaluation.results()
+		if evaluation.good() == 0 {
+			return result, evaluationErr
+		}
 		todo := r.unserved(ctx, cell, result.Packages)
 		plan, err := r.plan(ctx, x, cell, todo)
 		if err != nil {
-			return result, err
+			return result, errors.Join(err, evaluationErr)
 		}
 		for _, p := range todo {
 			p.Verdict = plan.verdict(p)
 		}
 		result.Plan, result.Verdict = &plan, Previewed
 		plan.Push, err = r.previewPush(ctx, x, engine, s, cell, result.Packages)
-		return result, err
+		return result, errors.Join(err, evaluationErr)
 	})
 	return &Manifest{
 		Version: ManifestVersion, Tool: r.Tool, Command: r.Command,

@@ -108,11 +108,15 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 	defer func() { err = errors.Join(err, x.Close()) }()
 	result.Engine, result.Emulated = &engine, r.emulated(engine, cell)
 
-	evaluation, err := r.evaluate(ctx, x, s, cell)
-	if err != nil {
-		return result, err
+	evaluation, evaluationErr := r.evaluate(ctx, x, s, cell)
+	if len(evaluation) > 0 {
+		result.Packages = evaluation.results()
 	}
-	result.Packages = evaluation.results()
+	if evaluation.good() == 0 {
+		return result, evaluationErr
+	}
+	// The others are built, and the error ends the run all the same.
+	defer func() { err = errors.Join(err, evaluationErr) }()
 	todo := r.unserved(ctx, cell, result.Packages)
 	plan, err := r.plan(ctx, x, cell, todo)
 	if err != nil {
@@ -151,6 +155,9 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 	}
 	if buildErr != nil {
 		return result, errors.Join(buildErr, publishErr)
+	}
+	if evaluationErr != nil {
+		return result, publishErr
 	}
 	result.Verdict = Built
 	if r.isGood(result) {

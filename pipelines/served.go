@@ -45,11 +45,15 @@ type ServingCache interface {
 	Holder
 }
 
-// unserved marks the packages that a cache serves whole, and returns pointers to the others.
+// unserved marks the packages that a cache serves whole, and returns pointers to the others. One that does not evaluate,
+// so that it has no outputs to ask for, is neither.
 func (r *Release) unserved(ctx context.Context, cell matrix.Cell, packages []PackageResult) []*PackageResult {
 	var todo []*PackageResult
 	for i := range packages {
 		p := &packages[i]
+		if p.Derivation == "" {
+			continue
+		}
 		if cache := r.servedBy(ctx, cell, p); cache != "" {
 			p.Verdict, p.ServedBy = Served, cache
 			p.Seconds, p.Log, p.Failure = 0, "", nil

@@ -161,6 +161,7 @@ func hostile(text string) []pipelines.Event {
 	return []pipelines.Event{
 		pipelines.RunStarted{ID: text, Flake: text},
 		pipelines.StepStarted{Step: pipelines.StepBuild, System: x86},
+		pipelines.PackageFailed{System: x86, Package: matrix.Package(text), Failure: *failure, Text: text},
 		pipelines.BuildStarted{System: x86, Derivation: openssl},
 		pipelines.BuildPhase{System: x86, Derivation: openssl, Phase: text},
 		pipelines.BuildLine{System: x86, Derivation: openssl, Text: text},

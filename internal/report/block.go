@@ -46,6 +46,8 @@ func (p *progress) blockOf(e pipelines.Event) (block, bool) {
 			b.log = planned(p.row(e.System).plan)
 		}
 		return b, true
+	case pipelines.PackageFailed:
+		return p.within(e.System, packageBlock(e)), true
 	case pipelines.BuildFinished:
 		return p.within(e.System, buildBlock(e)), true
 	case pipelines.BuildStalled:
@@ -89,6 +91,16 @@ func stepBlock(e pipelines.StepFinished) block {
 	b := block{mark: m, head: headline(string(e.Step), string(e.System), seconds, text), why: why, system: e.System, ends: e.Step}
 	if e.At != nil {
 		b.file, b.line = e.At.File, e.At.Line
+	}
+	return b
+}
+
+// packageBlock is a package that cannot be built, with what Nix says of it.
+func packageBlock(e pipelines.PackageFailed) block {
+	text := fmt.Sprintf("%s: %s", e.Package, reason(&e.Failure))
+	b := block{mark: failed, head: headline("failed", string(e.System), "", text), why: []string{e.Text}}
+	if at := e.Failure.At; at != nil {
+		b.file, b.line = at.File, at.Line
 	}
 	return b
 }

@@ -42,7 +42,7 @@ func (s *stepSummary) failures() []part {
 		if m.Outcome == pipelines.OutcomeInterrupted && isGood(c.Verdict) {
 			continue // what was built is good, and of the push is told above
 		}
-		if c.Error != "" && !(told && strings.HasPrefix(c.Error, "build")) && !saidBelow(c.Error) {
+		if c.Error != "" && !(told && (ofPackages(c.Error) || strings.HasPrefix(c.Error, "build:"))) && !saidBelow(c.Error) {
 			parts = append(parts, part{text: "❌ " + code(string(c.System)) + ": " + code(c.Error) + "\n"})
 		}
 	}

@@ -96,7 +96,7 @@ func closure(p pipelines.PackageResult) string {
 func (s style) failures(c pipelines.CellResult, logs string) []string {
 	var blocks []block
 	told := slices.ContainsFunc(c.Packages, func(p pipelines.PackageResult) bool { return p.Failure != nil })
-	if c.Error != "" && !(told && strings.HasPrefix(c.Error, "build ")) { // its packages say more of a failed build
+	if c.Error != "" && !(told && ofPackages(c.Error)) {
 		first, rest, _ := strings.Cut(strings.TrimSpace(c.Error), "\n")
 		blocks = append(blocks, block{mark: failed, head: fmt.Sprintf("%s: %s", c.System, first), why: []string{rest}})
 	}
@@ -124,6 +124,11 @@ func (s style) failures(c pipelines.CellResult, logs string) []string {
 		lines = append(lines, "")
 	}
 	return lines
+}
+
+// ofPackages tells the errors of a cell of which its packages say more.
+func ofPackages(err string) bool {
+	return strings.HasPrefix(err, "build ") || strings.HasPrefix(err, "evaluate packages.")
 }
 
 // total counts the packages that are good and names what became of the others.

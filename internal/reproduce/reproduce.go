@@ -78,10 +78,12 @@ func (c *comparison) compare(ctx context.Context, cell pipelines.CellResult, a p
 	b := packageOf(cell, a.Package)
 	p := Package{System: cell.System, Package: a.Package, DerivationA: a.Derivation, DerivationB: b.Derivation, Outputs: pairOutputs(a, b)}
 	switch {
-	case a.Derivation == "":
+	case a.Derivation == "" && a.Failure == nil:
 		return p.verdict(Unknown, "the manifest has no derivation of it: it was not evaluated there"), nil
-	case b.Derivation == "":
+	case b.Derivation == "" && b.Failure == nil:
 		return p.verdict(Failed, "it was not evaluated: "+cell.Error), nil
+	case a.Derivation == "" || b.Derivation == "":
+		return p.outcome(a, b), nil
 	case a.Derivation != b.Derivation:
 		var err error
 		p.Differences, err = c.whyOther(ctx, cell.System, a.Derivation, b.Derivation)

@@ -75,6 +75,7 @@ func failure(kind pipelines.FailureKind, code int) *pipelines.Failure {
 func TestVerdicts(t *testing.T) {
 	built := pipelines.PackageResult{Verdict: pipelines.Built, Derivation: drv, Outputs: output(hashA, "")}
 	failed := pipelines.PackageResult{Verdict: pipelines.Failed, Derivation: drv, Failure: failure(pipelines.BuilderFailed, 1)}
+	broken := pipelines.PackageResult{Verdict: pipelines.Failed, Failure: failure(pipelines.EvaluationFailed, 0)}
 	with := func(p pipelines.PackageResult, change func(*pipelines.PackageResult)) pipelines.PackageResult {
 		change(&p)
 		return p
@@ -111,8 +112,11 @@ func TestVerdicts(t *testing.T) {
 				p.Outputs = []pipelines.Output{{Name: "out", Path: out + "x", NARHash: hashA}}
 			}), want: Unknown, reason: "of one derivation",
 		},
-		"not evaluated there": {a: pipelines.PackageResult{Verdict: pipelines.Failed}, b: built, want: Unknown, reason: "it was not evaluated there"},
-		"not evaluated here":  {a: built, b: pipelines.PackageResult{Verdict: pipelines.Failed}, want: Failed, reason: "why it ended"},
+		"not evaluated there":         {a: pipelines.PackageResult{Verdict: pipelines.Failed}, b: built, want: Unknown, reason: "it was not evaluated there"},
+		"not evaluated here":          {a: built, b: pipelines.PackageResult{Verdict: pipelines.Failed}, want: Failed, reason: "why it ended"},
+		"does not evaluate, as there": {a: broken, b: broken, want: Pass, reason: "fails here as there: evaluation failed"},
+		"does not evaluate there":     {a: broken, b: built, want: OtherOutcome, reason: "evaluation failed there, built here"},
+		"does not evaluate here":      {a: built, b: broken, want: Failed, reason: "evaluation failed"},
 		"served there, and nobody has it": {
 			a: served, b: built, theirs: []pipelines.Holder{deaf{}, cache{}}, want: Unknown, reason: "none that can be asked has it still",
 		},

@@ -1,0 +1,266 @@
+package pipelines
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+const (
+	// broken is what Nix 2.8 says of a package that throws: the innermost error, then the frames, from the inside out.
+	broken = "error: Package 'desktop-1.0' is marked as broken, refusing to evaluate.\n\n       a) To allow it …\n\n       at /nix/store/%s-source/nix/desktop.nix:3:5:\n\n            2|\n            3| throw\n             | ^\n"
+	// recursion is what Nix 2.26 says of what tryEval does not catch.
+	recursion = "error:\n       … while evaluating the attribute 'drvPath'\n         at /nix/store/%s-source/nix/desktop.nix:3:5:\n            2|\n            3| rec\n             | ^\n\n       error: infinite recursion encountered\n"
+)
+
+// fails gives every engine a package that does not evaluate, in a tree that has the file which Nix names.
+func (run *fakeRun) doesNotEvaluate(t *testing.T, system matrix.System, p matrix.Package, said string, caught bool) {
+	t.Helper()
+	s := run.Source.(fakeSource).s
+	s.NARHash = fakeHash
+	run.Source = fakeSource{s}
+	source, err := nix.SourcePath(fakeHash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(said, "%s") {
+		said = fmt.Sprintf(said, strings.TrimSuffix(source.Base(), "-source"))
+	}
+	if err := os.MkdirAll(filepath.Join(s.Dir, "nix"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.Dir, "nix", "desktop.nix"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	e := run.engines[system]
+	if caught {
+		e.throws = map[matrix.Package]string{p: said}
+	} else {
+		e.aborts = map[matrix.Package]string{p: said}
+	}
+}
+
+func TestPackageThatDoesNotEvaluateLeavesItsSiblingsUnharmed(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		fail    func(t *testing.T, run *fakeRun)
+		message string
+		at      *Line
+		hint    string
+	}{
+		{"throws", func(t *testing.T, run *fakeRun) {
+			run.doesNotEvaluate(t, matrix.X8664Linux, "desktop", broken, true)
+		}, "Package 'desktop-1.0' is marked as broken, refusing to evaluate.", &Line{"nix/desktop.nix", 3}, ""},
+		{"recursion, which is not caught", func(t *testing.T, run *fakeRun) {
+			run.doesNotEvaluate(t, matrix.X8664Linux, "desktop", recursion, false)
+		}, "infinite recursion encountered", &Line{"nix/desktop.nix", 3}, ""},
+		{"does not exist", func(t *testing.T, run *fakeRun) {
+			run.engines[matrix.X8664Linux].lacks = map[matrix.Package]bool{"desktop": true}
+		}, "no package desktop for x86_64-linux", nil, "the flake has headless"},
+		{"crashes Nix", func(t *testing.T, run *fakeRun) {
+			run.doesNotEvaluate(t, matrix.X8664Linux, "desktop", " ", false)
+		}, "run nix: exit code 1", nil, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			run := newFakeRun(t)
+			cache := &fakeCachix{}
+			run.publishTo(cache)
+			test.fail(t, run)
+			m, err := run.Run(t.Context())
+			var failed *EvaluationError
+			if !errors.As(err, &failed) || !strings.Contains(err.Error(), "evaluate packages.x86_64-linux: desktop: "+strings.TrimSpace(test.message)) {
+				t.Fatalf("error %v, want the evaluation's", err)
+			}
+			if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, test.hint) {
+				t.Errorf("hints %q, want %q", hints, test.hint)
+			}
+			want := allVerdicts(Built)
+			want["x86_64-linux desktop"] = Failed
+			if diff := cmp.Diff(want, verdicts(m)); diff != "" {
+				t.Errorf("verdicts (-want +got):\n%s", diff)
+			}
+			p := m.Cells[0].Packages[0]
+			if diff := cmp.Diff(&Failure{Kind: EvaluationFailed, Message: test.message, At: test.at}, p.Failure); diff != "" {
+				t.Errorf("failure (-want +got):\n%s", diff)
+			}
+			if m.Outcome != OutcomeFailed || m.Cells[0].Verdict != Failed || OutcomeOf(err) != OutcomeFailed {
+				t.Errorf("outcome %s, cell %s: want both failed", m.Outcome, m.Cells[0].Verdict)
+			}
+			if !slices.Contains(run.store.paths, fakePath(matrix.X8664Linux, "headless", "")) {
+				t.Error("the good sibling was not exported")
+			}
+			if len(cache.pins) > 0 {
+				t.Errorf("pinned %v", cache.pins)
+			}
+			events := of[PackageFailed](run.recorder)
+			if len(events) != 1 || events[0].Package != "desktop" || events[0].System != matrix.X8664Linux || !strings.Contains(events[0].Text, test.message) {
+				t.Errorf("events %+v, want one with Nix's words", events)
+			}
+			checkStepsHaveEnds(t, run)
+			if _, err := ReadManifest(run.ManifestFile); err != nil {
+				t.Error(err)
+			}
+			run.opened = nil
+			if _, err := run.Run(t.Context()); err == nil || len(run.opened) != 1 {
+				t.Errorf("second run: error %v, engines opened for %v: want what failed to be evaluated again", err, run.opened)
+			}
+		})
+	}
+}
+
+// One evaluation is enough where every package evaluates; one more for each that throws tells why.
+func TestEvaluationsAreFew(t *testing.T) {
+	run := newFakeRun(t)
+	run.doesNotEvaluate(t, matrix.X8664Linux, "desktop", broken, true)
+	if _, err := run.Run(t.Context()); err == nil {
+		t.Error("no error")
+	}
+	if n := run.engines[matrix.X8664Linux].ran("nix eval"); n != 2 {
+		t.Errorf("%d evaluations, want 2", n)
+	}
+	if n := run.engines[matrix.AArch64Linux].ran("nix eval"); n != 1 {
+		t.Errorf("%d evaluations for the other system, want 1", n)
+	}
+}
+
+// The contract is checked for what evaluates. Of what does not, it skips the files; it does not say that checks did not run.
+func TestContractOfAPackageThatDoesNotEvaluate(t *testing.T) {
+	all := &contract.Contract{Packages: map[matrix.Package]contract.Package{
+		"desktop": {Binaries: []string{"gui"}}, "headless": {Binaries: []string{"cli"}}, "other": {},
+	}}
+	c, skipped := buildable(all, []PackageResult{
+		{Package: "desktop", Failure: &Failure{Kind: EvaluationFailed}},
+		{Package: "headless", Derivation: fakePath(matrix.X8664Linux, "headless", ".drv")},
+	})
+	want := []contract.Result{{Check: "package/desktop", Status: contract.Skip, Reason: "it does not evaluate, so that it has no files"}}
+	if diff := cmp.Diff(want, skipped); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	planned := c.Planned(matrix.X8664Linux)
+	if slices.Contains(planned, "package/desktop/binaries/gui") || !slices.Contains(planned, "package/headless/binaries/cli") {
+		t.Errorf("planned %q, want the checks of headless alone", planned)
+	}
+	if len(all.Packages) != 3 {
+		t.Error("the run's own contract is changed")
+	}
+}
+
+// Where no package of a system evaluates, there is nothing to build.
+func TestNoPackageEvaluates(t *testing.T) {
+	run := newFakeRun(t)
+	run.doesNotEvaluate(t, matrix.X8664Linux, "desktop", broken, true)
+	run.engines[matrix.X8664Linux].lacks = map[matrix.Package]bool{"headless": true}
+	m, err := run.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "desktop: Package 'desktop-1.0' is") || !strings.Contains(err.Error(), "; headless: no package headless for x86_64-linux") {
+		t.Errorf("error %v, want both", err)
+	}
+	for _, p := range m.Cells[0].Packages {
+		if p.Verdict != Failed || p.Failure == nil || p.Failure.Kind != EvaluationFailed {
+			t.Errorf("package %+v, want it failed in evaluation", p)
+		}
+	}
+	if n := run.engines[matrix.X8664Linux].ran("nix-store"); n != 0 {
+		t.Errorf("commands %q", run.engines[matrix.X8664Linux].commands)
+	}
+}
+
+// What is wrong with the flake as a whole is the system's error, and of no package.
+func TestFlakeThatDoesNotEvaluate(t *testing.T) {
+	for said, want := range map[string]string{
+		"error: syntax error, unexpected '}'\n":                                       "evaluate packages.x86_64-linux: syntax error",
+		"error: flake 'path:/x' does not provide attribute 'packages.x86_64-linux'\n": "the flake has no packages.x86_64-linux",
+	} {
+		run := newFakeRun(t)
+		run.engines[matrix.X8664Linux].noFlake = said
+		m, err := run.Run(t.Context())
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+		if p := m.Cells[0].Packages[0]; p.Failure != nil || len(of[PackageFailed](run.recorder)) > 0 {
+			t.Errorf("package %+v: want no failure of its own", p)
+		}
+	}
+}
+
+func TestPreviewOfAPackageThatDoesNotEvaluate(t *testing.T) {
+	run := newFakeRun(t)
+	run.doesNotEvaluate(t, matrix.X8664Linux, "desktop", broken, true)
+	m, err := run.Preview(t.Context())
+	if err == nil {
+		t.Error("no error")
+	}
+	want := allVerdicts(ToBuild)
+	want["x86_64-linux desktop"] = Failed
+	if diff := cmp.Diff(want, verdicts(m)); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+	if m.Cells[0].Plan == nil || m.Cells[0].Packages[0].Failure == nil {
+		t.Errorf("cell %+v, want a plan of the others, and the failure", m.Cells[0])
+	}
+}
+
+// The expression is held to Nix itself, with names and failures of every kind.
+func TestEvaluateExpressionInNix(t *testing.T) {
+	instantiate, err := exec.LookPath("nix-instantiate")
+	if err != nil {
+		t.Skip("there is no nix-instantiate")
+	}
+	names := []matrix.Package{"good", "python3.11", "1password", "foo+bar", "or", "if", "a'b", "with space", "dollar${x}", "ü", "-x", `q"b\\s`, "$${y}"}
+	attributes := ""
+	for _, name := range names {
+		attributes += nix.Quote(string(name)) + ` = { drvPath = "/nix/store/00000000000000000000000000000000-p.drv"; out.outPath = "/nix/store/00000000000000000000000000000000-p"; };` + "\n"
+	}
+	attributes += `thrown = throw "no"; outputs-thrown = { drvPath = "/nix/store/00000000000000000000000000000000-p.drv"; outputs = throw "no"; }; meta-thrown = { drvPath = "/nix/store/00000000000000000000000000000000-p.drv"; out.outPath = "/nix/store/00000000000000000000000000000000-p"; meta = throw "no"; };`
+	cell := matrix.Cell{Packages: append(slices.Clone(names), "thrown", "outputs-thrown", "meta-thrown", "missing")}
+	eval := func(expression string) ([]byte, error) {
+		cmd := exec.Command(instantiate, "--eval", "--json", "--strict", "--expr", "("+expression+") {\n"+attributes+"}")
+		cmd.Env = append(os.Environ(), "NIX_REMOTE=dummy://", "NIX_STATE_DIR="+t.TempDir())
+		out, err := cmd.Output()
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+			err = fmt.Errorf("%w: %s", err, exit.Stderr)
+		}
+		return out, err
+	}
+	out, err := eval(together(cell.Packages))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a answer
+	if err := json.Unmarshal(out, &a); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]answered{"thrown": {Thrown: true}, "outputs-thrown": {Thrown: true}}
+	for _, name := range append(names, "meta-thrown") {
+		want[string(name)] = answered{Derivation: "/nix/store/00000000000000000000000000000000-p.drv", Outputs: map[string]nix.StorePath{"out": "/nix/store/00000000000000000000000000000000-p"}}
+	}
+	got := map[string]answered{}
+	for name, p := range a.Packages {
+		p.Position = ""
+		got[name] = p
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("answers (-want +got):\n%s", diff)
+	}
+	if len(a.Names) != len(names)+3 || !slices.Contains(a.Names, "dollar${x}") {
+		t.Errorf("names %q", a.Names)
+	}
+	if _, err := eval(alone("thrown")); err == nil {
+		t.Error("a package that throws does not throw alone")
+	}
+	if out, err := eval(alone("meta-thrown")); err != nil || !strings.Contains(string(out), `-p.drv"`) {
+		t.Errorf("alone: %s, %v", out, err)
+	}
+}

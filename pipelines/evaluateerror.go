@@ -1,0 +1,145 @@
+package pipelines
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// EvaluationError is a flake's own fault: Nix ran, and could not evaluate all packages of a system.
+type EvaluationError struct {
+	System matrix.System
+	// Failed are the packages that do not evaluate; none where packages.<system> itself does not.
+	Failed []matrix.Package
+	// Text is Nix's innermost error, with its position and excerpt; several lines. Of packages it is one line for all.
+	Text string
+	// At is the position of the first one, where it is in the flake's own tree.
+	At *Line
+
+	exit    *ExitError
+	message string // the first line of the innermost error
+}
+
+func (e *EvaluationError) Error() string {
+	return fmt.Sprintf("evaluate packages.%s: %s", e.System, e.Text)
+}
+
+// Unwrap returns how Nix has ended; nil where it did not fail.
+func (e *EvaluationError) Unwrap() error {
+	if e.exit == nil {
+		return nil // no interface that holds a nil pointer
+	}
+	return e.exit
+}
+
+// maxTrace is enough for the longest trace of Nix, which is cut by itself beyond some thousand frames.
+const maxTrace = 8 << 20
+
+// evaluationError makes an error of what Nix said: an [*EvaluationError], where Nix itself has failed.
+func evaluationError(cell matrix.Cell, s Snapshot, stderr string, err error) error {
+	evaluation := &EvaluationError{System: cell.System}
+	if !errors.As(err, &evaluation.exit) {
+		return fmt.Errorf("evaluate packages.%s: %w", cell.System, err)
+	}
+	source, _ := nix.SourcePath(s.NARHash) // without it, positions keep their whole path
+	said := nix.ParseEvalError(nix.Redact(stderr), source)
+	evaluation.Text, evaluation.At = said.String(), positionOf(s, said.Position)
+	evaluation.message = nix.FirstLine(said.Message)
+	switch {
+	case said.Message == "":
+		evaluation.message = evaluation.exit.Error()
+		evaluation.Text = evaluation.message
+	case strings.Contains(said.Message, "does not provide attribute"):
+		evaluation.Text = fmt.Sprintf("the flake has no packages.%s", cell.System)
+		return hint.Wrap(evaluation, "leave the system out with --system, or add it to the flake")
+	case strings.Contains(said.Message, "unable to download"):
+		return hint.Wrap(evaluation, "an input could not be fetched: check the network, and GitHub's limits for those without a token; then run the same command again")
+	case strings.Contains(said.Message, "lock file"):
+		return hint.Wrap(evaluation, "lock the inputs and commit the result: nix flake lock")
+	case strings.Contains(said.Message, "does not exist") && len(s.Untracked) > 0:
+		return hint.Wrap(evaluation, "Nix sees only files that git tracks; untracked here: %s", strings.Join(s.Untracked, ", "))
+	}
+	return evaluation
+}
+
+// maxNames is how many packages of a flake a hint names.
+const maxNames = 20
+
+// missingPackage is the error for a package that the flake does not have, or not for this system.
+func missingPackage(name matrix.Package, system matrix.System, names []string) error {
+	err := &EvaluationError{System: system, message: fmt.Sprintf("no package %s for %s", name, system)}
+	err.Text = err.message
+	var all []matrix.Package // that can be given to --package
+	for _, name := range names {
+		if p, err := matrix.ParsePackage(name); err == nil {
+			all = append(all, p)
+		}
+	}
+	has := fmt.Sprintf("the flake has %s", cmp.Or(joined(all[:min(len(all), maxNames)]), "none"))
+	if len(all) > maxNames {
+		has += fmt.Sprintf(" and %d more", len(all)-maxNames)
+	}
+	if near := hint.Nearest(string(name), all, 1); len(near) > 0 {
+		return hint.Wrap(err, "did you mean --package %s? %s", hint.Quote(string(near[0])), has)
+	}
+	return hint.Wrap(err, "%s", has)
+}
+
+func joined[T ~string](names []T) string {
+	s := make([]string, len(names))
+	for i, n := range names {
+		s[i] = string(n)
+	}
+	return strings.Join(s, ", ")
+}
+
+// evaluationFailure is the failure of a package that has the error, and the error's whole text.
+func evaluationFailure(err error) (f *Failure, text string) {
+	var evaluation *EvaluationError
+	if errors.As(err, &evaluation) {
+		return &Failure{Kind: EvaluationFailed, Message: evaluation.message, At: evaluation.At}, evaluation.Text
+	}
+	return &Failure{Kind: EvaluationFailed, Message: nix.FirstLine(err.Error())}, err.Error()
+}
+
+// good is the number of packages that evaluate.
+func (e Evaluation) good() int {
+	return len(e) - len(slices.Collect(e.failures))
+}
+
+// failures yields the packages that do not evaluate.
+func (e Evaluation) failures(yield func(EvaluatedPackage) bool) {
+	for _, p := range e {
+		if p.Failure != nil && !yield(p) {
+			return
+		}
+	}
+}
+
+// failed is the error for the packages that do not evaluate, with the hints for each; nil where all do.
+func (e Evaluation) failed(system matrix.System) error {
+	all := &EvaluationError{System: system}
+	var texts []string
+	var err error = all
+	for p := range e.failures {
+		all.Failed = append(all.Failed, p.Package)
+		if all.At == nil {
+			all.At = p.Failure.At
+		}
+		texts = append(texts, fmt.Sprintf("%s: %s", p.Package, p.Failure.Message))
+		for _, advice := range p.hints {
+			err = hint.Wrap(err, "%s", advice)
+		}
+	}
+	if len(texts) == 0 {
+		return nil
+	}
+	all.Text = strings.Join(texts, "; ")
+	return err
+}
