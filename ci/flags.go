@@ -79,27 +79,29 @@ func (f *flags) register(c *cobra.Command) {
 
 // options is a command line that was understood.
 type options struct {
-	target    target
-	ref       string
-	cells     []matrix.Cell
-	engines   engineChoice
-	image     container.Image
-	builders  string
-	out       string
-	outGiven  bool
-	run       string // the ID of the run where something was named by it before; empty for one to be made
-	jobs      int
-	timeout   time.Duration
-	stall     time.Duration
-	failFast  bool
-	overrides []override
-	json      bool
-	verbose   bool
-	summary   bool
-	since     string
-	contract  pipelines.Terms
-	publish   publishing
-	rebuild   pipelines.Rebuilding
+	target   target
+	ref      string
+	cells    []matrix.Cell
+	engines  engineChoice
+	image    container.Image
+	builders string
+	out      string
+	outGiven bool
+	// otherResults are directories that hold results of earlier runs, beside out.
+	otherResults []string
+	run          string // the ID of the run where something was named by it before; empty for one to be made
+	jobs         int
+	timeout      time.Duration
+	stall        time.Duration
+	failFast     bool
+	overrides    []override
+	json         bool
+	verbose      bool
+	summary      bool
+	since        string
+	contract     pipelines.Terms
+	publish      publishing
+	rebuild      pipelines.Rebuilding
 	// rebuildOn is the engine of second builds; its kind is empty, and it has no native ones, where that is the first.
 	rebuildOn engineChoice
 	// provenanceKey is nil where statements are not signed.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -227,8 +228,11 @@ func newSource(sys system, o options, work string) (pipelines.Source, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	return &source.Taker{Ref: ref, Revision: o.ref, Dir: work, Env: host.Environment(sys.environ)}, nil
+	return &source.Taker{Ref: ref, Revision: o.ref, Dir: work, Env: host.Environment(sys.environ), Results: o.results()}, nil
 }
+
+// results are the directories for results of this run, and of earlier ones that are known.
+func (o options) results() []string { return append(slices.Clone(o.otherResults), o.out) }
 
 // exampleSource writes the built-in flake out and takes the snapshot of that.
 type exampleSource struct {
@@ -264,7 +268,7 @@ func takeOverrides(ctx context.Context, sys system, o options, work string) ([]p
 			if err != nil {
 				return nil, usage(err)
 			}
-			s, err := (&source.Taker{Ref: ref, Dir: work, Env: host.Environment(sys.environ)}).Take(ctx)
+			s, err := (&source.Taker{Ref: ref, Dir: work, Env: host.Environment(sys.environ), Results: o.results()}).Take(ctx)
 			if err != nil {
 				return nil, err
 			}

@@ -95,7 +95,7 @@ func (f *reproduceFlags) run(c *cobra.Command, sys system, file string) error {
 	if err != nil {
 		return err
 	}
-	o, err := f.reproduceOptions(c, sys, m)
+	o, err := f.reproduceOptions(c, sys, file, m)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // reproduceOptions makes of a manifest the command line that would do the same.
-func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, m *pipelines.Manifest) (options, error) {
+func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, file string, m *pipelines.Manifest) (options, error) {
 	f.stall, f.contract = 0, warn
 	if m.Source.URL == "" || len(m.Cells) == 0 {
 		return options{}, errors.New("reproduce: the manifest names no source, or no system")
@@ -29,6 +29,12 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, m *pipel
 	o := options{
 		target: openSesame, json: f.json, verbose: f.verbose, builders: f.builders, jobs: f.jobs, timeout: f.timeout,
 		run: run, out: cmp.Or(f.out, filepath.Join("reproduced", run)), outGiven: true,
+	}
+	if dir := filepath.Dir(file); isFile(filepath.Join(dir, "cache", "nix-cache-info")) {
+		o.otherResults = append(o.otherResults, dir) // the run of the manifest has left its results there
+	}
+	if f.out == "" {
+		o.otherResults = append(o.otherResults, filepath.Dir(o.out)) // which may hold those of several runs
 	}
 	if m.Source.URL == exampleFlake {
 		o.target = builtIn

@@ -21,12 +21,20 @@ func (r *Release) snapshot(ctx context.Context) (s Snapshot, err error) {
 			return "", err
 		}
 		s.Overrides = r.overridden()
-		return s.URL, nil
+		return withoutResults(s), nil
 	})
 	if err == nil && s.Dirty {
 		r.event(Notice{Level: Warning, Text: "the tree has uncommitted changes: what is built is not what consumers get, and is never published"})
 	}
 	return s, err
+}
+
+// withoutResults says what the tree is of, and which of its directories it leaves out.
+func withoutResults(s Snapshot) string {
+	if len(s.LeftOut) == 0 {
+		return s.URL
+	}
+	return fmt.Sprintf("%s, without the results in %s", s.URL, strings.Join(s.LeftOut, ", "))
 }
 
 func (r *Release) overridden() map[string]string {

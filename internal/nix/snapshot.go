@@ -27,6 +27,8 @@ type Snapshot struct {
 	Overrides map[string]string `json:"overrides,omitempty"`
 	// Untracked names a few untracked files, which Nix does not see: often the reason for a missing file.
 	Untracked []string `json:"-"`
+	// LeftOut names the directories of the flake that are no part of the tree, since they hold results of runs.
+	LeftOut []string `json:"-"`
 }
 
 // ModTime returns the time that every file of the tree bears.

@@ -8,13 +8,15 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// plain takes a directory with all that is in it, as Nix does for path: references, a .git among the rest.
-// Its time is that of its newest file or directory, unless the reference says otherwise.
+// plain takes a directory with all that is in it but results of runs, as Nix does for path: references, a .git among the
+// rest. Its time is that of its newest file or directory, unless the reference says otherwise.
 func (t *Taker) plain(ctx context.Context, tree *tree, dir string) (nix.Snapshot, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -26,11 +28,15 @@ func (t *Taker) plain(ctx context.Context, tree *tree, dir string) (nix.Snapshot
 	if err := checkOutside(tree.dir, dir); err != nil {
 		return nix.Snapshot{}, err
 	}
-	newest, err := copyAll(ctx, tree, dir)
+	results, err := t.resultsIn(dir)
 	if err != nil {
 		return nix.Snapshot{}, err
 	}
-	s := nix.Snapshot{Subdir: t.Ref.Dir, Rev: t.Ref.Rev, LastModified: newest}
+	newest, leftOut, err := copyAll(ctx, tree, dir, results)
+	if err != nil {
+		return nix.Snapshot{}, err
+	}
+	s := nix.Snapshot{Subdir: t.Ref.Dir, Rev: t.Ref.Rev, LastModified: newest, LeftOut: leftOut}
 	if t.Ref.LastModified != 0 {
 		s.LastModified = t.Ref.LastModified
 	}
@@ -51,32 +57,77 @@ func checkOutside(tree, dir string) error {
 	return nil
 }
 
-// copyAll adds everything in a directory and returns the newest time there, in seconds since 1970.
-func copyAll(ctx context.Context, tree *tree, dir string) (newest int64, err error) {
+// resultsIn returns the directories for results that are below a directory, relative to it. One that holds the flake
+// itself is refused: nothing would be left.
+func (t *Taker) resultsIn(dir string) ([]string, error) {
+	var below []string
+	for _, results := range t.Results {
+		at, err := resolve(results)
+		if err != nil {
+			return nil, err
+		}
+		rel, err := filepath.Rel(dir, at)
+		if err != nil || !filepath.IsLocal(rel) {
+			continue
+		}
+		if flake, err := filepath.Rel(rel, filepath.FromSlash(t.Ref.Dir)); rel == "." || t.Ref.Dir != "" && err == nil && filepath.IsLocal(flake) {
+			return nil, hint.Wrap(fmt.Errorf("%s is the flake's own directory, and is to hold the results of the run", at),
+				"name another directory for the results: --out DIR")
+		}
+		below = append(below, rel)
+	}
+	return below, nil
+}
+
+// resolve returns the absolute path of a file that need not exist, without symbolic links.
+func resolve(file string) (string, error) {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return "", err
+	}
+	at, err := filepath.EvalSymlinks(file)
+	if !errors.Is(err, fs.ErrNotExist) || file == filepath.Dir(file) {
+		return at, err
+	}
+	parent, err := resolve(filepath.Dir(file))
+	return filepath.Join(parent, filepath.Base(file)), err
+}
+
+// copyAll adds everything in a directory but the results, which are relative to it. It returns the newest time there, in
+// seconds since 1970, and those of the results that exist. A directory that leads to results is there for what else is
+// in it; its own time changes with the results.
+func copyAll(ctx context.Context, tree *tree, dir string, results []string) (newest int64, leftOut []string, err error) {
 	src, err := os.OpenRoot(dir)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer src.Close()
 	err = filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
 		if err = errors.Join(err, ctx.Err()); err != nil {
 			return err
 		}
+		rel, err := filepath.Rel(dir, name)
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && slices.Contains(results, rel) {
+			leftOut = append(leftOut, filepath.ToSlash(rel))
+			return fs.SkipDir
+		}
+		if entry.IsDir() && slices.ContainsFunc(results, func(r string) bool { return rel == "." || strings.HasPrefix(r, rel+"/") }) {
+			return nil
+		}
 		info, err := entry.Info()
 		if err != nil {
 			return err
 		}
 		newest = max(newest, info.ModTime().Unix())
-		rel, err := filepath.Rel(dir, name)
-		if err != nil {
-			return err
-		}
 		if entry.IsDir() {
 			return tree.mkdir(filepath.ToSlash(rel))
 		}
 		return copyEntry(tree, src, rel, filepath.ToSlash(rel), info)
 	})
-	return newest, err
+	return newest, leftOut, err
 }
 
 // copyEntry adds a file or symbolic link.

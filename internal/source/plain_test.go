@@ -2,10 +2,14 @@ package source
 
 import (
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
 // plainDir makes a directory with files, all of the same time in seconds.
@@ -104,4 +108,73 @@ func TestPlainFails(t *testing.T) {
 	}
 	defer socket.Close()
 	takeFails(t, taker(t, "path:"+dir, env), filepath.Join(dir, "socket")+" is neither file", "")
+}
+
+// The results of a run are no part of the tree: else each run would change what the next one builds.
+func TestPlainLeavesOutResults(t *testing.T) {
+	files := map[string]string{"flake.nix": flakeNix, "a/b": "", "out-of-date": "x"}
+	for name, results := range map[string]string{
+		"at the root": "out", "below a directory of their own": "x/y", "in a directory of the flake": "a/results", "hidden": ".results",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := plainDir(t, files, 1600000000)
+			take := func() (nix.Snapshot, map[string]string) {
+				tk := taker(t, "path:"+(&url.URL{Path: dir}).EscapedPath(), nil)
+				tk.Results = []string{filepath.Join(dir, results)}
+				s := take(t, tk)
+				return s, readFiles(t, s.Dir)
+			}
+			before, _ := take()
+			writeFiles(t, filepath.Join(dir, results), map[string]string{"manifest.json": "{}", "logs/run/x.log": "x"})
+			after, got := take()
+			if before.NARHash != after.NARHash || before.LastModified != after.LastModified {
+				t.Errorf("snapshot %+v, and %+v once there are results; its files are %q", before, after, got)
+			}
+			if len(before.LeftOut) > 0 || !slices.Equal(after.LeftOut, []string{results}) {
+				t.Errorf("left out: %q, and then %q", before.LeftOut, after.LeftOut)
+			}
+			if got["out-of-date"] != "x" {
+				t.Errorf("files are %q", got)
+			}
+		})
+	}
+}
+
+func TestPlainFindsResultsBehindLinks(t *testing.T) {
+	dir := plainDir(t, map[string]string{"flake.nix": flakeNix, "real/x": "x"}, 1600000000)
+	links := t.TempDir()
+	if err := os.Symlink(filepath.Join(dir, "real"), filepath.Join(links, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(links, filepath.Join(dir, "elsewhere")); err != nil {
+		t.Fatal(err)
+	}
+	for results, want := range map[string][]string{
+		filepath.Join(links, "link"):             {"real"},
+		filepath.Join(links, "link", "new", "y"): nil, // which is not there yet
+		filepath.Join(dir, "elsewhere"):          nil, // the link itself is a part of the flake, what it leads to is none
+	} {
+		tk := taker(t, "path:"+(&url.URL{Path: dir}).EscapedPath(), nil)
+		tk.Results = []string{results}
+		s := take(t, tk)
+		if files := readFiles(t, s.Dir); !slices.Equal(s.LeftOut, want) || files["elsewhere"] != "-> "+links {
+			t.Errorf("%s: left out %q, want %q; files are %q", results, s.LeftOut, want, files)
+		}
+	}
+}
+
+// There is no tree without what is in the way.
+func TestPlainRefusesResultsInItsPlace(t *testing.T) {
+	dir := plainDir(t, map[string]string{"flake.nix": flakeNix, "sub/flake.nix": flakeNix, "sub/deep/x": ""}, 1600000000)
+	ref := "path:" + (&url.URL{Path: dir}).EscapedPath()
+	for _, tt := range []struct{ ref, results string }{{ref, dir}, {ref, dir + "/"}, {ref + "?dir=sub", filepath.Join(dir, "sub")}} {
+		tk := taker(t, tt.ref, nil)
+		tk.Results = []string{tt.results}
+		takeFails(t, tk, "is the flake's own directory, and is to hold the results", "--out")
+	}
+	tk := taker(t, ref, nil)
+	tk.Results = []string{filepath.Dir(dir)}
+	if s := take(t, tk); len(s.LeftOut) > 0 || len(readFiles(t, s.Dir)) != 3 {
+		t.Errorf("results around the flake: left out %q", s.LeftOut)
+	}
 }

@@ -35,6 +35,9 @@ type Taker struct {
 	// Dir is where a directory is made for the tree, by a name of its own.
 	// Removing it, when the snapshot is no longer needed, is left to the caller.
 	Dir string
+	// Results are directories that hold the results of runs. They are no part of the tree of a directory without git:
+	// the results of one run would change what the next one builds. They need not exist.
+	Results []string
 	// Git is the program; "git" where it is empty.
 	Git string
 	// Env is the environment of git ("NAME=value"): PATH and HOME, and what it needs to reach a remote.
