@@ -61,7 +61,7 @@ var layout = map[string]struct {
 		because: "it takes a tree, and hashes it as a NAR",
 	},
 	"internal/contract": {
-		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "matrix"},
+		imports: []string{"internal/binarycache", "internal/flakelock", "internal/hint", "internal/nix", "matrix"},
 		tests:   []string{"example", "internal/probe"},
 		because: "it says what a flake promises, and looks at what others have built and evaluated",
 	},

@@ -33,9 +33,10 @@ func newMatrix(sys system) *cobra.Command {
 func printMatrix(sys system, cells []matrix.Cell, github bool) error {
 	if github {
 		data, err := matrix.GitHub(cells)
-		if err == nil {
-			_, err = fmt.Fprintf(sys.stdout, "%s\n", data)
+		if err != nil {
+			return usage(err)
 		}
+		_, err = fmt.Fprintf(sys.stdout, "%s\n", data)
 		return err
 	}
 	t := tabwriter.NewWriter(sys.stdout, 0, 0, 2, ' ', 0)

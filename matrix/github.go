@@ -2,6 +2,7 @@ package matrix
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 )
 
@@ -27,6 +28,9 @@ func GitHub(cells []Cell) ([]byte, error) {
 	for _, c := range cells {
 		names := make([]string, len(c.Packages))
 		for i, p := range c.Packages {
+			if strings.Contains(string(p), " ") {
+				return nil, fmt.Errorf("make matrix: package %q: a job splits the names at spaces", p)
+			}
 			names[i] = string(p)
 		}
 		include = append(include, job{c.System, c.System.Runner(), strings.Join(names, " ")})

@@ -4,7 +4,6 @@ package matrix
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -48,20 +47,6 @@ func (s System) Platform() string {
 		return "linux/arm64"
 	}
 	return "linux/amd64"
-}
-
-// Package is the name of an attribute under packages.<system> of a flake.
-type Package string
-
-// An attribute name that needs no quotes in Nix; https://nix.dev/manual/nix/latest/language/identifiers.
-var packageName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_'-]*$`)
-
-// ParsePackage returns the package that s names.
-func ParsePackage(s string) (Package, error) {
-	if !packageName.MatchString(s) {
-		return "", fmt.Errorf("parse package %q: not an attribute name", s)
-	}
-	return Package(s), nil
 }
 
 // Cell is one system with the packages that are built for it.

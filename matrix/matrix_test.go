@@ -1,6 +1,8 @@
 package matrix
 
 import (
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,12 +21,49 @@ func TestExpandIsInTheOrderOfSystemsAndTakesEachOnce(t *testing.T) {
 
 func TestParsePackage(t *testing.T) {
 	for s, ok := range map[string]bool{
-		"open-sesame": true, "default": true, "a'": true, "_x1": true,
-		"": false, "a.b": false, "1a": false, "a b": false, "a;b": false, "-a": false, "a\"": false,
+		"open-sesame": true, "default": true, "a'": true, "_x1": true, "python3.11": true, "1password": true, "foo+bar": true,
+		"or": true, "if": true, "with space": true, "dollar${x}": true, "ü": true, "-x": true, "a/b": true, "..": true, "a\"": true,
+		strings.Repeat("x", 128): true,
+		"":                       false, "a\nb": false, "a\tb": false, "a\x00": false, "\x1b[31m": false, "a\u202eb": false, "\u200b": false, "a\u00a0b": false,
+		"\xff": false, "\u009b31m": false, strings.Repeat("x", 129): false,
 	} {
 		if _, err := ParsePackage(s); (err == nil) != ok {
 			t.Errorf("ParsePackage(%q): %v, want ok %t", s, err, ok)
 		}
+	}
+	if _, err := ParsePackage("\x1b[31m" + strings.Repeat("x", 1000)); strings.Contains(err.Error(), "\x1b") || len(err.Error()) > 300 {
+		t.Errorf("the error is not fit to be shown: %q", err)
+	}
+}
+
+// No name leads to another directory, and no two lead to one file.
+func TestFileName(t *testing.T) {
+	safe := regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+=-]*$`)
+	seen := map[string]Package{}
+	for _, name := range []Package{
+		"open-sesame", "python3.11", "foo+bar", "a/b", "a-b", "a b", "..", ".", "../../etc/passwd", ".hidden", "-x", "x", "ü", "üü", "dollar${x}", "a'b",
+		Package(strings.Repeat("ü", 64)),
+	} {
+		got := name.FileName()
+		if !safe.MatchString(got) || len(got) > 200 {
+			t.Errorf("file of %s is %s", name, got)
+		}
+		if other, ok := seen[got]; ok {
+			t.Errorf("%s and %s are both %s", name, other, got)
+		}
+		seen[got] = name
+	}
+	for _, name := range []Package{"open-sesame", "python3.11", "foo+bar"} {
+		if got := name.FileName(); got != string(name) {
+			t.Errorf("file of %s is %s", name, got)
+		}
+	}
+}
+
+// A workflow splits the names at spaces.
+func TestGitHubRefusesNamesWithSpaces(t *testing.T) {
+	if data, err := GitHub([]Cell{{X8664Linux, []Package{"a", "b c"}}}); err == nil || !strings.Contains(err.Error(), `package "b c"`) {
+		t.Errorf("GitHub: %s, %v", data, err)
 	}
 }
 

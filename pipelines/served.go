@@ -104,5 +104,6 @@ func (r *Release) remember(s Snapshot, cell matrix.Cell, packages []PackageResul
 
 // memoryKey is of everything that evaluation depends on. The lock file is part of the tree, and so of its hash.
 func (r *Release) memoryKey(s Snapshot, cell matrix.Cell) string {
-	return fmt.Sprint(s.NARHash, s.Subdir, s.Rev, s.LastModified, cell.System, cell.Packages, s.Overrides, r.Contract.key())
+	packages := fmt.Sprintf("%q", cell.Packages) // a name may have spaces
+	return fmt.Sprint(s.NARHash, s.Subdir, s.Rev, s.LastModified, cell.System, packages, s.Overrides, r.Contract.key())
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 //go:embed open-sesame.toml
@@ -53,6 +55,11 @@ func Parse(file string, data []byte) (*Contract, error) {
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return nil, fmt.Errorf("parse contract %s:%s: unknown key %s", file, place(data, unknown[0]), unknown[0])
+	}
+	for _, p := range c.evaluatedPackages() {
+		if _, err := matrix.ParsePackage(string(p)); err != nil {
+			return nil, fmt.Errorf("parse contract %s: %w", file, err)
+		}
 	}
 	return c, nil
 }

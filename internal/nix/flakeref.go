@@ -172,7 +172,7 @@ func ParseFlakeRef(s string) (FlakeRef, error) {
 func parseFlakeRef(s string) (FlakeRef, error) {
 	if before, pkg, ok := strings.Cut(s, "#"); ok {
 		return FlakeRef{}, hint.Wrap(errors.New("has a fragment"),
-			"name the flake %s and the package with --package %s", Redact(before), pkg)
+			"name the flake %s and the package with --package %s", Redact(before), hint.Quote(pkg))
 	}
 	if m := scpLike.FindStringSubmatch(s); m != nil {
 		s = "ssh://" + m[1] + "/" + strings.TrimPrefix(m[2], "/")

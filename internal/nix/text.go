@@ -48,11 +48,3 @@ func FirstLine(s string) string {
 	}
 	return ""
 }
-
-// Quote returns s as a string of the Nix language, in which nothing is interpolated.
-func Quote(s string) string {
-	return `"` + quoting.Replace(s) + `"`
-}
-
-// A carriage return that is not escaped becomes a line feed.
-var quoting = strings.NewReplacer(`\`, `\\`, `"`, `\"`, `${`, `\${`, "\n", `\n`, "\r", `\r`, "\t", `\t`)

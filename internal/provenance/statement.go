@@ -79,7 +79,7 @@ func subjects(m *pipelines.Manifest) ([]*intoto.ResourceDescriptor, error) {
 			}
 			for _, o := range p.Outputs {
 				// The form in which Nix's own command line names an output of a flake.
-				installable := fmt.Sprintf("packages.%s.%s^%s", cell.System, p.Package, o.Name)
+				installable := fmt.Sprintf("packages.%s.%s^%s", cell.System, nix.Attribute(string(p.Package)), o.Name)
 				known := byPath[o.Path]
 				if known == nil {
 					known = &output{Output: o, derivation: p.Derivation, verdict: p.Verdict}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -53,7 +54,7 @@ func (s style) cell(c pipelines.CellResult, last pipelines.LastRelease) []string
 	lines := []string{s.paint(bold, s.clean(head)), "  " + s.clean(engine(c))}
 	name, verdict := 0, 0
 	for _, p := range c.Packages {
-		name = max(name, len(p.Package))
+		name = max(name, utf8.RuneCountInString(string(p.Package)))
 		verdict = max(verdict, len(orNotBuilt(p.Verdict)))
 	}
 	for _, p := range c.Packages {

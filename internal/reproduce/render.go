@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/drvdiff"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -16,7 +17,7 @@ func (r *Result) WriteText(out io.Writer) error {
 	w := bufio.NewWriter(out)
 	verdict, system, name := 0, 0, 0
 	for _, p := range r.Packages {
-		verdict, system, name = max(verdict, len(p.Verdict)), max(system, len(p.System)), max(name, len(p.Package))
+		verdict, system, name = max(verdict, len(p.Verdict)), max(system, len(p.System)), max(name, utf8.RuneCountInString(string(p.Package)))
 	}
 	for _, p := range r.Packages {
 		line := fmt.Sprintf("%-*s  %-*s  %-*s", verdict, p.Verdict, system, p.System, name, p.Package)

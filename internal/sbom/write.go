@@ -20,7 +20,7 @@ const MediaType = "application/vnd.cyclonedx+json"
 
 // FileName returns the name of a package's document in the directory of a run's results, with slashes.
 func FileName(p matrix.Package, s matrix.System) string {
-	return path.Join("sbom", fmt.Sprintf("%s-%s.cdx.json", p, s))
+	return path.Join("sbom", fmt.Sprintf("%s-%s.cdx.json", p.FileName(), s))
 }
 
 // Write writes the document of each package of a run that the cache has, into outDir, and returns the names of the files

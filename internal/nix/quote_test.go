@@ -1,0 +1,15 @@
+package nix
+
+import "testing"
+
+// What Nix reads as an attribute without quotes has none.
+func TestAttribute(t *testing.T) {
+	for name, want := range map[string]string{
+		"open-sesame": "open-sesame", "a'b": "a'b", "python3.11": `"python3.11"`, "1password": `"1password"`, "ü": `"ü"`, "-x": `"-x"`,
+		"if": `"if"`, "inherit": `"inherit"`, "or": `"or"`, `q"\`: `"q\"\\"`, "dollar${x}": `"dollar\${x}"`,
+	} {
+		if got := Attribute(name); got != want {
+			t.Errorf("%s is the attribute %s, want %s", name, got, want)
+		}
+	}
+}
