@@ -51,8 +51,20 @@ func (t *Taker) local(ctx context.Context, g git, tree *tree, scratch, dir strin
 	if err != nil {
 		return nix.Snapshot{}, err
 	}
+	working := t.revision() == "" && !c.bare
+	of := rev
+	if working {
+		of = ""
+	}
+	flake, err := c.flakeFile(ctx, of, subdir)
+	if err != nil {
+		return nix.Snapshot{}, err
+	}
+	if t, err = t.withSelf(flake); err != nil {
+		return nix.Snapshot{}, err
+	}
 	s := nix.Snapshot{Subdir: subdir, Rev: rev}
-	if t.revision() == "" && !c.bare {
+	if working {
 		if s.Untracked, err = c.untracked(ctx); err != nil {
 			return nix.Snapshot{}, err
 		}

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -28,6 +29,15 @@ func (t *Taker) remote(ctx context.Context, g git, tree *tree, scratch string) (
 	ref := t.Ref
 	if ref.Kind == nix.GitFlake {
 		if ref, err = nix.RemoteRef(clone); err != nil {
+			return nix.Snapshot{}, err
+		}
+	}
+	if t.Ref.Kind == nix.GitFlake {
+		flake, err := repo.neutral.blob(ctx, repo.dir, s.Rev+":"+path.Join(s.Subdir, "flake.nix"), repo.bare()...)
+		if err != nil {
+			return nix.Snapshot{}, err
+		}
+		if t, err = t.withSelf(flake); err != nil {
 			return nix.Snapshot{}, err
 		}
 	}
