@@ -134,8 +134,8 @@ type answer struct {
 
 type answered struct {
 	Thrown     bool // then there is nothing else but where the flake lists it
-	Derivation nix.StorePath
-	Outputs    map[string]nix.StorePath
+	Derivation string
+	Outputs    map[string]string
 	Position   string
 }
 
@@ -195,20 +195,34 @@ func alone(name matrix.Package) string {
 
 func evaluated(s Snapshot, name matrix.Package, p *answered, err error) EvaluatedPackage {
 	e := EvaluatedPackage{Package: name}
+	if err == nil {
+		err = e.take(s, p)
+	}
 	if err != nil {
+		e = EvaluatedPackage{Package: name, hints: hint.Of(err)}
 		e.Failure, e.text = evaluationFailure(err)
 		if e.Failure.At == nil && p != nil {
 			e.Failure.At = definition(s, p.Position)
 		}
-		e.hints = hint.Of(err)
-		return e
 	}
-	e.Derivation, e.Defined = p.Derivation, definition(s, p.Position)
-	for output, path := range p.Outputs {
+	return e
+}
+
+// take reads what Nix says of a package. What is no store path is the fault of that package alone.
+func (e *EvaluatedPackage) take(s Snapshot, p *answered) (err error) {
+	e.Defined = definition(s, p.Position)
+	if e.Derivation, err = nix.ParseStorePath(p.Derivation); err != nil {
+		return fmt.Errorf("derivation of %s: %w", e.Package, err)
+	}
+	for output, text := range p.Outputs {
+		path, err := nix.ParseStorePath(text)
+		if err != nil {
+			return fmt.Errorf("output %s of %s: %w", output, e.Package, err)
+		}
 		e.Outputs = append(e.Outputs, Output{Name: output, Path: path})
 	}
 	slices.SortFunc(e.Outputs, func(a, b Output) int { return strings.Compare(a.Name, b.Name) })
-	return e
+	return nil
 }
 
 // results are the packages as they stand before anything is done for them.

@@ -70,6 +70,9 @@ func TestPackageThatDoesNotEvaluateLeavesItsSiblingsUnharmed(t *testing.T) {
 		{"does not exist", func(t *testing.T, run *fakeRun) {
 			run.engines[matrix.X8664Linux].lacks = map[matrix.Package]bool{"desktop": true}
 		}, "no package desktop for x86_64-linux", nil, "the flake has headless"},
+		{"has no path before it is built", func(t *testing.T, run *fakeRun) {
+			run.engines[matrix.X8664Linux].placeholder = "desktop"
+		}, "output out of desktop: parse nix store path /1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9: digest not separated by dash", nil, ""},
 		{"crashes Nix", func(t *testing.T, run *fakeRun) {
 			run.doesNotEvaluate(t, matrix.X8664Linux, "desktop", " ", false)
 		}, "run nix: exit code 1", nil, ""},
@@ -242,9 +245,10 @@ func TestEvaluateExpressionInNix(t *testing.T) {
 	if err := json.Unmarshal(out, &a); err != nil {
 		t.Fatal(err)
 	}
+	const path = "/nix/store/00000000000000000000000000000000-p"
 	want := map[string]answered{"thrown": {Thrown: true}, "outputs-thrown": {Thrown: true}}
 	for _, name := range append(names, "meta-thrown") {
-		want[string(name)] = answered{Derivation: "/nix/store/00000000000000000000000000000000-p.drv", Outputs: map[string]nix.StorePath{"out": "/nix/store/00000000000000000000000000000000-p"}}
+		want[string(name)] = answered{Derivation: path + ".drv", Outputs: map[string]string{"out": path}}
 	}
 	got := map[string]answered{}
 	for name, p := range a.Packages {

@@ -22,8 +22,7 @@ type EvaluationError struct {
 	// At is the position of the first one, where it is in the flake's own tree.
 	At *Line
 
-	exit    *ExitError
-	message string // the first line of the innermost error
+	exit *ExitError
 }
 
 func (e *EvaluationError) Error() string {
@@ -50,11 +49,9 @@ func evaluationError(cell matrix.Cell, s Snapshot, stderr string, err error) err
 	source, _ := nix.SourcePath(s.NARHash) // without it, positions keep their whole path
 	said := nix.ParseEvalError(nix.Redact(stderr), source)
 	evaluation.Text, evaluation.At = said.String(), positionOf(s, said.Position)
-	evaluation.message = nix.FirstLine(said.Message)
 	switch {
 	case said.Message == "":
-		evaluation.message = evaluation.exit.Error()
-		evaluation.Text = evaluation.message
+		evaluation.Text = evaluation.exit.Error()
 	case strings.Contains(said.Message, "does not provide attribute"):
 		evaluation.Text = fmt.Sprintf("the flake has no packages.%s", cell.System)
 		return hint.Wrap(evaluation, "leave the system out with --system, or add it to the flake")
@@ -73,8 +70,7 @@ const maxNames = 20
 
 // missingPackage is the error for a package that the flake does not have, or not for this system.
 func missingPackage(name matrix.Package, system matrix.System, names []string) error {
-	err := &EvaluationError{System: system, message: fmt.Sprintf("no package %s for %s", name, system)}
-	err.Text = err.message
+	err := &EvaluationError{System: system, Text: fmt.Sprintf("no package %s for %s", name, system)}
 	var all []matrix.Package // that can be given to --package
 	for _, name := range names {
 		if p, err := matrix.ParsePackage(name); err == nil {
@@ -103,7 +99,7 @@ func joined[T ~string](names []T) string {
 func evaluationFailure(err error) (f *Failure, text string) {
 	var evaluation *EvaluationError
 	if errors.As(err, &evaluation) {
-		return &Failure{Kind: EvaluationFailed, Message: evaluation.message, At: evaluation.At}, evaluation.Text
+		return &Failure{Kind: EvaluationFailed, Message: nix.FirstLine(evaluation.Text), At: evaluation.At}, evaluation.Text
 	}
 	return &Failure{Kind: EvaluationFailed, Message: nix.FirstLine(err.Error())}, err.Error()
 }
