@@ -52,11 +52,16 @@ func (t *Taker) local(ctx context.Context, g git, tree *tree, scratch, dir strin
 		return nix.Snapshot{}, err
 	}
 	working := t.revision() == "" && !c.bare
-	of := rev
-	if working {
-		of = ""
+	repo, err := c.borrowed(ctx, scratch)
+	if err != nil {
+		return nix.Snapshot{}, err
 	}
-	flake, err := c.flakeFile(ctx, of, subdir)
+	var flake []byte
+	if working {
+		flake, err = workingFlakeFile(c.top, subdir)
+	} else {
+		flake, err = repo.flakeFile(ctx, rev, subdir)
+	}
 	if err != nil {
 		return nix.Snapshot{}, err
 	}
@@ -72,22 +77,24 @@ func (t *Taker) local(ctx context.Context, g git, tree *tree, scratch, dir strin
 			return nix.Snapshot{}, err
 		}
 	}
-	return t.fromCheckout(ctx, c, tree, scratch, s)
+	return t.fromCheckout(ctx, c, repo, tree, scratch, s)
 }
 
-// fromCheckout fills the tree, from the working tree where it is dirty and else from the commit.
-func (t *Taker) fromCheckout(ctx context.Context, c checkout, tree *tree, scratch string, s nix.Snapshot) (nix.Snapshot, error) {
+// borrowed makes a repository of our own that has the objects of a checkout.
+func (c checkout) borrowed(ctx context.Context, scratch string) (*repository, error) {
 	repo, err := newRepository(ctx, c.git, scratch)
 	if err != nil {
-		return nix.Snapshot{}, err
+		return nil, err
 	}
 	objects, err := c.path(ctx, "objects")
 	if err != nil {
-		return nix.Snapshot{}, err
+		return nil, err
 	}
-	if err := repo.borrow(objects); err != nil {
-		return nix.Snapshot{}, err
-	}
+	return repo, repo.borrow(objects)
+}
+
+// fromCheckout fills the tree, from the working tree where it is dirty and else from the commit.
+func (t *Taker) fromCheckout(ctx context.Context, c checkout, repo *repository, tree *tree, scratch string, s nix.Snapshot) (_ nix.Snapshot, err error) {
 	if s.Rev != "" {
 		if s.LastModified, err = repo.commitTime(ctx, s.Rev); err != nil {
 			return nix.Snapshot{}, err

@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -33,7 +32,7 @@ func (t *Taker) remote(ctx context.Context, g git, tree *tree, scratch string) (
 		}
 	}
 	if t.Ref.Kind == nix.GitFlake {
-		flake, err := repo.neutral.blob(ctx, repo.dir, s.Rev+":"+path.Join(s.Subdir, "flake.nix"), repo.bare()...)
+		flake, err := repo.flakeFile(ctx, s.Rev, s.Subdir)
 		if err != nil {
 			return nix.Snapshot{}, err
 		}

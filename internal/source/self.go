@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -33,36 +34,42 @@ func (t *Taker) withSelf(flake []byte) (*Taker, error) {
 	return &with, nil
 }
 
-// flakeFile returns the flake.nix of a checkout: of the working tree, or of a commit. It is empty where there is none,
-// which is an error later on.
-func (c checkout) flakeFile(ctx context.Context, rev, subdir string) ([]byte, error) {
-	name := path.Join(subdir, "flake.nix")
-	if rev != "" {
-		return c.blob(ctx, c.top, rev+":"+name)
-	}
-	w, err := os.OpenRoot(c.top)
+// workingFlakeFile returns the flake.nix of a working tree. It is empty where there is none, which is an error later on.
+func workingFlakeFile(top, subdir string) ([]byte, error) {
+	w, err := os.OpenRoot(top)
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
-	info, err := w.Stat(filepath.FromSlash(name))
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() {
+	name := filepath.Join(filepath.FromSlash(subdir), "flake.nix")
+	info, err := w.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && !info.Mode().IsRegular():
 		return nil, nil
+	case err != nil:
+		return nil, err
+	case info.Size() > maxFlakeFile:
+		return nil, fmt.Errorf("%s is too large", name)
 	}
-	if err != nil || info.Size() > maxFlakeFile {
-		return nil, errors.Join(err, fmt.Errorf("read %s: it is too large", name))
-	}
-	return w.ReadFile(filepath.FromSlash(name))
+	return w.ReadFile(name)
 }
 
-// blob returns a file of a commit; nothing where there is none.
-func (g git) blob(ctx context.Context, dir, name string, options ...string) ([]byte, error) {
-	text, err := g.output(ctx, dir, append(options, "cat-file", "blob", name)...)
-	if e, ok := errors.AsType[*gitError](err); ok && e.code == 128 {
+// flakeFile returns the flake.nix of a commit. It is empty where there is none.
+func (r *repository) flakeFile(ctx context.Context, rev, subdir string) ([]byte, error) {
+	name := rev + ":" + path.Join(subdir, "flake.nix")
+	size, err := r.neutral.output(ctx, r.dir, r.bare("cat-file", "-s", name)...)
+	if _, ok := errors.AsType[*gitError](err); ok {
 		return nil, nil
 	}
-	if len(text) > maxFlakeFile {
-		return nil, fmt.Errorf("read %s: it is too large", name)
+	if err != nil {
+		return nil, err
+	}
+	if n, err := strconv.Atoi(size); err != nil || n > maxFlakeFile {
+		return nil, errors.Join(err, fmt.Errorf("%s is too large", name))
+	}
+	text, err := r.neutral.output(ctx, r.dir, r.bare("cat-file", "blob", name)...)
+	if _, ok := errors.AsType[*gitError](err); ok {
+		return nil, nil // a directory
 	}
 	return []byte(text), err
 }
