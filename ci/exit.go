@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -70,16 +71,17 @@ func codeOf(err error) int {
 	return exitFailed
 }
 
-// printError tells a person what went wrong, and what to do about it.
+// printError tells a person what went wrong, and what to do about it. What a flake makes Nix say is in it: on GitHub, a
+// line of it must not become a command.
 func printError(w io.Writer, err error) {
 	if err == nil {
 		return
 	}
 	for _, e := range split(err) {
-		fmt.Fprintf(w, "error: %v\n", e)
+		fmt.Fprintln(w, report.Harmless("error: "+e.Error()))
 	}
 	for _, h := range hint.Of(err) {
-		fmt.Fprintf(w, "hint: %s\n", h)
+		fmt.Fprintln(w, report.Harmless("hint: "+h))
 	}
 }
 

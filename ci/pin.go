@@ -15,7 +15,7 @@ import (
 const pinManual = `Keep store paths of the cache from its garbage collector.
 
   pin NAME PATH    one store path, under a name
-  pin MANIFEST     the outputs of a run whose cells are all published, each as <package>-<system>,
+  pin MANIFEST     the outputs of a run whose cells are all good and published, each as <package>-<system>,
                    in the cache that it was published to, unless --cachix names another
 
 A pin of a name that is there already becomes a new revision of it. A pin wants an auth token.`
@@ -87,6 +87,11 @@ func pinManifest(ctx context.Context, sys system, to *publisher, file string, m 
 	for _, cell := range m.Cells {
 		if cell.Publish == nil || cell.Publish.Verdict != pipelines.Published {
 			return hint.Wrap(fmt.Errorf("pin outputs of %s: those of %s are not published", file, cell.System), "go run ./ci push --resume")
+		}
+		for _, p := range cell.Packages {
+			if p.Verdict == pipelines.Failed {
+				return fmt.Errorf("pin outputs of %s: package %s failed on %s", file, p.Package, cell.System)
+			}
 		}
 	}
 	_, err := pipelines.Pin(ctx, to, m.Cells)

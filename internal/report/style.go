@@ -104,6 +104,15 @@ func (s style) clean(text string) string {
 	return text
 }
 
+// Harmless returns foreign text as it can be shown on any terminal, and in the log of a job on GitHub. Its lines stay.
+func Harmless(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = style{runner: true}.clean(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // atEnd returns a line of a log as it looked in the end, where carriage returns had parts of it overwritten.
 func atEnd(line string) string {
 	line = strings.TrimRight(line, "\r\n")
