@@ -69,7 +69,7 @@ func (r *Release) askEvaluation(ctx context.Context, x Executor, s Snapshot, cel
 		return a, nil
 	}
 	all, err := ask(together(cell.Packages))
-	if isExit(err) {
+	if ofFlake(err) {
 		all, err = ask(together(nil)) // which fails where it is the flake's fault, and no package's
 	}
 	if err != nil {
@@ -81,7 +81,7 @@ func (r *Release) askEvaluation(ctx context.Context, x Executor, s Snapshot, cel
 		if err == nil && (p == nil || p.Thrown) {
 			listed := p
 			var one answer
-			if one, err = ask(alone(name)); err != nil && !isExit(err) {
+			if one, err = ask(alone(name)); err != nil && !ofFlake(err) {
 				return nil, err
 			}
 			if p, _ = one.of(name, cell.System); p == nil {
@@ -96,10 +96,10 @@ func (r *Release) askEvaluation(ctx context.Context, x Executor, s Snapshot, cel
 	return evaluation, nil
 }
 
-// isExit says whether Nix has ended with an error of its own: not because it was ended, or the engine lost.
-func isExit(err error) bool {
-	var exit *ExitError
-	return errors.As(err, &exit)
+// ofFlake says whether Nix has ended with an error of its own: not because it was killed, or the engine lost.
+func ofFlake(err error) bool {
+	var evaluation *EvaluationError
+	return errors.As(err, &evaluation)
 }
 
 func (r *Release) evaluateArgs(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) ([]string, nix.Settings, error) {

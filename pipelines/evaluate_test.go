@@ -198,6 +198,19 @@ func TestFlakeThatDoesNotEvaluate(t *testing.T) {
 	}
 }
 
+// That an evaluation was killed says nothing of the flake, nor of the package that Nix was at.
+func TestKilledEvaluationIsNoFailureOfAPackage(t *testing.T) {
+	run := newFakeRun(t)
+	run.doesNotEvaluate(t, matrix.X8664Linux, "desktop", "error: interrupted by the user\n", false)
+	m, err := run.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "interrupted by the user") {
+		t.Errorf("error %v, want Nix's", err)
+	}
+	if p := m.Cells[0].Packages[0]; p.Failure != nil || len(of[PackageFailed](run.recorder)) > 0 {
+		t.Errorf("package %+v: want no failure of its own", p)
+	}
+}
+
 func TestPreviewOfAPackageThatDoesNotEvaluate(t *testing.T) {
 	run := newFakeRun(t)
 	run.doesNotEvaluate(t, matrix.X8664Linux, "desktop", broken, true)

@@ -43,7 +43,7 @@ const maxTrace = 8 << 20
 // evaluationError makes an error of what Nix said: an [*EvaluationError], where Nix itself has failed.
 func evaluationError(cell matrix.Cell, s Snapshot, stderr string, err error) error {
 	evaluation := &EvaluationError{System: cell.System}
-	if !errors.As(err, &evaluation.exit) {
+	if !errors.As(err, &evaluation.exit) || killed(evaluation.exit, stderr) {
 		return fmt.Errorf("evaluate packages.%s: %w", cell.System, err)
 	}
 	source, _ := nix.SourcePath(s.NARHash) // without it, positions keep their whole path
