@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"text/tabwriter"
@@ -15,6 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -67,21 +67,26 @@ const (
 )
 
 func examine(ctx context.Context, sys system) []finding {
-	return []finding{examineGit(ctx), examineNix(ctx), examineEmulator(ctx), examineDagger(ctx, sys)}
+	return []finding{examineGit(ctx), examineNix(ctx, sys), examineEmulator(ctx), examineDagger(ctx, sys)}
 }
 
 func examineGit(ctx context.Context) finding {
 	return program(ctx, partGit, "git", "apt-get install git")
 }
 
-func examineNix(ctx context.Context) finding {
+// examineNix opens this machine's Nix as a run does: its version, its store and its configuration.
+func examineNix(ctx context.Context, sys system) finding {
 	f := program(ctx, partNix, "nix", "apt-get install nix-bin")
-	if !f.ok || os.Geteuid() == 0 {
+	if !f.ok {
 		return f
 	}
-	if _, err := os.Stat("/nix/var/nix/daemon-socket/socket"); err != nil {
-		f.ok, f.found = false, f.found+", but no daemon, and this is not root"
-		f.mend = "apt-get install nix-setup-systemd, or run as root"
+	native, err := nativeSystem(ctx)
+	if err == nil {
+		_, err = host.Open(ctx, host.Options{System: native, Env: sys.environ})
+	}
+	if err != nil {
+		f.ok, f.found = false, f.found+", but it does not work: "+err.Error()
+		f.mend = strings.Join(hint.Of(err), "; ")
 	}
 	return f
 }
@@ -144,7 +149,7 @@ func cannotRun(findings []finding) string {
 	case !ok[partGit]:
 		return "run a release: git is missing"
 	case !ok[partNix] && !ok[partDagger]:
-		return "run a release: neither Nix nor a container engine is here"
+		return "run a release: neither a Nix that works nor a container engine is here"
 	case !ok[partEmulator] && !ok[partDagger]:
 		return "run a release: this machine cannot build for all systems"
 	}

@@ -279,21 +279,26 @@ func takeOverrides(ctx context.Context, sys system, o options, work string) ([]p
 	return all, nil
 }
 
-// nixSettings are the settings of every command of Nix. They name all that could let this machine into a result,
-// so that a user's or a machine's own settings do not.
+// nixSettings are the settings of every command of Nix. They name all that could let this machine into a result, run
+// a program of its owner's or publish by itself, so that a user's or a machine's own settings do not. Accounts, limits,
+// disks, networks and what the owner restricts stay the machine's.
 func nixSettings(o options) nix.Settings {
 	s := nix.Settings{
-		"experimental-features": "nix-command flakes",
-		"accept-flake-config":   "false", // the flake's caches are the target's; what else it asks for is not granted
-		"substituters":          strings.Join(o.target.substituters, " "),
-		"trusted-public-keys":   strings.Join(o.target.keys, " "),
-		"builders":              o.builders,
-		"max-jobs":              "auto",
-		"cores":                 "0",
-		"keep-outputs":          "false",
+		// Added to the machine's own, on which settings of its owner's may depend, such as use-cgroups.
+		"extra-experimental-features": "nix-command flakes",
+		"accept-flake-config":         "false", // the flake's caches are the target's; what else it asks for is not granted
+		"substitute":                  "true",
+		"substituters":                strings.Join(o.target.substituters, " "),
+		"trusted-public-keys":         strings.Join(o.target.keys, " "),
+		"builders":                    o.builders,
+		"max-jobs":                    "auto",
+		"cores":                       "0",
+		"keep-outputs":                "false",
 		// What a machine's own nix.conf could let builders see, or have evaluation find.
 		"sandbox-build-dir": "/build",
 		"pre-build-hook":    "",
+		"post-build-hook":   "",
+		"plugin-files":      "",
 		"nix-path":          "",
 		"eval-cache":        "false", // a file of the user's
 		// A flaky cache must not end a run that could build what it does not give.

@@ -23,7 +23,7 @@ type store struct {
 }
 
 func openStore(ctx context.Context, sys system) (*store, error) {
-	x, err := host.Open(ctx, host.Options{System: matrix.X8664Linux, Env: sys.environ, Settings: nix.Settings{"experimental-features": "nix-command flakes"}})
+	x, err := host.Open(ctx, host.Options{System: matrix.X8664Linux, Env: sys.environ, Settings: nix.Settings{"extra-experimental-features": "nix-command", "plugin-files": ""}})
 	if err != nil {
 		return nil, err
 	}

@@ -174,7 +174,7 @@ func (r *Release) fetch(ctx context.Context, x Executor, packages []*PackageResu
 
 // buildEnvironment builds what an installation of a package would link together.
 func (r *Release) buildEnvironment(ctx context.Context, x Executor, expression string, p probed) (nix.StorePath, error) {
-	settings := r.Settings.With(p.settings()).With(nix.Settings{"substitute": "false"})
+	settings := r.Settings.With(p.settings()).With(ownExpression)
 	out, err := x.Run(ctx, Command{
 		Program: "nix-build", Args: []string{"--no-out-link", "-E", expression}, Settings: settings, Privileged: p.privileged(),
 	})

@@ -91,7 +91,7 @@ func (r *Release) askEvaluation(ctx context.Context, x Executor, s Snapshot, cel
 		if err == nil && (p == nil || p.Thrown) {
 			return nil, fmt.Errorf("evaluate packages.%s: Nix says nothing of %s", cell.System, name)
 		}
-		evaluation = append(evaluation, evaluated(s, name, p, err))
+		evaluation = append(evaluation, evaluated(s, cell.System, name, p, err))
 	}
 	return evaluation, nil
 }
@@ -193,10 +193,10 @@ func alone(name matrix.Package) string {
 }`
 }
 
-func evaluated(s Snapshot, name matrix.Package, p *answered, err error) EvaluatedPackage {
+func evaluated(s Snapshot, system matrix.System, name matrix.Package, p *answered, err error) EvaluatedPackage {
 	e := EvaluatedPackage{Package: name}
 	if err == nil {
-		err = e.take(s, p)
+		err = e.take(s, system, p)
 	}
 	if err != nil {
 		e = EvaluatedPackage{Package: name, hints: hint.Of(err)}
@@ -209,13 +209,13 @@ func evaluated(s Snapshot, name matrix.Package, p *answered, err error) Evaluate
 }
 
 // take reads what Nix says of a package. What is no store path is the fault of that package alone.
-func (e *EvaluatedPackage) take(s Snapshot, p *answered) (err error) {
+func (e *EvaluatedPackage) take(s Snapshot, system matrix.System, p *answered) (err error) {
 	e.Defined = definition(s, p.Position)
 	if e.Derivation, err = nix.ParseStorePath(p.Derivation); err != nil {
 		return fmt.Errorf("derivation of %s: %w", e.Package, err)
 	}
 	for output, text := range p.Outputs {
-		path, err := nix.ParseStorePath(text)
+		path, err := outputPath(text, e.Package, system)
 		if err != nil {
 			return fmt.Errorf("output %s of %s: %w", output, e.Package, err)
 		}

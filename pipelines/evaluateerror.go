@@ -49,6 +49,9 @@ func evaluationError(cell matrix.Cell, s Snapshot, stderr string, err error) err
 	source, _ := nix.SourcePath(s.NARHash) // without it, positions keep their whole path
 	said := nix.ParseEvalError(nix.Redact(stderr), source)
 	evaluation.Text, evaluation.At = said.String(), positionOf(s, said.Position)
+	if err := disabledFeatureError(said.Message, evaluation); err != nil {
+		return err
+	}
 	switch {
 	case said.Message == "":
 		evaluation.Text = evaluation.exit.Error()

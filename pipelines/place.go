@@ -64,5 +64,5 @@ func placeSubdir(ctx context.Context, x Executor, s Snapshot, dir string) (strin
 	if err != nil {
 		return "", nil, err
 	}
-	return "flake:" + name, nix.Settings{"flake-registry": filepath.Join(placed, "registry.json")}, nil
+	return "flake:" + name, nix.Settings{"flake-registry": filepath.Join(placed, "registry.json"), "use-registries": "true"}, nil
 }

@@ -101,9 +101,7 @@ func (r *Release) probe(ctx context.Context, x Executor, system matrix.System, s
 		return probe.Report{}, fmt.Errorf("place probe: %w", err)
 	}
 	expression := probe.Expression(system, filepath.Join(placed, "probe"), fmt.Sprintf("%s-%t", r.ID, sandbox))
-	settings := r.Settings.With(sandboxSettings(sandbox)).With(nix.Settings{
-		"substitute": "false", // no cache has it, and one that does not answer costs seconds
-	})
+	settings := r.Settings.With(sandboxSettings(sandbox)).With(ownExpression)
 	out, err := x.Run(ctx, Command{
 		Program: "nix-build", Args: []string{"--no-out-link", "-E", expression}, Settings: settings, Privileged: sandbox,
 	})

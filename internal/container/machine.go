@@ -178,6 +178,9 @@ func parseLook(out, image string) (look, error) {
 	if err != nil {
 		return look{}, hint.Wrap(fmt.Errorf("look into image %s: there is no Nix in it", image), "use an image with Nix, such as %s", DefaultImage)
 	}
+	if err := version.Supported(); err != nil {
+		return look{}, hint.Wrap(fmt.Errorf("look into image %s: %w", image, err), "use an image with a newer Nix, such as %s", DefaultImage)
+	}
 	l := look{nix: version, buildUsers: values["users"] != "", runsSystem: values["probe"] == "runs", kernel: values["kernel"], boot: values["boot"]}
 	l.cores, _ = strconv.Atoi(values["cores"])
 	l.free, _ = strconv.ParseInt(values["free"], 10, 64)

@@ -44,7 +44,8 @@ type Options struct {
 
 // Open looks at the machine and returns an executor for the system.
 func Open(ctx context.Context, o Options) (*Executor, error) {
-	x := &Executor{System: o.System, Env: NixEnvironment(o.Env)} // no settings yet: look asks for the machine's own
+	// look asks for the machine's own settings. Its plugins are not loaded: one may be of another version of Nix.
+	x := &Executor{System: o.System, Env: NixEnvironment(o.Env), Settings: nix.Settings{"plugin-files": ""}}
 	raiseMemlock(o.Memlock)
 	if o.Nix == nil {
 		o.Nix = new(Nix)
@@ -53,8 +54,12 @@ func Open(ctx context.Context, o Options) (*Executor, error) {
 	if err != nil {
 		return nil, err
 	}
+	needed, err := m.settings(o.System)
+	if err != nil {
+		return nil, err
+	}
 	x.machine = m
-	x.Settings = o.Settings.With(m.settings(o.System))
+	x.Settings = o.Settings.With(needed)
 	return x, nil
 }
 

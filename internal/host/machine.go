@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/user"
@@ -14,12 +13,13 @@ import (
 	"syscall"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// Nix is what there is to know of this machine's Nix. To ask is to start two processes, some 60 ms.
+// Nix is what there is to know of this machine's Nix. To ask is to start three processes, some 60 ms.
 // The zero value has not asked yet.
 type Nix struct {
 	mu      sync.Mutex
@@ -39,28 +39,18 @@ type machine struct {
 	emulatorVersion string
 }
 
-// config holds those of Nix's own settings that matter here.
-type config struct {
-	System              setting[string]   `json:"system"`
-	Substituters        setting[[]string] `json:"substituters"`
-	TrustedSubstituters setting[[]string] `json:"trusted-substituters"`
-	TrustedUsers        setting[[]string] `json:"trusted-users"`
-	BuildUsersGroup     setting[string]   `json:"build-users-group"`
-	SandboxPaths        setting[[]string] `json:"sandbox-paths"`
-}
-
-type setting[T any] struct {
-	Value T `json:"value"`
-}
-
 func (x *Executor) look(ctx context.Context, known *Nix) (m machine, err error) {
 	if m.nix, m.config, err = known.ask(ctx, x); err != nil {
 		return m, err
 	}
-	if m.native, err = matrix.ParseSystem(m.config.System.Value); err != nil {
+	if m.native, err = m.config.native(); err != nil {
 		return m, err
 	}
-	m.daemon = x.usesDaemon()
+	store, err := m.config.text("store")
+	if err != nil {
+		return m, err
+	}
+	m.daemon = usesDaemon(store)
 	if x.System != m.native {
 		if m.emulator = binfmt.Find(x.System.Machine()); m.emulator != nil {
 			m.emulatorVersion = m.emulator.Version(ctx)
@@ -76,43 +66,41 @@ func (n *Nix) ask(ctx context.Context, x *Executor) (nix.Version, config, error)
 	if n.known {
 		return n.version, n.config, nil
 	}
-	// To evaluate is to open the store, which makes it where there is none yet: two processes that do so at once fail
-	// ("creating symlink …: File exists"). After this one they all find it made.
-	out, err := x.Run(ctx, pipelines.Command{Program: "nix-instantiate", Args: []string{"--eval", "--expr", "builtins.nixVersion"}})
+	out, err := x.Run(ctx, pipelines.Command{Program: "nix", Args: []string{"--version"}})
 	if err != nil {
-		return nix.Version{}, config{}, err
+		return nix.Version{}, nil, err
 	}
-	var version nix.Version
-	if err := version.UnmarshalText([]byte(strings.Trim(string(out), "\"\n"))); err != nil {
-		return nix.Version{}, config{}, err
+	version, err := nix.ParseVersion(string(out))
+	if err != nil {
+		return nix.Version{}, nil, err
 	}
-	show := []string{"show-config", "--json"}
+	if err := version.Supported(); err != nil {
+		return nix.Version{}, nil, hint.Wrap(err, "install a newer one: https://nixos.org/download, or nix-bin of Debian 12 or newer")
+	}
+	if err := x.openStore(ctx); err != nil {
+		return nix.Version{}, nil, err
+	}
+	show := []string{"show-config"}
 	if version.AtLeast(2, 20) {
-		show = []string{"config", "show", "--json"}
+		show = []string{"config", "show"}
 	}
 	out, err = x.Run(ctx, pipelines.Command{
-		Program: "nix", Args: show, Settings: nix.Settings{"experimental-features": "nix-command flakes"},
+		Program: "nix", Args: show, Settings: nix.Settings{"extra-experimental-features": "nix-command"},
 	})
 	if err != nil {
-		return nix.Version{}, config{}, fmt.Errorf("read configuration of Nix: %v", err)
+		return nix.Version{}, nil, fmt.Errorf("read configuration of Nix: %w", err)
 	}
-	var c config
-	if err := json.Unmarshal(out, &c); err != nil {
-		return nix.Version{}, config{}, fmt.Errorf("read configuration of Nix: %v", err)
-	}
-	n.known, n.version, n.config = true, version, c
-	return version, c, nil
+	n.known, n.version, n.config = true, version, parseConfig(string(out))
+	return n.version, n.config, nil
 }
 
 const daemonSocket = "/nix/var/nix/daemon-socket/socket"
 
-// usesDaemon tells whether Nix's store "auto" stands for the daemon here, by the manual's rule:
+// usesDaemon reports whether Nix reaches the store through the daemon. For the store "auto" the manual's rule is:
 // the state directory is not writable and a socket is there.
-func (x *Executor) usesDaemon() bool {
-	for _, kv := range x.Env {
-		if store, ok := strings.CutPrefix(kv, "NIX_REMOTE="); ok && store != "" && store != "auto" {
-			return store == "daemon" || strings.HasPrefix(store, "unix://")
-		}
+func usesDaemon(store string) bool {
+	if store != "" && store != "auto" {
+		return store == "daemon" || strings.HasPrefix(store, "unix://")
 	}
 	if syscall.Access("/nix/var/nix", 2) == nil {
 		return false
@@ -122,28 +110,39 @@ func (x *Executor) usesDaemon() bool {
 }
 
 // settings are those that this machine needs for the system.
-func (m machine) settings(system matrix.System) nix.Settings {
+func (m machine) settings(system matrix.System) (nix.Settings, error) {
 	s := nix.Settings{}
 	if m.emulator != nil {
 		// The list's own name begins with "extra-": this appends to it.
 		s["extra-extra-platforms"] = string(system)
 	}
 	if !m.daemon && os.Geteuid() == 0 {
+		group, err := m.config.text("build-users-group")
+		if err != nil {
+			return nil, err
+		}
 		// Debian's nix-bin makes no group of build users; root then builds as itself, inside the sandbox.
-		if _, err := user.LookupGroup(m.config.BuildUsersGroup.Value); err != nil {
+		if _, err := user.LookupGroup(group); err != nil {
 			s["build-users-group"] = ""
 		}
 	}
-	return s
+	return s, nil
 }
 
 // Describe says what this machine is.
 func (x *Executor) Describe(context.Context) (pipelines.Engine, error) {
 	m := x.machine
 	e := pipelines.Engine{
-		SandboxPaths: m.config.SandboxPaths.Value, Notes: m.notes(),
+		SandboxPaths: m.sandboxPaths(), Notes: m.notes(),
 		Kind: "host", Nix: m.nix, Native: m.native, Cores: runtime.NumCPU(),
-		FreeBytes: freeBytes(string(nix.StoreDir)), Ignored: m.ignored(x.Settings, m.trustsUser()), Kernel: binfmt.Kernel(),
+		FreeBytes: freeBytes(string(nix.StoreDir)), Kernel: binfmt.Kernel(),
+	}
+	trusted, err := m.trustsUser()
+	if err == nil {
+		e.Ignored, err = m.ignored(x.Settings, trusted)
+	}
+	if err != nil {
+		return e, err
 	}
 	if m.emulator != nil {
 		e.Emulator, e.EmulatorVersion = "binfmt", m.emulatorVersion
@@ -151,10 +150,13 @@ func (x *Executor) Describe(context.Context) (pipelines.Engine, error) {
 	return e, nil
 }
 
+// sandboxPaths are for the record alone, so a Nix without the setting has none.
+func (m machine) sandboxPaths() []string { return strings.Fields(m.config["sandbox-paths"]) }
+
 // notes warns of what this machine's own nix.conf gives builders, which another machine has not.
 func (m machine) notes() []string {
 	var foreign []string
-	for _, path := range m.config.SandboxPaths.Value {
+	for _, path := range m.sandboxPaths() {
 		if inside, _, _ := strings.Cut(path, "="); inside != "/bin/sh" { // which Nix itself brings along
 			foreign = append(foreign, path)
 		}
@@ -181,13 +183,19 @@ func freeBytes(dir string) int64 {
 // ignored returns those substituters of the settings that a daemon would pass over in silence,
 // because neither they nor the user who asks is trusted.
 // See https://nix.dev/manual/nix/latest/command-ref/conf-file#conf-trusted-users.
-func (m machine) ignored(s nix.Settings, trusted bool) []string {
+func (m machine) ignored(s nix.Settings, trusted bool) ([]string, error) {
 	if !m.daemon || trusted {
-		return nil
+		return nil, nil
 	}
-	known := append(slices.Clone(m.config.Substituters.Value), m.config.TrustedSubstituters.Value...)
-	for i := range known {
-		known[i] = strings.TrimRight(known[i], "/")
+	var known []string
+	for _, name := range []string{"substituters", "trusted-substituters"} {
+		urls, err := m.config.list(name)
+		if err != nil {
+			return nil, err
+		}
+		for _, url := range urls {
+			known = append(known, strings.TrimRight(url, "/"))
+		}
 	}
 	var ignored []string
 	for _, url := range strings.Fields(s["substituters"]) {
@@ -195,16 +203,21 @@ func (m machine) ignored(s nix.Settings, trusted bool) []string {
 			ignored = append(ignored, url)
 		}
 	}
-	return ignored
+	return ignored, nil
 }
 
-func (m machine) trustsUser() bool {
-	if os.Geteuid() == 0 {
-		return true
+// trustsUser reports whether the store does what this process's user asks for.
+func (m machine) trustsUser() (bool, error) {
+	if !m.daemon || os.Geteuid() == 0 {
+		return true, nil
+	}
+	trusted, err := m.config.list("trusted-users")
+	if err != nil {
+		return false, err
 	}
 	me, err := user.Current()
 	if err != nil {
-		return false
+		return false, nil // a user without a name is in no list
 	}
 	groups := map[string]bool{}
 	ids, _ := me.GroupIds()
@@ -213,7 +226,7 @@ func (m machine) trustsUser() bool {
 			groups["@"+g.Name] = true
 		}
 	}
-	return slices.ContainsFunc(m.config.TrustedUsers.Value, func(name string) bool {
+	return slices.ContainsFunc(trusted, func(name string) bool {
 		return name == "*" || name == me.Username || groups[name]
-	})
+	}), nil
 }

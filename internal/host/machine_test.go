@@ -14,8 +14,7 @@ import (
 func TestUntrustedUsersSubstitutersAreTold(t *testing.T) {
 	var m machine
 	m.daemon = true
-	m.config.Substituters.Value = []string{"https://cache.nixos.org/"}
-	m.config.TrustedSubstituters.Value = []string{"https://trusted.example"}
+	m.config = config{"substituters": "https://cache.nixos.org/", "trusted-substituters": "https://trusted.example"}
 	s := nix.Settings{"substituters": "https://cache.nixos.org https://trusted.example/ https://other.example"}
 	for _, test := range []struct {
 		name    string
@@ -26,14 +25,22 @@ func TestUntrustedUsersSubstitutersAreTold(t *testing.T) {
 		{"any other user", false, []string{"https://other.example"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, m.ignored(s, test.trusted)); diff != "" {
+			got, err := m.ignored(s, test.trusted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("ignored (-want +got):\n%s", diff)
 			}
 		})
 	}
+	m.config = config{}
+	if got, err := m.ignored(s, false); err == nil || !strings.Contains(err.Error(), "no setting substituters") {
+		t.Errorf("ignored = %v, %v, where Nix does not say which substituters it knows", got, err)
+	}
 	m.daemon = false
-	if got := m.ignored(s, false); got != nil {
-		t.Errorf("without a daemon nobody ignores anything: got %v", got)
+	if got, err := m.ignored(s, false); got != nil || err != nil {
+		t.Errorf("without a daemon nobody ignores anything: got %v, %v", got, err)
 	}
 }
 
@@ -79,11 +86,11 @@ func TestVariablesAreDocumented(t *testing.T) {
 
 func TestWhatTheMachineShowsBuildersIsTold(t *testing.T) {
 	var m machine
-	m.config.SandboxPaths.Value = []string{"/bin/sh=/nix/store/x-busybox/bin/busybox"}
+	m.config = config{"sandbox-paths": "/bin/sh=/nix/store/x-busybox/bin/busybox"}
 	if notes := m.notes(); notes != nil {
 		t.Errorf("Nix's own shell is told: %q", notes)
 	}
-	m.config.SandboxPaths.Value = append(m.config.SandboxPaths.Value, "/usr/lib?", "/opt=/srv")
+	m.config["sandbox-paths"] += " /usr/lib? /opt=/srv"
 	if notes := m.notes(); len(notes) != 1 || !strings.Contains(notes[0], "/usr/lib? /opt=/srv") || strings.Contains(notes[0], "busybox") {
 		t.Errorf("notes %q", notes)
 	}

@@ -39,3 +39,14 @@ func (v *Version) UnmarshalText(text []byte) (err error) {
 	*v, err = ParseVersion("nix (Nix) " + string(text))
 	return err
 }
+
+// Oldest is the oldest version of Nix that is supported: the one that Debian 12 packages.
+var Oldest = Version{Major: 2, Minor: 8, Text: "2.8"}
+
+// Supported returns an error for a version that is too old.
+func (v Version) Supported() error {
+	if v.AtLeast(Oldest.Major, Oldest.Minor) {
+		return nil
+	}
+	return fmt.Errorf("use Nix %s: older than %s, the oldest that is supported", v.Text, Oldest.Text)
+}
