@@ -95,3 +95,13 @@ func TestWhatTheMachineShowsBuildersIsTold(t *testing.T) {
 		t.Errorf("notes %q", notes)
 	}
 }
+
+func TestOldestVersionIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "\nNix " + nix.Oldest.Text + " ("; !strings.Contains(string(page), want) {
+		t.Errorf("docs/operations.md does not say %q, the oldest version of Nix that is supported", want)
+	}
+}
