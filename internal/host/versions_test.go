@@ -1,0 +1,196 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+const (
+	makeRootTimeout = 10 * time.Minute // once; it downloads packages
+	inRootTimeout   = 3 * time.Minute
+)
+
+// TestOnEachVersionOfNix runs the contract suite and releases of the example on the oldest version of Nix that is
+// supported, on one in between and on today's. Each is in a root file system of its own, so that neither a store nor
+// a configuration is shared, and without a network.
+func TestOnEachVersionOfNix(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes root file systems, and downloads packages for them")
+	}
+	dir := t.TempDir()
+	programs := sync.OnceValue(func() error { return buildPrograms(dir) })
+	for _, v := range []struct{ nix, suite string }{{"2.8", "bookworm"}, {"2.26", "trixie"}, {"2.34", "sid"}} {
+		t.Run(v.nix, func(t *testing.T) {
+			t.Parallel()
+			root := nixRoot(t, v.suite)
+			if err := programs(); err != nil {
+				t.Fatal(err)
+			}
+			r := testRoot{dir: root, tests: dir}
+			if out, err := r.run(t, "true"); err != nil {
+				t.Skipf("a root cannot be entered here: %v\n%s", err, out)
+			}
+			t.Run("contract", func(t *testing.T) { r.contract(t) })
+			t.Run("doctor", func(t *testing.T) { r.doctor(t, v.nix) })
+			t.Run("release", func(t *testing.T) { r.release(t) })
+			t.Run("owner's nix.conf", func(t *testing.T) { r.ownersConfiguration(t) })
+		})
+	}
+}
+
+// buildPrograms builds without C, since a root may have another C library.
+func buildPrograms(dir string) error {
+	for _, args := range [][]string{
+		{"test", "-c", "-o", filepath.Join(dir, "host.test"), "."},
+		{"build", "-o", filepath.Join(dir, "ci"), "../../ci"},
+	} {
+		cmd := exec.Command("go", args...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("run go %s: %v\n%s", args[0], err, out)
+		}
+	}
+	return nil
+}
+
+// nixRoot returns the root of a Debian release, made where it is not there yet.
+func nixRoot(t *testing.T, suite string) string {
+	ctx, cancel := context.WithTimeout(t.Context(), makeRootTimeout)
+	defer cancel()
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, "../../.ci/nix-root", suite)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Skipf("no root of Debian %s: %v\n%s", suite, err, &stderr)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// testRoot is a root file system and the directory that is at /tests in it.
+type testRoot struct{ dir, tests string }
+
+//go:embed testdata/enter-root.sh
+var enterRoot string
+
+// run runs a command in a fresh copy of the root, and returns all that it prints.
+func (r testRoot) run(t *testing.T, command ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), inRootTimeout)
+	defer cancel()
+	args := append([]string{
+		"--mount", "--pid", "--net", "--fork", "--kill-child", "--propagation", "private",
+		"bash", "-c", enterRoot, "enter-root", r.dir, t.TempDir(), r.tests,
+	}, command...)
+	cmd := exec.CommandContext(ctx, "unshare", args...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+var (
+	started  = regexp.MustCompile(`^=== RUN +TestContract/(\w+)`)
+	finished = regexp.MustCompile(`^ +--- (PASS|FAIL|SKIP): TestContract/(\w+)`)
+)
+
+// contract shows each check of the suite as a test of its own: one that is skipped there is skipped here.
+func (r testRoot) contract(t *testing.T) {
+	out, err := r.run(t, "/tests/host.test", "-test.run", "^TestContract$", "-test.v")
+	said, current, checks := map[string]string{}, "", 0
+	for line := range strings.Lines(out) {
+		if m := started.FindStringSubmatch(line); m != nil {
+			current = m[1]
+		} else if m := finished.FindStringSubmatch(line); m != nil {
+			checks++
+			t.Run(m[2], func(t *testing.T) {
+				switch m[1] {
+				case "SKIP":
+					t.Skip(said[m[2]])
+				case "FAIL":
+					t.Error(said[m[2]])
+				}
+			})
+		} else {
+			said[current] += line
+		}
+	}
+	if err != nil || checks == 0 {
+		t.Errorf("run contract suite: %v, %d checks\n%s", err, checks, out)
+	}
+}
+
+func (r testRoot) doctor(t *testing.T, version string) {
+	// Its exit code is of emulation and container engines, too.
+	out, _ := r.run(t, "/tests/ci", "doctor")
+	if want := regexp.MustCompile(`(?m)^ok +nix +nix \(Nix\) ` + regexp.QuoteMeta(version) + `\.`); !want.MatchString(out) {
+		t.Errorf("doctor says\n%s\nwant nix to be ok", out)
+	}
+}
+
+func (r testRoot) release(t *testing.T) {
+	args, good := []string{"/tests/ci", "release", "example", "--engine", "host", "--out", "/root/out"}, "4 of 4 packages good"
+	if native, foreign := systems(); binfmt.Find(foreign.Machine()) == nil {
+		t.Logf("%s is left out: no emulator is registered", foreign)
+		args, good = append(args, "--system", string(native)), "2 of 2 packages good"
+	}
+	out, err := r.run(t, args...)
+	if err != nil || !strings.Contains(out, good) {
+		t.Errorf("release: %v, want %q\n%s", err, good, out)
+	}
+}
+
+// ownersSettings are what the owner of a machine may have set for reasons of his own.
+const ownersSettings = `restrict-eval = true
+pure-eval = true
+plugin-files = /nonexistent/plugin.so
+post-build-hook = /nonexistent/hook
+pre-build-hook = /nonexistent/hook
+experimental-features = auto-allocate-uids
+auto-allocate-uids = true
+substitute = false
+max-jobs = 0
+builders = ssh://nowhere.example x86_64-linux
+print-missing = false
+use-registries = false
+allow-import-from-derivation = false
+log-lines = 0
+keep-failed = true
+use-xdg-base-directories = true
+trace-function-calls = true
+`
+
+func (r testRoot) ownersConfiguration(t *testing.T) {
+	script := `mkdir -p /etc/nix; printf %s "$1" >/etc/nix/nix.conf
+		exec /tests/ci release example --engine host --system "$2" --out /root/out`
+	native, _ := systems()
+	out, err := r.run(t, "bash", "-c", script, "sh", ownersSettings, string(native))
+	if err != nil || !strings.Contains(out, "2 of 2 packages good") {
+		t.Errorf("release: %v\n%s", err, out)
+	}
+}
+
+// systems returns this machine's system and the other one.
+func systems() (native, foreign matrix.System) {
+	for _, s := range matrix.Systems() {
+		if s.Platform() == "linux/"+runtime.GOARCH {
+			native = s
+		} else {
+			foreign = s
+		}
+	}
+	return native, foreign
+}
