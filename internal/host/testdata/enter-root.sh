@@ -12,6 +12,14 @@ mount -t tmpfs tmpfs "$empty"
 mkdir "$empty/changes" "$empty/work" "$empty/root"
 mount -t overlay -o "lowerdir=$root,upperdir=$empty/changes,workdir=$empty/work" overlay "$empty/root"
 cd "$empty/root"
+
+# Nix kills all processes of a build user before it builds as that user, and it reaches other roots and other process
+# namespaces. So the users get numbers that no other Nix uses: 30001 becomes, for example, 1234501.
+base=$((1000 + RANDOM))
+sed -i -E "s/:300([0-9]{2}):30000:/:$base\1:${base}00:/" etc/passwd
+sed -i -E "s/^nixbld:x:30000:/nixbld:x:${base}00:/" etc/group
+chgrp "${base}00" nix/store
+
 mkdir tests old
 mount --bind "$tests" tests
 mount --rbind /dev dev
