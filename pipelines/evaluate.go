@@ -215,7 +215,7 @@ func (e *EvaluatedPackage) take(s Snapshot, system matrix.System, p *answered) (
 		return fmt.Errorf("derivation of %s: %w", e.Package, err)
 	}
 	for output, text := range p.Outputs {
-		path, err := outputPath(text, e.Package, system)
+		path, err := outputPath(text, system)
 		if err != nil {
 			return fmt.Errorf("output %s of %s: %w", output, e.Package, err)
 		}

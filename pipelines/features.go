@@ -48,9 +48,9 @@ func contentAddressed(e *EvaluationError) error {
 }
 
 // outputPath reads the path of an evaluated output.
-func outputPath(text string, name matrix.Package, system matrix.System) (nix.StorePath, error) {
+func outputPath(text string, system matrix.System) (nix.StorePath, error) {
 	if placeholder.MatchString(text) {
-		return "", fmt.Errorf("evaluate package %s: %w", name, contentAddressed(&EvaluationError{System: system}))
+		return "", contentAddressed(&EvaluationError{System: system})
 	}
 	return nix.ParseStorePath(text)
 }
