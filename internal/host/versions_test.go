@@ -36,13 +36,12 @@ func TestOnEachVersionOfNix(t *testing.T) {
 	for _, v := range []struct{ nix, suite string }{{"2.8", "bookworm"}, {"2.26", "trixie"}, {"2.34", "sid"}} {
 		t.Run(v.nix, func(t *testing.T) {
 			t.Parallel()
-			root := nixRoot(t, v.suite)
-			if err := programs(); err != nil {
-				t.Fatal(err)
-			}
-			r := testRoot{dir: root, tests: dir}
+			r := testRoot{dir: nixRoot(t, v.suite), tests: dir}
 			if out, err := r.run(t, "true"); err != nil {
 				t.Skipf("a root cannot be entered here: %v\n%s", err, out)
+			}
+			if err := programs(); err != nil {
+				t.Fatal(err)
 			}
 			t.Run("contract", func(t *testing.T) { r.contract(t) })
 			t.Run("doctor", func(t *testing.T) { r.doctor(t, v.nix) })
