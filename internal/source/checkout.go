@@ -3,6 +3,7 @@ package source
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -22,7 +24,6 @@ const maxUntracked = 10
 
 // checkout is a repository on this machine. A bare one has no working tree.
 type checkout struct {
-	git
 	top  string // the working tree's root, or the bare repository; absolute
 	bare bool
 }
@@ -36,7 +37,7 @@ func (t *Taker) local(ctx context.Context, g git, tree *tree, scratch, dir strin
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nix.Snapshot{}, err
 	}
-	c, ok := findCheckout(g, dir)
+	c, ok := findCheckout(dir, t.Ref.Kind == nix.GitFlake)
 	if !ok {
 		if t.revision() != "" || t.Ref.Submodules || t.Ref.Kind == nix.GitFlake {
 			return nix.Snapshot{}, fmt.Errorf("%s is not a git repository", dir)
@@ -47,20 +48,20 @@ func (t *Taker) local(ctx context.Context, g git, tree *tree, scratch, dir strin
 	if err != nil {
 		return nix.Snapshot{}, err
 	}
-	rev, err := c.resolve(ctx, t.revision())
+	v, err := c.open(ctx, g, scratch)
+	if err != nil {
+		return nix.Snapshot{}, err
+	}
+	rev, err := v.resolve(ctx, t.revision())
 	if err != nil {
 		return nix.Snapshot{}, err
 	}
 	working := t.revision() == "" && !c.bare
-	repo, err := c.borrowed(ctx, scratch)
-	if err != nil {
-		return nix.Snapshot{}, err
-	}
 	var flake []byte
 	if working {
 		flake, err = workingFlakeFile(c.top, subdir)
 	} else {
-		flake, err = repo.flakeFile(ctx, rev, subdir)
+		flake, err = v.flakeFile(ctx, rev, subdir)
 	}
 	if err != nil {
 		return nix.Snapshot{}, err
@@ -70,76 +71,42 @@ func (t *Taker) local(ctx context.Context, g git, tree *tree, scratch, dir strin
 	}
 	s := nix.Snapshot{Subdir: subdir, Rev: rev}
 	if working {
-		if s.Untracked, err = c.untracked(ctx); err != nil {
+		if s.Untracked, err = v.untracked(ctx); err != nil {
 			return nix.Snapshot{}, err
 		}
-		if s.Dirty, err = c.dirty(ctx, rev, t.Ref.Submodules); err != nil {
+		if s.Dirty, err = v.dirty(ctx, rev, t.Ref.Submodules); err != nil {
 			return nix.Snapshot{}, err
 		}
 	}
-	return t.fromCheckout(ctx, c, repo, tree, scratch, s)
-}
-
-// borrowed makes a repository of our own that has the objects of a checkout.
-func (c checkout) borrowed(ctx context.Context, scratch string) (*repository, error) {
-	repo, err := newRepository(ctx, c.git, scratch)
-	if err != nil {
-		return nil, err
-	}
-	objects, err := c.path(ctx, "objects")
-	if err != nil {
-		return nil, err
-	}
-	return repo, repo.borrow(objects)
+	return t.fromCheckout(ctx, v, tree, scratch, s)
 }
 
 // fromCheckout fills the tree, from the working tree where it is dirty and else from the commit.
-func (t *Taker) fromCheckout(ctx context.Context, c checkout, repo *repository, tree *tree, scratch string, s nix.Snapshot) (_ nix.Snapshot, err error) {
+func (t *Taker) fromCheckout(ctx context.Context, v *view, tree *tree, scratch string, s nix.Snapshot) (nix.Snapshot, error) {
+	repo, err := newRepository(ctx, v.user, scratch)
+	if err != nil {
+		return nix.Snapshot{}, err
+	}
+	if err := repo.borrow(filepath.Join(v.files.common, "objects")); err != nil {
+		return nix.Snapshot{}, err
+	}
 	if s.Rev != "" {
 		if s.LastModified, err = repo.commitTime(ctx, s.Rev); err != nil {
 			return nix.Snapshot{}, err
 		}
 	}
-	here := nix.FlakeRef{Kind: nix.GitFlake, URL: fileURL(c.top)}
+	here := nix.FlakeRef{Kind: nix.GitFlake, URL: fileURL(v.checkout.top)}
 	if s.Dirty {
 		s.Rev = ""
 		s.URL = t.locked(here, "", s.Subdir)
-		return s, c.copyTracked(ctx, tree, "", t.Ref.Submodules)
+		return s, v.copyTracked(ctx, tree, "", t.Ref.Submodules)
 	}
-	remote := c.remote(ctx)
-	if ref, err := nix.RemoteRef(remote); err == nil && ref.CloneURL() != "" {
+	if ref, err := nix.RemoteRef(v.remote); err == nil && ref.CloneURL() != "" {
 		here = ref
 	}
 	s.URL = t.locked(here, s.Rev, s.Subdir)
-	modules, err := c.path(ctx, "modules")
-	if err != nil {
-		return nix.Snapshot{}, err
-	}
-	if remote == "" {
-		remote = c.top
-	}
-	return s, t.fromCommit(ctx, tree, origin{repo, remote, modules}, scratch, s.Rev)
-}
-
-// findCheckout finds the repository that a directory is or lies in, as Nix does: by the entry .git of the nearest
-// directory that has one. Asking git would not tell a repository that it refuses from none at all.
-func findCheckout(g git, dir string) (checkout, bool) {
-	exists := func(dir, name string) bool {
-		_, err := os.Lstat(filepath.Join(dir, name))
-		return err == nil
-	}
-	if exists(dir, "HEAD") && exists(dir, "objects") && exists(dir, "refs") {
-		return checkout{g, dir, true}, true
-	}
-	for top := dir; ; top = filepath.Dir(top) {
-		if exists(top, ".git") {
-			// An unusable .git must not make git go on upwards, to quite another repository.
-			return checkout{g.with("GIT_CEILING_DIRECTORIES=" + filepath.Dir(top)), top, false}, true
-		}
-		if top == filepath.Dir(top) {
-			return checkout{}, false
-		}
-	}
+	from := origin{repo, cmp.Or(v.remote, v.checkout.top), filepath.Join(v.files.common, "modules")}
+	return s, t.fromCommit(ctx, tree, from, scratch, s.Rev)
 }
 
 // subdir returns the flake's directory within the repository: the one named or,
@@ -171,37 +138,16 @@ func inTree(dir string) string {
 	return dir
 }
 
-// path returns the absolute path of something in the git directory, wherever a worktree or submodule has it.
-func (c checkout) path(ctx context.Context, name string) (string, error) {
-	p, err := c.output(ctx, c.top, "rev-parse", "--git-path", name)
-	if err != nil {
-		return "", err
-	}
-	if !filepath.IsAbs(p) {
-		p = filepath.Join(c.top, p)
-	}
-	return p, nil
-}
-
-// remote returns the URL of the remote "origin", credentials and all; empty where there is none.
-func (c checkout) remote(ctx context.Context) string {
-	remote, err := c.output(ctx, c.top, "remote", "get-url", "origin")
-	if err != nil {
-		return ""
-	}
-	return remote
-}
-
 // resolve returns the full hash of a revision's commit. The empty revision is HEAD;
 // it has the empty hash in a checkout without commits. A branch may be one that only the remote has,
 // since a CI system checks out no other than its own.
-func (c checkout) resolve(ctx context.Context, revision string) (string, error) {
+func (v *view) resolve(ctx context.Context, revision string) (string, error) {
 	candidates := []string{revision, "refs/remotes/origin/" + revision}
 	if revision == "" {
 		candidates = []string{"HEAD"}
 	}
 	for _, candidate := range candidates {
-		rev, err := c.output(ctx, c.top, "rev-parse", "--verify", "--quiet", "--end-of-options", candidate+"^{commit}")
+		rev, err := v.neutral.output(ctx, v.dir, v.bare("rev-parse", "--verify", "--quiet", "--end-of-options", candidate+"^{commit}")...)
 		if e, ok := errors.AsType[*gitError](err); ok && e.stderr == "" {
 			continue // --quiet: no such revision
 		}
@@ -213,30 +159,62 @@ func (c checkout) resolve(ctx context.Context, revision string) (string, error) 
 		}
 		return rev, checkRev(rev)
 	}
-	if revision == "" && !c.bare {
+	if revision == "" && !v.checkout.bare {
 		return "", nil
 	}
 	if revision == "" {
 		return "", errors.New("the repository has no commits")
 	}
-	names, err := c.output(ctx, c.top, "for-each-ref", "--format=%(refname:lstrip=2)", "refs/tags", "refs/heads")
+	names, err := v.neutral.output(ctx, v.dir, v.bare("for-each-ref", "--format=%(refname:lstrip=2)", "refs/tags", "refs/heads")...)
 	if err != nil {
 		return "", err
 	}
 	return "", noSuchRevision(revision, strings.Fields(names), "git fetch --tags may bring it")
 }
 
-// dirty tells whether a tracked file differs from the commit, be it only in the index.
-func (c checkout) dirty(ctx context.Context, rev string, submodules bool) (bool, error) {
+// dirty tells whether a tracked file differs from the commit, be it only in the index. A file of Git LFS may be checked
+// out; other filters do not run, so that a file that git compares by its contents differs where one would change it.
+func (v *view) dirty(ctx context.Context, rev string, submodules bool) (bool, error) {
 	if rev == "" {
 		return true, nil
 	}
-	ignore := "--ignore-submodules=all"
-	if submodules {
-		ignore = "--ignore-submodules=untracked"
+	// git would look into submodules by itself, with their own configuration.
+	differs, err := v.differs(ctx, "--ignore-submodules=all", rev)
+	if differs && err == nil {
+		var only bool
+		only, err = v.onlyLFS(ctx, rev)
+		differs = !only
 	}
-	// A monitor of the file system could be behind, and is a program that the repository names.
-	err := c.run(ctx, c.top, io.Discard, "-c", "core.fsmonitor=false", "diff", "--quiet", "--no-ext-diff", ignore, rev, "--")
+	if differs || err != nil || !submodules {
+		return differs, err
+	}
+	if differs, err = v.differs(ctx, "--cached", "--ignore-submodules=none", rev); differs || err != nil {
+		return differs, err
+	}
+	err = v.eachTracked(ctx, func(entry tracked) error {
+		sub, ok := v.submodule(entry)
+		if !ok || differs {
+			return nil // a submodule that was never initialised has no changes
+		}
+		child, err := sub.open(ctx, v.user, v.dir)
+		if err != nil {
+			return err
+		}
+		head, err := child.resolve(ctx, "")
+		if err == nil && head == entry.object {
+			differs, err = child.dirty(ctx, head, true)
+		} else {
+			differs = true
+		}
+		return err
+	})
+	return differs, err
+}
+
+// differs runs git diff and tells whether it finds a difference.
+func (v *view) differs(ctx context.Context, args ...string) (bool, error) {
+	args = slices.Concat([]string{"diff", "--quiet", "--no-ext-diff", "--no-textconv"}, args, []string{"--"})
+	err := v.neutral.run(ctx, v.checkout.top, io.Discard, v.worktree(args...)...)
 	if e, ok := errors.AsType[*gitError](err); ok && e.code == 1 {
 		return true, nil
 	}
@@ -244,7 +222,7 @@ func (c checkout) dirty(ctx context.Context, rev string, submodules bool) (bool,
 }
 
 // untracked returns a few of the files and directories that git neither tracks nor ignores; a directory ends with a slash.
-func (c checkout) untracked(ctx context.Context) ([]string, error) {
+func (v *view) untracked(ctx context.Context) ([]string, error) {
 	var names []string
 	read := func(r io.Reader) error {
 		return eachZero(r, func(name string) error {
@@ -254,44 +232,75 @@ func (c checkout) untracked(ctx context.Context) ([]string, error) {
 			return nil
 		})
 	}
-	err := c.stream(ctx, c.top, read, "-c", "core.fsmonitor=false", "ls-files", "-z",
-		"--others", "--exclude-standard", "--directory", "--no-empty-directory")
+	err := v.neutral.stream(ctx, v.checkout.top, read,
+		v.worktree("ls-files", "-z", "--others", "--exclude-standard", "--directory", "--no-empty-directory")...)
 	return names, err
 }
 
-// copyTracked adds the working tree's content of all tracked files, under a prefix.
-// A deleted file is left out, and a submodule is an empty directory unless it is asked for.
-func (c checkout) copyTracked(ctx context.Context, tree *tree, prefix string, submodules bool) error {
-	w, err := os.OpenRoot(c.top)
-	if err != nil {
-		return err
-	}
-	defer w.Close()
+// tracked is an entry of the index.
+type tracked struct {
+	mode, object string
+	name         string
+}
+
+// eachTracked calls f with every entry of the index.
+func (v *view) eachTracked(ctx context.Context, f func(tracked) error) error {
 	seen := ""
 	read := func(r io.Reader) error {
-		return eachZero(r, func(entry string) error {
-			meta, name, ok := strings.Cut(entry, "\t")
-			if !ok || name == seen {
+		return eachZero(r, func(line string) error {
+			meta, name, ok := strings.Cut(line, "\t")
+			fields := strings.Fields(meta)
+			if !ok || len(fields) < 2 || name == seen {
 				return nil // a conflict has a file up to three times
 			}
 			seen = name
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if !strings.HasPrefix(meta, "160000 ") {
-				return copyWorking(tree, w, name, path.Join(prefix, name))
-			}
-			if err := tree.mkdir(path.Join(prefix, name)); err != nil || !submodules {
-				return err
-			}
-			sub, ok := findCheckout(c.git, filepath.Join(c.top, name))
-			if !ok || sub.top == c.top {
-				return nil // a submodule that was never initialised
-			}
-			return sub.copyTracked(ctx, tree, path.Join(prefix, name), true)
+			return f(tracked{fields[0], fields[1], name})
 		})
 	}
-	return c.stream(ctx, c.top, read, "-c", "core.fsmonitor=false", "ls-files", "-z", "--stage", "--cached")
+	return v.neutral.stream(ctx, v.checkout.top, read, v.worktree("ls-files", "-z", "--stage", "--cached")...)
+}
+
+// submodule returns the checkout of an entry that is an initialised submodule.
+func (v *view) submodule(entry tracked) (checkout, bool) {
+	if entry.mode != "160000" {
+		return checkout{}, false
+	}
+	dir := filepath.Join(v.checkout.top, entry.name)
+	if real, err := filepath.EvalSymlinks(dir); err != nil || real != dir {
+		return checkout{}, false // a link could lead to any repository of the user
+	}
+	sub, ok := findCheckout(dir, false)
+	return sub, ok && sub.top == dir && !sub.bare
+}
+
+// copyTracked adds the working tree's content of all tracked files, under a prefix.
+// A deleted file is left out, and a submodule is an empty directory unless it is asked for.
+func (v *view) copyTracked(ctx context.Context, tree *tree, prefix string, submodules bool) error {
+	w, err := os.OpenRoot(v.checkout.top)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	return v.eachTracked(ctx, func(entry tracked) error {
+		if entry.mode != "160000" {
+			return copyWorking(tree, w, entry.name, path.Join(prefix, entry.name))
+		}
+		if err := tree.mkdir(path.Join(prefix, entry.name)); err != nil || !submodules {
+			return err
+		}
+		sub, ok := v.submodule(entry)
+		if !ok {
+			return nil // it was never initialised
+		}
+		child, err := sub.open(ctx, v.user, v.dir)
+		if err != nil {
+			return err
+		}
+		return child.copyTracked(ctx, tree, path.Join(prefix, entry.name), true)
+	})
 }
 
 // copyWorking adds a tracked file as it is in the working tree. What has become a directory, or lies beyond

@@ -1,12 +1,14 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -33,8 +35,8 @@ var elsewhere = []string{
 	"GIT_PREFIX", "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
 }
 
-// newGit returns a git that uses the person's own configuration, for what needs it: to reach a remote,
-// and to compare a checkout with its commit.
+// newGit returns a git that uses the user's own configuration, for what needs it: to reach a remote. It runs in
+// repositories of our own alone, so that no tree has a part in its configuration.
 func newGit(program string, env []string) git {
 	if program == "" {
 		program = "git"
@@ -51,8 +53,8 @@ func newGit(program string, env []string) git {
 	)}
 }
 
-// neutral returns a git that knows no configuration at all but that of the repository it is run in.
-// Whatever a person, a system or a hook has set must not change a tree: line endings, filters, attributes.
+// neutral returns a git that knows no configuration at all but that of the repository it is run in, which is our own.
+// Whatever a user, a system or a hook has set must not change a tree: line endings, filters, attributes.
 func (g git) neutral(home string) git {
 	env := slices.DeleteFunc(slices.Clone(g.env), func(variable string) bool {
 		return strings.HasPrefix(variable, "GIT_") || strings.HasPrefix(variable, "HOME=") ||
@@ -63,12 +65,40 @@ func (g git) neutral(home string) git {
 		"GIT_CONFIG_GLOBAL=/dev/null", // since git 2.32; HOME does it for older ones
 		"GIT_CONFIG_NOSYSTEM=1",
 		"GIT_ATTR_NOSYSTEM=1",
+		"GIT_OPTIONAL_LOCKS=0",
+		"GIT_NO_LAZY_FETCH=1",      // since git 2.45; our repositories name no remote to fetch from
+		"GIT_NO_REPLACE_OBJECTS=1", // a commit is what its hash says
 	)}
 }
 
 // with returns a git with more in its environment.
 func (g git) with(env ...string) git {
 	return git{g.program, slices.Concat(g.env, env)}
+}
+
+// lookup returns the value of a variable of git's environment; the last one counts.
+func (g git) lookup(name string) string {
+	for _, variable := range slices.Backward(g.env) {
+		if value, ok := strings.CutPrefix(variable, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// ignoreFile returns the contents of the user's file of patterns for files that git ignores. It only shortens a hint,
+// so one that cannot be read is empty.
+func (g git) ignoreFile(configured []string) []byte {
+	home := g.lookup("HOME")
+	name := filepath.Join(cmp.Or(g.lookup("XDG_CONFIG_HOME"), filepath.Join(home, ".config")), "git", "ignore")
+	if len(configured) > 0 {
+		name = configured[len(configured)-1]
+		if rest, ok := strings.CutPrefix(name, "~/"); ok {
+			name = filepath.Join(home, rest)
+		}
+	}
+	data, _ := readRegular(name, maxSmallFile)
+	return data
 }
 
 // output runs git in a directory and returns what it prints, without the last line's end.
@@ -107,7 +137,7 @@ func (g git) run(ctx context.Context, dir string, w io.Writer, args ...string) e
 		}
 		return err
 	}
-	return withGitHint(&gitError{subcommand(args), exit.ExitCode(), nix.Redact(stderr.String())}, dir)
+	return withGitHint(&gitError{subcommand(args), exit.ExitCode(), nix.Redact(stderr.String())})
 }
 
 // stream runs git and has read take what it prints. An error of read's ends git and goes before git's own.
@@ -160,11 +190,9 @@ func failedWith(err error, texts ...string) bool {
 	return ok && slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(e.stderr, text) })
 }
 
-// withGitHint adds what a person can do about the usual failures of git.
-func withGitHint(err *gitError, dir string) error {
+// withGitHint adds what a user can do about the usual failures of git.
+func withGitHint(err *gitError) error {
 	switch {
-	case failedWith(err, "dubious ownership"):
-		return hint.Wrap(err, "git does not trust a directory of another user: git config --global --add safe.directory %s", dir)
 	case failedWith(err, "Could not resolve host", "Temporary failure in name resolution", "Name or service not known"):
 		return hint.Wrap(err, "check the network and the name of the host")
 	case failedWith(err, "Authentication failed", "could not read Username", "could not read Password", "terminal prompts disabled",

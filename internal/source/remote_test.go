@@ -172,14 +172,13 @@ func TestRemoteFails(t *testing.T) {
 
 func TestGitHints(t *testing.T) {
 	for stderr, want := range map[string]string{
-		"fatal: detected dubious ownership in repository at '/x'":                     "safe.directory /dir",
 		"ERROR: Repository not found.\nfatal: Could not read from remote repository.": "credentials",
 		"git@h: Permission denied (publickey).\nfatal: Could not read":                "credentials",
 		"Host key verification failed.":                                               "credentials",
 		"ssh: Could not resolve hostname h: Name or service not known":                "network",
 		"fatal: something else":                                                       "",
 	} {
-		err := withGitHint(&gitError{"fetch", 128, stderr}, "/dir")
+		err := withGitHint(&gitError{"fetch", 128, stderr})
 		if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, want) || (want == "") != (hints == "") {
 			t.Errorf("%q has the hints %q, want %q", stderr, hints, want)
 		}

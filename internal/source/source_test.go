@@ -2,7 +2,9 @@ package source
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -133,6 +135,39 @@ func TestNotDirty(t *testing.T) {
 	wantFiles(t, s, map[string]string{"flake.nix": flakeNix, "a": "1"})
 	if s.Dirty || s.Rev == "" || s.Untracked != nil {
 		t.Errorf("got %+v", s)
+	}
+}
+
+// TestLFSIsNotDirty has a working tree with the contents of files whose pointers are committed.
+func TestLFSIsNotDirty(t *testing.T) {
+	sum := sha256.Sum256([]byte("contents"))
+	pointer := fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%x\nsize 8\n", sum)
+	files := map[string]string{"a.lfs": pointer, "b": "1", ".gitattributes": "*.lfs filter=lfs diff=lfs merge=lfs -text\n"}
+	for name, tt := range map[string]struct {
+		change map[string]string
+		dirty  bool
+	}{
+		"checked out":         {map[string]string{"a.lfs": "contents"}, false},
+		"changed":             {map[string]string{"a.lfs": "CONTENTS"}, true},
+		"longer":              {map[string]string{"a.lfs": "contents\n"}, true},
+		"executable":          {map[string]string{"a.lfs": "#!"}, true},
+		"another file":        {map[string]string{"a.lfs": "contents", "b": "2"}, true},
+		"another file before": {map[string]string{"a.lfs": "contents", ".gitattributes": "x"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newFlake(t, files)
+			for name := range tt.change {
+				os.Remove(filepath.Join(r.dir, name))
+			}
+			r.write(tt.change)
+			s := take(t, taker(t, r.dir, r.env))
+			if s.Dirty != tt.dirty {
+				t.Errorf("dirty is %t, want %t", s.Dirty, tt.dirty)
+			}
+			if !tt.dirty && readFiles(t, s.Dir)["a.lfs"] != pointer {
+				t.Error("the snapshot does not have the pointer")
+			}
+		})
 	}
 }
 

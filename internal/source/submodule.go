@@ -151,8 +151,47 @@ func (o origin) open(ctx context.Context, scratch string, sub submodule) (origin
 			}
 		}
 	}
+	if dir, ok := localPath(child.url); ok {
+		return child, repo.borrowLocal(ctx, dir, sub.rev)
+	}
 	_, err = repo.fetch(ctx, child.url, sub.rev)
 	return child, err
+}
+
+// localPath returns the path of a URL that is on this machine.
+func localPath(url string) (string, bool) {
+	if path, ok := strings.CutPrefix(url, "file://"); ok {
+		return path, true
+	}
+	colon, slash := strings.IndexByte(url, ':'), strings.IndexByte(url, '/')
+	return url, colon < 0 || slash >= 0 && slash < colon // git's rule for the form of scp
+}
+
+// borrowLocal makes a commit of another repository on this machine available in r, if the user's policy for submodules
+// allows that. git fetch would start a git there, which reads the configuration of that repository.
+func (r *repository) borrowLocal(ctx context.Context, dir, rev string) error {
+	policy, err := r.user.output(ctx, r.dir, r.bare("config", "--default", "user", "--get", "protocol.file.allow")...)
+	if err != nil {
+		return err
+	}
+	if policy != "always" {
+		return fmt.Errorf("fetch %s: transport 'file' not allowed", dir)
+	}
+	c, ok := findCheckout(dir, true)
+	if !ok || c.top != dir {
+		return fmt.Errorf("%s is not a git repository", dir)
+	}
+	v, err := c.open(ctx, r.user, r.dir)
+	if err != nil {
+		return err
+	}
+	if err := r.borrow(filepath.Join(v.files.common, "objects")); err != nil {
+		return err
+	}
+	if !r.has(ctx, rev) {
+		return noSuchRevision(rev, nil, "update the repository at "+dir)
+	}
+	return nil
 }
 
 // relativeURL returns the URL of a submodule, which may be relative to that of its parent:

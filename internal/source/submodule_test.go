@@ -51,7 +51,7 @@ func TestSubmodules(t *testing.T) {
 			wantFiles(t, got, want)
 		}
 		env := slices.DeleteFunc(slices.Clone(r.env), func(v string) bool { return strings.HasPrefix(v, "GIT_CONFIG_") })
-		takeFails(t, taker(t, clone+"?submodules=1", env), "submodule sub mod: git fetch: transport 'file' not allowed", "")
+		takeFails(t, taker(t, clone+"?submodules=1", env), "transport 'file' not allowed", "")
 	})
 	t.Run("remote", func(t *testing.T) {
 		url := server(t, filepath.Dir(r.dir), "").URL + "/" + filepath.Base(r.dir) + "/.git"
