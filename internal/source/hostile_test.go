@@ -207,7 +207,6 @@ func TestConfigurationOfASubmoduleIsNotExecuted(t *testing.T) {
 		t.Fatalf("got %+v, %v", s, err)
 	}
 	wantFiles(t, s, want)
-
 }
 
 // TestConfigurationOfALocalSubmoduleIsNotExecuted has submodules that are only in the directories that their URLs name.
