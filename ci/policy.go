@@ -1,16 +1,20 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/source"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // trigger is what has started a run of GitHub Actions, as far as it says whose code the run is about.
@@ -22,7 +26,17 @@ type trigger struct {
 	// fork says that it is a pull request of a fork, which has no secret: that is as it should be.
 	fork bool
 	pull int // the pull request's number; 0 for none
+	// commits are those that the event itself is about.
+	commits []string
 }
+
+// trusted are the events that only somebody who may push to the repository, or its own configuration, can cause. Every
+// other event is a stranger's, unless its payload says that it is about a branch of the repository: an event that
+// GitHub adds later must not be trusted by default.
+var trusted = []string{"push", "create", "release", "schedule", "workflow_dispatch", "repository_dispatch", "merge_group"}
+
+// pullRequests are the events that are about the head of a pull request, whose payload says which repository has it.
+var pullRequests = []string{"pull_request", "pull_request_review", "pull_request_review_comment"}
 
 // readTrigger reads the event that GitHub has left for the job. What it cannot read it takes for a stranger's.
 func readTrigger(g github) trigger {
@@ -35,19 +49,30 @@ func readTrigger(g github) trigger {
 		t.stranger = err.Error()
 		return t
 	}
+	t.commits = append(t.commits, g.get("GITHUB_SHA"))
+	own := payload.Repository.name()
 	switch {
 	case payload.PullRequest != nil:
 		t.pull = payload.PullRequest.Number
-		if from := payload.PullRequest.Head.Repo.name(); !strings.EqualFold(from, payload.Repository.name()) {
+		head := payload.PullRequest.Head
+		t.commits = append(t.commits, head.SHA)
+		if from := head.Repo.name(); !strings.EqualFold(from, own) {
 			t.fork, t.stranger = true, "the pull request is of "+from
+		} else if !slices.Contains(pullRequests, t.event) {
+			t.stranger = "the event does not say whose code it is about"
 		}
 	case payload.WorkflowRun != nil:
 		// It has the secrets, whoever has started the run before it.
-		if from := payload.WorkflowRun.HeadRepository.name(); !strings.EqualFold(from, payload.Repository.name()) {
+		before := payload.WorkflowRun
+		if from := before.HeadRepository.name(); !strings.EqualFold(from, own) {
 			t.stranger = "the workflow run before it is of " + from
+		} else if !slices.Contains(trusted, before.Event) && before.Event != "pull_request" {
+			t.stranger = fmt.Sprintf("the workflow run before it was started by %q", before.Event)
 		}
 	case payload.Issue != nil && payload.Issue.PullRequest != nil:
 		t.stranger = "a comment on a pull request does not say whose code that is"
+	case !slices.Contains(trusted, t.event):
+		t.stranger = "the event does not say whose code it is about"
 	}
 	return t
 }
@@ -59,10 +84,12 @@ type eventPayload struct {
 	PullRequest *struct {
 		Number int `json:"number"`
 		Head   struct {
+			SHA  string           `json:"sha"`
 			Repo *eventRepository `json:"repo"` // null where the fork is gone
 		} `json:"head"`
 	} `json:"pull_request"`
 	WorkflowRun *struct {
+		Event          string           `json:"event"`
 		HeadRepository *eventRepository `json:"head_repository"`
 	} `json:"workflow_run"`
 	Issue *struct {
@@ -100,8 +127,9 @@ func readEvent(file string) (eventPayload, error) {
 	return payload, nil
 }
 
-// pullRef is a reference that anybody who can open a pull request can make point to his own code.
-var pullRef = regexp.MustCompile(`^(?:refs/)?pull/(\d+)/`)
+// pullRef is a reference that anybody who can open a pull request can make point to his own code, under the names that
+// a checkout may have for it.
+var pullRef = regexp.MustCompile(`^(?:refs/)?(?:remotes/)?(?:[^/]+/)?pull/(\d+)/`)
 
 // ofAnother says whether a reference is that of another pull request than the one that the run is about.
 func (t trigger) ofAnother(ref string) bool {
@@ -126,6 +154,38 @@ func (t trigger) allow(secret bool, ref string) (without string, err error) {
 		return t.stranger + ", and a fork's run gets no secret: it is built only", nil
 	}
 	return "", nil
+}
+
+// allows says whether the run may build a commit with a secret: one that the event is about, or one that a branch or tag
+// of the repository leads to. A forge serves the commits of forks as if they were the repository's own.
+func (t trigger) allows(ctx context.Context, commit string, reachable func(context.Context, string) (bool, error)) error {
+	if t.event == "" || commit == "" || slices.Contains(t.commits, commit) {
+		return nil
+	}
+	ok, err := reachable(ctx, commit)
+	if err != nil {
+		return fmt.Errorf("find out whose code commit %s is: %w", commit, err)
+	}
+	if !ok {
+		return hint.Wrap(fmt.Errorf("build commit %s on %s with a secret: refused: no branch or tag of the repository leads to it", commit, t.event),
+			"build a branch, a tag or a commit of the repository")
+	}
+	return nil
+}
+
+// guardedSource is a source whose commit has to be one that a run with a secret may build.
+type guardedSource struct {
+	*source.Taker
+	trigger trigger
+}
+
+// Take takes the snapshot, and refuses one of a commit that the policy does not allow.
+func (g guardedSource) Take(ctx context.Context) (pipelines.Snapshot, error) {
+	s, err := g.Taker.Take(ctx)
+	if err != nil {
+		return s, err
+	}
+	return s, usage(g.trigger.allows(ctx, s.Rev, g.Reachable))
 }
 
 // allow holds a run to the policy for the event that has started it. The error is one of usage.

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -39,10 +42,20 @@ func TestPolicyForEachEvent(t *testing.T) {
 		"a review of a fork's":                {"pull_request_review", fork, "", refuses, says, "c/b"},
 		"a target":                            {"pull_request_target", same, "", refuses, refuses, "pull_request_target"},
 		"a fork's target":                     {"pull_request_target", fork, "", refuses, refuses, "pull_request_target"},
-		"a run after that of a push":          {"workflow_run", `{` + own + `, "workflow_run": {"head_repository": {"full_name": "a/b"}}}`, "", goes, goes, ""},
-		"a run after that of a fork":          {"workflow_run", `{` + own + `, "workflow_run": {"head_repository": {"full_name": "c/b"}}}`, "", refuses, goes, "c/b"},
+		"a run after that of a push":          {"workflow_run", `{` + own + `, "workflow_run": {"event": "push", "head_repository": {"full_name": "a/b"}}}`, "", goes, goes, ""},
+		"a run after that of a fork":          {"workflow_run", `{` + own + `, "workflow_run": {"event": "pull_request", "head_repository": {"full_name": "c/b"}}}`, "", refuses, goes, "c/b"},
+		"a run after that of a target":        {"workflow_run", `{` + own + `, "workflow_run": {"event": "pull_request_target", "head_repository": {"full_name": "a/b"}}}`, "", refuses, goes, "pull_request_target"},
+		"a run after one that is not known":   {"workflow_run", `{` + own + `, "workflow_run": {"head_repository": {"full_name": "a/b"}}}`, "", refuses, goes, "was started by"},
+		"a check":                             {"check_run", `{` + own + `}`, "", refuses, goes, "whose code"},
+		"a suite of checks":                   {"check_suite", `{` + own + `}`, "", refuses, goes, "whose code"},
+		"a status":                            {"status", `{` + own + `}`, "", refuses, goes, "whose code"},
+		"a deployment's status":               {"deployment_status", `{` + own + `}`, "", refuses, goes, "whose code"},
+		"an event that is not known yet":      {"pull_request_merged", same, "", refuses, goes, "whose code"},
+		"a release":                           {"release", `{` + own + `}`, "", goes, goes, ""},
+		"by hand, a pull request, as fetched": {"workflow_dispatch", `{` + own + `}`, "origin/pull/7/head", refuses, goes, "whose code that is"},
+		"the same, by its full name":          {"workflow_dispatch", `{` + own + `}`, "refs/remotes/origin/pull/7/merge", refuses, goes, "whose code that is"},
 		"a comment on a pull request":         {"issue_comment", `{` + own + `, "issue": {"pull_request": {}}}`, "", refuses, goes, "comment"},
-		"a comment on an issue":               {"issue_comment", `{` + own + `, "issue": {}}`, "", goes, goes, ""},
+		"a comment on an issue":               {"issue_comment", `{` + own + `, "issue": {}}`, "", refuses, goes, "whose code"},
 		"a payload that is none":              {"pull_request", `{`, "", refuses, goes, "cannot be read"},
 		"a payload of nothing":                {"push", `{}`, "", refuses, goes, "does not say"},
 		"a payload that is not there":         {"push", "", "", refuses, goes, "cannot be read"},
@@ -96,6 +109,61 @@ func TestEveryCommandIsHeldToThePolicy(t *testing.T) {
 			t.Errorf("%v: exit code %d\n%s", args, code, &j.stderr)
 		}
 		j.checkMasked(t, args[0])
+	}
+}
+
+// A forge serves the commits of forks as if they were the repository's own.
+func TestPolicyAsksWhoseCommitItIs(t *testing.T) {
+	const event, fork, branch = "0123456789012345678901234567890123456789", "1111111111111111111111111111111111111111", "2222222222222222222222222222222222222222"
+	pull := trigger{event: "pull_request", commits: []string{event}}
+	for _, tt := range []struct {
+		t      trigger
+		commit string
+		want   string
+	}{
+		{trigger{}, fork, ""},
+		{pull, event, ""},
+		{pull, branch, ""},
+		{pull, "", ""}, // a tree with changes: it is never published
+		{pull, fork, "build commit " + fork + " on pull_request with a secret: refused: no branch or tag"},
+		{pull, "unknown", "find out whose code commit unknown is: no answer"},
+	} {
+		err := tt.t.allows(t.Context(), tt.commit, func(_ context.Context, commit string) (bool, error) {
+			if commit == "unknown" {
+				return false, errors.New("no answer")
+			}
+			return commit == branch, nil
+		})
+		if got := fmt.Sprint(err); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(got, tt.want) {
+			t.Errorf("%v, commit %s: got %v, want %q", tt.t, tt.commit, err, tt.want)
+		}
+	}
+}
+
+// A run with a secret takes no snapshot of a commit that only the repository's server has.
+func TestPolicyRefusesACommitOfAFork(t *testing.T) {
+	dir := t.TempDir()
+	git := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command("git", append([]string{"-C", dir, "-c", "user.name=n", "-c", "user.email=e"}, args...)...)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(args, err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	git("init", "--quiet", "--initial-branch=main")
+	writeTest(t, filepath.Join(dir, "flake.nix"), "{ outputs = _: { }; }")
+	git("add", ".")
+	git("commit", "--quiet", "--message=own")
+	git("checkout", "--quiet", "--detach")
+	git("commit", "--quiet", "--allow-empty", "--message=theirs")
+	commit := git("rev-parse", "HEAD")
+
+	j := newJob(t, pushed("refs/heads/main"))
+	code := j.run(t, "build", dir, "--engine", "host")
+	if code != exitUsage || !strings.Contains(j.stderr.String(), "build commit "+commit+" on push with a secret: refused") {
+		t.Errorf("exit code %d\n%s", code, &j.stderr)
 	}
 }
 

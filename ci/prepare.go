@@ -228,7 +228,11 @@ func newSource(sys system, o options, work string) (pipelines.Source, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	return &source.Taker{Ref: ref, Revision: o.ref, Dir: work, Env: host.Environment(sys.environ), Results: o.results()}, nil
+	taker := &source.Taker{Ref: ref, Revision: o.ref, Dir: work, Env: host.Environment(sys.environ), Results: o.results()}
+	if len(sys.secrets.texts()) > 0 {
+		return guardedSource{taker, readTrigger(github{sys.environ})}, nil
+	}
+	return taker, nil
 }
 
 // results are the directories for results of this run, and of earlier ones that are known.

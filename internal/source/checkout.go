@@ -30,11 +30,8 @@ type checkout struct {
 
 // local takes a directory of this machine, whatever it is.
 func (t *Taker) local(ctx context.Context, g git, tree *tree, scratch, dir string) (nix.Snapshot, error) {
-	dir, err := filepath.Abs(dir)
+	dir, err := realPath(dir)
 	if err != nil {
-		return nix.Snapshot{}, err
-	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nix.Snapshot{}, err
 	}
 	c, ok := findCheckout(dir, t.Ref.Kind == nix.GitFlake)
@@ -79,6 +76,15 @@ func (t *Taker) local(ctx context.Context, g git, tree *tree, scratch, dir strin
 		}
 	}
 	return t.fromCheckout(ctx, v, tree, scratch, s)
+}
+
+// realPath returns the absolute path of a directory, without symbolic links.
+func realPath(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(dir)
 }
 
 // fromCheckout fills the tree, from the working tree where it is dirty and else from the commit.

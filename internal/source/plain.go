@@ -18,11 +18,8 @@ import (
 // plain takes a directory with all that is in it but results of runs, as Nix does for path: references, a .git among the
 // rest. Its time is that of its newest file or directory, unless the reference says otherwise.
 func (t *Taker) plain(ctx context.Context, tree *tree, dir string) (nix.Snapshot, error) {
-	dir, err := filepath.Abs(dir)
+	dir, err := realPath(dir)
 	if err != nil {
-		return nix.Snapshot{}, err
-	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nix.Snapshot{}, err
 	}
 	if err := checkOutside(tree.dir, dir); err != nil {
