@@ -75,7 +75,7 @@ func (c *Consumer) narinfo(ctx context.Context, path nix.StorePath) (*nix.NARInf
 	if err != nil {
 		return nil, cause(err)
 	}
-	info, err := parseNARInfo(data)
+	info, err := nix.ParseNARInfo(data)
 	if err != nil {
 		return nil, err
 	}

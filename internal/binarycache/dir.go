@@ -1,7 +1,6 @@
 package binarycache
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -150,7 +149,7 @@ func (d *Dir) readInfo(name string) (*nix.NARInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseNARInfo(data)
+	return nix.ParseNARInfo(data)
 }
 
 // OpenNAR opens the file that info names, compressed as info says.
@@ -184,20 +183,3 @@ func (d *Dir) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
 func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
 
 func infoName(path nix.StorePath) string { return path.Digest() + gonix.NARInfoExtension }
-
-// parseNARInfo parses a narinfo, as Nix or Cachix writes it.
-func parseNARInfo(data []byte) (*nix.NARInfo, error) {
-	// Cachix's word for no deriver is no store path, which the parser minds.
-	data = bytes.Replace(data, []byte("\nDeriver: unknown-deriver\n"), []byte("\n"), 1)
-	info := new(nix.NARInfo)
-	if err := info.UnmarshalText(data); err != nil {
-		return nil, err
-	}
-	if dir := info.StoreDirectory(); dir != nix.StoreDir {
-		return nil, fmt.Errorf("%s is not in %s", info.StorePath, nix.StoreDir)
-	}
-	if typ := info.NARHash.Type(); typ != gonix.SHA256 {
-		return nil, fmt.Errorf("NarHash is of type %v, not sha256", typ)
-	}
-	return info, nil
-}

@@ -164,8 +164,8 @@ func TestVerify(t *testing.T) {
 		"no file hash":  {info: edit("FileHash", "Unknown"), want: "does not say what its file should be"},
 		"outside":       {info: edit("URL: nar/", "URL: ../nar/"), want: "path escapes"},
 		"reference":     {info: edit("-leaf", "-lead"), want: "its reference "},
-		"not a narinfo": {info: func(string) string { return "<html>" }, want: "unmarshal narinfo"},
-		"empty narinfo": {info: func(string) string { return "" }, want: "unmarshal narinfo"},
+		"not a narinfo": {info: func(string) string { return "<html>" }, want: "parse narinfo"},
+		"empty narinfo": {info: func(string) string { return "" }, want: "parse narinfo"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -249,7 +249,7 @@ func FuzzNARInfo(f *testing.F) {
 	f.Add(text + "Deriver: unknown-deriver\nSig: a:b\nCA: fixed:r:sha256:x\n")
 	f.Add(strings.Replace(text, "nar/", "../", 1))
 	f.Fuzz(func(t *testing.T, text string) {
-		info, err := parseNARInfo([]byte(text))
+		info, err := nix.ParseNARInfo([]byte(text))
 		if err != nil {
 			return
 		}

@@ -45,7 +45,7 @@ func heldCache(t *testing.T) (dir string, hashes map[nix.StorePath]string, nar [
 			StorePath: path, URL: "nar/" + name, Compression: gonix.CompressionType(name),
 			NARHash: hasher.SumHash(), NARSize: int64(len(nar)),
 		}
-		text, err := info.MarshalText()
+		text, err := nix.FormatNARInfo(info)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -134,7 +134,7 @@ func checkConsistent(t testing.TB, d *Dir) int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		info, err := parseNARInfo(text)
+		info, err := nix.ParseNARInfo(text)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

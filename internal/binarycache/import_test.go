@@ -91,7 +91,7 @@ func TestImport(t *testing.T) {
 
 func text(t *testing.T, info *nix.NARInfo) string {
 	t.Helper()
-	text, err := info.MarshalText()
+	text, err := nix.FormatNARInfo(info)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func (p *publisher) publish(o *packed) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	text, err := info.MarshalText()
+	text, err := nix.FormatNARInfo(info)
 	if err != nil {
 		return false, err
 	}

@@ -79,7 +79,7 @@ func (c cached) write(t *testing.T, dir string, nar []byte) {
 	if c.compression == gonix.NoCompression { // the parser holds them to each other
 		info.FileHash, info.FileSize = info.NARHash, info.NARSize
 	}
-	text, err := info.MarshalText()
+	text, err := nix.FormatNARInfo(info)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,14 +158,14 @@ func TestCheckInCaches(t *testing.T) {
 func TestWebCacheRefuses(t *testing.T) {
 	path := newCached("a", gonix.XZ).path
 	narinfo := func(url string) string {
-		return fmt.Sprintf("StorePath: %s\nURL: %s\nCompression: none\nNarHash: sha256:%s\nNarSize: 1\n", path, url, strings.Repeat("0", 52))
+		return fmt.Sprintf("StorePath: %s\nURL: %s\nCompression: none\nNarHash: sha256:%s\nNarSize: 1\nReferences: \n", path, url, strings.Repeat("0", 52))
 	}
 	for name, test := range map[string]struct {
 		answer http.HandlerFunc
 		want   string
 	}{
 		"a broken server": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "the answer is 500"},
-		"a page":          {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "read narinfo"},
+		"a page":          {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "parse narinfo"},
 		"another object's": {func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, strings.Replace(narinfo("a"), "-a\n", "-b\n", 1))
 		}, "it is that of"},

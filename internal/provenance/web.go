@@ -1,7 +1,6 @@
 package provenance
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -69,17 +68,12 @@ func (c WebCache) info(ctx context.Context, path nix.StorePath) (*nix.NARInfo, e
 	if err != nil {
 		return nil, fmt.Errorf("read narinfo: %w", err)
 	}
-	// Cachix's word for no deriver is no store path, which the parser minds.
-	data = bytes.Replace(data, []byte("\nDeriver: unknown-deriver\n"), []byte("\n"), 1)
-	info := new(nix.NARInfo)
-	if err := info.UnmarshalText(data); err != nil {
-		return nil, fmt.Errorf("read narinfo: %v", err)
+	info, err := nix.ParseNARInfo(data)
+	if err != nil {
+		return nil, err
 	}
 	if info.StorePath != path {
 		return nil, fmt.Errorf("read narinfo: it is that of %s", info.StorePath)
-	}
-	if info.NARHash.Type() != gonix.SHA256 {
-		return nil, errors.New("read narinfo: its NarHash is no sha256")
 	}
 	return info, nil
 }
