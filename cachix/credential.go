@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 
 	gonix "zombiezen.com/go/nix"
@@ -118,12 +119,51 @@ func (c Credential) hasPublicHalf(public string) bool {
 	return err == nil && bytes.Equal(raw, c.key().Public().(ed25519.PublicKey))
 }
 
-// redact takes the token out of a text that came from elsewhere, such as a server's answer.
+// redact takes the token out of a text that came from elsewhere, such as a server's answer, in each form that a server,
+// a proxy or a debugging page may repeat it in.
 func (c Credential) redact(text string) string {
-	if c.token() == "" {
+	token := c.token()
+	if token == "" {
 		return text
 	}
-	return strings.ReplaceAll(text, c.token(), Hidden)
+	text = strings.ReplaceAll(text, token, Hidden)
+	if len(token) < leastEncoded {
+		return text
+	}
+	for _, form := range encodings(token) {
+		text = form.ReplaceAllString(text, Hidden)
+	}
+	return text
+}
+
+// leastEncoded is the length of the shortest token whose encodings are looked for: those of a shorter one could match
+// ordinary words.
+const leastEncoded = 8
+
+// encodings returns patterns of a token in hexadecimal, with characters escaped as in URLs, JSON or source code, and in
+// base64 of either alphabet, also as a part of something longer.
+func encodings(token string) []*regexp.Regexp {
+	var digits, written strings.Builder
+	for i := range len(token) {
+		if i > 0 {
+			digits.WriteString(`[ :]?`)
+		}
+		fmt.Fprintf(&digits, `%02x`, token[i])
+		fmt.Fprintf(&written, `(?:%s|%%(?i:%02x)|\\u(?i:%04x)|\\x(?i:%02x))`, regexp.QuoteMeta(token[i:i+1]), token[i], token[i], token[i])
+	}
+	forms := []*regexp.Regexp{
+		regexp.MustCompile(`(?i)` + digits.String()),
+		regexp.MustCompile(written.String()),
+	}
+	for before := range 3 { // bytes in front of the token, which shift its base64
+		encoded := base64.StdEncoding.EncodeToString(append(make([]byte, before), token...))
+		encoded = strings.TrimRight(encoded, "=")
+		// The first characters depend on what is in front, the last one on what follows.
+		encoded = encoded[(before*8+5)/6 : len(encoded)-1]
+		pattern := strings.NewReplacer(`+`, `[+-]`, `/`, `[/_]`).Replace(encoded)
+		forms = append(forms, regexp.MustCompile(`[A-Za-z0-9+/_-]*`+pattern+`[A-Za-z0-9+/_-]*=*`))
+	}
+	return forms
 }
 
 // Format makes no exception for any verb.

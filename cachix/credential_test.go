@@ -127,3 +127,38 @@ func FuzzParseCredential(f *testing.F) {
 		}
 	})
 }
+
+// A server, a proxy or a debugging page may repeat the token in other forms than its own.
+func TestRedact(t *testing.T) {
+	const token = "eyJhbGciOi+/=.a-token_of?someone"
+	c := hide(secret{token: token})
+	b64 := base64.StdEncoding.EncodeToString
+	for name, text := range map[string]string{
+		"plain":             token,
+		"base64":            b64([]byte(token)),
+		"URL's base64":      base64.URLEncoding.EncodeToString([]byte(token)),
+		"raw base64":        base64.RawStdEncoding.EncodeToString([]byte(token)),
+		"base64 of a line":  b64([]byte("Authorization: Bearer " + token + "\r\n")),
+		"base64, shifted":   b64([]byte("Bearer: " + token + ";")),
+		"base64, once more": b64([]byte("u:" + token)),
+		"hex":               hex.EncodeToString([]byte(token)),
+		"upper-case hex":    strings.ToUpper(hex.EncodeToString([]byte(token))),
+		"hex dump":          fmt.Sprintf("% x", token),
+		"query":             url.QueryEscape(token),
+		"path":              url.PathEscape(token),
+		"all escaped":       "%" + strings.TrimSuffix(strings.ReplaceAll(fmt.Sprintf("% X", token), " ", "%"), "%"),
+		"JSON":              strings.ReplaceAll(token, "+", "\\u002b"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := c.redact("before " + text + " after")
+			if got != "before "+Hidden+" after" {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+	for _, text := range []string{"status 401 Unauthorized", "", strings.Repeat("a", 1<<16)} {
+		if got := c.redact(text); got != text {
+			t.Errorf("%.40q became %.40q", text, got)
+		}
+	}
+}
