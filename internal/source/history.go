@@ -34,8 +34,7 @@ const (
 // what a merge brought is one change. Further files that are read are named beforehand.
 // It returns whether that was the whole history, or as much as was wanted of it.
 //
-// Git runs in a repository of our own that borrows the objects of a checkout, so that nothing in it configures git,
-// or that commits and trees of a remote are fetched into, and of the files only what is read.
+// Git runs in a repository of our own that borrows the objects of a checkout, see [view], or that commits and trees of a remote are fetched into, and of the files only what is read.
 func (t *Taker) History(ctx context.Context, s nix.Snapshot, files []string, further string, visit Visit) (complete bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxTime, fmt.Errorf("not done within %s", maxTime))
 	defer cancel()
@@ -108,32 +107,21 @@ func (t *Taker) past(ctx context.Context, s nix.Snapshot, scratch string) (past,
 		d := &depot{repo, t.Ref.CloneURL()}
 		return past{repository: repo, rev: s.Rev, remote: d}, d.fetchHistory(ctx, s.Rev)
 	}
-	dir, err := filepath.EvalSymlinks(dir)
+	v, err := openAt(ctx, g, scratch, dir)
 	if err != nil {
 		return past{}, err
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return past{}, err
-	}
-	c, ok := findCheckout(g, dir)
-	if !ok {
-		return past{}, errors.New("it is not a git repository")
-	}
 	rev := s.Rev
 	if rev == "" {
-		if rev, err = c.resolve(ctx, t.revision()); err != nil {
+		if rev, err = v.resolve(ctx, t.revision()); err != nil {
 			return past{}, err
 		}
 	}
 	if rev == "" {
 		return past{}, errors.New("it has no commits")
 	}
-	repo, err := c.withHistory(ctx, scratch)
-	if err != nil {
-		return past{}, err
-	}
-	p := past{repository: repo, rev: rev}
-	if repo.isShallow() {
+	p := past{repository: v.repository, rev: rev}
+	if v.isShallow() {
 		p.cut = hint.Wrap(errors.New("the clone is shallow"), "git fetch --unshallow; on GitHub Actions: fetch-depth: 0")
 	}
 	return p, nil
@@ -179,33 +167,6 @@ func (d *depot) bring(ctx context.Context, rev string, changed, files []string) 
 	}
 	_, err = d.user.output(ctx, d.dir, d.partial(append([]string{"--no-write-fetch-head", "origin"}, blobs...)...)...)
 	return err
-}
-
-// withHistory returns a repository of our own with the objects of the checkout. It ends where a shallow clone does.
-func (c checkout) withHistory(ctx context.Context, scratch string) (*repository, error) {
-	repo, err := newRepository(ctx, c.git, scratch)
-	if err != nil {
-		return nil, err
-	}
-	objects, err := c.path(ctx, "objects")
-	if err != nil {
-		return nil, err
-	}
-	if err := repo.borrow(objects); err != nil {
-		return nil, err
-	}
-	file, err := c.path(ctx, "shallow")
-	if err != nil {
-		return nil, err
-	}
-	ends, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return repo, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return repo, os.WriteFile(filepath.Join(repo.dir, "shallow"), ends, 0o644)
 }
 
 // logOf returns the arguments of a git log that lists the commits which changed one of the files.

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -67,7 +68,7 @@ func openAt(ctx context.Context, g git, scratch, dir string) (*view, error) {
 	}
 	c, ok := findCheckout(dir, true)
 	if !ok {
-		return nil, fmt.Errorf("%s is not a git repository", dir)
+		return nil, errors.New("it is not a git repository")
 	}
 	return c.open(ctx, g, scratch)
 }
