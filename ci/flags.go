@@ -111,7 +111,10 @@ type options struct {
 }
 
 // override is --override-input INPUT=FLAKE.
-type override struct{ input, flake string }
+type override struct {
+	input, flake string
+	narHash      string // that the flake has to have; empty where any will do
+}
 
 // repeated are the flags that have a part in what is built. The others say where to and how to show it.
 var repeated = []string{"override-input", "substituter", "trusted-key", "memlock", "jobs", "image", "builders", "contract", "contract-file", "strict", "home-manager"}
@@ -234,7 +237,7 @@ func (f *flags) parseOverrides(o *options) error {
 		if !ok || input == "" || flake == "" {
 			return hint.Wrap(fmt.Errorf("parse --override-input %q: not of the form INPUT=FLAKE", s), "for example --override-input nixpkgs=./nixpkgs")
 		}
-		o.overrides = append(o.overrides, override{input, flake})
+		o.overrides = append(o.overrides, override{input: input, flake: flake})
 	}
 	return nil
 }

@@ -267,16 +267,26 @@ func takeOverrides(ctx context.Context, sys system, o options, work string) ([]p
 	var all []pipelines.Override
 	for _, v := range o.overrides {
 		override := pipelines.Override{Input: v.input, Ref: v.flake}
-		if info, err := os.Stat(v.flake); err == nil && info.IsDir() {
+		info, err := os.Stat(v.flake)
+		if v.narHash != "" && (err != nil || !info.IsDir()) {
+			return nil, usage(fmt.Errorf("take override of input %s: %s is not a directory", v.input, v.flake))
+		}
+		if err == nil && info.IsDir() {
 			ref, err := nix.ParseFlakeRef(v.flake)
 			if err != nil {
 				return nil, usage(err)
 			}
+			ref.NARHash = cmp.Or(v.narHash, ref.NARHash)
 			s, err := (&source.Taker{Ref: ref, Dir: work, Env: host.Environment(sys.environ), Results: o.results()}).Take(ctx)
 			if err != nil {
 				return nil, err
 			}
-			override.Dir, override.Ref = filepath.Join(s.Dir, s.Subdir), s.URL
+			locked, err := nix.ParseFlakeRef(s.URL)
+			if err != nil {
+				return nil, err
+			}
+			locked.NARHash = s.NARHash // so that the manifest says which tree it was
+			override.Dir, override.Ref = filepath.Join(s.Dir, s.Subdir), locked.String()
 		}
 		all = append(all, override)
 	}

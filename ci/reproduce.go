@@ -33,7 +33,8 @@ compared:
   UNKNOWN           the manifest does not say, or nothing was built; this never counts as a pass
 
 A manifest is believed as far as it goes without harm: caches, keys and an image that are not this program's own are
-used only where they are on the command line as well, or with --trust.
+used only where they are on the command line as well, or with --trust. A directory that the run has put in an input's
+place is named by --override-input, and has to have the same NAR hash.
 
 All PASS, and each check the same: exit code 0. A difference: 3. A package that failed, or of which nothing can be said: 1.`
 
@@ -69,6 +70,7 @@ func (f *reproduceFlags) registerReproduce(c *cobra.Command) {
 	s.StringArrayVar(&f.systems, "system", nil, "system to build for; repeatable (default: all of the manifest)")
 	s.StringArrayVar(&f.engines, "engine", []string{"auto"}, "auto, dagger or host; or SYSTEM=URL of a native Dagger engine; repeatable")
 	s.StringVar(&f.source, "source", "", "flake that has the same tree, where the manifest's own reference leads nowhere")
+	s.StringArrayVar(&f.overrides, "override-input", nil, "INPUT=DIR: the directory that has the tree which the run has put in an input's place; repeatable")
 	s.StringVar(&f.image, "image", "", "Nix image in place of the manifest's: a reference pinned by digest, or an archive")
 	s.StringVar(&f.builders, "builders", "", "remote builders, as in nix.conf")
 	s.StringArrayVar(&f.substituters, "substituter", nil, "cache that may be used where the manifest names it; repeatable (default: the target's)")

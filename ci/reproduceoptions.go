@@ -54,8 +54,8 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, file str
 	if len(m.Contract) == 0 && !slices.ContainsFunc(m.Cells, func(c pipelines.CellResult) bool { return len(c.Contract) > 0 }) {
 		o.contract.Contract, o.contract.Without = nil, "the run of the manifest checked no contract"
 	}
-	for _, input := range slices.Sorted(maps.Keys(m.Source.Overrides)) {
-		o.overrides = append(o.overrides, override{input, m.Source.Overrides[input]})
+	if err := f.overridesOf(m, &o); err != nil {
+		return o, usage(err)
 	}
 	if err := f.trustedOf("manifest", m.Settings, trusted, &o); err != nil {
 		return o, err
@@ -88,6 +88,41 @@ func (f *reproduceFlags) cellsOf(m *pipelines.Manifest, o *options) error {
 		}
 		o.cells = append(o.cells, matrix.Cell{System: cell.System, Packages: packages})
 		o.target.packages = packages
+	}
+	return nil
+}
+
+// overridesOf takes the flakes that the run has put in the place of inputs. One that was a directory is named on the
+// command line, and has to be the same tree: the file that a stranger wrote must not choose what of this machine the
+// flake gets to see.
+func (f *reproduceFlags) overridesOf(m *pipelines.Manifest, o *options) error {
+	if err := f.parseOverrides(o); err != nil {
+		return err
+	}
+	given := o.overrides
+	o.overrides = nil
+	for _, input := range slices.Sorted(maps.Keys(m.Source.Overrides)) {
+		ref, err := nix.ParseFlakeRef(m.Source.Overrides[input])
+		if err != nil {
+			return fmt.Errorf("read override of input %s in the manifest: %v", input, err)
+		}
+		v := override{input: input, flake: m.Source.Overrides[input]}
+		if ref.IsLocal() {
+			i := slices.IndexFunc(given, func(v override) bool { return v.input == input })
+			if i < 0 {
+				return hint.Wrap(fmt.Errorf("reproduce: the run has put a directory in the place of input %s", input),
+					"name the directory that has the same tree: --override-input %s=DIR", input)
+			}
+			if ref.NARHash == "" {
+				return fmt.Errorf("reproduce: the manifest does not say which tree was in the place of input %s", input)
+			}
+			v.flake, v.narHash = given[i].flake, ref.NARHash
+			given = slices.Delete(given, i, i+1)
+		}
+		o.overrides = append(o.overrides, v)
+	}
+	if len(given) > 0 {
+		return fmt.Errorf("parse --override-input %s: the run of the manifest has put no directory in its place", given[0].input)
 	}
 	return nil
 }

@@ -53,6 +53,11 @@ type FlakeRef struct {
 	LastModified int64
 }
 
+// IsLocal says whether the reference names something on this machine.
+func (r FlakeRef) IsLocal() bool {
+	return r.Kind == LocalFlake || r.Kind == PathFlake || strings.HasPrefix(r.URL, "file:")
+}
+
 // String returns the reference as Nix writes it, without credentials, so that it is fit for a log and a lock file.
 func (r FlakeRef) String() string {
 	params := url.Values{}
