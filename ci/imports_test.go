@@ -37,7 +37,10 @@ var layout = map[string]struct {
 		imports: []string{"cachix/cachixtest"},
 		because: "it starts that server by hand",
 	},
-	"example":       {because: "it is a flake, with the code to write it out"},
+	"example": {
+		tests:   []string{"internal/nixtest", "matrix"},
+		because: "it is a flake, with the code to write it out",
+	},
 	"internal/hint": {because: "every error may carry a hint, so it lies below everything"},
 	"internal/nix": {
 		imports: []string{"internal/hint"},
@@ -52,6 +55,10 @@ var layout = map[string]struct {
 		tests:   []string{"internal/binfmt"},
 		because: "it is one small program for each system",
 	},
+	"internal/nixtest": {
+		imports: []string{"internal/binfmt", "internal/probe", "matrix"},
+		because: "it asks this machine's Nix for tests, and knows no executor",
+	},
 	"internal/binarycache": {
 		imports: []string{"internal/hint", "internal/nix"},
 		because: "it packs store objects, whoever has built them",
@@ -62,7 +69,7 @@ var layout = map[string]struct {
 	},
 	"internal/contract": {
 		imports: []string{"internal/binarycache", "internal/flakelock", "internal/hint", "internal/nix", "matrix"},
-		tests:   []string{"example", "internal/probe"},
+		tests:   []string{"example", "internal/nixtest", "internal/probe"},
 		because: "it says what a flake promises, and looks at what others have built and evaluated",
 	},
 	"internal/drvdiff": {
@@ -104,7 +111,7 @@ var layout = map[string]struct {
 	},
 	"internal/host": {
 		imports: []string{"internal/binfmt", "internal/hint", "internal/nix", "matrix", "pipelines"},
-		tests:   []string{"internal/executortest"},
+		tests:   []string{"internal/executortest", "internal/nixtest"},
 		because: "it is one executor, and knows nothing of the others",
 	},
 	"internal/container": {
@@ -114,7 +121,7 @@ var layout = map[string]struct {
 	},
 	"internal/executortest": {
 		imports: []string{"internal/nix", "internal/probe", "matrix", "pipelines"},
-		tests:   []string{"internal/host"},
+		tests:   []string{"internal/host", "internal/nixtest"},
 		because: "it is the executors' contract, and so knows none of them",
 	},
 	"internal/report": {

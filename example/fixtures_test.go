@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtest"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // TestBroken looks for what Nix says of each broken fixture, and that the package beside it is sound.
@@ -37,7 +40,7 @@ func TestBroken(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			needSystem(t, "x86_64-linux")
+			nixtest.NeedSystem(t, matrix.X8664Linux)
 			n := newNix(t)
 			flake := n.snapshot(fixture(test.name))
 			n.build(flake, "packages.x86_64-linux.open-sesame")
@@ -56,7 +59,7 @@ func TestBroken(t *testing.T) {
 }
 
 func TestOther(t *testing.T) {
-	needSystem(t, "x86_64-linux")
+	nixtest.NeedSystem(t, matrix.X8664Linux)
 	n := newNix(t)
 	paths, _ := n.build(n.snapshot(fixture("other")), "packages.x86_64-linux.hello", "packages.x86_64-linux.tools")
 	if got, _ := n.must(filepath.Join(paths[1], "bin/hello")); got != "Hello" {
@@ -66,7 +69,7 @@ func TestOther(t *testing.T) {
 
 // TestSlow turns both knobs of the fixture: a new salt, so that it builds, and a log of a megabyte.
 func TestSlow(t *testing.T) {
-	needSystem(t, "x86_64-linux")
+	nixtest.NeedSystem(t, matrix.X8664Linux)
 	n := newNix(t)
 	flake := n.snapshot(func(dir string) error {
 		if err := WriteFixture(dir, "slow"); err != nil {
@@ -99,7 +102,7 @@ func TestOutputHashes(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			needSystem(t, "x86_64-linux")
+			nixtest.NeedSystem(t, matrix.X8664Linux)
 			n := newNix(t)
 			flake := n.snapshot(func(dir string) error {
 				if err := Write(dir); err != nil {
@@ -122,7 +125,7 @@ func TestOutputHashes(t *testing.T) {
 
 // TestUnreproducible builds the fixture twice: one package is the same each time, the other is not.
 func TestUnreproducible(t *testing.T) {
-	needSystem(t, "x86_64-linux")
+	nixtest.NeedSystem(t, matrix.X8664Linux)
 	n := newNix(t)
 	flake := n.snapshot(fixture("unreproducible"))
 	n.build(flake, "packages.x86_64-linux.open-sesame", "packages.x86_64-linux.open-sesame-desktop")

@@ -10,6 +10,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtest"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 var (
@@ -75,7 +78,7 @@ func TestEvaluate(t *testing.T) {
 func TestBuild(t *testing.T) {
 	for _, system := range systems {
 		t.Run(system, func(t *testing.T) {
-			needSystem(t, system)
+			nixtest.NeedSystem(t, matrix.System(system))
 			n := newNix(t)
 			flake := n.snapshot(Write)
 			var attributes []string
@@ -225,7 +228,7 @@ func TestSourceFilter(t *testing.T) {
 }
 
 func TestHome(t *testing.T) {
-	needSystem(t, "x86_64-linux")
+	nixtest.NeedSystem(t, matrix.X8664Linux)
 	n := newNix(t)
 	flake := n.snapshot(Write)
 	n.build(flake, "packages.x86_64-linux.default") // what the services start

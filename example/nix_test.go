@@ -7,10 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtest"
 )
 
 // A nix runs the machine's own Nix without network, on flakes that must not want their lock file changed.
@@ -22,9 +23,7 @@ type nix struct {
 // newNix skips the test where there is no Nix.
 func newNix(t *testing.T, settings ...string) nix {
 	t.Helper()
-	if _, err := exec.LookPath("nix"); err != nil {
-		t.Skip("needs Nix:", err)
-	}
+	nixtest.Need(t)
 	if testing.Short() {
 		t.Skip("runs Nix; not with -short")
 	}
@@ -87,19 +86,6 @@ func (n nix) build(flake string, attributes ...string) (paths []string, log stri
 		n.t.Errorf("%d results for %q", len(built), attributes)
 	}
 	return paths, log
-}
-
-// needSystem skips the test where the machine cannot run programs of that system.
-func needSystem(t *testing.T, system string) {
-	t.Helper()
-	arch, _, _ := strings.Cut(system, "-")
-	if native := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]; runtime.GOOS == "linux" && arch == native {
-		return
-	}
-	entry, err := os.ReadFile("/proc/sys/fs/binfmt_misc/qemu-" + arch)
-	if err != nil || !strings.HasPrefix(string(entry), "enabled") {
-		t.Skipf("the kernel cannot run %s programs: no enabled binfmt_misc entry qemu-%s", system, arch)
-	}
 }
 
 // snapshot writes a flake the way a run does, all times being equal, and returns its locked reference.

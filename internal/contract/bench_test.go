@@ -3,6 +3,7 @@ package contract
 import (
 	"testing"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -12,7 +13,7 @@ func BenchmarkContract(b *testing.B) {
 	c := OpenSesame()
 	flake := m.flake(func(string) {})
 	for _, system := range matrix.Systems() {
-		needSystem(b, system)
+		nixtest.NeedSystem(b, system)
 		made := m.build(c, flake, system)
 		b.Run("evaluate/"+string(system), func(b *testing.B) {
 			for b.Loop() {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -87,7 +88,7 @@ func TestEvaluatedMutants(t *testing.T) {
 
 func TestBuiltMutants(t *testing.T) {
 	newMachine(t)
-	needSystem(t, native())
+	nixtest.NeedSystem(t, native())
 	c := OpenSesame()
 	for _, mu := range builtMutants {
 		t.Run(mu.name, func(t *testing.T) {

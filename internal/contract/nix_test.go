@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/example"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -26,9 +26,7 @@ type machine struct{ t testing.TB }
 // newMachine skips the test where there is no Nix.
 func newMachine(t testing.TB) machine {
 	t.Helper()
-	if _, err := exec.LookPath("nix"); err != nil {
-		t.Skip("needs Nix:", err)
-	}
+	nixtest.Need(t)
 	if testing.Short() {
 		t.Skip("runs Nix; not with -short")
 	}
@@ -150,26 +148,13 @@ func (m machine) build(c *Contract, flake string, system matrix.System) Build {
 	return b
 }
 
-// needSystem skips the test where the machine cannot run programs of that system.
-func needSystem(t testing.TB, system matrix.System) {
-	t.Helper()
-	arch, _, _ := strings.Cut(string(system), "-")
-	if native := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]; runtime.GOOS == "linux" && arch == native {
-		return
-	}
-	entry, err := os.ReadFile("/proc/sys/fs/binfmt_misc/qemu-" + arch)
-	if err != nil || !strings.HasPrefix(string(entry), "enabled") {
-		t.Skipf("the kernel cannot run %s programs: no enabled binfmt_misc entry qemu-%s", system, arch)
-	}
-}
-
 func TestExampleKeepsItsPromises(t *testing.T) {
 	m := newMachine(t)
 	c := OpenSesame()
 	flake := m.flake(func(string) {})
 	for _, system := range matrix.Systems() {
 		t.Run(string(system), func(t *testing.T) {
-			needSystem(t, system)
+			nixtest.NeedSystem(t, system)
 			m := machine{t}
 			results := append(m.evaluate(c, flake, system), c.Built(m.build(c, flake, system))...)
 			for _, r := range c.Finish(results, system, c.Planned(system)) {

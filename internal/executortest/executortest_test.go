@@ -12,6 +12,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -76,9 +77,7 @@ func withStderr(ctx context.Context, x pipelines.Executor, c pipelines.Command, 
 
 // TestChecksFindFaults runs the checks on executors that break the contract, each in one way.
 func TestChecksFindFaults(t *testing.T) {
-	if _, err := exec.LookPath("nix"); err != nil {
-		t.Skip("there is no Nix on this machine to break the contract with")
-	}
+	nixtest.Need(t)
 	t.Setenv(Canary, "do-not-leak")
 	good, err := host.Open(t.Context(), host.Options{System: matrix.X8664Linux, Settings: Settings, Env: os.Environ()})
 	if err != nil {
