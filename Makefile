@@ -1,5 +1,8 @@
 # Two commands do all the set-up: `make demo` and `make test`.
 
+# cgo needs a C compiler and the headers of the C library. Debian's gcc does not bring them, and Go does not look.
+export CGO_ENABLED ?= $(shell cc -E -x c -include stdlib.h /dev/null >/dev/null 2>&1 && echo 1 || echo 0)
+
 .PHONY: demo test bench fuzz lint vulnerabilities
 
 demo: ## set this machine up and release the example flake
