@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -57,20 +59,30 @@ func runDemo(ctx context.Context, sys system, o options, systemsGiven bool) erro
 	return nil
 }
 
-// runnable leaves out the systems that this kernel can neither run nor emulate, and says so:
-// a demonstration shows what it can. A release would refuse.
+// runnable leaves out the systems that this machine's Nix cannot build for, and says why: a demonstration shows what it
+// can. A release refuses.
 func runnable(ctx context.Context, sys system, cells []matrix.Cell) ([]matrix.Cell, error) {
 	native, err := nativeSystem(ctx)
 	if err != nil {
 		return nil, err
 	}
+	check := foreignCheck{access: host.InspectAccess(sys.environ), nix: true, tried: true}
 	var kept []matrix.Cell
 	for _, c := range cells {
-		if c.System == native || binfmt.Find(c.System.Machine()) != nil {
-			kept = append(kept, c)
-			continue
+		if c.System != native {
+			if err := check.problem(ctx, sys, c.System); err != nil {
+				printLeftOut(sys.stderr, c.System, err)
+				continue
+			}
 		}
-		fmt.Fprintf(sys.stderr, "left out: %s, since this kernel lets nobody register an emulator (binfmt_misc); `release` would refuse\n", c.System)
+		kept = append(kept, c)
 	}
 	return kept, nil
+}
+
+func printLeftOut(w io.Writer, s matrix.System, err error) {
+	fmt.Fprintf(w, "left out: %s: %v\n", s, err)
+	for _, command := range hint.Of(err) {
+		fmt.Fprintf(w, "  to include it: %s\n", command)
+	}
 }

@@ -22,7 +22,7 @@ func newDoctor(sys system) *cobra.Command {
 	var fix bool
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what is here, what is missing, and what mends it; exit 1 if a release could not run",
+		Short: "Say what is here, what is missing, and the command that fixes it; exit 1 if a release could not run",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return runDoctor(c.Context(), sys, fix)
@@ -38,14 +38,20 @@ func runDoctor(ctx context.Context, sys system, fix bool) error {
 			return err
 		}
 	}
-	findings := examine(ctx, sys)
+	access := host.InspectAccess(sys.environ)
+	findings := examine(ctx, sys, access, fix)
 	if err := printFindings(sys.stdout, findings); err != nil {
 		return err
 	}
-	if reason := cannotRun(findings); reason != "" {
-		return hint.Wrap(errors.New(reason), "go run ./ci doctor --fix installs what is missing, as root on Debian and Ubuntu")
+	reason := cannotRun(findings)
+	if reason == "" {
+		return nil
 	}
-	return nil
+	err := errors.New(reason)
+	if access.Root && access.Apt && !fix {
+		return hint.Wrap(err, "go run ./ci doctor --fix")
+	}
+	return err
 }
 
 // finding is what the doctor says of one thing.
@@ -53,7 +59,7 @@ type finding struct {
 	part  part
 	ok    bool
 	found string
-	mend  string // a command; empty where nothing is to be mended
+	fix   string // a command; empty where there is none
 }
 
 // part names what is looked at.
@@ -66,41 +72,57 @@ const (
 	partDagger   part = "container engine"
 )
 
-func examine(ctx context.Context, sys system) []finding {
-	return []finding{examineGit(ctx), examineNix(ctx, sys), examineEmulator(ctx), examineDagger(ctx, sys)}
+func examine(ctx context.Context, sys system, access host.Access, fixed bool) []finding {
+	nix := examineNix(ctx, sys, access)
+	emulator := examineEmulator(ctx, sys, foreignCheck{access: access, nix: nix.ok, tried: fixed})
+	return []finding{examineGit(ctx, access), nix, emulator, examineDagger(ctx, sys)}
 }
 
-func examineGit(ctx context.Context) finding {
-	return program(ctx, partGit, "git", "apt-get install git")
-}
-
-// examineNix opens this machine's Nix as a run does: its version, its store and its configuration.
-func examineNix(ctx context.Context, sys system) finding {
-	f := program(ctx, partNix, "nix", "apt-get install nix-bin")
-	if !f.ok {
-		return f
-	}
-	native, err := nativeSystem(ctx)
-	if err == nil {
-		_, err = host.Open(ctx, host.Options{System: native, Env: sys.environ})
-	}
-	if err != nil {
-		f.ok, f.found = false, f.found+", but it does not work: "+err.Error()
-		f.mend = strings.Join(hint.Of(err), "; ")
+func examineGit(ctx context.Context, access host.Access) finding {
+	f := program(ctx, partGit, "git")
+	if !f.ok && access.Apt {
+		f.fix = access.Install("git")
 	}
 	return f
 }
 
+// examineNix opens this machine's Nix as a run does: its version, its store and its configuration.
+func examineNix(ctx context.Context, sys system, access host.Access) finding {
+	f := program(ctx, partNix, "nix")
+	err := nixProblem(ctx, sys, access)
+	switch {
+	case err == nil:
+		return f
+	case f.ok:
+		f.ok, f.found = false, f.found+", but it does not work: "+err.Error()
+	}
+	f.fix = strings.Join(hint.Of(err), "; ")
+	return f
+}
+
+// nixProblem returns why a run cannot use this machine's Nix, or nil.
+func nixProblem(ctx context.Context, sys system, access host.Access) error {
+	if access.Nix == "" {
+		return access.Problem()
+	}
+	native, err := nativeSystem(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = host.Open(ctx, host.Options{System: native, Env: sys.environ})
+	return err
+}
+
 // program finds out whether a program is there, and its version.
-func program(ctx context.Context, p part, name, mend string) finding {
+func program(ctx context.Context, p part, name string) finding {
 	out, err := exec.CommandContext(ctx, name, "--version").Output()
 	if err != nil {
-		return finding{part: p, found: "not found", mend: mend}
+		return finding{part: p, found: "not found"}
 	}
 	return finding{part: p, ok: true, found: strings.TrimSpace(string(out))}
 }
 
-func examineEmulator(ctx context.Context) finding {
+func examineEmulator(ctx context.Context, sys system, check foreignCheck) finding {
 	native, err := nativeSystem(ctx)
 	if err != nil {
 		return finding{part: partEmulator, found: err.Error()}
@@ -110,14 +132,12 @@ func examineEmulator(ctx context.Context) finding {
 		if s == native {
 			continue
 		}
-		entry := binfmt.Find(s.Machine())
-		if entry == nil {
-			f.ok = false
-			f.found += fmt.Sprintf("no binfmt entry with flag F for %s", s.Machine())
-			f.mend = "apt-get install qemu-user-static binfmt-support"
+		if err := check.problem(ctx, sys, s); err != nil {
+			f.ok, f.fix = false, strings.Join(hint.Of(err), "; ")
+			f.found += err.Error()
 			continue
 		}
-		f.found += fmt.Sprintf("%s by %s", s.Machine(), entry.Interpreter)
+		f.found += fmt.Sprintf("%s by %s", s.Machine(), binfmt.Find(s.Machine()).Interpreter)
 	}
 	return f
 }
@@ -134,7 +154,7 @@ func nativeSystem(ctx context.Context) (matrix.System, error) {
 func examineDagger(ctx context.Context, sys system) finding {
 	found, err := container.Detect(ctx, sys.environ)
 	if err != nil {
-		return finding{part: partDagger, found: err.Error(), mend: strings.Join(hint.Of(err), "; ")}
+		return finding{part: partDagger, found: err.Error(), fix: strings.Join(hint.Of(err), "; ")}
 	}
 	return finding{part: partDagger, ok: true, found: found}
 }
@@ -164,8 +184,8 @@ func printFindings(w io.Writer, findings []finding) error {
 			mark = "missing"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\n", mark, f.part, f.found)
-		if !f.ok && f.mend != "" {
-			fmt.Fprintf(t, "\t\tmend: %s\n", f.mend)
+		if !f.ok && f.fix != "" {
+			fmt.Fprintf(t, "\t\tfix: %s\n", f.fix)
 		}
 	}
 	return t.Flush()

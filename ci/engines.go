@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"strings"
 	"sync"
 
@@ -116,12 +115,13 @@ func (e *engines) choose(ctx context.Context) (string, error) {
 		e.notice("engine dagger: " + found)
 		return engineDagger, nil
 	}
-	if path, err := exec.LookPath("nix"); err == nil {
-		e.notice(fmt.Sprintf("engine host: %s, since no container engine answers (%v)", path, daggerErr))
+	access := host.InspectAccess(e.environ)
+	if access.Nix != "" {
+		e.notice(fmt.Sprintf("engine host: %s, since no container engine answers (%v)", access.Nix, daggerErr))
 		return engineHost, nil
 	}
 	return "", hint.Wrap(errors.New("find an engine: no container runtime answers, and nix is not on PATH"),
-		"start Docker, or install Nix: apt-get install nix-bin; `go run ./ci doctor` says more")
+		"start Docker, or: %s", strings.Join(hint.Of(access.Problem()), "; "))
 }
 
 func (e *engines) host(ctx context.Context, system matrix.System) (pipelines.Executor, error) {

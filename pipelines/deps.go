@@ -87,6 +87,8 @@ type Engine struct {
 	FreeBytes int64 `json:"-"`
 	// Ignored names substituters that this Nix would ignore, because it does not trust the user who asks.
 	Ignored []string `json:"-"`
+	// Refused is why this engine would not build for the system, although the system's programs run on it.
+	Refused error `json:"-"`
 	// Notes says what was lost on the way to this engine, for a person to read.
 	Notes []string `json:"-"`
 }

@@ -71,6 +71,9 @@ func (r *Release) preflight(ctx context.Context, cell matrix.Cell) (x Executor, 
 
 // refuse returns why the cell could not be built on the engine, if that is known by now.
 func (r *Release) refuse(e Engine, cell matrix.Cell) error {
+	if e.Refused != nil {
+		return e.Refused
+	}
 	if e.Native != cell.System && e.Emulator == "" && !r.Builders {
 		return hint.Wrap(fmt.Errorf("build for %s on %s: no emulator is registered with the kernel", cell.System, e.Native),
 			"install QEMU and its binfmt entry: apt-get install qemu-user-static binfmt-support; or leave the system out: --system %s", e.Native)

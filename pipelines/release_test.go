@@ -225,6 +225,7 @@ func TestPreflightRefuses(t *testing.T) {
 		want   string
 	}{
 		{"no emulator", func(e *fakeEngine) { e.engine.Native = matrix.AArch64Linux }, "no emulator"},
+		{"a system that the daemon does not build for", func(e *fakeEngine) { e.engine.Refused = errors.New("no such extra-platforms") }, "no such extra-platforms"},
 		{"untrusted substituter", func(e *fakeEngine) { e.engine.Ignored = []string{"https://c.example"} }, "https://c.example"},
 		{"full disk", func(e *fakeEngine) { e.engine.FreeBytes = 1 << 20 }, "MiB free"},
 		{"downloads that do not fit", func(e *fakeEngine) {

@@ -35,6 +35,9 @@ func buildForeign(ctx context.Context, s subject) error {
 		if e.Emulator == "" {
 			return skipped(fmt.Sprintf("nothing on this engine emulates %s: apt-get install qemu-user-static binfmt-support", system))
 		}
+		if e.Refused != nil {
+			return skipped(e.Refused.Error())
+		}
 		s.Executor = x
 		if err := s.buildProbe(ctx, system); err != nil {
 			return err

@@ -26,6 +26,7 @@ type Executor struct {
 	// Env is the whole environment of the children but NIX_CONFIG, which is made of the settings.
 	Env []string
 
+	access  Access
 	machine machine
 }
 
@@ -44,8 +45,12 @@ type Options struct {
 
 // Open looks at the machine and returns an executor for the system.
 func Open(ctx context.Context, o Options) (*Executor, error) {
+	access := InspectAccess(o.Env)
+	if access.Nix == "" {
+		return nil, access.Problem()
+	}
 	// look asks for the machine's own settings. Its plugins are not loaded: one may be of another version of Nix.
-	x := &Executor{System: o.System, Env: NixEnvironment(o.Env), Settings: nix.Settings{"plugin-files": ""}}
+	x := &Executor{System: o.System, Env: NixEnvironment(o.Env), Settings: nix.Settings{"plugin-files": ""}, access: access}
 	raiseMemlock(o.Memlock)
 	if o.Nix == nil {
 		o.Nix = new(Nix)
@@ -137,14 +142,12 @@ func (x *Executor) run(ctx context.Context, c pipelines.Command, stdout io.Write
 	case errors.As(err, &exit):
 		return &pipelines.ExitError{Program: c.Program, Code: exitCode(exit), Stderr: tail.String()}
 	case errors.Is(err, exec.ErrNotFound):
-		return hint.Wrap(fmt.Errorf("run %s: not found on PATH", c.Program), "%s", installNix)
+		return hint.Wrap(fmt.Errorf("run %s: not found on PATH", c.Program), "go run ./ci doctor")
 	case err != nil:
 		return fmt.Errorf("run %s: %v", c.Program, err)
 	}
 	return nil
 }
-
-const installNix = "install Nix: apt-get install nix-bin (Debian, Ubuntu), or https://nixos.org/download"
 
 // exitCode follows the shells' custom for a process that a signal has ended.
 func exitCode(e *exec.ExitError) int {

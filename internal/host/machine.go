@@ -141,6 +141,9 @@ func (x *Executor) Describe(context.Context) (pipelines.Engine, error) {
 	if err == nil {
 		e.Ignored, err = m.ignored(x.Settings, trusted)
 	}
+	if err == nil {
+		e.Refused, err = x.refusal(trusted)
+	}
 	if err != nil {
 		return e, err
 	}
@@ -152,6 +155,21 @@ func (x *Executor) Describe(context.Context) (pipelines.Engine, error) {
 
 // sandboxPaths are for the record alone, so a Nix without the setting has none.
 func (m machine) sandboxPaths() []string { return strings.Fields(m.config["sandbox-paths"]) }
+
+// refusal returns why this machine's Nix would not build for a foreign system that the kernel can emulate, or nil. A
+// daemon takes extra-platforms from its own configuration, or from a user whom it trusts.
+func (x *Executor) refusal(trusted bool) (refused, err error) {
+	m := x.machine
+	if m.emulator == nil || !m.daemon || trusted {
+		return nil, nil
+	}
+	platforms, err := m.config.list("extra-platforms")
+	if err != nil || slices.Contains(platforms, string(x.System)) {
+		return nil, err
+	}
+	return hint.Wrap(fmt.Errorf("build for %s: the Nix daemon has no such extra-platforms, and it does not trust %s to add it", x.System, x.access.User),
+		"%s", x.access.allowSystem(x.System)), nil
+}
 
 // notes warns of what this machine's own nix.conf gives builders, which another machine has not.
 func (m machine) notes() []string {

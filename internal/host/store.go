@@ -26,6 +26,9 @@ func (x *Executor) openStore(ctx context.Context) error {
 	if !errors.As(err, &exit) {
 		return err
 	}
+	if problem := x.access.Problem(); problem != nil {
+		return problem
+	}
 	err = fmt.Errorf("open store: %w", err)
 	if advice := storeHint(exit.Stderr, os.Geteuid() == 0); advice != "" {
 		return hint.Wrap(err, "%s", advice)
