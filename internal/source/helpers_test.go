@@ -103,6 +103,16 @@ func writeFiles(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
+// readFile reads a file of a working tree, whose modes are of this process's umask.
+func readFile(t *testing.T, dir, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
 // readFiles is the reverse of writeFiles; an empty directory has the content "/".
 func readFiles(t *testing.T, dir string) map[string]string {
 	t.Helper()

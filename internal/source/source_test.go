@@ -51,7 +51,7 @@ func TestConfigurationHasNoPart(t *testing.T) {
 	})
 	rev := r.git("rev-parse", "HEAD")
 	want := map[string]string{
-		".gitattributes": readFiles(t, r.dir)[".gitattributes"], "flake.nix": flakeNix, "subst": rev, "a.crlf": "a\r\nb\r\n",
+		".gitattributes": readFile(t, r.dir, ".gitattributes"), "flake.nix": flakeNix, "subst": rev, "a.crlf": "a\r\nb\r\n",
 		"x.lfs": "version https://git-lfs…\n", "x.up": "abc\n", "text": "one\ntwo\n",
 	}
 	before := take(t, taker(t, r.dir, r.env))

@@ -26,8 +26,8 @@ func nested(t *testing.T) (repo, map[string]string) {
 		"flake.nix": flakeNix, "n": "1", "sub mod/o": "1", "sub mod/ignored": "x", "sub mod/.gitattributes": "ignored export-ignore\n",
 		"sub mod/deep/inner/i": "1",
 	}
-	files[".gitmodules"] = readFiles(t, r.dir)[".gitmodules"]
-	files["sub mod/.gitmodules"] = readFiles(t, r.dir)["sub mod/.gitmodules"]
+	files[".gitmodules"] = readFile(t, r.dir, ".gitmodules")
+	files["sub mod/.gitmodules"] = readFile(t, r.dir, "sub mod/.gitmodules")
 	return r, files
 }
 
