@@ -110,8 +110,6 @@ func checkSocket(socket string) (closed string, err error) {
 		return "", fs.ErrNotExist
 	case syscall.Access(socket, writeAccess) != nil:
 		return socket, fs.ErrPermission
-	case listens(socket):
-		return "", nil
 	}
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
@@ -119,18 +117,6 @@ func checkSocket(socket string) (closed string, err error) {
 	}
 	conn.Close()
 	return "", nil
-}
-
-// listens reports whether the kernel lists the socket. To connect would do, but a daemon logs an error for each
-// connection that says nothing. The kernel does not list sockets of another network namespace.
-func listens(socket string) bool {
-	table, _ := os.ReadFile("/proc/net/unix")
-	for line := range strings.Lines(string(table)) {
-		if strings.HasSuffix(strings.TrimSpace(line), " "+socket) {
-			return true
-		}
-	}
-	return false
 }
 
 // inspectGroup finds the group that has access to a directory or socket, if one has.
