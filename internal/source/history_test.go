@@ -141,9 +141,20 @@ func TestHistoryTakesNoConfigurationOfTheCheckout(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, config := range [][2]string{
-		{"core.fsmonitor", program}, {"core.pager", program}, {"pager.log", program}, {"diff.external", program}, {"diff.evil.textconv", program},
-		{"diff.evil.command", program}, {"filter.evil.smudge", program}, {"gpg.program", program}, {"log.showSignature", "true"},
-		{"core.sshCommand", program}, {"alias.log", "!" + program}, {"log.follow", "true"}, {"log.diffMerges", "on"}, {"core.hooksPath", filepath.Dir(program)},
+		{"core.fsmonitor", program},
+		{"core.pager", program},
+		{"pager.log", program},
+		{"diff.external", program},
+		{"diff.evil.textconv", program},
+		{"diff.evil.command", program},
+		{"filter.evil.smudge", program},
+		{"gpg.program", program},
+		{"log.showSignature", "true"},
+		{"core.sshCommand", program},
+		{"alias.log", "!" + program},
+		{"log.follow", "true"},
+		{"log.diffMerges", "on"},
+		{"core.hooksPath", filepath.Dir(program)},
 	} {
 		r.git("config", config[0], config[1])
 	}
