@@ -28,7 +28,7 @@ const exitCodes = `  0    all went well
   3    nothing failed but a second build was not the same, or what was compared differs
   4    nothing failed but promises of the flake are broken
   5    what was built is good, and could not be published
-  130  interrupted`
+  130  interrupted: by a signal, or because the reader of standard output or standard error went away`
 
 // usageError is a command line that cannot be carried out.
 type usageError struct{ err error }

@@ -10,13 +10,26 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal finds no handler and ends the process at once.
-	context.AfterFunc(ctx, stop)
+	ctx := untilSignal(context.Background())
 	environ, secrets := takeEnvironment()
 	os.Exit(run(ctx, os.Args[1:], system{
 		stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets,
 	}))
+}
+
+// untilSignal returns a context that is done when the process is to end: by a signal, or with its terminal.
+// A second signal finds no handler and ends the process at once.
+func untilSignal(ctx context.Context) context.Context {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(ctx, signals...)
+	context.AfterFunc(ctx, stop)
+	// A write to a closed standard output or standard error fails then, and does not end the process at once: there may
+	// be children to end and directories to remove. See the documentation of os/signal.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	return ctx
 }
 
 // system is what a run may touch of the process that it is in.
@@ -37,11 +50,16 @@ func (sys system) clock() func() time.Time {
 
 // run is main, in the hands of a test: it carries out the command line and returns the exit code.
 func run(ctx context.Context, args []string, sys system) int {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stdout := &output{Writer: sys.stdout, name: "standard output", closed: cancel}
+	stderr := &output{Writer: sys.stderr, name: "standard error", closed: cancel}
+	sys.stdout, sys.stderr = stdout, stderr
 	root := newRoot(sys)
 	root.SetArgs(args)
 	root.SetOut(sys.stdout)
 	root.SetErr(sys.stderr)
-	err := root.ExecuteContext(ctx)
+	err := stderr.join(stdout.join(root.ExecuteContext(ctx)))
 	printError(sys.stderr, err)
 	return exitCode(ctx, err)
 }

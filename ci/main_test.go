@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -24,8 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"ci": func() {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
+			ctx := untilSignal(context.Background())
 			environ, secrets := takeEnvironment()
 			os.Exit(run(ctx, os.Args[1:], system{stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets}))
 		},

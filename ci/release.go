@@ -60,7 +60,7 @@ func runPipeline(ctx context.Context, sys system, command string, o options) err
 		return err
 	}
 	err = leaveCapsule(ctx, sys, o, r, manifest, failures, err)
-	if ctx.Err() == nil {
+	if err == nil || ctx.Err() == nil { // an interrupted run has no provenance, and its error says why
 		err = errors.Join(err, record(ctx, sys, o, manifest))
 	}
 	if !o.json {
@@ -163,6 +163,9 @@ func newReporter(sys system, o options) reporter {
 }
 
 func isTerminal(w io.Writer) bool {
+	if o, ok := w.(*output); ok {
+		w = o.Writer
+	}
 	f, ok := w.(*os.File)
 	if !ok {
 		return false

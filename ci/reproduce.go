@@ -148,10 +148,10 @@ func (f *reproduceFlags) buildAgain(ctx context.Context, sys system, o options, 
 	r.History = nil   // nor is what a repository has for a history
 	ours, err := r.Run(ctx)
 	closeErr := reporter.Close()
-	if ours == nil || ctx.Err() != nil {
+	if ours == nil || err != nil && ctx.Err() != nil {
 		return nil, errors.Join(err, closeErr)
 	}
-	if explained(ours) { // what has failed is compared with what failed there
+	if explained(ours) && pipelines.OnlyResults(err) { // what has failed is compared with what failed there
 		err = nil
 	}
 	return ours, errors.Join(err, closeErr)

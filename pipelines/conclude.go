@@ -33,6 +33,9 @@ func (r *Release) Conclude(ctx context.Context, m *Manifest, missing map[matrix.
 		err = errors.Join(err, besides)
 	}
 	err = errors.Join(err, r.pin(ctx, cells, err))
+	if err == nil {
+		err = r.unpinned(cells)
+	}
 	if m == nil {
 		r.event(RunFinished{Seconds: seconds(r.Now().Sub(started))})
 		return err

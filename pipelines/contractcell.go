@@ -23,15 +23,8 @@ import (
 // that an installation would be.
 func (r *Release) contract(ctx context.Context, x Executor, e Engine, s Snapshot, cell matrix.Cell, result *CellResult, p probed) error {
 	return r.step(ctx, StepContract, cell.System, func() (string, error) {
-		switch {
-		case r.Contract.Contract == nil:
-			return "", skipped(r.Contract.Without)
-		case len(r.Overrides) > 0:
-			return "", skipped("an overridden input is not what the flake has promised anything about")
-		case s.Subdir != "":
-			// Its reference goes by a registry, which no hash locks, so that it could be evaluated in impure mode alone:
-			// then a stranger's flake could read this machine's files and variables. It can go when Nix 2.8, which takes no "?dir=", is served no more.
-			return "", skipped("the flake is in a subdirectory, and could only be evaluated with access to this machine")
+		if reason, skip := r.unchecked(s); skip {
+			return "", skipped(reason)
 		}
 		results, err := r.check(ctx, x, e, s, cell, result.Packages, p)
 		if err != nil {
@@ -40,6 +33,21 @@ func (r *Release) contract(ctx context.Context, x Executor, e Engine, s Snapshot
 		result.Contract = results
 		return r.judge(cell.System, results)
 	})
+}
+
+// unchecked says why the contract is not checked on what was built.
+func (r *Release) unchecked(s Snapshot) (reason string, skip bool) {
+	switch {
+	case r.Contract.Contract == nil:
+		return r.Contract.Without, true
+	case len(r.Overrides) > 0:
+		return "an overridden input is not what the flake has promised anything about", true
+	case s.Subdir != "":
+		// Its reference goes by a registry, which no hash locks, so that it could be evaluated in impure mode alone:
+		// then a stranger's flake could read this machine's files and variables. It can go when Nix 2.8, which takes no "?dir=", is served no more.
+		return "the flake is in a subdirectory, and could only be evaluated with access to this machine", true
+	}
+	return "", false
 }
 
 // check runs all checks of a system. Its error is an engine's; a flake's own fault is a result.

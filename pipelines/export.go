@@ -15,9 +15,6 @@ import (
 // export streams into the store what it lacks of the closures of all packages that were built, and returns what it has added.
 // The packages that a failed one has left unharmed are exported too: what they cost is not paid twice.
 func (r *Release) export(ctx context.Context, x Executor, cell matrix.Cell, infos []nix.PathInfo) (added []nix.Added, err error) {
-	if ctx.Err() != nil {
-		return nil, nil // the build's error says so already
-	}
 	err = r.step(ctx, StepExport, cell.System, func() (string, error) {
 		if err := r.agreeWithStore(ctx, x, cell, infos); err != nil {
 			return "", err

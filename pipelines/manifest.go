@@ -71,6 +71,8 @@ type CellResult struct {
 	Plan    *Plan   `json:"plan,omitempty"`
 	Error   string  `json:"error,omitempty"`
 	Seconds float64 `json:"seconds"`
+	// exported says that the store has taken what was built.
+	exported bool
 	// Job is the web page of the job of a CI service that the cell was run in; empty elsewhere.
 	Job string `json:"job,omitempty"`
 }
@@ -264,7 +266,8 @@ func (r *Release) manifest(ctx context.Context, started time.Time, s Snapshot, c
 
 // conclude writes the manifest into its file, and tells that the run is at its end.
 func (r *Release) conclude(ctx context.Context, started time.Time, m *Manifest) error {
-	err := r.step(ctx, StepManifest, "", func() (string, error) {
+	// An interrupted run is written down too.
+	err := r.step(context.WithoutCancel(ctx), StepManifest, "", func() (string, error) {
 		data, err := json.MarshalIndent(m, "", "  ")
 		if err == nil {
 			err = os.MkdirAll(filepath.Dir(r.ManifestFile), 0o755)

@@ -16,7 +16,7 @@ func PinName(p matrix.Package, system matrix.System) string { return string(p) +
 // pin makes the release: it pins the outputs of all cells. Paths that were pushed are harmless until they are named,
 // so that nothing is named unless every cell is published.
 func (r *Release) pin(ctx context.Context, cells []CellResult, runErr error) error {
-	if !r.Publish.Pin || r.Publish.To == nil || ctx.Err() != nil {
+	if !r.Publish.Pin || r.Publish.To == nil || runErr != nil && ctx.Err() != nil {
 		return nil
 	}
 	return r.step(ctx, StepPin, "", func() (string, error) {

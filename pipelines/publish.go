@@ -128,13 +128,31 @@ func (e *PublishError) Unwrap() error { return e.Err }
 
 // onlyPublishing says that nothing but publishing has failed.
 func onlyPublishing(err error) bool {
-	switch e := err.(type) {
-	case *PublishError:
+	return only(err, func(err error) bool { _, ok := err.(*PublishError); return ok })
+}
+
+// OnlyResults says that nothing has failed but what was built and checked, of which the manifest says all: no step of
+// the run itself, such as an export, and no interruption.
+func OnlyResults(err error) bool {
+	return err == nil || only(err, func(err error) bool {
+		switch err.(type) {
+		case *BuildError, *ContractError, *RebuildError:
+			return true
+		}
+		return false
+	})
+}
+
+// only reports whether all errors that are joined in one are of a kind, or wrap one that is.
+func only(err error, isKind func(error) bool) bool {
+	if isKind(err) {
 		return true
+	}
+	switch e := err.(type) {
 	case interface{ Unwrap() []error }:
-		return !slices.ContainsFunc(e.Unwrap(), func(child error) bool { return !onlyPublishing(child) })
+		return !slices.ContainsFunc(e.Unwrap(), func(child error) bool { return !only(child, isKind) })
 	case interface{ Unwrap() error }:
-		return e.Unwrap() != nil && onlyPublishing(e.Unwrap())
+		return e.Unwrap() != nil && only(e.Unwrap(), isKind)
 	}
 	return false
 }

@@ -15,15 +15,15 @@ import (
 // publish pushes the closure of what a cell has, and confirms that it is where it should be: in the store that the run
 // exports into, and where consumers look. Its error is a [*PublishError], unless the store itself is broken.
 func (r *Release) publish(ctx context.Context, s Snapshot, cell matrix.Cell, result *CellResult, built []nix.PathInfo, added []nix.Added, buildErr error) error {
-	if ctx.Err() != nil || r.Store == nil {
-		return nil // the build's error says so already
+	if r.Store == nil {
+		return nil
 	}
 	closure, err := r.withServed(ctx, result.Packages, built)
 	if err != nil {
-		return err
+		return named(ctx, StepPush, err)
 	}
 	pushErr := r.push(ctx, s, cell, result, closure, buildErr)
-	if ctx.Err() != nil {
+	if pushErr != nil && ctx.Err() != nil {
 		return pushErr // there is no time left to look
 	}
 	return errors.Join(pushErr, r.confirm(ctx, cell, result, built, added, closure))

@@ -82,6 +82,9 @@ func (r *Release) Run(ctx context.Context) (*Manifest, error) {
 		})
 	}
 	err = errors.Join(err, r.pin(ctx, results, err))
+	if err == nil {
+		err = r.unfinished(snapshot, results)
+	}
 	m, manifestErr := r.manifest(ctx, started, snapshot, checked, results, err)
 	return m, errors.Join(err, manifestErr)
 }
@@ -139,6 +142,11 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 		// A broken promise does not keep what was built from the local cache: it is needed to look into, and paid for.
 		buildErr = r.contract(ctx, x, engine, s, cell, &result, probed)
 	}
+	if buildErr != nil && ctx.Err() != nil {
+		// The other steps are not begun on a context that is done, and their errors would only repeat this one.
+		r.keepDerivations(ctx, x, cell, result.Packages)
+		return result, buildErr
+	}
 	if buildErr == nil || r.Rebuild.NotBuilt { // who compares wants to know of all packages
 		second := secondBuild{r: r, x: x, engine: engine, snapshot: s, cell: cell, probed: probed}
 		buildErr = errors.Join(buildErr, r.rebuild(ctx, second, &result, built))
@@ -151,6 +159,7 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 		if err != nil {
 			return result, errors.Join(buildErr, err)
 		}
+		result.exported = true
 		publishErr = r.publish(ctx, s, cell, &result, closure, added, buildErr)
 	}
 	if buildErr != nil {
@@ -177,8 +186,8 @@ func newCellResult(cell matrix.Cell) CellResult {
 
 // eachCell runs f for every cell side by side and returns the results in the cells' order.
 func (r *Release) eachCell(ctx context.Context, f func(context.Context, matrix.Cell) (CellResult, error)) ([]CellResult, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	results := make([]CellResult, len(r.Cells))
 	errs := make([]error, len(r.Cells))
 	var g errgroup.Group // not WithContext: one failed cell must not end the others
@@ -195,7 +204,7 @@ func (r *Release) eachCell(ctx context.Context, f func(context.Context, matrix.C
 			if err != nil {
 				errs[i] = fmt.Errorf("%s: %w", cell.System, err)
 				if r.FailFast {
-					cancel()
+					cancel(fmt.Errorf("%s has failed (--fail-fast)", cell.System))
 				}
 			}
 			return nil
@@ -213,7 +222,7 @@ func errTimeout(d time.Duration) error {
 // named puts the reason for which the context has ended in the place of a bare "context canceled".
 func named(ctx context.Context, step Step, err error) error {
 	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return fmt.Errorf("%s: %w", step, context.Cause(ctx))
+		return &interruptedError{step: step, cause: context.Cause(ctx), err: ctx.Err()}
 	}
 	return err
 }
@@ -222,7 +231,13 @@ func (r *Release) event(e Event) { r.Report.Report(r.Now(), e) }
 
 // step runs f as a step of the run, and reports its beginning and end.
 // What f returns is what the step found, in a few words; an error that is a [skipped] says why there was nothing to do.
+//
+// No step begins when the context is done: the error says so. So a run that is interrupted between two steps fails like
+// one that is interrupted within a step.
 func (r *Release) step(ctx context.Context, step Step, system matrix.System, f func() (string, error)) error {
+	if err := ctx.Err(); err != nil {
+		return named(ctx, step, err)
+	}
 	started := r.Now()
 	r.event(StepStarted{Step: step, System: system})
 	summary, err := f()

@@ -142,7 +142,7 @@ func (r *Release) fail(ctx context.Context, x Executor, e Engine, cell matrix.Ce
 	if err != nil && len(failures) > 0 && ctx.Err() == nil {
 		err = nil // the failures are what was asked for
 	}
-	if len(failures) == 0 {
+	if err == nil && len(failures) == 0 {
 		for _, p := range todo {
 			p.Verdict = Built
 		}

@@ -1,0 +1,267 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// interrupter calls stop when the event with the given number is reported.
+type interrupter struct {
+	*recorder
+	at   int
+	stop func()
+	// between says that stop waits, and must not be called by what reports while it holds a lock: a build log, a push.
+	between bool
+
+	mu      sync.Mutex
+	seen    int
+	stopped bool
+}
+
+func (i *interrupter) Report(at time.Time, e Event) {
+	i.recorder.Report(at, e)
+	i.mu.Lock()
+	i.seen++
+	locked := false
+	switch e.(type) {
+	case BuildStarted, BuildPhase, BuildLine, BuildFinished, BuildStalled, Fetched, Uploaded:
+		locked = i.between
+	}
+	now := i.seen > i.at && !i.stopped && !locked
+	i.stopped = i.stopped || now
+	i.mu.Unlock()
+	if now {
+		i.stop()
+	}
+}
+
+// stories are the kinds of run that an interruption must not end as good.
+var stories = map[string]struct {
+	prepare func(t *testing.T, run *fakeRun)
+	run     func(ctx context.Context, run *fakeRun) (*Manifest, error)
+	done    func(run *fakeRun, m *Manifest) error
+}{
+	"release": {
+		func(_ *testing.T, run *fakeRun) { run.publishTo(&fakeCachix{}); run.Rebuild.Without = "" },
+		func(ctx context.Context, run *fakeRun) (*Manifest, error) { return run.Run(ctx) },
+		releasedAll,
+	},
+	"release of what was built before": {
+		func(t *testing.T, run *fakeRun) {
+			if _, err := run.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			run.publishTo(&fakeCachix{})
+			run.recorder = &recorder{}
+		},
+		func(ctx context.Context, run *fakeRun) (*Manifest, error) { return run.Run(ctx) },
+		releasedAll,
+	},
+	"warm": {
+		func(_ *testing.T, run *fakeRun) { run.publishTo(&fakeCachix{}); run.Publish.Pin = false },
+		func(ctx context.Context, run *fakeRun) (*Manifest, error) { return run.Run(ctx) },
+		exportedAll,
+	},
+	"check": {
+		func(_ *testing.T, run *fakeRun) { run.Store, run.Served = nil, nil },
+		func(ctx context.Context, run *fakeRun) (*Manifest, error) { return run.Run(ctx) },
+		func(_ *fakeRun, m *Manifest) error { return haveVerdict(m, Built) },
+	},
+	"reproduce": {
+		func(_ *testing.T, run *fakeRun) {
+			run.Served, run.Rebuild = nil, Rebuilding{Fetched: true, NotBuilt: true}
+		},
+		func(ctx context.Context, run *fakeRun) (*Manifest, error) { return run.Run(ctx) },
+		func(run *fakeRun, m *Manifest) error { return inStore(run, m) },
+	},
+	"plan": {
+		func(_ *testing.T, run *fakeRun) { run.publishTo(&fakeCachix{}) },
+		func(ctx context.Context, run *fakeRun) (*Manifest, error) { return run.Preview(ctx) },
+		func(_ *fakeRun, m *Manifest) error { return haveVerdict(m, ToBuild) },
+	},
+	"report": {
+		func(t *testing.T, run *fakeRun) {
+			run.publishTo(&fakeCachix{})
+			run.Publish.Pin = false
+			if _, err := run.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			run.Publish.Pin = true
+			run.recorder = &recorder{}
+		},
+		func(ctx context.Context, run *fakeRun) (*Manifest, error) {
+			m, err := ReadManifest(run.ManifestFile)
+			if err != nil {
+				return nil, err
+			}
+			return m, run.Conclude(ctx, m, nil, nil)
+		},
+		pinnedAll,
+	},
+	"push": {
+		func(t *testing.T, run *fakeRun) {
+			if _, err := run.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			run.publishTo(&fakeCachix{})
+			run.recorder = &recorder{}
+		},
+		func(ctx context.Context, run *fakeRun) (*Manifest, error) {
+			infos, err := run.store.Closure(ctx, run.store.paths)
+			if err == nil {
+				_, err = run.Republish(ctx, infos)
+			}
+			return nil, err
+		},
+		func(run *fakeRun, _ *Manifest) error { return published(run) },
+	},
+	"replay": {
+		func(*testing.T, *fakeRun) {},
+		func(ctx context.Context, run *fakeRun) (*Manifest, error) {
+			var all []Replaying
+			for _, cell := range run.Cells {
+				what := Replaying{System: cell.System, Dir: "/capsule", Export: "export"}
+				for _, p := range cell.Packages {
+					what.Packages = append(what.Packages, PackageResult{
+						Package: p, Derivation: fakePath(cell.System, p, ".drv"),
+						Outputs: []Output{{Name: "out", Path: fakePath(cell.System, p, "")}},
+					})
+				}
+				all = append(all, what)
+			}
+			_, err := run.Replay(ctx, all)
+			return nil, err
+		},
+		func(run *fakeRun, _ *Manifest) error {
+			for system, e := range run.engines {
+				if n := e.ran("nix-store --realise --keep-going"); n == 0 {
+					return fmt.Errorf("nothing was built for %s", system)
+				}
+			}
+			return nil
+		},
+	},
+}
+
+// A run that is interrupted ends as good only where it had done everything by then, whenever the interruption comes.
+func TestAnInterruptedRunIsGoodOnlyWhenAllIsDone(t *testing.T) {
+	for name, story := range stories {
+		for _, way := range []string{"signal", "timeout"} {
+			t.Run(name+"/"+way, func(t *testing.T) {
+				whole, interruptions, good := false, 0, 0
+				for at := 0; ; at++ {
+					synctest.Test(t, func(t *testing.T) {
+						run := newFakeRun(t)
+						story.prepare(t, run)
+						ctx, cancel := context.WithCancel(t.Context())
+						defer cancel()
+						i := &interrupter{recorder: run.recorder, at: at, stop: cancel}
+						if way == "timeout" {
+							run.Timeout = time.Minute
+							i.between, i.stop = true, func() { time.Sleep(2 * time.Minute) } // of the bubble's clock
+						}
+						run.Release.Report = i
+						m, err := story.run(ctx, run)
+						if !i.stopped {
+							whole = true // the run is shorter than that
+						}
+						interruptions++
+						if err == nil || m != nil && m.Outcome == OutcomeGood {
+							good++
+							if undone := story.done(run, m); undone != nil {
+								t.Errorf("interrupted at event %d, it ends with %v, and %v", at, err, undone)
+							}
+						}
+						if m != nil && err == nil && m.Outcome != OutcomeGood && m.Outcome != "" {
+							t.Errorf("interrupted at event %d, it has no error, and its manifest says %s", at, m.Outcome)
+						}
+						if err != nil && way == "signal" && !errors.Is(err, context.Canceled) {
+							t.Errorf("interrupted at event %d, its error does not say so: %v", at, err)
+						}
+					})
+					if whole {
+						break
+					}
+				}
+				if interruptions < 2 || good == 0 {
+					t.Errorf("of %d runs %d were good: the test has not seen a whole run", interruptions, good)
+				}
+			})
+		}
+	}
+}
+
+func haveVerdict(m *Manifest, want Verdict) error {
+	for _, cell := range m.Cells {
+		if len(cell.Packages) != len(fakePackages) {
+			return fmt.Errorf("%s has %d packages", cell.System, len(cell.Packages))
+		}
+		for _, p := range cell.Packages {
+			if p.Verdict != want && !(want == Built && p.Verdict == Present) {
+				return fmt.Errorf("%s of %s is %s", p.Package, cell.System, p.Verdict)
+			}
+		}
+	}
+	return nil
+}
+
+func inStore(run *fakeRun, _ *Manifest) error {
+	return each(run, func(system matrix.System, p matrix.Package) error {
+		if missing, _ := run.store.Missing(context.Background(), []nix.StorePath{fakePath(system, p, "")}); len(missing) > 0 {
+			return fmt.Errorf("%s was not exported", missing[0])
+		}
+		return nil
+	})
+}
+
+func published(run *fakeRun) error {
+	cache := run.Publish.To.(*fakeCachix)
+	return each(run, func(system matrix.System, p matrix.Package) error {
+		if missing, _ := cache.Missing(context.Background(), []nix.StorePath{fakePath(system, p, "")}); len(missing) > 0 {
+			return fmt.Errorf("%s was not pushed", missing[0])
+		}
+		return nil
+	})
+}
+
+func exportedAll(run *fakeRun, m *Manifest) error {
+	return errors.Join(inStore(run, m), published(run))
+}
+
+func pinnedAll(run *fakeRun, m *Manifest) error {
+	if n, want := len(run.Publish.To.(*fakeCachix).pins), len(fakePackages)*len(run.Cells); n != want {
+		return fmt.Errorf("%d of %d outputs are pinned", n, want)
+	}
+	return published(run)
+}
+
+func releasedAll(run *fakeRun, m *Manifest) error {
+	for _, cell := range m.Cells {
+		for _, p := range cell.Packages {
+			if run.Rebuild.Without == "" && p.Reproducible() != Good {
+				return fmt.Errorf("%s of %s was not built a second time", p.Package, cell.System)
+			}
+		}
+	}
+	return errors.Join(exportedAll(run, m), pinnedAll(run, m))
+}
+
+// each calls f for each package of each system.
+func each(run *fakeRun, f func(matrix.System, matrix.Package) error) error {
+	for _, cell := range run.Cells {
+		for _, p := range cell.Packages {
+			if err := f(cell.System, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
