@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -34,7 +35,7 @@ func TestAReleaseThatIsInterruptedBetweenSteps(t *testing.T) {
 		cmd.Env = append(cmd.Env, defaultSecret+"="+cachixtest.TestToken)
 		return cmd, server, out
 	}
-	check := func(name string, cmd *exec.Cmd, said string, server *cachixtest.Server, out string, want int) {
+	check := func(name string, cmd *exec.Cmd, said string, server *cachixtest.Server, out string, want ...int) {
 		t.Helper()
 		code := cmd.ProcessState.ExitCode()
 		m, err := pipelines.ReadManifest(filepath.Join(dir, out, "manifest.json"))
@@ -45,7 +46,7 @@ func TestAReleaseThatIsInterruptedBetweenSteps(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, out, provenance.FileName)); code == exitOK && err != nil {
 			t.Errorf("%s: exit code 0 without provenance: %v", name, err)
 		}
-		if code != exitOK && code != want {
+		if code != exitOK && !slices.Contains(want, code) {
 			t.Errorf("%s: exit code %d:\n%s", name, code, said)
 		}
 		if left := leftBehind(t, dir); len(left) > 0 {
@@ -59,7 +60,7 @@ func TestAReleaseThatIsInterruptedBetweenSteps(t *testing.T) {
 	if err := whole.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, &said)
 	}
-	check("whole", whole, said.String(), server, out, exitOK)
+	check("whole", whole, said.String(), server, out)
 	took := time.Since(started)
 
 	for _, step := range []string{"snapshot", "preflight", "evaluate", "plan", "smoke", "build", "rebuild", "export", "push", "confirm", "pin", "manifest"} {
@@ -80,14 +81,15 @@ func TestAReleaseThatIsInterruptedBetweenSteps(t *testing.T) {
 		}
 		check("after "+step, cmd, stderr.String(), server, out, exitInterrupted)
 	}
-	for i := range 8 {
-		limit := took * time.Duration(i+1) / 8
+	for i := range 4 {
+		limit := took * time.Duration(i+1) / 4
 		cmd, server, out := release("--timeout", limit.String())
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		_ = cmd.Run()
-		check("--timeout "+limit.String(), cmd, stderr.String(), server, out, exitFailed)
-		if timedOut := strings.Contains(stderr.String(), "(--timeout)"); timedOut != (cmd.ProcessState.ExitCode() == exitFailed) {
+		// What is built by then and could not be pushed in time is exit code 5.
+		check("--timeout "+limit.String(), cmd, stderr.String(), server, out, exitFailed, exitPublish)
+		if timedOut := strings.Contains(stderr.String(), "(--timeout)"); timedOut != (cmd.ProcessState.ExitCode() != exitOK) {
 			t.Errorf("--timeout %s: %v:\n%s", limit, cmd.ProcessState, &stderr)
 		}
 	}

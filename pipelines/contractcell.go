@@ -23,8 +23,15 @@ import (
 // that an installation would be.
 func (r *Release) contract(ctx context.Context, x Executor, e Engine, s Snapshot, cell matrix.Cell, result *CellResult, p probed) error {
 	return r.step(ctx, StepContract, cell.System, func() (string, error) {
-		if reason, skip := r.unchecked(s); skip {
-			return "", skipped(reason)
+		switch {
+		case r.Contract.Contract == nil:
+			return "", skipped(r.Contract.Without)
+		case len(r.Overrides) > 0:
+			return "", skipped("an overridden input is not what the flake has promised anything about")
+		case s.Subdir != "":
+			// Its reference goes by a registry, which no hash locks, so that it could be evaluated in impure mode alone:
+			// then a stranger's flake could read this machine's files and variables. It can go when Nix 2.8, which takes no "?dir=", is served no more.
+			return "", skipped("the flake is in a subdirectory, and could only be evaluated with access to this machine")
 		}
 		results, err := r.check(ctx, x, e, s, cell, result.Packages, p)
 		if err != nil {
@@ -33,21 +40,6 @@ func (r *Release) contract(ctx context.Context, x Executor, e Engine, s Snapshot
 		result.Contract = results
 		return r.judge(cell.System, results)
 	})
-}
-
-// unchecked says why the contract is not checked on what was built.
-func (r *Release) unchecked(s Snapshot) (reason string, skip bool) {
-	switch {
-	case r.Contract.Contract == nil:
-		return r.Contract.Without, true
-	case len(r.Overrides) > 0:
-		return "an overridden input is not what the flake has promised anything about", true
-	case s.Subdir != "":
-		// Its reference goes by a registry, which no hash locks, so that it could be evaluated in impure mode alone:
-		// then a stranger's flake could read this machine's files and variables. It can go when Nix 2.8, which takes no "?dir=", is served no more.
-		return "the flake is in a subdirectory, and could only be evaluated with access to this machine", true
-	}
-	return "", false
 }
 
 // check runs all checks of a system. Its error is an engine's; a flake's own fault is a result.
@@ -136,15 +128,23 @@ func (r *Release) checkBuilt(ctx context.Context, x Executor, e Engine, c *contr
 	if b.Closure, err = r.pathInfo(ctx, x, e, all); err != nil {
 		return nil, err
 	}
+	read := func(paths []nix.StorePath) (err error) {
+		if b.Objects, err = readTrees(ctx, x, paths); err != nil {
+			return fmt.Errorf("read outputs: %w", err)
+		}
+		return nil
+	}
 	paths := c.Exported(b)
 	if expression := c.Environment(b); expression != "" {
-		if b.Environment, err = r.buildEnvironment(ctx, x, expression, p); err != nil {
-			return nil, err
-		}
-		paths = append(paths, b.Environment)
+		err = r.buildProtected(ctx, x, cell.System, r.environmentCommand(expression, p), func(environment nix.StorePath) error {
+			b.Environment = environment
+			return read(append(slices.Clone(paths), environment))
+		})
+	} else {
+		err = read(paths)
 	}
-	if b.Objects, err = readTrees(ctx, x, paths); err != nil {
-		return nil, fmt.Errorf("read outputs: %w", err)
+	if err != nil {
+		return nil, err
 	}
 	return c.Built(b), nil
 }
@@ -180,16 +180,12 @@ func (r *Release) fetch(ctx context.Context, x Executor, packages []*PackageResu
 	return nil
 }
 
-// buildEnvironment builds what an installation of a package would link together.
-func (r *Release) buildEnvironment(ctx context.Context, x Executor, expression string, p probed) (nix.StorePath, error) {
-	settings := r.Settings.With(p.settings()).With(ownExpression)
-	out, err := x.Run(ctx, Command{
-		Program: "nix-build", Args: []string{"--no-out-link", "-E", expression}, Settings: settings, Privileged: p.privileged(),
-	})
-	if err != nil {
-		return "", fmt.Errorf("build environment: %w", err)
+// environmentCommand builds what an installation of a package would link together.
+func (r *Release) environmentCommand(expression string, p probed) Command {
+	return Command{
+		Program: "nix-build", Args: []string{"--no-out-link", "-E", expression}, Privileged: p.privileged(),
+		Settings: r.Settings.With(p.settings()).With(ownExpression),
 	}
-	return nix.ParseStorePath(strings.TrimSpace(string(out)))
 }
 
 // readTrees reads the files of store objects into memory, as far as the checks look at them.

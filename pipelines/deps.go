@@ -46,6 +46,9 @@ type Executor interface {
 	// Export realises the store paths and writes them to w in the format of nix-store --export,
 	// references before referrers, as one stream.
 	Export(ctx context.Context, w io.Writer, paths []nix.StorePath) error
+	// Keep protects store paths, and what they refer to, from garbage collectors until Close. They need not be there
+	// yet: what is added under them later is protected too.
+	Keep(ctx context.Context, paths []nix.StorePath) error
 	// Close lets go of the engine. The engine itself is left as it was found.
 	Close() error
 }

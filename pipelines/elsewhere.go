@@ -50,7 +50,7 @@ func (b secondBuild) sameDerivations(ctx context.Context, y Executor) (failed []
 	for _, p := range b.todo {
 		cell.Packages = append(cell.Packages, p.Package)
 	}
-	evaluation, err := b.r.askEvaluation(ctx, y, b.snapshot, cell)
+	evaluation, err := b.r.evaluateProtected(ctx, y, b.snapshot, cell)
 	if err == nil {
 		err = evaluation.failed(cell.System)
 	}

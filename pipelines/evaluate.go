@@ -36,7 +36,7 @@ func (r *Release) evaluate(ctx context.Context, x Executor, s Snapshot, cell mat
 	var evaluation Evaluation
 	err := r.step(ctx, StepEvaluate, cell.System, func() (string, error) {
 		var err error
-		if evaluation, err = r.askEvaluation(ctx, x, s, cell); err != nil {
+		if evaluation, err = r.evaluateProtected(ctx, x, s, cell); err != nil {
 			return "", err
 		}
 		for _, p := range evaluation {

@@ -50,7 +50,9 @@ type fakeEngine struct {
 	cannotRebuild string
 	// onRealise is told of each realisation, and whether it is a second one.
 	onRealise func(check bool)
-	plan      string // appended to what a dry run says
+	// collects is how often a garbage collector comes between an evaluation and Keep.
+	collects int
+	plan     string // appended to what a dry run says
 	// narHash is what every output has; the second fake engine of a system may have another.
 	narHash string
 	// throws holds, by package, what Nix says of its evaluation, which tryEval catches; aborts what it does not catch.
@@ -68,6 +70,8 @@ type fakeEngine struct {
 	valid    map[nix.StorePath]bool
 	commands []string
 	placed   []string
+	kept     []nix.StorePath
+	keepErr  error
 	closed   int
 }
 
@@ -87,6 +91,16 @@ func (f *fakeEngine) Place(_ context.Context, dir string) (string, error) {
 	defer f.mu.Unlock()
 	f.placed = append(f.placed, dir)
 	return dir, nil
+}
+
+func (f *fakeEngine) Keep(ctx context.Context, paths []nix.StorePath) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.keepErr != nil {
+		return f.keepErr
+	}
+	f.kept = append(f.kept, paths...)
+	return ctx.Err()
 }
 
 func (f *fakeEngine) Close() error {
@@ -131,6 +145,8 @@ func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
 		return []byte(strings.Join(c.Args[2:], "\n") + "\n/nix/store/" + fakeDigest + "d-stdenv.drv\n"), nil
 	case c.Program == "sh" && strings.Contains(c.Args[1], "nix-store --import"):
 		return []byte("/nix/store/" + fakeDigest + "d-stdenv.drv\n"), nil
+	case c.Program == "sh" && c.Args[1] == outputsScript:
+		return f.outputsBelow(c.Args[3:])
 	case c.Program == "sh" && c.Args[1] == exportScript:
 		_, err := fmt.Fprintln(c.Stdout, strings.Join(c.Args[2:], " "))
 		return nil, err
@@ -138,6 +154,17 @@ func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
 		return f.pathInfo(c.Args)
 	}
 	return nil, fmt.Errorf("fake engine: unexpected command %s", line)
+}
+
+// outputsBelow finds that a collector has taken what was evaluated, as often as collects says.
+func (f *fakeEngine) outputsBelow(drvs []string) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.collects > 0 {
+		f.collects--
+		return nil, &ExitError{Program: "sh", Code: 1, Stderr: "error: path '" + drvs[0] + "' is not valid"}
+	}
+	return []byte("/nix/store/" + fakeDigest + "f-input\n"), nil
 }
 
 // evaluate answers as Nix does for the function in the arguments: of all packages, of one, or of names alone.

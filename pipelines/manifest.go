@@ -71,8 +71,8 @@ type CellResult struct {
 	Plan    *Plan   `json:"plan,omitempty"`
 	Error   string  `json:"error,omitempty"`
 	Seconds float64 `json:"seconds"`
-	// exported says that the store has taken what was built.
-	exported bool
+	// checked and exported say that these steps were done, or that there was nothing to do in them.
+	checked, exported bool
 	// Job is the web page of the job of a CI service that the cell was run in; empty elsewhere.
 	Job string `json:"job,omitempty"`
 }

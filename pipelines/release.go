@@ -83,7 +83,7 @@ func (r *Release) Run(ctx context.Context) (*Manifest, error) {
 	}
 	err = errors.Join(err, r.pin(ctx, results, err))
 	if err == nil {
-		err = r.unfinished(snapshot, results)
+		err = r.unfinished(results)
 	}
 	m, manifestErr := r.manifest(ctx, started, snapshot, checked, results, err)
 	return m, errors.Join(err, manifestErr)
@@ -141,6 +141,7 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 	if buildErr == nil {
 		// A broken promise does not keep what was built from the local cache: it is needed to look into, and paid for.
 		buildErr = r.contract(ctx, x, engine, s, cell, &result, probed)
+		result.checked = buildErr == nil
 	}
 	if buildErr != nil && ctx.Err() != nil {
 		// The other steps are not begun on a context that is done, and their errors would only repeat this one.

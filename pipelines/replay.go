@@ -89,13 +89,20 @@ func (r *Release) importExport(ctx context.Context, x Executor, cell matrix.Cell
 		if err != nil {
 			return "", fmt.Errorf("place export: %w", err)
 		}
-		out, err := x.Run(ctx, Command{
-			Program: "sh", Args: []string{"-c", `exec nix-store --import <"$0"`, placed + "/" + what.Export}, Settings: r.Settings,
-		})
-		if err != nil {
-			return "", fmt.Errorf("import derivations: %w", err)
+		var paths, derivations, outputs []nix.StorePath
+		for _, p := range what.Packages {
+			derivations, outputs = append(derivations, p.Derivation), append(outputs, p.outputPaths()...)
 		}
-		paths, err := nix.ParseStorePaths(string(out))
+		err = r.protect(ctx, x, cell.System, func() (_, _ []nix.StorePath, err error) {
+			out, err := x.Run(ctx, Command{
+				Program: "sh", Args: []string{"-c", `exec nix-store --import <"$0"`, placed + "/" + what.Export}, Settings: r.Settings,
+			})
+			if err != nil {
+				return nil, nil, fmt.Errorf("import derivations: %w", err)
+			}
+			paths, err = nix.ParseStorePaths(string(out))
+			return derivations, outputs, err
+		})
 		return count(len(paths), "path"), err
 	})
 }

@@ -102,17 +102,13 @@ func (r *Release) probe(ctx context.Context, x Executor, system matrix.System, s
 	}
 	expression := probe.Expression(system, filepath.Join(placed, "probe"), fmt.Sprintf("%s-%t", r.ID, sandbox))
 	settings := r.Settings.With(sandboxSettings(sandbox)).With(ownExpression)
-	out, err := x.Run(ctx, Command{
+	var out []byte
+	err = r.buildProtected(ctx, x, system, Command{
 		Program: "nix-build", Args: []string{"--no-out-link", "-E", expression}, Settings: settings, Privileged: sandbox,
+	}, func(path nix.StorePath) (err error) {
+		out, err = x.Run(ctx, Command{Program: "nix", Args: []string{"store", "cat", string(path)}, Settings: settings})
+		return err
 	})
-	if err != nil {
-		return probe.Report{}, err
-	}
-	path, err := nix.ParseStorePath(strings.TrimSpace(string(out)))
-	if err != nil {
-		return probe.Report{}, err
-	}
-	out, err = x.Run(ctx, Command{Program: "nix", Args: []string{"store", "cat", string(path)}, Settings: settings})
 	if err != nil {
 		return probe.Report{}, err
 	}

@@ -23,13 +23,13 @@ func (e *interruptedError) Unwrap() []error { return []error{e.cause, e.err} }
 // unfinished compares what the results say was done with what the run had to do, and returns an error for the first
 // difference. It is asked where no step has failed, so that a step that ended early without an error cannot end the run
 // as good. What must not be done, such as a push of a dirty tree, has a verdict of its own and counts as finished.
-func (r *Release) unfinished(s Snapshot, cells []CellResult) error {
+func (r *Release) unfinished(cells []CellResult) error {
 	for _, want := range r.Cells {
 		i := slices.IndexFunc(cells, func(c CellResult) bool { return c.System == want.System })
 		if i < 0 {
 			return fmt.Errorf("%s: it has no result", want.System)
 		}
-		if missing := r.missingIn(s, want, cells[i]); missing != "" {
+		if missing := r.missingIn(want, cells[i]); missing != "" {
 			return fmt.Errorf("%s: no step has failed, but %s", want.System, missing)
 		}
 	}
@@ -37,7 +37,7 @@ func (r *Release) unfinished(s Snapshot, cells []CellResult) error {
 }
 
 // missingIn names the first thing that was to be done for a cell and was not.
-func (r *Release) missingIn(s Snapshot, want matrix.Cell, cell CellResult) string {
+func (r *Release) missingIn(want matrix.Cell, cell CellResult) string {
 	for _, name := range want.Packages {
 		i := slices.IndexFunc(cell.Packages, func(p PackageResult) bool { return p.Package == name })
 		if i < 0 || !slices.Contains([]Verdict{Built, Substituted, Present, Served}, cell.Packages[i].Verdict) {
@@ -47,7 +47,7 @@ func (r *Release) missingIn(s Snapshot, want matrix.Cell, cell CellResult) strin
 	switch cell.Verdict {
 	case Served:
 	case Built:
-		if missing := r.missingInBuilt(s, cell); missing != "" {
+		if missing := r.missingInBuilt(cell); missing != "" {
 			return missing
 		}
 	default:
@@ -66,8 +66,8 @@ func (r *Release) missingIn(s Snapshot, want matrix.Cell, cell CellResult) strin
 }
 
 // missingInBuilt is for a cell that an engine was opened for.
-func (r *Release) missingInBuilt(s Snapshot, cell CellResult) string {
-	if _, skip := r.unchecked(s); !skip && len(cell.Contract) == 0 {
+func (r *Release) missingInBuilt(cell CellResult) string {
+	if !cell.checked {
 		return "its contract was not checked"
 	}
 	if r.Rebuild.Without == "" && !r.Rebuild.WarnOnly {

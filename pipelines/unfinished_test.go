@@ -1,9 +1,15 @@
 package pipelines
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
 // Each thing that a run has to do is missed where a result does not show it, though no step has failed.
@@ -22,6 +28,7 @@ func TestWhatARunHasNotDoneIsMissed(t *testing.T) {
 		}, "not built"},
 		"the end":        {func(c []CellResult) []CellResult { c[0].Verdict = Failed; return c }, "end"},
 		"a second build": {func(c []CellResult) []CellResult { c[0].Packages[1].Outputs[0].Rebuild = Unknown; return c }, "second time"},
+		"the contract":   {func(c []CellResult) []CellResult { c[0].checked = false; return c }, "contract was not checked"},
 		"the export":     {func(c []CellResult) []CellResult { c[0].exported = false; return c }, "not exported"},
 		"the push":       {func(c []CellResult) []CellResult { c[0].Publish = nil; return c }, "not pushed"},
 		"half of the push": {func(c []CellResult) []CellResult {
@@ -43,10 +50,35 @@ func TestWhatARunHasNotDoneIsMissed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = run.unfinished(m.Source, test.undo(slices.Clone(m.Cells)))
+			err = run.unfinished(test.undo(slices.Clone(m.Cells)))
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("it says %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+// What the manifest says of packages and checks may be compared with another run's, and nothing else may be dropped.
+func TestOnlyResults(t *testing.T) {
+	build := fmt.Errorf("x86_64-linux: %w", &BuildError{})
+	checks := hint.Wrap(&ContractError{}, "a hint")
+	export := errors.New("export 2 paths: no space left on device")
+	timeout := &interruptedError{step: StepExport, cause: errTimeout(time.Minute), err: context.DeadlineExceeded}
+	for _, test := range []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"none", nil, true},
+		{"a build", build, true},
+		{"a build and checks", errors.Join(build, checks, &RebuildError{}), true},
+		{"an export", export, false},
+		{"a build and an export", errors.Join(build, fmt.Errorf("x86_64-linux: %w", export)), false},
+		{"a timeout", fmt.Errorf("x86_64-linux: %w", timeout), false},
+		{"a build and a timeout", fmt.Errorf("x86_64-linux: %w", errors.Join(build, timeout)), false},
+	} {
+		if got := OnlyResults(test.err); got != test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
 	}
 }

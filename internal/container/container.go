@@ -66,6 +66,7 @@ type Executor struct {
 
 	mu     sync.Mutex
 	placed map[string]*dagger.Directory // by path in the container
+	roots  roots
 
 	closing sync.Once
 }
@@ -129,6 +130,7 @@ func (x *Executor) prepare(ctx context.Context) error {
 // Close ends the session. The engine is left running, with its volumes.
 func (x *Executor) Close() error {
 	x.closing.Do(func() {
+		x.dropRoots()
 		if x.tunnel != nil {
 			x.tunnel.close()
 		}

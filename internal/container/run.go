@@ -97,6 +97,7 @@ func (x *Executor) start(ctx context.Context, c pipelines.Command, stdout io.Wri
 	r.pump(r.streams.stdout, stdout)
 	r.pump(r.streams.stderr, stderr)
 	args := []string{"bash", runPath, x.tunnel.address, r.streams.token, x.memlock(), x.settings.With(c.Settings).Config()}
+	args = append(args, x.keeping()...)
 	if c.Neighbours {
 		args = append(args, "bash", "-c", neighboursScript, "neighbours")
 	}

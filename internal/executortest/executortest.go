@@ -94,6 +94,7 @@ var checks = []struct {
 	{"PlaceForFlake", placeForFlake},
 	{"BuildNative", buildNative},
 	{"BuildForeign", buildForeign},
+	{"Keep", keep},
 	{"Export", export},
 	{"ExportToFailingWriter", exportToFailingWriter},
 	{"Cancel", cancel},

@@ -24,6 +24,7 @@ type fake struct {
 	place    func(dir string) (string, error)
 	run      func(context.Context, pipelines.Executor, pipelines.Command) ([]byte, error)
 	export   func(context.Context, pipelines.Executor, io.Writer, []nix.StorePath) error
+	keep     func([]nix.StorePath) error
 	close    func() error
 }
 
@@ -54,6 +55,13 @@ func (f fake) Export(ctx context.Context, w io.Writer, paths []nix.StorePath) er
 		return f.export(ctx, f.Executor, w, paths)
 	}
 	return f.Executor.Export(ctx, w, paths)
+}
+
+func (f fake) Keep(ctx context.Context, paths []nix.StorePath) error {
+	if f.keep != nil {
+		return f.keep(paths)
+	}
+	return f.Executor.Keep(ctx, paths)
 }
 
 func (f fake) Close() error {
@@ -175,6 +183,8 @@ func TestChecksFindFaults(t *testing.T) {
 		{"an export of nothing", []string{"Export", "ExportToFailingWriter"}, fake{
 			export: func(context.Context, pipelines.Executor, io.Writer, []nix.StorePath) error { return nil },
 		}},
+		{"nothing is kept", []string{"Keep"}, fake{keep: func([]nix.StorePath) error { return nil }}},
+		{"what is kept stays after the end", []string{"Keep"}, fake{close: func() error { return nil }}},
 		{"an error of its own when cancelled", []string{"Cancel", "Deadline"}, fake{
 			run: func(ctx context.Context, x pipelines.Executor, c pipelines.Command) ([]byte, error) {
 				out, err := x.Run(ctx, c)

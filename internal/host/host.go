@@ -28,6 +28,7 @@ type Executor struct {
 
 	access  Access
 	machine machine
+	keeper  keeper
 }
 
 // Options are what an executor is made of.
@@ -71,8 +72,11 @@ func Open(ctx context.Context, o Options) (*Executor, error) {
 // Place returns dir: Nix reads the same file system as we do.
 func (x *Executor) Place(_ context.Context, dir string) (string, error) { return dir, nil }
 
-// Close does nothing: a host has nothing to let go of.
-func (x *Executor) Close() error { return nil }
+// Close lets go of what Keep holds.
+func (x *Executor) Close() error {
+	x.keeper.close()
+	return nil
+}
 
 // Run runs a command of Nix.
 func (x *Executor) Run(ctx context.Context, c pipelines.Command) ([]byte, error) {

@@ -126,6 +126,11 @@ func (m machine) settings(system matrix.System) (nix.Settings, error) {
 			s["build-users-group"] = ""
 		}
 	}
+	if !m.daemon {
+		// The collector of min-free is a thread that goes on while the process ends: 2.34 crashes (exit code 139), 2.26
+		// fails with paths that are freed memory. A daemon answers before it ends, and keeps its owner's setting.
+		s["min-free"] = "0"
+	}
 	return s, nil
 }
 

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// collectingNix makes a directory of programs that run Nix, and collect all garbage of its store after every command,
+// failed ones included. Each writes the command into log.
+func collectingNix(t *testing.T, log string) string {
+	t.Helper()
+	dir := t.TempDir()
+	store, err := exec.LookPath("nix-store")
+	if err != nil {
+		t.Skip("needs Nix: apt-get install nix-bin")
+	}
+	for _, name := range []string{"nix", "nix-store", "nix-build", "nix-instantiate"} {
+		program, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		script := fmt.Sprintf("#!/bin/sh\n%s \"$@\"\ncode=$?\necho \"%s $1 $2\" >>%s\n%s --gc >/dev/null 2>>%s.errors || exit 70\nexit $code\n", program, name, log, store, log)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// A garbage collector comes after each command of a run: nothing that the run still needs is taken. The store is one of
+// the test's own.
+func TestACollectorBetweenAllCommands(t *testing.T) {
+	needsNix(t)
+	file := buildCI(t)
+	for name, args := range map[string][]string{
+		"release": {"release", "example", "--rebuild"},
+		"check":   {"check", "example"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Cleanup(func() { makeWritable(dir) })
+			log := filepath.Join(dir, "commands")
+			cmd := ciCommand(t.Context(), t, file, dir, append(args, "--engine", "host", "--system", "x86_64-linux")...)
+			cmd.Env = append(cmd.Env, "PATH="+collectingNix(t, log)+":"+os.Getenv("PATH"))
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			err := cmd.Run()
+			commands := readTest(t, log)
+			if err != nil {
+				t.Fatalf("%v\n%s\nthe commands were\n%s", err, &stderr, commands)
+			}
+			if strings.Contains(stderr.String(), "garbage collector") {
+				t.Errorf("it warns:\n%s", &stderr)
+			}
+			if n := strings.Count(commands, "nix eval"); n < 2 {
+				t.Errorf("%d evaluations: the collector has not come between an evaluation and the roots", n)
+			}
+			manifest := map[string]string{"release": "manifest.json", "check": "check.json"}[name]
+			m, err := pipelines.ReadManifest(filepath.Join(dir, "out", manifest))
+			if err != nil || m.Outcome != pipelines.OutcomeGood {
+				t.Errorf("the manifest is %+v, %v", m, err)
+			}
+			if left := leftBehind(t, dir); len(left) > 0 {
+				t.Errorf("left behind: %q", left)
+			}
+		})
+	}
+}
+
+// The owner's nix.conf has Nix collect garbage by itself, since no disk has as much free space as it asks for.
+func TestAnAutomaticCollector(t *testing.T) {
+	needsNix(t)
+	file, dir := buildCI(t), t.TempDir()
+	t.Cleanup(func() { makeWritable(dir) })
+	writeTest(t, filepath.Join(dir, "conf", "nix.conf"), "min-free = 1000000000000000\nmax-free = 10000000000000000\n")
+	cmd := ciCommand(t.Context(), t, file, dir, "release", "example", "--rebuild", "--engine", "host", "--system", "x86_64-linux")
+	cmd.Env = append(cmd.Env, "NIX_CONF_DIR="+filepath.Join(dir, "conf"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
