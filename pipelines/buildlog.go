@@ -42,6 +42,7 @@ type buildLog struct {
 // running is a derivation being built.
 type running struct {
 	drv            nix.StorePath
+	machine        string // the remote builder, as Nix names it; empty for a local build
 	phase          string
 	started, heard time.Time
 	stalledAt      time.Time // the time of heard when a stall was last reported
@@ -86,7 +87,7 @@ func (l *buildLog) start(e nix.LogEntry) {
 	case nix.ActivityBuild:
 		now := l.r.Now()
 		drv := nix.StorePath(e.String(0))
-		l.running[e.ID] = &running{drv: drv, started: now, heard: now, seq: l.next(), log: newLogFile(l.r.LogDir, l.system, drv)}
+		l.running[e.ID] = &running{drv: drv, machine: e.String(1), started: now, heard: now, seq: l.next(), log: newLogFile(l.r.LogDir, l.system, drv)}
 		l.r.event(BuildStarted{System: l.system, Derivation: drv})
 	case nix.ActivityBuilds:
 		l.builds = e.ID
@@ -236,7 +237,7 @@ func (l *buildLog) finish(b *running, at time.Time) {
 	b.log.close()
 	l.ended[b.drv] = b
 	l.r.event(BuildFinished{
-		System: l.system, Derivation: b.drv, Seconds: b.seconds, Failure: f, Log: b.log.path, Tail: slices.Clone(b.log.tail),
+		System: l.system, Derivation: b.drv, Machine: b.machine, Seconds: b.seconds, Failure: f, Log: b.log.path, Tail: slices.Clone(b.log.tail),
 	})
 }
 

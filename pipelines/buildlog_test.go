@@ -172,6 +172,9 @@ func TestBuildThatIsLeftOpenEndsAsNixDoes(t *testing.T) {
 			if len(got) != 1 || (got[0].Failure != nil) != test.failed {
 				t.Errorf("finished as %+v, want one end, failed %t", got, test.failed)
 			}
+			if len(got) == 1 && got[0].Machine != "ssh://builder" {
+				t.Errorf("machine %q, want the one that Nix names", got[0].Machine)
+			}
 		})
 	}
 }

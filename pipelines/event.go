@@ -102,7 +102,9 @@ type (
 	BuildFinished struct {
 		System     matrix.System `json:"system"`
 		Derivation nix.StorePath `json:"derivation,omitempty"`
-		Seconds    float64       `json:"seconds"`
+		// Machine is the remote builder, as Nix names it; empty for a local build.
+		Machine string  `json:"machine,omitempty"`
+		Seconds float64 `json:"seconds"`
 		// Failure is nil where the build succeeded.
 		Failure *Failure `json:"failure,omitempty"`
 		// Log is the file that holds the whole log; empty where the build said nothing.
