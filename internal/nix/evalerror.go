@@ -127,7 +127,20 @@ func parseFrames(text string) []frame {
 }
 
 // ErrorMessage returns the innermost error of what Nix wrote to its standard error; empty where there is none.
-func ErrorMessage(stderr string) string { return ParseEvalError(stderr, "").Message }
+// Of a log in the internal-json format it is the last error; the protocol itself is no message.
+func ErrorMessage(stderr string) string {
+	if !strings.Contains(stderr, string(logPrefix)) {
+		return ParseEvalError(stderr, "").Message
+	}
+	message := ""
+	for line := range strings.Lines(stderr) {
+		switch e := ParseLogEntry([]byte(line)); {
+		case e.Action == LogMessage && e.Level == 0, e.IsPlainError():
+			message = ParseEvalError(e.ErrorText(), "").Message
+		}
+	}
+	return message
+}
 
 // SourcePath returns the path at which Nix keeps a source tree of the NAR hash ("sha256-…=") and the name "source".
 func SourcePath(narHash string) (StorePath, error) {

@@ -2,8 +2,12 @@ package nix
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -71,6 +75,14 @@ func (e *LogEntry) Int(i int) int64 {
 	return 0
 }
 
+// IsPlainError reports whether the line is an error that Nix wrote outside of the internal-json format.
+func (e *LogEntry) IsPlainError() bool {
+	return e.Action == LogPlain && strings.HasPrefix(PlainText(e.Text), "error:")
+}
+
+// ErrorText returns the text of an error, without its frame where Nix gives that apart.
+func (e *LogEntry) ErrorText() string { return cmp.Or(e.RawMsg, e.Msg, e.Text) }
+
 var logPrefix = []byte("@nix ")
 
 // ParseLogEntry parses one line. It never fails: a line in another form becomes a [LogPlain] entry with the line as Text,
@@ -126,14 +138,18 @@ func isVerbatim(text []byte) bool {
 	return utf8.Valid(text)
 }
 
-// maxLogLine bounds what is kept of a line that never ends.
-const maxLogLine = 1 << 20
+// maxLogLine bounds what is kept of one line. Nix itself holds a whole line in memory before it writes it.
+const maxLogLine = 64 << 20
 
 // LogWriter splits what is written to it into lines and hands each, parsed, to Entry.
+// A line that is too long is shortened, and says so.
 // It is not safe for concurrent use. Flush hands over a last line without an end.
 type LogWriter struct {
 	Entry   func(LogEntry)
 	partial []byte
+	end     []byte // the last bytes of a line of which more was written than partial holds
+	dropped int64  // bytes of the line that are in neither
+	limit   int    // maxLogLine, or less in a test
 }
 
 func (w *LogWriter) Write(p []byte) (int, error) {
@@ -143,24 +159,60 @@ func (w *LogWriter) Write(p []byte) (int, error) {
 		if i < 0 {
 			break
 		}
-		line := p[:i]
-		if len(w.partial) > 0 {
-			line = append(w.partial, line...)
-			w.partial = w.partial[:0]
+		if line := p[:i]; len(w.partial) > 0 {
+			w.add(line)
+			w.Flush()
+		} else {
+			w.Entry(ParseLogEntry(line))
 		}
-		w.Entry(ParseLogEntry(line))
 		p = p[i+1:]
 	}
-	if room := maxLogLine - len(w.partial); room > 0 {
-		w.partial = append(w.partial, p[:min(room, len(p))]...)
-	}
+	w.add(p)
 	return n, nil
+}
+
+// lineEnd is enough for what follows the text of a build's line in the protocol.
+const lineEnd = 128
+
+// add appends to the line that is not at its end yet.
+func (w *LogWriter) add(p []byte) {
+	if w.limit == 0 {
+		w.limit = maxLogLine
+	}
+	room := max(0, min(w.limit-len(w.partial), len(p)))
+	w.partial = append(w.partial, p[:room]...)
+	p = p[room:]
+	w.dropped += int64(len(p))
+	w.end = append(w.end, p[max(0, len(p)-lineEnd):]...)
+	w.end = w.end[max(0, len(w.end)-lineEnd):]
 }
 
 // Flush hands over what was written since the last line break.
 func (w *LogWriter) Flush() {
 	if len(w.partial) > 0 {
-		w.Entry(ParseLogEntry(w.partial))
-		w.partial = nil
+		w.Entry(ParseLogEntry(w.line()))
 	}
+	w.partial, w.end, w.dropped = w.partial[:0], w.end[:0], 0
+	if cap(w.partial) > 1<<20 {
+		w.partial = nil // long lines are rare
+	}
+}
+
+// line returns the line, shortened where it is too long. Of a build's line, the text alone is shortened.
+func (w *LogWriter) line() []byte {
+	if w.dropped == 0 {
+		return w.partial
+	}
+	head, tail := w.partial, []byte(nil)
+	if bytes.HasPrefix(head, slices.Concat(logPrefix, buildLogLineStart)) {
+		if i := bytes.LastIndex(w.end, buildLogLineID); i >= 0 {
+			tail = w.end[i:]
+		}
+		// An escape sequence or a character may be cut in two.
+		if i := bytes.LastIndexByte(head[len(head)-8:], '\\'); i >= 0 {
+			head = bytes.TrimRight(head[:len(head)-8+i], `\`)
+		}
+		head = bytes.ToValidUTF8(head, nil)
+	}
+	return fmt.Appendf(head, " [%d bytes of this line are left out]%s", w.dropped+int64(len(w.partial)-len(head)-len(tail)), tail)
 }
