@@ -1,0 +1,68 @@
+package nix
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+)
+
+// Derivation is what a store derivation says of its outputs.
+type Derivation struct {
+	// Outputs are their paths, in order; none for an output whose path depends on its contents.
+	Outputs []StorePath
+	// Fixed says that it is a fixed-output derivation: its one output has a known hash, and its builder may use the network.
+	Fixed bool
+}
+
+// DerivationArgs returns the arguments of nix that print what [ParseDerivations] parses.
+func DerivationArgs(v Version) []string {
+	if v.AtLeast(2, 15) {
+		return []string{"derivation", "show"}
+	}
+	return []string{"show-derivation"}
+}
+
+type derivationJSON struct {
+	Outputs map[string]struct {
+		Path string          `json:"path"`
+		Hash json.RawMessage `json:"hash"`
+	} `json:"outputs"`
+	Env map[string]json.RawMessage `json:"env"`
+}
+
+// ParseDerivations parses what nix derivation show prints: an object by path up to Nix 2.31; newer versions put it
+// into a field "derivations" and leave the store's directory out of paths.
+func ParseDerivations(data []byte) (map[StorePath]Derivation, error) {
+	var newer struct {
+		Derivations map[string]derivationJSON `json:"derivations"`
+	}
+	err := json.Unmarshal(data, &newer)
+	all := newer.Derivations
+	if err == nil && all == nil {
+		err = json.Unmarshal(data, &all)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("parse derivations: %v", err)
+	}
+	found := make(map[StorePath]Derivation, len(all))
+	for name, d := range all {
+		var parsed Derivation
+		for name, o := range d.Outputs {
+			parsed.Fixed = parsed.Fixed || len(o.Hash) > 0 // no other output has a hash
+			if o.Path == "" {
+				// Newer versions leave out the path of a fixed output, which the builder has in its environment.
+				_ = json.Unmarshal(d.Env[name], &o.Path)
+			}
+			if _, err := ParseStorePath(string(inStore(o.Path))); err == nil {
+				parsed.Outputs = append(parsed.Outputs, inStore(o.Path))
+			}
+		}
+		slices.Sort(parsed.Outputs)
+		found[inStore(name)] = parsed
+	}
+	return found, nil
+}
+
+// inStore returns the store path of a path or of its base name.
+func inStore(name string) StorePath { return StorePath(string(StoreDir) + "/" + path.Base(name)) }
