@@ -20,6 +20,8 @@ type BuildError struct {
 	Failed []PackageResult
 	// Mismatches are the fetches whose hash was wrong; each keeps a package from being built.
 	Mismatches []contract.Mismatch
+	// Downloads are the fetches that got nothing, by reason.
+	Downloads []FailedDownloads
 }
 
 func (e *BuildError) Error() string {
@@ -29,6 +31,9 @@ func (e *BuildError) Error() string {
 		if p.Failure.Kind != BuilderFailed && p.Failure.Kind != UnknownFailure {
 			reasons[i] = fmt.Sprintf("%s: %s: %s", p.Package, p.Failure.Kind, p.Failure.Message)
 		}
+	}
+	for _, d := range e.Downloads {
+		reasons = append(reasons, d.String())
 	}
 	return "build " + strings.Join(reasons, "; ")
 }
@@ -52,17 +57,11 @@ func (r *Release) build(ctx context.Context, x Executor, e Engine, s Snapshot, c
 				return settle(ctx, cell, todo, log, infos, nil, nil)
 			}
 		}
-		err := r.realise(ctx, x, todo, p, log, nil)
-		work.add(log.work())
-		if err != nil && ctx.Err() == nil && log.onlySubstitutersFailed() {
-			// A cache that did not answer says nothing of the build. Once more; a builder's failure never is.
-			r.event(Notice{System: cell.System, Level: Warning, Text: "a substituter failed: trying once more"})
-			log = newBuildLog(r, cell.System)
-			log.blame(s, todo)
-			err = r.realise(ctx, x, todo, p, log, nil)
-			work.add(log.work())
-		}
+		log.know(r.derivations(ctx, x, e, plan.Build), todo)
+		defer func() { *work = log.work() }()
+		err := r.realiseAll(ctx, x, todo, p, log)
 		if err := ctx.Err(); err != nil {
+			log.decideBy(nil)
 			for _, p := range todo {
 				p.Failure = failureOf(ctx, err)
 			}
@@ -70,30 +69,21 @@ func (r *Release) build(ctx context.Context, x Executor, e Engine, s Snapshot, c
 		}
 		infos, invalid, lookErr := r.inspect(ctx, x, e, todo, err)
 		if lookErr != nil {
-			return "", lostEngine(ctx, todo, errors.Join(err, lookErr))
+			log.decideBy(nil)
+			return "", lostEngine(ctx, log, todo, errors.Join(err, lookErr))
 		}
 		closure = infos
 		if err != nil {
+			r.resolve(ctx, x, e, log)
 			closure = r.salvage(ctx, x, e, cell, log.succeeded(todo), infos)
+			r.explainPackages(ctx, x, log, todo, invalid)
+		}
+		for _, d := range log.downloads() {
+			r.event(DownloadsFailed{System: cell.System, FailedDownloads: d})
 		}
 		return settle(ctx, cell, todo, log, infos, invalid, err)
 	})
 	return closure, work, err
-}
-
-// realise runs nix-store --realise, which is the same in all versions of Nix and takes store derivations as they are;
-// so nothing is evaluated a second time.
-func (r *Release) realise(ctx context.Context, x Executor, todo []*PackageResult, p probed, log *buildLog, extra nix.Settings) error {
-	stop := log.watch(ctx, r.Stall)
-	defer stop()
-	lines := &nix.LogWriter{Entry: log.entry}
-	args := append([]string{"--realise", "--keep-going", "--log-format", "internal-json"}, derivations(todo)...)
-	_, err := x.Run(ctx, Command{
-		Program: "nix-store", Args: args, Settings: r.Settings.With(p.settings()).With(extra), Privileged: p.privileged(), Stderr: lines,
-	})
-	lines.Flush()
-	log.close(err)
-	return err
 }
 
 // settle says what came of each package, by what the store has rather than by what the log tells.
@@ -115,7 +105,8 @@ func settle(ctx context.Context, cell matrix.Cell, todo []*PackageResult, log *b
 	}
 	measure(closure, todo)
 	if len(failed) > 0 {
-		return "", withMends(&BuildError{System: cell.System, Failed: failed, Mismatches: log.mismatches()}, failed)
+		broken := &BuildError{System: cell.System, Failed: failed, Mismatches: log.mismatches(), Downloads: log.downloads()}
+		return "", withHints(broken, failed)
 	}
 	return tally(counts), nil
 }
@@ -216,23 +207,28 @@ func pathArgs(packages []*PackageResult) []string {
 	return args
 }
 
-// lostEngine is for an engine that died while it built.
-func lostEngine(ctx context.Context, todo []*PackageResult, err error) error {
+// lostEngine is for an engine that died while it built, or that cannot be asked what it has built.
+func lostEngine(ctx context.Context, log *buildLog, todo []*PackageResult, err error) error {
 	f := failureOf(ctx, err)
 	if exit := (*ExitError)(nil); !errors.As(err, &exit) {
 		f.Kind = EngineLost
+	} else if log.run != nil {
+		f = log.run
 	}
 	for _, p := range todo {
 		p.Failure = f
 	}
-	return hint.Wrap(err, "%s", f.Kind.mend())
+	if advice := f.hint(); advice != "" {
+		return hint.Wrap(err, "%s", advice)
+	}
+	return err
 }
 
-// withMends adds to an error what is known to mend its failures.
-func withMends(err error, failed []PackageResult) error {
+// withHints adds to an error what is known to help against its failures.
+func withHints(err error, failed []PackageResult) error {
 	for _, p := range failed {
-		if mend := p.Failure.Kind.mend(); mend != "" {
-			err = hint.Wrap(err, "%s", mend)
+		if advice := p.Failure.hint(); advice != "" {
+			err = hint.Wrap(err, "%s", advice)
 		}
 	}
 	return err

@@ -54,7 +54,8 @@ func replay(t *testing.T, file string) (*recorder, *buildLog) {
 		t.Fatal(err)
 	}
 	w.Flush()
-	log.close(&ExitError{Program: "nix-store", Code: 102})
+	log.close(t.Context(), &ExitError{Program: "nix-store", Code: 102})
+	log.decideBy(nil)
 	return rec, log
 }
 
@@ -93,7 +94,7 @@ func TestBuildLogOfRealNix(t *testing.T) {
 			want := map[string]Failure{
 				"ok":   {},
 				"bad":  {Kind: BuilderFailed, ExitCode: 3, Phase: "checkPhase"},
-				"kill": {Kind: OutOfMemory, ExitCode: 137, Phase: "checkPhase"},
+				"kill": {Kind: Killed, ExitCode: 137, Phase: "checkPhase"},
 				"hm":   {Kind: HashMismatch, Phase: "checkPhase"},
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
@@ -114,10 +115,8 @@ func checkUser(t *testing.T, log *buildLog) {
 		if f.Kind != DependencyFailed {
 			t.Errorf("user failed as %q, want %q", f.Kind, DependencyFailed)
 		}
-		p := &PackageResult{Derivation: drv, Outputs: []Output{{Name: "out", Path: "/nix/store/w767pfwjjy0939iizj4ijk3cih2qb2lr-user"}}}
-		log.settle(p, map[nix.StorePath]bool{p.Outputs[0].Path: true})
-		if p.Verdict != Failed || p.Failure == nil || !strings.Contains(p.Failure.Message, ".drv: ") {
-			t.Errorf("user settled as %+v, %+v, want the root cause named", p, p.Failure)
+		if f := log.dependencyFailure(log.causes()); !strings.Contains(f.Message, ".drv: ") {
+			t.Errorf("user's failure is %+v, want the root cause named", f)
 		}
 		return
 	}
@@ -167,7 +166,8 @@ func TestBuildThatIsLeftOpenEndsAsNixDoes(t *testing.T) {
 			w := &nix.LogWriter{Entry: log.entry}
 			w.Write([]byte(`@nix {"action":"start","fields":["/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv","ssh://builder",1,1],"id":7,"level":3,"text":"","type":105}` + "\n"))
 			w.Write([]byte(`@nix {"action":"stop","id":7}` + "\n"))
-			log.close(test.err)
+			log.close(t.Context(), test.err)
+			log.decideBy(nil)
 			got := of[BuildFinished](rec)
 			if len(got) != 1 || (got[0].Failure != nil) != test.failed {
 				t.Errorf("finished as %+v, want one end, failed %t", got, test.failed)

@@ -137,7 +137,9 @@ func (r *Release) fetchInputs(ctx context.Context, x Executor, p probed, package
 	if len(inputs) == 0 {
 		return nil
 	}
-	if err := r.realise(ctx, x, inputs, p, log, nil); err != nil {
+	err = r.realise(ctx, x, inputs, p, log, nil)
+	log.decideBy(nil)
+	if err != nil {
 		return fmt.Errorf("make inputs: %w", err)
 	}
 	return nil

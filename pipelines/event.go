@@ -142,6 +142,12 @@ type (
 		contract.Mismatch
 	}
 
+	// DownloadsFailed sums up the downloads of a build that failed for the same reason.
+	DownloadsFailed struct {
+		System matrix.System `json:"system"`
+		FailedDownloads
+	}
+
 	// LogTail is the end of the log of a build that an earlier run has ended with.
 	LogTail struct {
 		System     matrix.System `json:"system"`
@@ -207,25 +213,26 @@ const (
 	Warning Level = "warning"
 )
 
-func (RunStarted) event()    {}
-func (StepStarted) event()   {}
-func (StepFinished) event()  {}
-func (Planned) event()       {}
-func (PackageFailed) event() {}
-func (BuildStarted) event()  {}
-func (BuildPhase) event()    {}
-func (BuildLine) event()     {}
-func (BuildFinished) event() {}
-func (BuildStalled) event()  {}
-func (Fetched) event()       {}
-func (Checked) event()       {}
-func (HashWrong) event()     {}
-func (LogTail) event()       {}
-func (LastRelease) event()   {}
-func (Exported) event()      {}
-func (Uploaded) event()      {}
-func (Notice) event()        {}
-func (RunFinished) event()   {}
+func (RunStarted) event()      {}
+func (StepStarted) event()     {}
+func (StepFinished) event()    {}
+func (Planned) event()         {}
+func (BuildStarted) event()    {}
+func (BuildPhase) event()      {}
+func (BuildLine) event()       {}
+func (BuildFinished) event()   {}
+func (BuildStalled) event()    {}
+func (Fetched) event()         {}
+func (Checked) event()         {}
+func (HashWrong) event()       {}
+func (DownloadsFailed) event() {}
+func (LogTail) event()         {}
+func (LastRelease) event()     {}
+func (Exported) event()        {}
+func (Uploaded) event()        {}
+func (Notice) event()          {}
+func (RunFinished) event()     {}
+func (PackageFailed) event()   {}
 
 // seconds returns d in seconds, to the millisecond: enough for a person, and short to print.
 func seconds(d time.Duration) float64 {

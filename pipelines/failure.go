@@ -15,9 +15,11 @@ var (
 	derivationPath = regexp.MustCompile(`/nix/store/[0-9a-z]{32}-[0-9a-zA-Z+\-._?=]+\.drv`)
 	exitCodeText   = regexp.MustCompile(`exit code (\d+)`)
 	signalText     = regexp.MustCompile(`due to signal (\d+)`)
+	// buildersLog is where an error message goes on with the end of a builder's log, or with paths.
+	buildersLog = regexp.MustCompile(`Output paths:|[Ll]ast \d+ log lines:|For full logs`)
 )
 
-// failureRules tell from Nix's words what befell a build, most telling first.
+// failureRules tell the kind of a failure by the words of Nix's own message, most telling first.
 // The words changed in Nix 2.31 ("Cannot build … Reason: …"); both forms are matched.
 var failureRules = []struct {
 	words string
@@ -26,19 +28,31 @@ var failureRules = []struct {
 	{"hash mismatch in fixed-output derivation", HashMismatch},
 	{"may not be deterministic", NotReproducible},
 	{"No space left on device", DiskFull},
-	{"disk full", DiskFull},
-	{"Nix daemon disconnected unexpectedly", OutOfMemory},
+	{"database or disk is full", DiskFull},
+	{"Nix daemon disconnected unexpectedly", EngineLost},
 	{"unexpected end-of-file", EngineLost},
 	{"timed out after", TimedOut},
+	{"killed after writing more than", LogLimit},
 	{"is required to build", UnsupportedFailure},
+	{"missing system features", UnsupportedFailure},
+	{"platform mismatch", UnsupportedFailure},
+	{"required system or feature not available", UnsupportedFailure},
+	{"not allowed to refer to", OutputRefused},
+	{"not allowed to have direct", OutputRefused},
+	{"cycle detected in", OutputRefused},
+	{"failed to produce output", OutputRefused},
+	{"has an unsupported type", OutputRefused},
+	{"has unsupported type", OutputRefused},
+	{"suspicious ownership or permission", OutputRefused},
+	{"is larger than the limit", OutputRefused},
 	{"dependencies of derivation", DependencyFailed},
 	{"dependency failed", DependencyFailed},
 	{"dependencies failed", DependencyFailed},
 	{"some substitutes for the outputs", SubstituterFailed},
 	{"unable to download", SubstituterFailed},
 	{"substituter", SubstituterFailed},
-	{"due to signal 9", OutOfMemory},
-	{"exit code 137", OutOfMemory},
+	{"due to signal 9", Killed},
+	{"exit code 137", Killed},
 	{"failed with exit code", BuilderFailed},
 	{"due to signal", BuilderFailed},
 }
@@ -46,29 +60,53 @@ var failureRules = []struct {
 // classify reads one error message of Nix. It returns the derivation that the message is about, empty where there is none.
 func classify(message string) (nix.StorePath, *Failure) {
 	text := nix.Redact(nix.PlainText(message)) // a cache's URL may hold credentials
+	if i := buildersLog.FindStringIndex(text); i != nil {
+		text = text[:i[0]] // shown elsewhere, and not Nix's own words
+	}
 	f := &Failure{Kind: UnknownFailure, Message: onOneLine(text)}
+	words := anyStorePath.ReplaceAllString(f.Message, "") // a package's name is not Nix's own word either
 	for _, rule := range failureRules {
-		if strings.Contains(text, rule.words) {
+		if strings.Contains(words, rule.words) {
 			f.Kind = rule.kind
 			break
 		}
 	}
-	if m := exitCodeText.FindStringSubmatch(text); m != nil {
+	if m := exitCodeText.FindStringSubmatch(words); m != nil {
 		f.ExitCode, _ = strconv.Atoi(m[1])
-	} else if m := signalText.FindStringSubmatch(text); m != nil {
+	} else if m := signalText.FindStringSubmatch(words); m != nil {
 		signal, _ := strconv.Atoi(m[1])
 		f.ExitCode = 128 + signal
 	}
 	return nix.StorePath(derivationPath.FindString(text)), f
 }
 
+// maxMessage bounds a message, which may hold any number of paths.
+const maxMessage = 4 << 10
+
 // onOneLine joins the lines of an error: those of a wrong hash are its whole meaning.
 func onOneLine(text string) string {
 	text = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), "error:"))
-	for _, rest := range []string{"Output paths:", "last 25 log lines:", "Last 25 log lines:", "For full logs"} {
-		text, _, _ = strings.Cut(text, rest) // shown elsewhere, or of no use
+	return cutText(strings.TrimRight(strings.Join(strings.Fields(text), " "), ";: "), maxMessage)
+}
+
+// cutText returns the beginning of a text.
+func cutText(text string, limit int) string {
+	if len(text) <= limit {
+		return text
 	}
-	return strings.TrimRight(strings.Join(strings.Fields(text), " "), ";: ")
+	return strings.ToValidUTF8(text[:limit], "") + "…"
+}
+
+// weight says how much a kind tells: an error that is not understood tells less than that a dependency has failed, and
+// that less than anything else.
+func (k FailureKind) weight() int {
+	switch k {
+	case UnknownFailure:
+		return 1
+	case DependencyFailed:
+		return 2
+	}
+	return 3
 }
 
 // Ending is how a build has ended, as far as it should be the same each time: kind, phase and exit code.
@@ -83,35 +121,23 @@ func (f *Failure) Ending() string {
 	return text
 }
 
-// refine looks into the end of a failed build's log for a cause that its exit code does not tell.
-func (f *Failure) refine(tail []string) {
-	if f.Kind == NotReproducible {
-		f.Phase = "" // it is seen when all of them are over
-	}
-	if f.Kind != BuilderFailed {
-		return
-	}
-	for _, line := range tail {
-		switch {
-		case strings.Contains(line, "No space left on device"):
-			f.Kind = DiskFull
-		case strings.Contains(line, "signal: 9, SIGKILL"), strings.Contains(line, "Cannot allocate memory"):
-			f.Kind = OutOfMemory
-		}
-	}
-}
-
-// mend says what a person can do about a failure that is not the builder's own.
-func (k FailureKind) mend() string {
-	switch k {
+// hint says what to do about a failure that is not the builder's own; empty where there is nothing to say.
+func (f *Failure) hint() string {
+	switch f.Kind {
 	case OutOfMemory:
-		return "the kernel or the engine ended it for want of memory: give fewer --jobs, or the engine more memory"
+		return "the kernel ended it for want of memory: give fewer --jobs, or the machine more memory"
+	case Killed:
+		return "look into the kernel's log for who sent signal 9: dmesg | grep -i kill"
 	case DiskFull:
-		return "make room on the store's disk: nix-collect-garbage"
+		return "make room where Nix keeps its store and builds: nix-collect-garbage"
 	case SubstituterFailed:
 		return "a binary cache did not answer; the build itself is not at fault: run the same command again"
+	case DownloadFailed:
+		return downloadHint(f.Reason)
 	case TimedOut:
-		return "give it more time: --timeout"
+		return "raise Nix's time limits in nix.conf: timeout, max-silent-time"
+	case LogLimit:
+		return "raise Nix's limit of a log in nix.conf: max-build-log-size"
 	case EngineLost:
 		return "the engine went away: look at its log, start it, and run the same command again; what was built is kept"
 	}
@@ -133,7 +159,7 @@ func failureOf(ctx context.Context, err error) *Failure {
 			f.Message = exit.Error()
 		}
 		if exit.Code == 137 {
-			f.Kind = OutOfMemory
+			f.Kind = Killed
 		}
 		return f
 	}

@@ -1,6 +1,14 @@
 package pipelines
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
 
 func TestClassify(t *testing.T) {
 	const drv = "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv"
@@ -12,15 +20,22 @@ func TestClassify(t *testing.T) {
 	}{
 		{"builder, 2.8", "builder for '" + drv + "' failed with exit code 2;\nlast 25 log lines:\n> a\n> b", BuilderFailed, 2, drv},
 		{"builder, 2.34", "Cannot build '" + drv + "'.\n Reason: \x1b[31;1mbuilder failed with exit code 2\x1b[0m.\n Output paths:\n /nix/store/x", BuilderFailed, 2, drv},
-		{"killed", "builder for '" + drv + "' failed due to signal 9 (Killed)", OutOfMemory, 137, drv},
-		{"137", "builder for '" + drv + "' failed with exit code 137", OutOfMemory, 137, drv},
+		{"killed", "builder for '" + drv + "' failed due to signal 9 (Killed)", Killed, 137, drv},
+		{"137", "builder for '" + drv + "' failed with exit code 137", Killed, 137, drv},
 		{"segmentation fault", "builder for '" + drv + "' failed due to signal 11 (Segmentation fault)", BuilderFailed, 139, drv},
-		{"daemon", "Nix daemon disconnected unexpectedly (maybe it crashed?)", OutOfMemory, 0, ""},
+		{"daemon", "Nix daemon disconnected unexpectedly (maybe it crashed?)", EngineLost, 0, ""},
 		{"disk", "writing to file: No space left on device", DiskFull, 0, ""},
 		{"silence", "building of '" + drv + "' timed out after 3600 seconds of silence", TimedOut, 0, drv},
 		{"substituter", "unable to download 'https://cache.example/x.narinfo': Couldn't connect to server (7)", SubstituterFailed, 0, ""},
 		{"substitutes", "some substitutes for the outputs of derivation '" + drv + "' failed (usually happens due to networking issues); try '--fallback' to build derivation from source ", SubstituterFailed, 0, drv},
 		{"platform", "a 'riscv64-linux' with features {} is required to build '" + drv + "', but I am a 'x86_64-linux' with features {}", UnsupportedFailure, 0, drv},
+		{"features, 2.34", "Cannot build '" + drv + "'.\n Reason: missing system features\n Required features: {my-feature}\n Available features: {kvm}", UnsupportedFailure, 0, drv},
+		{"platform, 2.34", "Cannot build '" + drv + "'.\n Reason: platform mismatch\n Required system: 'riscv64-linux'\n Current system: 'x86_64-linux'", UnsupportedFailure, 0, drv},
+		{"reference", "output '/nix/store/r3hc33bww0qm19g03djyh91xhanz4lpx-refs' is not allowed to refer to the following paths:\n /nix/store/9h02y2qxr305kvqlpkbqwdhx6ibcc0qk-o", OutputRefused, 0, ""},
+		{"log limit", "building of '" + drv + "^*' from .drv file killed after writing more than 3000 bytes of log output", LogLimit, 0, drv},
+		{"database", "committing transaction: database or disk is full", DiskFull, 0, ""},
+		{"words of a log", "builder for '" + drv + "' failed with exit code 1;\nlast 10 log lines:\n> write: No space left on device\n> timed out after 3 seconds", BuilderFailed, 1, drv},
+		{"a telling name", "builder for '/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-nix-substituter.drv' failed with exit code 1", BuilderFailed, 1, "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-nix-substituter.drv"},
 		{"something else", "the moon is full", UnknownFailure, 0, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -44,16 +59,127 @@ func TestFailureMessageIsOneLine(t *testing.T) {
 	}
 }
 
-func TestBuildersFailureIsRefinedByItsLog(t *testing.T) {
-	for line, want := range map[string]FailureKind{
-		"cc: fatal error: error writing to /build/x.s: No space left on device": DiskFull,
-		"error: could not compile `x` (signal: 9, SIGKILL: kill)":               OutOfMemory,
-		"assertion failed": BuilderFailed,
+// fakeMeter measures what a test wants.
+type fakeMeter struct{ now Resources }
+
+func (m *fakeMeter) Resources() Resources { return m.now }
+
+const okDrv = "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv"
+
+// failWith has a build say a line and fail, while an engine measures; change is what happens meanwhile.
+func failWith(t *testing.T, machine, line, message string, meter *fakeMeter, change func()) *Failure {
+	t.Helper()
+	rec := &recorder{}
+	log := newBuildLog(&Release{Report: rec, Now: time.Now, LogDir: t.TempDir()}, matrix.X8664Linux)
+	if meter != nil {
+		log.meter = meter
+	}
+	write := func(format string, args ...any) {
+		log.entry(nix.ParseLogEntry(fmt.Appendf(nil, format, args...)))
+	}
+	write(`@nix {"action":"start","fields":[%q,%q,1,1],"id":7,"type":105}`, okDrv, machine)
+	write(`@nix {"action":"result","fields":[%q],"id":7,"type":101}`, line)
+	change()
+	write(`@nix {"action":"msg","level":0,"msg":%q}`, "error: builder for '"+okDrv+"' failed "+message)
+	got := of[BuildFinished](rec)
+	if len(got) != 1 || got[0].Failure == nil {
+		t.Fatalf("finished as %+v, want one failure", got)
+	}
+	return got[0].Failure
+}
+
+func TestWordsOfALogAreARemark(t *testing.T) {
+	for line, remark := range map[string]string{
+		"test enospc (write: No space left on device) ... ok": `its log has the words "No space left on device"`,
+		"test oom: fork: Cannot allocate memory ... ok":       `its log has the words "Cannot allocate memory"`,
+		"error: could not compile `x` (signal: 9, SIGKILL)":   `its log has the words "signal: 9, SIGKILL"`,
+		"assertion failed": "",
 	} {
-		f := &Failure{Kind: BuilderFailed}
-		f.refine([]string{"before", line, "after"})
-		if f.Kind != want {
-			t.Errorf("%q refined to %q, want %q", line, f.Kind, want)
+		f := failWith(t, "", line, "with exit code 1", &fakeMeter{Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}}, func() {})
+		if f.Kind != BuilderFailed || f.Remark != remark || f.hint() != "" {
+			t.Errorf("%q: %q, remark %q, hint %q; want %q, remark %q, no hint", line, f.Kind, f.Remark, f.hint(), BuilderFailed, remark)
 		}
+	}
+}
+
+func TestMeasurementsTellTheKindOfAFailure(t *testing.T) {
+	for name, test := range map[string]struct {
+		machine, message string
+		after            Resources
+		want             FailureKind
+	}{
+		"store full":                {"", "with exit code 1", Resources{StoreFree: 0, BuildFree: 1 << 30}, DiskFull},
+		"build directory full":      {"", "with exit code 1", Resources{StoreFree: 1 << 30, BuildFree: 4096}, DiskFull},
+		"room enough":               {"", "with exit code 1", Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}, BuilderFailed},
+		"killed by the kernel":      {"", "due to signal 9 (Killed)", Resources{StoreFree: 1 << 30, BuildFree: 1 << 30, OOMKills: 1}, OutOfMemory},
+		"killed by something else":  {"", "due to signal 9 (Killed)", Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}, Killed},
+		"its child killed":          {"", "with exit code 2", Resources{StoreFree: 1 << 30, BuildFree: 1 << 30, OOMKills: 1}, BuilderFailed},
+		"not known":                 {"", "due to signal 9 (Killed)", Resources{StoreFree: -1, BuildFree: -1, OOMKills: -1}, Killed},
+		"built on another machine":  {"ssh-ng://b", "with exit code 1", Resources{StoreFree: 0, BuildFree: 0, OOMKills: 3}, BuilderFailed},
+		"killed on another machine": {"ssh-ng://b", "due to signal 9 (Killed)", Resources{StoreFree: 0, BuildFree: 0, OOMKills: 3}, Killed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			meter := &fakeMeter{Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}}
+			f := failWith(t, test.machine, "make: *** Error", test.message, meter, func() { meter.now = test.after })
+			if f.Kind != test.want {
+				t.Errorf("kind %q, remark %q; want %q", f.Kind, f.Remark, test.want)
+			}
+			if name == "its child killed" && !strings.Contains(f.Remark, "the kernel ended 1 process for want of memory") {
+				t.Errorf("remark %q, want the kernel's count", f.Remark)
+			}
+		})
+	}
+}
+
+func TestNothingIsMeasuredOnAnEngineWithoutMeter(t *testing.T) {
+	if f := failWith(t, "", "x", "due to signal 9 (Killed)", nil, func() {}); f.Kind != Killed || f.Remark != "" {
+		t.Errorf("%q, remark %q; want %q", f.Kind, f.Remark, Killed)
+	}
+}
+
+func TestADiskThatWasFullBeforeIsNotTheReason(t *testing.T) {
+	clock := time.Unix(100, 0)
+	l := newBuildLog(&Release{Now: func() time.Time { return clock }}, matrix.X8664Linux)
+	l.noteFull(Resources{StoreFree: 0, BuildFree: 1 << 30})
+	l.meter = &fakeMeter{Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}}
+	f := &Failure{Kind: BuilderFailed}
+	l.measure(&running{started: clock.Add(time.Second), log: &logFile{}}, f)
+	if f.Kind != BuilderFailed {
+		t.Errorf("kind %q, want %q", f.Kind, BuilderFailed)
+	}
+}
+
+func TestDownloadThatFails(t *testing.T) {
+	for name, test := range map[string]struct {
+		tail   []string
+		kind   FailureKind
+		reason string
+	}{
+		"curl, no host": {[]string{"trying https://x.invalid/a", "curl: (6) Could not resolve host: x.invalid", "error: cannot download a from any mirror"}, DownloadFailed, noHost},
+		"Nix 2.8":       {[]string{"error: unable to download 'http://x/y': Couldn't resolve host name (6)"}, DownloadFailed, noHost},
+		"Nix 2.26": {[]string{"error:", "       … writing file '/nix/store/x'", "",
+			"       error: unable to download 'http://x/y': Could not resolve hostname (6) Could not resolve host: x"}, DownloadFailed, noHost},
+		"status of curl":   {[]string{"curl: (22) The requested URL returned error: 404", "error: cannot download a from any mirror"}, DownloadFailed, "HTTP status 404"},
+		"status of Nix":    {[]string{"error: unable to download 'http://x/y': HTTP error 503"}, DownloadFailed, "HTTP status 503"},
+		"no network":       {[]string{"curl: (7) Couldn't connect to server: Network is unreachable"}, DownloadFailed, noNetwork},
+		"refused":          {[]string{"curl: (7) Failed to connect to localhost port 1: Connection refused"}, DownloadFailed, noConnection},
+		"certificate":      {[]string{"curl: (60) SSL certificate problem: unable to get local issuer certificate"}, DownloadFailed, noTLS},
+		"fault of its own": {[]string{"HTTP/1.1 200 OK", "error: Cargo.lock is not up to date"}, BuilderFailed, ""},
+		"nothing was said": {nil, BuilderFailed, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &Failure{Kind: BuilderFailed}
+			f.download(test.tail)
+			if f.Kind != test.kind || f.Reason != test.reason {
+				t.Errorf("%q, reason %q; want %q, %q", f.Kind, f.Reason, test.kind, test.reason)
+			}
+			if f.Kind == DownloadFailed && f.hint() == "" {
+				t.Error("no hint")
+			}
+		})
+	}
+	f := &Failure{Kind: HashMismatch}
+	if f.download([]string{"curl: (6) Could not resolve host: first.mirror"}); f.Kind != HashMismatch {
+		t.Errorf("a wrong hash became %q", f.Kind)
 	}
 }

@@ -62,6 +62,14 @@ type fakeEngine struct {
 	noFlake string
 	// placeholder is the package whose output path is not known before it is built, as of content-addressed ones.
 	placeholder matrix.Package
+	// refuses holds, by package, the error message with which Nix stops where it is to build it, before all others.
+	refuses map[matrix.Package]string
+	// needs holds, by package, derivations that it is made with.
+	needs map[matrix.Package][]string
+	// fixed are fixed-output derivations.
+	fixed []string
+	// logs holds, by package, further lines that Nix writes while it builds the package.
+	logs map[matrix.Package]string
 	// says is a line of a package's log; position where all packages are defined.
 	says     map[matrix.Package]string
 	position string
@@ -141,6 +149,10 @@ func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
 		return f.invalid(c.Args[2:]), nil
 	case strings.HasPrefix(line, "nix-store --add "):
 		return []byte("/nix/store/" + fakeDigest + "c-" + path.Base(c.Args[1]) + "\n"), nil
+	case strings.HasPrefix(line, "nix show-derivation"):
+		return nil, f.showDerivations(c)
+	case strings.HasPrefix(line, "nix-store --query --requisites"):
+		return []byte(strings.Join(append(f.needs[matrix.Package(nix.StorePath(strings.TrimSuffix(c.Args[2], ".drv")).Name())], c.Args[2]), "\n") + "\n"), nil
 	case strings.HasPrefix(line, "nix-store --query --references"):
 		return []byte(strings.Join(c.Args[2:], "\n") + "\n/nix/store/" + fakeDigest + "d-stdenv.drv\n"), nil
 	case c.Program == "sh" && strings.Contains(c.Args[1], "nix-store --import"):
@@ -251,6 +263,12 @@ func (f *fakeEngine) realise(ctx context.Context, c Command) error {
 	defer f.mu.Unlock()
 	failed, good := false, 0
 	fmt.Fprintln(c.Stderr, `@nix {"action":"start","id":999,"level":0,"text":"","type":104}`)
+	for _, drv := range c.Args {
+		if message := f.refuses[matrix.Package(nix.StorePath(strings.TrimSuffix(drv, ".drv")).Name())]; strings.HasSuffix(drv, ".drv") && message != "" {
+			fmt.Fprintln(c.Stderr, message)
+			return &ExitError{Program: "nix-store", Code: 1, Stderr: message}
+		}
+	}
 	for i, drv := range c.Args {
 		if !strings.HasSuffix(drv, ".drv") {
 			continue
@@ -258,6 +276,7 @@ func (f *fakeEngine) realise(ctx context.Context, c Command) error {
 		out := nix.StorePath(strings.TrimSuffix(drv, ".drv"))
 		fmt.Fprintf(c.Stderr, `@nix {"action":"start","fields":[%q,"",1,1],"id":%d,"level":3,"text":"","type":105}`+"\n", drv, i)
 		fmt.Fprintf(c.Stderr, `@nix {"action":"result","fields":["checking %s"],"id":%d,"type":101}`+"\n", out.Name(), i)
+		fmt.Fprint(c.Stderr, f.logs[matrix.Package(out.Name())])
 		if line := f.says[matrix.Package(out.Name())]; line != "" {
 			fmt.Fprintf(c.Stderr, `@nix {"action":"result","fields":[%q],"id":%d,"type":101}`+"\n", line, i)
 		}
@@ -277,6 +296,19 @@ func (f *fakeEngine) realise(ctx context.Context, c Command) error {
 		return &ExitError{Program: "nix-store", Code: 100, Stderr: "error: build failed"}
 	}
 	return nil
+}
+
+// showDerivations is what nix show-derivation prints.
+func (f *fakeEngine) showDerivations(c Command) error {
+	all := map[string]any{}
+	for _, drv := range append(slices.Clone(f.fixed), c.Args[1:]...) {
+		out := map[string]string{"path": strings.TrimSuffix(drv, ".drv")}
+		if slices.Contains(f.fixed, drv) {
+			out["hash"] = "1fed51"
+		}
+		all[drv] = map[string]any{"outputs": map[string]any{"out": out}}
+	}
+	return json.NewEncoder(c.Stdout).Encode(all)
 }
 
 func (f *fakeEngine) invalid(paths []string) []byte {

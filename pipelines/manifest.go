@@ -65,6 +65,8 @@ type CellResult struct {
 	Contract []contract.Result `json:"contract,omitempty"`
 	// Mismatches are the fetches whose hash was wrong, with the lines of the flake that hold it.
 	Mismatches []contract.Mismatch `json:"mismatches,omitempty"`
+	// Downloads are the fetches that got nothing, by reason.
+	Downloads []FailedDownloads `json:"downloads,omitempty"`
 	// Publish is what came of publishing the cell, a verdict of its own; absent where the run was not to export anything.
 	Publish *PublishResult `json:"publish,omitempty"`
 	// Plan is of a preview alone.
@@ -147,6 +149,10 @@ type Failure struct {
 	// Phase is the phase that the build had come to.
 	Phase    string `json:"phase,omitempty"`
 	ExitCode int    `json:"exitCode,omitempty"`
+	// Reason is why a download failed, in a few words.
+	Reason string `json:"reason,omitempty"`
+	// Remark is what else was seen that may have to do with it.
+	Remark string `json:"remark,omitempty"`
 	// At is the line of the flake's tree that the log blames, or else the one that defines the package.
 	At *Line `json:"at,omitempty"`
 }
@@ -158,16 +164,21 @@ type FailureKind string
 const (
 	EvaluationFailed   FailureKind = "evaluation failed" // no derivation: it does not evaluate, or the flake lacks it
 	BuilderFailed      FailureKind = "builder failed"
+	OutputRefused      FailureKind = "output refused"
+	Killed             FailureKind = "killed"
 	OutOfMemory        FailureKind = "out of memory"
 	DiskFull           FailureKind = "disk full"
 	SubstituterFailed  FailureKind = "substituter failed"
+	DownloadFailed     FailureKind = "download failed"
 	TimedOut           FailureKind = "timed out"
+	LogLimit           FailureKind = "log too long"
 	HashMismatch       FailureKind = "hash mismatch"
 	NotReproducible    FailureKind = "not reproducible"
 	DependencyFailed   FailureKind = "dependency failed"
 	Interrupted        FailureKind = "interrupted"
 	EngineLost         FailureKind = "engine lost"
 	UnsupportedFailure FailureKind = "no machine for its system"
+	Unfinished         FailureKind = "not finished"
 	UnknownFailure     FailureKind = "failed"
 )
 

@@ -43,6 +43,7 @@ func TestManifestVerdictsAndFailuresAreDocumented(t *testing.T) {
 	for _, k := range []FailureKind{
 		EvaluationFailed, BuilderFailed, OutOfMemory, DiskFull, SubstituterFailed, TimedOut, HashMismatch,
 		DependencyFailed, Interrupted, EngineLost, UnsupportedFailure, UnknownFailure,
+		NotReproducible, OutputRefused, Killed, DownloadFailed, LogLimit, Unfinished,
 	} {
 		if !strings.Contains(string(page), "\n| `"+string(k)+"` |") {
 			t.Errorf("docs/manifest.md does not document failure kind %q", k)

@@ -25,10 +25,15 @@ func (l *buildLog) mismatches() []contract.Mismatch {
 	return all
 }
 
-// pointOut adds to a failed build, for each wrong hash, the lines of the flake that hold it, as they should be.
+// pointOut notes the downloads of a failed build that failed, and adds to it, for each wrong hash, the lines of the flake
+// that hold it, as they should be.
 func (r *Release) pointOut(s Snapshot, result *CellResult, err error) error {
 	var failed *BuildError
-	if !errors.As(err, &failed) || len(failed.Mismatches) == 0 {
+	if !errors.As(err, &failed) {
+		return err
+	}
+	result.Downloads = failed.Downloads
+	if len(failed.Mismatches) == 0 {
 		return err
 	}
 	for _, m := range failed.Mismatches {

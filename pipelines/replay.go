@@ -78,7 +78,8 @@ func (r *Release) replay(ctx context.Context, cell matrix.Cell, what Replaying) 
 		return result, err
 	}
 	result.Sandbox, result.Memlock = probed.sandbox, probed.memlock
-	result.Failures, err = r.fail(ctx, x, engine, cell, todo, probed, what.Again)
+	known := r.derivations(ctx, x, engine, plan.Build)
+	result.Failures, err = r.fail(ctx, x, engine, cell, todo, known, probed, what.Again)
 	return result, err
 }
 
@@ -109,10 +110,11 @@ func (r *Release) importExport(ctx context.Context, x Executor, cell matrix.Cell
 
 // fail builds the packages, and returns what failed on the way. Their inputs may come from caches; they themselves are
 // built here, and built again where they are there already.
-func (r *Release) fail(ctx context.Context, x Executor, e Engine, cell matrix.Cell, todo []*PackageResult, p probed, again bool) (failures map[nix.StorePath]*Failure, err error) {
+func (r *Release) fail(ctx context.Context, x Executor, e Engine, cell matrix.Cell, todo []*PackageResult, known map[nix.StorePath]nix.Derivation, p probed, again bool) (failures map[nix.StorePath]*Failure, err error) {
 	failures = map[nix.StorePath]*Failure{}
 	err = r.step(ctx, StepBuild, cell.System, func() (string, error) {
 		log := newBuildLog(r, cell.System)
+		log.know(known, todo)
 		err := r.fetchInputs(ctx, x, p, todo, log)
 		log.into(failures)
 		if err != nil {
@@ -126,7 +128,9 @@ func (r *Release) fail(ctx context.Context, x Executor, e Engine, cell matrix.Ce
 		fresh, there := byValidity(todo, invalid)
 		if len(fresh) > 0 {
 			log := newBuildLog(r, cell.System)
+			log.know(known, todo)
 			err := r.realise(ctx, x, fresh, p, log, nix.Settings{"substitute": "false"})
+			log.decideBy(nil)
 			log.into(failures)
 			if err != nil {
 				return "", buildEnded(ctx, failures, err)

@@ -83,19 +83,15 @@ func (b secondBuild) check(ctx context.Context, x Executor, cores int, p probed,
 
 // realise is one command of Nix, under other conditions than the first build had.
 func (b secondBuild) realise(ctx context.Context, x Executor, cores int, p probed, todo []*PackageResult, log *buildLog, flags []string, extra nix.Settings) error {
-	stop := log.watch(ctx, b.r.Stall)
-	defer stop()
-	lines := &nix.LogWriter{Entry: log.entry}
 	args := slices.Concat([]string{"--realise"}, flags, []string{"--keep-going", "--log-format", "internal-json"}, derivations(todo))
 	settings := b.r.Settings.With(p.settings()).With(nix.Settings{
 		"cores": strconv.Itoa(cores), "max-jobs": "1",
 		"run-diff-hook": "false", // a program of the machine's owner, who does not need it here
 	}).With(extra)
-	_, err := x.Run(ctx, Command{
-		Program: "nix-store", Args: args, Settings: settings, Privileged: p.privileged(), Neighbours: true, Stderr: lines,
+	err := b.r.logged(ctx, x, log, Command{
+		Program: "nix-store", Args: args, Settings: settings, Privileged: p.privileged(), Neighbours: true,
 	})
-	lines.Flush()
-	log.close(err)
+	log.decideBy(nil)
 	return err
 }
 
@@ -111,14 +107,14 @@ func otherCores(e Engine) int {
 // A build that could not be made, for want of memory, say, has no verdict and is an error.
 func (b secondBuild) judge(ctx context.Context, x Executor, todo []*PackageResult, log *buildLog, buildErr error) (failed []PackageResult, err error) {
 	for _, p := range todo {
-		f := log.failures[p.Derivation]
+		f := log.failure(p.Derivation)
 		switch {
-		case f == nil && (buildErr == nil || log.ended[p.Derivation] != nil):
+		case f == nil && (buildErr == nil || log.isGood(p.Derivation)):
 			for i := range p.Outputs {
 				p.Outputs[i].Rebuild = Good
 			}
 		case f == nil: // not come to
-		case f.Kind == NotReproducible || f.Kind == BuilderFailed:
+		case f.Kind == NotReproducible || f.Kind == BuilderFailed || f.Kind == OutputRefused:
 			p.Difference = b.difference(ctx, x, p, f)
 			failed = append(failed, *p)
 		default:

@@ -9,20 +9,13 @@ type Work struct {
 	FetchedBytes int64 `json:"fetchedBytes,omitempty"`
 }
 
-// add is for a realisation that was tried once more.
-func (w *Work) add(more Work) {
-	w.Built += more.Built
-	w.Fetched += more.Fetched
-	w.FetchedBytes += more.FetchedBytes
-}
-
-// work sums up a realisation that has ended.
+// work sums up realisations that have ended.
 func (l *buildLog) work() Work {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := Work{Fetched: len(l.fetched)}
-	for drv := range l.ended {
-		if l.failures[drv] == nil {
+	for _, b := range l.builds {
+		if b.state == succeeded {
 			w.Built++
 		}
 	}

@@ -1,0 +1,147 @@
+package pipelines
+
+import (
+	"context"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// summaryMessage is an error that repeats which of the derivations that were asked for have failed.
+var summaryMessage = regexp.MustCompile(`^(error: )?build of (resolved derivation )?'.*' failed$`)
+
+const (
+	maxErrors = 100 // of Nix's errors that name no derivation
+	maxPlain  = 5   // of the lines outside of the log's format
+)
+
+// message takes what Nix itself says: errors, and warnings.
+func (l *buildLog) message(e nix.LogEntry) {
+	switch e.Level {
+	case 0:
+		l.errorMessage(e.ErrorText())
+	case 1:
+		l.warn(e.Msg)
+	}
+}
+
+// plainLine takes a line outside of the log's format, which is how Nix reports an error that it cannot log.
+func (l *buildLog) plainLine(e nix.LogEntry) {
+	text := strings.TrimSpace(nix.Redact(nix.PlainText(e.Text)))
+	switch {
+	case text == "" || strings.HasPrefix(text, "@nix"):
+	case e.IsPlainError():
+		l.errorMessage(e.Text)
+	default:
+		l.plain = append(l.plain, cutText(text, tailLineMax))
+		l.plain = l.plain[max(0, len(l.plain)-maxPlain):]
+	}
+}
+
+func (l *buildLog) errorMessage(text string) {
+	drv, f := classify(text)
+	if drv == "" {
+		drv = l.derivationOf(text)
+	}
+	switch {
+	case summaryMessage.MatchString(f.Message): // each has a message of its own
+	case drv != "":
+		l.fail(drv, f)
+	case len(l.errors) < maxErrors:
+		l.errors = append(l.errors, f)
+	}
+}
+
+var anyStorePath = regexp.MustCompile(`/nix/store/[0-9a-z]{32}-[0-9a-zA-Z+\-._?=]+`)
+
+// derivationOf returns the derivation of the first output that a message names; empty where it names none that is known.
+func (l *buildLog) derivationOf(text string) nix.StorePath {
+	for _, path := range anyStorePath.FindAllString(nix.PlainText(text), -1) {
+		if drv, ok := l.byOutput[nix.StorePath(path)]; ok {
+			return drv
+		}
+	}
+	return ""
+}
+
+// fail notes why a derivation failed, and ends it where it has not ended yet.
+func (l *buildLog) fail(drv nix.StorePath, f *Failure) {
+	known := l.failures[drv]
+	if known != nil && known.Kind.weight() >= f.Kind.weight() {
+		return
+	}
+	l.failures[drv] = f
+	b := l.builds[drv]
+	switch {
+	case known != nil:
+		f.Phase, f.At = known.Phase, known.At // its end was reported
+	case b != nil && b.state == undecided:
+		l.countFailure(b)
+		l.explain(b, f)
+		b.state = failed
+		if b.closed == 0 {
+			b.seconds = seconds(l.r.Now().Sub(b.started))
+		}
+		l.finish(b, f)
+	case b == nil && f.Kind != DependencyFailed && f.Kind != SubstituterFailed: // Nix refuses to begin it
+		l.r.event(BuildFinished{System: l.system, Derivation: drv, Failure: f})
+	}
+}
+
+// explain adds to a failure what the build itself and the machine's measurements tell of it.
+func (l *buildLog) explain(b *running, f *Failure) {
+	f.Phase = b.phase
+	if f.Kind == NotReproducible {
+		f.Phase = "" // it is seen when all of them are over
+	}
+	if l.known[b.drv].Fixed {
+		f.download(b.log.tail)
+	}
+	l.measure(b, f)
+	if f.Kind != DownloadFailed { // which no line of the flake can be blamed for
+		f.At = l.at(b)
+	}
+}
+
+// warn passes on a warning, each once. The same download fails for as many reasons as it is tried.
+func (l *buildLog) warn(msg string) {
+	text := strings.TrimPrefix(nix.Redact(nix.FirstLine(nix.PlainText(msg))), "warning: ")
+	text, _, _ = strings.Cut(strings.TrimPrefix(text, "error: "), "; retrying in ") // the same each time
+	key := text
+	if m := failedDownload.FindStringSubmatch(text); m != nil {
+		if u, err := url.Parse(m[1]); err == nil {
+			key = u.Host + m[2] // one warning for each server is enough
+		}
+	}
+	// Nothing is rooted: the export follows at once, and realises again what a collector has taken in between.
+	if !l.warned[key] && !strings.Contains(text, "--add-root") {
+		l.warned[key] = true
+		l.r.event(Notice{System: l.system, Level: Warning, Text: text})
+	}
+}
+
+// runError is Nix's own error of a realisation that has failed: its last one that names no derivation. An error that is
+// understood goes before one that is not.
+func (l *buildLog) runError(ctx context.Context, err error) *Failure {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	whole := failureOf(ctx, err)
+	if ctx.Err() != nil || whole.Kind == EngineLost || whole.Kind == Killed {
+		return whole
+	}
+	errors := slices.Clone(l.errors)
+	slices.Reverse(errors)
+	if i := slices.IndexFunc(errors, func(f *Failure) bool { return f.Kind != UnknownFailure }); i >= 0 {
+		return errors[i]
+	}
+	switch {
+	case len(errors) > 0:
+		return errors[0]
+	case whole.Kind != UnknownFailure || len(l.plain) == 0:
+		return whole
+	}
+	return &Failure{Kind: UnknownFailure, Message: strings.Join(l.plain, "; "), ExitCode: whole.ExitCode}
+}

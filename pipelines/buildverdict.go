@@ -1,0 +1,215 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// newAttempt is for another process of Nix. Builds that an earlier one has left undecided may begin again.
+func (l *buildLog) newAttempt() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range l.undecided() {
+		b.stale = true
+	}
+	l.attempt = attempt{open: map[uint64]*running{}}
+}
+
+// close is for when Nix has ended, with an error or well. Where all went well, every build did: a remote builder's are
+// left open until then, and not always counted. Otherwise a build stays undecided.
+func (l *buildLog) close(ctx context.Context, err error) {
+	if err != nil {
+		l.run = l.runError(ctx, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.r.Now()
+	for _, b := range l.undecided() {
+		switch {
+		case b.stale:
+		case err == nil:
+			l.succeed(b, now)
+		default:
+			b.log.close()
+			b.seconds = seconds(now.Sub(b.started))
+		}
+	}
+}
+
+// unknown returns the derivations whose builds are still undecided.
+func (l *buildLog) unknown() []nix.StorePath {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var drvs []nix.StorePath
+	for _, b := range l.undecided() {
+		drvs = append(drvs, b.drv)
+	}
+	return drvs
+}
+
+// decideBy ends the builds that are undecided by what the store has of their outputs. What is not there was not built.
+func (l *buildLog) decideBy(built map[nix.StorePath]bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range l.undecided() {
+		if built[b.drv] {
+			b.state = succeeded
+			l.finish(b, nil)
+			continue
+		}
+		f := &Failure{Kind: Unfinished, Message: "Nix stopped before the build ended", Phase: b.phase}
+		if l.run != nil {
+			f.Message += ": " + l.run.Message
+			if l.run.Kind == Interrupted || l.run.Kind == TimedOut {
+				f.Kind, f.Message = l.run.Kind, l.run.Message
+			}
+		}
+		b.state = abandoned
+		l.finish(b, f)
+	}
+}
+
+// resolve asks the store how those builds have ended of which Nix's log does not tell it.
+func (r *Release) resolve(ctx context.Context, x Executor, e Engine, log *buildLog) {
+	unknown := log.unknown()
+	if len(unknown) == 0 {
+		return
+	}
+	built := map[nix.StorePath]bool{}
+	known := r.derivations(ctx, x, e, unknown)
+	var outputs []nix.StorePath
+	for _, drv := range unknown {
+		outputs = append(outputs, known[drv].Outputs...)
+	}
+	if len(outputs) > 0 && ctx.Err() == nil {
+		invalid, err := r.queryPaths(ctx, x, append([]string{"--check-validity", "--print-invalid"}, words(outputs)...))
+		for _, drv := range unknown {
+			paths := known[drv].Outputs
+			built[drv] = err == nil && len(paths) > 0 && !slices.ContainsFunc(paths, func(p nix.StorePath) bool { return slices.Contains(invalid, p) })
+		}
+	}
+	log.decideBy(built)
+}
+
+// failure returns a copy of why a derivation has failed; nil where Nix has not said that it has.
+func (l *buildLog) failure(drv nix.StorePath) *Failure {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f := l.failures[drv]; f != nil {
+		copied := *f
+		return &copied
+	}
+	return nil
+}
+
+// failedDependencies returns which of the derivations that have failed a package is made with.
+func (r *Release) failedDependencies(ctx context.Context, x Executor, log *buildLog, p *PackageResult) ([]nix.StorePath, error) {
+	failed := log.causes()
+	if len(failed) == 0 {
+		return nil, nil
+	}
+	requisites, err := r.queryPaths(ctx, x, []string{"--query", "--requisites", string(p.Derivation)})
+	if err != nil {
+		return nil, fmt.Errorf("look up dependencies of %s: %w", p.Package, err)
+	}
+	return slices.DeleteFunc(failed, func(drv nix.StorePath) bool { return drv == p.Derivation || !slices.Contains(requisites, drv) }), nil
+}
+
+// causes returns the derivations that have failed by themselves, in order.
+func (l *buildLog) causes() []nix.StorePath {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(l.failures)), func(drv nix.StorePath) bool {
+		return l.failures[drv].Kind == DependencyFailed
+	})
+}
+
+// explainPackages finds out why each package has failed whose outputs are not all there: by itself, by a dependency, or
+// because Nix stopped.
+func (r *Release) explainPackages(ctx context.Context, x Executor, log *buildLog, todo []*PackageResult, invalid map[nix.StorePath]bool) {
+	for _, p := range todo {
+		if p.Failure != nil || !slices.ContainsFunc(p.Outputs, func(o Output) bool { return invalid[o.Path] }) {
+			continue
+		}
+		if p.Failure = log.failure(p.Derivation); p.Failure != nil && p.Failure.Kind != DependencyFailed {
+			continue
+		}
+		if failed, err := r.failedDependencies(ctx, x, log, p); err == nil && len(failed) > 0 {
+			p.Failure = log.dependencyFailure(failed)
+		}
+		if p.Failure == nil && log.run != nil {
+			p.Failure = log.stopped()
+		}
+	}
+}
+
+// stopped is the failure of a package that Nix has not come to the end of: Nix's own error of the run.
+func (l *buildLog) stopped() *Failure {
+	f := *l.run
+	if f.Kind == UnknownFailure {
+		f.Kind = Unfinished
+	}
+	f.Message = "Nix stopped: " + f.Message
+	return &f
+}
+
+// dependencyFailure is the failure of a package by those of its dependencies. A package's own fault is told first.
+func (l *buildLog) dependencyFailure(failed []nix.StorePath) *Failure {
+	cause := failed[0]
+	for _, drv := range failed {
+		if l.failure(drv).Kind != DownloadFailed {
+			cause = drv
+			break
+		}
+	}
+	root := l.failure(cause)
+	name := strings.TrimSuffix(cause.Name(), ".drv")
+	if root.Kind == DownloadFailed {
+		root.Message = fmt.Sprintf("its dependency %s could not be downloaded: %s", name, root.Reason)
+	} else {
+		root.Message = fmt.Sprintf("its dependency %s: %s", cause.Name(), root.Message)
+	}
+	if others := len(failed) - 1; others > 0 {
+		root.Message += fmt.Sprintf(" (and %s failed)", countMore(others, "dependency", "dependencies"))
+	}
+	if root.Kind == BuilderFailed {
+		root.Kind = DependencyFailed
+	}
+	return root
+}
+
+func countMore(n int, one, many string) string {
+	if n == 1 {
+		return "1 more " + one
+	}
+	return fmt.Sprintf("%d more %s", n, many)
+}
+
+// settle writes the package's verdict, by what the store has and by what the log told.
+func (l *buildLog) settle(p *PackageResult, invalid map[nix.StorePath]bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.builds[p.Derivation]
+	if b != nil {
+		p.Seconds, p.Log = b.seconds, strings.TrimPrefix(b.log.path, l.r.LogDir+"/")
+	}
+	p.Verdict = Present
+	for _, o := range p.Outputs {
+		if invalid[o.Path] {
+			p.Verdict = Failed
+			return
+		}
+		if l.fetched[o.Path] {
+			p.Verdict = Substituted
+		}
+	}
+	p.Failure = nil
+	if b != nil {
+		p.Verdict = Built
+	}
+}

@@ -1,0 +1,59 @@
+package pipelines
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+const showEvery = 200 * time.Millisecond
+
+func (l *buildLog) showFetched() {
+	now := l.r.Now()
+	if now.Sub(l.shown) < showEvery {
+		return
+	}
+	l.shown = now
+	var sum int64
+	for _, n := range l.bytes {
+		sum += n
+	}
+	l.r.event(Fetched{System: l.system, Bytes: sum, Paths: len(l.fetched)})
+}
+
+// watch reports builds that say nothing for the duration, until the function it returns is called.
+func (l *buildLog) watch(ctx context.Context, stall time.Duration) (stop func()) {
+	if stall <= 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(max(stall/4, time.Millisecond))
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				l.reportStalls(stall)
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+func (l *buildLog) reportStalls(stall time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.r.Now()
+	for _, b := range l.undecided() {
+		if b.closed == 0 && now.Sub(b.heard) >= stall && b.stalledAt != b.heard {
+			b.stalledAt = b.heard
+			l.r.event(BuildStalled{
+				System: l.system, Derivation: b.drv, Silent: seconds(now.Sub(b.heard)), Tail: slices.Clone(b.log.tail),
+			})
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Resources is what an engine measures of the machine that builds. A negative number is not known.
+type Resources struct {
+	// StoreFree and BuildFree are the bytes that builders may still write: to the store, and where they build.
+	StoreFree, BuildFree int64
+	// OOMKills counts the processes that the kernel has ended for want of memory.
+	OOMKills int64
+}
+
+// ResourceMeter is an executor that measures. One that does not leaves unknown whether memory or a disk was at fault.
+type ResourceMeter interface {
+	Resources() Resources
+}
+
+// fullBelow is so little free space that a file system counts as full.
+const fullBelow = 1 << 20
+
+// fullDisk is the last time at which a file system was measured to be full.
+type fullDisk struct {
+	at    time.Time
+	where string
+}
+
+// measureWith measures while Nix builds, until the function it returns is called: what a builder has filled is free
+// again when Nix reports its failure.
+func (l *buildLog) measureWith(ctx context.Context, x Executor) (stop func()) {
+	meter, ok := x.(ResourceMeter)
+	l.mu.Lock()
+	l.meter = meter
+	l.mu.Unlock()
+	if !ok {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			r := meter.Resources()
+			l.mu.Lock()
+			l.noteFull(r)
+			l.mu.Unlock()
+			if sleep(ctx, nextMeasurement(r)) != nil {
+				return
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// nextMeasurement is soon enough to see a file system full that is filled at some GiB a second.
+func nextMeasurement(r Resources) time.Duration {
+	free := max(0, min(r.StoreFree, r.BuildFree))
+	return min(max(time.Duration(free>>20)*time.Millisecond/4, 5*time.Millisecond), time.Second)
+}
+
+func (l *buildLog) noteFull(r Resources) {
+	switch {
+	case r.StoreFree >= 0 && r.StoreFree < fullBelow:
+		l.full = fullDisk{at: l.r.Now(), where: "store"}
+	case r.BuildFree >= 0 && r.BuildFree < fullBelow:
+		l.full = fullDisk{at: l.r.Now(), where: "build directory"}
+	}
+}
+
+// kills returns how many processes the kernel has ended for want of memory; -1 where that is not known.
+func (l *buildLog) kills() int64 {
+	if l.meter == nil {
+		return -1
+	}
+	return l.meter.Resources().OOMKills
+}
+
+// measure sets the kind of a builder's failure by what was measured while it ran. Words of its log are a remark at most:
+// tests print such words on purpose.
+func (l *buildLog) measure(b *running, f *Failure) {
+	if f.Kind != BuilderFailed && f.Kind != Killed {
+		return
+	}
+	here := b.machine == "" && l.meter != nil // what is measured is of this machine
+	var killed int64
+	if here {
+		r := l.meter.Resources()
+		l.noteFull(r)
+		if b.kills >= 0 && r.OOMKills >= 0 {
+			killed = r.OOMKills - b.kills
+		}
+	}
+	switch {
+	case here && !l.full.at.IsZero() && !l.full.at.Before(b.started):
+		f.Kind = DiskFull
+		f.Remark = fmt.Sprintf("the file system of the %s was full while it was built", l.full.where)
+	case killed > 0 && f.Kind == Killed:
+		f.Kind = OutOfMemory
+		f.Remark = "the kernel ended a process for want of memory while it was built"
+	case killed > 0:
+		f.Remark = "the kernel ended " + countMany(killed, "process", "processes") + " for want of memory while it was built"
+	default:
+		f.Remark = remarkOf(b.log.tail)
+	}
+}
+
+func countMany(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// remarkOf names a phrase of a log that may be about the machine.
+func remarkOf(tail []string) string {
+	for _, phrase := range []string{"No space left on device", "Cannot allocate memory", "signal: 9, SIGKILL"} {
+		for _, line := range tail {
+			if strings.Contains(line, phrase) {
+				return fmt.Sprintf("its log has the words %q", phrase)
+			}
+		}
+	}
+	return ""
+}
