@@ -133,9 +133,14 @@ func (l *buildLog) uncounted() []*running {
 	return list
 }
 
-// countFailure takes the count of a build whose failure Nix has told out of the account, if it is certain which one it is.
+// countFailure takes the count of a build whose failure Nix has told out of the account, if it is certain which one it
+// is. Nix may tell the failure of a package only when all others have ended; the count comes at once.
 func (l *buildLog) countFailure(b *running) {
-	if can := possible(l.bads, b); len(can) == 1 {
+	can := possible(l.bads, b)
+	if len(can) > 0 {
+		b.seconds = seconds(can[0].at.Sub(b.started))
+	}
+	if len(can) == 1 {
 		l.bads = slices.DeleteFunc(l.bads, func(f finish) bool { return f == can[0] })
 	}
 	l.changed = len(l.goods) > 0

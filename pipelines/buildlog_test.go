@@ -39,21 +39,20 @@ func of[T Event](r *recorder) []T {
 	return found
 }
 
-// replay feeds a log that a real Nix wrote into a buildLog.
-func replay(t *testing.T, file string) (*recorder, *buildLog) {
+func readFile(t *testing.T, file string) string {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := &recorder{}
-	r := &Release{Report: rec, Now: time.Now, LogDir: t.TempDir()}
-	log := newBuildLog(r, matrix.X8664Linux)
-	w := &nix.LogWriter{Entry: log.entry}
-	if _, err := w.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	w.Flush()
+	return string(data)
+}
+
+// replay feeds a log that a real Nix wrote into a buildLog.
+func replay(t *testing.T, file string) (*recorder, *buildLog) {
+	t.Helper()
+	rec, log := newReplay(t)
+	feed(t, log, readFile(t, file))
 	log.close(t.Context(), &ExitError{Program: "nix-store", Code: 102})
 	log.decideBy(nil)
 	return rec, log

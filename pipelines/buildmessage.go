@@ -79,12 +79,12 @@ func (l *buildLog) fail(drv nix.StorePath, f *Failure) {
 	case known != nil:
 		f.Phase, f.At = known.Phase, known.At // its end was reported
 	case b != nil && b.state == undecided:
-		l.countFailure(b)
-		l.explain(b, f)
-		b.state = failed
 		if b.closed == 0 {
 			b.seconds = seconds(l.r.Now().Sub(b.started))
 		}
+		l.countFailure(b)
+		l.explain(b, f)
+		b.state = failed
 		l.finish(b, f)
 	case b == nil && f.Kind != DependencyFailed && f.Kind != SubstituterFailed: // Nix refuses to begin it
 		l.r.event(BuildFinished{System: l.system, Derivation: drv, Failure: f})

@@ -1,0 +1,254 @@
+package pipelines
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// ended is what a log tells of each derivation by name, in short: its kind of failure, phase aside; "good" for none.
+func ended(t *testing.T, rec *recorder) map[string]string {
+	t.Helper()
+	got := map[string]string{}
+	for _, e := range of[BuildFinished](rec) {
+		name := strings.TrimSuffix(e.Derivation.Name(), ".drv")
+		if _, twice := got[name]; twice {
+			t.Errorf("%s finished twice", name)
+		}
+		got[name] = "good"
+		if e.Failure != nil {
+			got[name] = string(e.Failure.Kind)
+		}
+	}
+	return got
+}
+
+// knowOutputs is what Nix says of the derivations of the recorded logs.
+func knowOutputs(t *testing.T, log *buildLog, data string) {
+	t.Helper()
+	known := map[nix.StorePath]nix.Derivation{}
+	for _, drv := range derivationPath.FindAllString(data, -1) {
+		d := known[nix.StorePath(drv)]
+		name := strings.TrimSuffix(nix.StorePath(drv).Name(), ".drv")
+		d.Fixed = name == "busybox" || name == "src.tar.gz"
+		for _, out := range anyStorePath.FindAllString(data, -1) {
+			if nix.StorePath(out).Name() == name {
+				d.Outputs = []nix.StorePath{nix.StorePath(out)}
+			}
+		}
+		known[nix.StorePath(drv)] = d
+	}
+	log.know(known, nil)
+}
+
+// The logs are of two builds at a time: "good" sleeps and says nothing, the other is what the case is named after.
+func TestCasesOfRealNix(t *testing.T) {
+	for name, test := range map[string]struct {
+		want map[string]string
+		// differs is what is otherwise with some versions.
+		differs map[string]map[string]string
+		message string // of the failure that is not "good"'s
+	}{
+		"parallel": {want: map[string]string{"docs": "good", "fails": "builder failed"}, message: "failed with exit code 1"},
+		"chain":    {want: map[string]string{"silent": "good", "c1": "good", "c2": "good", "c3": "good"}},
+		"refs":     {want: map[string]string{"good": "good", "o": "good", "refs": "output refused"}, message: "is not allowed to refer to the following paths: /nix/store/"},
+		"missing":  {want: map[string]string{"good": "good", "missing": "output refused"}, message: "failed to produce output path for output 'bin'"},
+		"cycle": {
+			want:    map[string]string{"good": "not finished", "cycle": "output refused"},
+			differs: map[string]map[string]string{"2.34": {"good": "good"}}, message: "cycle detected in build of",
+		},
+		"fifo": {want: map[string]string{"good": "not finished", "fifo": "output refused"}, message: "has an unsupported type"},
+		"usesfeature": {
+			want:    map[string]string{"good": "not finished", "feature": "no machine for its system"},
+			differs: map[string]map[string]string{"2.34": {"good": "good"}}, message: "{my-feature}",
+		},
+		"json": {
+			want:    map[string]string{"good": "good", "json": "good"},
+			differs: map[string]map[string]string{"2.8": {"good": "not finished", "json": "not finished"}},
+		},
+		"timeout":  {want: map[string]string{"good": "timed out"}},
+		"loglimit": {want: map[string]string{"docs": "good", "loud": "log too long"}, message: "killed after writing more than 3000 bytes"},
+		"fetch": {
+			want:    map[string]string{"good": "good", "busybox": "download failed", "src.tar.gz": "download failed"},
+			message: "failed with exit code 1",
+		},
+	} {
+		for _, version := range []string{"2.8", "2.26", "2.34"} {
+			t.Run(name+"/"+version, func(t *testing.T) {
+				data := readFile(t, "testdata/"+name+"-nix-"+version+".log")
+				rec, log := newReplay(t)
+				knowOutputs(t, log, data)
+				end := error(&ExitError{Program: "nix-store", Code: 1, Stderr: data[max(0, len(data)-1000):]})
+				if name == "chain" || name == "json" && version != "2.8" {
+					end = nil
+				}
+				feed(t, log, data)
+				log.close(t.Context(), end)
+				log.decideBy(nil)
+				want := maps.Clone(test.want)
+				maps.Copy(want, test.differs[version])
+				if diff := cmp.Diff(want, ended(t, rec)); diff != "" {
+					t.Errorf("builds (-want +got):\n%s", diff)
+				}
+				for _, e := range of[BuildFinished](rec) {
+					if f := e.Failure; f != nil {
+						if strings.Contains(f.Message, "@nix") {
+							t.Errorf("message of %s is the protocol: %s", e.Derivation.Name(), f.Message)
+						}
+						if e.Derivation.Name() != "good.drv" && !strings.Contains(f.Message, test.message) {
+							t.Errorf("message of %s is %q, want %q in it", e.Derivation.Name(), f.Message, test.message)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestNixsOwnErrorIsTheCauseOfWhatIsNotFinished(t *testing.T) {
+	rec, log := newReplay(t)
+	feed(t, log, readFile(t, "testdata/json-nix-2.8.log"))
+	log.close(t.Context(), &ExitError{Program: "nix-store", Code: 1})
+	log.decideBy(nil)
+	const want = "[json.exception.type_error.305] cannot use operator[] with a string argument with number"
+	if log.run.Message != want {
+		t.Errorf("Nix's error %q, want %q", log.run.Message, want)
+	}
+	for _, e := range of[BuildFinished](rec) {
+		if e.Failure == nil || !strings.HasSuffix(e.Failure.Message, want) {
+			t.Errorf("%s ended with %+v, want Nix's error", e.Derivation.Name(), e.Failure)
+		}
+	}
+}
+
+// Of a chain of silent dependencies beside a silent build, each is told as soon as Nix goes on without it.
+func TestGoodBuildsAreToldWhileASilentOneRuns(t *testing.T) {
+	for _, version := range []string{"2.8", "2.26", "2.34"} {
+		data := readFile(t, "testdata/chain-nix-"+version+".log")
+		rec, log := newReplay(t)
+		i := strings.Index(data, "c3.drv\",\"\",1,1]")
+		feed(t, log, data[:i]+data[i:][:strings.Index(data[i:], "\n")+1])
+		if diff := cmp.Diff(map[string]string{"c1": "good", "c2": "good"}, ended(t, rec)); diff != "" {
+			t.Errorf("Nix %s: when c3 begins (-want +got):\n%s", version, diff)
+		}
+	}
+}
+
+func TestRemoteBuildIsOneBuild(t *testing.T) {
+	const (
+		drv     = "/nix/store/7fl810qxj70c41adxcc7vvky0cdq6hsg-a.drv"
+		counter = `@nix {"action":"start","id":1,"level":0,"parent":0,"text":"","type":104}` + "\n"
+		outer   = `@nix {"action":"start","fields":["` + drv + `","ssh-ng://b",1,1],"id":2,"level":3,"parent":0,"text":"building on","type":105}` + "\n"
+		inner   = `@nix {"action":"start","id":9,"level":0,"parent":2,"text":"","type":104}` + "\n" +
+			`@nix {"action":"start","fields":["` + drv + `","",1,1],"id":3,"level":3,"parent":2,"text":"building","type":105}` + "\n" +
+			`@nix {"action":"result","fields":["checkPhase"],"id":3,"type":104}` + "\n" +
+			`@nix {"action":"result","fields":["its test"],"id":3,"type":101}` + "\n" +
+			`@nix {"action":"result","fields":[1,1,0,0],"id":9,"type":105}` + "\n"
+		stops = `@nix {"action":"stop","id":3}` + "\n" + `@nix {"action":"stop","id":2}` + "\n"
+		fails = `@nix {"action":"msg","level":0,"msg":"error: builder for '` + drv + `' failed with exit code 1"}` + "\n"
+	)
+	for name, test := range map[string]struct {
+		log  string
+		err  error
+		want string
+	}{
+		"told while it is open":   {counter + outer + inner + fails, &ExitError{Code: 100}, "builder failed"},
+		"told after it is closed": {counter + outer + inner + stops + fails, &ExitError{Code: 100}, "builder failed"},
+		"good": {counter + outer + inner + `@nix {"action":"stop","id":3}` + "\n" +
+			`@nix {"action":"result","fields":[1,1,0,0],"id":1,"type":105}` + "\n" + `@nix {"action":"stop","id":2}` + "\n", nil, "good"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rec, log := newReplay(t)
+			feed(t, log, test.log)
+			log.close(t.Context(), test.err)
+			log.decideBy(nil)
+			if diff := cmp.Diff(map[string]string{"a": test.want}, ended(t, rec)); diff != "" {
+				t.Errorf("builds (-want +got):\n%s", diff)
+			}
+			if n := len(of[BuildStarted](rec)); n != 1 {
+				t.Errorf("%d builds started, want 1", n)
+			}
+			e := of[BuildFinished](rec)[0]
+			if e.Machine != "ssh-ng://b" || !slices.Equal(e.Tail, []string{"its test"}) || readFile(t, e.Log) != "its test\n" {
+				t.Errorf("finished as %+v, want its machine and its whole log", e)
+			}
+			if e.Failure != nil && e.Failure.Phase != "checkPhase" {
+				t.Errorf("phase %q, want checkPhase", e.Failure.Phase)
+			}
+		})
+	}
+}
+
+func TestErrorsAreRankedByWhatTheyTell(t *testing.T) {
+	_, log := newReplay(t)
+	drv := nix.StorePath(okDrv)
+	for _, step := range []struct {
+		line string
+		want FailureKind
+	}{
+		{`@nix {"action":"msg","level":0,"msg":"error: building '` + okDrv + `' went wrong"}`, UnknownFailure},
+		{`@nix {"action":"msg","level":0,"msg":"error: 1 dependencies of derivation '` + okDrv + `' failed to build"}`, DependencyFailed},
+		{`@nix {"action":"msg","level":0,"msg":"error: cycle detected in build of '` + okDrv + `' in the references of output 'a' from output 'b'"}`, OutputRefused},
+		{`@nix {"action":"msg","level":0,"msg":"error: building '` + okDrv + `' went wrong"}`, OutputRefused},
+		{`@nix {"action":"msg","level":0,"msg":"error: build of '` + okDrv + `' failed"}`, OutputRefused},
+	} {
+		feed(t, log, step.line+"\n")
+		if got := log.failures[drv].Kind; got != step.want {
+			t.Errorf("after %s: %q, want %q", step.line, got, step.want)
+		}
+	}
+	const other = "/nix/store/23rmr944ir11cav9hhlaxnzqy47cp5c9-user.drv"
+	if feed(t, log, `@nix {"action":"msg","level":0,"msg":"error: build of '`+other+`', '`+okDrv+`' failed"}`+"\n"); log.failures[other] != nil {
+		t.Errorf("a summary became the failure %+v of a derivation", log.failures[other])
+	}
+}
+
+func TestPlainLinesOfNixAreItsError(t *testing.T) {
+	for name, test := range map[string]struct{ lines, want string }{
+		"an error":      {"error: opening a connection to the store failed\n@nix {\"action\":\n", "opening a connection to the store failed"},
+		"other words":   {"nix-store: symbol lookup error\n@nix broken\n", "nix-store: symbol lookup error"},
+		"nothing":       {"", "run nix-store: exit code 1"},
+		"logged before": {`@nix {"action":"msg","level":0,"msg":"error: logged"}` + "\nsome words\n", "logged"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, log := newReplay(t)
+			feed(t, log, test.lines)
+			log.close(t.Context(), &ExitError{Program: "nix-store", Code: 1, Stderr: test.lines})
+			if log.run.Message != test.want {
+				t.Errorf("Nix's error %q, want %q", log.run.Message, test.want)
+			}
+		})
+	}
+}
+
+func TestWarningOfEachServerIsToldOnce(t *testing.T) {
+	rec, log := newReplay(t)
+	for _, path := range []string{"a", "b", "a"} {
+		feed(t, log, `@nix {"action":"msg","level":1,"msg":"warning: unable to download 'http://x.invalid/`+path+`': Could not resolve hostname (6); retrying in 300 ms (attempt 1/5)"}`+"\n")
+	}
+	if got := of[Notice](rec); len(got) != 1 || !strings.Contains(got[0].Text, "http://x.invalid/a") {
+		t.Errorf("notices %+v, want one", got)
+	}
+}
+
+func newReplay(t *testing.T) (*recorder, *buildLog) {
+	t.Helper()
+	rec := &recorder{}
+	return rec, newBuildLog(&Release{Report: rec, Now: time.Now, LogDir: t.TempDir()}, matrix.X8664Linux)
+}
+
+func feed(t *testing.T, log *buildLog, data string) {
+	t.Helper()
+	w := &nix.LogWriter{Entry: log.entry}
+	if _, err := w.Write([]byte(data)); err != nil {
+		t.Fatal(err)
+	}
+	w.Flush()
+}
