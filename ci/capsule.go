@@ -29,7 +29,7 @@ type failureLog struct {
 }
 
 func (l *failureLog) Report(at time.Time, e pipelines.Event) {
-	if b, ok := e.(pipelines.BuildFinished); ok && b.Failure != nil && b.Derivation != "" {
+	if b, ok := e.(pipelines.BuildFinished); ok && b.Failure != nil && b.Derivation != "" && b.Failure.Kind != pipelines.Unfinished {
 		l.mu.Lock()
 		if l.failed == nil {
 			l.failed = map[matrix.System]map[nix.StorePath]pipelines.BuildFinished{}

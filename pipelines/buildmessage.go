@@ -94,7 +94,7 @@ func (l *buildLog) fail(drv nix.StorePath, f *Failure) {
 // explain adds to a failure what the build itself and the machine's measurements tell of it.
 func (l *buildLog) explain(b *running, f *Failure) {
 	f.Phase = b.phase
-	if f.Kind == NotReproducible {
+	if f.Kind == NotReproducible || f.Kind == OutputRefused {
 		f.Phase = "" // it is seen when all of them are over
 	}
 	if l.known[b.drv].Fixed {

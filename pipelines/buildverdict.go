@@ -62,13 +62,11 @@ func (l *buildLog) decideBy(built map[nix.StorePath]bool) {
 			l.finish(b, nil)
 			continue
 		}
-		f := &Failure{Kind: Unfinished, Message: "Nix stopped before the build ended", Phase: b.phase}
+		f := &Failure{Kind: Unfinished, Message: "Nix stopped before the build ended"}
 		if l.run != nil {
-			f.Message += ": " + l.run.Message
-			if l.run.Kind == Interrupted || l.run.Kind == TimedOut {
-				f.Kind, f.Message = l.run.Kind, l.run.Message
-			}
+			f = l.stopped()
 		}
+		f.Phase = b.phase
 		b.state = abandoned
 		l.finish(b, f)
 	}
@@ -148,14 +146,14 @@ func (r *Release) explainPackages(ctx context.Context, x Executor, log *buildLog
 	}
 }
 
-// stopped is the failure of a package that Nix has not come to the end of: Nix's own error of the run.
+// stopped is the failure of what Nix has not come to the end of: Nix's own error of the run. Its kind is that of the run
+// where the machine is at fault, and not where Nix stopped at something else.
 func (l *buildLog) stopped() *Failure {
-	f := *l.run
-	if f.Kind == UnknownFailure {
-		f.Kind = Unfinished
+	f := &Failure{Kind: Unfinished, Message: "Nix stopped: " + l.run.Message, ExitCode: l.run.ExitCode}
+	if l.run.ofMachine() {
+		f.Kind = l.run.Kind
 	}
-	f.Message = "Nix stopped: " + f.Message
-	return &f
+	return f
 }
 
 // dependencyFailure is the failure of a package by those of its dependencies. A package's own fault is told first.

@@ -52,7 +52,7 @@ func (r *Release) realiseAll(ctx context.Context, x Executor, todo []*PackageRes
 		}
 		failed = err
 		rest, restErr := r.leftOver(ctx, x, log, group)
-		if restErr != nil || len(rest) == 0 || ctx.Err() != nil || !log.run.stopsOnlyThis() {
+		if restErr != nil || len(rest) == 0 || ctx.Err() != nil || log.run.ofMachine() {
 			continue
 		}
 		switch {
@@ -71,9 +71,10 @@ func (r *Release) realiseAll(ctx context.Context, x Executor, todo []*PackageRes
 	return failed
 }
 
-// stopsOnlyThis says whether another command of Nix can do better after one that ended with this error.
-func (f *Failure) stopsOnlyThis() bool {
-	return !slices.Contains([]FailureKind{EngineLost, Killed, OutOfMemory, DiskFull, Interrupted, TimedOut}, f.Kind)
+// ofMachine says whether the machine is at fault, or whoever has ended the run, so that another command would end in the
+// same way.
+func (f *Failure) ofMachine() bool {
+	return slices.Contains([]FailureKind{EngineLost, Killed, OutOfMemory, DiskFull, SubstituterFailed, Interrupted, TimedOut}, f.Kind)
 }
 
 // leftOver returns the packages that are not there although nothing that they need has failed.

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -49,7 +50,12 @@ func (p *progress) blockOf(e pipelines.Event) (block, bool) {
 	case pipelines.PackageFailed:
 		return p.within(e.System, packageBlock(e)), true
 	case pipelines.BuildFinished:
+		if f := e.Failure; f != nil && f.Kind == pipelines.DownloadFailed && p.row(e.System).failedDownloads[f.Reason] > 1 {
+			return block{}, false // they are summed up when the step ends
+		}
 		return p.within(e.System, buildBlock(e)), true
+	case pipelines.DownloadsFailed:
+		return p.within(e.System, downloadsBlock(e)), len(e.Derivations) > 1
 	case pipelines.BuildStalled:
 		return p.within(e.System, p.stallBlock(e)), true
 	case pipelines.Notice:
@@ -111,9 +117,7 @@ func buildBlock(e pipelines.BuildFinished) block {
 	if f := e.Failure; f != nil {
 		b.mark, what = failed, "failed"
 		text += ": " + reason(f)
-		if f.Message != "" {
-			b.why = []string{f.Message}
-		}
+		b.why = explanation(f)
 		if f.At != nil {
 			b.file, b.line = f.At.File, f.At.Line
 		}
@@ -123,6 +127,33 @@ func buildBlock(e pipelines.BuildFinished) block {
 	}
 	b.head = headline(what, string(e.System), took(e.Seconds), text)
 	return b
+}
+
+// explanation is Nix's own reason, and what else was seen.
+func explanation(f *pipelines.Failure) []string {
+	return slices.DeleteFunc([]string{f.Message, f.Remark}, func(text string) bool { return text == "" })
+}
+
+// downloadsBlock sums up downloads that failed for the same reason. They are at no line of the flake.
+func downloadsBlock(e pipelines.DownloadsFailed) block {
+	return block{
+		mark: failed, head: headline("failed", string(e.System), "", e.String()), why: []string{downloadNames(e.FailedDownloads)},
+	}
+}
+
+// namedDownloads is how many of many downloads are named.
+const namedDownloads = 5
+
+func downloadNames(d pipelines.FailedDownloads) string {
+	var names []string
+	for _, drv := range d.Derivations[:min(len(d.Derivations), namedDownloads)] {
+		names = append(names, nameOf(drv))
+	}
+	text := strings.Join(names, ", ")
+	if more := len(d.Derivations) - len(names); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 func (p *progress) stallBlock(e pipelines.BuildStalled) block {
@@ -180,6 +211,9 @@ func reason(f *pipelines.Failure) string {
 	text := string(f.Kind)
 	if text == "" {
 		text = string(pipelines.UnknownFailure)
+	}
+	if f.Reason != "" {
+		return text + ": " + f.Reason
 	}
 	if f.Phase != "" {
 		text += " in " + f.Phase

@@ -26,11 +26,12 @@ type row struct {
 	// end is nil while the step runs.
 	end *pipelines.StepFinished
 
-	plan          pipelines.Plan
-	builds        []*build // those that run, the oldest first
-	built, failed int
-	fetched       pipelines.Fetched
-	exported      pipelines.Exported
+	plan            pipelines.Plan
+	builds          []*build // those that run, the oldest first
+	built, failed   int
+	failedDownloads map[string]int // that failed, by reason
+	fetched         pipelines.Fetched
+	exported        pipelines.Exported
 }
 
 type build struct {
@@ -71,6 +72,9 @@ func (p *progress) apply(at time.Time, e pipelines.Event) {
 			r.built++
 		} else {
 			r.failed++
+			if e.Failure.Kind == pipelines.DownloadFailed {
+				r.failedDownloads[e.Failure.Reason]++
+			}
 		}
 	case pipelines.Fetched:
 		p.row(e.System).fetched = e
@@ -90,14 +94,14 @@ func (p *progress) row(system matrix.System) *row {
 			return r
 		}
 	}
-	r := &row{system: system}
+	r := &row{system: system, failedDownloads: map[string]int{}}
 	p.rows = append(p.rows, r)
 	return r
 }
 
 func (r *row) begin(at time.Time, step pipelines.Step) {
 	r.step, r.since, r.end = step, at, nil
-	r.builds, r.built, r.failed = nil, 0, 0
+	r.builds, r.built, r.failed, r.failedDownloads = nil, 0, 0, map[string]int{}
 	r.fetched, r.exported = pipelines.Fetched{}, pipelines.Exported{}
 }
 

@@ -27,6 +27,9 @@ func (s *stepSummary) failures() []part {
 				parts = append(parts, difference(c, p))
 			}
 		}
+		for _, d := range c.Downloads {
+			parts = append(parts, part{text: fmt.Sprintf("❌ %s: %s: %s\n", code(string(c.System)), words(d.String()), code(downloadNames(d)))})
+		}
 		for _, mismatch := range c.Mismatches {
 			var lines []string
 			for _, place := range mismatch.Places {
@@ -71,7 +74,10 @@ func (s *stepSummary) failure(c pipelines.CellResult, p pipelines.PackageResult,
 	if c.Job != "" {
 		about = append(about, link("job", c.Job))
 	}
-	body := code(p.Failure.Message) + "\n\n"
+	body := ""
+	for _, text := range explanation(p.Failure) {
+		body += code(text) + "\n\n"
+	}
 	if len(about) > 0 {
 		body += strings.Join(about, " · ") + "\n\n"
 	}

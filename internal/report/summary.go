@@ -101,6 +101,9 @@ func (s style) failures(c pipelines.CellResult, logs string) []string {
 		first, rest, _ := strings.Cut(strings.TrimSpace(c.Error), "\n")
 		blocks = append(blocks, block{mark: failed, head: fmt.Sprintf("%s: %s", c.System, first), why: []string{rest}})
 	}
+	for _, d := range c.Downloads {
+		blocks = append(blocks, block{mark: failed, head: fmt.Sprintf("%s: %s", c.System, d), why: []string{downloadNames(d)}})
+	}
 	for _, p := range c.Packages {
 		if isGood(p.Verdict) || p.Failure == nil && p.Derivation == "" && c.Error != "" {
 			continue // it was never evaluated: the error of the cell says why
@@ -108,8 +111,9 @@ func (s style) failures(c pipelines.CellResult, logs string) []string {
 		b := block{mark: failed, head: fmt.Sprintf("%s %s: %s", c.System, p.Package, orNotBuilt(p.Verdict))}
 		if p.Failure != nil {
 			b.head = fmt.Sprintf("%s %s: %s", c.System, p.Package, reason(p.Failure))
-			if p.Failure.Kind != pipelines.BuilderFailed { // then the log says more than Nix does
-				b.why = []string{p.Failure.Message}
+			b.why = explanation(p.Failure)
+			if p.Failure.Kind == pipelines.BuilderFailed { // then the log says more than Nix does
+				b.why = b.why[min(1, len(b.why)):]
 			}
 		}
 		if p.Log != "" {

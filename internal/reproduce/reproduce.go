@@ -127,7 +127,7 @@ func ended(p pipelines.PackageResult) string {
 // ofPackage tells failures that are a package's own from those that befall it.
 func ofPackage(k pipelines.FailureKind) bool {
 	switch k {
-	case pipelines.BuilderFailed, pipelines.HashMismatch, pipelines.NotReproducible, pipelines.DependencyFailed:
+	case pipelines.BuilderFailed, pipelines.OutputRefused, pipelines.HashMismatch, pipelines.NotReproducible, pipelines.DependencyFailed:
 		return true
 	}
 	return false

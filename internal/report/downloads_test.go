@@ -1,0 +1,92 @@
+package report_test
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// failedDownloads are the events of a run in which seventy-five downloads fail.
+func failedDownloads() []pipelines.Event {
+	const system = matrix.X8664Linux
+	group := pipelines.FailedDownloads{Reason: "could not resolve host"}
+	events := []pipelines.Event{
+		pipelines.RunStarted{ID: "r", Flake: "f", Cells: matrix.Expand([]matrix.System{system}, []matrix.Package{"hello"})},
+		pipelines.StepStarted{Step: pipelines.StepBuild, System: system},
+	}
+	failure := pipelines.Failure{Kind: pipelines.DownloadFailed, Reason: group.Reason, Message: "builder failed with exit code 1", ExitCode: 1}
+	for i := range 75 {
+		drv := nix.StorePath(fmt.Sprintf("/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906f0-source-%d.drv", i))
+		group.Derivations = append(group.Derivations, drv)
+		events = append(events,
+			pipelines.BuildStarted{System: system, Derivation: drv},
+			pipelines.BuildFinished{System: system, Derivation: drv, Failure: &failure, Tail: []string{"curl: (6) Could not resolve host: x"}})
+	}
+	m := &pipelines.Manifest{Outcome: pipelines.OutcomeFailed, Cells: []pipelines.CellResult{{
+		System: system, Verdict: pipelines.Failed, Error: "build hello: download failed", Downloads: []pipelines.FailedDownloads{group},
+		Packages: []pipelines.PackageResult{{
+			Package: "hello", Verdict: pipelines.Failed, Derivation: "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906f1-hello.drv",
+			Failure: &pipelines.Failure{
+				Kind: pipelines.DownloadFailed, Reason: group.Reason, ExitCode: 1,
+				Message: "its dependency source-0 could not be downloaded: could not resolve host", Remark: "a remark",
+			},
+		}},
+	}}}
+	return append(events,
+		pipelines.DownloadsFailed{System: system, FailedDownloads: group},
+		pipelines.StepFinished{Step: pipelines.StepBuild, System: system, Error: "build hello: 75 downloads failed"},
+		pipelines.RunFinished{Manifest: m})
+}
+
+func TestFailedDownloadsAreToldTogether(t *testing.T) {
+	for name, open := range map[string]func(*bytes.Buffer) reporter{
+		"lines":   func(w *bytes.Buffer) reporter { return report.NewLines(w, report.Options{}) },
+		"actions": func(w *bytes.Buffer) reporter { return report.NewActions(w, report.Options{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			r := open(&out)
+			for _, e := range failedDownloads() {
+				r.Report(time.Unix(0, 0), e)
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+			text := out.String()
+			if n := strings.Count(text, "\n✘ failed"); n != 2 {
+				t.Errorf("%d failures are told while it builds, want the first and the sum", n)
+			}
+			for _, want := range []string{
+				"75 downloads failed: could not resolve host", "source-0, source-1, source-2, source-3, source-4 and 70 more",
+				"✘ x86_64-linux: 75 downloads failed: could not resolve host", "✘ x86_64-linux hello: download failed: could not resolve host\n",
+				"  its dependency source-0 could not be downloaded: could not resolve host\n  a remark\n",
+			} {
+				if !strings.Contains(text, want) {
+					t.Errorf("no %q in:\n%s", want, text)
+				}
+			}
+			if strings.Contains(text, "source-74") {
+				t.Error("each download is told")
+			}
+			if strings.Contains(text, "file=") {
+				t.Error("a line of the flake is annotated")
+			}
+		})
+	}
+}
+
+func TestStepSummaryNamesFailedDownloads(t *testing.T) {
+	_, summary := newStep(t).tell(t, failedDownloads()...)
+	for _, want := range []string{"75 downloads failed&#58; could not resolve host", "source-0, source-1", "a remark"} {
+		if !strings.Contains(summary, want) {
+			t.Errorf("no %q in:\n%s", want, summary)
+		}
+	}
+}
