@@ -28,6 +28,7 @@ var failureRules = []struct {
 	{"hash mismatch in fixed-output derivation", HashMismatch},
 	{"may not be deterministic", NotReproducible},
 	{"No space left on device", DiskFull},
+	{"lack of free disk space", DiskFull}, // which Nix has measured: less than 8 MiB
 	{"database or disk is full", DiskFull},
 	{"Nix daemon disconnected unexpectedly", EngineLost},
 	{"unexpected end-of-file", EngineLost},

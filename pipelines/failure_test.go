@@ -33,6 +33,7 @@ func TestClassify(t *testing.T) {
 		{"platform, 2.34", "Cannot build '" + drv + "'.\n Reason: platform mismatch\n Required system: 'riscv64-linux'\n Current system: 'x86_64-linux'", UnsupportedFailure, 0, drv},
 		{"reference", "output '/nix/store/r3hc33bww0qm19g03djyh91xhanz4lpx-refs' is not allowed to refer to the following paths:\n /nix/store/9h02y2qxr305kvqlpkbqwdhx6ibcc0qk-o", OutputRefused, 0, ""},
 		{"log limit", "building of '" + drv + "^*' from .drv file killed after writing more than 3000 bytes of log output", LogLimit, 0, drv},
+		{"measured by Nix", "builder for '" + drv + "' failed with exit code 121\nnote: build failure may have been caused by lack of free disk space", DiskFull, 121, drv},
 		{"database", "committing transaction: database or disk is full", DiskFull, 0, ""},
 		{"words of a log", "builder for '" + drv + "' failed with exit code 1;\nlast 10 log lines:\n> write: No space left on device\n> timed out after 3 seconds", BuilderFailed, 1, drv},
 		{"a telling name", "builder for '/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-nix-substituter.drv' failed with exit code 1", BuilderFailed, 1, "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-nix-substituter.drv"},
