@@ -228,6 +228,30 @@ func TestPlainLinesOfNixAreItsError(t *testing.T) {
 	}
 }
 
+// What Nix has said of one derivation is not why a signal has ended it.
+func TestASignalToNixIsTheErrorOfTheRun(t *testing.T) {
+	for code, want := range map[int]Failure{
+		137: {Kind: Killed, Message: "nix-store was ended by signal 9", ExitCode: 137},
+		139: {Kind: UnknownFailure, Message: "nix-store was ended by signal 11", ExitCode: 139},
+	} {
+		rec, log := newReplay(t)
+		data := readFile(t, "testdata/parallel-nix-2.8.log")
+		told := nixSays("builder for '%s' failed with exit code 1", "/nix/store/23rmr944ir11cav9hhlaxnzqy47cp5c9-other.drv") + "\n"
+		data = data[:strings.Index(data, "test number_2")] + "\n" + told
+		feed(t, log, data)
+		log.close(t.Context(), &ExitError{Program: "nix-store", Code: code, Stderr: data})
+		if diff := cmp.Diff(&want, log.run); diff != "" {
+			t.Errorf("error of the run (-want +got):\n%s", diff)
+		}
+		log.decideBy(nil)
+		for _, name := range []string{"docs", "fails"} {
+			if got := ended(t, rec)[name]; got != "not finished" && got != "killed" {
+				t.Errorf("%s ended as %q", name, got)
+			}
+		}
+	}
+}
+
 func TestWarningOfEachServerIsToldOnce(t *testing.T) {
 	rec, log := newReplay(t)
 	for _, path := range []string{"a", "b", "a"} {

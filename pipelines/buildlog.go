@@ -44,6 +44,7 @@ type attempt struct {
 	errors []*Failure          // Nix's errors that name no derivation
 	plain  []string            // the last lines that Nix wrote outside of its log's format
 	counts
+	killsBefore int64 // of processes by the kernel, for want of memory, before Nix was started; -1 where not known
 }
 
 // running is a derivation that Nix has begun to build.
@@ -79,7 +80,7 @@ func newBuildLog(r *Release, system matrix.System) *buildLog {
 		r: r, system: system, byOutput: map[nix.StorePath]nix.StorePath{},
 		builds: map[nix.StorePath]*running{}, failures: map[nix.StorePath]*Failure{},
 		fetched: map[nix.StorePath]bool{}, bytes: map[uint64]int64{}, warned: map[string]bool{},
-		attempt: attempt{open: map[uint64]*running{}},
+		attempt: attempt{open: map[uint64]*running{}, killsBefore: -1},
 	}
 }
 

@@ -129,7 +129,7 @@ func (l *buildLog) runError(ctx context.Context, err error) *Failure {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	whole := failureOf(ctx, err)
-	if ctx.Err() != nil || whole.Kind == EngineLost || whole.Kind == Killed {
+	if ctx.Err() != nil || whole.Kind == EngineLost || whole.ExitCode > 128 {
 		return whole
 	}
 	errors := slices.Clone(l.errors)

@@ -17,7 +17,7 @@ func (l *buildLog) newAttempt() {
 	for _, b := range l.undecided() {
 		b.stale = true
 	}
-	l.attempt = attempt{open: map[uint64]*running{}}
+	l.attempt = attempt{open: map[uint64]*running{}, killsBefore: -1}
 }
 
 // close is for when Nix has ended, with an error or well. Where all went well, every build did: a remote builder's are
@@ -25,6 +25,7 @@ func (l *buildLog) newAttempt() {
 func (l *buildLog) close(ctx context.Context, err error) {
 	if err != nil {
 		l.run = l.runError(ctx, err)
+		l.measureRun(l.run)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -149,7 +150,7 @@ func (r *Release) explainPackages(ctx context.Context, x Executor, log *buildLog
 // stopped is the failure of what Nix has not come to the end of: Nix's own error of the run. Its kind is that of the run
 // where the machine is at fault, and not where Nix stopped at something else.
 func (l *buildLog) stopped() *Failure {
-	f := &Failure{Kind: Unfinished, Message: "Nix stopped: " + l.run.Message, ExitCode: l.run.ExitCode}
+	f := &Failure{Kind: Unfinished, Message: "Nix stopped: " + l.run.Message, ExitCode: l.run.ExitCode, Remark: l.run.Remark}
 	if l.run.ofMachine() {
 		f.Kind = l.run.Kind
 	}

@@ -159,6 +159,10 @@ func failureOf(ctx context.Context, err error) *Failure {
 		if f.Message == "" {
 			f.Message = exit.Error()
 		}
+		if signal := exit.Code - 128; signal > 0 {
+			// The last error that it wrote is not why it ended.
+			f.Kind, f.Message = UnknownFailure, fmt.Sprintf("%s was ended by signal %d", exit.Program, signal)
+		}
 		if exit.Code == 137 {
 			f.Kind = Killed
 		}

@@ -138,6 +138,30 @@ func TestNothingIsMeasuredOnAnEngineWithoutMeter(t *testing.T) {
 	}
 }
 
+func TestANixThatIsGoneMayHaveNeededTooMuchMemory(t *testing.T) {
+	for name, test := range map[string]struct {
+		err    *ExitError
+		killed int64
+		want   FailureKind
+	}{
+		"Nix itself":             {&ExitError{Program: "nix-store", Code: 137}, 1, OutOfMemory},
+		"not by the kernel":      {&ExitError{Program: "nix-store", Code: 137}, 0, Killed},
+		"its daemon":             {&ExitError{Program: "nix-store", Code: 1, Stderr: "error: Nix daemon disconnected unexpectedly (maybe it crashed?)"}, 1, OutOfMemory},
+		"its daemon, otherwise":  {&ExitError{Program: "nix-store", Code: 1, Stderr: "error: Nix daemon disconnected unexpectedly (maybe it crashed?)"}, 0, EngineLost},
+		"another error, by then": {&ExitError{Program: "nix-store", Code: 1, Stderr: "error: out of luck"}, 1, UnknownFailure},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, log := newReplay(t)
+			meter := &fakeMeter{Resources{StoreFree: -1, BuildFree: -1, OOMKills: 4}}
+			log.meter, log.killsBefore = meter, 4
+			meter.now.OOMKills += test.killed
+			if log.close(t.Context(), test.err); log.run.Kind != test.want {
+				t.Errorf("kind %q, want %q", log.run.Kind, test.want)
+			}
+		})
+	}
+}
+
 func TestADiskThatWasFullBeforeIsNotTheReason(t *testing.T) {
 	clock := time.Unix(100, 0)
 	l := newBuildLog(&Release{Now: func() time.Time { return clock }}, matrix.X8664Linux)

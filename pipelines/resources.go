@@ -35,6 +35,7 @@ func (l *buildLog) measureWith(ctx context.Context, x Executor) (stop func()) {
 	meter, ok := x.(ResourceMeter)
 	l.mu.Lock()
 	l.meter = meter
+	l.killsBefore = l.kills()
 	l.mu.Unlock()
 	if !ok {
 		return func() {}
@@ -77,6 +78,18 @@ func (l *buildLog) kills() int64 {
 		return -1
 	}
 	return l.meter.Resources().OOMKills
+}
+
+// measureRun sets the kind of a run's error by what was measured: a Nix or a daemon that is gone may have needed too
+// much memory.
+func (l *buildLog) measureRun(f *Failure) {
+	if f.Kind != Killed && f.Kind != EngineLost || l.killsBefore < 0 {
+		return
+	}
+	if l.kills() > l.killsBefore {
+		f.Kind = OutOfMemory
+		f.Remark = "the kernel ended a process for want of memory while Nix ran"
+	}
 }
 
 // measure sets the kind of a builder's failure by what was measured while it ran. Words of its log are a remark at most:
