@@ -141,6 +141,44 @@ func TestGoodBuildsAreToldWhileASilentOneRuns(t *testing.T) {
 	}
 }
 
+// Nix counts a build's end at once. It may close it, and tell why it failed, only at the end of all.
+func TestSecondsAreThoseOfTheBuild(t *testing.T) {
+	for file, want := range map[string]map[string]float64{
+		"parallel-nix-2.8.log": {"fails.drv": 60, "docs.drv": 120},
+		// Nix does not tell which of the last two ended first.
+		"chain-nix-2.8.log": {"c1.drv": 60, "c2.drv": 60, "c3.drv": 120, "silent.drv": 180},
+	} {
+		rec := &recorder{}
+		clock := time.Unix(0, 0)
+		log := newBuildLog(&Release{Report: rec, Now: func() time.Time { return clock }, LogDir: t.TempDir()}, matrix.X8664Linux)
+		var ended int64
+		for line := range strings.Lines(readFile(t, "testdata/"+file)) {
+			// A build takes a minute; Nix takes an hour to close the activities of packages.
+			e := nix.ParseLogEntry([]byte(line))
+			if e.Type == nix.ResultProgress && e.ID == log.id && e.Int(0)+e.Int(3) > ended {
+				ended = e.Int(0) + e.Int(3)
+				clock = clock.Add(time.Minute)
+			}
+			if e.Action == nix.LogStop && len(log.undecided()) == 0 {
+				clock = clock.Add(time.Hour)
+			}
+			feed(t, log, line)
+		}
+		got := map[string]float64{}
+		for _, e := range of[BuildFinished](rec) {
+			p := &PackageResult{Derivation: e.Derivation}
+			log.settle(p, nil)
+			got[e.Derivation.Name()] = p.Seconds
+			if p.Seconds != e.Seconds {
+				t.Errorf("%s took %v s by its package, and %v s by its event", e.Derivation.Name(), p.Seconds, e.Seconds)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: seconds (-want +got):\n%s", file, diff)
+		}
+	}
+}
+
 func TestRemoteBuildIsOneBuild(t *testing.T) {
 	const (
 		drv     = "/nix/store/7fl810qxj70c41adxcc7vvky0cdq6hsg-a.drv"

@@ -145,7 +145,9 @@ func (l *buildLog) stop(id uint64) {
 	if b.activities == 0 {
 		b.closed = l.next()
 		l.lastClosed = b.closed
-		b.seconds = seconds(l.r.Now().Sub(b.started))
+		if b.state == undecided {
+			b.seconds = seconds(l.r.Now().Sub(b.started))
+		}
 	}
 }
 
