@@ -41,11 +41,16 @@ func (e *EvaluationError) Unwrap() error {
 const maxTrace = 8 << 20
 
 // evaluationError makes an error of what Nix said: an [*EvaluationError], where Nix itself has failed.
-func evaluationError(cell matrix.Cell, s Snapshot, stderr string, err error) error {
+func evaluationError(cell matrix.Cell, s Snapshot, stderr string, err error) (told error) {
 	evaluation := &EvaluationError{System: cell.System}
 	if !errors.As(err, &evaluation.exit) || killed(evaluation.exit, stderr) {
 		return fmt.Errorf("evaluate packages.%s: %w", cell.System, err)
 	}
+	defer func() {
+		for _, advice := range hint.Of(err) { // of the engine, such as that its disk is full
+			told = hint.Wrap(told, "%s", advice)
+		}
+	}()
 	source, _ := nix.SourcePath(s.NARHash) // without it, positions keep their whole path
 	said := nix.ParseEvalError(nix.Redact(stderr), source)
 	evaluation.Text, evaluation.At = said.String(), positionOf(s, said.Position)

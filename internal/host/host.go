@@ -144,7 +144,7 @@ func (x *Executor) run(ctx context.Context, c pipelines.Command, stdout io.Write
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):
-		return &pipelines.ExitError{Program: c.Program, Code: exitCode(exit), Stderr: tail.String()}
+		return x.hintFull(&pipelines.ExitError{Program: c.Program, Code: exitCode(exit), Stderr: tail.String()})
 	case errors.Is(err, exec.ErrNotFound):
 		return hint.Wrap(fmt.Errorf("run %s: not found on PATH", c.Program), "go run ./ci doctor")
 	case err != nil:

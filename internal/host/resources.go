@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -18,6 +19,24 @@ func (x *Executor) Resources() pipelines.Resources {
 		build = min(build, writable(dir))
 	}
 	return pipelines.Resources{StoreFree: writable(x.storeDir()), BuildFree: build, OOMKills: x.oomKills()}
+}
+
+// lowDisk is so little free space that it may be why a command failed: what Nix itself takes for too little.
+const lowDisk = 8 << 20
+
+// hintFull adds to the error of a command that a file system is full, where it is. Nix's own words may be of a database
+// ("disk I/O error").
+func (x *Executor) hintFull(err error) error {
+	r := x.Resources()
+	for _, disk := range []struct {
+		free int64
+		name string
+	}{{r.StoreFree, "Nix's store (" + x.storeDir() + ")"}, {r.BuildFree, "Nix's builds (" + x.variable("TMPDIR", "/tmp") + ")"}} {
+		if disk.free >= 0 && disk.free < lowDisk {
+			return hint.Wrap(err, "the file system of %s has %d KiB left: make room: nix-collect-garbage", disk.name, disk.free>>10)
+		}
+	}
+	return err
 }
 
 // variable returns what Nix gets for a variable of the environment.

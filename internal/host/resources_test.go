@@ -1,9 +1,14 @@
 package host
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 func TestResourcesAreThoseOfNixsStoreAndBuildDirectory(t *testing.T) {
@@ -39,5 +44,27 @@ func TestCounter(t *testing.T) {
 	}
 	if _, ok := counter("low 0\n", "oom_kill"); ok {
 		t.Error("a counter that is not there is read")
+	}
+}
+
+func TestACommandThatFailsOnAFullDiskSaysSo(t *testing.T) {
+	dir := t.TempDir()
+	for name, test := range map[string]struct {
+		env  []string
+		want string
+	}{
+		"builds": {[]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=/proc"}, "the file system of Nix's builds (/proc) has 0 KiB left: make room: nix-collect-garbage"},
+		"store":  {[]string{"PATH=" + os.Getenv("PATH"), "NIX_REMOTE=local?root=/proc"}, "the file system of Nix's store (/proc/nix/store) has 0 KiB left: make room: nix-collect-garbage"},
+		"room":   {[]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir, "NIX_REMOTE=local?root=" + dir}, ""},
+	} {
+		x := &Executor{Env: test.env}
+		_, err := x.Run(t.Context(), pipelines.Command{Program: "false"})
+		var exit *pipelines.ExitError
+		if !errors.As(err, &exit) || exit.Code != 1 {
+			t.Errorf("%s: error %v, want that of the command", name, err)
+		}
+		if got := strings.Join(hint.Of(err), "\n"); got != test.want {
+			t.Errorf("%s: hint %q, want %q", name, got, test.want)
+		}
 	}
 }
