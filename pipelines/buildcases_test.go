@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -228,22 +229,22 @@ func TestErrorsAreRankedByWhatTheyTell(t *testing.T) {
 	_, log := newReplay(t)
 	drv := nix.StorePath(okDrv)
 	for _, step := range []struct {
-		line string
-		want FailureKind
+		message string
+		want    FailureKind
 	}{
-		{`@nix {"action":"msg","level":0,"msg":"error: building '` + okDrv + `' went wrong"}`, UnknownFailure},
-		{`@nix {"action":"msg","level":0,"msg":"error: 1 dependencies of derivation '` + okDrv + `' failed to build"}`, DependencyFailed},
-		{`@nix {"action":"msg","level":0,"msg":"error: cycle detected in build of '` + okDrv + `' in the references of output 'a' from output 'b'"}`, OutputRefused},
-		{`@nix {"action":"msg","level":0,"msg":"error: building '` + okDrv + `' went wrong"}`, OutputRefused},
-		{`@nix {"action":"msg","level":0,"msg":"error: build of '` + okDrv + `' failed"}`, OutputRefused},
+		{`building '` + okDrv + `' went wrong`, UnknownFailure},
+		{`1 dependencies of derivation '` + okDrv + `' failed to build`, DependencyFailed},
+		{`cycle detected in build of '` + okDrv + `' in the references of output 'a' from output 'b'`, OutputRefused},
+		{`building '` + okDrv + `' went wrong`, OutputRefused},
+		{`build of '` + okDrv + `' failed`, OutputRefused},
 	} {
-		feed(t, log, step.line+"\n")
+		feed(t, log, nixSays("%s", step.message)+"\n")
 		if got := log.failures[drv].Kind; got != step.want {
-			t.Errorf("after %s: %q, want %q", step.line, got, step.want)
+			t.Errorf("after %s: %q, want %q", step.message, got, step.want)
 		}
 	}
 	const other = "/nix/store/23rmr944ir11cav9hhlaxnzqy47cp5c9-user.drv"
-	if feed(t, log, `@nix {"action":"msg","level":0,"msg":"error: build of '`+other+`', '`+okDrv+`' failed"}`+"\n"); log.failures[other] != nil {
+	if feed(t, log, nixSays("build of '"+other+"', '"+okDrv+"' failed")+"\n"); log.failures[other] != nil {
 		t.Errorf("a summary became the failure %+v of a derivation", log.failures[other])
 	}
 }
@@ -253,7 +254,9 @@ func TestPlainLinesOfNixAreItsError(t *testing.T) {
 		"an error":      {"error: opening a connection to the store failed\n@nix {\"action\":\n", "opening a connection to the store failed"},
 		"other words":   {"nix-store: symbol lookup error\n@nix broken\n", "nix-store: symbol lookup error"},
 		"nothing":       {"", "run nix-store: exit code 1"},
-		"logged before": {`@nix {"action":"msg","level":0,"msg":"error: logged"}` + "\nsome words\n", "logged"},
+		"logged before": {nixSays("logged") + "\nsome words\n", "logged"},
+		"a builder's":   {nixSays("logged") + "\n" + claim("forged") + "\n", "logged"},
+		"of a daemon":   {claim("logged") + "\nsome words\n", "logged"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, log := newReplay(t)
@@ -288,6 +291,50 @@ func TestASignalToNixIsTheErrorOfTheRun(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A builder may have Nix log a message that looks like an error of another derivation.
+func TestABuilderCannotBlameAnother(t *testing.T) {
+	const victim, forger = "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-victim.drv", "/nix/store/23rmr944ir11cav9hhlaxnzqy47cp5c9-forger.drv"
+	const start = `@nix {"action":"start","id":1,"level":0,"parent":0,"text":"","type":104}` + "\n" +
+		`@nix {"action":"start","fields":["` + victim + `","",1,1],"id":2,"level":3,"parent":0,"text":"","type":105}` + "\n" +
+		`@nix {"action":"start","fields":["` + forger + `","",1,1],"id":3,"level":3,"parent":0,"text":"","type":105}` + "\n"
+	forged := claim("hash mismatch in fixed-output derivation '"+victim+"': specified: sha256-AAA= got: sha256-BBB=") + "\n"
+	for name, test := range map[string]struct {
+		log  string
+		err  error
+		has  map[nix.StorePath]bool
+		want map[string]string
+	}{
+		"all end well":     {start + forged, nil, nil, map[string]string{"victim": "good", "forger": "good"}},
+		"the store has it": {start + forged, &ExitError{Code: 1}, map[nix.StorePath]bool{victim: true}, map[string]string{"victim": "good", "forger": "not finished"}},
+		"it is not there":  {start + forged, &ExitError{Code: 1}, nil, map[string]string{"victim": "hash mismatch", "forger": "not finished"}},
+		"Nix counts a failure": {
+			start + `@nix {"action":"result","fields":[0,2,1,1],"id":1,"type":105}` + "\n" + claim("builder for '"+victim+"' failed with exit code 1") + "\n",
+			&ExitError{Code: 1}, nil, map[string]string{"victim": "builder failed", "forger": "not finished"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rec, log := newReplay(t)
+			feed(t, log, test.log)
+			if n := len(of[BuildFinished](rec)); (n > 0) != (name == "Nix counts a failure") {
+				t.Errorf("%d builds have ended before Nix has", n)
+			}
+			log.close(t.Context(), test.err)
+			log.decideBy(test.has)
+			if diff := cmp.Diff(test.want, ended(t, rec)); diff != "" {
+				t.Errorf("builds (-want +got):\n%s", diff)
+			}
+			if name != "it is not there" && len(log.mismatches()) > 0 {
+				t.Errorf("wrong hashes %+v, want none", log.mismatches())
+			}
+		})
+	}
+}
+
+// claim is an error in Nix's log that may be a builder's words.
+func claim(text string) string {
+	return fmt.Sprintf(`@nix {"action":"msg","level":0,"msg":%q}`, "error: "+text)
 }
 
 func TestWarningOfEachServerIsToldOnce(t *testing.T) {

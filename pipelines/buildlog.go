@@ -42,7 +42,10 @@ type buildLog struct {
 type attempt struct {
 	open   map[uint64]*running // by Nix's number of the activity
 	errors []*Failure          // Nix's errors that name no derivation
-	plain  []string            // the last lines that Nix wrote outside of its log's format
+	// claims are errors that may be a builder's words, by derivation, and claimed those that name none.
+	claims  map[nix.StorePath]*Failure
+	claimed []*Failure
+	plain   []string // the last lines that Nix wrote outside of its log's format
 	counts
 	killsBefore int64 // of processes by the kernel, for want of memory, before Nix was started; -1 where not known
 }
@@ -57,7 +60,8 @@ type running struct {
 	began, spoke   int64     // the sequence numbers of its start and of its last line or phase
 	closed         int64     // that of the end of its last activity; 0 while one is open
 	activities     int
-	stale          bool // of an earlier process of Nix
+	stale          bool     // of an earlier process of Nix
+	claim          *Failure // what an error says of it that may be a builder's words
 	state          buildState
 	counted        bool  // one of Nix's counts is known to be about it
 	kills          int64 // of processes by the kernel, for want of memory, before it began
@@ -80,8 +84,12 @@ func newBuildLog(r *Release, system matrix.System) *buildLog {
 		r: r, system: system, byOutput: map[nix.StorePath]nix.StorePath{},
 		builds: map[nix.StorePath]*running{}, failures: map[nix.StorePath]*Failure{},
 		fetched: map[nix.StorePath]bool{}, bytes: map[uint64]int64{}, warned: map[string]bool{},
-		attempt: attempt{open: map[uint64]*running{}, killsBefore: -1},
+		attempt: newAttempt(),
 	}
+}
+
+func newAttempt() attempt {
+	return attempt{open: map[uint64]*running{}, claims: map[nix.StorePath]*Failure{}, killsBefore: -1}
 }
 
 // entry takes one line of Nix's log.

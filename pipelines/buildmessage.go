@@ -14,15 +14,16 @@ import (
 var summaryMessage = regexp.MustCompile(`^(error: )?build of (resolved derivation )?'.*' failed$`)
 
 const (
-	maxErrors = 100 // of Nix's errors that name no derivation
-	maxPlain  = 5   // of the lines outside of the log's format
+	maxErrors = 100   // of Nix's errors that name no derivation
+	maxClaims = 10000 // of errors that name one
+	maxPlain  = 5     // of the lines outside of the log's format
 )
 
 // message takes what Nix itself says: errors, and warnings.
 func (l *buildLog) message(e nix.LogEntry) {
 	switch e.Level {
 	case 0:
-		l.errorMessage(e.ErrorText())
+		l.errorMessage(e.ErrorText(), e.RawMsg != "")
 	case 1:
 		l.warn(e.Msg)
 	}
@@ -34,24 +35,33 @@ func (l *buildLog) plainLine(e nix.LogEntry) {
 	switch {
 	case text == "" || strings.HasPrefix(text, "@nix"):
 	case e.IsPlainError():
-		l.errorMessage(e.Text)
+		l.errorMessage(e.Text, true)
 	default:
 		l.plain = append(l.plain, cutText(text, tailLineMax))
 		l.plain = l.plain[max(0, len(l.plain)-maxPlain):]
 	}
 }
 
-func (l *buildLog) errorMessage(text string) {
+// errorMessage takes an error. Nix gives its own ones in two forms (raw_msg), but for those of its daemon. A builder can
+// have Nix log a message too, by a line in the log's format. So what may be a builder's is a claim: it is believed of a
+// build that can be one of those that Nix has counted as failed, and otherwise when Nix has ended, if the outputs are
+// not there.
+func (l *buildLog) errorMessage(text string, own bool) {
 	drv, f := classify(text)
 	if drv == "" {
 		drv = l.derivationOf(text)
 	}
+	b := l.builds[drv]
 	switch {
 	case summaryMessage.MatchString(f.Message): // each has a message of its own
-	case drv != "":
+	case drv == "" && own:
+		l.errors = append(l.errors[max(0, len(l.errors)-maxErrors):], f)
+	case drv == "":
+		l.claimed = append(l.claimed[max(0, len(l.claimed)-maxErrors):], f)
+	case own || b != nil && b.state == undecided && len(possible(l.bads, b)) > 0:
 		l.fail(drv, f)
-	case len(l.errors) < maxErrors:
-		l.errors = append(l.errors, f)
+	case l.claims[drv] == nil && len(l.claims) < maxClaims:
+		l.claims[drv] = f
 	}
 }
 
@@ -132,7 +142,7 @@ func (l *buildLog) runError(ctx context.Context, err error) *Failure {
 	if ctx.Err() != nil || whole.Kind == EngineLost || whole.ExitCode > 128 {
 		return whole
 	}
-	errors := slices.Clone(l.errors)
+	errors := slices.Concat(l.claimed, l.errors)
 	slices.Reverse(errors)
 	if i := slices.IndexFunc(errors, func(f *Failure) bool { return f.Kind != UnknownFailure }); i >= 0 {
 		return errors[i]

@@ -17,7 +17,7 @@ func (l *buildLog) newAttempt() {
 	for _, b := range l.undecided() {
 		b.stale = true
 	}
-	l.attempt = attempt{open: map[uint64]*running{}, killsBefore: -1}
+	l.attempt = newAttempt()
 }
 
 // close is for when Nix has ended, with an error or well. Where all went well, every build did: a remote builder's are
@@ -38,6 +38,15 @@ func (l *buildLog) close(ctx context.Context, err error) {
 		default:
 			b.log.close()
 			b.seconds = seconds(now.Sub(b.started))
+			b.claim = l.claims[b.drv]
+		}
+	}
+	if err == nil {
+		return
+	}
+	for _, drv := range slices.Sorted(maps.Keys(l.claims)) {
+		if l.builds[drv] == nil { // there is nothing that could show it to be wrong but the store, which is asked of packages
+			l.fail(drv, l.claims[drv])
 		}
 	}
 }
@@ -61,6 +70,10 @@ func (l *buildLog) decideBy(built map[nix.StorePath]bool) {
 		if built[b.drv] {
 			b.state = succeeded
 			l.finish(b, nil)
+			continue
+		}
+		if b.claim != nil && l.failures[b.drv] == nil {
+			l.fail(b.drv, b.claim)
 			continue
 		}
 		f := &Failure{Kind: Unfinished, Message: "Nix stopped before the build ended"}
@@ -99,11 +112,15 @@ func (r *Release) resolve(ctx context.Context, x Executor, e Engine, log *buildL
 func (l *buildLog) failure(drv nix.StorePath) *Failure {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if f := l.failures[drv]; f != nil {
-		copied := *f
-		return &copied
+	f := l.failures[drv]
+	if b := l.builds[drv]; f == nil && b != nil && b.state == undecided {
+		f = b.claim
 	}
-	return nil
+	if f == nil {
+		return nil
+	}
+	copied := *f
+	return &copied
 }
 
 // failedDependencies returns which of the derivations that have failed a package is made with.
@@ -123,9 +140,19 @@ func (r *Release) failedDependencies(ctx context.Context, x Executor, log *build
 func (l *buildLog) causes() []nix.StorePath {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(l.failures)), func(drv nix.StorePath) bool {
-		return l.failures[drv].Kind == DependencyFailed
-	})
+	var drvs []nix.StorePath
+	for drv, f := range l.failures {
+		if f.Kind != DependencyFailed {
+			drvs = append(drvs, drv)
+		}
+	}
+	for _, b := range l.undecided() {
+		if b.claim != nil && l.failures[b.drv] == nil {
+			drvs = append(drvs, b.drv)
+		}
+	}
+	slices.Sort(drvs)
+	return drvs
 }
 
 // explainPackages finds out why each package has failed whose outputs are not all there: by itself, by a dependency, or

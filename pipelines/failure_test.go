@@ -81,7 +81,7 @@ func failWith(t *testing.T, machine, line, message string, meter *fakeMeter, cha
 	write(`@nix {"action":"start","fields":[%q,%q,1,1],"id":7,"type":105}`, okDrv, machine)
 	write(`@nix {"action":"result","fields":[%q],"id":7,"type":101}`, line)
 	change()
-	write(`@nix {"action":"msg","level":0,"msg":%q}`, "error: builder for '"+okDrv+"' failed "+message)
+	write("%s", nixSays("builder for '%s' failed %s", okDrv, message))
 	got := of[BuildFinished](rec)
 	if len(got) != 1 || got[0].Failure == nil {
 		t.Fatalf("finished as %+v, want one failure", got)

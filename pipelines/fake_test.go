@@ -283,7 +283,7 @@ func (f *fakeEngine) realise(ctx context.Context, c Command) error {
 		if messages := f.fails[matrix.Package(out.Name())]; len(messages) > 0 {
 			f.fails[matrix.Package(out.Name())] = messages[1:]
 			msg, _ := json.Marshal(fmt.Sprintf(messages[0], drv))
-			fmt.Fprintf(c.Stderr, `@nix {"action":"msg","level":0,"msg":%s}`+"\n", msg)
+			fmt.Fprintf(c.Stderr, `@nix {"action":"msg","level":0,"msg":%s,"raw_msg":%s}`+"\n", msg, msg)
 			failed = true
 		} else {
 			f.valid[out] = true

@@ -16,7 +16,8 @@ const dependency = "/nix/store/" + fakeDigest + "w-dependency.drv"
 
 // nixSays is an error in Nix's log.
 func nixSays(format string, args ...any) string {
-	return fmt.Sprintf(`@nix {"action":"msg","level":0,"msg":%q}`, "error: "+fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	return fmt.Sprintf(`@nix {"action":"msg","level":0,"msg":%q,"raw_msg":%q}`, "error: "+text, text)
 }
 
 // buildOnX86 builds the fake packages for one system.
