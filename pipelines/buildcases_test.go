@@ -3,6 +3,7 @@ package pipelines
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -49,6 +50,9 @@ func knowOutputs(t *testing.T, log *buildLog, data string) {
 	log.know(known, nil)
 }
 
+// byDaemon are the cases that were recorded with a daemon too, whose errors and warnings come in another form.
+var byDaemon = []string{"parallel", "fetch", "cycle", "refs", "usesfeature"}
+
 // The logs are of two builds at a time: "good" sleeps and says nothing, the other is what the case is named after.
 func TestCasesOfRealNix(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -81,9 +85,13 @@ func TestCasesOfRealNix(t *testing.T) {
 			message: "failed with exit code 1",
 		},
 	} {
-		for _, version := range []string{"2.8", "2.26", "2.34"} {
+		for _, version := range []string{"2.8", "2.26", "2.34", "2.26-daemon", "2.34-daemon"} {
 			t.Run(name+"/"+version, func(t *testing.T) {
-				data := readFile(t, "testdata/"+name+"-nix-"+version+".log")
+				file := "testdata/" + name + "-nix-" + version + ".log"
+				if _, err := os.Stat(file); err != nil && strings.HasSuffix(version, "-daemon") && !slices.Contains(byDaemon, name) {
+					return // its daemon's log was not recorded
+				}
+				data := readFile(t, file)
 				rec, log := newReplay(t)
 				knowOutputs(t, log, data)
 				end := error(&ExitError{Program: "nix-store", Code: 1, Stderr: data[max(0, len(data)-1000):]})
@@ -94,9 +102,12 @@ func TestCasesOfRealNix(t *testing.T) {
 				log.close(t.Context(), end)
 				log.decideBy(nil)
 				want := maps.Clone(test.want)
-				maps.Copy(want, test.differs[version])
+				maps.Copy(want, test.differs[strings.TrimSuffix(version, "-daemon")])
 				if diff := cmp.Diff(want, ended(t, rec)); diff != "" {
 					t.Errorf("builds (-want +got):\n%s", diff)
+				}
+				if strings.HasPrefix(log.runMessage(), "warning:") {
+					t.Errorf("Nix's error is a warning: %s", log.runMessage())
 				}
 				for _, e := range of[BuildFinished](rec) {
 					if f := e.Failure; f != nil {
@@ -111,6 +122,13 @@ func TestCasesOfRealNix(t *testing.T) {
 			})
 		}
 	}
+}
+
+func (l *buildLog) runMessage() string {
+	if l.run == nil {
+		return ""
+	}
+	return l.run.Message
 }
 
 func TestNixsOwnErrorIsTheCauseOfWhatIsNotFinished(t *testing.T) {
@@ -341,6 +359,11 @@ func TestWarningOfEachServerIsToldOnce(t *testing.T) {
 	rec, log := newReplay(t)
 	for _, path := range []string{"a", "b", "a"} {
 		feed(t, log, `@nix {"action":"msg","level":1,"msg":"warning: unable to download 'http://x.invalid/`+path+`': Could not resolve hostname (6); retrying in 300 ms (attempt 1/5)"}`+"\n")
+	}
+	// A daemon's warnings come as errors.
+	feed(t, log, `@nix {"action":"msg","level":0,"msg":"\u001b[35;1mwarning:\u001b[0m error: unable to download 'http://x.invalid/c': Could not resolve hostname (6); retrying in 300 ms"}`+"\n")
+	if len(log.claimed)+len(log.errors) > 0 {
+		t.Errorf("a warning became an error: %+v, %+v", log.claimed, log.errors)
 	}
 	if got := of[Notice](rec); len(got) != 1 || !strings.Contains(got[0].Text, "http://x.invalid/a") {
 		t.Errorf("notices %+v, want one", got)

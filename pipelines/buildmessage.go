@@ -19,13 +19,14 @@ const (
 	maxPlain  = 5     // of the lines outside of the log's format
 )
 
-// message takes what Nix itself says: errors, and warnings.
+// message takes what Nix itself says: errors, and warnings. All that a daemon says comes as if it were an error.
 func (l *buildLog) message(e nix.LogEntry) {
-	switch e.Level {
-	case 0:
+	text := nix.PlainText(e.Msg)
+	switch {
+	case e.Level == 1, e.Level == 0 && strings.HasPrefix(text, "warning:"):
+		l.warn(text)
+	case e.Level == 0 && (e.RawMsg != "" || strings.HasPrefix(text, "error:")):
 		l.errorMessage(e.ErrorText(), e.RawMsg != "")
-	case 1:
-		l.warn(e.Msg)
 	}
 }
 
@@ -117,8 +118,8 @@ func (l *buildLog) explain(b *running, f *Failure) {
 }
 
 // warn passes on a warning, each once. The same download fails for as many reasons as it is tried.
-func (l *buildLog) warn(msg string) {
-	text := strings.TrimPrefix(nix.Redact(nix.FirstLine(nix.PlainText(msg))), "warning: ")
+func (l *buildLog) warn(text string) {
+	text = strings.TrimPrefix(nix.Redact(nix.FirstLine(text)), "warning: ")
 	text, _, _ = strings.Cut(strings.TrimPrefix(text, "error: "), "; retrying in ") // the same each time
 	key := text
 	if m := failedDownload.FindStringSubmatch(text); m != nil {

@@ -1,7 +1,6 @@
 package pipelines
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -27,8 +26,7 @@ func (f *fakeEngine) rebuild(c Command) error {
 		switch {
 		case f.cannotRebuild != "":
 			different = true
-			msg, _ := json.Marshal(fmt.Sprintf(f.cannotRebuild, drv))
-			fmt.Fprintf(c.Stderr, `@nix {"action":"msg","level":0,"msg":%s}`+"\n", msg)
+			fmt.Fprintln(c.Stderr, nixSays("%s", fmt.Sprintf(f.cannotRebuild, drv)))
 		case f.differs[matrix.Package(out.Name())]:
 			different = true
 			fmt.Fprintf(c.Stderr, `@nix {"action":"msg","level":0,"msg":"error: derivation '%s' may not be deterministic: output '%s' differs from '%s.check'"}`+"\n", drv, out, out)
