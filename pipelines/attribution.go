@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -14,9 +15,10 @@ type counts struct {
 	id           uint64 // of the activity that counts; 0 until it is known
 	good, bad    int64  // so far
 	goods, bads  []finish
-	changed      bool  // something may be certain now
-	lastClosed   int64 // when Nix has last closed a build
-	closedBefore int64 // what was closed before this was not closed because Nix ends
+	begun        []*running // by this process of Nix, but for those whose count is known
+	changed      bool       // something may be certain now
+	lastClosed   int64      // when Nix has last closed a build
+	closedBefore int64      // what was closed before this was not closed because Nix ends
 }
 
 // finish is a count that is about an unknown build.
@@ -52,20 +54,22 @@ func (l *buildLog) goOn(spoke int64) {
 	l.closedBefore = l.seq
 }
 
-// canBe says whether a count can be about a build.
-func (f finish) canBe(b *running) bool {
-	return b.spoke < f.seq && (b.closed == 0 || b.closed > f.seq)
+// possible returns those of the counts, in the order of their time, that can be about a build.
+func possible(all []finish, b *running) []finish {
+	return all[firstPossible(all, b):lastPossible(all, b)]
 }
 
-// possible returns those of the counts that can be about a build.
-func possible(all []finish, b *running) []finish {
-	var some []finish
-	for _, f := range all {
-		if f.canBe(b) {
-			some = append(some, f)
-		}
+// firstPossible and lastPossible are the bounds of the counts that came after the build was last heard and before Nix
+// closed it. The second is never less than the first.
+func firstPossible(all []finish, b *running) int {
+	return sort.Search(len(all), func(i int) bool { return all[i].seq > b.spoke })
+}
+
+func lastPossible(all []finish, b *running) int {
+	if b.closed == 0 {
+		return len(all)
 	}
-	return some
+	return max(firstPossible(all, b), sort.Search(len(all), func(i int) bool { return all[i].seq > b.closed }))
 }
 
 // decide finds the builds that are certain to be good.
@@ -75,46 +79,58 @@ func (l *buildLog) decide() {
 	}
 }
 
-// decideByNumber looks for counts that can be about no more builds than there are counts.
+// decideByNumber looks for the first counts that can be about no more builds than there are such counts.
 func (l *buildLog) decideByNumber() bool {
 	if len(l.goods) == 0 {
 		return false
 	}
-	open := l.uncounted()
+	var open []*running
+	since := make([]int, len(l.goods)) // how many builds have each count as the first one that can be about them
+	for _, b := range l.uncounted() {
+		if len(possible(l.goods, b)) > 0 {
+			open = append(open, b)
+			since[firstPossible(l.goods, b)]++
+		}
+	}
+	builds := 0
 	for n := 1; n <= len(l.goods); n++ {
-		var can []*running
-		for _, b := range open {
-			if len(possible(l.goods[:n], b)) > 0 {
-				can = append(can, b)
-			}
+		if builds += since[n-1]; builds == n {
+			l.settleCounts(open, n)
+			return true
 		}
-		if len(can) != n {
-			continue
-		}
-		for i, b := range can {
-			b.counted = true
-			if b.state == undecided {
-				l.succeed(b, l.goods[i].at)
-			}
-		}
-		l.goods = slices.Delete(l.goods, 0, n)
-		return true
 	}
 	return false
+}
+
+// settleCounts ends the builds that the first counts are about.
+func (l *buildLog) settleCounts(open []*running, n int) {
+	i := 0
+	for _, b := range open {
+		if firstPossible(l.goods, b) >= n {
+			continue
+		}
+		b.counted = true
+		if b.state == undecided {
+			l.succeed(b, l.goods[i].at)
+		}
+		i++
+	}
+	l.goods = slices.Delete(l.goods, 0, n)
 }
 
 // decideByClosing looks for builds that Nix has closed while it goes on, and which no count of a failure can be about.
 func (l *buildLog) decideByClosing() bool {
 	decided := false
-	for _, b := range l.undecided() {
+	for _, b := range l.uncounted() {
 		can := possible(l.goods, b)
-		if b.closed == 0 || b.closed > l.closedBefore || len(can) == 0 || len(possible(l.bads, b)) > 0 {
+		if b.state != undecided || b.closed == 0 || b.closed > l.closedBefore || len(can) == 0 || len(possible(l.bads, b)) > 0 {
 			continue
 		}
-		l.succeed(b, can[0].at)
+		first := can[0]
+		l.succeed(b, first.at)
 		if len(can) == 1 {
 			b.counted = true
-			l.goods = slices.DeleteFunc(l.goods, func(f finish) bool { return f == can[0] })
+			l.goods = slices.DeleteFunc(l.goods, func(f finish) bool { return f == first })
 		}
 		decided = true
 	}
@@ -123,14 +139,10 @@ func (l *buildLog) decideByClosing() bool {
 
 // uncounted returns the builds that a count may still be about, in the order of their start.
 func (l *buildLog) uncounted() []*running {
-	var list []*running
-	for _, b := range l.builds {
-		if !b.counted && (b.state == undecided || b.state == succeeded) {
-			list = append(list, b)
-		}
-	}
-	slices.SortFunc(list, func(a, b *running) int { return int(a.began - b.began) })
-	return list
+	l.begun = slices.DeleteFunc(l.begun, func(b *running) bool {
+		return b.counted || b.state == failed || b.state == abandoned
+	})
+	return l.begun
 }
 
 // countFailure takes the count of a build whose failure Nix has told out of the account, if it is certain which one it
@@ -141,7 +153,8 @@ func (l *buildLog) countFailure(b *running) {
 		b.seconds = seconds(can[0].at.Sub(b.started))
 	}
 	if len(can) == 1 {
-		l.bads = slices.DeleteFunc(l.bads, func(f finish) bool { return f == can[0] })
+		only := can[0]
+		l.bads = slices.DeleteFunc(l.bads, func(f finish) bool { return f == only })
 	}
 	l.changed = len(l.goods) > 0
 }

@@ -134,6 +134,7 @@ func (l *buildLog) begin(e nix.LogEntry) {
 		b = &running{drv: drv, started: now, heard: now, began: l.next(), kills: l.kills(), log: newLogFile(l.r.LogDir, l.system, drv)}
 		b.spoke = b.began
 		l.builds[drv] = b
+		l.begun = append(l.begun, b)
 		l.r.event(BuildStarted{System: l.system, Derivation: drv})
 	}
 	b.machine = cmp.Or(b.machine, machine)
