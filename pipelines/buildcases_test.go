@@ -329,7 +329,8 @@ func TestABuilderCannotBlameAnother(t *testing.T) {
 		"it is not there":  {start + forged, &ExitError{Code: 1}, nil, map[string]string{"victim": "hash mismatch", "forger": "not finished"}},
 		"Nix counts a failure": {
 			start + `@nix {"action":"result","fields":[0,2,1,1],"id":1,"type":105}` + "\n" + claim("builder for '"+victim+"' failed with exit code 1") + "\n",
-			&ExitError{Code: 1}, nil, map[string]string{"victim": "builder failed", "forger": "not finished"},
+			&ExitError{Code: 1}, nil,
+			map[string]string{"victim": "builder failed", "forger": "not finished"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

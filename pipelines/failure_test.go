@@ -182,8 +182,10 @@ func TestDownloadThatFails(t *testing.T) {
 	}{
 		"curl, no host": {[]string{"trying https://x.invalid/a", "curl: (6) Could not resolve host: x.invalid", "error: cannot download a from any mirror"}, DownloadFailed, noHost},
 		"Nix 2.8":       {[]string{"error: unable to download 'http://x/y': Couldn't resolve host name (6)"}, DownloadFailed, noHost},
-		"Nix 2.26": {[]string{"error:", "       … writing file '/nix/store/x'", "",
-			"       error: unable to download 'http://x/y': Could not resolve hostname (6) Could not resolve host: x"}, DownloadFailed, noHost},
+		"Nix 2.26": {[]string{
+			"error:", "       … writing file '/nix/store/x'", "",
+			"       error: unable to download 'http://x/y': Could not resolve hostname (6) Could not resolve host: x",
+		}, DownloadFailed, noHost},
 		"status of curl":   {[]string{"curl: (22) The requested URL returned error: 404", "error: cannot download a from any mirror"}, DownloadFailed, "HTTP status 404"},
 		"status of Nix":    {[]string{"error: unable to download 'http://x/y': HTTP error 503"}, DownloadFailed, "HTTP status 503"},
 		"no network":       {[]string{"curl: (7) Couldn't connect to server: Network is unreachable"}, DownloadFailed, noNetwork},

@@ -120,7 +120,8 @@ func TestErrorMessageOfTheProtocol(t *testing.T) {
 			`id":1,"level":6,"text":"cut in front","type":0}` + "\n" +
 				`@nix {"action":"msg","level":0,"msg":"\u001b[31;1merror:\u001b[0m first"}` + "\n" +
 				`@nix {"action":"msg","level":0,"msg":"error: framed","raw_msg":"the last"}` + "\n" +
-				`@nix {"action":"stop","id":1}` + "\n", "the last"},
+				`@nix {"action":"stop","id":1}` + "\n", "the last",
+		},
 		"an error outside of it": {`@nix {"action":"stop","id":1}` + "\nerror: opening a connection\n", "opening a connection"},
 		"nothing but protocol":   {`@nix {"action":"start","id":1,"level":6,"text":"querying","type":0}` + "\n", ""},
 		"a line that is cut":     {"@nix {\"action\":\"start\",\"id\":1,\n", ""},
