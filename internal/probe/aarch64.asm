@@ -2,7 +2,7 @@
 	.globl _start
 _start:
 	ldr	x19, [sp, #16]		// argv[1]
-	sub	sp, sp, #4096
+	sub	sp, sp, #8192
 	// prlimit64(0, RLIMIT_MEMLOCK, NULL, buf)
 	mov	x0, #0
 	mov	x1, #8
@@ -14,8 +14,23 @@ _start:
 	add	x0, sp, #16
 	mov	x8, #160
 	svc	#0
-	// getcwd(buf + 16 + 390, 1024)
-	add	x0, sp, #406
+	// sched_getaffinity(0, 1024, buf + 416), its result at buf + 408
+	mov	x0, #0
+	mov	x1, #1024
+	add	x2, sp, #416
+	mov	x8, #123
+	svc	#0
+	str	x0, [sp, #408]
+	// readlinkat(AT_FDCWD, "/proc/./self/exe", buf + 1448, 1024), its result at buf + 1440
+	mov	x0, #-100
+	adr	x1, exe
+	add	x2, sp, #1448
+	mov	x3, #1024
+	mov	x8, #78
+	svc	#0
+	str	x0, [sp, #1440]
+	// getcwd(buf + 2472, 1024)
+	add	x0, sp, #2472
 	mov	x1, #1024
 	mov	x8, #17
 	svc	#0
@@ -27,13 +42,14 @@ _start:
 	mov	x3, #0444
 	mov	x8, #56
 	svc	#0
-	// write(fd, buf, 406 + length)
+	// write(fd, buf, 2472 + length)
 	mov	x1, sp
-	add	x2, x20, #406
+	add	x2, x20, #2472
 	mov	x8, #64
 	svc	#0
 	// exit(wrote less than that)
-	cmp	x0, #406
+	cmp	x0, #2472
 	cset	x0, le
 	mov	x8, #93
 	svc	#0
+exe:	.asciz	"/proc/./self/exe"

@@ -1,4 +1,4 @@
-// Package probe is the smallest builder: a program of about 240 bytes for each system,
+// Package probe is the smallest builder: a program of about 330 bytes for each system,
 // which writes what a builder sees of its machine into its output.
 //
 // It needs no libc, no shell and no network, so that a sandbox with nothing in it can run it,
@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"math/bits"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -18,14 +19,13 @@ import (
 
 // The machine code of x86_64.asm and aarch64.asm, which say what it does. A test assembles them again.
 var code = map[matrix.System]string{
-	matrix.X8664Linux: "4c8b6424104881ec0010000031ffbe0800000031d24989e2b82e0100000f0548" +
-		"8d7c2410b83f0000000f05488dbc2496010000be00040000b84f0000000f0541" +
-		"89c54c89e7be41020000ba24010000b8020000000f0589c74889e6418d959601" +
-		"0000b8010000000f0531ff3d96010000400f9ec7b83c0000000f05",
-	matrix.AArch64Linux: "f30b40f9ff0740d1000080d2010180d2020080d2e3030091a82080d2010000d4" +
-		"e0430091081480d2010000d4e05b0691018080d2280280d2010000d4f40300aa" +
-		"600c8092e10313aa224880d2832480d2080780d2010000d4e1030091825a0691" +
-		"080880d2010000d41f5806f1e0c79f9aa80b80d2010000d4",
+	matrix.X8664Linux: "4c8b6424104881ec0020000031ffbe0800000031d24989e2b82e0100000f05488d7c2410b83f0000000f0531ffbe00040000488d9424a0010000b8cc0000000f" +
+		"054889842498010000488d3d6c000000488db424a8050000ba00040000b8590000000f0548898424a0050000488dbc24a8090000be00040000b84f0000000f05" +
+		"4189c54c89e7be41020000ba24010000b8020000000f0589c74889e6418d95a8090000b8010000000f0531ff3da8090000400f9ec7b83c0000000f052f70726f" +
+		"632f2e2f73656c662f65786500",
+	matrix.AArch64Linux: "f30b40f9ff0b40d1000080d2010180d2020080d2e3030091a82080d2010000d4e0430091081480d2010000d4000080d2018080d2e2830691680f80d2010000d4" +
+		"e0cf00f9600c809221030010e2a31691038080d2c80980d2010000d4e0d302f9e0a32691018080d2280280d2010000d4f40300aa600c8092e10313aa224880d2" +
+		"832480d2080780d2010000d4e103009182a22691080880d2010000d41fa026f1e0c79f9aa80b80d2010000d42f70726f632f2e2f73656c662f65786500",
 }
 
 // Numbers of the ELF format, System V ABI, chapter 4.
@@ -63,11 +63,14 @@ func ELF(s matrix.System) []byte {
 	return b.Bytes()
 }
 
+// Name is what the program's file must be called: a builder tells by it whether it is the program that is executed.
+const Name = "probe"
+
 // Expression returns the Nix expression of a derivation that runs the program at path.
 // Its nonce makes it one that was never built before.
 func Expression(s matrix.System, path, nonce string) string {
-	return fmt.Sprintf(`derivation { name = "probe-%s"; system = %q; builder = builtins.path { path = %q; name = "probe"; }; args = [ (placeholder "out") ]; nonce = %q; }`,
-		s, s, path, nonce)
+	return fmt.Sprintf(`derivation { name = "probe-%s"; system = %q; builder = builtins.path { path = %q; name = %q; }; args = [ (placeholder "out") ]; nonce = %q; }`,
+		s, s, path, Name, nonce)
 }
 
 // Report is what a builder saw.
@@ -76,28 +79,54 @@ type Report struct {
 	Memlock int64
 	// Machine is the processor's name by uname: "x86_64" or "aarch64".
 	Machine string
+	// Kernel is the release of the kernel by uname.
+	Kernel string
+	// Cores is the number of processors that it may run on.
+	Cores int
 	// Dir is its working directory: "/build" in a sandbox, another one outside.
 	Dir string
+	// Exe is the file that the kernel executes: the program itself, or the emulator that runs it. Empty where
+	// the builder has no /proc.
+	Exe string
 }
 
 // Sandboxed reports whether the builder ran in a sandbox, which alone has its directory at /build.
 // See https://nix.dev/manual/nix/latest/command-ref/conf-file#conf-sandbox-build-dir.
 func (r Report) Sandboxed() bool { return r.Dir == "/build" }
 
+// Emulated reports whether an emulator ran the program.
+func (r Report) Emulated() bool { return r.Exe != "" && !strings.HasSuffix(r.Exe, Name) }
+
+// Layout of the program's output, the same on both processors: struct rlimit, struct utsname, the results of
+// sched_getaffinity and readlink, each before its buffer, and the directory with a final NUL.
 const (
+	utsAt    = 16
 	utsField = 65 // bytes of each of the six fields of struct utsname
-	dirAt    = 16 + 6*utsField
+	coresAt  = 408
+	exeAt    = 1440
+	dirAt    = 2472
+	bufSize  = 1024
 )
 
-// Parse reads the output of the program: struct rlimit, struct utsname, and the directory with a final NUL.
+// Parse reads the output of the program.
 func Parse(out []byte) (Report, error) {
 	if len(out) <= dirAt {
 		return Report{}, fmt.Errorf("parse output of probe: %d bytes, want more than %d", len(out), dirAt)
 	}
-	field := func(b []byte) string { s, _, _ := strings.Cut(string(b), "\x00"); return s }
-	r := Report{Memlock: -1, Machine: field(out[16+4*utsField:][:utsField]), Dir: field(out[dirAt:])}
+	text := func(b []byte) string { s, _, _ := strings.Cut(string(b), "\x00"); return s }
+	uts := func(i int) string { return text(out[utsAt+i*utsField:][:utsField]) }
+	r := Report{Memlock: -1, Kernel: uts(2), Machine: uts(4), Dir: text(out[dirAt:]), Exe: string(result(out[exeAt:]))}
 	if limit := binary.LittleEndian.Uint64(out); limit <= math.MaxInt64 {
 		r.Memlock = int64(limit)
 	}
+	for _, b := range result(out[coresAt:]) {
+		r.Cores += bits.OnesCount8(b)
+	}
 	return r, nil
+}
+
+// result returns what a system call has written into its buffer. Its result is the length, or an error's number below 0.
+func result(out []byte) []byte {
+	n := int64(binary.LittleEndian.Uint64(out))
+	return out[8:][:min(max(n, 0), bufSize)]
 }

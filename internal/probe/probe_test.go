@@ -20,7 +20,7 @@ func TestProgramReportsWhatItSees(t *testing.T) {
 				t.Skipf("the kernel has no binfmt entry for %s: apt-get install qemu-user-static", system.Machine())
 			}
 			dir := t.TempDir()
-			program, out := filepath.Join(dir, "probe"), filepath.Join(dir, "out")
+			program, out := filepath.Join(dir, Name), filepath.Join(dir, "out")
 			if err := os.WriteFile(program, ELF(system), 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -39,6 +39,12 @@ func TestProgramReportsWhatItSees(t *testing.T) {
 			}
 			if r.Machine != system.Machine() || r.Dir != dir || r.Memlock == 0 || r.Sandboxed() {
 				t.Errorf("Parse = %+v, want machine %s and directory %s", r, system.Machine(), dir)
+			}
+			if r.Emulated() != (system.Machine() != native) {
+				t.Errorf("Emulated = %t on %s: it was executed by %q", r.Emulated(), native, r.Exe)
+			}
+			if r.Cores != runtime.NumCPU() || r.Kernel != binfmt.Kernel() {
+				t.Errorf("Parse = %d cores, kernel %q; want %d, %q", r.Cores, r.Kernel, runtime.NumCPU(), binfmt.Kernel())
 			}
 		})
 	}

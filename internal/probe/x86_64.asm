@@ -2,7 +2,7 @@
 	.globl _start
 _start:
 	mov	16(%rsp), %r12		# argv[1]
-	sub	$4096, %rsp
+	sub	$8192, %rsp
 	# prlimit64(0, RLIMIT_MEMLOCK, NULL, buf)
 	xor	%edi, %edi
 	mov	$8, %esi
@@ -14,8 +14,22 @@ _start:
 	lea	16(%rsp), %rdi
 	mov	$63, %eax
 	syscall
-	# getcwd(buf + 16 + 390, 1024)
-	lea	406(%rsp), %rdi
+	# sched_getaffinity(0, 1024, buf + 416), its result at buf + 408
+	xor	%edi, %edi
+	mov	$1024, %esi
+	lea	416(%rsp), %rdx
+	mov	$204, %eax
+	syscall
+	mov	%rax, 408(%rsp)
+	# readlink("/proc/./self/exe", buf + 1448, 1024), its result at buf + 1440
+	lea	exe(%rip), %rdi
+	lea	1448(%rsp), %rsi
+	mov	$1024, %edx
+	mov	$89, %eax
+	syscall
+	mov	%rax, 1440(%rsp)
+	# getcwd(buf + 2472, 1024)
+	lea	2472(%rsp), %rdi
 	mov	$1024, %esi
 	mov	$79, %eax
 	syscall
@@ -26,15 +40,16 @@ _start:
 	mov	$0444, %edx
 	mov	$2, %eax
 	syscall
-	# write(fd, buf, 406 + length)
+	# write(fd, buf, 2472 + length)
 	mov	%eax, %edi
 	mov	%rsp, %rsi
-	lea	406(%r13), %edx
+	lea	2472(%r13), %edx
 	mov	$1, %eax
 	syscall
 	# exit(wrote less than that)
 	xor	%edi, %edi
-	cmp	$406, %eax
+	cmp	$2472, %eax
 	setle	%dil
 	mov	$60, %eax
 	syscall
+exe:	.asciz	"/proc/./self/exe"
