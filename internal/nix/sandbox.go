@@ -1,0 +1,47 @@
+package nix
+
+import (
+	"regexp"
+	"strings"
+)
+
+// The statements by which Nix 2.8 to 2.34 says that it cannot set up a sandbox, in src/libstore/**/build. Some of them are
+// about a system call: then the cause counts too. Too many processes or too little memory say nothing of the sandbox.
+var (
+	noSandbox = regexp.MustCompile(`cannot perform a sandboxed build because` +
+		`|this system does not support the kernel namespaces that are required for sandboxing` +
+		`|sandboxing builds is not supported on this platform` +
+		`|user namespace initialisation failed` +
+		`|setgroups failed\. Set the require-drop-supplementary-groups`)
+
+	noSandboxCall = regexp.MustCompile(`(?:cloning builder process|unable to fork|setgroups failed` +
+		`|unable to make .+ (?:private|shared)|unable to bind mount .+|bind mount from .+ to .+ failed|mounting /.+` +
+		`|unsharing (?:mount|cgroup) namespace|getting sandbox (?:mount|user) namespace` +
+		`|cannot (?:create real-root directory|pivot old root directory onto .+|change root directory to .+|unmount real root filesystem|remove real-root directory)` +
+		`|cannot open IP socket|cannot set (?:loopback interface flags|host name|domain name)` +
+		`|unable to (?:initialize|add|load) seccomp .+|unable to set 'no new privileges' seccomp attribute` +
+		`|.*/proc/\d+/(?:uid_map|gid_map|setgroups)["'])` +
+		`: (?:Operation not permitted|Permission denied|Invalid argument|Function not implemented|No space left on device|No such file or directory|No such device)`)
+
+	// noProcess is all that a client of a daemon gets to see of a process that could not be cloned.
+	noProcess    = regexp.MustCompile(`unable to start build process`)
+	otherProcess = regexp.MustCompile(`(?:cloning builder process|unable to fork): `)
+)
+
+// NoSandbox returns the line in which Nix says that it cannot set up a sandbox, of what it wrote to standard error.
+// It is empty where Nix failed for another reason.
+func NoSandbox(stderr string) string {
+	started := ""
+	for line := range strings.Lines(PlainText(stderr)) {
+		line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "error:"))
+		switch {
+		case noSandbox.MatchString(line), noSandboxCall.MatchString(line):
+			return line
+		case otherProcess.MatchString(line):
+			return "" // the cause of a process that could not be started, and it is not the sandbox
+		case noProcess.MatchString(line):
+			started = line
+		}
+	}
+	return started
+}
