@@ -53,7 +53,7 @@ func leaveCapsule(ctx context.Context, sys system, o options, r *pipelines.Relea
 	c := &capsule.Capsule{
 		Version: capsule.Version, Tool: m.Tool, Run: r.ID, Command: m.Command, Finished: m.Finished, Source: m.Source,
 		Settings: maps.Clone(m.Settings),
-		Limits:   capsule.Limits{TimeoutSeconds: o.timeout.Seconds(), Jobs: o.jobs, Memlock: o.target.memlock},
+		Limits:   capsule.Limits{TimeoutSeconds: o.timeout.Seconds(), Jobs: o.jobs.limit(), Memlock: o.target.memlock},
 	}
 	delete(c.Settings, "builders") // other machines, and the names of keys to them
 	contents := capsule.Contents{Exports: map[string]string{}, Logs: map[string]string{}, Secrets: sys.secrets.texts()}

@@ -27,7 +27,7 @@ type flags struct {
 	engines             []string
 	image, builders     string
 	out                 string
-	jobs                int
+	jobs                jobs
 	timeout, stall      time.Duration
 	keepGoing, failFast bool
 	overrides           []string
@@ -57,7 +57,7 @@ func (f *flags) register(c *cobra.Command) {
 	s.StringVar(&f.image, "image", container.DefaultImage, "Nix image: a reference pinned by digest, or an archive or root file system tarball")
 	s.StringVar(&f.builders, "builders", "", "remote builders, as in nix.conf")
 	s.StringVar(&f.out, "out", "out", "directory for the binary cache, the manifest and the logs")
-	s.IntVar(&f.jobs, "jobs", 0, "derivations that Nix builds at a time (default: one a processor)")
+	s.Var(&f.jobs, "jobs", jobsUsage)
 	s.DurationVar(&f.timeout, "timeout", 0, "the longest that one system may take (default: no limit)")
 	s.DurationVar(&f.stall, "stall-timeout", 5*time.Minute, "show the last lines of a build that says nothing for this long")
 	s.BoolVar(&f.keepGoing, "keep-going", true, "let the other systems go on when one fails")
@@ -84,13 +84,13 @@ type options struct {
 	cells    []matrix.Cell
 	engines  engineChoice
 	image    container.Image
-	builders string
+	builders []nix.Builder
 	out      string
 	outGiven bool
 	// otherResults are directories that hold results of earlier runs, beside out.
 	otherResults []string
 	run          string // the ID of the run where something was named by it before; empty for one to be made
-	jobs         int
+	jobs         jobs
 	timeout      time.Duration
 	stall        time.Duration
 	failFast     bool
@@ -147,7 +147,7 @@ func given(c *cobra.Command) []string {
 // options reads the flags and the one argument of a command.
 func (f *flags) options(c *cobra.Command, args []string) (options, error) {
 	o := options{
-		target: openSesame, ref: f.ref, builders: f.builders,
+		target: openSesame, ref: f.ref,
 		out: f.out, outGiven: c.Flags().Changed("out"),
 		jobs: f.jobs, timeout: f.timeout, stall: f.stall, failFast: f.failFast || !f.keepGoing,
 		json: f.json, verbose: f.verbose, summary: f.summary, since: f.since, repeat: given(c),
@@ -158,7 +158,7 @@ func (f *flags) options(c *cobra.Command, args []string) (options, error) {
 		o.target.flake = args[0]
 	}
 	var err error
-	for _, parse := range []func(*options) error{f.parseTarget, f.parseCells, f.parseEngines, f.parseImage, f.parseOverrides, f.parseContract, f.parseRebuild, f.parseProvenanceKey} {
+	for _, parse := range []func(*options) error{f.parseTarget, f.parseCells, f.parseEngines, f.parseImage, f.parseOverrides, f.parseContract, f.parseRebuild, f.parseProvenanceKey, f.parseBuilders} {
 		if err = parse(&o); err != nil {
 			return o, usage(err)
 		}
@@ -168,9 +168,6 @@ func (f *flags) options(c *cobra.Command, args []string) (options, error) {
 	}
 	if f.failFast && c.Flags().Changed("keep-going") && f.keepGoing {
 		return o, usage(errors.New("parse flags: --keep-going and --fail-fast exclude each other"))
-	}
-	if f.jobs < 0 {
-		return o, usage(fmt.Errorf("parse --jobs %d: less than none", f.jobs))
 	}
 	return o, nil
 }
@@ -224,6 +221,11 @@ func (f *flags) parseCells(o *options) error {
 	}
 	o.cells = matrix.Expand(systems, packages)
 	return nil
+}
+
+func (f *flags) parseBuilders(o *options) (err error) {
+	o.builders, err = parseBuilders(f.builders, f.jobs)
+	return err
 }
 
 func (f *flags) parseImage(o *options) (err error) {

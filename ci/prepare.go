@@ -83,7 +83,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publish, Rebuild: o.rebuild, Engines: engines,
 		CacheKeys: cacheKeys(o.target.cache),
 		Memory:    pipelines.MemoryDir(memory), Contract: o.contract,
-		Report: report, Settings: settings, Builders: o.builders != "", Memlock: o.target.memlock,
+		Report: report, Settings: settings, Builders: o.builders, Memlock: o.target.memlock,
 		LogDir: dirs.logs, ManifestFile: filepath.Join(o.out, manifest),
 		FailFast: o.failFast, Timeout: o.timeout, Stall: o.stall, Now: now,
 	}
@@ -297,15 +297,15 @@ func takeOverrides(ctx context.Context, sys system, o options, work string) ([]p
 // a program of its owner's or publish by itself, so that a user's or a machine's own settings do not. Accounts, limits,
 // disks, networks and what the owner restricts stay the machine's.
 func nixSettings(o options) nix.Settings {
-	s := nix.Settings{
+	return nix.Settings{
 		// Added to the machine's own, on which settings of its owner's may depend, such as use-cgroups.
 		"extra-experimental-features": "nix-command flakes",
 		"accept-flake-config":         "false", // the flake's caches are the target's; what else it asks for is not granted
 		"substitute":                  "true",
 		"substituters":                strings.Join(o.target.substituters, " "),
 		"trusted-public-keys":         strings.Join(o.target.keys, " "),
-		"builders":                    o.builders,
-		"max-jobs":                    "auto",
+		"builders":                    nix.FormatBuilders(o.builders),
+		"max-jobs":                    o.jobs.setting(),
 		"cores":                       "0",
 		"keep-outputs":                "false",
 		// What a machine's own nix.conf could let builders see, or have evaluation find.
@@ -324,8 +324,4 @@ func nixSettings(o options) nix.Settings {
 		// The tail of a log is ours to show.
 		"log-lines": "25",
 	}
-	if o.jobs > 0 {
-		s["max-jobs"] = strconv.Itoa(o.jobs)
-	}
-	return s
 }

@@ -108,7 +108,7 @@ func (f *replayFlags) run(ctx context.Context, sys system, file string) error {
 // replayOptions makes of a capsule the command line that would build the same.
 func (f *replayFlags) replayOptions(c *capsule.Capsule) (o options, err error) {
 	o = options{
-		target: openSesame, json: f.json, verbose: f.verbose, builders: f.builders, jobs: c.Limits.Jobs, out: f.out,
+		target: openSesame, json: f.json, verbose: f.verbose, jobs: jobsOf(c.Limits.Jobs), out: f.out,
 		timeout: f.timeout, stall: 5 * time.Minute,
 	}
 	if o.timeout == 0 {
@@ -128,7 +128,7 @@ func (f *replayFlags) replayOptions(c *capsule.Capsule) (o options, err error) {
 	if len(o.cells) == 0 {
 		return o, usage(fmt.Errorf("parse --system %s: nothing of it has failed in the capsule", strings.Join(f.systems, " ")))
 	}
-	if err := f.parseEngines(&o); err != nil {
+	if err := errors.Join(f.parseEngines(&o), f.parseBuilders(&o)); err != nil {
 		return o, usage(err)
 	}
 	if o.image, err = container.ParseImage(f.image); err != nil {

@@ -27,7 +27,7 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, file str
 	f.packages = nil
 	run := newRunID(sys.clock()())
 	o := options{
-		target: openSesame, json: f.json, verbose: f.verbose, builders: f.builders, jobs: f.jobs, timeout: f.timeout,
+		target: openSesame, json: f.json, verbose: f.verbose, jobs: f.jobs, timeout: f.timeout,
 		run: run, out: cmp.Or(f.out, filepath.Join("reproduced", run)), outGiven: true,
 	}
 	if dir := filepath.Dir(file); isFile(filepath.Join(dir, "cache", "nix-cache-info")) {
@@ -48,7 +48,7 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, file str
 	}
 	trusted := o.target // before the manifest has a say in it
 	o.target.flake = cmp.Or(f.source, m.Source.URL)
-	if err := errors.Join(f.cellsOf(m, &o), f.parseEngines(&o), f.parseContract(&o)); err != nil {
+	if err := errors.Join(f.cellsOf(m, &o), f.parseEngines(&o), f.parseContract(&o), f.parseBuilders(&o)); err != nil {
 		return o, usage(err)
 	}
 	if len(m.Contract) == 0 && !slices.ContainsFunc(m.Cells, func(c pipelines.CellResult) bool { return len(c.Contract) > 0 }) {

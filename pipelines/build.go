@@ -92,6 +92,7 @@ func settle(ctx context.Context, cell matrix.Cell, todo []*PackageResult, log *b
 	counts := map[Verdict]int{}
 	for _, p := range todo {
 		log.settle(p, invalid)
+		p.Builder = log.builderOf(p)
 		if p.Verdict == Failed && p.Failure == nil {
 			p.Failure = &Failure{Kind: UnknownFailure, Message: "Nix said it was done, and an output is not there"}
 			if buildErr != nil {

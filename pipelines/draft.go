@@ -42,7 +42,7 @@ func (r *Release) Draft(ctx context.Context) (c *contract.Contract, err error) {
 	if err != nil {
 		return nil, err
 	}
-	probed, err := r.smoke(ctx, x, cell, todo, plan)
+	probed, err := r.smoke(ctx, x, engine, cell, todo, plan)
 	if err != nil {
 		return nil, err
 	}

@@ -30,11 +30,11 @@ func (b secondBuild) elsewhere(ctx context.Context, engines Engines) (_ *SecondB
 	if err != nil || len(failed) > 0 {
 		return second, failed, err
 	}
-	p, err := b.probeAgain(ctx, y)
+	p, err := b.r.measureAll(ctx, y, b.cell.System, []candidate{{system: b.cell.System}})
 	if err != nil {
-		return second, nil, smokeError(b.cell.System, err)
+		return second, nil, err
 	}
-	second.Sandbox = p.sandbox
+	second.Sandbox, second.Emulated = p.here().Sandbox, p.here().Emulated
 	failed, err = b.buildOn(ctx, y, second.Cores, p)
 	if err != nil || len(failed) > 0 {
 		return second, failed, err
@@ -71,19 +71,6 @@ func (b secondBuild) sameDerivations(ctx context.Context, y Executor) (failed []
 		}
 	}
 	return failed, nil
-}
-
-// probeAgain finds out how the other engine builds.
-func (b secondBuild) probeAgain(ctx context.Context, y Executor) (probed, error) {
-	report, err := b.r.probe(ctx, y, b.cell.System, true)
-	if err != nil && ctx.Err() == nil {
-		report, err = b.r.probe(ctx, y, b.cell.System, false)
-	}
-	if err != nil {
-		return probed{}, err
-	}
-	sandboxed := report.Sandboxed()
-	return probed{sandbox: &sandboxed, memlock: &report.Memlock}, nil
 }
 
 // buildOn has the other engine build the packages: their inputs may come from caches, they themselves may not.

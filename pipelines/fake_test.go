@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +41,11 @@ type fakeEngine struct {
 	// noSandbox makes builds in a sandbox fail.
 	noSandbox bool
 	memlock   uint64
+	// probeFails holds what Nix says of the next probes on this machine, one each.
+	probeFails []string
+	// builders are the remote builders by URI; builtOn says where packages are built.
+	builders map[string]*fakeBuilder
+	builtOn  map[matrix.Package]string
 	// dies makes the engine go away in the middle of a build.
 	dies bool
 	// hangs makes a build last until its context is done.
@@ -81,6 +87,10 @@ type fakeEngine struct {
 	kept     []nix.StorePath
 	keepErr  error
 	closed   int
+	probes   [][]byte
+	// The settings of the probes, of the last realisation and of the last second build.
+	probeSettings                  []nix.Settings
+	realiseSettings, checkSettings nix.Settings
 }
 
 const fakeHash = "sha256-LKC4zplvhl2zdhm/6RAjVZMFqtgVgEL8bdsO8dQ8W2c="
@@ -138,12 +148,14 @@ func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
 	case c.Program == "nix-build":
 		return f.buildProbe(c)
 	case strings.HasPrefix(line, "nix store cat"):
-		return f.probeOutput(line), nil
+		return f.probe(line)
 	case strings.HasPrefix(line, "nix-store --realise --check"):
 		f.realises(true)
+		f.checkSettings = c.Settings
 		return nil, f.rebuild(c)
 	case strings.HasPrefix(line, "nix-store --realise"):
 		defer f.realises(false)
+		f.realiseSettings = c.Settings
 		return nil, f.realise(ctx, c)
 	case strings.Contains(line, "--check-validity"):
 		return f.invalid(c.Args[2:]), nil
@@ -229,26 +241,72 @@ func (f *fakeEngine) dryRun(args []string) string {
 	return text + f.plan
 }
 
-func (f *fakeEngine) buildProbe(c Command) ([]byte, error) {
-	if f.noSandbox && c.Settings["sandbox"] == "true" {
-		return nil, &ExitError{Program: "nix-build", Code: 1, Stderr: "error: cloning builder process: Operation not permitted"}
-	}
-	dir := "x"
-	if c.Settings["sandbox"] == "true" {
-		dir = "s"
-	}
-	return []byte("/nix/store/" + fakeDigest + "s-probe-" + dir + "\n"), nil
+// fakeBuilder is a remote builder as its probe sees it.
+type fakeBuilder struct {
+	noSandbox, emulated bool
+	memlock             uint64
+	// fails holds what Nix says of the next probes, one each; they succeed when none is left.
+	fails []string
 }
 
-func (f *fakeEngine) probeOutput(line string) []byte {
-	out := make([]byte, 16+6*65)
-	binary.LittleEndian.PutUint64(out, f.memlock)
-	copy(out[16+4*65:], f.system.Machine())
-	dir := "/tmp/nix-build-probe.drv-0"
-	if strings.HasSuffix(line, "-probe-s") {
-		dir = "/build"
+func (f *fakeEngine) buildProbe(c Command) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b := &fakeBuilder{memlock: f.memlock, noSandbox: c.Settings["sandbox"] == "false", emulated: f.engine.Emulator != ""}
+	f.probeSettings = append(f.probeSettings, c.Settings)
+	uri, _, _ := strings.Cut(c.Settings["builders"], " ")
+	switch {
+	case uri != "":
+		b = f.builders[uri]
+		if c.Settings["max-jobs"] != "0" {
+			return nil, fmt.Errorf("fake engine: the probe for %s may be built elsewhere: %v", uri, c.Settings)
+		}
+	case f.noSandbox && !b.noSandbox:
+		return nil, &ExitError{Program: "nix-build", Code: 1, Stderr: "error: cloning builder process: Operation not permitted"}
+	case len(f.probeFails) > 0:
+		message := f.probeFails[0]
+		f.probeFails = f.probeFails[1:]
+		return nil, &ExitError{Program: "nix-build", Code: 1, Stderr: message}
 	}
+	if len(b.fails) > 0 {
+		message := b.fails[0]
+		b.fails = b.fails[1:]
+		return nil, &ExitError{Program: "nix-build", Code: 1, Stderr: message}
+	}
+	path := fmt.Sprintf("/nix/store/%ss-probe-%d", fakeDigest, len(f.probes))
+	f.probes = append(f.probes, f.probeOutput(b))
+	return []byte(path + "\n"), nil
+}
+
+// probeOutput is what the program of package probe writes; its Parse knows the offsets.
+func (f *fakeEngine) probeOutput(b *fakeBuilder) []byte {
+	out := make([]byte, 2472)
+	binary.LittleEndian.PutUint64(out, b.memlock)
+	copy(out[16+2*65:], "6.1.0-fake")
+	copy(out[16+4*65:], f.system.Machine())
+	binary.LittleEndian.PutUint64(out[408:], 8)
+	out[416] = 0b1111
+	exe, dir := "/nix/store/x-probe", "/build"
+	if b.emulated {
+		exe = "/usr/bin/qemu-user"
+	}
+	if b.noSandbox {
+		dir = "/tmp/nix-build-probe.drv-0"
+	}
+	binary.LittleEndian.PutUint64(out[1440:], uint64(len(exe)))
+	copy(out[1448:], exe)
 	return append(out, dir+"\x00"...)
+}
+
+// probe returns the output that a store path stands for.
+func (f *fakeEngine) probe(line string) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i, err := strconv.Atoi(line[strings.LastIndexByte(line, '-')+1:])
+	if err != nil || i >= len(f.probes) {
+		return nil, fmt.Errorf("fake engine: no such probe: %s", line)
+	}
+	return f.probes[i], nil
 }
 
 func (f *fakeEngine) realise(ctx context.Context, c Command) error {
@@ -274,7 +332,7 @@ func (f *fakeEngine) realise(ctx context.Context, c Command) error {
 			continue
 		}
 		out := nix.StorePath(strings.TrimSuffix(drv, ".drv"))
-		fmt.Fprintf(c.Stderr, `@nix {"action":"start","fields":[%q,"",1,1],"id":%d,"level":3,"text":"","type":105}`+"\n", drv, i)
+		fmt.Fprintf(c.Stderr, `@nix {"action":"start","fields":[%q,%q,1,1],"id":%d,"level":3,"text":"","type":105}`+"\n", drv, f.builtOn[matrix.Package(out.Name())], i)
 		fmt.Fprintf(c.Stderr, `@nix {"action":"result","fields":["checking %s"],"id":%d,"type":101}`+"\n", out.Name(), i)
 		fmt.Fprint(c.Stderr, f.logs[matrix.Package(out.Name())])
 		if line := f.says[matrix.Package(out.Name())]; line != "" {

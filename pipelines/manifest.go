@@ -50,12 +50,14 @@ type CellResult struct {
 	Verdict Verdict `json:"verdict"`
 	// Engine is nil where none was needed or none answered.
 	Engine *Engine `json:"engine,omitempty"`
-	// Emulated says that the builders ran under an emulator.
+	// Emulated says that a machine which built something ran builders under an emulator.
 	Emulated bool `json:"emulated"`
-	// Sandbox is nil where nothing was built, so that no sandbox was tried.
+	// Sandbox says that each machine which built something has a sandbox; nil where none was tried.
 	Sandbox *bool `json:"sandbox,omitempty"`
-	// Memlock is the most memory in bytes that a builder could lock, measured in the smoke step; -1 is without limit.
-	Memlock  *int64          `json:"memlock,omitempty"`
+	// Memlock is the most memory in bytes that builders could lock on each of these machines; -1 is without limit.
+	Memlock *int64 `json:"memlock,omitempty"`
+	// Machines are those that could build, each as the smoke step measured it; empty where none was tried.
+	Machines []Machine       `json:"machines,omitempty"`
 	Packages []PackageResult `json:"packages"`
 	// Work is what Nix has done for them; nil where it was not asked to do anything.
 	Work *Work `json:"work,omitempty"`
@@ -112,6 +114,8 @@ type PackageResult struct {
 	Seconds      float64  `json:"seconds,omitempty"`
 	Failure      *Failure `json:"failure,omitempty"`
 	Log          string   `json:"log,omitempty"`
+	// Builder is the store URI of the remote builder that built the package in this run; empty for the engine's own machine.
+	Builder string `json:"builder,omitempty"`
 	// Difference is in what a second build differed; absent where it did not, or there was none.
 	Difference *Difference `json:"difference,omitempty"`
 	// Consumer says whether somebody who has the public cache as a substituter gets the outputs from it: "hit" or "miss";

@@ -74,7 +74,11 @@ func (r *Release) refuse(e Engine, cell matrix.Cell) error {
 	if e.Refused != nil {
 		return e.Refused
 	}
-	if e.Native != cell.System && e.Emulator == "" && !r.Builders {
+	builders := r.buildersFor(e, cell.System)
+	if r.buildersAlone() && len(builders) == 0 {
+		return noBuilderFor(cell.System)
+	}
+	if !e.runs(cell.System) && len(builders) == 0 {
 		return hint.Wrap(fmt.Errorf("build for %s on %s: no emulator is registered with the kernel", cell.System, e.Native),
 			"install QEMU and its binfmt entry: apt-get install qemu-user-static binfmt-support; or leave the system out: --system %s", e.Native)
 	}

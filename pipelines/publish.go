@@ -206,7 +206,8 @@ func (r *Release) withheld(s Snapshot) string {
 // guardSecret refuses to build where a builder could take the right to push: one that has no sandbox, on the machine of
 // this process, finds it in the memory of this process or in the environment of the shell that has started it.
 func (r *Release) guardSecret(cell matrix.Cell, e Engine, p probed) error {
-	if r.Publish.To == nil || r.Publish.Unsandboxed || e.Kind != "host" || p.sandbox == nil || *p.sandbox {
+	here := p.here() // a remote builder does not see the memory of this process
+	if r.Publish.To == nil || r.Publish.Unsandboxed || e.Kind != "host" || here == nil || here.sandboxed() {
 		return nil
 	}
 	return &PublishError{System: cell.System, Cache: r.Publish.To.Name(), Err: hint.Wrap(

@@ -93,13 +93,17 @@ func (r *Release) withholds(s Snapshot, result *CellResult, buildErr error) (Pub
 	}
 	var broken *ContractError
 	differs := slices.ContainsFunc(result.Packages, func(p PackageResult) bool { return p.Reproducible() == Bad })
+	built := slices.ContainsFunc(result.Packages, func(p PackageResult) bool { return p.Verdict == Built || p.Verdict == Present })
 	switch {
 	case errors.As(buildErr, &broken):
 		return Withheld, "promises of the flake are broken"
 	case isRebuildError(buildErr), differs && !r.Rebuild.WarnOnly:
 		return Withheld, "a second build was not the same (--rebuild=warn publishes it all the same)"
 	case r.unsandboxed(result) && !r.Publish.Unsandboxed:
-		return Withheld, "it was built without a sandbox: another build would not be the same (--push-unsandboxed publishes it all the same)"
+		return Withheld, fmt.Sprintf("it was built without a sandbox%s: another build would not be the same (--push-unsandboxed publishes it all the same)",
+			strings.Join(result.unsandboxedMachines(), " and"))
+	case built && r.noSecondBuild(result.Engine, result.System) != "":
+		return Withheld, r.noSecondBuild(result.Engine, result.System) + " (--rebuild=off publishes it all the same)"
 	}
 	return "", ""
 }

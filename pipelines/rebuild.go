@@ -112,6 +112,14 @@ func (r *Release) rebuild(ctx context.Context, b secondBuild, result *CellResult
 		if len(b.todo) == 0 && len(known) == 0 {
 			return "", skipped("nothing was built here")
 		}
+		if reason := r.noSecondBuild(&b.engine, b.cell.System); reason != "" && len(b.todo) > 0 {
+			if r.Rebuild.Fetched {
+				return "", hint.Wrap(errors.New("rebuild: "+reason), "name an engine for second builds: --rebuild-on; or leave them out: --rebuild=off")
+			}
+			if b.todo = nil; len(known) == 0 {
+				return "", skipped(reason)
+			}
+		}
 		var done string
 		failed := known
 		if len(b.todo) > 0 {
@@ -142,6 +150,20 @@ func (r *Release) rebuild(ctx context.Context, b secondBuild, result *CellResult
 		}
 		return "", withEvidence(broken)
 	})
+}
+
+// noSecondBuild says why no second build of a system can be made; empty where one can. Nix compares only what the machine
+// of the engine has built itself.
+func (r *Release) noSecondBuild(e *Engine, system matrix.System) string {
+	switch {
+	case e == nil || r.Rebuild.Without != "" || r.Rebuild.Elsewhere[system] != nil:
+		return ""
+	case r.buildersAlone():
+		return "second builds are made on this machine, and --jobs 0 keeps it from building"
+	case !e.runs(system):
+		return fmt.Sprintf("second builds are made on this machine, and it cannot build for %s", system)
+	}
+	return ""
 }
 
 // rebuildable returns the packages that are to be built a second time. As a rule that is what this engine has built, now

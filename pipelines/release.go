@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,16 +38,18 @@ type Release struct {
 
 	Contract Terms // what the flake has promised
 
-	Settings nix.Settings // of Nix, for every command
-	Builders bool         // remote builders are configured, which may run a system that the engine cannot
-	Memlock  int64        // bytes that the packages' tests need to lock; 0 for none
-	LogDir   string       // the build logs' directory
+	Settings nix.Settings  // of Nix, for every command
+	Builders []nix.Builder // remote builders, which may run a system that the engine cannot
+	Memlock  int64         // bytes that the packages' tests need to lock; 0 for none
+	LogDir   string        // the build logs' directory
 	// ManifestFile is where the manifest is written.
 	ManifestFile string
 	FailFast     bool // the first failed cell ends the others
 	Timeout      time.Duration
 	Stall        time.Duration // how long a build may say nothing before its last lines are shown
 	Now          func() time.Time
+
+	mentioned *sync.Map // remote builders that the run has said are not used
 }
 
 // Override puts another flake in an input's place.
@@ -61,6 +64,7 @@ type Override struct {
 // The manifest is never nil once the snapshot is taken; the errors of all cells are joined.
 func (r *Release) Run(ctx context.Context) (*Manifest, error) {
 	started := r.Now()
+	r.mentioned = new(sync.Map)
 	r.event(RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells})
 	snapshot, err := r.snapshot(ctx)
 	if err != nil {
@@ -125,17 +129,19 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 	if err != nil {
 		return result, err
 	}
-	probed, err := r.smoke(ctx, x, cell, todo, plan)
+	probed, err := r.smoke(ctx, x, engine, cell, todo, plan)
 	if err != nil {
 		return result, err
 	}
-	result.Sandbox, result.Memlock = probed.sandbox, probed.memlock
+	result.setMachines(probed, nil)
 	if err := r.guardSecret(cell, engine, probed); err != nil {
 		return result, err
 	}
 
 	closure, work, buildErr := r.build(ctx, x, engine, s, cell, todo, plan, probed)
 	result.Work = work
+	result.setMachines(probed, work)
+	probed.sandbox = result.Sandbox
 	built := r.Now()
 	buildErr = r.pointOut(s, &result, buildErr)
 	if buildErr == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -39,6 +40,7 @@ type Replayed struct {
 // used. A build that fails is a result; the errors of all systems that came to none are joined, and the others' results are
 // there all the same.
 func (r *Release) Replay(ctx context.Context, all []Replaying) ([]Replayed, error) {
+	r.mentioned = new(sync.Map)
 	r.event(RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells})
 	results := make([]Replayed, len(all))
 	_, err := r.eachCell(ctx, func(ctx context.Context, cell matrix.Cell) (CellResult, error) {
@@ -73,11 +75,13 @@ func (r *Release) replay(ctx context.Context, cell matrix.Cell, what Replaying) 
 	if err != nil {
 		return result, err
 	}
-	probed, err := r.smoke(ctx, x, cell, todo, plan)
+	probed, err := r.smoke(ctx, x, engine, cell, todo, plan)
 	if err != nil {
 		return result, err
 	}
-	result.Sandbox, result.Memlock = probed.sandbox, probed.memlock
+	var cellResult CellResult
+	cellResult.setMachines(probed, nil)
+	result.Sandbox, result.Memlock = cellResult.Sandbox, cellResult.Memlock
 	known := r.derivations(ctx, x, engine, plan.Build)
 	result.Failures, err = r.fail(ctx, x, engine, cell, todo, known, probed, what.Again)
 	return result, err

@@ -34,7 +34,10 @@ func (b secondBuild) make(ctx context.Context) (*SecondBuild, []PackageResult, e
 	if engines := b.r.Rebuild.Elsewhere[b.cell.System]; engines != nil {
 		second, failed, err = b.elsewhere(ctx, engines)
 	} else {
-		second = &SecondBuild{Emulated: b.r.emulated(b.engine, b.cell), Sandbox: b.probed.sandbox, Cores: otherCores(b.engine)}
+		second = &SecondBuild{Emulated: b.r.emulated(b.engine, b.cell), Cores: otherCores(b.engine)}
+		if here := b.probed.here(); here != nil {
+			second.Emulated, second.Sandbox = here.Emulated, here.Sandbox
+		}
 		failed, err = b.here(ctx)
 	}
 	if second != nil {
@@ -86,6 +89,7 @@ func (b secondBuild) realise(ctx context.Context, x Executor, cores int, p probe
 	args := slices.Concat([]string{"--realise"}, flags, []string{"--keep-going", "--log-format", "internal-json"}, derivations(todo))
 	settings := b.r.Settings.With(p.settings()).With(nix.Settings{
 		"cores": strconv.Itoa(cores), "max-jobs": "1",
+		"builders":      "",      // one would take the result that it has for a second one, and Nix would not compare
 		"run-diff-hook": "false", // a program of the machine's owner, who does not need it here
 	}).With(extra)
 	err := b.r.logged(ctx, x, log, Command{

@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -13,22 +14,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/probe"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
-
-// probed is what the smoke step found out. Its fields are nil where nothing was tried.
-type probed struct {
-	sandbox *bool
-	memlock *int64
-}
-
-// settings are those with which the packages are built: as the probe was.
-func (p probed) settings() nix.Settings {
-	if p.sandbox == nil {
-		return nil
-	}
-	return sandboxSettings(*p.sandbox)
-}
-
-func (p probed) privileged() bool { return p.sandbox != nil && *p.sandbox }
 
 // sandboxSettings turn the sandbox on or off for sure: Nix's default is to go on without it in silence.
 func sandboxSettings(on bool) nix.Settings {
@@ -48,60 +33,58 @@ func (r *Release) needsSandbox(todo []*PackageResult) bool {
 	return r.Rebuild.Without == "" || r.Publish.To != nil
 }
 
-// smoke builds the smallest derivation of the cell's system, as the packages will be built: in a sandbox, or,
-// where that cannot be had, outside. A missing emulator, an old QEMU or a pseudoterminal that cannot be opened
-// is named here, within a second, instead of an hour into a build.
-func (r *Release) smoke(ctx context.Context, x Executor, cell matrix.Cell, todo []*PackageResult, plan Plan) (p probed, err error) {
-	var lost error
+// smoke measures each machine that may build for the cell, by building the smallest derivation on it alone. A missing
+// emulator, an old QEMU, a builder that is down or a pseudoterminal that cannot be opened is named here, within a second,
+// instead of an hour into a build.
+func (r *Release) smoke(ctx context.Context, x Executor, e Engine, cell matrix.Cell, todo []*PackageResult, plan Plan) (p probed, err error) {
 	err = r.step(ctx, StepSmoke, cell.System, func() (string, error) {
-		if len(plan.Build) == 0 && !r.needsSandbox(todo) {
+		builds := len(plan.Build) > 0
+		if !builds && (!r.needsSandbox(todo) || r.buildersAlone()) {
 			return "", skipped("nothing to build")
 		}
-		report, err := r.probe(ctx, x, cell.System, true)
-		if err != nil && ctx.Err() == nil {
-			lost = err
-			report, err = r.probe(ctx, x, cell.System, false)
+		var err error
+		if p, err = r.measureAll(ctx, x, cell.System, r.candidates(e, cell.System, builds)); err != nil {
+			return "", err
 		}
-		if err != nil {
-			return "", smokeError(cell.System, err)
-		}
-		sandboxed := report.Sandboxed()
-		p = probed{sandbox: &sandboxed, memlock: &report.Memlock}
-		return fmt.Sprintf("%s builder, sandbox %s, memlock %s", report.Machine, onOff(sandboxed), bytesOrUnlimited(report.Memlock)), nil
+		return p.String(), nil
 	})
-	if err == nil && lost != nil {
-		r.event(Notice{
-			System: cell.System, Level: Warning,
-			Text: "no sandbox can be had, so builds may differ from run to run: " + nix.FirstLine(lost.Error()),
-			Hint: "run as root on the host engine, or allow insecureRootCapabilities in the engine's configuration",
-		})
+	if err != nil {
+		return probed{}, err
 	}
-	if err == nil && p.memlock != nil && *p.memlock >= 0 && *p.memlock < r.Memlock {
-		r.event(Notice{
-			System: cell.System, Level: Warning,
-			Text: fmt.Sprintf("a builder may lock %s of memory, and the packages' tests need %s", bytesOrUnlimited(*p.memlock), bytesOrUnlimited(r.Memlock)),
-			Hint: "raise it before Nix or its daemon starts: ulimit -l unlimited, or LimitMEMLOCK= of nix-daemon.service, or --ulimit memlock=-1 of the engine's container",
-		})
+	for _, m := range p.machines {
+		r.warnOfMemlock(cell.System, m)
 	}
-	return p, err
+	return p, nil
 }
 
-// probe builds and reads the probe of a system.
-func (r *Release) probe(ctx context.Context, x Executor, system matrix.System, sandbox bool) (probe.Report, error) {
+// warnOfMemlock says that a machine lets builders lock less memory than the packages' tests need.
+func (r *Release) warnOfMemlock(system matrix.System, m Machine) {
+	if *m.Memlock < 0 || *m.Memlock >= r.Memlock {
+		return
+	}
+	r.event(Notice{
+		System: system, Level: Warning,
+		Text: fmt.Sprintf("a builder%s may lock %s of memory, and the packages' tests need %s", m.on(), bytesOrUnlimited(*m.Memlock), bytesOrUnlimited(r.Memlock)),
+		Hint: "raise it before Nix or its daemon starts: ulimit -l unlimited, or LimitMEMLOCK= of nix-daemon.service, or --ulimit memlock=-1 of the engine's container",
+	})
+}
+
+// probe builds and reads the probe of a system. Pin are the settings that leave one machine alone to build it.
+func (r *Release) probe(ctx context.Context, x Executor, system matrix.System, sandbox bool, pin nix.Settings) (probe.Report, error) {
 	dir, err := os.MkdirTemp("", "probe-")
 	if err != nil {
 		return probe.Report{}, fmt.Errorf("write probe: %v", err)
 	}
 	defer os.RemoveAll(dir)
-	if err := os.WriteFile(filepath.Join(dir, "probe"), probe.ELF(system), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, probe.Name), probe.ELF(system), 0o755); err != nil {
 		return probe.Report{}, fmt.Errorf("write probe: %v", err)
 	}
 	placed, err := x.Place(ctx, dir)
 	if err != nil {
 		return probe.Report{}, fmt.Errorf("place probe: %w", err)
 	}
-	expression := probe.Expression(system, filepath.Join(placed, "probe"), fmt.Sprintf("%s-%t", r.ID, sandbox))
-	settings := r.Settings.With(sandboxSettings(sandbox)).With(ownExpression)
+	expression := probe.Expression(system, filepath.Join(placed, probe.Name), r.ID+"-"+rand.Text())
+	settings := r.Settings.With(sandboxSettings(sandbox)).With(pin).With(ownExpression)
 	var out []byte
 	err = r.buildProtected(ctx, x, system, Command{
 		Program: "nix-build", Args: []string{"--no-out-link", "-E", expression}, Settings: settings, Privileged: sandbox,
@@ -116,12 +99,13 @@ func (r *Release) probe(ctx context.Context, x Executor, system matrix.System, s
 }
 
 // smokeError adds to a failed probe what is known to mend it.
-func smokeError(system matrix.System, err error) error {
+func smokeError(c candidate, err error) error {
 	text := err.Error()
 	if exit := (*ExitError)(nil); errors.As(err, &exit) {
 		text += exit.Stderr
 	}
-	err = fmt.Errorf("build probe for %s: %w", system, err)
+	on := Machine{Builder: c.name()}.on()
+	err = fmt.Errorf("build probe for %s%s: %w", c.system, on, err)
 	for _, known := range []struct{ text, hint string }{
 		{"Exec format error", "the kernel has no binfmt entry with flag F: apt-get install qemu-user-static binfmt-support"},
 		{"pseudoterminal attributes", "the emulator is too old for the image's C library: QEMU 10.2 or newer, or an image with glibc before 2.42"},

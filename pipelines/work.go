@@ -7,16 +7,19 @@ type Work struct {
 	// Fetched counts the store paths that came from a cache instead, and FetchedBytes what was downloaded for them.
 	Fetched      int   `json:"fetched"`
 	FetchedBytes int64 `json:"fetchedBytes,omitempty"`
+
+	by map[string]int // how many of Built each remote builder built, by its URI; under "", the engine's own machine
 }
 
 // work sums up realisations that have ended.
 func (l *buildLog) work() Work {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := Work{Fetched: len(l.fetched)}
+	w := Work{Fetched: len(l.fetched), by: map[string]int{}}
 	for _, b := range l.builds {
 		if b.state == succeeded {
 			w.Built++
+			w.by[b.machine]++
 		}
 	}
 	for _, n := range l.bytes {

@@ -1,0 +1,313 @@
+package pipelines
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+const (
+	good  = "ssh-ng://good"
+	open  = "ssh-ng://open" // without a sandbox
+	down  = "ssh-ng://down"
+	eof   = "error: unexpected end-of-file\n"
+	noSSH = "cannot build on 'ssh-ng://down': error: cannot connect to 'down': ssh: connect to host down port 22: Connection refused\n" +
+		"error: unable to start any build; remote machines may not have all required system features.\n"
+)
+
+// newBuilding is a run for one system, with remote builders.
+func newBuilding(t *testing.T, builders ...string) (*fakeRun, *fakeEngine) {
+	t.Helper()
+	run := newFakeRun(t)
+	run.Cells = matrix.Expand([]matrix.System{matrix.X8664Linux}, fakePackages)
+	e := run.engines[matrix.X8664Linux]
+	e.builders = map[string]*fakeBuilder{
+		good: {memlock: 2 << 40}, open: {memlock: 3 << 40, noSandbox: true}, down: {fails: []string{noSSH, noSSH, noSSH, noSSH}},
+	}
+	run.useBuilders(t, builders...)
+	return run, e
+}
+
+func (run *fakeRun) useBuilders(t *testing.T, lines ...string) {
+	t.Helper()
+	var err error
+	if run.Builders, err = nix.ParseBuilders(strings.Join(lines, ";")); err != nil {
+		t.Fatal(err)
+	}
+	run.Settings = nix.Settings{"builders": nix.FormatBuilders(run.Builders), "max-jobs": "auto"}
+}
+
+// warnings are the texts of all warnings that have a word in them.
+func (run *fakeRun) warnings(word string) (texts []string) {
+	for _, n := range of[Notice](run.recorder) {
+		if n.Level == Warning && strings.Contains(n.Text, word) {
+			texts = append(texts, n.Text)
+		}
+	}
+	return texts
+}
+
+// probes are the commands that built a probe, by their setting for the sandbox.
+func (f *fakeEngine) sandboxes() (all []string) {
+	for _, s := range f.probeSettings {
+		all = append(all, s["sandbox"])
+	}
+	return all
+}
+
+// Only Nix's own statement may lead to a run without a sandbox: a connection that breaks does not.
+func TestBrokenProbeNeverTurnsTheSandboxOff(t *testing.T) {
+	for name, test := range map[string]struct {
+		fails []string
+		want  bool // whether the run goes on
+	}{
+		"once":               {[]string{eof}, true},
+		"twice":              {[]string{eof, eof}, false},
+		"too many processes": {[]string{"error: cloning builder process: Resource temporarily unavailable\nerror: unable to start build process\n", eof}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				run, e := newBuilding(t)
+				e.probeFails = test.fails
+				m, err := run.Run(t.Context())
+				if (err == nil) != test.want {
+					t.Errorf("error %v, want the run to go on: %t", err, test.want)
+				}
+				if got := e.sandboxes(); slices.Contains(got, "false") || len(got) != 2 {
+					t.Errorf("probes were built with sandbox = %v, want two in a sandbox", got)
+				}
+				if on := m.Cells[0].Sandbox; test.want && (on == nil || !*on) || !test.want && on != nil {
+					t.Errorf("sandbox is recorded as %v", on)
+				}
+				if n := e.ran("nix-store --realise --keep-going"); n > 0 && !test.want {
+					t.Error("packages were built although the smoke step has failed")
+				}
+				if lost := run.warnings("no sandbox"); len(lost) > 0 {
+					t.Errorf("it says %q", lost)
+				}
+			})
+		})
+	}
+}
+
+func TestEachMachineIsMeasuredByItself(t *testing.T) {
+	run, e := newBuilding(t, good+" x86_64-linux - 4", open, "ssh://arm aarch64-linux")
+	e.builtOn = map[matrix.Package]string{"desktop": good}
+	m, err := run.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	yes, no, least, more, most := true, false, int64(1<<40), int64(2<<40), int64(3<<40)
+	machine := Machine{Processor: "x86_64", Kernel: "6.1.0-fake", Cores: 4}
+	here, first, second := machine, machine, machine
+	here.Sandbox, here.Memlock, here.Built = &yes, &least, 1
+	first.Builder, first.Sandbox, first.Memlock, first.Built = good, &yes, &more, 1
+	second.Builder, second.Sandbox, second.Memlock = open, &no, &most
+	cell := m.Cells[0]
+	if diff := cmp.Diff([]Machine{here, first, second}, cell.Machines); diff != "" {
+		t.Errorf("machines (-want +got):\n%s", diff)
+	}
+	if !*cell.Sandbox || *cell.Memlock != least || cell.Emulated {
+		t.Errorf("of those that built: sandbox %t, memlock %d, emulated %t", *cell.Sandbox, *cell.Memlock, cell.Emulated)
+	}
+	if on := []string{cell.Packages[0].Builder, cell.Packages[1].Builder}; on[0] != good || on[1] != "" {
+		t.Errorf("packages were built on %q, want %s and this machine", on, good)
+	}
+	// Each probe was for one machine alone, and no other builder than the measured ones builds.
+	var pins []string
+	for _, s := range e.probeSettings {
+		pins = append(pins, s["builders"]+"|"+s["max-jobs"])
+	}
+	slices.Sort(pins)
+	want := []string{open + " - - 17|0", good + " x86_64-linux - 20|0", "|auto"}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, pins); diff != "" {
+		t.Errorf("probes were pinned (-want +got):\n%s", diff)
+	}
+	if got, want := e.realiseSettings["builders"], good+" x86_64-linux - 4 ; "+open; got != want {
+		t.Errorf("packages were built with builders = %s, want %s", got, want)
+	}
+}
+
+func TestBuilderThatIsDownIsMentionedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		run, e := newBuilding(t, down+" x86_64-linux,aarch64-linux", good+" x86_64-linux,aarch64-linux")
+		run.Cells = matrix.Expand(matrix.Systems(), fakePackages)
+		run.engines[matrix.AArch64Linux].builders = map[string]*fakeBuilder{good: {}, down: {fails: []string{noSSH, noSSH}}}
+		m, err := run.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"remote builder " + down + " is not used: cannot connect to 'down': ssh: connect to host down port 22: Connection refused"}
+		if diff := cmp.Diff(want, run.warnings("down")); diff != "" {
+			t.Errorf("warnings (-want +got):\n%s", diff)
+		}
+		if got := e.realiseSettings["builders"]; got != good+" x86_64-linux,aarch64-linux" {
+			t.Errorf("packages were built with builders = %s", got)
+		}
+		if n := len(m.Cells[0].Machines); n != 2 || m.Cells[0].Machines[0].Built != 2 {
+			t.Errorf("machines %+v, want this one, which built both packages, and %s", m.Cells[0].Machines, good)
+		}
+	})
+}
+
+func TestJobsZeroBuildsOnBuildersAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		run, e := newBuilding(t, good)
+		run.Settings["max-jobs"] = "0"
+		e.builtOn = map[matrix.Package]string{"desktop": good, "headless": good}
+		m, err := run.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cell := m.Cells[0]; len(cell.Machines) != 1 || cell.Machines[0].Builder != good || cell.Machines[0].Built != 2 {
+			t.Errorf("machines %+v, want %s alone", cell.Machines, good)
+		}
+		if got := e.realiseSettings["max-jobs"]; got != "0" {
+			t.Errorf("packages were built with max-jobs = %s", got)
+		}
+
+		run, e = newBuilding(t, down)
+		run.Settings["max-jobs"] = "0"
+		_, err = run.Run(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "build probe for x86_64-linux on "+down) {
+			t.Errorf("error %v, want one about %s", err, down)
+		}
+		if e.ran("nix-store --realise --keep-going") > 0 {
+			t.Error("it was built elsewhere")
+		}
+
+		run, _ = newBuilding(t, "ssh://arm aarch64-linux")
+		run.Settings["max-jobs"] = "0"
+		if _, err = run.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "--jobs 0") {
+			t.Errorf("error %v without a builder for the system, want one about --jobs 0", err)
+		}
+	})
+}
+
+// What was built on a machine without a sandbox is not published, whatever the others have.
+func TestOnlyWhatWasBuiltInASandboxIsPublished(t *testing.T) {
+	for on, want := range map[string]PublishVerdict{"": Published, good: Published, open: Withheld, "ssh-ng://never-measured": Withheld} {
+		t.Run(on, func(t *testing.T) {
+			run, e := newBuilding(t, good, open)
+			cache := &fakeCachix{}
+			run.publishTo(cache)
+			e.builtOn = map[matrix.Package]string{"headless": on}
+			m, err := run.Run(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := m.Cells[0].Publish
+			if done.Verdict != want || want == Withheld && !strings.Contains(done.Reason, on) {
+				t.Errorf("%+v, want %s", done, want)
+			}
+			if sandbox := m.Cells[0].Sandbox; *sandbox != (want == Published) {
+				t.Errorf("sandbox is recorded as %t", *sandbox)
+			}
+			if want == Withheld { // and it stays so in the next run, which finds it built
+				if m, err = run.Run(t.Context()); err != nil || m.Cells[0].Publish.Verdict != Withheld {
+					t.Errorf("the next run: %+v, %v", m.Cells[0].Publish, err)
+				}
+			}
+		})
+	}
+}
+
+// A foreign system that a builder of that system builds is not emulated; one that emulates it is.
+func TestEmulationIsOfTheMachineThatBuilds(t *testing.T) {
+	const native, emulating = "ssh://native x86_64-linux", "ssh://emulating x86_64-linux"
+	for on, want := range map[string]bool{"ssh://native": false, "ssh://emulating": true} {
+		run, e := newBuilding(t, native, emulating)
+		e.engine.Native, e.engine.Emulator = matrix.AArch64Linux, "binfmt"
+		e.builders = map[string]*fakeBuilder{"ssh://native": {}, "ssh://emulating": {emulated: true}}
+		e.builtOn = map[matrix.Package]string{"desktop": on, "headless": on}
+		m, err := run.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Cells[0].Emulated; got != want {
+			t.Errorf("built on %s: emulated %t, want %t", on, got, want)
+		}
+	}
+}
+
+// Second builds compare with what this machine has. A builder would say that it has the result already.
+func TestSecondBuildsAreMadeOnThisMachine(t *testing.T) {
+	run, e := newBuilding(t, open)
+	run.Rebuild = Rebuilding{}
+	e.builtOn = map[matrix.Package]string{"desktop": open, "headless": open}
+	m, err := run.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := e.checkSettings; s["builders"] != "" || s["max-jobs"] != "1" {
+		t.Errorf("second builds had builders = %q, max-jobs = %q", s["builders"], s["max-jobs"])
+	}
+	if second := m.Cells[0].Second; second == nil || second.Sandbox == nil || !*second.Sandbox {
+		t.Errorf("second builds are recorded as %+v, want in this machine's sandbox", second)
+	}
+	if *m.Cells[0].Sandbox {
+		t.Error("the first build is recorded as in a sandbox")
+	}
+}
+
+func TestNoSecondBuildWithoutThisMachine(t *testing.T) {
+	for name, change := range map[string]func(*fakeRun, *fakeEngine){
+		"--jobs 0":             func(run *fakeRun, _ *fakeEngine) { run.Settings["max-jobs"] = "0" },
+		"cannot build for x86": func(_ *fakeRun, e *fakeEngine) { e.engine.Native = matrix.AArch64Linux },
+	} {
+		t.Run(name, func(t *testing.T) {
+			run, e := newBuilding(t, good+" x86_64-linux")
+			cache := &fakeCachix{}
+			run.publishTo(cache)
+			run.Rebuild = Rebuilding{}
+			e.builtOn = map[matrix.Package]string{"desktop": good, "headless": good}
+			change(run, e)
+			m, err := run.Run(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := m.Cells[0].Packages[0].Reproducible(); got != Unknown || e.checkSettings != nil {
+				t.Errorf("reproducible: %s, want unknown", got)
+			}
+			if done := m.Cells[0].Publish; done.Verdict != Withheld || !strings.Contains(done.Reason, "--rebuild=off") {
+				t.Errorf("%+v, want withheld: nobody has proven it", done)
+			}
+			run, e = newBuilding(t, good+" x86_64-linux")
+			run.Rebuild = Rebuilding{Fetched: true} // asked for
+			change(run, e)
+			if _, err := run.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "second builds are made on this machine") {
+				t.Errorf("error %v, want one: what was asked for was not done", err)
+			}
+		})
+	}
+}
+
+func TestMachineOfNewAndOldSpelling(t *testing.T) {
+	c := CellResult{Machines: []Machine{{}, {Builder: "ssh-ng://a?x=1"}, {Builder: "ssh-ng://b?x=1"}, {Builder: "ssh-ng://b?x=2"}}}
+	for builder, want := range map[string]int{
+		"": 0, "ssh-ng://user@a?x=1": 1, "ssh-ng://a/": 1, "ssh-ng://b?x=2": 3, "ssh-ng://b": 4, "ssh-ng://other": 4,
+	} {
+		machines := slices.Clone(c.Machines)
+		got := (&CellResult{Machines: machines})
+		got.machine(builder).Built++
+		i := slices.IndexFunc(got.Machines, func(m Machine) bool { return m.Built > 0 })
+		if i != want {
+			t.Errorf("machine(%q) is number %d, want %d", builder, i, want)
+		}
+	}
+}
+
+func TestMachinesInJSON(t *testing.T) {
+	data, err := json.Marshal(Machine{})
+	if err != nil || string(data) != `{"emulated":false,"built":0}` {
+		t.Errorf("a machine that was not measured is %s, %v", data, err)
+	}
+}
