@@ -186,7 +186,11 @@ func (r *Release) measureAll(ctx context.Context, x Executor, system matrix.Syst
 		}
 	}
 	if len(p.machines) == 0 {
-		return p, errors.Join(errs...)
+		err := errors.Join(errs...)
+		if unused := (*unusedError)(nil); errors.As(err, &unused) {
+			err = hint.Wrap(err, "%s", logIn)
+		}
+		return p, err
 	}
 	for i, c := range all {
 		if errs[i] != nil {
@@ -202,7 +206,19 @@ func (r *Release) mentionUnused(system matrix.System, c candidate, err error) {
 		r.event(Notice{System: system, Level: Warning, Text: "this machine does not build: " + nix.FirstLine(err.Error())})
 		return
 	}
-	r.mentionDown(system, c.name(), builderReason(err))
+	if unused := (*unusedError)(nil); errors.As(err, &unused) {
+		r.mentionDown(system, c.name(), unused.reason)
+	}
+}
+
+// unusedError says why a remote builder could not be measured.
+type unusedError struct {
+	candidate
+	reason string
+}
+
+func (e *unusedError) Error() string {
+	return fmt.Sprintf("build probe for %s on %s: %s", e.system, e.name(), e.reason)
 }
 
 // mentionDown says once for a run that a remote builder cannot be used, and why.
@@ -214,9 +230,11 @@ func (r *Release) mentionDown(system matrix.System, builder, reason string) {
 	}
 	r.event(Notice{
 		System: system, Level: Warning, Text: fmt.Sprintf("remote builder %s is not used: %s", builder, reason),
-		Hint: "log in to it by ssh, without a password, as the user who runs Nix; its key and host key can be columns of --builders",
+		Hint: logIn,
 	})
 }
+
+const logIn = "log in to it by ssh, without a password, as the user who runs Nix; its key and host key can be columns of --builders"
 
 // measureAgainAfter is the pause before a probe is built again; a machine that answers late has that much time to recover.
 const measureAgainAfter = time.Second
@@ -243,8 +261,11 @@ func (r *Release) measure(ctx context.Context, x Executor, system matrix.System,
 			})
 		}
 	}
+	if err != nil && c.builder != nil {
+		return Machine{}, &unusedError{c, builderReason(named(ctx, StepSmoke, err))}
+	}
 	if err != nil {
-		return Machine{}, smokeError(c, named(ctx, StepSmoke, err))
+		return Machine{}, smokeError(c.system, err)
 	}
 	sandboxed := report.Sandboxed()
 	return Machine{
@@ -272,18 +293,31 @@ func sandboxLost(err error) string {
 	return ""
 }
 
-// cannotBuildOn is how Nix says that it cannot reach a remote builder.
-var cannotBuildOn = regexp.MustCompile(`cannot build on '([^']+)': (.+)`)
+var (
+	// cannotBuildOn is how Nix says that it cannot reach a remote builder.
+	cannotBuildOn = regexp.MustCompile(`^cannot build on '([^']+)': (.+)`)
+	// nixSays are the beginnings of lines that Nix writes when it builds by another machine. Others are those of ssh.
+	nixSays = regexp.MustCompile(`^(?:this derivation will|these (?:\d+ )?derivations will|/nix/store/|building '|copying |waiting |warning:|error:|…)`)
+)
 
-// unreachable reads from a message of Nix which remote builder cannot be reached, and why. Of nested errors, the last one
-// is what ssh says.
-func unreachable(message string) (builder, reason string, ok bool) {
-	m := cannotBuildOn.FindStringSubmatch(nix.PlainText(message))
-	if m == nil {
-		return "", "", false
+// unreachable reads from what Nix writes which remote builder it cannot reach, and why. Of nested errors, the last one is
+// what ssh says. Over ssh-ng, ssh says it on a line before, and Nix only that it has said no more.
+func unreachable(stderr string) (builder, reason string, ok bool) {
+	said := ""
+	for line := range strings.Lines(nix.Redact(nix.PlainText(stderr))) {
+		line = strings.TrimSpace(line)
+		if m := cannotBuildOn.FindStringSubmatch(line); m != nil {
+			reason = strings.ReplaceAll(m[2], "error: ", "")
+			if said != "" && !strings.Contains(reason, said) {
+				reason = said
+			}
+			return m[1], reason, true
+		}
+		if line != "" && !nixSays.MatchString(line) {
+			said = line
+		}
 	}
-	reason = strings.TrimPrefix(m[2], "error: ")
-	return nix.Redact(m[1]), nix.Redact(strings.ReplaceAll(reason, "error: ", "")), true
+	return "", "", false
 }
 
 // builderReason is why a remote builder could not be measured.

@@ -311,3 +311,18 @@ func TestMachinesInJSON(t *testing.T) {
 		t.Errorf("a machine that was not measured is %s, %v", data, err)
 	}
 }
+
+// The texts are what Nix wrote over each protocol.
+func TestUnreachableBuilder(t *testing.T) {
+	const planned = "this derivation will be built:\n  /nix/store/4szg4cfxn10nvw5rrbi7vg9ssz0q08a8-probe-x86_64-linux.drv\n"
+	for stderr, want := range map[string]string{
+		planned + "cannot build on 'ssh://root@b': \x1b[31;1merror:\x1b[0m cannot connect to '\x1b[35;1mroot@b\x1b[0m': ssh: connect to host b port 22: Connection refused\n":          "cannot connect to 'root@b': ssh: connect to host b port 22: Connection refused",
+		planned + "Host key verification failed.\ncannot build on 'ssh-ng://root@b': error: cannot open connection to remote store 'ssh-ng://root@b': error: unexpected end-of-file\n": "Host key verification failed.",
+		planned + "warning: x\ncannot build on 'ssh-ng://root@b': error: cannot open connection to remote store 'ssh-ng://root@b': error: unexpected end-of-file\n":                    "cannot open connection to remote store 'ssh-ng://b': unexpected end-of-file",
+		planned + "error: unexpected end-of-file\n": "",
+	} {
+		if _, got, ok := unreachable(stderr); got != want || ok != (want != "") {
+			t.Errorf("unreachable(%q) = %q, want %q", stderr, got, want)
+		}
+	}
+}

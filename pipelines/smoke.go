@@ -99,13 +99,12 @@ func (r *Release) probe(ctx context.Context, x Executor, system matrix.System, s
 }
 
 // smokeError adds to a failed probe what is known to mend it.
-func smokeError(c candidate, err error) error {
+func smokeError(system matrix.System, err error) error {
 	text := err.Error()
 	if exit := (*ExitError)(nil); errors.As(err, &exit) {
 		text += exit.Stderr
 	}
-	on := Machine{Builder: c.name()}.on()
-	err = fmt.Errorf("build probe for %s%s: %w", c.system, on, err)
+	err = fmt.Errorf("build probe for %s: %w", system, err)
 	for _, known := range []struct{ text, hint string }{
 		{"Exec format error", "the kernel has no binfmt entry with flag F: apt-get install qemu-user-static binfmt-support"},
 		{"pseudoterminal attributes", "the emulator is too old for the image's C library: QEMU 10.2 or newer, or an image with glibc before 2.42"},

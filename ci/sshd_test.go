@@ -1,0 +1,307 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// farm is a network of its own for remote builders, with nothing but a loopback interface. Each has an address, an sshd
+// and a root file system in which /nix is empty and the rest is this machine's. Nothing of this machine is changed.
+type farm struct {
+	dir     string // keys, and files of builders
+	network *os.File
+	ci      string
+}
+
+// newFarm makes the network, or skips the test where this machine does not allow it.
+func newFarm(t *testing.T) *farm {
+	t.Helper()
+	needsNix(t)
+	for _, program := range []string{"/usr/sbin/sshd", "ssh", "ssh-keygen", "nsenter", "unshare"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("no %s: apt-get install openssh-server openssh-client util-linux", program)
+		}
+	}
+	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
+		t.Skipf("no mount namespace can be made: %s", bytes.TrimSpace(out))
+	}
+	f := &farm{dir: t.TempDir()}
+	t.Cleanup(func() { makeWritable(f.dir) })
+	var err error
+	if f.network, err = newNetwork(); err != nil {
+		t.Skipf("no network namespace can be made: %v", err)
+	}
+	t.Cleanup(func() { f.network.Close() })
+	for _, name := range []string{"user", "host"} {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(f.dir, name)).CombinedOutput(); err != nil {
+			t.Fatalf("make key: %v\n%s", err, out)
+		}
+	}
+	f.ci = buildCI(t)
+	return f
+}
+
+// newNetwork makes a network namespace whose loopback interface is up. It lives as long as the file is open.
+func newNetwork() (network *os.File, err error) {
+	onThread(func() {
+		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return
+		}
+		var socket int
+		if socket, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			return
+		}
+		defer unix.Close(socket)
+		var lo *unix.Ifreq
+		if lo, err = unix.NewIfreq("lo"); err != nil {
+			return
+		}
+		lo.SetUint16(unix.IFF_UP)
+		if err = unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, lo); err != nil {
+			return
+		}
+		network, err = os.Open("/proc/thread-self/ns/net")
+	})
+	return network, err
+}
+
+// onThread runs f on a thread that ends with it, so that nothing else gets to its namespaces.
+func onThread(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocks it
+		f()
+	}()
+	<-done
+}
+
+// reach makes a port of this machine's loopback interface one of the network's too, for a server of the test.
+func (f *farm) reach(t *testing.T, address string) {
+	t.Helper()
+	var listener net.Listener
+	var err error
+	onThread(func() {
+		if err = unix.Setns(int(f.network.Fd()), unix.CLONE_NEWNET); err == nil {
+			listener, err = net.Listen("tcp", address)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			in, err := listener.Accept()
+			if err != nil {
+				return // it is closed
+			}
+			go forward(in, address)
+		}
+	}()
+}
+
+// forward copies between a connection and one to the address, in both directions, until one side has ended.
+func forward(in net.Conn, address string) {
+	defer in.Close()
+	out, err := net.Dial("tcp", address)
+	if err != nil {
+		return
+	}
+	defer out.Close()
+	ended := make(chan struct{}, 2)
+	for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
+		go func() { _, _ = io.Copy(way[0], way[1]); ended <- struct{}{} }()
+	}
+	<-ended
+}
+
+// command runs a program in the network.
+func (f *farm) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--net=/proc/self/fd/3", "--", name}, args...)...)
+	cmd.ExtraFiles = []*os.File{f.network}
+	cmd.Dir = f.dir
+	return cmd
+}
+
+// remote is a remote builder.
+type remote struct {
+	*farm
+	address string
+	dir     string
+	sshd    *exec.Cmd
+}
+
+// rootScript makes the file system of a builder in $1, and runs the rest of its arguments in it.
+const rootScript = `set -e
+root=$1; shift
+mount -t tmpfs -o mode=755 builder "$root"
+for entry in /*; do
+	case $entry in /nix|/run) continue;; esac
+	if [ -L "$entry" ]; then cp -P "$entry" "$root/"
+	elif [ -d "$entry" ]; then mkdir "$root$entry"; mount --rbind "$entry" "$root$entry"
+	fi
+done
+mkdir -p "$root/nix" "$root/run/sshd" "$root/.old"
+cd "$root"
+pivot_root . .old # not chroot, in which the kernel allows no user namespaces, and Nix has no sandbox
+umount -l /.old
+exec "$@"
+`
+
+// builder starts a builder at 127.0.0.N with this nix.conf.
+func (f *farm) builder(t *testing.T, n int, conf string) *remote {
+	t.Helper()
+	r := &remote{farm: f, address: fmt.Sprintf("127.0.0.%d", n), dir: filepath.Join(f.dir, strconv.Itoa(n))}
+	for _, dir := range []string{"root", "conf"} {
+		if err := os.MkdirAll(filepath.Join(r.dir, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writeTest(t, filepath.Join(r.dir, "conf", "nix.conf"), "build-users-group =\nsubstituters =\n"+conf)
+	config := filepath.Join(r.dir, "sshd_config")
+	writeTest(t, config, strings.Join([]string{
+		"ListenAddress " + r.address, "Port 22", "HostKey " + filepath.Join(f.dir, "host"), "AuthorizedKeysFile " + filepath.Join(f.dir, "user.pub"),
+		"PidFile none", "StrictModes no", "UsePAM no", "PasswordAuthentication no", "PermitRootLogin yes",
+		"SetEnv NIX_CONF_DIR=" + filepath.Join(r.dir, "conf") + " LC_ALL=C.UTF-8",
+	}, "\n")+"\n")
+	sshd := f.command(context.Background(), "unshare", "--mount", "sh", "-c", rootScript, "sh", filepath.Join(r.dir, "root"), "/usr/sbin/sshd", "-D", "-e", "-f", config)
+	log := new(watched)
+	log.word, log.seen = "Server listening", make(chan struct{})
+	sshd.Stderr = log
+	sshd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := sshd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.sshd = sshd
+	ended := make(chan struct{})
+	go func() { _ = sshd.Wait(); close(ended) }()
+	t.Cleanup(func() {
+		r.breakOff(t)
+		_ = syscall.Kill(-sshd.Process.Pid, syscall.SIGKILL)
+		<-ended
+		if t.Failed() {
+			t.Logf("sshd of %s:\n%s", r.address, log)
+		}
+	})
+	select {
+	case <-log.seen:
+	case <-ended:
+		t.Skipf("no builder can be made here: %s", strings.TrimSpace(log.String()))
+	}
+	return r
+}
+
+// breakOff ends all of the builder's connections with what they run: the processes in its mount namespace, but for the
+// sshd that listens. It returns how many there were.
+func (r *remote) breakOff(t *testing.T) (ended int) {
+	t.Helper()
+	namespace := func(pid string) string { link, _ := os.Readlink("/proc/" + pid + "/ns/mnt"); return link }
+	own := strconv.Itoa(r.sshd.Process.Pid)
+	processes, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range processes {
+		pid, err := strconv.Atoi(p.Name())
+		if err != nil || p.Name() == own || namespace(p.Name()) == "" || namespace(p.Name()) != namespace(own) {
+			continue
+		}
+		if syscall.Kill(pid, syscall.SIGKILL) == nil {
+			ended++
+		}
+	}
+	return ended
+}
+
+// line describes the builder to Nix, with all that ssh needs to know.
+func (r *remote) line(t *testing.T, scheme string, jobs int) string {
+	t.Helper()
+	return r.farm.line(t, scheme, r.address, jobs)
+}
+
+func (f *farm) line(t *testing.T, scheme, address string, jobs int) string {
+	t.Helper()
+	key := base64.StdEncoding.EncodeToString([]byte(readTest(t, filepath.Join(f.dir, "host.pub"))))
+	return fmt.Sprintf("%s://root@%s x86_64-linux %s %d 1 - - %s", scheme, address, filepath.Join(f.dir, "user"), jobs, key)
+}
+
+// workspace is a directory with a Nix store of its own, in which the program runs in the network of a farm.
+type workspace struct {
+	*farm
+	dir string
+	env []string // beside what every run has
+}
+
+func (f *farm) workspace(t *testing.T) *workspace {
+	t.Helper()
+	w := &workspace{farm: f, dir: t.TempDir()}
+	t.Cleanup(func() { makeWritable(w.dir) })
+	return w
+}
+
+// result is what a run of the program has come to.
+type result struct {
+	code           int
+	stdout, stderr string
+	manifest       *pipelines.Manifest
+}
+
+// count wants a text so many times on standard error.
+func (r result) count(t *testing.T, text string, want int) {
+	t.Helper()
+	if n := strings.Count(r.stderr, text); n != want {
+		t.Errorf("%q is said %d times, want %d", text, n, want)
+	}
+}
+
+// run runs the program to its end.
+func (w *workspace) run(t *testing.T, args ...string) result {
+	t.Helper()
+	return w.start(t, new(watched), args...)()
+}
+
+// start starts the program, and returns what waits for its end. Said takes what it writes to standard error.
+func (w *workspace) start(t *testing.T, said *watched, args ...string) (wait func() result) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	cmd := w.command(ctx, w.ci, args...)
+	var stdout bytes.Buffer
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = w.dir, &stdout, said, 10*time.Second
+	cmd.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(w.dir, "home"), "LANG=C.UTF-8",
+		"NIX_REMOTE=local?root=" + filepath.Join(w.dir, "store"),
+	}, w.env...)
+	if err := cmd.Start(); err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	return func() (r result) {
+		defer cancel()
+		_ = cmd.Wait() // the exit code says it
+		r.code, r.stdout, r.stderr = cmd.ProcessState.ExitCode(), stdout.String(), said.String()
+		t.Logf("%s\nexit code %d\n%s", strings.Join(args, " "), r.code, r.stderr)
+		var err error
+		if r.manifest, err = pipelines.ReadManifest(filepath.Join(w.dir, "out", "manifest.json")); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+}
