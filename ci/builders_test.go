@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/example"
@@ -129,6 +130,40 @@ func TestRemoteBuilders(t *testing.T) {
 		}
 		r.count(t, "second builds are made on this machine, and --jobs 0 keeps it from building", 1)
 	})
+
+	// A builder that breaks off says nothing of the packages: they are built once more.
+	for _, scheme := range []string{"ssh-ng", "ssh"} {
+		t.Run("one that breaks off over "+scheme, func(t *testing.T) {
+			w := f.workspace(t)
+			args := append(w.release(t, "slow", both...), "--jobs", "0", "-v", "--builders", one.line(t, scheme, 4))
+			writeTest(t, filepath.Join(w.dir, "slow", "salt"), scheme) // else the builder has the result
+			slow := filepath.Join(w.dir, "slow", "slow.nix")
+			writeTest(t, slow, strings.Replace(readTest(t, slow), "sleep 1", "echo in the middle of it\n    sleep 2\n", 1))
+			said := &watched{word: "in the middle of it", seen: make(chan struct{})}
+			wait := w.start(t, said, args...)
+			select {
+			case <-said.seen:
+			case <-time.After(time.Minute):
+				t.Error("no build has begun")
+			}
+			if one.breakOff(t) == 0 {
+				t.Error("nothing ran on the builder")
+			}
+			r := wait()
+			if r.code != 0 {
+				t.Errorf("exit code %d", r.code)
+			}
+			r.count(t, "✘", 0)
+			if n := strings.Count(r.stderr, "broke off: "); n < 1 || n > 2 {
+				t.Errorf("it is said %d times that a builder broke off, want once for each build", n)
+			}
+			for _, p := range r.manifest.Cells[0].Packages {
+				if p.Verdict != pipelines.Built || p.Builder != scheme+"://127.0.0.2" {
+					t.Errorf("%s is %s, on %q", p.Package, p.Verdict, p.Builder)
+				}
+			}
+		})
+	}
 
 	// What a machine without a sandbox has built is not pushed. The second build is made here, and in a sandbox.
 	for name, test := range map[string]struct {

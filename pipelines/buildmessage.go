@@ -48,11 +48,19 @@ func (l *buildLog) plainLine(e nix.LogEntry) {
 // build that can be one of those that Nix has counted as failed, and otherwise when Nix has ended, if the outputs are
 // not there.
 func (l *buildLog) errorMessage(text string, own bool) {
+	if l.unreachable(text) {
+		return
+	}
 	drv, f := classify(text)
 	if drv == "" {
 		drv = l.derivationOf(text)
 	}
 	b := l.builds[drv]
+	if own && b != nil && b.machine != "" {
+		if f = l.remoteFailure(b, f); f == nil {
+			return
+		}
+	}
 	switch {
 	case summaryMessage.MatchString(f.Message): // each has a message of its own
 	case drv == "" && own:

@@ -139,6 +139,8 @@ func (f *Failure) hint() string {
 		return "raise Nix's time limits in nix.conf: timeout, max-silent-time"
 	case LogLimit:
 		return "raise Nix's limit of a log in nix.conf: max-build-log-size"
+	case BuilderLost:
+		return "a remote builder went away twice, and the build itself is not at fault: look at the builder, or leave it out of --builders"
 	case EngineLost:
 		return "the engine went away: look at its log, start it, and run the same command again; what was built is kept"
 	}

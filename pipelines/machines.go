@@ -296,8 +296,8 @@ func sandboxLost(err error) string {
 var (
 	// cannotBuildOn is how Nix says that it cannot reach a remote builder.
 	cannotBuildOn = regexp.MustCompile(`^cannot build on '([^']+)': (.+)`)
-	// nixSays are the beginnings of lines that Nix writes when it builds by another machine. Others are those of ssh.
-	nixSays = regexp.MustCompile(`^(?:this derivation will|these (?:\d+ )?derivations will|/nix/store/|building '|copying |waiting |warning:|error:|…)`)
+	// nixLine are the beginnings of lines that Nix writes when it builds by another machine. Others are those of ssh.
+	nixLine = regexp.MustCompile(`^(?:this derivation will|these (?:\d+ )?derivations will|/nix/store/|building '|copying |waiting |warning:|error:|…)`)
 )
 
 // unreachable reads from what Nix writes which remote builder it cannot reach, and why. Of nested errors, the last one is
@@ -313,7 +313,7 @@ func unreachable(stderr string) (builder, reason string, ok bool) {
 			}
 			return m[1], reason, true
 		}
-		if line != "" && !nixSays.MatchString(line) {
+		if line != "" && !nixLine.MatchString(line) {
 			said = line
 		}
 	}

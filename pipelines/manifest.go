@@ -181,6 +181,7 @@ const (
 	DependencyFailed   FailureKind = "dependency failed"
 	Interrupted        FailureKind = "interrupted"
 	EngineLost         FailureKind = "engine lost"
+	BuilderLost        FailureKind = "builder lost"
 	UnsupportedFailure FailureKind = "no machine for its system"
 	Unfinished         FailureKind = "not finished"
 	UnknownFailure     FailureKind = "failed"

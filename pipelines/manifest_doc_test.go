@@ -42,7 +42,7 @@ func TestManifestVerdictsAndFailuresAreDocumented(t *testing.T) {
 	}
 	for _, k := range []FailureKind{
 		EvaluationFailed, BuilderFailed, OutOfMemory, DiskFull, SubstituterFailed, TimedOut, HashMismatch,
-		DependencyFailed, Interrupted, EngineLost, UnsupportedFailure, UnknownFailure,
+		DependencyFailed, Interrupted, EngineLost, BuilderLost, UnsupportedFailure, UnknownFailure,
 		NotReproducible, OutputRefused, Killed, DownloadFailed, LogLimit, Unfinished,
 	} {
 		if !strings.Contains(string(page), "\n| `"+string(k)+"` |") {

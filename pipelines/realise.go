@@ -50,6 +50,14 @@ func (r *Release) realiseAll(ctx context.Context, x Executor, todo []*PackageRes
 		if err == nil {
 			continue
 		}
+		if ctx.Err() == nil && log.retryLost() {
+			if rest, restErr := r.leftOver(ctx, x, log, group); restErr == nil && len(rest) > 0 {
+				if groups = append(groups, rest); len(log.causes()) > 0 {
+					failed = err
+				}
+				continue
+			}
+		}
 		failed = err
 		rest, restErr := r.leftOver(ctx, x, log, group)
 		if restErr != nil || len(rest) == 0 || ctx.Err() != nil || log.run.ofMachine() {

@@ -1,0 +1,107 @@
+package pipelines
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+const (
+	// Nix 2.8 writes this where the connection to a builder breaks in the middle of a build.
+	brokeOff = `@nix {"action":"msg","level":0,"msg":"\u001b[31;1merror:\u001b[0m unexpected end-of-file"}` + "\n"
+	hookDied = "builder for '%s' failed with exit code 1"
+)
+
+// A builder that breaks off says nothing of the package: it is built once more, and its sibling's failure stays as it is.
+func TestBuildOfALostBuilderIsTriedOnceMore(t *testing.T) {
+	for name, test := range map[string]struct {
+		desktop, headless []string // errors of their builds
+		verdicts          [2]Verdict
+		kind              FailureKind // of desktop, where it failed
+		realise           int
+	}{
+		"once":  {[]string{hookDied}, nil, [2]Verdict{Built, Built}, "", 2},
+		"twice": {[]string{hookDied, hookDied}, nil, [2]Verdict{Failed, Built}, BuilderLost, 2},
+		"and a sibling fails": {
+			[]string{hookDied}, []string{"build of '%s' on 'ssh-ng://good' failed: builder for it failed with exit code 1"}, [2]Verdict{Built, Failed}, "", 2,
+		},
+		"its own failure": {[]string{"build of '%s' on 'ssh-ng://good' failed: builder for it failed with exit code 1"}, nil, [2]Verdict{Failed, Built}, BuilderFailed, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run, e := newBuilding(t, good)
+			e.builtOn = map[matrix.Package]string{"desktop": good, "headless": good}
+			e.fails = map[matrix.Package][]string{"desktop": test.desktop, "headless": test.headless}
+			if test.desktop[0] == hookDied {
+				e.logs = map[matrix.Package]string{"desktop": brokeOff}
+			}
+			m, err := run.Run(t.Context())
+			packages := m.Cells[0].Packages
+			if packages[0].Verdict != test.verdicts[0] || packages[1].Verdict != test.verdicts[1] {
+				t.Errorf("desktop is %s, headless %s, want %v", packages[0].Verdict, packages[1].Verdict, test.verdicts)
+			}
+			if bad := test.verdicts[0] == Failed || test.verdicts[1] == Failed; bad != (err != nil) {
+				t.Errorf("error %v", err)
+			}
+			if f := packages[0].Failure; test.kind != "" && (f == nil || f.Kind != test.kind) || test.kind == "" && f != nil {
+				t.Errorf("failure %+v, want %s", f, test.kind)
+			}
+			if n := e.ran("nix-store --realise --keep-going"); n != test.realise {
+				t.Errorf("realised %d times, want %d", n, test.realise)
+			}
+			ends := map[string]int{}
+			for _, b := range of[BuildFinished](run.recorder) {
+				ends[b.Derivation.Name()]++
+			}
+			if ends["desktop.drv"] != 1 || ends["headless.drv"] != 1 {
+				t.Errorf("ends of builds: %v, want one each", ends)
+			}
+			said := run.warnings("remote builder " + good + " broke off: unexpected end-of-file")
+			if want := test.desktop[0] == hookDied; len(said) > 0 != want || want && !strings.HasPrefix(said[0], "desktop.drv: ") {
+				t.Errorf("warnings %q", said)
+			}
+		})
+	}
+}
+
+// A builder that goes away between the smoke step and the build is no error of the run: another machine builds.
+func TestBuilderThatGoesAwayIsMentioned(t *testing.T) {
+	run, e := newBuilding(t, good)
+	e.logs = map[matrix.Package]string{
+		"desktop": "ssh: connect to host good port 22: No route to host\n" +
+			`@nix {"action":"msg","level":0,"msg":"cannot build on 'ssh-ng://good': \u001b[31;1merror:\u001b[0m cannot open connection to remote store 'ssh-ng://good': error: unexpected end-of-file"}` + "\n",
+	}
+	e.fails = map[matrix.Package][]string{"headless": {hookDied}}
+	m, err := run.Run(t.Context())
+	if err == nil || m.Cells[0].Packages[1].Failure.Kind != BuilderFailed {
+		t.Errorf("%v: a local failure is %+v", err, m.Cells[0].Packages[1].Failure)
+	}
+	if said := run.warnings("is not used"); len(said) != 1 || !strings.HasSuffix(said[0], ": ssh: connect to host good port 22: No route to host") {
+		t.Errorf("warnings %q", said)
+	}
+}
+
+// Over ssh the end of a remote build's log may come after its error.
+func TestLogThatComesAfterTheErrorIsShown(t *testing.T) {
+	run := newFakeRun(t)
+	log := newBuildLog(run.Release, matrix.X8664Linux)
+	drv := fakePath(matrix.X8664Linux, "desktop", ".drv")
+	for _, line := range []string{
+		`@nix {"action":"start","fields":["` + string(drv) + `","ssh://b",1,1],"id":1,"level":3,"text":"","type":105}`,
+		`@nix {"action":"msg","level":0,"msg":"error: build of '` + string(drv) + `' on 'ssh://b' failed: builder for '` + string(drv) + `' failed with exit code 1"}`,
+		`@nix {"action":"result","fields":["test 40 FAILED"],"id":1,"type":101}`,
+		`@nix {"action":"stop","id":1}`,
+		`@nix {"action":"msg","level":0,"msg":"error: builder for '` + string(drv) + `' failed with exit code 1","raw_msg":"builder for '` + string(drv) + `' failed with exit code 1"}`,
+	} {
+		w := nix.LogWriter{Entry: log.entry}
+		if _, err := w.Write([]byte(line + "\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log.close(t.Context(), &ExitError{Code: 100})
+	ends := of[BuildFinished](run.recorder)
+	if len(ends) != 1 || len(ends[0].Tail) != 1 || ends[0].Failure == nil || ends[0].Failure.Kind != BuilderFailed || !strings.HasPrefix(ends[0].Failure.Message, "build of ") {
+		t.Errorf("ends %+v, want one with the line that came late, and the builder's own reason", ends)
+	}
+}
