@@ -218,7 +218,7 @@ func (l *buildLog) succeed(b *running, at time.Time) {
 func (l *buildLog) finish(b *running, f *Failure) {
 	b.log.close()
 	l.r.event(BuildFinished{
-		System: l.system, Derivation: b.drv, Machine: b.machine, Seconds: b.seconds, Failure: f, Log: b.log.path, Tail: slices.Clone(b.log.tail),
+		System: l.system, Derivation: b.drv, Machine: nix.Redact(b.machine), Seconds: b.seconds, Failure: f, Log: b.log.path, Tail: slices.Clone(b.log.tail),
 	})
 }
 

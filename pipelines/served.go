@@ -95,7 +95,7 @@ func (r *Release) remember(s Snapshot, cell matrix.Cell, packages []PackageResul
 	}
 	kept := slices.Clone(packages)
 	for i := range kept {
-		kept[i].Seconds, kept[i].Log, kept[i].ServedBy = 0, "", ""
+		kept[i].Seconds, kept[i].Log, kept[i].ServedBy, kept[i].Builder = 0, "", "", ""
 	}
 	if err := r.Memory.Remember(r.memoryKey(s, cell), kept); err != nil {
 		r.event(Notice{System: cell.System, Level: Warning, Text: err.Error()})

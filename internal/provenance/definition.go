@@ -41,6 +41,8 @@ type conditions struct {
 	Emulated bool              `json:"emulated"`
 	Sandbox  *bool             `json:"sandbox,omitempty"`
 	Memlock  *int64            `json:"memlock,omitempty"`
+	// Machines are those that could build; empty where nothing was built.
+	Machines []pipelines.Machine `json:"machines,omitempty"`
 }
 
 func buildDefinition(m *pipelines.Manifest, f Facts) (*slsa.BuildDefinition, error) {
@@ -56,7 +58,7 @@ func buildDefinition(m *pipelines.Manifest, f Facts) (*slsa.BuildDefinition, err
 		for _, p := range cell.Packages {
 			given.Packages[cell.System] = append(given.Packages[cell.System], p.Package)
 		}
-		chosen.Systems[cell.System] = conditions{cell.Engine, cell.Emulated, cell.Sandbox, cell.Memlock}
+		chosen.Systems[cell.System] = conditions{cell.Engine, cell.Emulated, cell.Sandbox, cell.Memlock, cell.Machines}
 	}
 	d := &slsa.BuildDefinition{BuildType: BuildType}
 	var externalErr, internalErr, err error

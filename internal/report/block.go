@@ -114,6 +114,9 @@ func packageBlock(e pipelines.PackageFailed) block {
 func buildBlock(e pipelines.BuildFinished) block {
 	b := block{mark: passed, log: last(e.Tail, failureTail)}
 	what, text := "built", nameOf(e.Derivation)
+	if e.Machine != "" {
+		text += " on " + e.Machine
+	}
 	if f := e.Failure; f != nil {
 		b.mark, what = failed, "failed"
 		text += ": " + reason(f)

@@ -75,6 +75,11 @@ func where(c pipelines.CellResult) string {
 	if c.Sandbox != nil && !*c.Sandbox {
 		parts = append(parts, "no sandbox")
 	}
+	for _, m := range c.Machines {
+		if m.Builder != "" && m.Built > 0 {
+			parts = append(parts, fmt.Sprintf("%d on %s", m.Built, m.Builder))
+		}
+	}
 	return words(strings.Join(parts, ", "))
 }
 

@@ -52,6 +52,9 @@ func (s style) summary(m *pipelines.Manifest, last pipelines.LastRelease) []stri
 func (s style) cell(c pipelines.CellResult, last pipelines.LastRelease) []string {
 	head := fmt.Sprintf("%s: %s in %s", c.System, orNotBuilt(c.Verdict), took(c.Seconds))
 	lines := []string{s.paint(bold, s.clean(head)), "  " + s.clean(engine(c))}
+	for _, m := range machines(c) {
+		lines = append(lines, "  "+s.clean(m))
+	}
 	name, verdict := 0, 0
 	for _, p := range c.Packages {
 		name = max(name, utf8.RuneCountInString(string(p.Package)))
@@ -81,6 +84,21 @@ func engine(c pipelines.CellResult) string {
 		sandbox = yesNo(*c.Sandbox)
 	}
 	return fmt.Sprintf("%s, sandbox: %s, emulated: %s", where, sandbox, yesNo(c.Emulated))
+}
+
+// machines says what each machine has built, where remote builders could build too.
+func machines(c pipelines.CellResult) (lines []string) {
+	if !slices.ContainsFunc(c.Machines, func(m pipelines.Machine) bool { return m.Builder != "" }) {
+		return nil
+	}
+	for _, m := range c.Machines {
+		sandbox := "not measured"
+		if m.Sandbox != nil {
+			sandbox = yesNo(*m.Sandbox)
+		}
+		lines = append(lines, fmt.Sprintf("%s: %d built, sandbox: %s, emulated: %s", cmp.Or(m.Builder, "this machine"), m.Built, sandbox, yesNo(m.Emulated)))
+	}
+	return lines
 }
 
 func closure(p pipelines.PackageResult) string {
