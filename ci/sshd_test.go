@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -30,17 +31,16 @@ type farm struct {
 	ci      string
 }
 
+const sshdProgram = "/usr/sbin/sshd" // which has to know its own path
+
 // newFarm makes the network, or skips the test where this machine does not allow it.
 func newFarm(t *testing.T) *farm {
 	t.Helper()
 	needsNix(t)
-	for _, program := range []string{"/usr/sbin/sshd", "ssh", "ssh-keygen", "nsenter", "unshare"} {
+	for _, program := range []string{sshdProgram, "ssh", "ssh-keygen"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("no %s: apt-get install openssh-server openssh-client util-linux", program)
+			t.Skipf("no %s: apt-get install openssh-server openssh-client", program)
 		}
-	}
-	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
-		t.Skipf("no mount namespace can be made: %s", bytes.TrimSpace(out))
 	}
 	f := &farm{dir: t.TempDir()}
 	t.Cleanup(func() { makeWritable(f.dir) })
@@ -82,16 +82,24 @@ func newNetwork() (network *os.File, err error) {
 	return network, err
 }
 
-// onThread runs f on a thread that ends with it, so that nothing else gets to its namespaces.
+// onThread runs f on a thread that ends with it, so that nothing else gets to its namespaces. What f starts has them.
 func onThread(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // and never unlocks it
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() { // its namespaces are the whole process's
+			onThread(f) // while this one is kept
+			runtime.UnlockOSThread()
+			return
+		}
 		f()
 	}()
 	<-done
 }
+
+// enter puts the thread into the network.
+func (f *farm) enter() error { return unix.Setns(int(f.network.Fd()), unix.CLONE_NEWNET) }
 
 // reach makes a port of this machine's loopback interface one of the network's too, for a server of the test.
 func (f *farm) reach(t *testing.T, address string) {
@@ -99,7 +107,7 @@ func (f *farm) reach(t *testing.T, address string) {
 	var listener net.Listener
 	var err error
 	onThread(func() {
-		if err = unix.Setns(int(f.network.Fd()), unix.CLONE_NEWNET); err == nil {
+		if err = f.enter(); err == nil {
 			listener, err = net.Listen("tcp", address)
 		}
 	})
@@ -133,14 +141,6 @@ func forward(in net.Conn, address string) {
 	<-ended
 }
 
-// command runs a program in the network.
-func (f *farm) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--net=/proc/self/fd/3", "--", name}, args...)...)
-	cmd.ExtraFiles = []*os.File{f.network}
-	cmd.Dir = f.dir
-	return cmd
-}
-
 // remote is a remote builder.
 type remote struct {
 	*farm
@@ -149,22 +149,46 @@ type remote struct {
 	sshd    *exec.Cmd
 }
 
-// rootScript makes the file system of a builder in $1, and runs the rest of its arguments in it.
-const rootScript = `set -e
-root=$1; shift
-mount -t tmpfs -o mode=755 builder "$root"
-for entry in /*; do
-	case $entry in /nix|/run) continue;; esac
-	if [ -L "$entry" ]; then cp -P "$entry" "$root/"
-	elif [ -d "$entry" ]; then mkdir "$root$entry"; mount --rbind "$entry" "$root$entry"
-	fi
-done
-mkdir -p "$root/nix" "$root/run/sshd" "$root/.old"
-cd "$root"
-pivot_root . .old # not chroot, in which the kernel allows no user namespaces, and Nix has no sandbox
-umount -l /.old
-exec "$@"
-`
+// enterRoot gives the thread a mount namespace and a root file system of its own, in which /nix is empty. It is no chroot:
+// in one the kernel allows no user namespaces, and Nix has no sandbox.
+func enterRoot(root string) error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir("/")
+	if err != nil {
+		return err
+	}
+	steps := []func() error{
+		func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
+		func() error { return unix.Mount("builder", root, "tmpfs", 0, "mode=755") },
+	}
+	for _, e := range entries {
+		here, there := "/"+e.Name(), filepath.Join(root, e.Name())
+		switch {
+		case here == "/nix" || here == "/run":
+		case e.Type() == os.ModeSymlink:
+			steps = append(steps, func() error { link, err := os.Readlink(here); return errors.Join(err, os.Symlink(link, there)) })
+		case e.IsDir():
+			steps = append(steps,
+				func() error { return os.Mkdir(there, 0o755) },
+				func() error { return unix.Mount(here, there, "", unix.MS_BIND|unix.MS_REC, "") })
+		}
+	}
+	for _, dir := range []string{"nix", "run/sshd", ".old"} {
+		steps = append(steps, func() error { return os.MkdirAll(filepath.Join(root, dir), 0o755) })
+	}
+	steps = append(steps,
+		func() error { return unix.PivotRoot(root, filepath.Join(root, ".old")) },
+		func() error { return unix.Chdir("/") },
+		func() error { return unix.Unmount("/.old", unix.MNT_DETACH) })
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // builder starts a builder at 127.0.0.N with this nix.conf.
 func (f *farm) builder(t *testing.T, n int, conf string) *remote {
@@ -182,20 +206,26 @@ func (f *farm) builder(t *testing.T, n int, conf string) *remote {
 		"PidFile none", "StrictModes no", "UsePAM no", "PasswordAuthentication no", "PermitRootLogin yes",
 		"SetEnv NIX_CONF_DIR=" + filepath.Join(r.dir, "conf") + " LC_ALL=C.UTF-8",
 	}, "\n")+"\n")
-	sshd := f.command(context.Background(), "unshare", "--mount", "sh", "-c", rootScript, "sh", filepath.Join(r.dir, "root"), "/usr/sbin/sshd", "-D", "-e", "-f", config)
-	log := new(watched)
-	log.word, log.seen = "Server listening", make(chan struct{})
+	sshd, log := exec.Command(sshdProgram, "-D", "-e", "-f", config), &watched{word: "Server listening", seen: make(chan struct{})}
 	sshd.Stderr = log
-	sshd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := sshd.Start(); err != nil {
-		t.Fatal(err)
+	sshd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // at the end of the thread
+	started, ended, release := make(chan error), make(chan struct{}), make(chan struct{})
+	go onThread(func() {
+		if err := errors.Join(f.enter(), enterRoot(filepath.Join(r.dir, "root"))); err != nil {
+			started <- err
+			return
+		}
+		started <- sshd.Start()
+		<-release
+	})
+	if err := <-started; err != nil {
+		t.Skipf("no builder can be made here: %v", err)
 	}
 	r.sshd = sshd
-	ended := make(chan struct{})
 	go func() { _ = sshd.Wait(); close(ended) }()
 	t.Cleanup(func() {
 		r.breakOff(t)
-		_ = syscall.Kill(-sshd.Process.Pid, syscall.SIGKILL)
+		close(release)
 		<-ended
 		if t.Failed() {
 			t.Logf("sshd of %s:\n%s", r.address, log)
@@ -204,7 +234,7 @@ func (f *farm) builder(t *testing.T, n int, conf string) *remote {
 	select {
 	case <-log.seen:
 	case <-ended:
-		t.Skipf("no builder can be made here: %s", strings.TrimSpace(log.String()))
+		t.Fatalf("sshd has ended:\n%s", log)
 	}
 	return r
 }
@@ -282,14 +312,20 @@ func (w *workspace) run(t *testing.T, args ...string) result {
 func (w *workspace) start(t *testing.T, said *watched, args ...string) (wait func() result) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	cmd := w.command(ctx, w.ci, args...)
+	cmd := exec.CommandContext(ctx, w.ci, args...)
 	var stdout bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = w.dir, &stdout, said, 10*time.Second
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(w.dir, "home"), "LANG=C.UTF-8",
 		"NIX_REMOTE=local?root=" + filepath.Join(w.dir, "store"),
 	}, w.env...)
-	if err := cmd.Start(); err != nil {
+	var err error
+	onThread(func() {
+		if err = w.enter(); err == nil {
+			err = cmd.Start()
+		}
+	})
+	if err != nil {
 		cancel()
 		t.Fatal(err)
 	}
