@@ -262,9 +262,17 @@ func TestNoSecondBuildWithoutThisMachine(t *testing.T) {
 	for name, change := range map[string]func(*fakeRun, *fakeEngine){
 		"--jobs 0":             func(run *fakeRun, _ *fakeEngine) { run.Settings["max-jobs"] = "0" },
 		"cannot build for x86": func(_ *fakeRun, e *fakeEngine) { e.engine.Native = matrix.AArch64Linux },
+		"cannot build at all": func(_ *fakeRun, e *fakeEngine) {
+			e.probeFails = []string{"error: no", "error: no"}
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			run, e := newBuilding(t, good+" x86_64-linux")
+			e.onRealise = func(check bool) {
+				if check {
+					t.Error("a second build was made")
+				}
+			}
 			cache := &fakeCachix{}
 			run.publishTo(cache)
 			run.Rebuild = Rebuilding{}
@@ -275,16 +283,16 @@ func TestNoSecondBuildWithoutThisMachine(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := m.Cells[0].Packages[0].Reproducible(); got != Unknown || e.checkSettings != nil {
-				t.Errorf("reproducible: %s, want unknown", got)
+				t.Errorf("%s: reproducible: %s, want unknown", name, got)
 			}
 			if done := m.Cells[0].Publish; done.Verdict != Withheld || !strings.Contains(done.Reason, "--rebuild=off") {
-				t.Errorf("%+v, want withheld: nobody has proven it", done)
+				t.Errorf("%s: %+v, want withheld: nobody has proven it", name, done)
 			}
 			run, e = newBuilding(t, good+" x86_64-linux")
 			run.Rebuild = Rebuilding{Fetched: true} // asked for
 			change(run, e)
 			if _, err := run.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "second builds are made on this machine") {
-				t.Errorf("error %v, want one: what was asked for was not done", err)
+				t.Errorf("error %v with %s, want one: what was asked for was not done", err, name)
 			}
 		})
 	}

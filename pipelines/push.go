@@ -102,8 +102,8 @@ func (r *Release) withholds(s Snapshot, result *CellResult, buildErr error) (Pub
 	case r.unsandboxed(result) && !r.Publish.Unsandboxed:
 		return Withheld, fmt.Sprintf("it was built without a sandbox%s: another build would not be the same (--push-unsandboxed publishes it all the same)",
 			strings.Join(result.unsandboxedMachines(), " and"))
-	case built && r.noSecondBuild(result.Engine, result.System) != "":
-		return Withheld, r.noSecondBuild(result.Engine, result.System) + " (--rebuild=off publishes it all the same)"
+	case built && r.noSecondBuild(result) != "":
+		return Withheld, r.noSecondBuild(result) + " (--rebuild=off publishes it all the same)"
 	}
 	return "", ""
 }

@@ -112,7 +112,7 @@ func (r *Release) rebuild(ctx context.Context, b secondBuild, result *CellResult
 		if len(b.todo) == 0 && len(known) == 0 {
 			return "", skipped("nothing was built here")
 		}
-		if reason := r.noSecondBuild(&b.engine, b.cell.System); reason != "" && len(b.todo) > 0 {
+		if reason := r.noSecondBuild(result); reason != "" && len(b.todo) > 0 {
 			if r.Rebuild.Fetched {
 				return "", hint.Wrap(errors.New("rebuild: "+reason), "name an engine for second builds: --rebuild-on; or leave them out: --rebuild=off")
 			}
@@ -152,16 +152,17 @@ func (r *Release) rebuild(ctx context.Context, b secondBuild, result *CellResult
 	})
 }
 
-// noSecondBuild says why no second build of a system can be made; empty where one can. Nix compares only what the machine
-// of the engine has built itself.
-func (r *Release) noSecondBuild(e *Engine, system matrix.System) string {
+// noSecondBuild says why no second build of a cell can be made; empty where one can. Nix compares only what the machine of
+// the engine has built itself.
+func (r *Release) noSecondBuild(c *CellResult) string {
+	isHere := func(m Machine) bool { return m.Builder == "" && m.Sandbox != nil }
 	switch {
-	case e == nil || r.Rebuild.Without != "" || r.Rebuild.Elsewhere[system] != nil:
+	case c.Engine == nil || r.Rebuild.Without != "" || r.Rebuild.Elsewhere[c.System] != nil:
 		return ""
 	case r.buildersAlone():
 		return "second builds are made on this machine, and --jobs 0 keeps it from building"
-	case !e.runs(system):
-		return fmt.Sprintf("second builds are made on this machine, and it cannot build for %s", system)
+	case !c.Engine.runs(c.System), len(c.Machines) > 0 && !slices.ContainsFunc(c.Machines, isHere):
+		return fmt.Sprintf("second builds are made on this machine, and it cannot build for %s", c.System)
 	}
 	return ""
 }
