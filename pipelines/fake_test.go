@@ -41,6 +41,8 @@ type fakeEngine struct {
 	// noSandbox makes builds in a sandbox fail.
 	noSandbox bool
 	memlock   uint64
+	// unprivileged makes the engine refuse the privileges that a sandbox needs.
+	unprivileged bool
 	// probeFails holds what Nix says of the next probes on this machine, one each.
 	probeFails []string
 	// builders are the remote builders by URI; builtOn says where packages are built.
@@ -261,6 +263,8 @@ func (f *fakeEngine) buildProbe(c Command) ([]byte, error) {
 		if c.Settings["max-jobs"] != "0" {
 			return nil, fmt.Errorf("fake engine: the probe for %s may be built elsewhere: %v", uri, c.Settings)
 		}
+	case f.unprivileged && c.Privileged:
+		return nil, errors.New("run nix-build: " + NoPrivileges)
 	case f.noSandbox && !b.noSandbox:
 		return nil, &ExitError{Program: "nix-build", Code: 1, Stderr: "error: cloning builder process: Operation not permitted"}
 	case len(f.probeFails) > 0:

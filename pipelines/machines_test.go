@@ -97,6 +97,16 @@ func TestBrokenProbeNeverTurnsTheSandboxOff(t *testing.T) {
 	}
 }
 
+// An engine whose owner denies privileged containers builds without a sandbox, as its owner wants.
+func TestEngineThatDeniesPrivileges(t *testing.T) {
+	run, e := newBuilding(t)
+	e.unprivileged = true
+	m, err := run.Run(t.Context())
+	if err != nil || *m.Cells[0].Sandbox || len(run.warnings("no sandbox can be had")) != 1 {
+		t.Errorf("%v, machines %+v, warnings %q", err, m.Cells[0].Machines, run.warnings(""))
+	}
+}
+
 func TestEachMachineIsMeasuredByItself(t *testing.T) {
 	run, e := newBuilding(t, good+" x86_64-linux - 4", open, "ssh://arm aarch64-linux")
 	e.builtOn = map[matrix.Package]string{"desktop": good}

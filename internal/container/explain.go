@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // connectRules tell from what the Dagger client writes why it could not reach an engine. The first that matches counts.
@@ -43,7 +44,7 @@ func explain(found, stderr string) error {
 
 // execRules do the same for what an engine says of an exec that it could not start.
 var execRules = []struct{ words, reason, hint string }{
-	{"security.insecure is not allowed", "the engine does not allow privileged containers", `allow insecureRootCapabilities in the engine's engine.json: {"security":{"insecureRootCapabilities":true}}`},
+	{"security.insecure is not allowed", pipelines.NoPrivileges, `allow insecureRootCapabilities in the engine's engine.json: {"security":{"insecureRootCapabilities":true}}`},
 	{"exec format error", "the engine cannot run programs of the image's platform", "register QEMU on the engine's machine: docker run --privileged --rm tonistiigi/binfmt --install all; then restart the engine"},
 	{"executable file not found", "the image has no bash", "use an image with bash, coreutils, tar and Nix, such as nixos/nix"},
 	{"no such file or directory", "a file is missing in the image", "use an image with bash, coreutils, tar and Nix, such as nixos/nix"},
