@@ -197,6 +197,7 @@ func TestRemoteBuilders(t *testing.T) {
 			if *cell.Sandbox != published || !published && (cell.Second == nil || !*cell.Second.Sandbox) {
 				t.Errorf("sandbox is recorded as %t, the second build as %+v", *cell.Sandbox, cell.Second)
 			}
+			r.count(t, "remote builder ssh-ng://127.0.0.4 has no sandbox", map[bool]int{false: 1}[published])
 			for _, problem := range server.Problems() {
 				t.Errorf("a rule of the protocol was broken: %s", problem)
 			}

@@ -53,6 +53,13 @@ func (r *Release) smoke(ctx context.Context, x Executor, e Engine, cell matrix.C
 	}
 	for _, m := range p.machines {
 		r.warnOfMemlock(cell.System, m)
+		if m.Builder != "" && !m.sandboxed() {
+			r.event(Notice{
+				System: cell.System, Level: Warning,
+				Text: fmt.Sprintf("remote builder %s has no sandbox: what it builds may differ from run to run", m.Builder),
+				Hint: "set sandbox = true and sandbox-fallback = false in its nix.conf, or leave it out of --builders",
+			})
+		}
 	}
 	return p, nil
 }
