@@ -23,6 +23,7 @@ const (
 func (l *buildLog) message(e nix.LogEntry) {
 	text := nix.PlainText(e.Msg)
 	switch {
+	case e.Level == 0 && l.unreachable(text):
 	case e.Level == 1, e.Level == 0 && strings.HasPrefix(text, "warning:"):
 		l.warn(text)
 	case e.Level == 0 && (e.RawMsg != "" || strings.HasPrefix(text, "error:")):
@@ -48,9 +49,6 @@ func (l *buildLog) plainLine(e nix.LogEntry) {
 // build that can be one of those that Nix has counted as failed, and otherwise when Nix has ended, if the outputs are
 // not there.
 func (l *buildLog) errorMessage(text string, own bool) {
-	if l.unreachable(text) {
-		return
-	}
 	drv, f := classify(text)
 	if drv == "" {
 		drv = l.derivationOf(text)
