@@ -292,6 +292,9 @@ func TestNoSecondBuildWithoutThisMachine(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if local := e.realiseSettings["max-jobs"]; (name != "cannot build for x86") != (local == "0") {
+				t.Errorf("%s: packages were built with max-jobs = %s: a machine that was not measured builds nothing", name, local)
+			}
 			if got := m.Cells[0].Packages[0].Reproducible(); got != Unknown || e.checkSettings != nil {
 				t.Errorf("%s: reproducible: %s, want unknown", name, got)
 			}
