@@ -27,7 +27,7 @@ func TestWhatARunNeedsIsKept(t *testing.T) {
 				for _, p := range fakePackages {
 					want = append(want, fakePath(system, p, ".drv"), fakePath(system, p, ""))
 				}
-				want = append(want, "/nix/store/"+fakeDigest+"f-input", "/nix/store/"+fakeDigest+"s-probe-s")
+				want = append(want, "/nix/store/"+fakeDigest+"f-input", "/nix/store/"+fakeDigest+"s-probe-0")
 				for _, path := range want {
 					if !slices.Contains(e.kept, path) {
 						t.Errorf("%s: %s is not kept", system, path)

@@ -70,7 +70,7 @@ func (r *Release) missingInBuilt(cell CellResult) string {
 	if !cell.checked {
 		return "its contract was not checked"
 	}
-	if r.Rebuild.Without == "" && !r.Rebuild.WarnOnly {
+	if r.Rebuild.Without == "" && !r.Rebuild.WarnOnly && r.noSecondBuild(&cell) == "" {
 		for _, p := range r.rebuildable(cell.Packages, nil) {
 			if p.Reproducible() == Unknown && p.Difference == nil {
 				return fmt.Sprintf("%s was not built a second time", p.Package)
