@@ -35,7 +35,7 @@ type survey struct {
 const metadataLimit = 1 << 20
 
 // survey finds out what kind of file the image is.
-func (i Image) survey() (survey, error) {
+func (i Image) survey(ctx context.Context) (survey, error) {
 	if info, err := os.Stat(i.path); err == nil && info.IsDir() {
 		if _, err := os.Stat(filepath.Join(i.path, "oci-layout")); err != nil {
 			return survey{}, errors.New("a directory without an OCI layout")
@@ -48,7 +48,7 @@ func (i Image) survey() (survey, error) {
 		return survey{}, err
 	}
 	defer f.Close()
-	files, machine, err := scan(f)
+	files, machine, err := scan(contextReader{ctx, f})
 	if err != nil {
 		return survey{}, err
 	}
@@ -236,7 +236,7 @@ func (i Image) copy(ctx context.Context, w io.Writer) error {
 	if info, err := os.Stat(i.path); err != nil {
 		return err
 	} else if info.IsDir() {
-		t := tar.NewWriter(w)
+		t := tar.NewWriter(contextWriter{ctx, w})
 		return errors.Join(t.AddFS(os.DirFS(i.path)), t.Close())
 	}
 	r, _, err := openArchive(i.path)

@@ -18,15 +18,18 @@ import (
 const downloadHost = "dl.dagger.io"
 
 // findCLI returns the path of the Dagger client, which is downloaded where there is none.
-func findCLI(ctx context.Context, env []string, notice func(string)) (string, error) {
-	path, err := lookCLI(ctx, env)
+func findCLI(ctx context.Context, o Options) (string, error) {
+	path, err := lookCLI(ctx, o.Env)
 	if path != "" || err != nil {
 		return path, err
 	}
-	note := time.AfterFunc(patience, func() { notice("downloading the Dagger client") })
+	limit := o.limits.provision
+	note := time.AfterFunc(noticeAfter, func() { o.Notice(atMost("downloading the Dagger client", limit)) })
 	defer note.Stop()
+	download, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	// The SDK's own way, which checks the sum. Clients of other versions are left for the projects that need them.
-	path, err = engineconn.CLIDownloader{Ref: engineconn.CLIVersion, Release: true}.Download(ctx)
+	path, err = engineconn.CLIDownloader{Ref: engineconn.CLIVersion, Release: true}.Download(download)
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
@@ -53,7 +56,7 @@ func lookCLI(ctx context.Context, env []string) (string, error) {
 			return "", nil // it may reach what we cannot
 		}
 	}
-	if err := dial("tcp", net.JoinHostPort(downloadHost, "443")); err != nil {
+	if err := dial(ctx, "tcp", net.JoinHostPort(downloadHost, "443")); err != nil {
 		return "", hint.Wrap(fmt.Errorf("find the Dagger client: none of %s on this machine, and it cannot be downloaded: %v", engineVersion, err),
 			"%s", withoutDownload)
 	}

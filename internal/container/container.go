@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"dagger.io/dagger"
 	"dagger.io/dagger/engineconn"
@@ -46,6 +45,8 @@ type Options struct {
 	Notice func(string)
 	// Cache is a directory of this machine for images that were converted. It is made where it is missing.
 	Cache string
+
+	limits limits // of waits; zero for defaultLimits
 }
 
 // Executor runs Nix in containers of one engine. It implements [pipelines.Executor].
@@ -80,6 +81,9 @@ func Open(ctx context.Context, o Options) (_ *Executor, err error) {
 	if o.Notice == nil {
 		o.Notice = func(string) {}
 	}
+	if o.limits == (limits{}) {
+		o.limits = defaultLimits
+	}
 	image, err := o.Image.prepare(ctx, o.Cache, o.Notice)
 	if err != nil {
 		return nil, err
@@ -97,6 +101,7 @@ func Open(ctx context.Context, o Options) (_ *Executor, err error) {
 	if x.session, err = connect(ctx, target, o); err != nil {
 		return nil, err
 	}
+	x.session.watch(o.Notice)
 	// With a connection of our own there is nothing left for the context to bound.
 	if x.client, err = dagger.Connect(context.WithoutCancel(ctx), dagger.WithConn(x.session)); err != nil {
 		return nil, fmt.Errorf("connect to Dagger engine: %v", err)
@@ -109,11 +114,18 @@ func Open(ctx context.Context, o Options) (_ *Executor, err error) {
 
 // prepare makes the container and looks into it.
 func (x *Executor) prepare(ctx context.Context) error {
-	var err error
-	if x.version, err = x.client.Version(ctx); err != nil {
+	err := x.session.call(ctx, x.options.limits.answer, func(ctx context.Context) (err error) {
+		x.version, err = x.client.Version(ctx)
+		return err
+	})
+	if err != nil {
 		return x.queryError(ctx, "ask engine for its version", err)
 	}
-	platform, err := x.client.DefaultPlatform(ctx)
+	var platform dagger.Platform
+	err = x.session.call(ctx, x.options.limits.answer, func(ctx context.Context) (err error) {
+		platform, err = x.client.DefaultPlatform(ctx)
+		return err
+	})
 	if err != nil {
 		return x.queryError(ctx, "ask engine for its platform", err)
 	}
@@ -169,14 +181,6 @@ func systemOf(platform string) (matrix.System, error) {
 	}
 	return "", hint.Wrap(fmt.Errorf("use engine: its platform is %s", platform), "use an engine on %v", matrix.Systems())
 }
-
-// slow tells the person who waits what for, as soon as there is reason to.
-func (x *Executor) slow(what string) (stop func() bool) {
-	return time.AfterFunc(patience, func() { x.options.Notice(what) }).Stop
-}
-
-// patience is how long something may take before a person is told of it.
-const patience = 2 * time.Second
 
 // queryError turns the error of a query into one that says whether the engine is still there.
 func (x *Executor) queryError(ctx context.Context, what string, err error) error {

@@ -56,7 +56,7 @@ func Detect(ctx context.Context, env []string) (found string, err error) {
 // runtime where Dagger gives up with the first.
 func find(ctx context.Context, env []string, host string) (target, error) {
 	if port, ok := lookup(env, portVariable); ok && host == "" {
-		return findSession(port, env)
+		return findSession(ctx, port, env)
 	}
 	if host == "" {
 		host, _ = lookup(env, runnerHostVariable)
@@ -67,14 +67,14 @@ func find(ctx context.Context, env []string, host string) (target, error) {
 	return findRuntime(ctx, env, "")
 }
 
-func findSession(port string, env []string) (target, error) {
+func findSession(ctx context.Context, port string, env []string) (target, error) {
 	token, _ := lookup(env, tokenVariable)
 	number, err := strconv.Atoi(port)
 	if err != nil || token == "" {
 		return target{}, hint.Wrap(fmt.Errorf("use the session of dagger run: %s and %s do not belong together", portVariable, tokenVariable),
 			"unset %s", portVariable)
 	}
-	if err := dial("tcp", net.JoinHostPort("127.0.0.1", port)); err != nil {
+	if err := dial(ctx, "tcp", net.JoinHostPort("127.0.0.1", port)); err != nil {
 		return target{}, hint.Wrap(fmt.Errorf("use the session of dagger run: %v", err), "it has ended: unset %s", portVariable)
 	}
 	return target{found: "session of dagger run", session: &engineconn.ConnectParams{Port: number, SessionToken: token}}, nil
@@ -96,9 +96,9 @@ func findHost(ctx context.Context, env []string, host string) (target, error) {
 	}
 	switch kind {
 	case "unix":
-		err = dial("unix", u.Path)
+		err = dial(ctx, "unix", u.Path)
 	case "tcp", "tls":
-		err = dial("tcp", u.Host)
+		err = dial(ctx, "tcp", u.Host)
 	case "image", "container":
 		runtime, err := findRuntime(ctx, env, backend)
 		t.provisioned = true
@@ -115,11 +115,9 @@ func findHost(ctx context.Context, env []string, host string) (target, error) {
 	return t, nil
 }
 
-// dialTimeout is generous for a network that works.
-const dialTimeout = 3 * time.Second
-
-func dial(network, address string) error {
-	conn, err := net.DialTimeout(network, address, dialTimeout)
+func dial(ctx context.Context, network, address string) error {
+	dialer := net.Dialer{Timeout: dialTimeout}
+	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return err
 	}
@@ -137,9 +135,6 @@ var runtimes = []struct {
 	{"finch", "Finch", []string{"version", "--format", "{{.Server.Version}}"}},
 	{"nerdctl", "nerdctl", []string{"version", "--format", "{{.Client.Version}}"}},
 }
-
-// runtimeTimeout is how long a runtime may take to say its version; one whose daemon hangs never does.
-const runtimeTimeout = 5 * time.Second
 
 // findRuntime returns the first runtime that answers, or the one called backend.
 func findRuntime(ctx context.Context, env []string, backend string) (target, error) {
@@ -190,7 +185,7 @@ func runtimeVersion(ctx context.Context, env []string, path string, args []strin
 	out, err := cmd.Output()
 	switch {
 	case ctx.Err() != nil:
-		return "", fmt.Errorf("no version after %s", runtimeTimeout)
+		return "", fmt.Errorf("no version after %s", span(runtimeTimeout))
 	case err != nil && stderr.String() != "":
 		return "", errors.New(lastLine(stderr.String()))
 	case err != nil:

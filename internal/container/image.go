@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -47,7 +46,10 @@ var (
 //
 // What is in a file is only looked at by [Open]. An image needs bash, coreutils, grep, tar and Nix.
 func ParseImage(s string) (Image, error) {
-	if _, err := os.Stat(s); err == nil {
+	if info, err := os.Stat(s); err == nil {
+		if !info.Mode().IsRegular() && !info.IsDir() {
+			return Image{}, hint.Wrap(fmt.Errorf("parse image %q: neither a file nor a directory", s), "give a file, or a reference such as %s", DefaultImage)
+		}
 		path, err := filepath.Abs(s)
 		return Image{path: path}, err
 	}
@@ -110,8 +112,8 @@ func (p prepared) has(s matrix.System) bool {
 	return p.systems == nil
 }
 
-// preparing lets the cells of a run convert their common image once: the second finds the first one's file.
-var preparing sync.Mutex
+// preparing is a lock that a wait for can be given up: the systems of a run convert their common image once.
+var preparing = make(chan struct{}, 1)
 
 // prepare makes an archive that Dagger can import of a file in any of the forms of [ParseImage].
 // The result is kept in the cache directory, by the file's hash.
@@ -119,9 +121,13 @@ func (i Image) prepare(ctx context.Context, cache string, notice func(string)) (
 	if i.path == "" {
 		return prepared{name: i.String(), identity: i.String()}, nil
 	}
-	preparing.Lock()
-	defer preparing.Unlock()
-	note := time.AfterFunc(patience, func() { notice("reading image " + i.path) })
+	select {
+	case preparing <- struct{}{}:
+		defer func() { <-preparing }()
+	case <-ctx.Done():
+		return prepared{}, ctx.Err()
+	}
+	note := time.AfterFunc(noticeAfter, func() { notice("reading image " + i.path) })
 	defer note.Stop()
 	p, err := i.read(ctx, filepath.Join(cache, "images"))
 	if ctx.Err() != nil {
@@ -140,7 +146,7 @@ func (i Image) read(ctx context.Context, cache string) (prepared, error) {
 		return prepared{}, err
 	}
 	p := prepared{name: i.path, identity: "sha256:" + sum, archive: filepath.Join(cache, sum+".oci.tar")}
-	a, err := i.survey()
+	a, err := i.survey(ctx)
 	if err != nil {
 		return prepared{}, err
 	}
@@ -187,4 +193,12 @@ func (c contextReader) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	return c.r.Read(b)
+}
+
+// Seek spares the tar reader what it does not look at, where the file can be searched.
+func (c contextReader) Seek(offset int64, whence int) (int64, error) {
+	if s, ok := c.r.(io.Seeker); ok {
+		return s.Seek(offset, whence)
+	}
+	return 0, errors.ErrUnsupported
 }

@@ -130,7 +130,7 @@ func TestPrepareImage(t *testing.T) {
 				t.Errorf("prepared %+v, want systems %v, as it is: %t", p, test.systems, test.asIs)
 			}
 			// What was made can be imported, and is made once.
-			s, err := Image{path: p.archive}.survey()
+			s, err := Image{path: p.archive}.survey(t.Context())
 			if err != nil || !s.importable || !slices.Equal(s.systems, test.systems) {
 				t.Errorf("survey of what was made: %+v, %v", s, err)
 			}

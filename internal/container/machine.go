@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"dagger.io/dagger"
 
@@ -103,7 +104,9 @@ func (x *Executor) adopt(l look) {
 func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings) error {
 	x.platform = s
 	x.settings = x.options.Settings.With(nix.Settings{"auto-optimise-store": "false", "min-free": "0"}).With(extra)
-	defer x.slow("loading image " + x.image.name)()
+	limit := x.options.limits.transfer
+	note := time.AfterFunc(noticeAfter, func() { x.options.Notice(atMost("loading image "+x.image.name, limit)) })
+	defer note.Stop()
 
 	c := x.client.Container(dagger.ContainerOpts{Platform: dagger.Platform(s.Platform())})
 	if x.image.archive != "" {
@@ -112,17 +115,27 @@ func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings)
 		c = c.From(x.image.identity)
 	}
 	what := "load image " + x.image.name
-	rootfs, err := c.WithUser("0:0").Sync(ctx)
+	err := x.session.call(ctx, limit, func(ctx context.Context) (err error) {
+		x.rootfs, err = c.WithUser("0:0").Sync(ctx)
+		return err
+	})
 	if err != nil {
 		return x.loadError(ctx, what, err)
 	}
-	x.rootfs = rootfs
-	service, err := x.tunnel.service(ctx, x.client)
+	var service *dagger.Service
+	err = x.session.call(ctx, x.options.limits.answer, func(ctx context.Context) (err error) {
+		service, err = x.tunnel.service(ctx, x.client)
+		return err
+	})
 	if err != nil {
 		return x.queryError(ctx, "open a way back from containers", err)
 	}
-	seed := rootfs.Directory("/nix")
-	if _, err := seed.Sync(ctx); err != nil {
+	seed := x.rootfs.Directory("/nix")
+	err = x.session.call(ctx, limit, func(ctx context.Context) error {
+		_, err := seed.Sync(ctx)
+		return err
+	})
+	if err != nil {
 		seed = x.client.Directory() // Nix makes its store when it first needs it
 	}
 	key := fmt.Sprintf("open-sesame-ci-nix-%s-%s", s.Machine(), x.image.digest())
@@ -130,13 +143,16 @@ func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings)
 	shared := dagger.ContainerWithMountedCacheOpts{Sharing: dagger.CacheSharingModeShared}
 	seeded := shared
 	seeded.Source = seed
-	x.container, err = rootfs.
-		WithMountedCache("/nix", x.client.CacheVolume(key), seeded).
-		WithMountedCache("/root/.cache/nix", x.client.CacheVolume(cache), shared).
-		WithNewFile(runPath, runScript).
-		WithServiceBinding(tunnelHost, service).
-		WithWorkdir("/").
-		Sync(ctx)
+	err = x.session.call(ctx, limit, func(ctx context.Context) (err error) {
+		x.container, err = x.rootfs.
+			WithMountedCache("/nix", x.client.CacheVolume(key), seeded).
+			WithMountedCache("/root/.cache/nix", x.client.CacheVolume(cache), shared).
+			WithNewFile(runPath, runScript).
+			WithServiceBinding(tunnelHost, service).
+			WithWorkdir("/").
+			Sync(ctx)
+		return err
+	})
 	if err != nil {
 		return x.loadError(ctx, what, err)
 	}

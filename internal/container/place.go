@@ -34,7 +34,10 @@ func (x *Executor) Place(ctx context.Context, dir string) (string, error) {
 	}
 	defer os.Remove(file.Name())
 	h := sha256.New()
-	err = errors.Join(pack(io.MultiWriter(file, h), dir), file.Close())
+	err = errors.Join(pack(contextWriter{ctx, io.MultiWriter(file, h)}, dir), file.Close())
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
 	if err != nil {
 		return "", fmt.Errorf("place %s: %v", dir, err)
 	}
@@ -42,7 +45,14 @@ func (x *Executor) Place(ctx context.Context, dir string) (string, error) {
 	if x.isPlaced(path) {
 		return path, nil
 	}
-	unpacked, err := x.unpack(ctx, file.Name(), path)
+	limit := x.options.limits.transfer
+	note := time.AfterFunc(noticeAfter, func() { x.options.Notice(atMost("uploading "+dir, limit)) })
+	defer note.Stop()
+	var unpacked *dagger.Directory
+	err = x.session.call(ctx, limit, func(ctx context.Context) (err error) {
+		unpacked, err = x.unpack(ctx, file.Name(), path)
+		return err
+	})
 	if err != nil {
 		return "", x.queryError(ctx, "place "+dir, err)
 	}
@@ -77,6 +87,19 @@ func (x *Executor) withPlaced() *dagger.Container {
 		c = c.WithMountedDirectory(path, dir)
 	}
 	return c
+}
+
+// contextWriter ends when its context does. It lives for one call.
+type contextWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (c contextWriter) Write(b []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.w.Write(b)
 }
 
 // pack writes dir as a tar file that is the same for the same content, modes and modification times.

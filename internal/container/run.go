@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"dagger.io/dagger"
@@ -25,15 +26,7 @@ import (
 //go:embed run.sh
 var runScript string
 
-const (
-	runPath = "/.open-sesame-ci/run"
-	// stopPatience is how long Nix may take to end its builders and remove their directories.
-	stopPatience = 3 * time.Second
-	// endPatience is for the engine to notice that a container has ended.
-	endPatience = 5 * time.Second
-	// silence is how long nothing at all may be heard of a command: run.sh says every ten seconds that it is there.
-	silence = 2 * time.Minute
-)
+const runPath = "/.open-sesame-ci/run"
 
 // neighboursScript runs a command with a directory for build directories of its own, which has some in it that look like
 // those of Nix. Who builds may be another user, who has to get through. It goes away with the container.
@@ -80,6 +73,7 @@ type running struct {
 	kill    context.CancelFunc
 	over    <-chan struct{} // closed by kill
 	pumps   sync.WaitGroup
+	writing atomic.Int32 // how many pumps wait for their writer
 }
 
 // start sends the command to the engine.
@@ -111,11 +105,24 @@ func (r *running) pump(from <-chan net.Conn, w io.Writer) {
 	r.pumps.Go(func() {
 		select {
 		case conn := <-from:
-			_, err := io.Copy(w, struct{ io.Reader }{conn}) // no splicing: errors have to tell the ends apart
+			// No splicing: errors have to tell the ends apart.
+			_, err := io.Copy(countedWriter{w, &r.writing}, struct{ io.Reader }{conn})
 			r.copied <- err
 		case <-r.over:
 		}
 	})
+}
+
+// countedWriter says in n that a write is going on.
+type countedWriter struct {
+	io.Writer
+	n *atomic.Int32
+}
+
+func (w countedWriter) Write(p []byte) (int, error) {
+	w.n.Add(1)
+	defer w.n.Add(-1)
+	return w.Writer.Write(p)
 }
 
 // close ends whatever is left. After it, nobody writes to the command's writers.
@@ -127,12 +134,16 @@ func (r *running) close() {
 
 // wait follows the command to its end. That has come when its exit is reported and all that it wrote has arrived.
 func (r *running) wait(ctx context.Context) error {
-	watchdog := time.NewTimer(silence)
-	defer watchdog.Stop()
-	report := ""
+	l := r.x.session.limits
+	starting := time.NewTimer(l.start)
+	defer starting.Stop()
+	pulse := time.NewTicker(l.silence / pulses)
+	defer pulse.Stop()
+	report, missed := "", 0
 	for open := cap(r.copied); report == "" || open > 0; {
 		select {
 		case r.control = <-r.streams.control:
+			starting.Stop()
 			go r.listen()
 		case line, ok := <-r.reports:
 			if !ok {
@@ -151,21 +162,26 @@ func (r *running) wait(ctx context.Context) error {
 			open--
 		case err := <-r.ended:
 			return r.failure(ctx, err)
-		case <-r.x.session.done:
+		case <-r.x.session.gone:
 			return r.failure(ctx, errGone)
 		case <-ctx.Done():
 			r.cancel()
 			return ctx.Err()
-		case <-watchdog.C:
-			if r.control != nil {
-				return fmt.Errorf("run %s: %w", r.program, errLost("nothing was heard of it for "+silence.String()))
+		case <-starting.C:
+			return r.failure(ctx, r.x.session.lose("no container was started within "+span(l.start)))
+		case <-pulse.C:
+			// Before it connects there is nothing to hear, and while it waits for our reader there is nothing to say.
+			if missed++; r.control == nil || r.writing.Load() > 0 {
+				missed = 0
+			} else if missed == pulses {
+				return r.failure(ctx, r.x.session.lose("nothing was heard of the command for "+span(l.silence)))
 			}
-			// The engine may still be fetching what the container needs.
+			continue
 		}
-		watchdog.Reset(silence)
+		missed = 0
 	}
 	r.say("done")
-	r.awaitEnd(endPatience)
+	r.awaitEnd()
 	return r.result(report)
 }
 
@@ -194,7 +210,7 @@ func (r *running) say(word string) {
 func (r *running) cancel() {
 	if r.control != nil {
 		r.say("stop")
-		timeout := time.After(stopPatience)
+		timeout := time.After(stopTimeout)
 		for stopped := false; !stopped; {
 			select {
 			case line, ok := <-r.reports:
@@ -207,15 +223,15 @@ func (r *running) cancel() {
 		}
 	}
 	r.kill()
-	r.awaitEnd(endPatience)
+	r.awaitEnd()
 }
 
 // awaitEnd lets the engine finish with the container.
-func (r *running) awaitEnd(patience time.Duration) {
+func (r *running) awaitEnd() {
 	select {
 	case <-r.ended:
-	case <-r.x.session.done:
-	case <-time.After(patience):
+	case <-r.x.session.gone:
+	case <-time.After(endTimeout):
 	}
 }
 
@@ -226,8 +242,8 @@ func (r *running) vanished(ctx context.Context) error {
 		return r.failure(ctx, err)
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-r.x.session.done:
-	case <-time.After(endPatience):
+	case <-r.x.session.gone:
+	case <-time.After(endTimeout):
 	}
 	return r.failure(ctx, errGone)
 }

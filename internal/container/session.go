@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,47 +34,46 @@ type session struct {
 	params engineconn.ConnectParams
 	child  *exec.Cmd // nil where the session belongs to "dagger run"
 	stdin  io.Closer
+	stdout io.Closer
 	stderr *tail
 	done   chan struct{} // closed when the child has ended; never where there is none
-	exit   error         // how it has, once done is closed
+	limits limits
+
+	gone    chan struct{} // closed when the engine counts as lost; see lose
+	losing  sync.Once
+	loss    error // why, once gone is closed
+	unwatch context.CancelFunc
 }
 
-const (
-	// An engine that runs answers within a second; where something else listens, the client would wait for five minutes.
-	// One that has to be pulled first takes its time.
-	dialPatience = 30 * time.Second
-	pullPatience = 15 * time.Minute
-	// The client says goodbye to the engine, which takes a tenth of a second. It hangs where the engine does.
-	closePatience = 3 * time.Second
-)
+func newSession(l limits) *session {
+	return &session{
+		stderr: &tail{limit: 64 << 10}, done: make(chan struct{}), gone: make(chan struct{}), limits: l, unwatch: func() {},
+	}
+}
 
 // connect starts a session with the target.
 func connect(ctx context.Context, t target, o Options) (*session, error) {
 	if t.session != nil {
-		return joinSession(*t.session), nil
+		return joinSession(*t.session, o.limits), nil
 	}
-	cli, err := findCLI(ctx, o.Env, o.Notice)
+	cli, err := findCLI(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	limit := dialPatience
+	limit, what := o.limits.answer, "waiting for the "+t.found
 	if t.provisioned {
-		limit = pullPatience
+		limit, what = o.limits.provision, "starting a Dagger engine, whose image may have to be pulled first: "+t.found
 	}
 	timed, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	what := "waiting for the " + t.found
-	if t.provisioned {
-		what = "starting a Dagger engine, whose image may have to be pulled first: " + t.found
-	}
-	note := time.AfterFunc(patience, func() { o.Notice(what) })
+	note := time.AfterFunc(noticeAfter, func() { o.Notice(atMost(what, limit)) })
 	defer note.Stop()
-	s, err := startSession(timed, cli, environment(o.Env, t.host, o.Log == nil), o.Log)
+	s, err := startSession(timed, cli, environment(o.Env, t.host, o.Log == nil), o)
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, hint.Wrap(fmt.Errorf("connect to %s: no answer after %s", t.found, limit),
+		return nil, hint.Wrap(fmt.Errorf("connect to %s: no answer after %s", t.found, span(limit)),
 			"see that it is an engine what listens there, and look at its log; where Docker runs it: docker logs dagger-engine-%s", engineVersion)
 	case err != nil:
 		return nil, explain(t.found, err.Error())
@@ -82,20 +82,21 @@ func connect(ctx context.Context, t target, o Options) (*session, error) {
 }
 
 // joinSession uses the session that "dagger run" has started for this process.
-func joinSession(p engineconn.ConnectParams) *session {
-	s := &session{params: p, done: make(chan struct{}), stderr: &tail{limit: 1}}
+func joinSession(p engineconn.ConnectParams, l limits) *session {
+	s := newSession(l)
+	s.params = p
 	s.http = s.newClient()
 	return s
 }
 
-func startSession(ctx context.Context, cli string, env []string, log io.Writer) (*session, error) {
-	s := &session{done: make(chan struct{}), stderr: &tail{limit: 64 << 10}}
+func startSession(ctx context.Context, cli string, env []string, o Options) (*session, error) {
+	s := newSession(o.limits)
 	cmd := exec.Command(cli, "session", "--label", "dagger.io/sdk.name:go", "--label", "dagger.io/sdk.version:"+engineconn.CLIVersion)
 	cmd.Dir = "/" // no directory that Dagger could take for a module to load
 	cmd.Env = env
 	cmd.Stderr = s.stderr
-	if log != nil {
-		cmd.Stderr = io.MultiWriter(s.stderr, log)
+	if o.Log != nil {
+		cmd.Stderr = io.MultiWriter(s.stderr, o.Log)
 	}
 	// A group of its own: a Ctrl-C on the terminal is ours to pass on, after the commands have ended.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -110,10 +111,9 @@ func startSession(ctx context.Context, cli string, env []string, log io.Writer) 
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	s.child = cmd
+	s.child, s.stdout = cmd, stdout
 	params := make(chan error, 1)
 	go func() {
-		defer close(s.done)
 		r := bufio.NewReader(stdout)
 		line, err := r.ReadBytes('\n')
 		if err == nil {
@@ -121,7 +121,9 @@ func startSession(ctx context.Context, cli string, env []string, log io.Writer) 
 		}
 		params <- err
 		_, _ = io.Copy(io.Discard, r)
-		s.exit = cmd.Wait()
+		err = cmd.Wait()
+		close(s.done)
+		s.lose(fmt.Sprintf("its client has ended: %v", err))
 	}()
 	select {
 	case err = <-params:
@@ -160,55 +162,42 @@ func (s *session) Do(r *http.Request) (*http.Response, error) {
 // Host returns the name under which the SDK addresses the session; [session.Do] dials its port whatever the name.
 func (s *session) Host() string { return "dagger" }
 
-// Close ends the child, which ends by itself when its standard input does.
+// Close ends the child, which ends by itself when its standard input does. That of a lost engine was killed before.
 func (s *session) Close() error {
+	s.unwatch()
 	if s.child == nil {
 		return nil
 	}
 	_ = s.stdin.Close()
-	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+	for _, end := range []func(){func() { s.signal(syscall.SIGINT) }, s.kill} {
 		select {
 		case <-s.done:
 			return nil
-		case <-time.After(closePatience):
-			_ = syscall.Kill(-s.child.Process.Pid, signal)
+		case <-time.After(closeTimeout):
+			end()
 		}
-	}
-	<-s.done
-	return nil
-}
-
-// lost returns an error where err, of a query, says that the engine is gone, and nil where it does not.
-func (s *session) lost(err error) error {
-	if err == nil {
-		return nil
 	}
 	select {
 	case <-s.done:
-		return errLost(fmt.Sprintf("its client has ended: %v", s.exit))
-	default:
-	}
-	var network net.Error
-	if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errLost(plain(err))
-	}
-	for _, words := range []string{
-		"returned error 502", // by the client, which could not pass the query on
-		"engine is shutting down", "no active session", "transport is closing", "client connection is closing", "error reading from server: EOF",
-	} {
-		if strings.Contains(err.Error(), words) {
-			return errLost(plain(err))
-		}
+	case <-time.After(closeTimeout): // the kernel holds it
 	}
 	return nil
 }
 
-func errLost(reason string) error {
-	err := errors.New("the Dagger engine was lost")
-	if reason != "" {
-		err = fmt.Errorf("the Dagger engine was lost: %s", reason)
+// signal sends a signal to the child and to what it has started.
+func (s *session) signal(sig syscall.Signal) {
+	select {
+	case <-s.done: // its number may be another process's by now
+	default:
+		_ = syscall.Kill(-s.child.Process.Pid, sig)
 	}
-	return hint.Wrap(err, "look at the engine's log, start it, and run the same command again; what was built is kept")
+}
+
+// kill ends the child at once. Closing its output ends the wait for it, which a process that it has left behind could
+// hold up.
+func (s *session) kill() {
+	s.signal(syscall.SIGKILL)
+	_ = s.stdout.Close()
 }
 
 // A variable that the Dagger client gets, with the reason.

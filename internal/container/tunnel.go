@@ -29,9 +29,8 @@ type tunnel struct {
 const (
 	tunnelHost = "client" // as containers know this process
 	tunnelPort = 4000
-	// A connection has to say what it is within this time, in so many bytes.
-	greetingTimeout = 30 * time.Second
-	greetingLimit   = 128
+	// A connection has to name its command within so many bytes.
+	greetingLimit = 128
 )
 
 // openTunnel listens on the loopback interface. Let in are only connections that begin with the token of a command.

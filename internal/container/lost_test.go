@@ -1,0 +1,372 @@
+package container
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"dagger.io/dagger"
+	"dagger.io/dagger/engineconn"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// shortLimits let a test see within a second what takes minutes otherwise.
+var shortLimits = limits{
+	answer: 300 * time.Millisecond, provision: 300 * time.Millisecond, transfer: 300 * time.Millisecond,
+	start: 300 * time.Millisecond, silence: 300 * time.Millisecond,
+}
+
+// fakeEngine serves the queries of a session and makes up an answer to each of them.
+type fakeEngine struct {
+	server *httptest.Server
+	// silentTo is a word of the queries that are never answered; the empty one is a word of all.
+	silentTo atomic.Pointer[string]
+	pings    atomic.Int32
+}
+
+func newFakeEngine(t *testing.T) *fakeEngine {
+	e := &fakeEngine{}
+	e.server = httptest.NewServer(e)
+	t.Cleanup(func() {
+		e.server.CloseClientConnections()
+		e.server.Close()
+	})
+	return e
+}
+
+// ignore leaves queries with this word unanswered from now on.
+func (e *fakeEngine) ignore(word string) { e.silentTo.Store(&word) }
+
+func (e *fakeEngine) port() int { return e.server.Listener.Addr().(*net.TCPAddr).Port }
+
+// env is the environment of a program that "dagger run" has started.
+func (e *fakeEngine) env() []string {
+	return []string{portVariable + "=" + strconv.Itoa(e.port()), tokenVariable + "=t"}
+}
+
+var (
+	quoted    = regexp.MustCompile(`"(\\.|[^"\\])*"`)
+	arguments = regexp.MustCompile(`\([^()]*\)`)
+)
+
+func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var request struct{ Query string }
+	if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if strings.Contains(request.Query, "__typename") {
+		e.pings.Add(1)
+	}
+	if word := e.silentTo.Load(); word != nil && strings.Contains(request.Query, *word) {
+		<-r.Context().Done()
+		return
+	}
+	// What remains without arguments is "query Query {a{b{c}}}": a chain of fields, of which the last one is asked for.
+	text := quoted.ReplaceAllString(request.Query[strings.Index(request.Query, "{"):], "")
+	for arguments.MatchString(text) {
+		text = arguments.ReplaceAllString(text, "")
+	}
+	fields := strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("{} \n", r) })
+	values := map[string]string{"version": engineVersion, "defaultPlatform": "linux/amd64"}
+	value, ok := values[fields[len(fields)-1]]
+	if !ok {
+		value = "id"
+	}
+	var data any = value
+	for i := len(fields) - 1; i >= 0; i-- {
+		data = map[string]any{fields[i]: data}
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"data": data})
+}
+
+// wantLost checks that an error says that the engine was lost, with a hint.
+func wantLost(t *testing.T, err error) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), "the Dagger engine was lost") || len(hint.Of(err)) == 0 {
+		t.Errorf("error %v, hints %q; want one that the engine was lost, with a hint", err, hint.Of(err))
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v is that of a context that has ended", err)
+	}
+}
+
+// guard ends a test that waits for something without a limit.
+func guard(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// Each query of Open in turn is never answered, while all others are.
+func TestOpenEndsWhereNoAnswerComes(t *testing.T) {
+	for _, word := range []string{"version", "defaultPlatform", "from", "start", "directory", "withMountedCache", "withExec", ""} {
+		t.Run(word, func(t *testing.T) {
+			t.Parallel()
+			e := newFakeEngine(t)
+			e.ignore(word)
+			o := Options{System: matrix.X8664Linux, Env: e.env(), limits: shortLimits}
+			x, err := Open(guard(t), o)
+			if err == nil {
+				_ = x.Close()
+			}
+			wantLost(t, err)
+
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			o.limits = defaultLimits
+			start := time.Now()
+			if _, err := Open(ctx, o); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error of a context that has ended: %v", err)
+			}
+			if d := time.Since(start); d > endTimeout+10*time.Second {
+				t.Errorf("ended %s after the start, with a context of 0.3 s", d)
+			}
+		})
+	}
+}
+
+// fakeClient is a Dagger client that serves the port and never ends by itself. It returns the client's path and a
+// function that waits for the client's end.
+func fakeClient(t *testing.T, port int) (path string, ended func() bool) {
+	dir := t.TempDir()
+	pidfile := filepath.Join(dir, "pid")
+	path = filepath.Join(dir, "dagger")
+	script := fmt.Sprintf("#!/bin/sh\ntrap '' INT TERM\necho $$ >%s\n"+`echo '{"port":%d,"session_token":"t"}'`+"\nwhile :; do sleep 1; done\n", pidfile, port)
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path, func() bool {
+		text, err := os.ReadFile(pidfile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 50 {
+			if syscall.Kill(pid, 0) != nil {
+				return true
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		_ = syscall.Kill(-pid, syscall.SIGKILL)
+		return false
+	}
+}
+
+// socket is an address where somebody listens.
+func socket(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "engine.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return "unix://" + path
+}
+
+// The Dagger client of a lost engine hangs as well, and is killed.
+func TestClientOfLostEngineIsKilled(t *testing.T) {
+	e := newFakeEngine(t)
+	e.ignore("start")
+	client, ended := fakeClient(t, e.port())
+	o := Options{
+		System: matrix.X8664Linux, RunnerHost: socket(t), limits: shortLimits,
+		Env: []string{cliVariable + "=" + client, "PATH=" + os.Getenv("PATH")},
+	}
+	start := time.Now()
+	_, err := Open(guard(t), o)
+	wantLost(t, err)
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("it took %s, although the client of a lost engine need not be asked to end", d)
+	}
+	if !ended() {
+		t.Error("the client is still there")
+	}
+}
+
+// fakeExecutor is an executor whose engine makes up its answers, and whose containers are processes of this machine.
+func fakeExecutor(t *testing.T, e *fakeEngine, l limits) *Executor {
+	t.Helper()
+	x := local(t)
+	x.options.System = matrix.X8664Linux
+	x.options.limits = l
+	x.options.Notice = func(string) {}
+	x.session = joinSession(*mustSession(t, e), l)
+	t.Cleanup(func() { _ = x.session.Close() })
+	client, err := dagger.Connect(t.Context(), dagger.WithConn(x.session))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.client = client
+	x.rootfs, x.container = client.Container(), client.Container()
+	x.placed = map[string]*dagger.Directory{}
+	x.session.watch(func(string) {})
+	return x
+}
+
+// hang stands for an exec that the engine never starts.
+func hang(ctx context.Context, _ []string, _ bool) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestCallsEndWhereNoAnswerComes(t *testing.T) {
+	dir := t.TempDir()
+	for name, call := range map[string]func(context.Context, *Executor) error{
+		"place": func(ctx context.Context, x *Executor) error {
+			_, err := x.Place(ctx, dir)
+			return err
+		},
+		"run": func(ctx context.Context, x *Executor) error {
+			_, err := x.Run(ctx, bash("true"))
+			return err
+		},
+		"describe": func(ctx context.Context, x *Executor) error {
+			_, err := x.Describe(ctx)
+			return err
+		},
+		"export": func(ctx context.Context, x *Executor) error {
+			return x.Export(ctx, io.Discard, []nix.StorePath{"/nix/store/00000000000000000000000000000000-x"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newFakeEngine(t)
+			e.ignore("sync") // and answer pings
+			x := fakeExecutor(t, e, shortLimits)
+			x.exec = hang
+			wantLost(t, call(guard(t), x))
+			// What comes after a loss does not wait again.
+			start := time.Now()
+			wantLost(t, call(guard(t), x))
+			if d := time.Since(start); d > 100*time.Millisecond {
+				t.Errorf("a call after the loss took %s", d)
+			}
+		})
+	}
+}
+
+// A command that reports and one that is about to start both end when the engine answers nothing any more.
+func TestFrozenEngineIsNoticed(t *testing.T) {
+	l := defaultLimits
+	l.silence = 300 * time.Millisecond
+	for name, exec := range map[string]execFunc{"starting": hang, "running": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newFakeEngine(t)
+			x := fakeExecutor(t, e, l)
+			if exec != nil {
+				x.exec = exec
+			}
+			time.AfterFunc(100*time.Millisecond, func() { e.ignore("") })
+			start := time.Now()
+			_, err := x.Run(guard(t), bash("while :; do echo; sleep 0.01; done"))
+			wantLost(t, err)
+			if !strings.Contains(err.Error(), "it has not answered for 300ms") {
+				t.Errorf("error is %v", err)
+			}
+			if d := time.Since(start); d > 5*time.Second {
+				t.Errorf("it took %s", d)
+			}
+			if _, err := x.Place(guard(t), t.TempDir()); err == nil || !strings.Contains(err.Error(), "was lost") {
+				t.Errorf("place after the loss: %v", err)
+			}
+		})
+	}
+}
+
+// What takes longer than the engine may be silent goes on for as long as the engine answers, and the command reports.
+func TestLongWaitsAreNotEnded(t *testing.T) {
+	l := defaultLimits
+	l.silence = time.Second // of a machine that is busy with other tests
+	const long = "2.5"
+	for name, run := range map[string]func(*Executor) (string, error){
+		"a build that is silent": func(x *Executor) (string, error) {
+			out, err := x.Run(guard(t), bash("sleep "+long+"; echo done"))
+			return string(out), err
+		},
+		"a container that starts late": func(x *Executor) (string, error) {
+			started := x.exec
+			x.exec = func(ctx context.Context, args []string, p bool) error {
+				time.Sleep(2500 * time.Millisecond)
+				return started(ctx, args, p)
+			}
+			out, err := x.Run(guard(t), bash("echo done"))
+			return string(out), err
+		},
+		"a reader that is slow": func(x *Executor) (string, error) {
+			slow := &slowWriter{delay: 2500 * time.Millisecond}
+			c := bash("echo done")
+			c.Stdout = slow
+			_, err := x.Run(guard(t), c)
+			return slow.String(), err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newFakeEngine(t)
+			if out, err := run(fakeExecutor(t, e, l)); err != nil || out != "done\n" {
+				t.Errorf("output %q, %v", out, err)
+			}
+			if n := e.pings.Load(); n < pulses {
+				t.Errorf("the engine was asked %d times", n)
+			}
+		})
+	}
+}
+
+type slowWriter struct {
+	bytes.Buffer
+	delay time.Duration
+}
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	time.Sleep(w.delay)
+	return w.Buffer.Write(p)
+}
+
+// A container whose own processes are stopped is as lost as one of a frozen engine.
+func TestFrozenContainerIsNoticed(t *testing.T) {
+	l := defaultLimits
+	l.silence = 300 * time.Millisecond
+	x := fakeExecutor(t, newFakeEngine(t), l)
+	// The command stops the script that reports for it.
+	_, err := x.Run(guard(t), bash(`for pid in $(ps -o pid= --ppid $PPID); do [[ $pid == $$ ]] || kill -STOP $pid; done; sleep 30`))
+	wantLost(t, err)
+	if !strings.Contains(err.Error(), "nothing was heard of the command") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+var _ pipelines.Executor = (*Executor)(nil)
+
+func mustSession(t *testing.T, e *fakeEngine) *engineconn.ConnectParams {
+	t.Helper()
+	target, err := find(t.Context(), e.env(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return target.session
+}
