@@ -25,6 +25,7 @@ const (
 
 // engineChoice is what --engine says: a kind for all systems, and URLs of native engines for some.
 type engineChoice struct {
+	flag   string // that it was read from
 	kind   string
 	native map[matrix.System]string
 }
@@ -39,13 +40,16 @@ func (f *flags) parseEngines(o *options) (err error) {
 
 // parseEngineChoice reads the values of a flag that names engines. The kind is empty where none was given.
 func parseEngineChoice(flag string, values []string) (engineChoice, error) {
-	choice := engineChoice{native: map[matrix.System]string{}}
+	choice := engineChoice{flag: flag, native: map[matrix.System]string{}}
 	for _, s := range values {
 		name, url, ofSystem := strings.Cut(s, "=")
 		if ofSystem {
 			system, err := matrix.ParseSystem(name)
 			if err != nil {
 				return choice, err
+			}
+			if err := container.CheckAddress(url); err != nil {
+				return choice, fmt.Errorf("parse %s %q: %w", flag, nix.Redact(s), err)
 			}
 			choice.native[system] = url
 			continue
@@ -70,6 +74,7 @@ type engines struct {
 	environ  []string
 	cacheDir string
 	log      io.Writer
+	logFile  string // where log goes
 	notice   func(text string)
 
 	// nix is this machine's own, which is looked at once for all systems.
@@ -85,7 +90,7 @@ type engines struct {
 func (e *engines) with(choice engineChoice) *engines {
 	return &engines{
 		choice: choice, image: e.image, memlock: e.memlock, settings: e.settings, environ: e.environ,
-		cacheDir: e.cacheDir, log: e.log, notice: e.notice,
+		cacheDir: e.cacheDir, log: e.log, logFile: e.logFile, notice: e.notice,
 	}
 }
 
@@ -130,7 +135,7 @@ func (e *engines) host(ctx context.Context, system matrix.System) (pipelines.Exe
 
 func (e *engines) container(ctx context.Context, system matrix.System, url string) (pipelines.Executor, error) {
 	return container.Open(ctx, container.Options{
-		System: system, RunnerHost: url, Image: e.image, Settings: e.settings, Env: e.environ, Memlock: e.memlock,
-		Log: e.log, Notice: e.notice, Cache: e.cacheDir,
+		System: system, RunnerHost: url, RunnerFlag: fmt.Sprintf("%s %s=URL", e.choice.flag, system), Image: e.image, Settings: e.settings, Env: e.environ, Memlock: e.memlock,
+		Log: e.log, LogFile: e.logFile, Notice: e.notice, Cache: e.cacheDir,
 	})
 }

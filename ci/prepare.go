@@ -73,7 +73,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 	}
 	engines := &engines{
 		choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
-		cacheDir: dirs.cache, log: engineLog.when(o.verbose && command != commandPlan),
+		cacheDir: dirs.cache, log: engineLog.when(o.verbose && command != commandPlan), logFile: engineLog.path,
 		notice: once(func(text string) {
 			report.Report(now(), pipelines.Notice{Level: pipelines.Info, Text: text})
 		}),

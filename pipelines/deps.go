@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -52,6 +53,14 @@ type Executor interface {
 	// Close lets go of the engine. The engine itself is left as it was found.
 	Close() error
 }
+
+// What an executor's error may say of the engine itself, rather than of the command: see [errors.Is].
+var (
+	// ErrEngineLost says that the engine, or the way to it, went away. All later calls fail with it as well.
+	ErrEngineLost = errors.New("the engine was lost")
+	// ErrDiskFull says that the engine has no room left for what it was to do.
+	ErrDiskFull = errors.New("the engine's disk is full")
+)
 
 // ExitError says that a command of Nix ran and failed.
 type ExitError struct {

@@ -81,6 +81,6 @@ func namedCLI(env []string, bin string) (string, error) {
 // isRelease reports whether the client is of the engine's version: "dagger v0.21.8 (…) linux/amd64".
 // Another one may work, and may not understand what the SDK asks.
 func isRelease(ctx context.Context, env []string, path string) bool {
-	out, err := runtimeVersion(ctx, env, path, []string{"version"})
-	return err == nil && strings.HasPrefix(out, "dagger "+engineVersion+" ")
+	out, err := askRuntime(ctx, env, path, []string{"version"})
+	return err == nil && strings.HasPrefix(lastLine(out), "dagger "+engineVersion+" ")
 }

@@ -8,7 +8,6 @@ package container
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -30,6 +29,8 @@ type Options struct {
 	// RunnerHost is the engine's address, such as "tcp://host:1234". Empty leaves the choice to Dagger's own rules:
 	// the session of "dagger run", then _EXPERIMENTAL_DAGGER_RUNNER_HOST, then a container runtime of this machine.
 	RunnerHost string
+	// RunnerFlag is the flag that gave RunnerHost, for a hint to name.
+	RunnerFlag string
 	// Image is what commands run in; the zero Image is [DefaultImage].
 	Image Image
 	// Settings are what every command of Nix gets.
@@ -39,8 +40,10 @@ type Options struct {
 	// Memlock is how much memory in bytes a builder should be able to lock. It is raised where the engine allows that;
 	// negative is without limit, zero leaves the limit alone.
 	Memlock int64
-	// Log takes the whole progress log of the Dagger client. Nil drops it, which also spares the client's memory.
-	Log io.Writer
+	// Log takes the whole progress log of the Dagger client, and LogFile is where the user finds it. A nil Log drops it,
+	// which also spares the client's memory.
+	Log     io.Writer
+	LogFile string
 	// Notice is told, in a few words, what takes long. It may be nil.
 	Notice func(string)
 	// Cache is a directory of this machine for images that were converted. It is made where it is missing.
@@ -54,6 +57,7 @@ type Executor struct {
 	options Options
 	session *session
 	client  *dagger.Client
+	host    string // the engine's address; empty where Dagger finds it by itself
 	tunnel  *tunnel
 	version string // of the engine
 
@@ -88,11 +92,11 @@ func Open(ctx context.Context, o Options) (_ *Executor, err error) {
 	if err != nil {
 		return nil, err
 	}
-	target, err := find(ctx, o.Env, o.RunnerHost)
+	target, err := find(ctx, o.Env, o.RunnerHost, o.RunnerFlag)
 	if err != nil {
 		return nil, err
 	}
-	x := &Executor{options: o, image: image, placed: map[string]*dagger.Directory{}}
+	x := &Executor{options: o, image: image, host: target.host, placed: map[string]*dagger.Directory{}}
 	defer func() {
 		if err != nil {
 			_ = x.Close() // the first error is the one that matters
@@ -119,7 +123,7 @@ func (x *Executor) prepare(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return x.queryError(ctx, "ask engine for its version", err)
+		return x.explained(ctx, "ask engine for its version", err, nil)
 	}
 	var platform dagger.Platform
 	err = x.session.call(ctx, x.options.limits.answer, func(ctx context.Context) (err error) {
@@ -127,7 +131,7 @@ func (x *Executor) prepare(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return x.queryError(ctx, "ask engine for its platform", err)
+		return x.explained(ctx, "ask engine for its platform", err, nil)
 	}
 	native, err := systemOf(string(platform))
 	if err != nil {
@@ -180,21 +184,6 @@ func systemOf(platform string) (matrix.System, error) {
 		}
 	}
 	return "", hint.Wrap(fmt.Errorf("use engine: its platform is %s", platform), "use an engine on %v", matrix.Systems())
-}
-
-// queryError turns the error of a query into one that says whether the engine is still there.
-func (x *Executor) queryError(ctx context.Context, what string, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if lost := x.session.lost(err); lost != nil {
-		return fmt.Errorf("%s: %w", what, lost)
-	}
-	text := plain(err)
-	if exit := (*dagger.ExecError)(nil); errors.As(err, &exit) && exit.Stderr != "" {
-		text = lastLine(exit.Stderr)
-	}
-	return fmt.Errorf("%s: %s", what, text)
 }
 
 var (

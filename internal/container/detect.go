@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os/exec"
@@ -11,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"dagger.io/dagger/engineconn"
 
@@ -33,6 +33,7 @@ type target struct {
 	found       string                    // for a person to read
 	host        string                    // for the Dagger client; empty leaves the choice to it
 	provisioned bool                      // a container runtime starts the engine, and may have to pull it
+	container   engineContainer           // the engine's, where a runtime has it or starts it
 	session     *engineconn.ConnectParams // the session of "dagger run"
 }
 
@@ -40,7 +41,7 @@ type target struct {
 // What it has found is in a few words for a person: "Docker 28.2.2", "Dagger engine at tcp://10.0.0.7:1234".
 // It starts nothing, and takes at most some seconds. Errors say what is wrong and carry a hint.
 func Detect(ctx context.Context, env []string) (found string, err error) {
-	t, err := find(ctx, env, "")
+	t, err := find(ctx, env, "", "")
 	if err != nil {
 		return "", err
 	}
@@ -53,16 +54,17 @@ func Detect(ctx context.Context, env []string) (found string, err error) {
 }
 
 // find follows Dagger's own rules, but says at once what Dagger would say after minutes, and goes on to the next
-// runtime where Dagger gives up with the first.
-func find(ctx context.Context, env []string, host string) (target, error) {
+// runtime where Dagger gives up with the first. Flag is what gave the host, for a hint.
+func find(ctx context.Context, env []string, host, flag string) (target, error) {
 	if port, ok := lookup(env, portVariable); ok && host == "" {
 		return findSession(ctx, port, env)
 	}
 	if host == "" {
 		host, _ = lookup(env, runnerHostVariable)
+		flag = runnerHostVariable
 	}
 	if host != "" {
-		return findHost(ctx, env, host)
+		return findHost(ctx, env, host, flag)
 	}
 	return findRuntime(ctx, env, "")
 }
@@ -83,34 +85,77 @@ func findSession(ctx context.Context, port string, env []string) (target, error)
 // schemes are those of engine/client/drivers in v0.21.8.
 var schemes = []string{"unix", "tcp", "tls", "ssh", "kube-pod", "image", "container", "image+RUNTIME", "container+RUNTIME", "docker-image", "docker-container"}
 
-func findHost(ctx context.Context, env []string, host string) (target, error) {
-	t := target{found: "Dagger engine at " + host, host: host}
+// An address is the parsed address of an engine.
+type address struct {
+	kind    string // the scheme without a runtime
+	runtime string // that a scheme of a container names; empty for any
+	url     *url.URL
+}
+
+// CheckAddress reports what is wrong with the form of an engine's address. It looks for no engine.
+func CheckAddress(host string) error {
+	_, err := parseAddress(host)
+	return err
+}
+
+func parseAddress(host string) (address, error) {
 	scheme, rest, ok := strings.Cut(host, "://")
 	u, err := url.Parse(host)
 	if !ok || err != nil || rest == "" {
-		return t, hint.Wrap(fmt.Errorf("use engine %q: not of the form scheme://address", host), "schemes are %s", strings.Join(schemes, ", "))
+		return address{}, hint.Wrap(fmt.Errorf("use engine %q: not of the form scheme://address", host), "schemes are %s", strings.Join(schemes, ", "))
 	}
-	kind, backend, _ := strings.Cut(scheme, "+")
+	a := address{url: u}
+	a.kind, a.runtime, _ = strings.Cut(scheme, "+")
 	if old, ok := strings.CutPrefix(scheme, "docker-"); ok {
-		kind, backend = old, "docker"
+		a.kind, a.runtime = old, "docker"
 	}
-	switch kind {
+	switch a.kind {
 	case "unix":
-		err = dial(ctx, "unix", u.Path)
+		if u.Host != "" || u.Path == "" {
+			return a, hint.Wrap(fmt.Errorf("use engine %s: not the absolute path of a socket", host), "for example unix:///run/dagger/engine.sock")
+		}
 	case "tcp", "tls":
-		err = dial(ctx, "tcp", u.Host)
+		if u.Hostname() == "" || u.Port() == "" {
+			return a, hint.Wrap(fmt.Errorf("use engine %s: without a host or a port", host), "for example %s://arm.example:8080", a.kind)
+		}
 	case "image", "container":
-		runtime, err := findRuntime(ctx, env, backend)
-		t.provisioned = true
-		t.found += " on " + runtime.found
-		return t, err
+		if a.runtime != "" && a.runtime != "apple" && !slices.ContainsFunc(runtimes, func(r containerRuntime) bool { return r.command == a.runtime }) {
+			return a, hint.Wrap(fmt.Errorf("use engine %s: no such runtime as %q", host, a.runtime), "runtimes are docker, apple, podman, finch and nerdctl")
+		}
 	case "ssh", "kube-pod":
-		// Its own client knows how to get there; nobody else does.
 	default:
-		return t, hint.Wrap(fmt.Errorf("use engine %s: no such scheme as %q", host, scheme), "schemes are %s", strings.Join(schemes, ", "))
+		return a, hint.Wrap(fmt.Errorf("use engine %s: no such scheme as %q", host, scheme), "schemes are %s", strings.Join(schemes, ", "))
 	}
+	return a, nil
+}
+
+func findHost(ctx context.Context, env []string, host, flag string) (target, error) {
+	t := target{found: "Dagger engine at " + host, host: host}
+	a, err := parseAddress(host)
 	if err != nil {
-		return t, hint.Wrap(fmt.Errorf("use engine %s: %v", host, err), "start it, or correct %s", runnerHostVariable)
+		return t, err
+	}
+	switch a.kind {
+	case "unix":
+		err = dial(ctx, "unix", a.url.Path)
+	case "tcp", "tls":
+		err = dial(ctx, "tcp", a.url.Host)
+	case "image", "container":
+		by, err := findRuntime(ctx, env, a.runtime)
+		t.provisioned = true
+		t.found += " on " + by.found
+		t.container = by.container.of(a)
+		return t, err
+	default:
+		// ssh and kube-pod: only their own clients know the way.
+	}
+	switch {
+	case ctx.Err() != nil:
+		return t, ctx.Err()
+	case errors.Is(err, fs.ErrPermission):
+		return t, hint.Wrap(fmt.Errorf("use engine %s: %v", host, err), "run as a user who may open this socket")
+	case err != nil:
+		return t, hint.Wrap(fmt.Errorf("use engine %s: %v", host, err), "start it, or correct %s", flag)
 	}
 	return t, nil
 }
@@ -122,76 +167,6 @@ func dial(ctx context.Context, network, address string) error {
 		return err
 	}
 	return conn.Close()
-}
-
-// runtimes are those that Dagger can start an engine with, in its order.
-var runtimes = []struct {
-	command, name string
-	version       []string
-}{
-	{"docker", "Docker", []string{"version", "--format", "{{.Server.Version}}"}},
-	{"container", "Apple container", []string{"--version"}},
-	{"podman", "Podman", []string{"version", "--format", "{{.Client.Version}}"}},
-	{"finch", "Finch", []string{"version", "--format", "{{.Server.Version}}"}},
-	{"nerdctl", "nerdctl", []string{"version", "--format", "{{.Client.Version}}"}},
-}
-
-// findRuntime returns the first runtime that answers, or the one called backend.
-func findRuntime(ctx context.Context, env []string, backend string) (target, error) {
-	var failed []error
-	for _, r := range runtimes {
-		if backend != "" && backend != r.command && (backend != "apple" || r.command != "container") {
-			continue
-		}
-		path, ok := lookPath(env, r.command)
-		if !ok {
-			continue
-		}
-		version, err := runtimeVersion(ctx, env, path, r.version)
-		if ctx.Err() != nil {
-			return target{}, ctx.Err()
-		}
-		if err != nil {
-			failed = append(failed, fmt.Errorf("%s does not answer: %v", r.name, err))
-			continue
-		}
-		t := target{found: strings.TrimSpace(r.name + " " + version), provisioned: true}
-		if len(failed) > 0 {
-			// Dagger gives up where the first runtime on PATH has no daemon: tell it which one has.
-			t.host = "image+" + r.command + "://registry.dagger.io/engine:" + engineVersion
-		}
-		return t, nil
-	}
-	if len(failed) > 0 {
-		return target{}, hint.Wrap(errors.Join(failed...), "start its daemon, or give this user access to it: sudo usermod -aG docker $USER")
-	}
-	want := "no container runtime and no engine address"
-	if backend != "" {
-		want = "no " + backend + " on PATH"
-	}
-	return target{}, hint.Wrap(fmt.Errorf("find a Dagger engine: %s", want),
-		"install Docker or Podman, or set %s to an engine's address", runnerHostVariable)
-}
-
-func runtimeVersion(ctx context.Context, env []string, path string, args []string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = environment(env, "", true)
-	cmd.WaitDelay = 100 * time.Millisecond
-	var stderr tail
-	stderr.limit = 4 << 10
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	switch {
-	case ctx.Err() != nil:
-		return "", fmt.Errorf("no version after %s", span(runtimeTimeout))
-	case err != nil && stderr.String() != "":
-		return "", errors.New(lastLine(stderr.String()))
-	case err != nil:
-		return "", err
-	}
-	return lastLine(string(out)), nil
 }
 
 // lookup returns the value of a variable, the last one where there are several, as a child would see it.

@@ -37,17 +37,20 @@ func TestFind(t *testing.T) {
 		env               []string
 		host              string
 		found, want, asks string // what was found and what Dagger is told, or the error
+		hint              string // a part of the error's
 	}{
 		{name: "nothing", asks: "no container runtime and no engine address"},
 		{name: "Docker", env: bin(t, "docker", "echo 28.2.2"), found: "Docker 28.2.2"},
-		{name: "dead Docker", env: bin(t, "docker", dead), asks: "Docker does not answer: Cannot connect"},
+		{name: "dead Docker", env: bin(t, "docker", dead), asks: "Docker does not answer: Cannot connect", hint: "usermod -aG docker"},
+		{name: "dead Podman", env: bin(t, "podman", dead), asks: "Podman does not answer", hint: "podman info"},
 		{
 			name: "dead Docker, Podman", env: bin(t, "docker", dead, "podman", "echo 5.1.0"),
 			found: "Podman 5.1.0", want: "image+podman://registry.dagger.io/engine:" + engineVersion,
 		},
 		{name: "engine's socket", host: "unix://" + socket, found: "Dagger engine at unix://" + socket, want: "unix://" + socket},
 		{name: "from the environment", env: []string{runnerHostVariable + "=unix://" + socket}, found: "Dagger engine at unix://" + socket, want: "unix://" + socket},
-		{name: "no such socket", host: "unix:///no/such.sock", asks: "no such file or directory"},
+		{name: "no such socket", host: "unix:///no/such.sock", asks: "no such file or directory", hint: "correct --engine SYSTEM=URL"},
+		{name: "no such socket in the environment", env: []string{runnerHostVariable + "=unix:///no/such.sock"}, asks: "no such file or directory", hint: "correct " + runnerHostVariable},
 		{name: "nobody listens", host: "tcp://127.0.0.1:1", asks: "connection refused"},
 		{name: "unknown scheme", host: "ftp://x", asks: `no such scheme as "ftp"`},
 		{name: "not a URL", host: "localhost", asks: "not of the form scheme://address"},
@@ -60,10 +63,10 @@ func TestFind(t *testing.T) {
 		{name: "dagger run, no token", env: []string{portVariable + "=1"}, asks: "do not belong together"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			target, err := find(t.Context(), test.env, test.host)
+			target, err := find(t.Context(), test.env, test.host, "--engine SYSTEM=URL")
 			if test.asks != "" {
-				if err == nil || !strings.Contains(err.Error(), test.asks) || len(hint.Of(err)) == 0 {
-					t.Errorf("error %v, hints %q; want %q and a hint", err, hint.Of(err), test.asks)
+				if err == nil || !strings.Contains(err.Error(), test.asks) || !strings.Contains(strings.Join(hint.Of(err), "\n"), test.hint) || len(hint.Of(err)) == 0 {
+					t.Errorf("error %v, hints %q; want %q and a hint with %q", err, hint.Of(err), test.asks, test.hint)
 				}
 				return
 			}

@@ -2,6 +2,7 @@ package container
 
 import (
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -20,19 +21,21 @@ func TestExplain(t *testing.T) {
 			"2   : ┆ [0.0s] | Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?\n" +
 				"2   : ┆ exec docker version ERROR [0.0s]\n2   : ┆ ! failed to run command [docker version]: exit status 1\n" +
 				"Error: start engine: failed to run command [docker version]: exit status 1 [traceparent:92c5b303cca33df46b88e25a7ce7d0f8-8bb5f7076d19881c]\n",
-			"does not answer: start engine: failed to run command", "start its daemon",
+			"the container runtime failed: start engine: failed to run command", "its own message: docker version",
 		},
 		{"Error: start engine: no driver for scheme \"ftp\" found", "unknown scheme", "schemes are unix, tcp"},
 		{"3 : [0.1s] | failed to pull image: dial tcp: lookup registry.dagger.io: no such host", "could not be pulled", "docker load"},
 		{"Error: remote is not a valid dagger server", "not a Dagger engine", "check host and port"},
-		{"Error: incompatible engine version v0.18.0, minimum v0.19.0", "incompatible version", "use an engine v0."},
-		{"Error: no tty available for progress \"tty\"", "draw on a terminal", "unset DAGGER_PROGRESS"},
+		{"Error: incompatible engine version v0.18.0", "the engine is too old for the Dagger client", "use an engine v0."},
+		{"Error: start session: unexpected status 500: incompatible client version v0.18.0", "the Dagger client is too old", "instead of /bin/dagger: unset or correct " + cliVariable},
+		{"Error: start engine: failed to start container: failed to run command [docker start dagger-engine-v0.21.8]: exit status 1", "failed to start container", "its own message: docker start dagger-engine-v0.21.8"},
+		{"Error: start engine: failed to pull image: failed to run command [docker pull example/engine]: exit status 1", "could not be pulled", "for the reason: docker pull example/engine"},
 		{"Error: dial unix /run/x.sock: connect: connection refused", "nothing listens there", "start the engine"},
 		{"Error: start engine: new client: failed to call info: Unimplemented: unexpected HTTP status code received from server: 404 (Not Found)", "not a Dagger engine", "check host"},
-		{"something\nnobody has seen before\n", "nobody has seen before", "see the log"},
-		{"", "without a word", "see the log"},
+		{"something\nnobody has seen before\n", "nobody has seen before", "with -v, which keeps the log"},
+		{"", "without a word", "with -v"},
 	} {
-		err := explain("Docker 28", test.stderr)
+		err := explain(target{found: "Docker 28"}, "/bin/dagger", test.stderr, Options{})
 		if !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "connect to Docker 28: ") {
 			t.Errorf("explain(%q) = %v, want one with %q", test.stderr, err, test.want)
 		}
@@ -42,6 +45,14 @@ func TestExplain(t *testing.T) {
 		if hints := hint.Of(err); len(hints) != 1 || !strings.Contains(hints[0], test.hint) {
 			t.Errorf("explain(%q): hints %q, want one with %q", test.stderr, hints, test.hint)
 		}
+	}
+}
+
+// A log is named only where there is one.
+func TestExplainNamesLog(t *testing.T) {
+	err := explain(target{found: "Docker 28"}, "/bin/dagger", "unheard of", Options{Log: io.Discard, LogFile: "out/logs/1/engine.log"})
+	if got := hint.Of(err); len(got) != 1 || !strings.HasSuffix(got[0], ": out/logs/1/engine.log") {
+		t.Errorf("hints %q", got)
 	}
 }
 

@@ -39,6 +39,8 @@ const (
 	dialTimeout = 3 * time.Second
 	// runtimeTimeout is how long a container runtime may take to answer; one whose daemon hangs never does.
 	runtimeTimeout = 5 * time.Second
+	// stateInterval is how often a runtime is asked for the state of the engine's container, until the engine answers.
+	stateInterval = time.Second
 	// greetingTimeout is how long a connection may take to name its command.
 	greetingTimeout = 30 * time.Second
 	// stopTimeout is how long Nix may take to end its builders and remove their directories.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // call makes one call to the engine. It ends with the context, with the session, and after the limit; the engine then
@@ -111,25 +112,38 @@ func (s *session) lost(err error) error {
 		return s.loss
 	default:
 	}
+	if errors.Is(err, errGone) {
+		return errLost(plain(err)) // one container is; whether the engine is too, the next call finds out
+	}
 	var network net.Error
 	if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errLost(plain(err))
+		return s.lose(plain(err))
 	}
 	for _, words := range []string{
 		"returned error 502", // by the client, which could not pass the query on
 		"engine is shutting down", "no active session", "transport is closing", "client connection is closing", "error reading from server: EOF",
 	} {
 		if strings.Contains(err.Error(), words) {
-			return errLost(plain(err))
+			return s.lose(plain(err))
 		}
 	}
 	return nil
 }
 
+// engineError is an error of the engine itself: one of those that package pipelines names.
+type engineError struct {
+	error
+	kind error
+}
+
+// Is reports whether target is what package pipelines calls it.
+func (e engineError) Is(target error) bool { return target == e.kind }
+
 func errLost(reason string) error {
-	err := errors.New("the Dagger engine was lost")
+	text := "the Dagger engine was lost"
 	if reason != "" {
-		err = fmt.Errorf("the Dagger engine was lost: %s", reason)
+		text += ": " + reason
 	}
-	return hint.Wrap(err, "look at the engine's log, start it, and run the same command again; what was built is kept")
+	return hint.Wrap(engineError{errors.New(text), pipelines.ErrEngineLost},
+		"look at the engine's log, start the engine where it has ended, and run the same command again; one that did not end cleanly starts with an empty cache, and all is built again")
 }

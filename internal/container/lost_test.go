@@ -364,7 +364,7 @@ var _ pipelines.Executor = (*Executor)(nil)
 
 func mustSession(t *testing.T, e *fakeEngine) *engineconn.ConnectParams {
 	t.Helper()
-	target, err := find(t.Context(), e.env(), "")
+	target, err := find(t.Context(), e.env(), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -120,7 +120,7 @@ func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings)
 		return err
 	})
 	if err != nil {
-		return x.loadError(ctx, what, err)
+		return x.explained(ctx, what, err, imageRules)
 	}
 	var service *dagger.Service
 	err = x.session.call(ctx, x.options.limits.answer, func(ctx context.Context) (err error) {
@@ -128,7 +128,7 @@ func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings)
 		return err
 	})
 	if err != nil {
-		return x.queryError(ctx, "open a way back from containers", err)
+		return x.explained(ctx, "open a way back from containers", err, nil)
 	}
 	seed := x.rootfs.Directory("/nix")
 	err = x.session.call(ctx, limit, func(ctx context.Context) error {
@@ -154,20 +154,10 @@ func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings)
 		return err
 	})
 	if err != nil {
-		return x.loadError(ctx, what, err)
+		return x.explained(ctx, what, err, imageRules)
 	}
 	x.exec = x.execInContainer
 	return nil
-}
-
-func (x *Executor) loadError(ctx context.Context, what string, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if lost := x.session.lost(err); lost != nil {
-		return fmt.Errorf("%s: %w", what, lost)
-	}
-	return explained(what, err, imageRules)
 }
 
 //go:embed look.sh

@@ -54,7 +54,7 @@ func (x *Executor) Place(ctx context.Context, dir string) (string, error) {
 		return err
 	})
 	if err != nil {
-		return "", x.queryError(ctx, "place "+dir, err)
+		return "", x.explained(ctx, "place "+dir, err, nil)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()

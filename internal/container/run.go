@@ -277,16 +277,14 @@ func (r *running) failure(ctx context.Context, err error) error {
 		err = errGone
 	}
 	var exit *dagger.ExecError
-	switch lost := r.x.session.lost(err); {
+	switch {
 	case errors.As(err, &exit) && r.control != nil:
 		// Something has killed the container and all that is in it, for want of memory as a rule.
 		return &pipelines.ExitError{Program: r.program, Code: exit.ExitCode, Stderr: r.stderr.String()}
 	case errors.As(err, &exit):
-		return explained(what, fmt.Errorf("start its container: exit code %d: %w: %s", exit.ExitCode, err, lastLine(exit.Stderr)), execRules)
-	case lost != nil:
-		return fmt.Errorf("%s: %w", what, lost)
+		err = fmt.Errorf("start its container: exit code %d: %w", exit.ExitCode, err)
 	}
-	return explained(what, err, execRules)
+	return r.x.explained(ctx, what, err, execRules)
 }
 
 // memlock is the limit as ulimit takes it.

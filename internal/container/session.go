@@ -64,21 +64,43 @@ func connect(ctx context.Context, t target, o Options) (*session, error) {
 	if t.provisioned {
 		limit, what = o.limits.provision, "starting a Dagger engine, whose image may have to be pulled first: "+t.found
 	}
-	timed, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	note := time.AfterFunc(noticeAfter, func() { o.Notice(atMost(what, limit)) })
 	defer note.Stop()
+	before := t.container.state(ctx)
+	if t.container.existing && before.status != "" && before.status != "running" {
+		return nil, hint.Wrap(fmt.Errorf("connect to %s: the container is %s", t.found, before.status), "%s start %s", t.container.command, t.container.name)
+	}
+	timed, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	failed := make(chan error, 1)
+	go func() {
+		err := t.container.awaitFailure(timed, before)
+		if err != nil {
+			cancel()
+		}
+		failed <- err
+	}()
 	s, err := startSession(timed, cli, environment(o.Env, t.host, o.Log == nil), o)
+	slow := errors.Is(timed.Err(), context.DeadlineExceeded)
+	cancel()
+	failure := <-failed
 	switch {
+	case err == nil:
+		return s, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case errors.Is(err, context.DeadlineExceeded):
+	case failure != nil:
+		return nil, fmt.Errorf("connect to %s: %w", t.found, failure)
+	case slow && t.provisioned:
+		return nil, hint.Wrap(fmt.Errorf("connect to %s: no answer after %s", t.found, span(limit)), "look at the engine's log: %s logs %s", t.container.command, t.container.name)
+	case slow:
 		return nil, hint.Wrap(fmt.Errorf("connect to %s: no answer after %s", t.found, span(limit)),
-			"see that it is an engine what listens there, and look at its log; where Docker runs it: docker logs dagger-engine-%s", engineVersion)
-	case err != nil:
-		return nil, explain(t.found, err.Error())
+			"look whether it is a Dagger engine what listens there, and whether it was stopped or is stuck: its log says more")
 	}
-	return s, nil
+	if failure := t.container.failure(ctx, containerState{}, t.container.state(ctx)); failure != nil {
+		return nil, fmt.Errorf("connect to %s: %w", t.found, failure)
+	}
+	return nil, explain(t, cli, err.Error(), o)
 }
 
 // joinSession uses the session that "dagger run" has started for this process.
