@@ -70,7 +70,10 @@ func (r *Release) build(ctx context.Context, x Executor, e Engine, s Snapshot, c
 		infos, invalid, lookErr := r.inspect(ctx, x, e, todo, err)
 		if lookErr != nil {
 			log.decideBy(nil)
-			return "", lostEngine(ctx, log, todo, errors.Join(err, lookErr))
+			if !errors.Is(err, ErrEngineLost) { // else it says the same of the next command
+				err = errors.Join(err, lookErr)
+			}
+			return "", lostEngine(ctx, log, todo, err)
 		}
 		closure = infos
 		if err != nil {
@@ -208,18 +211,28 @@ func pathArgs(packages []*PackageResult) []string {
 	return args
 }
 
-// lostEngine is for an engine that died while it built, or that cannot be asked what it has built.
+// lostEngine is for an engine that died while it built, or that cannot be asked what it has built. What Nix has said of
+// a package stays.
 func lostEngine(ctx context.Context, log *buildLog, todo []*PackageResult, err error) error {
 	f := failureOf(ctx, err)
-	if exit := (*ExitError)(nil); !errors.As(err, &exit) {
+	exit := (*ExitError)(nil)
+	switch {
+	case errors.Is(err, ErrDiskFull), errors.Is(err, ErrEngineLost): // the engine has said so itself
+	case !errors.As(err, &exit):
 		f.Kind = EngineLost
-	} else if log.run != nil {
+	case log.run != nil:
 		f = log.run
 	}
+	var known []PackageResult
 	for _, p := range todo {
-		p.Failure = f
+		if p.Failure = log.failureOf(p.Derivation); p.Failure != nil {
+			known = append(known, *p)
+		} else {
+			p.Failure = f
+		}
 	}
-	if advice := f.hint(); advice != "" {
+	err = withHints(err, known)
+	if advice := f.hint(); advice != "" && len(hint.Of(err)) == 0 { // the engine's own hint knows more
 		return hint.Wrap(err, "%s", advice)
 	}
 	return err

@@ -62,6 +62,16 @@ func (l *buildLog) unknown() []nix.StorePath {
 	return drvs
 }
 
+// failureOf returns what Nix has said of the derivation's failure; nil where it has said nothing of a known kind.
+func (l *buildLog) failureOf(drv nix.StorePath) *Failure {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f := l.failures[drv]; f != nil && f.Kind != UnknownFailure && f.Kind != Unfinished {
+		return f
+	}
+	return nil
+}
+
 // decideBy ends the builds that are undecided by what the store has of their outputs. What is not there was not built.
 func (l *buildLog) decideBy(built map[nix.StorePath]bool) {
 	l.mu.Lock()

@@ -130,7 +130,7 @@ func (f *Failure) hint() string {
 	case Killed:
 		return "look into the kernel's log for who sent signal 9: dmesg | grep -i kill"
 	case DiskFull:
-		return "make room where Nix keeps its store and builds: nix-collect-garbage"
+		return "make room where Nix keeps its store and builds: nix-collect-garbage; on a Dagger engine: dagger core engine local-cache prune"
 	case SubstituterFailed:
 		return "a binary cache did not answer; the build itself is not at fault: run the same command again"
 	case DownloadFailed:
@@ -142,7 +142,7 @@ func (f *Failure) hint() string {
 	case BuilderLost:
 		return "a remote builder went away twice, and the build itself is not at fault: look at the builder, or leave it out of --builders"
 	case EngineLost:
-		return "the engine went away: look at its log, start it, and run the same command again; what was built is kept"
+		return "the engine went away: look at its log, start it if it has ended, and run the same command again"
 	}
 	return ""
 }
@@ -155,6 +155,10 @@ func failureOf(ctx context.Context, err error) *Failure {
 		return &Failure{Kind: TimedOut, Message: context.Cause(ctx).Error()}
 	case errors.Is(err, context.Canceled):
 		return &Failure{Kind: Interrupted, Message: context.Cause(ctx).Error()}
+	case errors.Is(err, ErrDiskFull):
+		return &Failure{Kind: DiskFull, Message: err.Error()}
+	case errors.Is(err, ErrEngineLost):
+		return &Failure{Kind: EngineLost, Message: err.Error()}
 	case errors.As(err, &exit):
 		_, f := classify(nix.ErrorMessage(exit.Stderr))
 		f.ExitCode = exit.Code

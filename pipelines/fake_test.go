@@ -50,6 +50,9 @@ type fakeEngine struct {
 	builtOn  map[matrix.Package]string
 	// dies makes the engine go away in the middle of a build.
 	dies bool
+	// after is the error of all commands that follow the first realisation.
+	after    error
+	realised bool
 	// hangs makes a build last until its context is done.
 	hangs bool
 	// differs names the packages that come out differently when they are built again.
@@ -140,7 +143,12 @@ func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
 	line := c.Program + " " + strings.Join(c.Args, " ")
 	f.mu.Lock()
 	f.commands = append(f.commands, line)
+	realised := f.realised
+	f.realised = realised || strings.HasPrefix(line, "nix-store --realise") && !strings.Contains(line, "--dry-run")
 	f.mu.Unlock()
+	if realised && f.after != nil {
+		return nil, f.after
+	}
 	switch {
 	case strings.HasPrefix(line, "nix eval"):
 		return f.evaluate(c)

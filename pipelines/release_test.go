@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -267,6 +268,53 @@ func TestEngineThatDies(t *testing.T) {
 	}
 	if len(run.store.paths) != 2 {
 		t.Errorf("store has %v, want the other system's two paths", run.store.paths)
+	}
+}
+
+// An engine that cannot say what it has built is named as what it is, and what Nix has said of a package stays.
+func TestEngineThatCannotAnswerAfterTheBuild(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		after     error
+		nixSays   string
+		kind      FailureKind // of the first package
+		otherKind FailureKind // of the second, of which Nix says nothing
+		hint      string
+	}{
+		{
+			name: "full disk", after: hint.Wrap(fmt.Errorf("run nix: %w: mkdir: no space left on device", ErrDiskFull), "empty it"),
+			kind: DiskFull, otherKind: DiskFull, hint: "empty it",
+		},
+		{
+			name: "full disk, after a failed test", after: hint.Wrap(fmt.Errorf("run nix: %w", ErrDiskFull), "empty it"),
+			nixSays: "builder for '%s' failed with exit code 1", kind: BuilderFailed, otherKind: DiskFull, hint: "empty it",
+		},
+		{name: "lost", after: fmt.Errorf("run nix: %w: it does not answer", ErrEngineLost), kind: EngineLost, otherKind: EngineLost, hint: "look at its log"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			run := newFakeRun(t)
+			engine := run.engines[matrix.X8664Linux]
+			engine.after = test.after
+			if test.nixSays != "" {
+				engine.fails[fakePackages[0]] = []string{test.nixSays}
+			}
+			m, err := run.Run(t.Context())
+			if err == nil || !strings.Contains(err.Error(), test.after.Error()) {
+				t.Fatalf("error %v, want the engine's own words", err)
+			}
+			for i, want := range []FailureKind{test.kind, test.otherKind} {
+				if f := m.Cells[0].Packages[i].Failure; f == nil || f.Kind != want {
+					t.Errorf("failure of %s is %+v, want %s", m.Cells[0].Packages[i].Package, f, want)
+				}
+			}
+			hints := strings.Join(hint.Of(err), "\n")
+			if !strings.Contains(hints, test.hint) || strings.Contains(hints, "nix-collect-garbage") || strings.Contains(hints, "is kept") {
+				t.Errorf("hints %q, want one with %q", hints, test.hint)
+			}
+			if strings.Count(err.Error(), test.after.Error()) != 1 {
+				t.Errorf("the engine's words are there more than once: %v", err)
+			}
+		})
 	}
 }
 
