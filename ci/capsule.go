@@ -69,7 +69,7 @@ func leaveCapsule(ctx context.Context, sys system, o options, r *pipelines.Relea
 	if writeErr := capsule.Write(file, c, contents); writeErr != nil {
 		return errors.Join(err, writeErr)
 	}
-	return hint.Wrap(err, "to see it fail on another machine: go run ./ci replay %s", quote(file))
+	return hint.Wrap(err, "to see it fail on another machine: %s", replayCommand(o, file))
 }
 
 // packCell describes what has failed of a system. It is false where nothing has, or where nothing was kept of it.

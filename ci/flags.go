@@ -9,12 +9,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
@@ -106,8 +104,7 @@ type options struct {
 	rebuildOn engineChoice
 	// provenanceKey is nil where statements are not signed.
 	provenanceKey *provenance.SecretKey
-	// repeat are the flags, as they were given, that another machine needs in order to do the same.
-	repeat []string
+	given         []givenFlag // for hints to repeat
 }
 
 // override is --override-input INPUT=FLAKE.
@@ -116,41 +113,13 @@ type override struct {
 	narHash      string // that the flake has to have; empty where any will do
 }
 
-// repeated are the flags that have a part in what is built. The others say where to and how to show it.
-var repeated = []string{"override-input", "substituter", "trusted-key", "memlock", "jobs", "image", "builders", "contract", "contract-file", "strict", "home-manager"}
-
-// given returns those of the repeated flags that were given, as arguments.
-func given(c *cobra.Command) []string {
-	var args []string
-	c.Flags().Visit(func(f *pflag.Flag) {
-		if !slices.Contains(repeated, f.Name) {
-			return
-		}
-		values := []string{f.Value.String()}
-		if list, ok := f.Value.(pflag.SliceValue); ok {
-			values = list.GetSlice()
-		}
-		if f.Value.Type() == "bool" {
-			args = append(args, "--"+f.Name+"="+f.Value.String())
-			return
-		}
-		for _, v := range values {
-			if f.Name != "builders" { // whose users are no secret, and are needed
-				v = nix.Redact(v)
-			}
-			args = append(args, "--"+f.Name, v)
-		}
-	})
-	return args
-}
-
 // options reads the flags and the one argument of a command.
 func (f *flags) options(c *cobra.Command, args []string) (options, error) {
 	o := options{
 		target: openSesame, ref: f.ref,
 		out: f.out, outGiven: c.Flags().Changed("out"),
 		jobs: f.jobs, timeout: f.timeout, stall: f.stall, failFast: f.failFast || !f.keepGoing,
-		json: f.json, verbose: f.verbose, summary: f.summary, since: f.since, repeat: given(c),
+		json: f.json, verbose: f.verbose, summary: f.summary, since: f.since, given: given(c),
 	}
 	if len(args) > 0 && args[0] == exampleFlake {
 		o.target = builtIn

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -69,7 +70,7 @@ func runPin(ctx context.Context, sys system, p publishing, args []string) error 
 	}
 	defer to.client.Close()
 	if m != nil {
-		return pinManifest(ctx, sys, to, args[0], m)
+		return pinManifest(ctx, sys, to, resumeCommand(filepath.Dir(args[0]), p.publishFlags), args[0], m)
 	}
 	path, err := nix.ParseStorePath(args[1])
 	if err != nil {
@@ -83,10 +84,10 @@ func runPin(ctx context.Context, sys system, p publishing, args []string) error 
 }
 
 // pinManifest pins what a run has published, all of it or nothing.
-func pinManifest(ctx context.Context, sys system, to *publisher, file string, m *pipelines.Manifest) error {
+func pinManifest(ctx context.Context, sys system, to *publisher, resume, file string, m *pipelines.Manifest) error {
 	for _, cell := range m.Cells {
 		if cell.Publish == nil || cell.Publish.Verdict != pipelines.Published {
-			return hint.Wrap(fmt.Errorf("pin outputs of %s: those of %s are not published", file, cell.System), "go run ./ci push --resume")
+			return hint.Wrap(fmt.Errorf("pin outputs of %s: those of %s are not published", file, cell.System), "%s", resume)
 		}
 		for _, p := range cell.Packages {
 			if p.Verdict == pipelines.Failed {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,7 +90,7 @@ func (f *publishFlags) parse() (publishing, error) {
 func newPublishing(sys system, o options, command, run string, store *binarycache.Dir, without string) (pipelines.Publishing, error) {
 	p := pipelines.Publishing{
 		Always: o.publish.push == pushAlways, Unsandboxed: o.publish.unsandboxed, Pin: o.publish.pin && command == commandRelease,
-		Timeout: o.publish.timeout, Patience: o.publish.patience, Journal: pipelines.NewJournal(o.out, run), Resume: resumeCommand(o),
+		Timeout: o.publish.timeout, Patience: o.publish.patience, Journal: pipelines.NewJournal(o.out, run), Resume: resumeCommand(o.out, o.publish.publishFlags),
 	}
 	if command != commandRelease && command != commandWarm && command != commandPlan {
 		return pipelines.Publishing{}, nil
@@ -115,19 +114,6 @@ func newPublishing(sys system, o options, command, run string, store *binarycach
 		p.To, p.Consumer, p.Holder, p.From = to, to.consumer(), to.holder(), store
 	}
 	return p, nil
-}
-
-// resumeCommand publishes what a run has left. The journal names the cache. It does not say where that is and by which
-// right one may push to it: a file that could would send the secret wherever its author likes.
-func resumeCommand(o options) string {
-	args := []string{"go run ./ci push --resume --out", quote(o.out)}
-	if o.publish.url != "" {
-		args = append(args, "--cachix-url", quote(o.publish.url))
-	}
-	if o.publish.secret != defaultSecret {
-		args = append(args, "--secret-env", quote(o.publish.secret))
-	}
-	return strings.Join(args, " ")
 }
 
 // cacheName is the Cachix cache that a run would push to; empty for none.

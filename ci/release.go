@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -82,60 +81,6 @@ func printOutputs(w io.Writer, m *pipelines.Manifest) {
 		}
 	}
 }
-
-// repeatHint adds to a failure the one command that repeats it on another machine.
-func repeatHint(ctx context.Context, err error, o options, m *pipelines.Manifest) error {
-	if err == nil || m == nil || ctx.Err() != nil {
-		return err
-	}
-	flake := repeatFlake(o, m)
-	args := []string{"go run ./ci build", quote(flake)}
-	if flake == o.target.flake && o.ref != "" {
-		args = append(args, "--ref", quote(o.ref))
-	}
-	code := codeOf(err)
-	if code == exitPublish {
-		return err // there is nothing to build again
-	}
-	if code == exitDifferent {
-		args = append(args, "--rebuild")
-	}
-	broken := code == exitContract
-	if broken {
-		args[0] = "go run ./ci check"
-	}
-	for _, cell := range m.Cells {
-		if cell.Verdict == pipelines.Failed {
-			args = append(args, "--system", string(cell.System))
-			if broken {
-				continue // its packages are good; the contract is about all of them
-			}
-			for _, p := range cell.Packages {
-				if p.Verdict == pipelines.Failed {
-					args = append(args, "--package", quote(string(p.Package)))
-				}
-			}
-		}
-	}
-	for _, arg := range o.repeat {
-		args = append(args, quote(arg))
-	}
-	if broken {
-		err = hint.Wrap(err, "to be warned only: --contract warn; where the flake has promises of its own: --contract-file FILE")
-	}
-	return hint.Wrap(err, "to repeat it: %s", strings.Join(args, " "))
-}
-
-// repeatFlake names the tree that was built, so that it is the same tomorrow: by its commit where it has one.
-func repeatFlake(o options, m *pipelines.Manifest) string {
-	if m.Source.Rev != "" && !strings.Contains(m.Source.URL, "file:") {
-		return m.Source.URL
-	}
-	return o.target.flake
-}
-
-// quote makes an argument safe to paste into a shell.
-func quote(s string) string { return hint.Quote(s) }
 
 // reporter is a reporter that can be ended.
 type reporter interface {

@@ -3,7 +3,6 @@ package pipelines
 import (
 	"errors"
 	"maps"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -47,10 +46,10 @@ func (r *Release) pointOut(s Snapshot, result *CellResult, err error) error {
 			err = hint.Wrap(err, "%s: %s", p, p.Text)
 		}
 	}
-	if info, statErr := os.Stat(r.Flake); statErr != nil || !info.IsDir() {
-		return hint.Wrap(err, "or have all of them put right in a clone: go run ./ci check --fix DIRECTORY")
+	if r.FixHint == "" {
+		return err
 	}
-	return hint.Wrap(err, "or have all of them put right: go run ./ci check --fix %s", r.Flake)
+	return hint.Wrap(err, "%s", r.FixHint)
 }
 
 // fromRoot names the places of a wrong hash as an annotation wants them: from the root of the tree.

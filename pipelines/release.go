@@ -44,7 +44,8 @@ type Release struct {
 	LogDir   string        // the build logs' directory
 	// ManifestFile is where the manifest is written.
 	ManifestFile string
-	FailFast     bool // the first failed cell ends the others
+	FixHint      string // says how wrong hashes are put right
+	FailFast     bool   // the first failed cell ends the others
 	Timeout      time.Duration
 	Stall        time.Duration // how long a build may say nothing before its last lines are shown
 	Now          func() time.Time

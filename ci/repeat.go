@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// commandLine is a command of this program for a hint, safe to paste into a shell.
+func commandLine(args ...string) string {
+	line := "go run ./ci"
+	for _, arg := range args {
+		line += " " + quote(arg)
+	}
+	return line
+}
+
+// quote makes an argument safe to paste into a shell.
+func quote(s string) string { return hint.Quote(s) }
+
+// The flags that a hint repeats. Those that are left out say where results go, and how a run is shown.
+var (
+	// forBuild have a part in what a build comes to.
+	forBuild = []string{
+		"engine", "image", "builders", "override-input", "substituter", "trusted-key", "served-by", "memlock", "jobs", "timeout",
+		"contract", "contract-file", "strict", "home-manager",
+	}
+	// forRebuild have a part in the second build too.
+	forRebuild = append(slices.Clone(forBuild), "rebuild-on")
+	// forFix choose the packages as well; forReplay are those that a capsule does not bring along.
+	forFix    = append([]string{"system", "package"}, forBuild...)
+	forReplay = []string{"image", "substituter", "trusted-key"}
+)
+
+// givenFlag is a flag as it was given, once for each of its values.
+type givenFlag struct{ name, value string }
+
+// given returns the flags that were given, for hints to repeat.
+func given(c *cobra.Command) []givenFlag {
+	var all []givenFlag
+	c.Flags().Visit(func(f *pflag.Flag) {
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		for _, v := range values {
+			if f.Name != "builders" { // whose users are no secret, and are needed
+				v = nix.Redact(v)
+			}
+			all = append(all, givenFlag{f.Name, v})
+		}
+	})
+	return all
+}
+
+// repeat returns those of the given flags that have one of the names, as arguments.
+func (o options) repeat(names []string) []string {
+	var args []string
+	for _, f := range o.given {
+		switch {
+		case !slices.Contains(names, f.name):
+		case f.value == "true" || f.value == "false":
+			args = append(args, "--"+f.name+"="+f.value)
+		default:
+			args = append(args, "--"+f.name, f.value)
+		}
+	}
+	return args
+}
+
+// repeatHint adds to a failure the one command that repeats it on another machine.
+func repeatHint(ctx context.Context, err error, o options, m *pipelines.Manifest) error {
+	if err == nil || m == nil || ctx.Err() != nil {
+		return err
+	}
+	code := codeOf(err)
+	if code == exitPublish {
+		return err // there is nothing to build again
+	}
+	flake := repeatFlake(o, m)
+	args, names := []string{commandBuild, flake}, forBuild
+	broken := code == exitContract
+	if broken {
+		args[0] = commandCheck
+	}
+	if flake == o.target.flake && o.ref != "" {
+		args = append(args, "--ref", o.ref)
+	}
+	if code == exitDifferent {
+		args, names = append(args, "--rebuild"), forRebuild
+	}
+	for _, cell := range m.Cells {
+		if cell.Verdict == pipelines.Failed {
+			args = append(args, "--system", string(cell.System))
+			if broken {
+				continue // its packages are good; the contract is about all of them
+			}
+			for _, p := range cell.Packages {
+				if p.Verdict == pipelines.Failed {
+					args = append(args, "--package", string(p.Package))
+				}
+			}
+		}
+	}
+	if broken {
+		err = hint.Wrap(err, "to be warned only: --contract warn; where the flake has promises of its own: --contract-file FILE")
+	}
+	return hint.Wrap(err, "to repeat it: %s", commandLine(append(args, o.repeat(names)...)...))
+}
+
+// repeatFlake names the tree that was built, so that it is the same tomorrow: by its commit where it has one.
+func repeatFlake(o options, m *pipelines.Manifest) string {
+	if m.Source.Rev != "" && !strings.Contains(m.Source.URL, "file:") {
+		return m.Source.URL
+	}
+	return o.target.flake
+}
+
+// resumeCommand publishes what a run has left in the directory of its results. The journal names the cache. It does not
+// say where that is and by which right one may push to it: a file that could would send the secret wherever its author
+// likes.
+func resumeCommand(out string, f publishFlags) string {
+	args := []string{"push", "--resume", "--out", out}
+	if f.url != "" {
+		args = append(args, "--cachix-url", f.url)
+	}
+	if f.secret != defaultSecret {
+		args = append(args, "--secret-env", f.secret)
+	}
+	return commandLine(args...)
+}
+
+// fixHint says how wrong hashes are put right in the flake. That needs a directory, so another flake has to be cloned first.
+func fixHint(o options) string {
+	dir, where := o.target.flake, ""
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		dir, where = "DIRECTORY", " in a clone"
+	}
+	return "or have all of them put right" + where + ": " + commandLine(append([]string{commandCheck, "--fix", dir}, o.repeat(forFix)...)...)
+}
+
+// replayCommand shows the failure that a capsule holds.
+func replayCommand(o options, file string) string {
+	return commandLine(append([]string{commandReplay, file}, o.repeat(forReplay)...)...)
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// parseOptions reads a command line of release.
+func parseOptions(t *testing.T, args ...string) options {
+	t.Helper()
+	var f flags
+	var o options
+	c := &cobra.Command{Args: oneFlake, RunE: func(c *cobra.Command, args []string) (err error) {
+		o, err = f.options(c, args)
+		return err
+	}}
+	f.register(c)
+	f.registerRebuild(c, commandRelease)
+	c.SetArgs(args)
+	if err := c.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestRepeatHint(t *testing.T) {
+	o := parseOptions(t, "./f", "--engine", "dagger", "--engine", "aarch64-linux=tcp://arm:8080", "--image", "nixos/nix@sha256:"+strings.Repeat("0", 64),
+		"--served-by", "none", "--timeout", "5m", "--strict", "--out", "elsewhere", "--json", "--rebuild-on", "host", "--ref", "v1")
+	m := &pipelines.Manifest{Cells: []pipelines.CellResult{{
+		System: matrix.AArch64Linux, Verdict: pipelines.Failed, Packages: []pipelines.PackageResult{{Package: "a b", Verdict: pipelines.Failed}, {Package: "good", Verdict: pipelines.Built}},
+	}}}
+	const flags = "--engine dagger --engine aarch64-linux=tcp://arm:8080 --image nixos/nix@sha256:0000000000000000000000000000000000000000000000000000000000000000 --served-by none --timeout 5m0s --strict=true"
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{errors.New("built badly"), "to repeat it: go run ./ci build ./f --ref v1 --system aarch64-linux --package 'a b' " + flags},
+		{&pipelines.OutcomeError{Text: "differs", End: pipelines.OutcomeDifferent}, "to repeat it: go run ./ci build ./f --ref v1 --rebuild --system aarch64-linux --package 'a b' " + flags + " --rebuild-on host"},
+	} {
+		hints := hint.Of(repeatHint(t.Context(), test.err, o, m))
+		if len(hints) != 1 || hints[0] != test.want {
+			t.Errorf("hints of %v:\n%q, want\n%q", test.err, hints, test.want)
+		}
+	}
+	if got, want := replayCommand(o, "x.tar.zst"), "go run ./ci replay x.tar.zst --image nixos/nix@sha256:"+strings.Repeat("0", 64); got != want {
+		t.Errorf("replay: %q, want %q", got, want)
+	}
+	if got := fixHint(o); !strings.HasPrefix(got, "or have all of them put right in a clone: go run ./ci check --fix DIRECTORY --engine dagger ") {
+		t.Errorf("fix: %q", got)
+	}
+}
+
+func TestResumeCommand(t *testing.T) {
+	f := publishFlags{secret: defaultSecret}
+	if got, want := resumeCommand("my out", f), "go run ./ci push --resume --out 'my out'"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	f.url, f.secret = "http://localhost:1", "MINE"
+	if got, want := resumeCommand("out", f), "go run ./ci push --resume --out out --cachix-url http://localhost:1 --secret-env MINE"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
