@@ -39,7 +39,7 @@ type target struct {
 
 // Detect tells whether there is an engine, or a container runtime to start one with, and a Dagger client to use it.
 // What it has found is in a few words for a person: "Docker 28.2.2", "Dagger engine at tcp://10.0.0.7:1234".
-// It starts nothing, and takes at most some seconds. Errors say what is wrong and carry a hint.
+// It starts nothing, and asks each program for some seconds at most. Errors say what is wrong and carry a hint.
 func Detect(ctx context.Context, env []string) (found string, err error) {
 	t, err := find(ctx, env, "", "")
 	if err != nil {

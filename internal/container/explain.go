@@ -65,7 +65,7 @@ var execRules = []rule{
 	{"security.insecure is not allowed", pipelines.NoPrivileges, `allow insecureRootCapabilities in the engine's engine.json: {"security":{"insecureRootCapabilities":true}}`},
 	{"exec format error", "the engine cannot run programs of the image's platform", "register QEMU on the engine's machine: docker run --privileged --rm tonistiigi/binfmt --install all; then restart the engine"},
 	{"executable file not found", "the image has no bash", "use an image with bash, coreutils, tar and Nix, such as nixos/nix"},
-	{"no such file or directory", "a file is missing in the image", "use an image with bash, coreutils, tar and Nix, such as nixos/nix"},
+	{"fork/exec", "bash of the image cannot be started", "use an image with bash, coreutils, tar and Nix, such as nixos/nix"},
 }
 
 // imageRules do so for what it says of an image.

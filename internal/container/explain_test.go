@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // What the client v0.21.8 writes before it gives up: the first two as they were seen, the others as its source has them.
@@ -45,6 +46,47 @@ func TestExplain(t *testing.T) {
 		if hints := hint.Of(err); len(hints) != 1 || !strings.Contains(hints[0], test.hint) {
 			t.Errorf("explain(%q): hints %q, want one with %q", test.stderr, hints, test.hint)
 		}
+	}
+}
+
+// What the engine v0.21.8 was seen to say of calls, and what the user gets to read.
+func TestExplainedCall(t *testing.T) {
+	for _, test := range []struct {
+		name, engine, want, hint string
+		kind                     error
+		rules                    []rule
+	}{
+		{
+			name: "full disk, loading", rules: imageRules, kind: pipelines.ErrDiskFull,
+			engine: "failed to get snapshot: failed to create directory: mkdir /var/lib/dagger/worker/snapshots/snapshots/1/fs/root: no space left on device",
+			want:   "the engine's disk is full: failed to get snapshot: failed to create directory: mkdir /var/lib/dagger", hint: runnerHostVariable + "='tcp://x:1' dagger core engine local-cache prune",
+		},
+		{
+			name: "full disk, running", rules: execRules, kind: pipelines.ErrDiskFull,
+			engine: "failed to prepare mounts: write /var/lib/dagger/worker/containerdmeta.db: no space left on device",
+			want:   "containerdmeta.db: no space left on device", hint: "local-cache prune",
+		},
+		{name: "no loader", rules: execRules, engine: "exit code: 1: fork/exec /bin/bash: no such file or directory", want: "bash of the image cannot be started: exit code: 1: fork/exec", hint: "use an image with bash"},
+		{name: "no bash", rules: execRules, engine: `exit code: 1: exec: "bash": executable file not found in $PATH`, want: "the image has no bash", hint: "use an image with bash"},
+		{name: "a file of the engine", rules: execRules, engine: "lstat /var/lib/dagger/worker/x: no such file or directory", want: "do it: lstat /var/lib/dagger/worker/x: no such file or directory"},
+		{name: "shuts down", rules: execRules, kind: pipelines.ErrEngineLost, engine: "engine is shutting down", want: "the Dagger engine was lost: engine is shutting down", hint: "empty cache"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			x := &Executor{session: newSession(defaultLimits), host: "tcp://x:1"}
+			err := x.explained(t.Context(), "do it", errors.New("input: "+test.engine+" [traceparent:0a-1b]"), test.rules)
+			hints := strings.Join(hint.Of(err), "\n")
+			if !strings.Contains(err.Error(), test.want) || !strings.Contains(hints, test.hint) || test.hint == "" && hints != "" {
+				t.Errorf("error %v, hints %q; want %q, %q", err, hints, test.want, test.hint)
+			}
+			for _, kind := range []error{pipelines.ErrDiskFull, pipelines.ErrEngineLost} {
+				if errors.Is(err, kind) != (kind == test.kind) {
+					t.Errorf("%v is of the kind %q: %t", err, kind, errors.Is(err, kind))
+				}
+			}
+			if strings.Contains(hints, "is kept") || strings.Contains(err.Error(), "traceparent") {
+				t.Errorf("error %v, hints %q", err, hints)
+			}
+		})
 	}
 }
 

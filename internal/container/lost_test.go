@@ -26,7 +26,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // shortLimits let a test see within a second what takes minutes otherwise.
@@ -360,7 +359,27 @@ func TestFrozenContainerIsNoticed(t *testing.T) {
 	}
 }
 
-var _ pipelines.Executor = (*Executor)(nil)
+// Each limit is in the page for those who wait.
+func TestLimitsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, limit := range map[string]time.Duration{
+		"for a query that moves no data":     defaultLimits.answer,
+		"the download of the Dagger client":  defaultLimits.provision,
+		"a directory to be uploaded":         defaultLimits.transfer,
+		"for a command's container to start": defaultLimits.start,
+		"of a command that runs":             defaultLimits.silence,
+	} {
+		if row := what + " | " + span(limit) + " |"; !strings.Contains(string(page), row) {
+			t.Errorf("docs/operations.md has no %q", row)
+		}
+	}
+	if every := defaultLimits.silence / pulses; every != 10*time.Second {
+		t.Errorf("docs/operations.md says that the engine is asked every ten seconds, not every %s", every)
+	}
+}
 
 func mustSession(t *testing.T, e *fakeEngine) *engineconn.ConnectParams {
 	t.Helper()
