@@ -4,10 +4,13 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -48,6 +51,43 @@ func TestParseImage(t *testing.T) {
 	}
 	if got := (Image{}).String(); got != DefaultImage {
 		t.Errorf("the zero Image is %s", got)
+	}
+}
+
+// Opening a pipe would wait for whoever writes to it.
+func TestParseImageRefusesPipes(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "nix.tar")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ParseImage(pipe); err == nil || !strings.Contains(err.Error(), "neither a file nor a directory") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// A run that has ended waits neither for another's conversion nor for the disk.
+func TestPrepareImageEndsWithItsContext(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nix.tar")
+	if err := os.WriteFile(file, tarball(t, "bin/bash", string(probe.ELF(matrix.AArch64Linux))), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	preparing <- struct{}{}
+	ended := make(chan error)
+	go func() {
+		_, err := Image{path: file}.prepare(ctx, t.TempDir(), func(string) {})
+		ended <- err
+	}()
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
+	}
+	<-preparing
+	if _, err := (Image{path: file}).survey(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("survey: %v", err)
+	}
+	if _, err := (&Executor{options: Options{}}).Place(ctx, t.TempDir()); !errors.Is(err, context.Canceled) {
+		t.Errorf("place: %v", err)
 	}
 }
 
