@@ -346,6 +346,26 @@ func (w *slowWriter) Write(p []byte) (int, error) {
 	return w.Buffer.Write(p)
 }
 
+// A run that was ended has some things left to do. It does not wait for each of them where the engine is frozen.
+func TestFrozenEngineIsNoticedAtTheEnd(t *testing.T) {
+	t.Parallel()
+	e := newFakeEngine(t)
+	x := fakeExecutor(t, e, defaultLimits)
+	x.exec = hang
+	e.ignore("")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := x.Run(ctx, bash("true")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error is %v", err)
+	}
+	start := time.Now()
+	_, err := x.Run(guard(t), bash("true"))
+	wantLost(t, err)
+	if d := time.Since(start); d > time.Second {
+		t.Errorf("the next command took %s", d)
+	}
+}
+
 // A container whose own processes are stopped is as lost as one of a frozen engine.
 func TestFrozenContainerIsNoticed(t *testing.T) {
 	l := defaultLimits

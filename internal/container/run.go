@@ -165,7 +165,7 @@ func (r *running) wait(ctx context.Context) error {
 		case <-r.x.session.gone:
 			return r.failure(ctx, errGone)
 		case <-ctx.Done():
-			r.cancel()
+			r.cancel(ctx)
 			return ctx.Err()
 		case <-starting.C:
 			return r.failure(ctx, r.x.session.lose("no container was started within "+span(l.start)))
@@ -206,21 +206,32 @@ func (r *running) say(word string) {
 	_, _ = io.WriteString(r.control, word+"\n") // whether it has heard is seen from what it does
 }
 
-// cancel ends the command: first Nix, which then ends its builders in order, and at last the container.
-func (r *running) cancel() {
+// cancel ends the command: first Nix, which then ends its builders in order, and at last the container. Where the command
+// does not report that it has ended, the engine is asked whether it is still there: what a run does after its end would
+// wait for it again.
+func (r *running) cancel(ctx context.Context) {
+	stopped := false
 	if r.control != nil {
 		r.say("stop")
 		timeout := time.After(stopTimeout)
-		for stopped := false; !stopped; {
+		for waiting := true; waiting; {
 			select {
 			case line, ok := <-r.reports:
-				stopped = !ok || line != "alive"
+				stopped = ok && line != "alive"
+				waiting = ok && !stopped
 			case <-r.ended:
 				return
 			case <-timeout:
-				stopped = true
+				waiting = false
 			}
 		}
+	}
+	if !stopped {
+		asking, done := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		if !r.x.session.ping(asking) {
+			r.x.session.lose("it did not answer when a command was to end")
+		}
+		done()
 	}
 	r.kill()
 	r.awaitEnd()

@@ -46,9 +46,11 @@ type session struct {
 }
 
 func newSession(l limits) *session {
-	return &session{
+	s := &session{
 		stderr: &tail{limit: 64 << 10}, done: make(chan struct{}), gone: make(chan struct{}), limits: l, unwatch: func() {},
 	}
+	s.http = s.newClient()
+	return s
 }
 
 // connect starts a session with the target.
@@ -107,7 +109,6 @@ func connect(ctx context.Context, t target, o Options) (*session, error) {
 func joinSession(p engineconn.ConnectParams, l limits) *session {
 	s := newSession(l)
 	s.params = p
-	s.http = s.newClient()
 	return s
 }
 
@@ -163,15 +164,13 @@ func startSession(ctx context.Context, cli string, env []string, o Options) (*se
 		}
 		return nil, errors.New(text)
 	}
-	s.http = s.newClient()
 	return s, nil
 }
 
 func (s *session) newClient() *http.Client {
 	dialer := net.Dialer{}
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(s.params.Port))
 	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return dialer.DialContext(ctx, "tcp", address)
+		return dialer.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.params.Port)))
 	}}}
 }
 
