@@ -11,6 +11,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -94,26 +95,36 @@ func repeatHint(ctx context.Context, err error, o options, m *pipelines.Manifest
 	if flake == o.target.flake && o.ref != "" {
 		args = append(args, "--ref", o.ref)
 	}
-	if code == exitDifferent {
-		args, names = append(args, "--rebuild"), forRebuild
+	cells, packages := failedParts(m)
+	if !broken && o.rebuild.Without == "" && (code == exitDifferent || packages == nil) {
+		args, names = append(args, "--rebuild"), forRebuild // what has failed comes after the first build
 	}
-	for _, cell := range m.Cells {
-		if cell.Verdict == pipelines.Failed {
-			args = append(args, "--system", string(cell.System))
-			if broken {
-				continue // its packages are good; the contract is about all of them
-			}
-			for _, p := range cell.Packages {
-				if p.Verdict == pipelines.Failed {
-					args = append(args, "--package", string(p.Package))
-				}
-			}
-		}
+	args = append(args, cells...)
+	if !broken { // else the packages are good; the contract is about all of them
+		args = append(args, packages...)
 	}
 	if broken {
 		err = hint.Wrap(err, "to be warned only: --contract warn; where the flake has promises of its own: --contract-file FILE")
 	}
 	return hint.Wrap(err, "to repeat it: %s", commandLine(append(args, o.repeat(names)...)...))
+}
+
+// failedParts returns the systems and the packages that have failed, as flags. The packages are those of all systems.
+func failedParts(m *pipelines.Manifest) (systems, packages []string) {
+	seen := map[matrix.Package]bool{}
+	for _, cell := range m.Cells {
+		if cell.Verdict != pipelines.Failed {
+			continue
+		}
+		systems = append(systems, "--system", string(cell.System))
+		for _, p := range cell.Packages {
+			if p.Verdict == pipelines.Failed && !seen[p.Package] {
+				seen[p.Package] = true
+				packages = append(packages, "--package", string(p.Package))
+			}
+		}
+	}
+	return systems, packages
 }
 
 // repeatFlake names the tree that was built, so that it is the same tomorrow: by its commit where it has one.

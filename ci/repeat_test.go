@@ -37,14 +37,19 @@ func TestRepeatHint(t *testing.T) {
 		System: matrix.AArch64Linux, Verdict: pipelines.Failed, Packages: []pipelines.PackageResult{{Package: "a b", Verdict: pipelines.Failed}, {Package: "good", Verdict: pipelines.Built}},
 	}}}
 	const flags = "--engine dagger --engine aarch64-linux=tcp://arm:8080 --image nixos/nix@sha256:0000000000000000000000000000000000000000000000000000000000000000 --served-by none --timeout 5m0s --strict=true"
+	rebuilt := &pipelines.Manifest{Cells: []pipelines.CellResult{{
+		System: matrix.AArch64Linux, Verdict: pipelines.Failed, Packages: []pipelines.PackageResult{{Package: "good", Verdict: pipelines.Built}},
+	}}}
 	for _, test := range []struct {
+		m    *pipelines.Manifest
 		err  error
 		want string
 	}{
-		{errors.New("built badly"), "to repeat it: go run ./ci build ./f --ref v1 --system aarch64-linux --package 'a b' " + flags},
-		{&pipelines.OutcomeError{Text: "differs", End: pipelines.OutcomeDifferent}, "to repeat it: go run ./ci build ./f --ref v1 --rebuild --system aarch64-linux --package 'a b' " + flags + " --rebuild-on host"},
+		{m, errors.New("built badly"), "to repeat it: go run ./ci build ./f --ref v1 --system aarch64-linux --package 'a b' " + flags},
+		{m, &pipelines.OutcomeError{Text: "differs", End: pipelines.OutcomeDifferent}, "to repeat it: go run ./ci build ./f --ref v1 --rebuild --system aarch64-linux --package 'a b' " + flags + " --rebuild-on host"},
+		{rebuilt, errors.New("the second build failed"), "to repeat it: go run ./ci build ./f --ref v1 --rebuild --system aarch64-linux " + flags + " --rebuild-on host"},
 	} {
-		hints := hint.Of(repeatHint(t.Context(), test.err, o, m))
+		hints := hint.Of(repeatHint(t.Context(), test.err, o, test.m))
 		if len(hints) != 1 || hints[0] != test.want {
 			t.Errorf("hints of %v:\n%q, want\n%q", test.err, hints, test.want)
 		}
