@@ -145,5 +145,5 @@ func errLost(reason string) error {
 		text += ": " + reason
 	}
 	return hint.Wrap(engineError{errors.New(text), pipelines.ErrEngineLost},
-		"look at the engine's log, start the engine where it has ended, and run the same command again; one that did not end cleanly starts with an empty cache, and all is built again")
+		"look at the engine's log, start the engine if it has ended, and run the same command again; an engine that did not end cleanly starts with an empty cache, and all is built again")
 }

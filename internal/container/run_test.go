@@ -33,7 +33,7 @@ func local(t *testing.T) *Executor {
 	t.Cleanup(tun.close)
 	tun.address = fmt.Sprintf("127.0.0.1/%d", tun.listener.Addr().(*net.TCPAddr).Port)
 	script := filepath.Join(t.TempDir(), "run")
-	// Commands report oftener than elsewhere, for tests of what happens without a report.
+	// Commands report more often than in a container, so that tests of missing reports are short.
 	quick := strings.Replace(runScript, "read -r -t 10 ", "read -r -t 0.02 ", 1)
 	if quick == runScript {
 		t.Fatal("run.sh reports in another way than this test knows")

@@ -97,7 +97,7 @@ func connect(ctx context.Context, t target, o Options) (*session, error) {
 		return nil, hint.Wrap(fmt.Errorf("connect to %s: no answer after %s", t.found, span(limit)), "look at the engine's log: %s logs %s", t.container.command, t.container.name)
 	case slow:
 		return nil, hint.Wrap(fmt.Errorf("connect to %s: no answer after %s", t.found, span(limit)),
-			"look whether it is a Dagger engine what listens there, and whether it was stopped or is stuck: its log says more")
+			"check that a Dagger engine listens there, and that it is neither stopped nor stuck: see its log")
 	}
 	if failure := t.container.failure(ctx, containerState{}, t.container.state(ctx)); failure != nil {
 		return nil, fmt.Errorf("connect to %s: %w", t.found, failure)
