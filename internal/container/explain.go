@@ -146,5 +146,5 @@ func pruneCommand(host string) string {
 	if host == "" {
 		return command
 	}
-	return fmt.Sprintf("%s='%s' %s", runnerHostVariable, strings.ReplaceAll(host, "'", `'\''`), command)
+	return runnerHostVariable + "=" + hint.Quote(host) + " " + command
 }

@@ -59,7 +59,7 @@ func TestExplainedCall(t *testing.T) {
 		{
 			name: "full disk, loading", rules: imageRules, kind: pipelines.ErrDiskFull,
 			engine: "failed to get snapshot: failed to create directory: mkdir /var/lib/dagger/worker/snapshots/snapshots/1/fs/root: no space left on device",
-			want:   "the engine's disk is full: failed to get snapshot: failed to create directory: mkdir /var/lib/dagger", hint: runnerHostVariable + "='tcp://x:1' dagger core engine local-cache prune",
+			want:   "the engine's disk is full: failed to get snapshot: failed to create directory: mkdir /var/lib/dagger", hint: runnerHostVariable + "=tcp://x:1 dagger core engine local-cache prune",
 		},
 		{
 			name: "full disk, running", rules: execRules, kind: pipelines.ErrDiskFull,

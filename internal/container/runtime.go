@@ -168,7 +168,7 @@ func (c engineContainer) failure(ctx context.Context, before, now containerState
 			log = err.Error()
 		}
 		return hint.Wrap(fmt.Errorf("start the engine's container %s: it ends again and again, exit code %d: %s", c.name, now.code, lastLine(log)),
-			"see its log: %s logs %s", c.command, c.name)
+			"see its log: %s logs %s", c.command, hint.Quote(c.name))
 	}
 	return nil
 }

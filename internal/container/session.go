@@ -70,7 +70,7 @@ func connect(ctx context.Context, t target, o Options) (*session, error) {
 	defer note.Stop()
 	before := t.container.state(ctx)
 	if t.container.existing && before.status != "" && before.status != "running" {
-		return nil, hint.Wrap(fmt.Errorf("connect to %s: the container is %s", t.found, before.status), "%s start %s", t.container.command, t.container.name)
+		return nil, hint.Wrap(fmt.Errorf("connect to %s: the container is %s", t.found, before.status), "%s start %s", t.container.command, hint.Quote(t.container.name))
 	}
 	timed, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -94,7 +94,7 @@ func connect(ctx context.Context, t target, o Options) (*session, error) {
 	case failure != nil:
 		return nil, fmt.Errorf("connect to %s: %w", t.found, failure)
 	case slow && t.provisioned:
-		return nil, hint.Wrap(fmt.Errorf("connect to %s: no answer after %s", t.found, span(limit)), "look at the engine's log: %s logs %s", t.container.command, t.container.name)
+		return nil, hint.Wrap(fmt.Errorf("connect to %s: no answer after %s", t.found, span(limit)), "look at the engine's log: %s logs %s", t.container.command, hint.Quote(t.container.name))
 	case slow:
 		return nil, hint.Wrap(fmt.Errorf("connect to %s: no answer after %s", t.found, span(limit)),
 			"check that a Dagger engine listens there, and that it is neither stopped nor stuck: see its log")
