@@ -24,7 +24,7 @@ const (
 	inRootTimeout   = 3 * time.Minute
 )
 
-// TestOnEachVersionOfNix runs the contract suite and releases of the example on the oldest version of Nix that is
+// TestOnEachVersionOfNix runs the contract suite and releases on the oldest version of Nix that is
 // supported, on one in between and on today's. Each is in a root file system of its own, so that neither a store nor
 // a configuration is shared, and without a network.
 func TestOnEachVersionOfNix(t *testing.T) {
@@ -46,6 +46,7 @@ func TestOnEachVersionOfNix(t *testing.T) {
 			t.Run("contract", func(t *testing.T) { r.contract(t) })
 			t.Run("doctor", func(t *testing.T) { r.doctor(t, v.nix) })
 			t.Run("release", func(t *testing.T) { r.release(t) })
+			t.Run("release of Open Sesame's shape", func(t *testing.T) { r.script(t, "upstream") })
 			t.Run("owner's nix.conf", func(t *testing.T) { r.ownersConfiguration(t) })
 		})
 	}
@@ -56,6 +57,7 @@ func buildPrograms(dir string) error {
 	for _, args := range [][]string{
 		{"test", "-c", "-o", filepath.Join(dir, "host.test"), "."},
 		{"build", "-o", filepath.Join(dir, "ci"), "../../ci"},
+		{"test", "-c", "-o", filepath.Join(dir, "ci.test"), "../../ci"},
 	} {
 		cmd := exec.Command("go", args...)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -63,7 +65,7 @@ func buildPrograms(dir string) error {
 			return fmt.Errorf("run go %s: %v\n%s", args[0], err, out)
 		}
 	}
-	return nil
+	return os.CopyFS(filepath.Join(dir, "testdata"), os.DirFS("../../ci/testdata"))
 }
 
 // nixRoot returns the root of a Debian release, made where it is not there yet.
@@ -149,6 +151,16 @@ func (r testRoot) release(t *testing.T) {
 	out, err := r.run(t, args...)
 	if err != nil || !strings.Contains(out, good) {
 		t.Errorf("release: %v, want %q\n%s", err, good, out)
+	}
+}
+
+// script runs one of the scripts of the command's own tests. Its stores are not below a directory that everyone may
+// write to, which Nix 2.34 refuses.
+func (r testRoot) script(t *testing.T, name string) {
+	out, err := r.run(t, "bash", "-c", `mkdir /root/tmp && export TMPDIR=/root/tmp && cd /tests && ./ci.test -test.v -test.run "$1"`,
+		"sh", "^TestScripts$/^"+name+"$")
+	if err != nil || !strings.Contains(out, "--- PASS: TestScripts/"+name) {
+		t.Errorf("script %s: %v\n%s", name, err, out)
 	}
 }
 
