@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -323,16 +324,18 @@ func TestEngineThatCannotAnswerAfterTheBuild(t *testing.T) {
 }
 
 func TestTimeoutNamesItself(t *testing.T) {
-	run := newFakeRun(t)
-	run.Timeout = 500 * time.Millisecond
-	run.engines[matrix.X8664Linux].hangs = true
-	m, err := run.Run(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "timed out after 500ms (--timeout)") {
-		t.Errorf("error %v, want it to name the flag", err)
-	}
-	if f := m.Cells[0].Packages[0].Failure; f == nil || f.Kind != TimedOut {
-		t.Errorf("failure %+v, want %q", f, TimedOut)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		run := newFakeRun(t)
+		run.Timeout = 500 * time.Millisecond
+		run.engines[matrix.X8664Linux].hangs = true
+		m, err := run.Run(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "timed out after 500ms (--timeout)") {
+			t.Errorf("error %v, want it to name the flag", err)
+		}
+		if f := m.Cells[0].Packages[0].Failure; f == nil || f.Kind != TimedOut {
+			t.Errorf("failure %+v, want %q", f, TimedOut)
+		}
+	})
 }
 
 func TestFailFastEndsTheOthers(t *testing.T) {
