@@ -107,9 +107,18 @@ func joined[T ~string](names []T) string {
 func evaluationFailure(err error) (f *Failure, text string) {
 	var evaluation *EvaluationError
 	if errors.As(err, &evaluation) {
-		return &Failure{Kind: EvaluationFailed, Message: nix.FirstLine(evaluation.Text), At: evaluation.At}, evaluation.Text
+		return &Failure{Kind: EvaluationFailed, Message: evaluation.brief(), At: evaluation.At}, evaluation.Text
 	}
 	return &Failure{Kind: EvaluationFailed, Message: nix.FirstLine(err.Error())}, err.Error()
+}
+
+// brief is the error on one line. A derivation that the evaluation builds has its reason on the lines after the first.
+func (e *EvaluationError) brief() string {
+	message, _, _ := strings.Cut(e.Text, "\n       at ")
+	if drv, f := classify(message); drv != "" && f.Kind != UnknownFailure {
+		return f.Message
+	}
+	return nix.FirstLine(e.Text)
 }
 
 // good is the number of packages that evaluate.
