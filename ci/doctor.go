@@ -15,6 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -73,9 +74,9 @@ const (
 )
 
 func examine(ctx context.Context, sys system, access host.Access, fixed bool) []finding {
-	nix := examineNix(ctx, sys, access)
-	emulator := examineEmulator(ctx, sys, foreignCheck{access: access, nix: nix.ok, tried: fixed})
-	return []finding{examineGit(ctx, access), nix, emulator, examineDagger(ctx, sys)}
+	ofNix := examineNix(ctx, sys, access)
+	emulator := examineEmulator(ctx, sys, foreignCheck{access: access, nix: ofNix.ok, tried: fixed})
+	return []finding{examineGit(ctx, access), ofNix, emulator, examineDagger(ctx, sys)}
 }
 
 func examineGit(ctx context.Context, access host.Access) finding {
@@ -88,7 +89,7 @@ func examineGit(ctx context.Context, access host.Access) finding {
 
 // examineNix opens this machine's Nix as a run does: its version, its store and its configuration.
 func examineNix(ctx context.Context, sys system, access host.Access) finding {
-	f := program(ctx, partNix, "nix")
+	f := program(ctx, partNix, "nix", "NIX_USER_CONF_FILES=") // a run reads no user's nix.conf either
 	err := nixProblem(ctx, sys, access)
 	switch {
 	case err == nil:
@@ -114,8 +115,13 @@ func nixProblem(ctx context.Context, sys system, access host.Access) error {
 }
 
 // program finds out whether a program is there, and its version.
-func program(ctx context.Context, p part, name string) finding {
-	out, err := exec.CommandContext(ctx, name, "--version").Output()
+func program(ctx context.Context, p part, name string, env ...string) finding {
+	cmd := exec.CommandContext(ctx, name, "--version")
+	cmd.Env = append(cmd.Environ(), env...)
+	out, err := cmd.Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return finding{part: p, found: fmt.Sprintf("run %s --version: %v: %s", name, exit, nix.ErrorMessage(string(exit.Stderr)))}
+	}
 	if err != nil {
 		return finding{part: p, found: "not found"}
 	}
