@@ -58,7 +58,10 @@ func Open(path string) (*Dir, error) {
 	}
 	if err := d.create(); err != nil {
 		err = fmt.Errorf("open binary cache %s: %w", d.path, err)
-		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		switch {
+		case errors.Is(err, syscall.EROFS):
+			err = hint.Wrap(err, "choose a directory on a file system that is not read-only")
+		case errors.Is(err, fs.ErrPermission):
 			err = hint.Wrap(err, "choose another directory, or make this one yours with: sudo chown -R \"$(id -u)\" %s", d.path)
 		}
 		return nil, err

@@ -67,6 +67,10 @@ func TestOpenUnwritable(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "open binary cache "+cache+": ") || len(hint.Of(err)) != 1 {
 		t.Errorf("the error is %v, its hints are %q", err, hint.Of(err))
 	}
+	// An owner can do nothing on a read-only file system.
+	if hints := strings.Join(hint.Of(err), "\n"); errors.Is(err, syscall.EROFS) == strings.Contains(hints, "chown") {
+		t.Errorf("the hints for %v are %q", err, hints)
+	}
 }
 
 func TestOpenReadOnly(t *testing.T) {
