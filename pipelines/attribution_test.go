@@ -1,7 +1,9 @@
 package pipelines
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -25,5 +27,36 @@ func TestThousandsOfOpenBuildsAreMatchedFast(t *testing.T) {
 	}
 	if took := time.Since(started); took > time.Minute {
 		t.Errorf("it took %s", took)
+	}
+}
+
+// The end of the run is not the reason of a build that Nix may have counted as failed. It is the reason of a build that
+// goes on after the count.
+func TestTheEndOfARunIsNotTheReasonOfABuildThatMayHaveEnded(t *testing.T) {
+	const bad, slow = "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns00000-bad.drv", "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns00001-slow.drv"
+	rec, log := newReplay(t)
+	feed(t, log, `@nix {"action":"start","id":1,"level":0,"parent":0,"text":"","type":104}
+@nix {"action":"start","fields":["`+bad+`","",1,1],"id":2,"level":3,"parent":0,"text":"","type":105}
+@nix {"action":"start","fields":["`+slow+`","",1,1],"id":3,"level":3,"parent":0,"text":"","type":105}
+@nix {"action":"result","fields":["boo"],"id":2,"type":101}
+@nix {"action":"result","fields":[0,2,1,1],"id":1,"type":105}
+@nix {"action":"result","fields":["still here"],"id":3,"type":101}
+`)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 0, errTimeout(time.Minute))
+	defer cancel()
+	log.close(ctx, context.DeadlineExceeded)
+	log.decideBy(nil)
+	got := map[string]FailureKind{}
+	for _, e := range of[BuildFinished](rec) {
+		got[string(e.Derivation)] = e.Failure.Kind
+	}
+	if got[bad] != Unfinished || got[slow] != TimedOut || len(got) != 2 {
+		t.Errorf("kinds %v, want %q for what may have ended, and %q for what spoke later", got, Unfinished, TimedOut)
+	}
+	if f := log.failure(bad); f == nil || !strings.Contains(f.Message, "timed out after 1m0s") {
+		t.Errorf("the package's failure is %+v, want one that names the end of the run as well", f)
+	}
+	if f := log.failure(slow); f != nil {
+		t.Errorf("the failure of what goes on is %+v, want none but the run's", f)
 	}
 }

@@ -63,7 +63,9 @@ func (r *Release) build(ctx context.Context, x Executor, e Engine, s Snapshot, c
 		if err := ctx.Err(); err != nil {
 			log.decideBy(nil)
 			for _, p := range todo {
-				p.Failure = failureOf(ctx, err)
+				if p.Failure = log.failure(p.Derivation); p.Failure == nil {
+					p.Failure = failureOf(ctx, err)
+				}
 			}
 			return "", err
 		}

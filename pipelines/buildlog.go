@@ -35,6 +35,7 @@ type buildLog struct {
 	seq      int64
 	full     fullDisk
 	run      *Failure // Nix's own error of the last realisation that failed
+	cut      bool     // the run's time was over then, or it was interrupted
 	lost     lostBuilds
 	attempt
 }

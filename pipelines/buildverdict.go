@@ -24,7 +24,7 @@ func (l *buildLog) newAttempt() {
 // left open until then, and not always counted. Otherwise a build stays undecided.
 func (l *buildLog) close(ctx context.Context, err error) {
 	if err != nil {
-		l.run = l.runError(ctx, err)
+		l.run, l.cut = l.runError(ctx, err), ctx.Err() != nil
 		l.measureRun(l.run)
 	}
 	l.mu.Lock()
@@ -89,6 +89,10 @@ func (l *buildLog) decideBy(built map[nix.StorePath]bool) {
 		f := &Failure{Kind: Unfinished, Message: "Nix stopped before the build ended"}
 		if l.run != nil {
 			f = l.stopped()
+		}
+		if l.mayHaveEnded(b) {
+			f = &Failure{Kind: Unfinished, Message: "Nix was stopped before it said how the build ended: " + l.run.Message}
+			l.failures[b.drv] = f
 		}
 		f.Phase = b.phase
 		b.state = abandoned
@@ -182,6 +186,12 @@ func (r *Release) explainPackages(ctx context.Context, x Executor, log *buildLog
 			p.Failure = log.stopped()
 		}
 	}
+}
+
+// mayHaveEnded says whether an undecided build can be one that Nix had counted as ended before the run was stopped: then
+// it is not certain that this has stopped the build. Nix tells why a package failed only when all builds are over.
+func (l *buildLog) mayHaveEnded(b *running) bool {
+	return l.cut && len(possible(l.bads, b))+len(possible(l.goods, b)) > 0
 }
 
 // stopped is the failure of what Nix has not come to the end of: Nix's own error of the run. Its kind is that of the run
