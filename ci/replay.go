@@ -67,7 +67,7 @@ func newReplay(sys system) *cobra.Command {
 	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key that may be trusted where the capsule names it; repeatable (default: the target's)")
 	s.BoolVar(&f.trust, "trust", false, "believe the capsule's caches and keys: they can replace anything that is fetched")
 	s.StringVar(&f.out, "out", "replayed", "directory for the logs")
-	s.DurationVar(&f.timeout, "timeout", 0, "the longest that one system may take (default: the capsule's limit)")
+	limitVar(s, &f.timeout, "timeout", 0, "the longest that one system may take (default: the capsule's limit)")
 	s.BoolVar(&f.json, "json", false, "the result as JSON on standard output")
 	s.BoolVarP(&f.verbose, "verbose", "v", false, "each line of each build")
 	return c
