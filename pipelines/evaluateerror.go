@@ -65,7 +65,7 @@ func evaluationError(cell matrix.Cell, s Snapshot, stderr string, err error) (to
 		return hint.Wrap(evaluation, "leave the system out with --system, or add it to the flake")
 	case strings.Contains(said.Message, "unable to download"):
 		return hint.Wrap(evaluation, "an input could not be fetched: check the network, and GitHub's limits for those without a token; then run the same command again")
-	case strings.Contains(said.Message, "lock file"):
+	case strings.Contains(said.Message, "requires lock file changes"):
 		return hint.Wrap(evaluation, "lock the inputs and commit the result: nix flake lock")
 	case strings.Contains(said.Message, "does not exist") && len(s.Untracked) > 0:
 		return hint.Wrap(evaluation, "Nix sees only files that git tracks; untracked here: %s", strings.Join(s.Untracked, ", "))

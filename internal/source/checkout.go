@@ -166,7 +166,7 @@ func (v *view) resolve(ctx context.Context, revision string) (string, error) {
 		return rev, checkRev(rev)
 	}
 	if revision == "" && !v.checkout.bare {
-		return "", nil
+		return "", v.headIsUnborn(ctx)
 	}
 	if revision == "" {
 		return "", errors.New("the repository has no commits")
@@ -176,6 +176,19 @@ func (v *view) resolve(ctx context.Context, revision string) (string, error) {
 		return "", err
 	}
 	return "", noSuchRevision(revision, strings.Fields(names), "git fetch --tags may bring it")
+}
+
+// headIsUnborn returns an error where HEAD names a commit: one that cannot be read. Without the error, a repository that
+// has lost objects would pass for one without commits.
+func (v *view) headIsUnborn(ctx context.Context) error {
+	head, err := v.neutral.output(ctx, v.dir, v.bare("rev-parse", "--verify", "--quiet", "HEAD")...)
+	if e, ok := errors.AsType[*gitError](err); ok && e.stderr == "" {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return hint.Wrap(fmt.Errorf("the repository has lost its commit %s", head), "git -C %s fsck says what is missing; clone it again", hint.Quote(v.checkout.top))
 }
 
 // dirty tells whether a tracked file differs from the commit, be it only in the index. A file of Git LFS may be checked

@@ -182,6 +182,22 @@ func TestNoCommits(t *testing.T) {
 	}
 }
 
+// A repository that has lost objects is none with changes, or without commits: what is built of it is not what it had.
+func TestLostObjects(t *testing.T) {
+	for _, kind := range []string{"commit", "tree", "blob"} {
+		t.Run(kind, func(t *testing.T) {
+			r := newFlake(t, map[string]string{"a": "1"})
+			object := r.git("rev-parse", map[string]string{"commit": "HEAD", "tree": "HEAD^{tree}", "blob": "HEAD:a"}[kind])
+			if err := os.Remove(filepath.Join(r.dir, ".git", "objects", object[:2], object[2:])); err != nil {
+				t.Fatal(err)
+			}
+			if s, err := taker(t, r.dir, r.env).Take(t.Context()); err == nil {
+				t.Errorf("got %+v", s)
+			}
+		})
+	}
+}
+
 func TestNoFlake(t *testing.T) {
 	r := newRepo(t, "new")
 	r.write(map[string]string{"a/b": "", "sub/flake.nix": flakeNix})
