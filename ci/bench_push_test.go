@@ -40,7 +40,7 @@ func realTrees(b *testing.B) []string {
 	}
 	sizes := map[string]int64{}
 	for _, tree := range append(directories(libraries, entries), strings.TrimSpace(string(goroot))) {
-		if _, size, err := binarycache.HashTree(tree); err == nil && size < largestTree {
+		if _, size, err := binarycache.HashTree(b.Context(), tree); err == nil && size < largestTree {
 			sizes[tree] = size
 		}
 	}

@@ -66,7 +66,7 @@ func leaveCapsule(ctx context.Context, sys system, o options, r *pipelines.Relea
 		return err
 	}
 	file := filepath.Join(o.out, "capsules", r.ID+".tar.zst")
-	if writeErr := capsule.Write(file, c, contents); writeErr != nil {
+	if writeErr := capsule.Write(ctx, file, c, contents); writeErr != nil {
 		return errors.Join(err, writeErr)
 	}
 	return hint.Wrap(err, "to see it fail on another machine: %s", replayCommand(o, file))

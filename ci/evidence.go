@@ -13,6 +13,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // evidence keeps NARs that should be the same and are not in a directory, each as NAME.nar.zst.
@@ -22,7 +23,7 @@ type evidence struct{ dir string }
 func (e evidence) KeepExport(ctx context.Context, name string, stream io.Reader) (string, error) {
 	return e.write(name, func(w io.Writer) error {
 		objects := 0
-		err := binarycache.ReadExport(contextReader{ctx, stream}, w, func(binarycache.Object) error {
+		err := binarycache.ReadExport(regular.Until(ctx, stream), w, func(binarycache.Object) error {
 			objects++
 			return nil
 		})
@@ -94,17 +95,4 @@ func differences(report *compare.Report) []string {
 		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	return lines
-}
-
-// contextReader ends when its context does.
-type contextReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(p)
 }

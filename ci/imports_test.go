@@ -41,9 +41,10 @@ var layout = map[string]struct {
 		tests:   []string{"internal/nixtest", "matrix"},
 		because: "it is a flake, with the code to write it out",
 	},
-	"internal/hint": {because: "every error may carry a hint, so it lies below everything"},
+	"internal/hint":    {because: "every error may carry a hint, so it lies below everything"},
+	"internal/regular": {because: "it opens files for all that read them, so it lies below everything"},
 	"internal/nix": {
-		imports: []string{"internal/hint"},
+		imports: []string{"internal/hint", "internal/regular"},
 		because: "it is the vocabulary: it knows neither what is built nor where",
 	},
 	"internal/binfmt": {
@@ -60,34 +61,34 @@ var layout = map[string]struct {
 		because: "it asks this machine's Nix for tests, and knows no executor",
 	},
 	"internal/binarycache": {
-		imports: []string{"internal/hint", "internal/nix"},
+		imports: []string{"internal/hint", "internal/nix", "internal/regular"},
 		because: "it packs store objects, whoever has built them",
 	},
 	"internal/source": {
-		imports: []string{"internal/binarycache", "internal/hint", "internal/nix"},
+		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/regular"},
 		because: "it takes a tree, and hashes it as a NAR",
 	},
 	"internal/contract": {
-		imports: []string{"internal/binarycache", "internal/flakelock", "internal/hint", "internal/nix", "matrix"},
+		imports: []string{"internal/binarycache", "internal/flakelock", "internal/hint", "internal/nix", "internal/regular", "matrix"},
 		tests:   []string{"example", "internal/nixtest", "internal/probe"},
 		because: "it says what a flake promises, and looks at what others have built and evaluated",
 	},
 	"internal/drvdiff": {
-		imports: []string{"internal/nix"},
+		imports: []string{"internal/nix", "internal/regular"},
 		tests:   []string{"example"},
 		because: "it compares derivations, wherever their texts come from",
 	},
 	"internal/compare": {
-		imports: []string{"internal/binarycache", "internal/hint", "internal/nix"},
+		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/regular"},
 		tests:   []string{"example"},
 		because: "it compares trees, wherever they come from",
 	},
 	"internal/derivations": {
-		imports: []string{"internal/binarycache", "internal/drvdiff", "internal/nix"},
+		imports: []string{"internal/binarycache", "internal/drvdiff", "internal/nix", "internal/regular"},
 		because: "it keeps what was to be built in files, whoever has evaluated it",
 	},
 	"internal/capsule": {
-		imports: []string{"internal/derivations", "internal/hint", "internal/nix", "matrix", "pipelines"},
+		imports: []string{"internal/derivations", "internal/hint", "internal/nix", "internal/regular", "matrix", "pipelines"},
 		because: "it packs what a run has left, and starts nothing",
 	},
 	"internal/reproduce": {
@@ -96,9 +97,9 @@ var layout = map[string]struct {
 		},
 		because: "it compares two runs that are over",
 	},
-	"internal/flakelock": {imports: []string{"internal/nix"}, because: "it reads one file of a flake"},
+	"internal/flakelock": {imports: []string{"internal/nix", "internal/regular"}, because: "it reads one file of a flake"},
 	"internal/provenance": {
-		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/flakelock", "matrix", "pipelines"},
+		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/flakelock", "matrix", "pipelines", "internal/regular"},
 		because: "it states what a run did, and looks at nothing but caches and stores",
 	},
 	"internal/sbom": {
@@ -106,7 +107,7 @@ var layout = map[string]struct {
 		because: "it lists what a cache holds",
 	},
 	"pipelines": {
-		imports: []string{"internal/contract", "internal/flakelock", "internal/hint", "internal/nix", "internal/probe", "matrix"},
+		imports: []string{"internal/contract", "internal/flakelock", "internal/hint", "internal/nix", "internal/probe", "internal/regular", "matrix"},
 		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
 	},
 	"internal/host": {
@@ -115,7 +116,7 @@ var layout = map[string]struct {
 		because: "it is one executor, and knows nothing of the others",
 	},
 	"internal/container": {
-		imports: []string{"internal/binfmt", "internal/hint", "internal/nix", "internal/probe", "matrix", "pipelines"},
+		imports: []string{"internal/binfmt", "internal/hint", "internal/nix", "internal/probe", "internal/regular", "matrix", "pipelines"},
 		tests:   []string{"internal/executortest"},
 		because: "it is one executor, and knows nothing of the others",
 	},
@@ -131,7 +132,7 @@ var layout = map[string]struct {
 	"ci": {
 		imports: []string{
 			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/capsule", "internal/container", "internal/compare", "internal/contract", "internal/derivations", "internal/drvdiff",
-			"internal/hint", "internal/host", "internal/nix", "internal/provenance", "internal/flakelock", "internal/report", "internal/reproduce", "internal/sbom",
+			"internal/hint", "internal/host", "internal/nix", "internal/provenance", "internal/flakelock", "internal/regular", "internal/report", "internal/reproduce", "internal/sbom",
 			"internal/source", "matrix", "pipelines",
 		},
 		tests:   []string{"cachix/cachixtest"},

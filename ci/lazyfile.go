@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // lazyFile is a file that is made when something is written to it. Several engines may write.
@@ -30,7 +32,7 @@ func (f *lazyFile) Write(p []byte) (int, error) {
 		if os.MkdirAll(filepath.Dir(f.path), 0o755) != nil {
 			return len(p), nil
 		}
-		file, err := os.Create(f.path)
+		file, err := regular.Create(f.path)
 		if err != nil {
 			return len(p), nil
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -56,7 +57,7 @@ func (p pinnedSource) checkInputs(s nix.Snapshot) error {
 	if len(p.inputs) == 0 {
 		return nil
 	}
-	lock, err := os.ReadFile(filepath.Join(s.Dir, filepath.FromSlash(p.want.Subdir), "flake.lock"))
+	lock, err := regular.Read(filepath.Join(s.Dir, filepath.FromSlash(p.want.Subdir), "flake.lock"), flakelock.MaxSize)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read flake.lock of the source: %v", err)
 	}

@@ -5,14 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/source"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -113,12 +112,11 @@ const maxEvent = 32 << 20
 
 func readEvent(file string) (eventPayload, error) {
 	var payload eventPayload
-	f, err := os.Open(file)
-	if err != nil {
-		return payload, fmt.Errorf("the event cannot be read: %v", err)
+	data, err := regular.Read(file, maxEvent)
+	if err == nil {
+		err = json.Unmarshal(data, &payload)
 	}
-	defer f.Close()
-	if err := json.NewDecoder(io.LimitReader(f, maxEvent)).Decode(&payload); err != nil {
+	if err != nil {
 		return payload, fmt.Errorf("the event cannot be read: %v", err)
 	}
 	if payload.Repository == nil {

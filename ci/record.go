@@ -10,6 +10,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/derivations"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/sbom"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -27,7 +28,7 @@ func record(ctx context.Context, sys system, o options, m *pipelines.Manifest) e
 	facts := provenance.Facts{Settings: m.Settings, Inputs: m.Inputs}
 	actions := github{sys.environ}
 	facts.Builder, facts.Invocation = actions.workflow(), actions.run()
-	if facts.Byproducts, err = byproducts(o.out, m, bills); err != nil {
+	if facts.Byproducts, err = byproducts(ctx, o.out, m, bills); err != nil {
 		return err
 	}
 	_, err = provenance.Write(ctx, o.out, m, facts, o.provenanceKey)
@@ -38,7 +39,7 @@ func record(ctx context.Context, sys system, o options, m *pipelines.Manifest) e
 }
 
 // byproducts are the files that a run has left beside its outputs, with their hashes.
-func byproducts(out string, m *pipelines.Manifest, bills []string) (all []provenance.File, err error) {
+func byproducts(ctx context.Context, out string, m *pipelines.Manifest, bills []string) (all []provenance.File, err error) {
 	kinds := map[string]string{"manifest.json": "application/json"}
 	names := append([]string{"manifest.json"}, bills...)
 	for _, bill := range bills {
@@ -52,7 +53,7 @@ func byproducts(out string, m *pipelines.Manifest, bills []string) (all []proven
 		}
 	}
 	for _, name := range names {
-		f, err := provenance.HashFile(out, name, kinds[name])
+		f, err := provenance.HashFile(ctx, out, name, kinds[name])
 		if err != nil {
 			return nil, err
 		}
@@ -61,12 +62,15 @@ func byproducts(out string, m *pipelines.Manifest, bills []string) (all []proven
 	return all, nil
 }
 
+// maxKey is more than any key: one has about a hundred bytes.
+const maxKey = 64 << 10
+
 // parseProvenanceKey reads the key that statements are signed with.
 func (f *flags) parseProvenanceKey(o *options) error {
 	if f.provenanceKey == "" {
 		return nil
 	}
-	text, err := os.ReadFile(f.provenanceKey)
+	text, err := regular.Read(f.provenanceKey, maxKey)
 	if err == nil {
 		o.provenanceKey, err = provenance.ParseSecretKey(text)
 	}

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -118,7 +119,7 @@ func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter 
 		refused(now(), reporter, err)
 		return nil, err
 	}
-	m, err := o.join()
+	found, m, err := o.join()
 	if err != nil {
 		refused(now(), reporter, err)
 		return nil, err
@@ -138,12 +139,20 @@ func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter 
 	r := pipelines.Release{
 		ID: "report", Flake: flakeOf(m), Cells: cells, Publish: publish, Report: reporter, Now: now, ManifestFile: o.out,
 	}
-	tellTails(now(), reporter, m)
+	for _, l := range found {
+		l.tellTails(now(), reporter)
+	}
 	return m, r.Conclude(ctx, m, o.missing(), errors.Join(o.unexplained(m), pinErr))
 }
 
+// left is a manifest as a job has left it, in a file of the directory of its results.
+type left struct {
+	file     string
+	manifest *pipelines.Manifest
+}
+
 // join reads the manifests and makes one of them; nil where there is none at all.
-func (o *reportOptions) join() (*pipelines.Manifest, error) {
+func (o *reportOptions) join() (found []left, joined *pipelines.Manifest, err error) {
 	var all []*pipelines.Manifest
 	for _, file := range o.manifests {
 		m, err := pipelines.ReadManifest(file)
@@ -151,15 +160,15 @@ func (o *reportOptions) join() (*pipelines.Manifest, error) {
 			continue // a shell leaves a pattern as it is where nothing is like it
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		all = append(all, m)
+		found, all = append(found, left{file, m}), append(all, m)
 	}
 	if len(all) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
-	m, err := pipelines.Join(all)
-	return m, usage(err)
+	joined, err = pipelines.Join(all)
+	return found, joined, usage(err)
 }
 
 // cells are those that there have to be. The packages of a lost one are those of the others.
@@ -250,45 +259,48 @@ func flakeOf(m *pipelines.Manifest) string {
 	return m.Source.URL
 }
 
-// tellTails reports the ends of the logs of failed builds, where their files have come along with the manifests. These
-// are from other jobs: only what is below the current directory is read, whatever they name.
-func tellTails(at time.Time, reporter pipelines.Reporter, m *pipelines.Manifest) {
-	if m == nil {
-		return
-	}
-	here, err := os.OpenRoot(".")
+// tellTails reports the ends of the logs of failed builds, where their files have come along with a manifest. A manifest
+// is from another job, which may not choose what else this one shows of its machine: only regular files in the directory
+// logs beside the manifest are read, whatever it names.
+func (l left) tellTails(at time.Time, reporter pipelines.Reporter) {
+	logs, err := regular.OpenRoot(filepath.Join(filepath.Dir(l.file), "logs"))
 	if err != nil {
 		return
 	}
-	defer here.Close()
-	for _, cell := range m.Cells {
+	defer logs.Close()
+	run := filepath.Base(l.manifest.Logs) // of the directory that the job knew as OUT/logs/<run>
+	for _, cell := range l.manifest.Cells {
 		for _, p := range cell.Packages {
 			if p.Failure == nil || p.Log == "" {
 				continue
 			}
-			if tail, err := tailOf(here, p.Log); err == nil { // without it, the summary names the file alone
+			if tail, err := tailOf(logs, filepath.Join(run, p.Log)); err == nil { // without it, the summary names the file alone
 				reporter.Report(at, pipelines.LogTail{System: cell.System, Derivation: p.Derivation, Tail: tail})
 			}
 		}
 	}
 }
 
-// logTail is how much of a log is shown, as in the run that has written it.
-const logTail = 25
+// How much of a log is shown: as many lines as in the run that has written it, of its last bytes.
+const (
+	logTail      = 25
+	logTailBytes = 64 << 10
+)
 
 func tailOf(dir *os.Root, file string) ([]string, error) {
-	f, err := dir.Open(file)
+	f, err := regular.OpenIn(dir, file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	var tail []string
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		if tail = append(tail, nix.PlainText(lines.Text())); len(tail) > logTail {
-			tail = tail[1:]
-		}
+	text, err := regular.Tail(f, logTailBytes)
+	if err != nil {
+		return nil, err
 	}
-	return tail, lines.Err()
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	lines = lines[max(0, len(lines)-logTail):]
+	for i, line := range lines {
+		lines[i] = nix.PlainText(line)
+	}
+	return lines, nil
 }

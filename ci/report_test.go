@@ -185,15 +185,45 @@ func TestReportReadsNoLogsFromElsewhere(t *testing.T) {
 	if err := os.Symlink(elsewhere, "link.log"); err != nil {
 		t.Fatal(err)
 	}
-	for _, log := range []string{elsewhere, "../../../../../../../../" + elsewhere, "link.log"} {
+	// Below the current directory: a checkout, the results of another job, and what is no log of the manifest's own.
+	for _, file := range []string{"checkout/.env", "cells/aarch64-linux/logs/1/hello.log", "cells/x86_64-linux/private.log"} {
+		writeTest(t, file, "a line that is not to be shown\n")
+	}
+	writeTest(t, "cells/x86_64-linux/logs/1/good.log", "a line of a log\n")
+	if err := os.Symlink("../../../../checkout/.env", "cells/x86_64-linux/logs/1/link.log"); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ logs, log string }{
+		{"", elsewhere},
+		{"", "../../../../../../../../" + elsewhere},
+		{"", "link.log"},
+		{"", "checkout/.env"},
+		{"checkout", ".env"},
+		{".", "checkout/.env"},
+		{"..", "../../checkout/.env"},
+		{"/", "checkout/.env"},
+		{"cells/aarch64-linux/logs/1", "hello.log"},
+		{"", "cells/aarch64-linux/logs/1/hello.log"},
+		{"cells/x86_64-linux", "private.log"},
+		{"cells/x86_64-linux/logs/..", "private.log"},
+		{"cells/x86_64-linux/logs/1", "../../private.log"},
+		{"cells/x86_64-linux/logs/1", "link.log"},
+	} {
 		m := failedCell(cellManifest(matrix.X8664Linux))
-		m.Logs, m.Cells[0].Packages[0].Log = "", log
+		m.Logs, m.Cells[0].Packages[0].Log = test.logs, test.log
 		if code := j.run(t, "report", leave(t, m), "--system", "x86_64-linux", "--since", "none"); code != exitFailed {
 			t.Errorf("exit code %d\n%s", code, &j.stderr)
 		}
 		if summary := readTest(t, j.summary); strings.Contains(summary, "not to be shown") || !strings.Contains(summary, "builder failed") {
-			t.Errorf("of log %s the summary is\n%s", log, summary)
+			t.Errorf("of log %s in %q the summary is\n%s", test.log, test.logs, summary)
 		}
+	}
+	// The log is found where the manifest lies, wherever the job had its results.
+	m := failedCell(cellManifest(matrix.X8664Linux))
+	m.Logs, m.Cells[0].Packages[0].Log = "/home/runner/work/out/logs/1", "good.log"
+	j.run(t, "report", leave(t, m), "--system", "x86_64-linux", "--since", "none")
+	if summary := readTest(t, j.summary); !strings.Contains(summary, "a line of a log") {
+		t.Errorf("the summary is\n%s", summary)
 	}
 }
 

@@ -92,7 +92,7 @@ func (f *reproduceFlags) run(c *cobra.Command, sys system, file string) error {
 	}
 	m, err := pipelines.ReadManifest(file)
 	if err == nil {
-		err = checkUnedited(file, m)
+		err = checkUnedited(ctx, file, m)
 	}
 	if err != nil {
 		return err
@@ -113,7 +113,7 @@ func (f *reproduceFlags) run(c *cobra.Command, sys system, file string) error {
 
 // checkUnedited compares a manifest with the hash that the provenance of its run states of it. Without provenance, or
 // with one of other runs alone, there is nothing to compare with.
-func checkUnedited(file string, m *pipelines.Manifest) error {
+func checkUnedited(ctx context.Context, file string, m *pipelines.Manifest) error {
 	attestations, err := provenance.Read(filepath.Join(filepath.Dir(file), provenance.FileName))
 	if err != nil {
 		return nil // it is for verify to say what is wrong with it
@@ -124,7 +124,7 @@ func checkUnedited(file string, m *pipelines.Manifest) error {
 			continue
 		}
 		stated, ok := claim.Byproducts["manifest.json"]
-		f, err := provenance.HashFile(filepath.Dir(file), filepath.Base(file), "")
+		f, err := provenance.HashFile(ctx, filepath.Dir(file), filepath.Base(file), "")
 		if ok && err == nil && !f.Hash.Equal(stated) {
 			return hint.Wrap(fmt.Errorf("read manifest %s: it was edited: its hash is %s, and the provenance of its run states %s", file, f.Hash.SRI(), stated.SRI()),
 				"take it from the run again; verify tells who signed the provenance")

@@ -158,7 +158,7 @@ func attest(t *testing.T, out string, m *pipelines.Manifest, cache *binarycache.
 	}
 	facts := provenance.Facts{Settings: nix.Settings{"sandbox": "true"}}
 	for _, name := range names {
-		f, err := provenance.HashFile(out, name, sbom.MediaType)
+		f, err := provenance.HashFile(t.Context(), out, name, sbom.MediaType)
 		if err != nil {
 			t.Fatal(err)
 		}

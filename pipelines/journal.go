@@ -15,6 +15,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -38,6 +39,9 @@ type JournalEntry struct {
 
 // journalVersion is the version of the file's schema.
 const journalVersion = 1
+
+// maxJournal bounds what is read as a journal: 2^17 store paths fit.
+const maxJournal = 32 << 20
 
 type journalFile struct {
 	Version int            `json:"version"`
@@ -109,7 +113,7 @@ func (j *Journal) settleOthers(e JournalEntry) error {
 
 // lockDir keeps other processes from the files of a directory until unlock is called.
 func lockDir(dir string) (unlock func(), err error) {
-	f, err := os.Open(dir)
+	f, err := regular.OpenDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %v", dir, err)
 	}
@@ -168,12 +172,12 @@ func OpenJournals(out string) ([]*Journal, error) {
 }
 
 func openJournal(out, path string) (*Journal, error) {
-	data, err := os.ReadFile(path)
+	data, err := regular.Read(path, maxJournal)
 	if err != nil {
 		return nil, err
 	}
 	var file journalFile
-	if err := json.Unmarshal(data, &file); err != nil {
+	if err := regular.UnmarshalJSON(data, &file); err != nil {
 		return nil, err
 	}
 	if file.Version != journalVersion {

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // unlocked says why no consumer could lock the flake to what a snapshot holds; empty where they can.
@@ -17,7 +17,7 @@ func unlocked(s Snapshot) string {
 	if s.Rev == "" && strings.HasPrefix(s.URL, "path:") {
 		return "the tree is a directory of this machine, of no commit: no consumer can lock it"
 	}
-	data, err := os.ReadFile(filepath.Join(flakeDir(s), "flake.lock"))
+	data, err := regular.Read(filepath.Join(flakeDir(s), "flake.lock"), flakelock.MaxSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "" // of a flake with inputs, evaluation refuses this
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -69,7 +70,7 @@ func createLog(path string) *logWriter {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil
 	}
-	f, err := os.Create(path)
+	f, err := regular.Create(path)
 	if err != nil {
 		return nil
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -214,22 +214,14 @@ func ReadManifest(file string) (*Manifest, error) {
 }
 
 func readManifest(file string) (*Manifest, error) {
-	f, err := os.Open(file)
+	data, err := regular.Read(file, maxManifest)
 	if err != nil {
 		return nil, errors.Unwrap(err) // the name is said already
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxManifest {
-		return nil, errors.New("it is too long to be one")
 	}
 	var version struct {
 		Version *int `json:"version"`
 	}
-	if err := json.Unmarshal(data, &version); err != nil {
+	if err := regular.UnmarshalJSON(data, &version); err != nil {
 		return nil, fmt.Errorf("it is not whole, or no JSON: %v", err)
 	}
 	if version.Version == nil {
@@ -240,7 +232,7 @@ func readManifest(file string) (*Manifest, error) {
 			"use the version of this program that its field \"tool\" names")
 	}
 	m := new(Manifest)
-	if err := json.Unmarshal(data, m); err != nil {
+	if err := regular.UnmarshalJSON(data, m); err != nil {
 		return nil, fmt.Errorf("it has been altered: %v", err)
 	}
 	return m, m.validate()
@@ -302,7 +294,7 @@ func (r *Release) conclude(ctx context.Context, started time.Time, m *Manifest) 
 
 // inputs reads what the flake's inputs are locked to. A lock that cannot be read has failed the evaluation already.
 func (r *Release) inputs(s Snapshot) []flakelock.Input {
-	data, err := os.ReadFile(filepath.Join(flakeDir(s), "flake.lock"))
+	data, err := regular.Read(filepath.Join(flakeDir(s), "flake.lock"), flakelock.MaxSize)
 	if err != nil {
 		return nil // a flake without inputs needs none
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // MemoryDir is a [Memory] of one small JSON file a key, in a directory that may be removed at any time.
@@ -14,7 +16,7 @@ type MemoryDir string
 
 // Recall reads the file of the key. One that cannot be read is as good as none.
 func (d MemoryDir) Recall(key string) ([]PackageResult, bool) {
-	data, err := os.ReadFile(d.file(key))
+	data, err := regular.Read(d.file(key), maxManifest)
 	if err != nil {
 		return nil, false
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // ErrNotFound says that a binary cache does not have a store object.
@@ -140,15 +141,10 @@ func (d *Dir) info(path nix.StorePath) (*nix.NARInfo, error) {
 }
 
 func (d *Dir) readInfo(name string) (*nix.NARInfo, error) {
-	f, err := os.Open(d.file(name))
+	data, err := regular.Read(d.file(name), maxNARInfo)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxNARInfo))
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +154,12 @@ func (d *Dir) readInfo(name string) (*nix.NARInfo, error) {
 // OpenNAR opens the file that info names, compressed as info says.
 // A name that leads out of the cache is refused.
 func (d *Dir) OpenNAR(info *nix.NARInfo) (*os.File, error) {
-	f, err := os.OpenInRoot(d.path, filepath.FromSlash(info.URL))
+	root, err := regular.OpenRoot(d.path)
+	if err != nil {
+		return nil, fmt.Errorf("open nar of %s: %w", info.StorePath, err)
+	}
+	defer root.Close()
+	f, err := regular.OpenIn(root, filepath.FromSlash(info.URL))
 	if err != nil {
 		return nil, fmt.Errorf("open nar of %s: %w", info.StorePath, err)
 	}
@@ -177,7 +178,7 @@ func (d *Dir) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
 		return err
 	}
 	defer f.Close()
-	if err := unpack(w, contextReader{ctx, f}, info); err != nil {
+	if err := unpack(w, regular.Until(ctx, f), info); err != nil {
 		return fmt.Errorf("unpack nar of %s: %w", path, err)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // NARHashes returns the NAR hashes, in SRI form, of those of the paths that have a narinfo here.
@@ -99,7 +100,7 @@ func (c *HTTP) dump(ctx context.Context, w io.Writer, path nix.StorePath) error 
 	}
 	defer response.Body.Close()
 	hasher := gonix.NewHasher(info.NARHash.Type())
-	if err := unpack(io.MultiWriter(w, hasher), contextReader{ctx, response.Body}, info); err != nil {
+	if err := unpack(io.MultiWriter(w, hasher), regular.Until(ctx, response.Body), info); err != nil {
 		return err
 	}
 	if got := hasher.SumHash(); !got.Equal(info.NARHash) {

@@ -12,6 +12,7 @@ import (
 	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // create makes the directory what its layout promises. Trying is the only sure test of whether it can be written.
@@ -39,8 +40,11 @@ func (d *Dir) create() error {
 	return d.checkCacheInfo()
 }
 
+// maxCacheInfo is more than any nix-cache-info: it has a few lines.
+const maxCacheInfo = 64 << 10
+
 func (d *Dir) checkCacheInfo() error {
-	text, err := os.ReadFile(d.file(gonix.CacheInfoName))
+	text, err := regular.Read(d.file(gonix.CacheInfoName), maxCacheInfo)
 	if err != nil {
 		return err
 	}
@@ -110,7 +114,7 @@ func syncAndClose(f *os.File) error {
 
 // syncDir makes the names in a directory last.
 func syncDir(path string) error {
-	f, err := os.Open(path)
+	f, err := regular.OpenDir(path)
 	if err != nil {
 		return err
 	}

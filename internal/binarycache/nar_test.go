@@ -2,6 +2,7 @@ package binarycache
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"net"
@@ -54,7 +55,7 @@ func oddTree(t testing.TB) string {
 func TestHashTree(t *testing.T) {
 	dir := oddTree(t)
 	for _, path := range []string{dir, filepath.Join(dir, "a"), filepath.Join(dir, "empty"), filepath.Join(dir, "dangling"), filepath.Join(dir, "void")} {
-		hash, size, err := HashTree(path)
+		hash, size, err := HashTree(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,9 +85,19 @@ func TestWriteTreeReadBack(t *testing.T) {
 	}
 }
 
+// A large tree is read for a long time; a signal ends that.
+func TestHashTreeEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := errors.New("ended by a signal")
+	cancel(ended)
+	if _, _, err := HashTree(ctx, t.TempDir()); !errors.Is(err, ended) {
+		t.Errorf("error %v, want %v", err, ended)
+	}
+}
+
 func TestHashTreeRefuses(t *testing.T) {
 	dir := t.TempDir()
-	if _, _, err := HashTree(filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := HashTree(t.Context(), filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("absent: the error is %v", err)
 	}
 	socket, err := net.Listen("unix", filepath.Join(dir, "socket"))
@@ -94,11 +105,11 @@ func TestHashTreeRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	if _, _, err := HashTree(dir); err == nil || !strings.Contains(err.Error(), "has no place in a NAR") {
+	if _, _, err := HashTree(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "has no place in a NAR") {
 		t.Errorf("socket: the error is %v", err)
 	}
 	// /proc/version has a size of 0 and content all the same: a file that grows while it is read.
-	if _, _, err := HashTree("/proc/version"); err == nil || !strings.Contains(err.Error(), "changed while it was read") {
+	if _, _, err := HashTree(t.Context(), "/proc/version"); err == nil || !strings.Contains(err.Error(), "changed while it was read") {
 		t.Errorf("grown: the error is %v", err)
 	}
 }

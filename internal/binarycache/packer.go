@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // frame is a piece of a NAR on its way through an import.
@@ -62,7 +63,7 @@ func newPacker(ctx context.Context, dir *Dir, frames int) *packer {
 func (p *packer) run(stream io.Reader) error {
 	defer close(p.queue)
 	defer close(p.work)
-	return ReadExport(contextReader{p.ctx, stream}, p, p.object)
+	return ReadExport(regular.Until(p.ctx, stream), p, p.object)
 }
 
 // Write takes a piece of a NAR.
@@ -148,17 +149,4 @@ func (d *Dir) hasSame(path nix.StorePath, narHash nix.Hash) (bool, error) {
 		return false, fmt.Errorf("%s: its NAR hash is %v, but that of the cache is %v", path, narHash, info.NARHash)
 	}
 	return true, nil
-}
-
-// contextReader ends reading when a context is done.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }

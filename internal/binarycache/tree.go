@@ -23,9 +23,9 @@ func DumpTree(ctx context.Context, w io.Writer, path string) error {
 
 // HashTree returns the SHA-256 and the size in bytes of the NAR of a file or a directory on disk:
 // what nix hash path and narHash of a flake's lock name. It refuses what [DumpTree] refuses.
-func HashTree(path string) (nix.Hash, int64, error) {
+func HashTree(ctx context.Context, path string) (nix.Hash, int64, error) {
 	hash := gonix.NewHasher(gonix.SHA256)
-	size, err := writeTree(context.Background(), hash, path)
+	size, err := writeTree(ctx, hash, path)
 	if err != nil {
 		return nix.Hash{}, 0, fmt.Errorf("hash tree %s: %w", path, err)
 	}

@@ -8,7 +8,7 @@ import (
 
 func BenchmarkDumpTree(b *testing.B) {
 	tree := gorootDir(b)
-	_, size, err := HashTree(tree)
+	_, size, err := HashTree(b.Context(), tree)
 	if err != nil {
 		b.Fatal(err)
 	}

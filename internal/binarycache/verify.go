@@ -14,6 +14,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // Verify reads store objects back and compares them with what their narinfo files promise:
@@ -67,7 +68,7 @@ func (d *Dir) verify(ctx context.Context, path nix.StorePath) error {
 		return err
 	}
 	defer f.Close()
-	return verifyNAR(contextReader{ctx, f}, info)
+	return verifyNAR(regular.Until(ctx, f), info)
 }
 
 // verifyNAR reads a compressed NAR to its end.

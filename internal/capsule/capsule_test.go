@@ -76,7 +76,7 @@ func TestWriteAndUnpack(t *testing.T) {
 	long := strings.Repeat("a line of a log\n", 2*maxLog/16)
 	c, contents := sample(t, exportOf(drv, drvText), long+"the end\n")
 	file := filepath.Join(t.TempDir(), "capsules/run.tar.zst")
-	if err := Write(file, c, contents); err != nil {
+	if err := Write(t.Context(), file, c, contents); err != nil {
 		t.Fatal(err)
 	}
 	u, err := Unpack(t.Context(), file, t.TempDir())
@@ -96,7 +96,7 @@ func TestWriteAndUnpack(t *testing.T) {
 	}
 	// The same contents make the same file.
 	again := filepath.Join(t.TempDir(), "again")
-	if err := Write(again, c, contents); err != nil {
+	if err := Write(t.Context(), again, c, contents); err != nil {
 		t.Fatal(err)
 	}
 	if one, two := read(t, file), read(t, again); !bytes.Equal(one, two) {
@@ -136,7 +136,7 @@ func TestNoSecret(t *testing.T) {
 	c.Settings["substituters"] = "https://" + secret + "@example.org"
 	contents.Secrets = []string{secret}
 	file := filepath.Join(t.TempDir(), "c")
-	if err := Write(file, c, contents); err != nil {
+	if err := Write(t.Context(), file, c, contents); err != nil {
 		t.Fatal(err)
 	}
 	raw := rawOf(t, file)
@@ -152,7 +152,7 @@ func TestNoSecret(t *testing.T) {
 		c, contents := sample(t, exportOf(nix.TextPath("p.drv", sha256.Sum256([]byte(text)), nil), text), "")
 		contents.Secrets = []string{"another", secret}
 		file := filepath.Join(t.TempDir(), "c")
-		if err := Write(file, c, contents); !errors.Is(err, errSecret) || strings.Contains(err.Error(), secret) {
+		if err := Write(t.Context(), file, c, contents); !errors.Is(err, errSecret) || strings.Contains(err.Error(), secret) {
 			t.Errorf("a secret in an export: %v", err)
 		}
 		if _, err := os.Stat(file); err == nil {
@@ -264,7 +264,7 @@ func pack(t *testing.T, c *Capsule, export []byte, change func(*tar.Header) *tar
 func TestTruncated(t *testing.T) {
 	c, contents := sample(t, exportOf(drv, drvText), "log")
 	file := filepath.Join(t.TempDir(), "c")
-	if err := Write(file, c, contents); err != nil {
+	if err := Write(t.Context(), file, c, contents); err != nil {
 		t.Fatal(err)
 	}
 	whole := read(t, file)

@@ -5,7 +5,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -20,6 +19,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/derivations"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 const (
@@ -29,6 +29,8 @@ const (
 	maxWindow      = 8 << 20
 	maxDescription = 16 << 20
 	maxExport      = 16 << 30
+	// maxLogs bounds all logs of a capsule, which are held in memory: 512 of full length.
+	maxLogs = 32 << 20
 )
 
 // Unpacked is a capsule whose contents are on this machine, and have been proven.
@@ -51,7 +53,7 @@ func Unpack(ctx context.Context, file, dir string) (*Unpacked, error) {
 }
 
 func unpack(ctx context.Context, file, dir string) (*Unpacked, error) {
-	f, err := os.Open(file)
+	f, err := regular.Open(file)
 	if err != nil {
 		return nil, errors.Unwrap(err) // the name is said already
 	}
@@ -62,21 +64,32 @@ func unpack(ctx context.Context, file, dir string) (*Unpacked, error) {
 	}
 	defer z.Close()
 	u := &Unpacked{Dir: dir, Logs: map[string]string{}}
-	t := tar.NewReader(z)
+	err = u.read(ctx, tar.NewReader(regular.Until(ctx, z)))
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx) // which is no fault of the file
+	}
+	return u, err
+}
+
+func (u *Unpacked) read(ctx context.Context, t *tar.Reader) error {
 	h, err := t.Next()
 	if err != nil {
-		return nil, damaged(err)
+		return damaged(err)
 	}
 	if h.Name != description || h.Size > maxDescription {
-		return nil, fmt.Errorf("it does not begin with %s: it is not a capsule", description)
+		return fmt.Errorf("it does not begin with %s: it is not a capsule", description)
 	}
-	if err := json.NewDecoder(t).Decode(&u.Capsule); err != nil {
-		return nil, damaged(err)
+	text, err := io.ReadAll(t)
+	if err == nil {
+		err = regular.UnmarshalJSON(text, &u.Capsule)
+	}
+	if err != nil {
+		return damaged(err)
 	}
 	if err := u.validate(); err != nil {
-		return nil, err
+		return err
 	}
-	return u, u.members(ctx, t)
+	return u.members(ctx, t)
 }
 
 // damaged tells a file that was cut off, or is something else.
@@ -96,6 +109,7 @@ func (u *Unpacked) members(ctx context.Context, t *tar.Reader) error {
 			logs[name] = true
 		}
 	}
+	left := maxLogs
 	for {
 		h, err := t.Next()
 		if err == io.EOF {
@@ -114,6 +128,9 @@ func (u *Unpacked) members(ctx context.Context, t *tar.Reader) error {
 			text, err := io.ReadAll(io.LimitReader(t, maxLog))
 			if err != nil {
 				return damaged(err)
+			}
+			if left -= len(text); left < 0 {
+				return fmt.Errorf("its logs are more than %d MiB", maxLogs>>20)
 			}
 			u.Logs[h.Name] = string(text)
 		}

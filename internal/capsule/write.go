@@ -3,6 +3,7 @@ package capsule
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/derivations"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // maxLog is how much of the end of a log is packed.
@@ -36,7 +38,7 @@ const hidden = "(secret)"
 
 // Write packs a capsule into a file: beside and renamed, so that it is whole or not there. It fills in the hashes of
 // the exports.
-func Write(file string, c *Capsule, contents Contents) (err error) {
+func Write(ctx context.Context, file string, c *Capsule, contents Contents) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("write capsule %s: %w", file, err)
@@ -44,7 +46,7 @@ func Write(file string, c *Capsule, contents Contents) (err error) {
 	}()
 	for i := range c.Cells {
 		cell := &c.Cells[i]
-		if cell.ExportHash, err = contents.hash(cell.Export); err != nil {
+		if cell.ExportHash, err = contents.hash(ctx, cell.Export); err != nil {
 			return err
 		}
 	}
@@ -64,13 +66,13 @@ func Write(file string, c *Capsule, contents Contents) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(contents.pack(z, c), z.Close(), f.Chmod(0o644), f.Close()); err != nil {
+	if err := errors.Join(contents.pack(ctx, z, c), z.Close(), f.Chmod(0o644), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), file)
 }
 
-func (s *Contents) pack(w io.Writer, c *Capsule) error {
+func (s *Contents) pack(ctx context.Context, w io.Writer, c *Capsule) error {
 	t := tar.NewWriter(w)
 	text, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
@@ -83,9 +85,10 @@ func (s *Contents) pack(w io.Writer, c *Capsule) error {
 	if err := add(t, description, modified, s.clean(append(text, '\n'))); err != nil {
 		return err
 	}
+	limit := s.logLimit()
 	for _, cell := range c.Cells {
 		for _, name := range cell.logs() {
-			text, err := tailOf(s.Logs[name])
+			text, err := tailOf(s.Logs[name], limit)
 			if err != nil {
 				return err
 			}
@@ -93,11 +96,16 @@ func (s *Contents) pack(w io.Writer, c *Capsule) error {
 				return err
 			}
 		}
-		if err := s.addExport(t, cell.Export, modified); err != nil {
+		if err := s.addExport(ctx, t, cell.Export, modified); err != nil {
 			return err
 		}
 	}
 	return t.Close()
+}
+
+// logLimit is how much of each log there is room for.
+func (s *Contents) logLimit() int64 {
+	return int64(min(maxLog, maxLogs/max(1, len(s.Logs))))
 }
 
 // clean replaces what must not be there. No secret gets near a capsule; this is for the one that did.
@@ -121,21 +129,21 @@ func add(t *tar.Writer, name string, modified time.Time, data []byte) error {
 }
 
 // hash returns the hash of an export, and looks for secrets in it.
-func (s *Contents) hash(name string) (string, error) {
+func (s *Contents) hash(ctx context.Context, name string) (string, error) {
 	r, err := derivations.Open(s.Exports[name])
 	if err != nil {
 		return "", err
 	}
 	defer r.Close()
 	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(h, &finder{secrets: s.Secrets}), r); err != nil {
+	if _, err := io.Copy(io.MultiWriter(h, &finder{secrets: s.Secrets}), regular.Until(ctx, r)); err != nil {
 		return "", err
 	}
 	return gonix.NewHash(gonix.SHA256, h.Sum(nil)).SRI(), nil
 }
 
-func (s *Contents) addExport(t *tar.Writer, name string, modified time.Time) error {
-	size, err := s.size(name)
+func (s *Contents) addExport(ctx context.Context, t *tar.Writer, name string, modified time.Time) error {
+	size, err := s.size(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -146,19 +154,19 @@ func (s *Contents) addExport(t *tar.Writer, name string, modified time.Time) err
 	defer r.Close()
 	err = t.WriteHeader(&tar.Header{Name: name, Size: size, Mode: 0o644, ModTime: modified, Format: tar.FormatPAX})
 	if err == nil {
-		_, err = io.Copy(t, r)
+		_, err = io.Copy(t, regular.Until(ctx, r))
 	}
 	return err
 }
 
 // size is that of an export before compression, which a tar archive has in front of it.
-func (s *Contents) size(name string) (int64, error) {
+func (s *Contents) size(ctx context.Context, name string) (int64, error) {
 	r, err := derivations.Open(s.Exports[name])
 	if err != nil {
 		return 0, err
 	}
 	defer r.Close()
-	return io.Copy(io.Discard, r)
+	return io.Copy(io.Discard, regular.Until(ctx, r))
 }
 
 // errSecret says that an export has a secret in it, and not which.
@@ -190,23 +198,11 @@ func (f *finder) Write(p []byte) (int, error) {
 }
 
 // tailOf returns the end of a log, from the beginning of a line.
-func tailOf(file string) ([]byte, error) {
-	f, err := os.Open(file)
+func tailOf(file string, limit int64) ([]byte, error) {
+	f, err := regular.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	from := max(0, info.Size()-maxLog)
-	text, err := io.ReadAll(io.NewSectionReader(f, from, maxLog))
-	if err != nil || from == 0 {
-		return text, err
-	}
-	if _, rest, ok := bytes.Cut(text, []byte("\n")); ok {
-		return rest, nil
-	}
-	return text, nil
+	return regular.Tail(f, limit)
 }

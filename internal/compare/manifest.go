@@ -1,7 +1,7 @@
 package compare
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // ManifestVersion is the version of the manifest's schema that can be compared.
@@ -56,7 +57,7 @@ type manifestEngine struct {
 // readManifest reads a manifest with its outputs. Their contents are in the binary cache beside it, if anywhere,
 // or in the store.
 func readManifest(name, file string) (Set, error) {
-	data, err := readLimited(file, maxManifest)
+	data, err := regular.Read(file, maxManifest)
 	if err != nil {
 		return Set{}, fmt.Errorf("read manifest %s: %w", shown(name), err)
 	}
@@ -93,7 +94,7 @@ func readManifest(name, file string) (Set, error) {
 
 func parseManifest(data []byte) (*manifest, error) {
 	var m manifest
-	if err := json.Unmarshal(data, &m); err != nil {
+	if err := regular.UnmarshalJSON(data, &m); err != nil {
 		return nil, hint.Wrap(fmt.Errorf("%v", err), "it was cut off or edited; take it from the run again")
 	}
 	switch {
@@ -143,14 +144,14 @@ func (o *setOutput) find(cache *binarycache.Dir) error {
 
 // contents returns an output's tree, or nil where it is not at hand. The store counts only where it has what the manifest
 // says: it may have been given the same path by another build, and without a hash nothing would tell.
-func (o *setOutput) contents() (*Tree, error) {
+func (o *setOutput) contents(ctx context.Context) (*Tree, error) {
 	if o.tree != nil || o.hash.IsZero() {
 		return o.tree, nil
 	}
 	if _, err := os.Lstat(string(o.path)); err != nil {
 		return nil, nil
 	}
-	hash, _, err := binarycache.HashTree(string(o.path))
+	hash, _, err := binarycache.HashTree(ctx, string(o.path))
 	if err == nil && hash.Equal(o.hash) {
 		tree := OnDisk(string(o.path))
 		o.tree = &tree

@@ -116,8 +116,8 @@ func (p outputPair) compare(ctx context.Context, o Options) (Output, error) {
 			": it was not built, or served and never fetched"
 		return out, nil
 	}
-	a, errA := p.a.contents()
-	b, errB := p.b.contents()
+	a, errA := p.a.contents(ctx)
+	b, errB := p.b.contents(ctx)
 	if err := errors.Join(errA, errB); err != nil {
 		return out, fmt.Errorf("compare output %s: %w", shown(out.Name), err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // ErrMixed says that one side has outputs, as a manifest or a cache, and the other is a single tree.
@@ -146,7 +147,7 @@ func looksLikeManifest(base string, head []byte) bool {
 }
 
 func headOf(file string) ([]byte, error) {
-	f, err := os.Open(file)
+	f, err := regular.Open(file)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +156,7 @@ func headOf(file string) ([]byte, error) {
 }
 
 func holdsNAR(file string) bool {
-	f, err := os.Open(file)
+	f, err := regular.Open(file)
 	if err != nil {
 		return false
 	}
@@ -168,19 +169,6 @@ func holdsNAR(file string) bool {
 	head := make([]byte, 24)
 	n, _ := readBlock(r, head)
 	return n > 8 && looksLikeNAR(head[:n])
-}
-
-func readLimited(file string, limit int64) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("more than %d bytes", limit)
-	}
-	return data, err
 }
 
 func asSet(set Set, err error) (Subject, error) { return Subject{set: &set}, err }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // Tree is the contents of a store object, wherever they are: [OnDisk], [NARFile], [NAR], [Dumped] or [InCache] makes one.
@@ -75,7 +76,7 @@ func NAR(name string, open func(context.Context) (io.ReadCloser, error)) Tree {
 // NARFile is a NAR in a file, plain or compressed by zstd or xz, which its first bytes tell.
 func NARFile(path string) Tree {
 	return NAR(path, func(context.Context) (io.ReadCloser, error) {
-		f, err := os.Open(path)
+		f, err := regular.Open(path)
 		if err != nil {
 			return nil, err
 		}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -133,7 +134,7 @@ func readLayout(dir string) (map[string][]byte, error) {
 		if err != nil || info.Size() > metadataLimit || !isMetadata(filepath.ToSlash(name)) {
 			return err
 		}
-		files[filepath.ToSlash(name)], err = os.ReadFile(file)
+		files[filepath.ToSlash(name)], err = regular.Read(file, metadataLimit)
 		return err
 	})
 }
@@ -174,7 +175,7 @@ func (a *archiveFile) Close() error {
 
 // openArchive opens a tarball. What is compressed is read through its decompressor.
 func openArchive(file string) (_ io.ReadCloser, compressed bool, err error) {
-	f, err := os.Open(file)
+	f, err := regular.Open(file)
 	if err != nil {
 		return nil, false, err
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"dagger.io/dagger"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // placedDir is where placed directories are in a container, each by the hash of its content.
@@ -149,7 +151,7 @@ func packEntry(t *tar.Writer, root, path string, d fs.DirEntry) error {
 	if err := t.WriteHeader(h); err != nil || !info.Mode().IsRegular() {
 		return err
 	}
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return err
 	}

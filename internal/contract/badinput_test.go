@@ -216,7 +216,7 @@ func onlyBare(t *testing.T, results []Result, says string) {
 func editNixpkgs(t *testing.T, dir, old, new string) {
 	t.Helper()
 	locked := func() string {
-		hash, _, err := binarycache.HashTree(filepath.Join(dir, "nixpkgs"))
+		hash, _, err := binarycache.HashTree(t.Context(), filepath.Join(dir, "nixpkgs"))
 		if err != nil {
 			t.Fatal(err)
 		}

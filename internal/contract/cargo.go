@@ -3,11 +3,12 @@ package contract
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // gitPackage is a package of Cargo.lock that comes from a git repository.
@@ -25,7 +26,7 @@ type gitPackage struct {
 
 // gitPackages reads Cargo.lock.
 func gitPackages(tree, file string) ([]gitPackage, error) {
-	data, err := os.ReadFile(filepath.Join(tree, file))
+	data, err := regular.Read(filepath.Join(tree, file), maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, cause(err))
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // Mismatch is a fixed-output derivation whose output was not what its hash says.
@@ -159,7 +160,7 @@ func (t hashTable) complete(flake string, tables []hashTable, packages []gitPack
 		return nil, nil
 	}
 	file := filepath.Join(flake, t.file)
-	data, err := os.ReadFile(file)
+	data, err := regular.Read(file, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", t.file, cause(err))
 	}
@@ -213,7 +214,7 @@ func eachNixFile(flake string, f func(file, text string) error) error {
 		case !d.Type().IsRegular() || filepath.Ext(path) != ".nix":
 			return nil
 		}
-		data, err := os.ReadFile(path)
+		data, err := regular.Read(path, maxFile)
 		if err != nil {
 			return err
 		}

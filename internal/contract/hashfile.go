@@ -2,10 +2,11 @@ package contract
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // cargoSet is an attribute set with hashes or a lock file: what nixpkgs calls cargoLock.
@@ -40,7 +41,7 @@ type scope struct {
 // readHashes finds the tables of hashes in a file, for Cargo's lock file of that path in the tree.
 // A file that uses the lock file without hashes has an empty table at its first line.
 func readHashes(tree, file, lock string) ([]hashTable, error) {
-	data, err := os.ReadFile(filepath.Join(tree, file))
+	data, err := regular.Read(filepath.Join(tree, file), maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, cause(err))
 	}

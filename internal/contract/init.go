@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -124,7 +124,7 @@ func (c *Contract) draftFiles(tree string) {
 			return nil
 		})
 	}
-	if data, err := os.ReadFile(filepath.Join(tree, "flake.nix")); err == nil {
+	if data, err := regular.Read(filepath.Join(tree, "flake.nix"), maxFile); err == nil {
 		config := readNixConfig(string(data))
 		n := NixConfig{
 			Substituters: config.settings["extra-substituters"].values, Keys: config.settings["extra-trusted-public-keys"].values,

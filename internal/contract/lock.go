@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // lockFile is a flake.lock, with its text to find lines in.
@@ -60,7 +60,7 @@ func (l *Lock) check(tree string, now time.Time) []Result {
 
 // withoutLock is for a tree that has no flake.lock: right for a flake without inputs alone.
 func (l *Lock) withoutLock(tree string) []Result {
-	data, err := os.ReadFile(filepath.Join(tree, "flake.nix"))
+	data, err := regular.Read(filepath.Join(tree, "flake.nix"), maxFile)
 	if err != nil {
 		return []Result{failed("lock", "flake.nix", fmt.Errorf("read flake.nix: %w", cause(err)))}
 	}
@@ -140,7 +140,7 @@ func (l *Lock) age(f *lockFile, now time.Time) Result {
 }
 
 func readLock(tree, file string) (*lockFile, error) {
-	data, err := os.ReadFile(filepath.Join(tree, file))
+	data, err := regular.Read(filepath.Join(tree, file), maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, cause(err))
 	}

@@ -90,7 +90,7 @@ func (m machine) reference(write func(dir string) error) string {
 	if err := write(dir); err != nil {
 		m.t.Fatal(err)
 	}
-	hash, _, err := binarycache.HashTree(dir)
+	hash, _, err := binarycache.HashTree(m.t.Context(), dir)
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -2,17 +2,18 @@ package contract
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // check holds the flake's nixConfig against the cache that is pushed to. Nix itself takes nothing but literals there,
 // so it can be read without Nix, which would tell no line.
 func (n *NixConfig) check(tree string) []Result {
 	const file = "flake.nix"
-	data, err := os.ReadFile(filepath.Join(tree, file))
+	data, err := regular.Read(filepath.Join(tree, file), maxFile)
 	if err != nil {
 		return []Result{failed("nix-config", file, fmt.Errorf("read %s: %w", file, cause(err)))}
 	}

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -28,9 +28,12 @@ func OpenSesame() *Contract {
 	return c
 }
 
+// maxFile bounds what is read of one file of a flake: nixpkgs has one of 20 MiB.
+const maxFile = 64 << 20
+
 // Load reads a contract from a file.
 func Load(file string) (*Contract, error) {
-	data, err := os.ReadFile(file)
+	data, err := regular.Read(file, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("read contract %s: %w", file, cause(err))
 	}

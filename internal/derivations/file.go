@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/drvdiff"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // File is the name of the file of a system's derivations in the directory of a run's results.
@@ -46,7 +47,7 @@ func Write(file string, export func(io.Writer) error) (err error) {
 
 // Open returns the stream in a file. A file that is not there is an [io/fs.ErrNotExist].
 func Open(file string) (io.ReadCloser, error) {
-	f, err := os.Open(file)
+	f, err := regular.Open(file)
 	if err != nil {
 		return nil, err
 	}

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // Reader has the texts of derivations, as Nix's store has them.
@@ -45,12 +45,12 @@ type Store string
 
 // Derivation implements [Reader].
 func (s Store) Derivation(_ context.Context, path nix.StorePath) ([]byte, error) {
-	dir, err := os.OpenRoot(string(s))
+	dir, err := regular.OpenRoot(string(s))
 	if err != nil {
 		return nil, err
 	}
 	defer dir.Close()
-	f, err := dir.Open(path.Base())
+	f, err := regular.OpenIn(dir, path.Base())
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
+
+// MaxSize is the most bytes that are read as a flake.lock: large flakes have some hundred KiB.
+const MaxSize = 16 << 20
 
 // Input is an input of a flake, or an input of an input, and what it is locked to.
 type Input struct {
@@ -74,7 +79,7 @@ func (e *Edges) UnmarshalJSON(data []byte) error {
 // The error of a file that is not JSON wraps a [*json.SyntaxError].
 func Parse(data []byte) (*Lock, error) {
 	l := new(Lock)
-	if err := json.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), l); err != nil {
+	if err := regular.UnmarshalJSON(bytes.TrimPrefix(data, []byte("\ufeff")), l); err != nil {
 		return nil, fmt.Errorf("parse flake.lock: %w", err)
 	}
 	if l.Version < 5 || l.Version > 7 {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // Builder is one remote builder, as Nix's setting "builders" describes it:
@@ -53,6 +55,9 @@ func parseBuilders(text string, within []string) ([]Builder, error) {
 	return all, nil
 }
 
+// maxBuilders bounds what is read of a file of builders, which has a line for each.
+const maxBuilders = 1 << 20
+
 func parseBuilderEntry(entry string, within []string) ([]Builder, error) {
 	name, isFile := strings.CutPrefix(entry, "@")
 	if !isFile {
@@ -63,7 +68,7 @@ func parseBuilderEntry(entry string, within []string) ([]Builder, error) {
 	if slices.Contains(within, name) {
 		return nil, fmt.Errorf("read builders: %s includes itself", name)
 	}
-	data, err := os.ReadFile(name)
+	data, err := regular.Read(name, maxBuilders)
 	if err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("read builders: %v", err)
 	}

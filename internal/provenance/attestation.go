@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // payloadType is what in-toto has envelopes say of a statement.
@@ -48,21 +48,13 @@ func Read(file string) ([]*Attestation, error) {
 }
 
 func read(file string) ([]*Attestation, error) {
-	f, err := os.Open(file)
+	data, err := regular.Read(file, maxFile)
 	if err != nil {
 		var path *fs.PathError
 		if errors.As(err, &path) {
 			err = path.Err // the file is named already
 		}
 		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxFile {
-		return nil, fmt.Errorf("more than %d MiB", maxFile>>20)
 	}
 	return parseBundle(data)
 }
@@ -93,6 +85,9 @@ func parseBundle(data []byte) ([]*Attestation, error) {
 
 // parseAttestation tells an envelope from a statement by the field that each has and the other has not.
 func parseAttestation(raw []byte) (*Attestation, error) {
+	if err := regular.CheckJSON(raw); err != nil {
+		return nil, err
+	}
 	var either struct {
 		Type        string `json:"_type"`
 		PayloadType string `json:"payloadType"`

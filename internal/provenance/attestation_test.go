@@ -151,6 +151,7 @@ func TestReadRefuses(t *testing.T) {
 		"no base64":          {`{"payloadType":"` + payloadType + `","payload":"?","signatures":[]}`, "its payload is not base64"},
 		"many signatures":    {many, "101 signatures"},
 		"many attestations":  {strings.Repeat(`{"_type":"x"}`, maxAttestations+1), "more than 1000 attestations"},
+		"many values":        {`{"_type":"x","subject":[` + strings.Repeat(`{},`, 1<<18) + `{}]}`, "more than 262144 values"},
 		"deep":               {strings.Repeat("[", 100000), "not JSON"},
 		"deep, in statement": {`{"_type":` + strings.Repeat("[", 100000), "not JSON"},
 	} {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // Cache is a binary cache in a directory. It implements [Holder].
@@ -63,7 +64,7 @@ func rehash(ctx context.Context, r io.Reader, info *nix.NARInfo) error {
 	}
 	defer done()
 	hasher := gonix.NewHasher(gonix.SHA256)
-	n, err := io.Copy(hasher, io.LimitReader(whileAlive{ctx, unpacked}, info.NARSize+1))
+	n, err := io.Copy(hasher, io.LimitReader(regular.Until(ctx, unpacked), info.NARSize+1))
 	if err != nil {
 		return fmt.Errorf("unpack its NAR: %w", err)
 	}
@@ -90,17 +91,4 @@ func unpack(r io.Reader, compression gonix.CompressionType) (io.Reader, func(), 
 	default:
 		return nil, nil, fmt.Errorf("compression %q: only zstd, xz and none can be read", compression)
 	}
-}
-
-// whileAlive ends reading when the context ends.
-type whileAlive struct {
-	ctx context.Context // of the one reading
-	r   io.Reader
-}
-
-func (w whileAlive) Read(p []byte) (int, error) {
-	if w.ctx.Err() != nil {
-		return 0, context.Cause(w.ctx)
-	}
-	return w.r.Read(p)
 }

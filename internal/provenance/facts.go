@@ -1,14 +1,16 @@
 package provenance
 
 import (
+	"context"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 
 	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // Facts are what a statement says beyond the manifest. The zero value says nothing more.
@@ -35,12 +37,15 @@ type File struct {
 }
 
 // HashFile returns a file of a run's results with the SHA-256 of its bytes, for [Facts].Byproducts.
-func HashFile(outDir, name, mediaType string) (File, error) {
-	data, err := os.ReadFile(filepath.Join(outDir, filepath.FromSlash(name)))
+func HashFile(ctx context.Context, outDir, name, mediaType string) (File, error) {
+	f, err := regular.Open(filepath.Join(outDir, filepath.FromSlash(name)))
 	if err != nil {
 		return File{}, fmt.Errorf("hash file: %w", err)
 	}
+	defer f.Close()
 	hasher := gonix.NewHasher(gonix.SHA256)
-	_, _ = hasher.Write(data) // never fails
+	if _, err := io.Copy(hasher, regular.Until(ctx, f)); err != nil {
+		return File{}, fmt.Errorf("hash file: %w", err)
+	}
 	return File{Name: name, MediaType: mediaType, Hash: hasher.SumHash()}, nil
 }

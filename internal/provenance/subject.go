@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // ErrOther says that an attestation is about something else than provenance.
@@ -43,6 +44,9 @@ func (a *Attestation) Claim() (*Claim, error) {
 }
 
 func (a *Attestation) claim() (*Claim, error) {
+	if err := regular.CheckJSON(a.payload); err != nil {
+		return nil, err
+	}
 	s := new(intoto.Statement)
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(a.payload, s); err != nil {
 		return nil, err

@@ -129,7 +129,7 @@ func TestHashFile(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "a"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	f, err := HashFile(dir, "a", "text/plain")
+	f, err := HashFile(t.Context(), dir, "a", "text/plain")
 	if want := "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"; err != nil || f.Hash.RawBase16() != want {
 		t.Errorf("hash %s, error %v, want %s", f.Hash.RawBase16(), err, want)
 	}

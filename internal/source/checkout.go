@@ -17,6 +17,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // maxUntracked is how many untracked files are named: enough to recognise the one that was forgotten.
@@ -298,7 +299,7 @@ func (v *view) submodule(entry tracked) (checkout, bool) {
 // copyTracked adds the working tree's content of all tracked files, under a prefix.
 // A deleted file is left out, and a submodule is an empty directory unless it is asked for.
 func (v *view) copyTracked(ctx context.Context, tree *tree, prefix string, submodules bool) error {
-	w, err := os.OpenRoot(v.checkout.top)
+	w, err := regular.OpenRoot(v.checkout.top)
 	if err != nil {
 		return err
 	}

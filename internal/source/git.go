@@ -16,6 +16,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // git runs git with some environment.
@@ -97,7 +98,7 @@ func (g git) ignoreFile(configured []string) []byte {
 			name = filepath.Join(home, rest)
 		}
 	}
-	data, _ := readRegular(name, maxSmallFile)
+	data, _ := regular.Read(name, maxSmallFile)
 	return data
 }
 

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // gitDir is where the files of a repository on this machine are. They are read as data: git never runs on them, since
@@ -101,33 +102,9 @@ func isFile(name string) bool {
 
 // readLineOf returns the first line of a small file.
 func readLineOf(name string) (string, error) {
-	data, err := readRegular(name, maxSmallFile)
+	data, err := regular.Read(name, maxSmallFile)
 	line, _, _ := strings.Cut(string(data), "\n")
 	return strings.TrimSuffix(line, "\r"), err
-}
-
-// readRegular reads a regular file. It does not wait for one that is something else, such as a named pipe.
-func readRegular(name string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("read %s: not a regular file", name)
-	case info.Size() > limit:
-		return nil, fmt.Errorf("read %s: larger than %d bytes", name, limit)
-	}
-	data := make([]byte, info.Size())
-	n, err := f.ReadAt(data, 0)
-	if n == len(data) {
-		err = nil
-	}
-	return data[:n], err
 }
 
 // checkOwner refuses a repository of another user, as git does: it may lie above a directory that is this user's own,

@@ -9,7 +9,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"syscall"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // lfsPointer is what Git LFS commits in a file's place: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md.
@@ -20,7 +21,7 @@ const maxLFSPointer = 1024 // bytes, by the specification
 // onlyLFS tells whether the working tree differs from the commit in nothing but files of Git LFS that are checked out.
 // git would ask LFS itself, which is a program that the configuration names.
 func (v *view) onlyLFS(ctx context.Context, rev string) (bool, error) {
-	root, err := os.OpenRoot(v.checkout.top)
+	root, err := regular.OpenRoot(v.checkout.top)
 	if err != nil {
 		return false, err
 	}
@@ -59,13 +60,13 @@ func (v *view) isCheckedOutLFS(ctx context.Context, root *os.Root, blob, name st
 	if m == nil {
 		return false
 	}
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := regular.OpenIn(root, name)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() || fmt.Sprint(info.Size()) != m[2] {
+	if err != nil || fmt.Sprint(info.Size()) != m[2] {
 		return false
 	}
 	hash := sha256.New()

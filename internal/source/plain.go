@@ -13,6 +13,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // plain takes a directory with all that is in it but results of runs, as Nix does for path: references, a .git among the
@@ -94,7 +95,7 @@ func resolve(file string) (string, error) {
 // seconds since 1970, and those of the results that exist. A directory that leads to results is there for what else is
 // in it; its own time changes with the results.
 func copyAll(ctx context.Context, tree *tree, dir string, results []string) (newest int64, leftOut []string, err error) {
-	src, err := os.OpenRoot(dir)
+	src, err := regular.OpenRoot(dir)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -131,7 +132,7 @@ func copyAll(ctx context.Context, tree *tree, dir string, results []string) (new
 func copyEntry(tree *tree, src *os.Root, name, as string, info fs.FileInfo) error {
 	switch info.Mode().Type() {
 	case 0:
-		f, err := src.Open(name)
+		f, err := regular.OpenIn(src, name)
 		if err != nil {
 			return err
 		}

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // maxFlakeFile bounds what is read of a flake.nix.
@@ -36,7 +36,7 @@ func (t *Taker) withSelf(flake []byte) (*Taker, error) {
 
 // workingFlakeFile returns the flake.nix of a working tree. It is empty where there is none, which is an error later on.
 func workingFlakeFile(top, subdir string) ([]byte, error) {
-	w, err := os.OpenRoot(top)
+	w, err := regular.OpenRoot(top)
 	if err != nil {
 		return nil, err
 	}
@@ -48,10 +48,8 @@ func workingFlakeFile(top, subdir string) ([]byte, error) {
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case info.Size() > maxFlakeFile:
-		return nil, fmt.Errorf("%s is too large", name)
 	}
-	return w.ReadFile(name)
+	return regular.ReadIn(w, name, maxFlakeFile)
 }
 
 // flakeFile returns the flake.nix of a commit. It is empty where there is none.

@@ -22,7 +22,11 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
+
+// maxLock is the most bytes that are read as a flake.lock, as in package flakelock.
+const maxLock = 16 << 20
 
 // DefaultMaxBytes is how large the tree of a tarball may be: several times the source of nixpkgs.
 const DefaultMaxBytes = 4 << 30
@@ -126,7 +130,7 @@ func (t *Taker) finish(ctx context.Context, tree *tree, s nix.Snapshot) (nix.Sna
 	if err := t.checkFlake(tree, s); err != nil {
 		return nix.Snapshot{}, err
 	}
-	lock, err := tree.root.ReadFile(path.Join(s.Subdir, "flake.lock"))
+	lock, err := regular.ReadIn(tree.root, path.Join(s.Subdir, "flake.lock"), maxLock)
 	switch {
 	case err == nil:
 		s.LockHash = sri(lock)
@@ -136,7 +140,7 @@ func (t *Taker) finish(ctx context.Context, tree *tree, s nix.Snapshot) (nix.Sna
 	if err := tree.seal(s.ModTime()); err != nil {
 		return nix.Snapshot{}, err
 	}
-	if s.NARHash, err = tree.hash(); err != nil {
+	if s.NARHash, err = tree.hash(ctx); err != nil {
 		return nix.Snapshot{}, err
 	}
 	if want := t.Ref.NARHash; want != "" && want != s.NARHash {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // tarball takes an archive from an HTTP server or a file.
@@ -62,7 +63,7 @@ func (t *Taker) open(ctx context.Context) (io.ReadCloser, error) {
 		return nil, errors.New("not a URL") // the error would quote it, credentials and all
 	}
 	if u.Scheme == "file" {
-		return os.Open(u.Path)
+		return regular.Open(u.Path)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.Ref.URL, nil)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	zombienix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // tree is a directory that is being filled with the files of a flake.
@@ -154,7 +155,7 @@ func (t *tree) link(name, target string) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("add %q: hard link to %q, which is not a file", name, target)
 	}
-	f, err := t.root.Open(target)
+	f, err := regular.OpenIn(t.root, target)
 	if err != nil {
 		return fmt.Errorf("add %q: %w", name, err)
 	}
@@ -220,8 +221,8 @@ func (t *tree) seal(at time.Time) error {
 }
 
 // hash returns the SRI SHA-256 of the tree as a NAR.
-func (t *tree) hash() (string, error) {
-	h, _, err := binarycache.HashTree(t.dir)
+func (t *tree) hash(ctx context.Context) (string, error) {
+	h, _, err := binarycache.HashTree(ctx, t.dir)
 	if err != nil {
 		return "", err
 	}

@@ -12,9 +12,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // view is a repository of our own through which git reads a checkout. It borrows the checkout's objects and links to
@@ -113,11 +113,11 @@ func (v *view) config(ctx context.Context, g git, options ...string) (map[string
 
 // link gives the view what git reads of a git directory besides objects and configuration. What may be large is linked.
 func (v *view) link(ignored []byte) error {
-	head, err := readRegular(filepath.Join(v.files.own, "HEAD"), maxSmallFile)
+	head, err := regular.Read(filepath.Join(v.files.own, "HEAD"), maxSmallFile)
 	if err != nil {
 		return err
 	}
-	exclude, err := readRegular(filepath.Join(v.files.common, "info", "exclude"), maxSmallFile)
+	exclude, err := regular.Read(filepath.Join(v.files.common, "info", "exclude"), maxSmallFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -151,7 +151,7 @@ func (v *view) link(ignored []byte) error {
 
 // copyIndex copies the index, if there is one, with its time: files that are not older are compared by their contents.
 func copyIndex(from, to string) error {
-	src, err := os.OpenFile(from, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	src, err := regular.Open(from)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -162,9 +162,6 @@ func copyIndex(from, to string) error {
 	info, err := src.Stat()
 	if err != nil {
 		return err
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("read %s: not a regular file", from)
 	}
 	dst, err := os.Create(to)
 	if err != nil {

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"go/ast"
+	"go/token"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"testing"
+)
+
+// Functions that open files, by package, and methods that do, whatever they are of: those of [os.Root] and [io/fs.FS].
+var (
+	opens = map[string][]string{
+		"os":                    {"Open", "OpenFile", "OpenInRoot", "OpenRoot", "ReadFile", "Create", "WriteFile", "DirFS", "CopyFS"},
+		"io/fs":                 {"ReadFile"},
+		"io/ioutil":             {"ReadFile", "WriteFile"},
+		"syscall":               {"Open", "Openat", "Creat"},
+		"golang.org/x/sys/unix": {"Open", "Openat", "Openat2", "Creat"},
+	}
+	openMethods = []string{"Open", "OpenFile", "OpenRoot", "ReadFile", "Create", "WriteFile"}
+)
+
+// Where files are opened beside package regular, and why that cannot wait for a named pipe or open a device.
+var otherOpeners = map[string]string{
+	"ci/scrub.go: os.OpenFile":                                     "the memory of this process, by the kernel's name",
+	"ci/scrub.go: os.ReadFile":                                     "the state of this process, by the kernel's name",
+	"example/example.go: method ReadFile":                          "files that are embedded in the program",
+	"example/example.go: os.WriteFile":                             "a tree that the program writes into its own working directory",
+	"internal/binarycache/closure.go: os.DirFS":                    "lists names; the files are opened by package regular",
+	"internal/binarycache/layout.go: os.OpenFile":                  "a file in a work directory that the program has just made",
+	"internal/binarycache/nar_file.go: golang.org/x/sys/unix.Open": "does the same as package regular, with fewer system calls for each of many files",
+	"internal/binarycache/writer.go: os.OpenFile":                  "O_EXCL: it opens nothing that is there",
+	"internal/binfmt/binfmt.go: os.ReadFile":                       "the kernel's table",
+	"internal/binfmt/register.go: os.ReadFile":                     "a file of root's",
+	"internal/binfmt/register.go: os.WriteFile":                    "the kernel's table",
+	"internal/binfmt/version.go: os.ReadFile":                      "an interpreter that root has registered",
+	"internal/capsule/read.go: os.OpenFile":                        "O_EXCL: it opens nothing that is there",
+	"internal/container/archive.go: os.DirFS":                      "archive/tar opens what it has found to be a regular file",
+	"internal/contract/verify.go: os.WriteFile":                    "a file in a directory that the program has just made",
+	"internal/host/neighbours.go: os.WriteFile":                    "a file in a directory that the program has just made",
+	"internal/host/resources.go: os.ReadFile":                      "counters of the kernel",
+	"internal/source/repository.go: os.OpenFile":                   "a repository that the program has just made",
+	"internal/source/repository.go: os.WriteFile":                  "a repository that the program has just made",
+	"internal/source/tarball.go: method Open":                      "an entry of a zip archive",
+	"internal/source/tarball.go: os.Create":                        "a file in a directory that the program has just made",
+	"internal/source/tarball.go: os.OpenRoot":                      "a tree that is made of directories, regular files and links alone",
+	"internal/source/tree.go: method OpenFile":                     "O_EXCL: it opens nothing that is there",
+	"internal/source/tree.go: os.OpenRoot":                         "a directory that the program has just made",
+	"internal/source/view.go: os.Create":                           "a repository that the program has just made",
+	"internal/source/view.go: os.OpenFile":                         "a repository that the program has just made",
+	"internal/source/view.go: os.WriteFile":                        "a repository that the program has just made",
+	"pipelines/elsewhere.go: method Open":                          "opens an engine",
+	"pipelines/preflight.go: method Open":                          "opens an engine",
+	"pipelines/smoke.go: os.WriteFile":                             "a file in a directory that the program has just made",
+}
+
+// Packages that only tests use.
+var onlyForTests = []string{"cachix/cachixtest", "internal/executortest", "internal/nixtest"}
+
+// Whoever names or makes a file may make it a named pipe. Package regular alone opens files, so that no new command
+// waits for one.
+func TestOnlyRegularOpensFiles(t *testing.T) {
+	unused := maps.Clone(otherOpeners)
+	for _, f := range goFiles(t) {
+		if f.test || f.pkg == "internal/regular" || slices.Contains(onlyForTests, f.pkg) {
+			continue
+		}
+		for _, use := range append(f.uses(opens), f.methods(openMethods)...) {
+			key := f.name + ": " + use.name
+			if _, ok := otherOpeners[key]; !ok {
+				t.Errorf("%s: %s; open files by package regular, or add %q to otherOpeners with the reason", use.at, use.name, key)
+			}
+			delete(unused, key)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(unused)) {
+		t.Errorf("%s is in otherOpeners, and not in the source", key)
+	}
+}
+
+// methods finds calls of methods by name, whatever they are of.
+func (f goFile) methods(names []string) []use {
+	packages := map[string]bool{}
+	for _, spec := range f.syntax.Imports {
+		imported, _ := strconv.Unquote(spec.Path.Value)
+		local := path.Base(imported)
+		if spec.Name != nil {
+			local = spec.Name.Name
+		}
+		packages[local] = true
+	}
+	var uses []use
+	ast.Inspect(f.syntax, func(n ast.Node) bool {
+		selector, ok := n.(*ast.SelectorExpr)
+		if !ok || !slices.Contains(names, selector.Sel.Name) {
+			return true
+		}
+		if pkg, ok := selector.X.(*ast.Ident); !ok || !packages[pkg.Name] {
+			uses = append(uses, use{f.position(selector.Pos()), "method " + selector.Sel.Name})
+		}
+		return true
+	})
+	return uses
+}
+
+func (f goFile) position(at token.Pos) string {
+	return f.name + ":" + strconv.Itoa(f.fset.Position(at).Line)
+}

@@ -1,0 +1,139 @@
+// Package regular opens files that others may have named or made: those on a command line, in a flake, in a directory
+// of results, and those that a manifest names.
+//
+// Opening a named pipe waits for its other end, and no signal ends that wait. Opening a device can do anything. So every
+// such file is opened here, without waiting, and is an error where it is not a regular file. A test of package ci finds
+// other places that open files.
+package regular
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// ErrNotRegular says that there is a named pipe, a device or a socket where a regular file is wanted.
+var ErrNotRegular = errors.New("not a regular file")
+
+// Open opens a regular file for reading. It follows symbolic links.
+func Open(name string) (*os.File, error) {
+	return check(os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0))
+}
+
+// OpenIn opens a regular file below a directory for reading. No symbolic link leads out of the directory.
+func OpenIn(dir *os.Root, name string) (*os.File, error) {
+	return check(dir.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0))
+}
+
+// Create makes an empty regular file, or empties one that is there. It does not follow a symbolic link in the file's place.
+func Create(name string) (*os.File, error) {
+	const flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC | syscall.O_NONBLOCK | syscall.O_NOCTTY | syscall.O_NOFOLLOW
+	return check(os.OpenFile(name, flags, 0o666))
+}
+
+// OpenDir opens a directory.
+func OpenDir(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+}
+
+// OpenRoot opens a directory to open files below it. [os.OpenRoot] waits where the name is that of a named pipe.
+func OpenRoot(name string) (*os.Root, error) {
+	if info, err := os.Stat(name); err == nil && !info.IsDir() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENOTDIR}
+	}
+	return os.OpenRoot(name)
+}
+
+// Read reads a regular file of at most limit bytes.
+func Read(name string, limit int64) ([]byte, error) {
+	f, err := Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return readAll(f, limit)
+}
+
+// ReadIn reads a regular file below a directory, of at most limit bytes.
+func ReadIn(dir *os.Root, name string, limit int64) ([]byte, error) {
+	f, err := OpenIn(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	return readAll(f, limit)
+}
+
+func readAll(f *os.File, limit int64) ([]byte, error) {
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: tooLarge(limit)}
+	}
+	return data, nil
+}
+
+// Tail returns at most limit bytes from the end of a file. Where that is not all of it, they begin with a line.
+func Tail(f *os.File, limit int64) ([]byte, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	from := max(0, info.Size()-limit)
+	text, err := io.ReadAll(io.NewSectionReader(f, from, limit))
+	if err != nil || from == 0 {
+		return text, err
+	}
+	if _, rest, ok := bytes.Cut(text, []byte("\n")); ok {
+		return rest, nil
+	}
+	return text, nil
+}
+
+// Until returns a reader of r that ends when the context does, with its cause. So the reading of a long file ends by a
+// signal, and so does that of a short one that is unpacked to a long one.
+func Until(ctx context.Context, r io.Reader) io.Reader { return until{ctx, r} }
+
+type until struct {
+	ctx context.Context // of the one reading
+	r   io.Reader
+}
+
+func (u until) Read(p []byte) (int, error) {
+	if u.ctx.Err() != nil {
+		return 0, context.Cause(u.ctx)
+	}
+	return u.r.Read(p)
+}
+
+func tooLarge(limit int64) error {
+	if limit >= 1<<20 {
+		return fmt.Errorf("more than %d MiB", limit>>20)
+	}
+	return fmt.Errorf("more than %d bytes", limit)
+}
+
+func check(f *os.File, err error) (*os.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case info.IsDir():
+		err = &fs.PathError{Op: "open", Path: f.Name(), Err: syscall.EISDIR}
+	case !info.Mode().IsRegular():
+		err = &fs.PathError{Op: "open", Path: f.Name(), Err: ErrNotRegular}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
