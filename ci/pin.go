@@ -17,7 +17,8 @@ const pinManual = `Keep store paths of the cache from its garbage collector.
 
   pin NAME PATH    one store path, under a name
   pin MANIFEST     the outputs of a run whose cells are all good and published, each as <package>-<system>,
-                   in the cache that it was published to, unless --cachix names another
+                   in the target's cache, or the one that --cachix names: it has to where the run was published
+                   to another than the target's
 
 A pin of a name that is there already becomes a new revision of it. A pin wants an auth token.`
 
@@ -54,7 +55,12 @@ func runPin(ctx context.Context, sys system, p publishing, args []string) error 
 		if m, err = pipelines.ReadManifest(args[0]); err != nil {
 			return err
 		}
-		p.cachix = publishedTo(m, p.cachix)
+		if p.cachix == "" {
+			err = p.agreeTo(cachesOf(m), args[0])
+		}
+		if err != nil {
+			return err
+		}
 	}
 	name := cacheName(options{publish: p, target: openSesame})
 	credential, err := sys.secrets.credential(p.secret)

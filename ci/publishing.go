@@ -10,6 +10,8 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -114,6 +116,30 @@ func newPublishing(sys system, o options, command, run string, store *binarycach
 		p.To, p.Consumer, p.Holder, p.From = to, to.consumer(), to.holder(), store
 	}
 	return p, nil
+}
+
+// agreeTo compares the caches that a file names with the one that may be written to: that of the command line, or else the
+// target's. Anyone may have written a manifest or a journal, and the secret may be good for other caches as well.
+func (p publishing) agreeTo(caches []string, file string) error {
+	agreed := cacheName(options{publish: p, target: openSesame})
+	for _, name := range caches {
+		if name != agreed {
+			return usage(hint.Wrap(fmt.Errorf("%s names the cache %s, not %s", file, nix.FirstLine(nix.PlainText(name)), agreed),
+				"if that is the cache you mean: --cachix %s", quote(name)))
+		}
+	}
+	return nil
+}
+
+// cachesOf are the caches that the runs of a manifest have pushed to.
+func cachesOf(m *pipelines.Manifest) []string {
+	var names []string
+	for _, c := range m.Cells {
+		if c.Publish != nil && c.Publish.Cache != "" {
+			names = append(names, c.Publish.Cache)
+		}
+	}
+	return names
 }
 
 // cacheName is the Cachix cache that a run would push to; empty for none.

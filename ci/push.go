@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -21,7 +22,8 @@ const pushManual = `Push store paths with their closures, a local binary cache, 
 
   push PATH…            store paths of this machine's store
   push --from DIR       all that is in a local binary cache, such as out/cache
-  push --resume         what the journals in OUT say is still to be published, to the caches that they name
+  push --resume         what the journals in OUT say is still to be published to the target's cache, or to the one that
+                        --cachix names: a journal that names another is refused
 
 What the cache has already is not sent again, nor what the cache that a target's consumers have as well has signed.
 Every object becomes visible after all that it refers to: what is there is whole, whenever a push is cut off.
@@ -107,7 +109,7 @@ func runPush(ctx context.Context, sys system, o pushOptions) error {
 	if err != nil {
 		return &pipelines.PublishError{Cache: name, Err: err}
 	}
-	batches, err := o.batches(ctx, sys, name)
+	batches, left, err := o.batches(ctx, sys, name)
 	if err != nil {
 		return err
 	}
@@ -130,7 +132,7 @@ func runPush(ctx context.Context, sys system, o pushOptions) error {
 			return errors.Join(conflicts, err)
 		}
 	}
-	return conflicts
+	return errors.Join(conflicts, left)
 }
 
 func isConflict(err error) bool {
@@ -138,59 +140,61 @@ func isConflict(err error) bool {
 	return errors.As(err, &conflict)
 }
 
-// batches finds out what is to be pushed: to the cache of that name, unless a journal names its own.
-func (o *pushOptions) batches(ctx context.Context, sys system, cache string) ([]batch, error) {
+// batches finds out what is to be pushed to the cache of that name. Left says which journals are of other caches.
+func (o *pushOptions) batches(ctx context.Context, sys system, cache string) (batches []batch, left, err error) {
 	switch {
 	case o.resume:
-		return o.resumed(ctx, sys)
+		return o.resumed(ctx, sys, cache)
 	case o.from != "":
 		dir, err := binarycache.OpenReadOnly(o.from)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		infos, err := dir.All(ctx)
-		return []batch{{cache: cache, infos: infos, source: dir}}, err
+		return []batch{{cache: cache, infos: infos, source: dir}}, nil, err
 	}
 	store, err := openStore(ctx, sys)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	infos, err := store.closure(ctx, o.paths)
-	return []batch{{cache: cache, infos: infos, source: store}}, err
+	return []batch{{cache: cache, infos: infos, source: store}}, nil, err
 }
 
-// resumed returns what earlier runs have left to be published, each to the cache that it was meant for.
-func (o *pushOptions) resumed(ctx context.Context, sys system) ([]batch, error) {
+// resumed returns what earlier runs have left to be published to a cache. A journal that names another one stays.
+func (o *pushOptions) resumed(ctx context.Context, sys system, cache string) (batches []batch, left, err error) {
 	journals, err := pipelines.OpenJournals(o.out)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(journals) == 0 {
 		fmt.Fprintf(sys.stderr, "nothing to go on with: no run in %s has left a journal\n", o.out)
-		return nil, nil
+		return nil, nil, nil
+	}
+	journals = slices.DeleteFunc(journals, func(j *pipelines.Journal) bool {
+		err := o.publish.agreeTo(j.Caches(), j.File())
+		left = errors.Join(left, err)
+		return err != nil
+	})
+	if len(journals) == 0 {
+		return nil, left, nil
 	}
 	dir, err := binarycache.OpenReadOnly(filepath.Join(o.out, "cache"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var batches []batch
 	for _, j := range journals {
-		b := batch{source: dir, journal: j, entries: j.Entries()}
+		b := batch{cache: cache, source: dir, journal: j, entries: j.Entries()}
 		var roots []nix.StorePath
 		for _, e := range b.entries {
-			b.cache = e.Cache // a run has one
-			if o.publish.cachix != "" && o.publish.cachix != b.cache {
-				return nil, usage(hint.Wrap(fmt.Errorf("push --resume: a run in %s has left what goes to %s, not to %s", o.out, b.cache, o.publish.cachix),
-					"leave --cachix away; to push all that is there to another cache as well: --from %s", filepath.Join(o.out, "cache")))
-			}
 			roots = append(roots, e.Paths...)
 		}
 		if b.infos, err = dir.Closure(ctx, roots); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		batches = append(batches, b)
 	}
-	return batches, nil
+	return batches, left, nil
 }
 
 // pushBatch pushes, and prints what went up. What the journals say is taken back when all of it is there.

@@ -135,11 +135,14 @@ func repeatFlake(o options, m *pipelines.Manifest) string {
 	return o.target.flake
 }
 
-// resumeCommand publishes what a run has left in the directory of its results. The journal names the cache. It does not
-// say where that is and by which right one may push to it: a file that could would send the secret wherever its author
-// likes.
+// resumeCommand publishes what a run has left in the directory of its results. The journal does not say where the cache
+// is and by which right one may push to it: a file that could would send the secret wherever its author likes. It names
+// the cache, which the command line has to name as well where it is not the target's.
 func resumeCommand(out string, f publishFlags) string {
 	args := []string{"push", "--resume", "--out", out}
+	if f.cachix != "" {
+		args = append(args, "--cachix", f.cachix)
+	}
 	if f.url != "" {
 		args = append(args, "--cachix-url", f.url)
 	}

@@ -67,8 +67,8 @@ func TestResumeCommand(t *testing.T) {
 	if got, want := resumeCommand("my out", f), "go run ./ci push --resume --out 'my out'"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	f.url, f.secret = "http://localhost:1", "MINE"
-	if got, want := resumeCommand("out", f), "go run ./ci push --resume --out out --cachix-url http://localhost:1 --secret-env MINE"; got != want {
+	f.cachix, f.url, f.secret = "another", "http://localhost:1", "MINE"
+	if got, want := resumeCommand("out", f), "go run ./ci push --resume --out out --cachix another --cachix-url http://localhost:1 --secret-env MINE"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

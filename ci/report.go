@@ -24,7 +24,8 @@ const reportManual = `Join the manifests of runs that have each built one system
 
 It is the last job of a release whose systems are built by jobs of their own: release --system SYSTEM --pin=false for
 each of them, then report. The pin is what makes the release: paths that were pushed are harmless until they are named.
-So nothing is pinned unless each of the systems has a manifest, is good and is published.
+So nothing is pinned unless each of the systems has a manifest, is good and is published. Where that was to another
+cache than the target's, --cachix has to name it here, too.
 
 The manifests have to be of one source, one command and one set of settings, each of other systems. A system without a
 manifest is a failure, and is named. The exit code is the heaviest of the runs' own. On GitHub Actions the outputs and
@@ -128,7 +129,10 @@ func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter 
 	all := options{
 		target: openSesame, cells: cells, publish: o.publish, since: o.since, summary: o.summary,
 	}
-	all.publish.cachix = publishedTo(m, o.publish.cachix)
+	if err := o.agreed(sys, found, m); err != nil {
+		refused(now(), reporter, err)
+		return nil, err
+	}
 	if err := tellLastRelease(ctx, sys, all, reporter); err != nil {
 		return nil, err
 	}
@@ -210,11 +214,27 @@ func (o *reportOptions) unexplained(m *pipelines.Manifest) error {
 	return hint.Wrap(fmt.Errorf("the result of the jobs that build is %s, though what they have built is good", o.result), "look at their logs")
 }
 
+// wantsPin says whether there is a release to pin: one that was not to be pinned is one whose jobs did not all succeed.
+func (o *reportOptions) wantsPin(m *pipelines.Manifest) bool {
+	return o.pin && m != nil && m.Command == commandRelease && (o.result == "" || o.result == jobSuccess)
+}
+
+// agreed says whether what the manifests name may be pinned, where it is to be and can be.
+func (o *reportOptions) agreed(sys system, found []left, m *pipelines.Manifest) error {
+	if credential, err := sys.secrets.credential(o.publish.secret); err != nil || credential.IsZero() || !o.wantsPin(m) {
+		return nil
+	}
+	for _, l := range found {
+		if err := o.publish.agreeTo(cachesOf(l.manifest), l.file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // publishing says whether to pin, and by what right.
 func (o *reportOptions) publishing(sys system, all options, m *pipelines.Manifest) (pipelines.Publishing, error) {
-	// A release that was not to be pinned is one whose jobs did not all succeed.
-	wanted := o.pin && m != nil && m.Command == commandRelease && (o.result == "" || o.result == jobSuccess)
-	if !wanted {
+	if !o.wantsPin(m) {
 		return pipelines.Publishing{}, nil
 	}
 	name := cacheName(all)
@@ -237,19 +257,6 @@ func (o *reportOptions) publishing(sys system, all options, m *pipelines.Manifes
 
 func isPublished(c pipelines.CellResult) bool {
 	return c.Publish != nil && c.Publish.Verdict == pipelines.Published
-}
-
-// publishedTo is the cache that the runs have pushed to, unless the command line names one.
-func publishedTo(m *pipelines.Manifest, given string) string {
-	if m == nil || given != "" {
-		return given
-	}
-	for _, c := range m.Cells {
-		if c.Publish != nil && c.Publish.Cache != "" {
-			return c.Publish.Cache
-		}
-	}
-	return ""
 }
 
 func flakeOf(m *pipelines.Manifest) string {

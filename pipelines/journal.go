@@ -124,7 +124,7 @@ func lockDir(dir string) (unlock func(), err error) {
 }
 
 func (j *Journal) save() error {
-	path := filepath.Join(journalDir(j.out), j.run+".json")
+	path := j.File()
 	unlock, err := lockDir(j.out)
 	if err != nil {
 		return err
@@ -199,6 +199,18 @@ func (j *Journal) Entries() []JournalEntry {
 	defer j.mu.Unlock()
 	return slices.Clone(j.entries)
 }
+
+// Caches are the caches that the journal names.
+func (j *Journal) Caches() []string {
+	var names []string
+	for _, e := range j.Entries() {
+		names = append(names, e.Cache)
+	}
+	return names
+}
+
+// File is where the journal is.
+func (j *Journal) File() string { return filepath.Join(journalDir(j.out), j.run+".json") }
 
 // escapeGlob makes a pattern of a path that matches the path alone.
 func escapeGlob(path string) string {

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// A manifest and a journal are files that anyone may have written. The cache that they name is used only where it is
+// the target's, or where the command line names it.
+func TestCacheOfAFileWantsConsent(t *testing.T) {
+	published := func(system matrix.System, cache string) *pipelines.Manifest {
+		m := cellManifest(system)
+		m.Cells[0].Publish = &pipelines.PublishResult{Verdict: pipelines.Published, Cache: cache}
+		return m
+	}
+	server := cachixtest.New(cachixtest.Options{Name: "another"})
+	defer server.Close()
+	for name, test := range map[string]struct {
+		args []string
+		code int
+		log  []string
+	}{
+		"pin":               {[]string{"pin", "another.json"}, exitUsage, []string{"another.json names the cache another, not scopecreep-zip", "hint: if that is the cache you mean: --cachix another"}},
+		"pin, one of two":   {[]string{"pin", "mixed.json"}, exitUsage, []string{"mixed.json names the cache another, not scopecreep-zip"}},
+		"pin, consent":      {[]string{"pin", "another.json", "--cachix", "another"}, exitPublish, []string{"publish to another: pin"}},
+		"report":            {[]string{"report", "another.json", "--system", "x86_64-linux", "--since", "none"}, exitUsage, []string{"another.json names the cache another, not scopecreep-zip", "--cachix another"}},
+		"report, no pin":    {[]string{"report", "another.json", "--system", "x86_64-linux", "--since", "none", "--pin=false"}, exitOK, nil},
+		"report, consent":   {[]string{"report", "another.json", "--system", "x86_64-linux", "--since", "none", "--cachix", "another"}, exitPublish, []string{"publish to another: pin"}},
+		"push":              {[]string{"push", "--resume"}, exitUsage, []string{"out/journal/1.json names the cache another, not scopecreep-zip", "hint: if that is the cache you mean: --cachix another"}},
+		"push, dry run":     {[]string{"push", "--resume", "--dry-run"}, exitUsage, []string{"names the cache another, not scopecreep-zip"}},
+		"push, other cache": {[]string{"push", "--resume", "--cachix", "third"}, exitUsage, []string{"names the cache another, not third"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server.Reset()
+			j := newJob(t, pushed("refs/heads/main"))
+			for file, m := range map[string]*pipelines.Manifest{"another.json": published(matrix.X8664Linux, "another"), "mixed.json": published(matrix.X8664Linux, "scopecreep-zip")} {
+				if file == "mixed.json" {
+					m.Cells = append(m.Cells, published(matrix.AArch64Linux, "another").Cells...)
+				}
+				data, err := json.Marshal(m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				writeTest(t, file, string(data))
+			}
+			writeTest(t, "out/journal/1.json", `{"version": 1, "entries": [{"cache": "another", "paths": ["/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-hello"]}]}`)
+			code := j.run(t, append(test.args, "--cachix-url", server.APIURL())...)
+			if code != test.code {
+				t.Errorf("exit code %d, want %d:\n%s", code, test.code, &j.stderr)
+			}
+			for _, want := range test.log {
+				if !strings.Contains(j.stderr.String(), want) {
+					t.Errorf("standard error is\n%swithout %q", &j.stderr, want)
+				}
+			}
+			if requests := server.Requests(); test.code == exitUsage && len(requests) > 0 {
+				t.Errorf("the server was asked: %v", requests)
+			}
+			// The path is not there, so that the pin fails: it is the cache that counts.
+			if pins := server.Count("pin"); (pins > 0) != strings.HasSuffix(name, "consent") {
+				t.Errorf("%d pins", pins)
+			}
+		})
+	}
+}
