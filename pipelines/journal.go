@@ -176,6 +176,11 @@ func openJournal(out, path string) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
+	entries, err := parseJournal(data)
+	return &Journal{out: out, run: strings.TrimSuffix(filepath.Base(path), ".json"), entries: entries}, err
+}
+
+func parseJournal(data []byte) ([]JournalEntry, error) {
 	var file journalFile
 	if err := regular.UnmarshalJSON(data, &file); err != nil {
 		return nil, err
@@ -190,7 +195,7 @@ func openJournal(out, path string) (*Journal, error) {
 			}
 		}
 	}
-	return &Journal{out: out, run: strings.TrimSuffix(filepath.Base(path), ".json"), entries: file.Entries}, nil
+	return file.Entries, nil
 }
 
 // Entries returns what is still to be published.

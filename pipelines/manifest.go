@@ -218,6 +218,10 @@ func readManifest(file string) (*Manifest, error) {
 	if err != nil {
 		return nil, errors.Unwrap(err) // the name is said already
 	}
+	return parseManifest(data)
+}
+
+func parseManifest(data []byte) (*Manifest, error) {
 	var version struct {
 		Version *int `json:"version"`
 	}

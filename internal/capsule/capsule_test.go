@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -47,7 +48,7 @@ func exportOf(path nix.StorePath, text string) []byte {
 }
 
 // sample is a capsule of one failure, with its files.
-func sample(t *testing.T, export []byte, log string) (*Capsule, Contents) {
+func sample(t testing.TB, export []byte, log string) (*Capsule, Contents) {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "export")
@@ -104,7 +105,7 @@ func TestWriteAndUnpack(t *testing.T) {
 	}
 }
 
-func read(t *testing.T, file string) []byte {
+func read(t testing.TB, file string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -280,6 +281,12 @@ func TestTruncated(t *testing.T) {
 }
 
 func FuzzUnpack(f *testing.F) {
+	c, contents := sample(f, exportOf(drv, drvText), "log")
+	file := filepath.Join(f.TempDir(), "c")
+	if err := Write(f.Context(), file, c, contents); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(read(f, file))
 	f.Add([]byte("\x28\xb5\x2f\xfd"))
 	f.Add([]byte("text"))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -289,6 +296,44 @@ func FuzzUnpack(f *testing.F) {
 		}
 		if _, err := Unpack(t.Context(), file, t.TempDir()); err == nil {
 			t.Log("a capsule")
+		}
+	})
+}
+
+// FuzzDescription changes what is behind the compression and the archive, where FuzzUnpack seldom gets: the description,
+// the export, and the name of a member.
+func FuzzDescription(f *testing.F) {
+	c, _ := sample(f, exportOf(drv, drvText), "log")
+	sum := sha256.Sum256(exportOf(drv, drvText))
+	c.Cells[0].ExportHash = "sha256:" + nixHex(sum[:])
+	text, err := json.Marshal(c)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text, exportOf(drv, drvText), "logs/p.log")
+	f.Add([]byte(`{"version": 1, "cells": [{"system": "x86_64-linux", "export": "../x"}]}`), []byte(nil), "../x")
+	f.Fuzz(func(t *testing.T, text, export []byte, name string) {
+		var file bytes.Buffer
+		w := tar.NewWriter(&file)
+		for _, m := range []struct {
+			name string
+			data []byte
+		}{{description, text}, {"x86_64-linux/derivations.export", export}, {name, text}} {
+			if err := add(w, m.name, time.Time{}, m.data); err != nil {
+				return // no archive has a member of that name
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		parent := t.TempDir()
+		u := &Unpacked{Dir: filepath.Join(parent, "unpacked"), Logs: map[string]string{}}
+		if err := u.read(t.Context(), tar.NewReader(&file)); err == nil && len(u.Cells) == 0 {
+			t.Error("a capsule of nothing")
+		}
+		entries, err := os.ReadDir(parent)
+		if err != nil || len(entries) > 1 || len(entries) == 1 && entries[0].Name() != "unpacked" {
+			t.Errorf("it leaves its directory: %v, %v", entries, err)
 		}
 	})
 }

@@ -37,13 +37,22 @@ func FuzzReadNix(f *testing.F) {
 	f.Add(`outputHashes = { "a`)
 	f.Add(`a = let x = { in } // rec { cargoLock.outputHashes."b" = (with y; x); inherit (z`)
 	f.Add(`nixConfig = { a = ''${"`)
+	f.Add("{\n  inputs.a.url = \"x\";\n  outputs = _: { }; # }\n}")
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, tok := range tokens(text) {
 			if tok.start >= tok.end || tok.end > len(text) || tok.line > strings.Count(text, "\n")+1 {
 				t.Fatalf("token %+v of %d bytes", tok, len(text))
 			}
 		}
+		lines := strings.Count(text, "\n") + 1
 		readNixConfig(text)
-		parseHashes("a.nix", text, "Cargo.lock")
+		if line := inputsLine(text); line < 0 || line > lines {
+			t.Fatalf("inputs at line %d of %d", line, lines)
+		}
+		for _, table := range parseHashes("a.nix", text, "Cargo.lock") {
+			if table.last > lines {
+				t.Fatalf("a table that ends at line %d of %d", table.last, lines)
+			}
+		}
 	})
 }
