@@ -45,6 +45,13 @@ type stalledError time.Duration
 
 func (e stalledError) Error() string { return fmt.Sprintf("nothing moved for %s", time.Duration(e)) }
 
+// slowAnswerError ends a request whose answer is sent, but takes too long.
+type slowAnswerError time.Duration
+
+func (e slowAnswerError) Error() string {
+	return fmt.Sprintf("the answer did not end within %s", time.Duration(e))
+}
+
 // unansweredError is a request without an answer: refused, reset, stalled, cut off. Whether it was carried out is not
 // known; it may be made again.
 type unansweredError struct{ reason string }
@@ -56,7 +63,8 @@ func (e *unansweredError) Error() string { return e.reason }
 func (c *Client) unanswered(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		var stalled stalledError
-		if !errors.As(cause, &stalled) {
+		var slow slowAnswerError
+		if !errors.As(cause, &stalled) && !errors.As(cause, &slow) {
 			return cause
 		}
 		err = cause

@@ -135,6 +135,7 @@ func (c *Client) sendNow(x exchange) (received, error) {
 	}
 	defer response.Body.Close()
 	watch.tick()
+	defer watch.limit(c.patience.answer)()
 	data, err := io.ReadAll(io.LimitReader(watch.reader(response.Body), maxAnswer+1))
 	switch {
 	case err != nil:

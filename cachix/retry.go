@@ -20,6 +20,9 @@ type patience struct {
 	tries uint
 	wait  time.Duration // the longest that a server may ask for by Retry-After
 	stall time.Duration // without a byte moving
+	// answer limits the time from an answer's first byte to its last. Answers are small: one that trickles would keep its
+	// connection within stall for days.
+	answer time.Duration
 	// think is the same for the request that completes an upload, for which the storage joins all parts.
 	think time.Duration
 	// last is how long the answer to what begins or ends an upload is waited for after the push was called off, and undo
@@ -33,7 +36,7 @@ type patience struct {
 // All together are a minute and a half at most, as with Cachix's own client, if the server asks for none.
 var defaultPatience = patience{
 	pause: 200 * time.Millisecond, most: 15 * time.Second, tries: 16, wait: 2 * time.Minute, stall: 30 * time.Second, think: 3 * time.Minute,
-	last: 2500 * time.Millisecond, undo: 3500 * time.Millisecond,
+	last: 2500 * time.Millisecond, undo: 3500 * time.Millisecond, answer: time.Minute,
 }
 
 func (p patience) orDefault() patience {
@@ -42,6 +45,7 @@ func (p patience) orDefault() patience {
 		tries: cmp.Or(p.tries, defaultPatience.tries), wait: cmp.Or(p.wait, defaultPatience.wait),
 		stall: cmp.Or(p.stall, defaultPatience.stall), think: cmp.Or(p.think, defaultPatience.think),
 		last: cmp.Or(p.last, defaultPatience.last), undo: cmp.Or(p.undo, defaultPatience.undo),
+		answer: cmp.Or(p.answer, defaultPatience.answer),
 	}
 }
 

@@ -3,6 +3,8 @@ package cachix
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -170,4 +172,77 @@ func TestOutlive(t *testing.T) {
 			t.Errorf("cause %v", context.Cause(longer))
 		}
 	})
+}
+
+// A server that is silent, or sends its answer or its headers a byte at a time, holds an attempt no longer than the
+// client's limits, and the whole question no longer than its context.
+func TestServersThatHoldAQuestion(t *testing.T) {
+	const whole = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+	for name, test := range map[string]struct {
+		sent    string // at once
+		forever string // a byte a second
+		want    string
+		limit   time.Duration // of one attempt
+	}{
+		"silent":          {"", "", "nothing moved for 30s", 31 * time.Second},
+		"endless headers": {"HTTP/1.1 200 OK\r\nX-Long: ", "x", "nothing moved for 30s", 31 * time.Second},
+		"a slow answer":   {whole, " ", "the answer did not end within 1m0s", 61 * time.Second},
+	} {
+		for _, way := range []string{"one attempt", "a limit of the context"} {
+			t.Run(name+"/"+way, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c, err := New("c", Options{URL: "http://cache.example.org", Attempts: 1})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer c.Close()
+					c.api.Transport.(*http.Transport).Proxy = nil
+					c.api.Transport.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) {
+						ours, theirs := net.Pipe()
+						go answerSlowly(theirs, test.sent, test.forever)
+						return ours, nil
+					}
+					ctx, limit, want := t.Context(), test.limit, test.want
+					if way != "one attempt" {
+						limit, want = 10*time.Second, "the user's limit"
+						var cancel context.CancelFunc
+						ctx, cancel = context.WithTimeoutCause(ctx, limit, errors.New(want))
+						defer cancel()
+					}
+					started := time.Now()
+					_, err = c.Info(ctx)
+					if took := time.Since(started); err == nil || !strings.Contains(err.Error(), want) || took > limit {
+						t.Errorf("after %s: %v, want %q within %s", took, err, want, limit)
+					}
+				})
+			})
+		}
+	}
+}
+
+// answerSlowly awaits a request, and sends one text at once and another a byte a second, until the client closes the connection.
+func answerSlowly(conn net.Conn, atOnce, slowly string) {
+	defer conn.Close()
+	if _, err := conn.Read(make([]byte, 1)); err != nil { // an answer before the request is none
+		return
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_, _ = io.Copy(io.Discard, conn) // the request
+	}()
+	write := func(text string) {
+		if text != "" { // an empty write would be an empty read of the client's
+			_, _ = io.WriteString(conn, text) // where the client has left, gone is closed
+		}
+	}
+	write(atOnce)
+	for {
+		select {
+		case <-gone:
+			return
+		case <-time.After(time.Second):
+			write(slowly)
+		}
+	}
 }

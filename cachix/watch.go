@@ -28,6 +28,11 @@ func (w *watch) stop() {
 	w.cancel(nil)
 }
 
+// limit ends the request when it is not over after d, whatever moves. It returns what lifts the limit.
+func (w *watch) limit(d time.Duration) (lift func() bool) {
+	return time.AfterFunc(d, func() { w.cancel(slowAnswerError(d)) }).Stop
+}
+
 // reader takes each read as a sign of life: a body is read as fast as the connection takes it.
 func (w *watch) reader(r io.Reader) io.Reader { return watchedReader{r, w} }
 
