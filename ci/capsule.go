@@ -47,7 +47,7 @@ func (l *failureLog) Report(at time.Time, e pipelines.Event) {
 // has failed there is nothing to pack; that it could not be packed is told beside the failure.
 func leaveCapsule(ctx context.Context, sys system, o options, r *pipelines.Release, m *pipelines.Manifest, l *failureLog, err error) error {
 	keeper, ok := r.Derivations.(*derivationFiles)
-	if err == nil || ctx.Err() != nil || !ok {
+	if err == nil || ctx.Err() != nil && !timedOut(ctx) || !ok {
 		return err
 	}
 	c := &capsule.Capsule{

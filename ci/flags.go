@@ -57,7 +57,7 @@ func (f *flags) register(c *cobra.Command) {
 	s.StringVar(&f.builders, "builders", "", "remote builders, as in nix.conf")
 	s.StringVar(&f.out, "out", "out", "directory for the binary cache, the manifest and the logs")
 	s.Var(&f.jobs, "jobs", jobsUsage)
-	limitVar(s, &f.timeout, "timeout", 0, "the longest that one system may take (default: no limit)")
+	limitVar(s, &f.timeout, timeoutFlag, 0, "the longest that the command may take, from its start to its end (default: no limit)")
 	limitVar(s, &f.stall, "stall-timeout", 5*time.Minute, "show the last lines of a build that says nothing for this long")
 	s.BoolVar(&f.keepGoing, "keep-going", true, "let the other systems go on when one fails")
 	s.BoolVar(&f.failFast, "fail-fast", false, "end the other systems when one fails")

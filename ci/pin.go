@@ -75,6 +75,8 @@ func runPin(ctx context.Context, sys system, p publishing, args []string) error 
 		return usage(err)
 	}
 	defer to.client.Close()
+	ctx, cancel := pipelines.WithTimeout(ctx, p.timeout, "push-timeout")
+	defer cancel()
 	if m != nil {
 		return pinManifest(ctx, sys, to, resumeCommand(filepath.Dir(args[0]), p.publishFlags), args[0], m)
 	}

@@ -85,7 +85,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		Memory:    pipelines.MemoryDir(memory), Contract: o.contract,
 		Report: report, Settings: settings, Builders: o.builders, Memlock: o.target.memlock,
 		LogDir: dirs.logs, ManifestFile: filepath.Join(o.out, manifest),
-		FixHint: fixHint(o), FailFast: o.failFast, Timeout: o.timeout, Stall: o.stall, Now: now,
+		FixHint: fixHint(o), FailFast: o.failFast, Stall: o.stall, Now: now,
 	}
 	r.History, _ = src.(pipelines.History) // the built-in flake has none
 	r.Rebuild.Evidence = evidence{dir: filepath.Join(o.out, "differs", id)}

@@ -120,7 +120,9 @@ func runPush(ctx context.Context, sys system, o pushOptions) error {
 			return usage(err)
 		}
 		if o.dryRun {
-			err = dryRun(ctx, sys, to, b.infos)
+			asking, cancel := pipelines.WithTimeout(ctx, o.publish.timeout, "push-timeout")
+			err = dryRun(asking, sys, to, b.infos)
+			cancel()
 		} else {
 			err = pushBatch(ctx, sys, o, to, b)
 		}

@@ -79,7 +79,7 @@ func (o options) repeat(names []string) []string {
 
 // repeatHint adds to a failure the one command that repeats it on another machine.
 func repeatHint(ctx context.Context, err error, o options, m *pipelines.Manifest) error {
-	if err == nil || m == nil || ctx.Err() != nil {
+	if err == nil || m == nil || ctx.Err() != nil && !timedOut(ctx) {
 		return err
 	}
 	code := codeOf(err)

@@ -67,7 +67,7 @@ func newReplay(sys system) *cobra.Command {
 	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key that may be trusted where the capsule names it; repeatable (default: the target's)")
 	s.BoolVar(&f.trust, "trust", false, "believe the capsule's caches and keys: they can replace anything that is fetched")
 	s.StringVar(&f.out, "out", "replayed", "directory for the logs")
-	limitVar(s, &f.timeout, "timeout", 0, "the longest that one system may take (default: the capsule's limit)")
+	limitVar(s, &f.timeout, timeoutFlag, 0, "the longest that the command may take, from its start to its end (default: the capsule's limit)")
 	s.BoolVar(&f.json, "json", false, "the result as JSON on standard output")
 	s.BoolVarP(&f.verbose, "verbose", "v", false, "each line of each build")
 	return c
@@ -86,6 +86,11 @@ func (f *replayFlags) run(ctx context.Context, sys system, file string) error {
 	o, err := f.replayOptions(&c.Capsule)
 	if err != nil {
 		return err
+	}
+	if f.timeout == 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = pipelines.WithTimeout(ctx, o.timeout, timeoutFlag)
+		defer cancel()
 	}
 	shown := o
 	shown.json = false // the result is on standard output, not the events

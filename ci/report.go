@@ -252,7 +252,7 @@ func (o *reportOptions) publishing(sys system, all options, m *pipelines.Manifes
 	if err != nil {
 		return pipelines.Publishing{}, usage(err)
 	}
-	return pipelines.Publishing{To: to, Pin: true}, nil
+	return pipelines.Publishing{To: to, Pin: true, Timeout: o.publish.timeout}, nil
 }
 
 func isPublished(c pipelines.CellResult) bool {

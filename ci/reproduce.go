@@ -80,7 +80,7 @@ func (f *reproduceFlags) registerReproduce(c *cobra.Command) {
 	s.StringVar(&f.out, "out", "", "directory for the results of this run (default: reproduced/RUN)")
 	s.StringVar(&f.memlock, "memlock", "", "memory that the tests lock, such as 256M, in place of the target's")
 	s.Var(&f.jobs, "jobs", jobsUsage)
-	limitVar(s, &f.timeout, "timeout", 0, "the longest that one system may take (default: no limit)")
+	limitVar(s, &f.timeout, timeoutFlag, 0, "the longest that the command may take, from its start to its end (default: no limit)")
 	s.BoolVar(&f.json, "json", false, "the result as JSON on standard output")
 	s.BoolVarP(&f.verbose, "verbose", "v", false, "each line of each build")
 }

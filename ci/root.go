@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // version of this program, as manifests record it.
@@ -62,6 +66,7 @@ func newRoot(sys system) *cobra.Command {
 		},
 		SuggestionsMinimumDistance: 2,
 		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRunE:          withTimeout,
 	}
 	root.SetUsageTemplate(root.UsageTemplate() + helpTail)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -87,6 +92,27 @@ func newRoot(sys system) *cobra.Command {
 	)
 	return root
 }
+
+// timeoutFlag is the flag that limits a command from its start to its end.
+const timeoutFlag = "timeout"
+
+// withTimeout gives a command that has the flag a context with its limit, so that the limit holds for all that it does.
+func withTimeout(c *cobra.Command, _ []string) error {
+	if c.Flags().Lookup(timeoutFlag) == nil {
+		return nil
+	}
+	d, err := c.Flags().GetDuration(timeoutFlag)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := pipelines.WithTimeout(c.Context(), d, timeoutFlag)
+	context.AfterFunc(c.Context(), cancel) // the process's own context outlives the command
+	c.SetContext(ctx)
+	return nil
+}
+
+// timedOut says whether a command was ended by its limit rather than by a signal.
+func timedOut(ctx context.Context) bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
 
 // noArgs allows none.
 func noArgs(c *cobra.Command, args []string) error {

@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -42,7 +43,7 @@ func TestTheEndOfARunIsNotTheReasonOfABuildThatMayHaveEnded(t *testing.T) {
 @nix {"action":"result","fields":[0,2,1,1],"id":1,"type":105}
 @nix {"action":"result","fields":["still here"],"id":3,"type":101}
 `)
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 0, errTimeout(time.Minute))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 0, errors.New("timed out after 1m0s (--timeout)"))
 	defer cancel()
 	log.close(ctx, context.DeadlineExceeded)
 	log.decideBy(nil)

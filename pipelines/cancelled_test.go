@@ -165,7 +165,8 @@ func TestAnInterruptedRunIsGoodOnlyWhenAllIsDone(t *testing.T) {
 						defer cancel()
 						i := &interrupter{recorder: run.recorder, at: at, stop: cancel}
 						if way == "timeout" {
-							run.Timeout = time.Minute
+							ctx, cancel = WithTimeout(ctx, time.Minute, "timeout")
+							defer cancel()
 							i.between, i.stop = true, func() { time.Sleep(2 * time.Minute) } // of the bubble's clock
 						}
 						run.Release.Report = i

@@ -14,7 +14,8 @@ type fakeCachix struct {
 	checkErr error
 	pushErr  error // after half of the paths
 	pinErr   error
-	blind    int // how often a consumer does not see what is there
+	silent   bool // Check and Pin end with their context
+	blind    int  // how often a consumer does not see what is there
 
 	mu     sync.Mutex
 	paths  []nix.StorePath
@@ -26,8 +27,15 @@ type unavailableError struct{ error }
 
 func (unavailableError) Unavailable() bool { return true }
 
-func (c *fakeCachix) Name() string                { return "fake" }
-func (c *fakeCachix) Check(context.Context) error { return c.checkErr }
+func (c *fakeCachix) Name() string { return "fake" }
+
+func (c *fakeCachix) Check(ctx context.Context) error {
+	if c.silent {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	return c.checkErr
+}
 
 func (c *fakeCachix) Push(_ context.Context, infos []nix.PathInfo, agree func([]nix.StorePath) error, progress func(Pushing)) (done Pushed, err error) {
 	c.mu.Lock()
@@ -62,7 +70,11 @@ func (c *fakeCachix) Preview(_ context.Context, infos []nix.PathInfo) (p PushPla
 	return p, c.checkErr
 }
 
-func (c *fakeCachix) Pin(_ context.Context, name string, path nix.StorePath) error {
+func (c *fakeCachix) Pin(ctx context.Context, name string, path nix.StorePath) error {
+	if c.silent {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pins == nil {

@@ -29,6 +29,8 @@ func (r *Release) pin(ctx context.Context, cells []CellResult, runErr error) err
 		if slices.ContainsFunc(cells, func(c CellResult) bool { return !c.published() }) {
 			return "", skipped("not every system is published")
 		}
+		ctx, stop := WithTimeout(ctx, r.Publish.Timeout, "push-timeout")
+		defer stop()
 		pins, err := Pin(ctx, r.Publish.To, cells)
 		if err != nil {
 			return "", &PublishError{Cache: r.Publish.To.Name(), Err: err}

@@ -49,7 +49,7 @@ type Publishing struct {
 	Unsandboxed bool
 	// Pin says that the run is a release, which pins its outputs when every cell is published.
 	Pin bool
-	// Timeout is how long a cell's push may take; 0 is without limit. What is left then is in the journal.
+	// Timeout is how long a cell's push may take, and so the pins; 0 is without limit. The journal has what is left then.
 	Timeout time.Duration
 	// Consumer is asked when all is pushed, for as long as Patience: a cache may serve for a while what it had before.
 	Consumer Consumer
@@ -163,6 +163,9 @@ func unavailable(err error) bool {
 	return errors.As(err, &u) && u.Unavailable()
 }
 
+// checkTimeout limits the question whether the run may push, with all its attempts. It is asked again after the build.
+const checkTimeout = time.Minute
+
 // mayPublish asks once, before anything is built, whether the run may push. A wrong key is found here and not after an hour.
 // A cache that does not answer is no reason not to build: it is asked again when there is something to push.
 func (r *Release) mayPublish(ctx context.Context, s Snapshot) error {
@@ -180,8 +183,13 @@ func (r *Release) mayPublish(ctx context.Context, s Snapshot) error {
 		return nil
 	}
 	return r.step(ctx, StepPreflight, "", func() (string, error) {
-		err := p.To.Check(ctx)
-		if unavailable(err) {
+		asking, cancel := context.WithTimeoutCause(ctx, checkTimeout, fmt.Errorf("no answer within %s", checkTimeout))
+		defer cancel()
+		err := p.To.Check(asking)
+		if err != nil && ctx.Err() != nil {
+			return "", ctx.Err() // it is the run that has ended: nothing was built that could be good
+		}
+		if unavailable(err) || err != nil && asking.Err() != nil {
 			r.event(Notice{Level: Warning, Text: fmt.Sprintf("ask cache %s whether this run may push: %v", p.To.Name(), err)})
 			return "", skipped("the cache does not answer; it is asked again after the build")
 		}

@@ -149,11 +149,8 @@ func (r *Release) upload(ctx context.Context, system matrix.System, closure []ni
 	if err := p.Journal.Add(entry); err != nil {
 		return done, nil, err
 	}
-	if p.Timeout > 0 {
-		var stop context.CancelFunc
-		ctx, stop = context.WithTimeoutCause(ctx, p.Timeout, fmt.Errorf("timed out after %s (--push-timeout)", p.Timeout))
-		defer stop()
-	}
+	ctx, stop := WithTimeout(ctx, p.Timeout, "push-timeout")
+	defer stop()
 	agree := func(there []nix.StorePath) error { return r.agreeWithPublic(ctx, system, compared(closure, there)) }
 	pushed, err := p.To.Push(ctx, closure, agree, func(n Pushing) { r.event(Uploaded{System: system, Pushing: n}) })
 	done.count(pushed)

@@ -44,9 +44,8 @@ type Release struct {
 	LogDir   string        // the build logs' directory
 	// ManifestFile is where the manifest is written.
 	ManifestFile string
-	FixHint      string // says how wrong hashes are put right
-	FailFast     bool   // the first failed cell ends the others
-	Timeout      time.Duration
+	FixHint      string        // says how wrong hashes are put right
+	FailFast     bool          // the first failed cell ends the others
 	Stall        time.Duration // how long a build may say nothing before its last lines are shown
 	Now          func() time.Time
 
@@ -201,12 +200,6 @@ func (r *Release) eachCell(ctx context.Context, f func(context.Context, matrix.C
 	var g errgroup.Group // not WithContext: one failed cell must not end the others
 	for i, cell := range r.Cells {
 		g.Go(func() error {
-			ctx := ctx
-			if r.Timeout > 0 {
-				var done context.CancelFunc
-				ctx, done = context.WithTimeoutCause(ctx, r.Timeout, errTimeout(r.Timeout))
-				defer done()
-			}
 			var err error
 			results[i], err = f(ctx, cell)
 			if err != nil {
@@ -222,9 +215,12 @@ func (r *Release) eachCell(ctx context.Context, f func(context.Context, matrix.C
 	return results, errors.Join(errs...)
 }
 
-// errTimeout is why a cell's context ended.
-func errTimeout(d time.Duration) error {
-	return fmt.Errorf("timed out after %s (--timeout)", d)
+// WithTimeout limits a context to d, which the flag of that name has set; 0 is no limit. Its cause names both.
+func WithTimeout(ctx context.Context, d time.Duration, flag string) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, d, fmt.Errorf("timed out after %s (--%s)", d, flag))
 }
 
 // named puts the reason for which the context has ended in the place of a bare "context canceled".

@@ -326,9 +326,10 @@ func TestEngineThatCannotAnswerAfterTheBuild(t *testing.T) {
 func TestTimeoutNamesItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		run := newFakeRun(t)
-		run.Timeout = 500 * time.Millisecond
 		run.engines[matrix.X8664Linux].hangs = true
-		m, err := run.Run(t.Context())
+		ctx, cancel := WithTimeout(t.Context(), 500*time.Millisecond, "timeout")
+		defer cancel()
+		m, err := run.Run(ctx)
 		if err == nil || !strings.Contains(err.Error(), "timed out after 500ms (--timeout)") {
 			t.Errorf("error %v, want it to name the flag", err)
 		}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
@@ -63,7 +62,7 @@ func TestOnlyResults(t *testing.T) {
 	build := fmt.Errorf("x86_64-linux: %w", &BuildError{})
 	checks := hint.Wrap(&ContractError{}, "a hint")
 	export := errors.New("export 2 paths: no space left on device")
-	timeout := &interruptedError{step: StepExport, cause: errTimeout(time.Minute), err: context.DeadlineExceeded}
+	timeout := &interruptedError{step: StepExport, cause: errors.New("timed out"), err: context.DeadlineExceeded}
 	for _, test := range []struct {
 		name string
 		err  error
