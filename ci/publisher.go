@@ -24,6 +24,8 @@ type publisher struct {
 
 	mu   sync.Mutex
 	info *cachix.Info // what the cache says of itself, once it has answered
+	// public is the public side that info names, with its connections.
+	public *binarycache.Consumer
 }
 
 func newPublisher(p publishing, name string, credential cachix.Credential, t target, source cachix.Source) (*publisher, error) {
@@ -138,6 +140,11 @@ func (s *publicSide) open(ctx context.Context) (*binarycache.Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.public != nil {
+		return s.public, nil
+	}
 	trusted := s.publicKey
 	if len(trusted) == 0 {
 		trusted = info.Keys
@@ -151,6 +158,7 @@ func (s *publicSide) open(ctx context.Context) (*binarycache.Consumer, error) {
 		return nil, err
 	}
 	c.Keys = keys
+	s.public = c
 	return c, nil
 }
 
@@ -182,10 +190,10 @@ func (s *publicSide) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.
 	return c.Missing(ctx, paths)
 }
 
-func (s *publicSide) Sees(ctx context.Context, path nix.StorePath) error {
+func (s *publicSide) Sees(ctx context.Context, info nix.PathInfo, fetch func(int64) bool) error {
 	c, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
-	return c.Sees(ctx, path)
+	return c.Sees(ctx, info, fetch)
 }

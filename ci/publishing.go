@@ -48,7 +48,7 @@ func (f *publishFlags) register(c *cobra.Command) {
 	s.IntVar(&f.level, "compression-level", 0, "effort of compression: 1 to 19 for zstd, 0 to 9 for xz (default: the fastest that is not much larger)")
 	s.IntVar(&f.jobs, "push-jobs", cachix.DefaultJobs, "most requests that are open at a time; fewer where the server asks for it")
 	limitVar(s, &f.timeout, "push-timeout", time.Hour, "the longest that a push may take, and then the pins; what is left is kept in a journal")
-	limitVar(s, &f.patience, "confirm-timeout", time.Minute, "how long to wait until consumers see what was pushed")
+	limitVar(s, &f.patience, "confirm-timeout", time.Minute, "how long to wait for consumers to see more of what was pushed; 0 looks once")
 	s.IntVar(&f.revisions, "keep-revisions", 0, "revisions of a pin that are kept (default: all)")
 }
 

@@ -115,7 +115,7 @@ func runPush(ctx context.Context, sys system, o pushOptions) error {
 	}
 	var conflicts error
 	for _, b := range batches {
-		to, err := newPublisher(o.publish, b.cache, credential, openSesame, b.source)
+		to, err := newPublisher(o.publish, b.cache, credential, o.consumers(), b.source)
 		if err != nil {
 			return usage(err)
 		}
@@ -140,6 +140,16 @@ func runPush(ctx context.Context, sys system, o pushOptions) error {
 func isConflict(err error) bool {
 	var conflict *pipelines.ConflictError
 	return errors.As(err, &conflict)
+}
+
+// consumers returns the target whose consumers look at what was pushed. Those of another server than Cachix's own trust the
+// keys that it states, and not those of a cache that has the same name at Cachix.
+func (o *pushOptions) consumers() target {
+	t := openSesame
+	if o.publish.url != "" {
+		t.cachix = ""
+	}
+	return t
 }
 
 // batches finds out what is to be pushed to the cache of that name. Left says which journals are of other caches.
@@ -203,7 +213,10 @@ func (o *pushOptions) resumed(ctx context.Context, sys system, cache string) (ba
 func pushBatch(ctx context.Context, sys system, o pushOptions, to *publisher, b batch) error {
 	reporter := newReporter(sys, options{json: o.json})
 	run := pipelines.Release{
-		Publish: pipelines.Publishing{To: to, Timeout: o.publish.timeout, Holder: to.holder(), From: b.source},
+		Publish: pipelines.Publishing{
+			To: to, Timeout: o.publish.timeout, Holder: to.holder(), From: b.source,
+			Consumer: to.consumer(), Patience: o.publish.patience,
+		},
 		Rebuild: pipelines.Rebuilding{Evidence: evidence{dir: filepath.Join(o.out, "differs", newRunID(sys.clock()()))}},
 		Report:  reporter, Now: time.Now,
 	}

@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,60 +62,71 @@ func (r *Release) confirmExported(ctx context.Context, closure []nix.PathInfo, a
 
 // confirmPublished asks the public side for what was pushed, until it has all or the patience is at its end.
 func (r *Release) confirmPublished(ctx context.Context, cell matrix.Cell, result *CellResult, closure []nix.PathInfo) (string, error) {
-	p, hits := r.Publish, 0
-	err := r.until(ctx, p.Patience, func() (err error) {
-		hits, err = r.consumed(ctx, cell, result.Packages, closure)
-		return err
-	})
-	if err != nil {
-		result.Publish.Verdict, result.Publish.Reason = Unconfirmed, nix.FirstLine(err.Error())
-		return "", &PublishError{System: cell.System, Cache: p.To.Name(), Err: err}
-	}
-	return fmt.Sprintf("consumers get %s", count(hits, "output")), nil
-}
-
-// consumed looks once. Outputs are looked at as a consumer would; of the rest of their closures it is asked whether it is there.
-func (r *Release) consumed(ctx context.Context, cell matrix.Cell, packages []PackageResult, closure []nix.PathInfo) (hits int, err error) {
-	c := r.Publish.Consumer
-	var errs []error
-	for i := range packages {
-		p := &packages[i]
+	outputs := map[nix.StorePath]string{}
+	for _, p := range result.Packages {
 		if p.Verdict == Failed {
 			continue
 		}
-		p.Consumer = Hit
-		for _, o := range p.Outputs {
-			if err := c.Sees(ctx, o.Path); err != nil {
-				p.Consumer = Miss
-				errs = append(errs, fmt.Errorf("confirm %s of %s: %w", p.Package, cell.System, err))
-				continue
-			}
-			hits++
+		for _, path := range p.outputPaths() {
+			outputs[path] = fmt.Sprintf("%s of %s", p.Package, cell.System)
 		}
 	}
-	if len(errs) > 0 {
-		return hits, errors.Join(errs...)
+	c := newConfirmation(r.Publish.Consumer, outputs, result.Publish.added, closure)
+	err := r.untilConfirmed(ctx, c)
+	for i := range result.Packages {
+		p := &result.Packages[i]
+		switch {
+		case p.Verdict == Failed:
+		case c.allSeen(p.outputPaths()):
+			p.Consumer = Hit
+		default:
+			p.Consumer = Miss
+		}
 	}
-	missing, err := c.Missing(ctx, pathsOf(closure))
-	if err == nil && len(missing) > 0 {
-		err = fmt.Errorf("confirm %s: %s of the closure not there, such as %s", c.Name(), count(len(missing), "path"), missing[0])
+	if err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err() // it is the run that has ended, for a reason of its own
+		}
+		result.Publish.Verdict, result.Publish.Reason = Unconfirmed, nix.FirstLine(err.Error())
+		return "", &PublishError{System: cell.System, Cache: r.Publish.To.Name(), Err: err}
 	}
-	return hits, err
+	return c.String(), nil
 }
 
-// until calls f until it succeeds or its time is up, with pauses that grow from one second.
-func (r *Release) until(ctx context.Context, patience time.Duration, f func() error) error {
-	deadline, pause := r.Now().Add(patience), time.Second
+// untilConfirmed looks until everything is seen. It gives up when nothing more was seen for as long as Patience, and
+// looks once where that is 0.
+func (r *Release) untilConfirmed(ctx context.Context, c *confirmation) error {
+	p := r.Publish
+	ctx, stop := WithTimeout(ctx, p.Timeout, "push-timeout")
+	defer stop()
+	patience := cmp.Or(p.Patience, lookTimeout)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	timer := time.AfterFunc(patience, func() { cancel(fmt.Errorf("nothing more was seen for %s (--confirm-timeout)", patience)) })
+	defer timer.Stop()
+
+	var last error // of a look that came to its end
+	since, pause := r.Now(), time.Second
 	for {
-		err := f()
-		if err == nil || ctx.Err() != nil || r.Now().Add(pause).After(deadline) {
+		more, err := c.look(ctx, func() { timer.Reset(patience) })
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return errors.Join(last, fmt.Errorf("confirm %s: %w", c.consumer.Name(), context.Cause(ctx)))
+		}
+		last = err
+		if more {
+			since, pause = r.Now(), time.Second
+		}
+		if r.Now().Add(pause).After(since.Add(p.Patience)) {
 			return err
 		}
-		timer := time.NewTimer(pause)
+		wait := time.NewTimer(pause)
 		select {
-		case <-timer.C:
+		case <-wait.C:
 		case <-ctx.Done():
-			timer.Stop()
+			wait.Stop()
 		}
 		pause = min(2*pause, 10*time.Second)
 	}

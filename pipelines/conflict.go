@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -125,20 +124,16 @@ const maxRoots = 100
 // edgeHeld chooses, of what the cache has, what the objects that go up refer to, and what no other object refers to:
 // the outputs that somebody wants to be published. What lies below was compared by the run that has built it.
 func edgeHeld(infos []nix.PathInfo, there []nix.StorePath) []nix.PathInfo {
-	held, edge, roots := setOf(there), map[nix.StorePath]bool{}, setOf(pathsOf(infos))
+	held, edge := setOf(there), map[nix.StorePath]bool{}
 	for _, i := range infos {
 		for _, reference := range i.References {
-			if reference == i.Path {
-				continue
-			}
-			delete(roots, reference)
-			if !held[i.Path] {
+			if reference != i.Path && !held[i.Path] {
 				edge[reference] = true
 			}
 		}
 	}
-	if len(roots) <= maxRoots {
-		maps.Copy(edge, roots)
+	for root := range rootsOf(infos) {
+		edge[root] = true
 	}
 	return slices.DeleteFunc(allHeld(infos, there), func(i nix.PathInfo) bool { return !edge[i.Path] })
 }

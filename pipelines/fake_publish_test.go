@@ -14,8 +14,10 @@ type fakeCachix struct {
 	checkErr error
 	pushErr  error // after half of the paths
 	pinErr   error
-	silent   bool // Check and Pin end with their context
-	blind    int  // how often a consumer does not see what is there
+	silent   bool                    // Check and Pin end with their context
+	mute     bool                    // the same of its public side
+	spoilt   map[nix.StorePath]error // what a consumer finds
+	blind    int                     // how often a consumer does not see what is there
 
 	mu     sync.Mutex
 	paths  []nix.StorePath
@@ -90,15 +92,19 @@ func (c *fakeCachix) Missing(_ context.Context, paths []nix.StorePath) ([]nix.St
 	return slices.DeleteFunc(slices.Clone(paths), func(p nix.StorePath) bool { return slices.Contains(c.paths, p) }), nil
 }
 
-func (c *fakeCachix) Sees(_ context.Context, path nix.StorePath) error {
+func (c *fakeCachix) Sees(ctx context.Context, info nix.PathInfo, _ func(int64) bool) error {
+	if c.mute {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.blind > 0 {
 		c.blind--
 		return errors.New("not seen yet")
 	}
-	if !slices.Contains(c.paths, path) {
+	if !slices.Contains(c.paths, info.Path) {
 		return errors.New("not there")
 	}
-	return nil
+	return c.spoilt[info.Path]
 }

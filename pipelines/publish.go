@@ -33,9 +33,11 @@ type Publisher interface {
 // Consumer is the public side of that cache, as somebody sees it who has it as a substituter.
 type Consumer interface {
 	Cache
-	// Sees returns nil where a consumer would get the path: its narinfo is there and signed by a key that consumers
-	// trust, and its NAR can be fetched. The error says which it is that fails.
-	Sees(ctx context.Context, path nix.StorePath) error
+	// Sees returns nil where a consumer would get the object as info has it: its narinfo is there, is signed by a key
+	// that consumers trust and has the hash and references of info, and its NAR is there in its size. The error says
+	// which of them fails. Of an info without a hash only the path is compared. If fetch, asked with the NAR's size, says
+	// yes, the NAR itself is fetched and hashed.
+	Sees(ctx context.Context, info nix.PathInfo, fetch func(narBytes int64) bool) error
 }
 
 // Publishing says whether a run publishes what it has built, and how.
@@ -93,9 +95,11 @@ type PublishResult struct {
 	Upstream int `json:"upstream"`
 	Left     int `json:"left,omitempty"`
 	// NARBytes is the size of what was added, FileBytes what was sent of it.
-	NARBytes  int64   `json:"narBytes,omitempty"`
-	FileBytes int64   `json:"fileBytes,omitempty"`
-	Seconds   float64 `json:"seconds,omitempty"`
+	NARBytes  int64                  `json:"narBytes,omitempty"`
+	FileBytes int64                  `json:"fileBytes,omitempty"`
+	Seconds   float64                `json:"seconds,omitempty"`
+	added     map[nix.StorePath]bool // those objects
+
 	// Pins are the names under which outputs were pinned.
 	Pins []string `json:"pins,omitempty"`
 	// Conflicts are the paths under which the cache has other contents. Then nothing is pushed.

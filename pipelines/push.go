@@ -171,7 +171,9 @@ func (r *Release) upload(ctx context.Context, system matrix.System, closure []ni
 
 func (p *PublishResult) count(pushed Pushed) {
 	p.Added, p.There, p.Upstream, p.Left = len(pushed.Added), pushed.There, pushed.Upstream, len(pushed.Left)
+	p.added = make(map[nix.StorePath]bool, len(pushed.Added))
 	for _, a := range pushed.Added {
+		p.added[a.Path] = true
 		p.NARBytes += a.NARSize
 		p.FileBytes += a.FileSize
 	}

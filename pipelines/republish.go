@@ -6,11 +6,12 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Republish pushes store objects that are there already: what an earlier run has left, or what a person names.
-// It is the step push alone; of the run, only Publish, Report and Now are used. It returns what it has made visible, also beside an error.
+// Republish pushes store objects that are there already: what an earlier run has left, or what a person names. Then it
+// confirms them as a run does. Of the run, only Publish, Report and Now are used. It returns what it has made visible,
+// also beside an error.
 func (r *Release) Republish(ctx context.Context, infos []nix.PathInfo) (added []nix.Added, err error) {
+	var done PublishResult
 	err = r.step(ctx, StepPush, "", func() (string, error) {
-		var done PublishResult
 		var err error
 		done, added, err = r.upload(ctx, "", infos, edgeHeld)
 		if isConflict(err) {
@@ -21,5 +22,37 @@ func (r *Release) Republish(ctx context.Context, infos []nix.PathInfo) (added []
 		}
 		return done.String(), nil
 	})
-	return added, err
+	if err != nil || r.Publish.Consumer == nil || len(infos) == 0 {
+		return added, err
+	}
+	return added, r.step(ctx, StepConfirm, "", func() (string, error) {
+		c := newConfirmation(r.Publish.Consumer, rootsOf(infos), done.added, infos)
+		if err := r.untilConfirmed(ctx, c); err != nil {
+			if ctx.Err() != nil {
+				return "", ctx.Err()
+			}
+			return "", &PublishError{Cache: r.Publish.To.Name(), Err: err}
+		}
+		return c.String(), nil
+	})
+}
+
+// rootsOf returns the objects that no other refers to: the outputs that somebody wants to be published. Where they are
+// many, a cache is mirrored, and none of them is an output more than the others.
+func rootsOf(infos []nix.PathInfo) map[nix.StorePath]string {
+	roots := make(map[nix.StorePath]string)
+	for _, i := range infos {
+		roots[i.Path] = "what was pushed"
+	}
+	for _, i := range infos {
+		for _, reference := range i.References {
+			if reference != i.Path {
+				delete(roots, reference)
+			}
+		}
+	}
+	if len(roots) > maxRoots {
+		return nil
+	}
+	return roots
 }

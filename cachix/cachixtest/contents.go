@@ -1,6 +1,9 @@
 package cachixtest
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -116,4 +119,39 @@ func (s *Server) Corrupt(hash string) {
 		corrupt.flawed = corrupt.size / 2
 		p.nar = &corrupt
 	}
+}
+
+// Alter has the narinfo of the path with a hash part say something else of it, signed by the cache's own key.
+func (s *Server) Alter(hash string, change func(*gonix.NARInfo)) error {
+	return s.rewrite(hash, s.keys.signer, change)
+}
+
+// Forge has the narinfo of the path with a hash part signed by another key of the same name.
+func (s *Server) Forge(hash string) error {
+	_, secret, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return err
+	}
+	other, err := gonix.ParsePrivateKey(s.keys.public.Name() + ":" + base64.StdEncoding.EncodeToString(secret))
+	if err != nil {
+		return err
+	}
+	return s.rewrite(hash, other, func(*gonix.NARInfo) {})
+}
+
+func (s *Server) rewrite(hash string, key *gonix.PrivateKey, change func(*gonix.NARInfo)) error {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	p := s.cache.paths[hash]
+	if p == nil || key == nil {
+		return fmt.Errorf("rewrite narinfo %s: no such path, or no key", hash)
+	}
+	info := p.info.Clone()
+	change(info)
+	signature, err := gonix.SignNARInfo(key, info)
+	if err != nil {
+		return fmt.Errorf("rewrite narinfo %s: %v", hash, err)
+	}
+	p.text = narInfoText(info, "unknown-deriver", signature)
+	return nil
 }

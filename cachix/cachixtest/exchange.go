@@ -80,7 +80,7 @@ func (s *Server) endpoint(name string, refuse refuser, handle handler) http.Hand
 			}
 			refuse(x.w, e)
 		}
-		if fault, ok := s.rules.match(name); ok {
+		if fault, ok := s.rules.match(name, r.URL.Path); ok {
 			x.update(func(r *Request) { r.Faulty = true })
 			x.misbehave(fault, carryOut)
 		} else {

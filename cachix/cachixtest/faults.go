@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -14,6 +15,7 @@ import (
 // LoseAnswer, Truncate; Status replaces the answer, also one that is lost or truncated.
 type Fault struct {
 	Endpoint    string  // whose requests the rule is for, as in Request; any where empty
+	Path        string  // only requests whose path ends so; any where empty
 	After       int     // so many of them pass first
 	Times       int     // so many of them are spoilt, then no more; all where 0
 	Probability float64 // of each to be spoilt; 1 where 0
@@ -63,11 +65,11 @@ func newRuleBook(seed uint64) ruleBook {
 	return ruleBook{random: rand.New(rand.NewPCG(seed, 0))}
 }
 
-func (b *ruleBook) match(endpoint string) (Fault, bool) {
+func (b *ruleBook) match(endpoint, path string) (Fault, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, r := range b.rules {
-		if r.Endpoint != "" && r.Endpoint != endpoint || r.Times > 0 && r.used >= r.Times {
+		if r.Endpoint != "" && r.Endpoint != endpoint || !strings.HasSuffix(path, r.Path) || r.Times > 0 && r.used >= r.Times {
 			continue
 		}
 		r.seen++

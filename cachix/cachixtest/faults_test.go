@@ -174,7 +174,7 @@ func TestProbability(t *testing.T) {
 		rules := newRuleBook(seed)
 		rules.rules = []*rule{{Fault: Fault{Probability: 0.2}}}
 		for range 1000 {
-			if _, ok := rules.match("part"); ok {
+			if _, ok := rules.match("part", "/"); ok {
 				pattern += "x"
 			} else {
 				pattern += "."

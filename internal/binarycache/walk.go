@@ -60,6 +60,18 @@ func unseen(seen map[nix.StorePath]bool, paths []nix.StorePath) []nix.StorePath 
 // anywhere returns the narinfo of a path from the first cache that has it.
 func (c *Consumer) anywhere(ctx context.Context, path nix.StorePath) (*nix.NARInfo, error) {
 	info, err := c.narinfo(ctx, path)
+	if errors.Is(err, ErrNotFound) {
+		info, err = c.upstream(ctx, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask %s for %s: %w", c.Name(), path, err)
+	}
+	return info, nil
+}
+
+// upstream returns the narinfo of a path from the first upstream cache that has it, or an [ErrNotFound].
+func (c *Consumer) upstream(ctx context.Context, path nix.StorePath) (info *nix.NARInfo, err error) {
+	err = ErrNotFound
 	for _, upstream := range c.Upstream {
 		if !errors.Is(err, ErrNotFound) {
 			break
@@ -71,8 +83,5 @@ func (c *Consumer) anywhere(ctx context.Context, path nix.StorePath) (*nix.NARIn
 			info, err = cache.Info(path)
 		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("ask %s for %s: %w", c.Name(), path, err)
-	}
-	return info, nil
+	return info, err
 }
