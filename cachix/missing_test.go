@@ -91,6 +91,8 @@ func TestHostileAnswers(t *testing.T) {
 		"cut off":          {200, "application/json", `["0000`, "read answer"},
 		"a redirect":       {302, "application/json", "", "it redirects, which no endpoint does"},
 		"another redirect": {308, "application/json", "", "it redirects, which no endpoint does"},
+		"plain text":       {200, "text/plain", "welcome", "read answer"},
+		"accepted":         {202, "application/json", "[]", "read answer: status 202 Accepted, want 200"},
 		"no content":       {204, "application/json", "", "read answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,6 +110,36 @@ func TestHostileAnswers(t *testing.T) {
 			}
 			if text := fmt.Sprint(err); len(text) > 2000 || strings.Contains(text, "\x1b") {
 				t.Errorf("an error of %d bytes: %.200q", len(text), text)
+			}
+		})
+	}
+}
+
+// The answer to complete and pin has no contents that matter, but a page is none, and nor is another status than 200.
+func TestAnswersWithoutContents(t *testing.T) {
+	for name, test := range map[string]struct {
+		status     int
+		kind, body string
+		want       string // empty where it is an answer
+	}{
+		"nothing":   {200, "application/json", "", ""},
+		"a list":    {200, "application/json", "[]\n", ""},
+		"null":      {200, "", "null", ""},
+		"a page":    {200, "text/html; charset=utf-8", "<!DOCTYPE html><title>Sign in</title>", "it is a page of HTML, not JSON (is there a proxy before"},
+		"text":      {200, "text/plain", "welcome", "read answer"},
+		"accepted":  {202, "application/json", "[]", "status 202 Accepted, want 200"},
+		"elsewhere": {204, "", "", "status 204 No Content, want 200"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := answering(t, test.status, test.kind, test.body)
+			u := &upload{client: c, narID: "x", id: "y"}
+			for does, err := range map[string]error{
+				"complete upload": u.complete(t.Context(), narInfoCreate{StoreHash: strings.Repeat("0", 32)}),
+				"pin x":           c.Pin(t.Context(), Pin{Name: "x"}),
+			} {
+				if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+					t.Errorf("%s: %v, want %q", does, err, test.want)
+				}
 			}
 		})
 	}

@@ -28,7 +28,7 @@ type apiCall struct {
 	path   string // after /cache/{name}
 	query  url.Values
 	body   any // encoded as JSON; nil for none
-	answer any // decoded from JSON; nil where nothing is read
+	answer any // decoded from JSON; nil where it has no contents that matter: then it is empty, or any JSON
 
 	// stall is how long the server may think about it without a word; 0 for as long as with most calls.
 	stall time.Duration
@@ -73,10 +73,23 @@ func (c *Client) ask(ctx context.Context, a apiCall) error {
 	if err != nil {
 		return err
 	}
-	if a.answer == nil {
-		return nil
+	return c.read(a, answer)
+}
+
+// read decodes an answer. Cachix's own client takes status 200 alone for a success, also of a call whose answer has no
+// contents: a page with another status, or a page at all, comes from a server in between.
+func (c *Client) read(a apiCall, answer received) error {
+	if answer.status != http.StatusOK {
+		return fmt.Errorf("read answer: status %d %s, want 200", answer.status, http.StatusText(answer.status))
 	}
-	if err := json.Unmarshal(answer.body, a.answer); err != nil {
+	into := a.answer
+	if into == nil {
+		if len(bytes.TrimSpace(answer.body)) == 0 {
+			return nil
+		}
+		into = new(json.RawMessage)
+	}
+	if err := json.Unmarshal(answer.body, into); err != nil {
 		if kind, _, _ := mime.ParseMediaType(answer.header.Get("Content-Type")); kind == "text/html" {
 			return fmt.Errorf("read answer: it is a page of HTML, not JSON (is there a proxy before %s?)", c.base)
 		}
@@ -97,6 +110,7 @@ type exchange struct {
 
 // received is an answer, read whole.
 type received struct {
+	status int
 	header http.Header
 	body   []byte
 }
@@ -145,7 +159,7 @@ func (c *Client) sendNow(x exchange) (received, error) {
 	case len(data) > maxAnswer:
 		return received{}, fmt.Errorf("read answer: longer than %d bytes", maxAnswer)
 	}
-	return received{header: response.Header, body: data}, nil
+	return received{status: response.StatusCode, header: response.Header, body: data}, nil
 }
 
 // sentBody is the body of a request. After Close nobody reads it any more: net/http may go on with that for a moment

@@ -13,6 +13,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // pushedStore is a store of a test's own with an object and one that refers to it.
@@ -143,5 +144,49 @@ func TestPushConfirmsWhatNixWouldGet(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A page of HTML with status 200, as a proxy gives it, is no answer to the request that makes a path visible. Nothing
+// counts as pushed, and what a journal has stays in it.
+func TestAPageIsNoAnswerToAPush(t *testing.T) {
+	store := newPushedStore(t)
+	out := filepath.Join(store.root, "out")
+	copied := exec.Command("nix", "copy", "--extra-experimental-features", "nix-command", "--no-check-sigs", "--to", "file://"+filepath.Join(out, "cache"), string(store.top))
+	copied.Env = store.environ
+	if text, err := copied.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	entry := pipelines.JournalEntry{Cache: openSesame.cachix, Paths: []nix.StorePath{store.top}}
+	if err := pipelines.NewJournal(out, "killed").Add(entry); err != nil {
+		t.Fatal(err)
+	}
+	page := cachixtest.Fault{Endpoint: "complete", Status: 200, ContentType: "text/html", Body: "<!DOCTYPE html><title>Sign in</title>"}
+	server := cachixtest.New(cachixtest.Options{})
+	defer server.Close()
+	for _, args := range [][]string{{string(store.top)}, {"--from", filepath.Join(out, "cache")}, {"--resume"}} {
+		server.Misbehave(page)
+		code, log := store.push(t, server, args...)
+		if code != exitPublish || !strings.Contains(log, "it is a page of HTML, not JSON (is there a proxy before") {
+			t.Errorf("%v: exit code %d:\n%s", args, code, log)
+		}
+		if len(server.Paths()) > 0 || strings.Contains(log, "2 paths,") || server.OpenUploads() > 0 {
+			t.Errorf("%v: %q are there, %d uploads are open, and it says\n%s", args, server.Paths(), server.OpenUploads(), log)
+		}
+		server.Behave()
+	}
+	// What was left is confirmed when it is resumed, and stays left until it is.
+	spoil := cachixtest.Fault{Endpoint: "nar", Status: 404}
+	server.Misbehave(spoil)
+	if code, log := store.push(t, server, "--resume"); code != exitPublish || !strings.Contains(log, "its narinfo is there, but its NAR ") {
+		t.Errorf("a resumed push to a cache that loses NARs: exit code %d:\n%s", code, log)
+	}
+	server.Behave()
+	code, log := store.push(t, server, "--resume")
+	if err := store.consumed(t, server); code != exitOK || err != nil || !strings.Contains(log, "consumers get 1 output, 1 fetched and hashed") {
+		t.Errorf("exit code %d, Nix says %v:\n%s", code, err, log)
+	}
+	if left, err := pipelines.OpenJournals(out); len(left) > 0 || err != nil {
+		t.Errorf("%d journals are left, error %v", len(left), err)
 	}
 }
