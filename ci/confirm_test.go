@@ -190,3 +190,26 @@ func TestAPageIsNoAnswerToAPush(t *testing.T) {
 		t.Errorf("%d journals are left, error %v", len(left), err)
 	}
 }
+
+// An object that the cache has with other references is a conflict, as one with other contents is, though its signature is
+// good: Nix takes it, and lacks what it refers to.
+func TestPushRefusesOtherReferences(t *testing.T) {
+	store := newPushedStore(t)
+	server := cachixtest.New(cachixtest.Options{})
+	defer server.Close()
+	if code, log := store.push(t, server, string(store.top)); code != exitOK {
+		t.Fatalf("exit code %d:\n%s", code, log)
+	}
+	if err := server.Alter(store.top.Digest(), func(info *gonix.NARInfo) { info.References = nil }); err != nil {
+		t.Fatal(err)
+	}
+	server.Reset()
+	code, log := store.push(t, server, string(store.top))
+	want := "has other references: " + string(store.top) + " refers to [] there, and to [" + string(store.dep) + "] here"
+	if code != exitDifferent || !strings.Contains(log, want) {
+		t.Errorf("exit code %d, want %q:\n%s", code, want, log)
+	}
+	if n := server.Count("create"); n > 0 {
+		t.Errorf("%d uploads were begun", n)
+	}
+}

@@ -11,14 +11,14 @@ import (
 // holder returns the public side of the cache, with what it holds.
 func (p *publisher) holder() pipelines.Holder { return (*publicSide)(p) }
 
-// NARHashes wants paths that the cache's API says are there: of others the public side would go on to say that they are
+// Infos wants paths that the cache's API says are there: of others the public side would go on to say that they are
 // not, to consumers of what is about to be pushed.
-func (s *publicSide) NARHashes(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]string, error) {
+func (s *publicSide) Infos(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error) {
 	c, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return c.NARHashes(ctx, paths)
+	return c.Infos(ctx, paths)
 }
 
 func (s *publicSide) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {

@@ -22,16 +22,24 @@ type Dumper interface {
 type Holder interface {
 	Dumper
 	Name() string
-	// NARHashes returns the NAR hashes, in SRI form, of those of the paths that the cache has.
-	NARHashes(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]string, error)
+	// Infos returns what the cache says of those of the paths that it has: at least their NAR hashes and references.
+	Infos(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error)
 }
 
-// Conflict is a path under which a cache has other contents than ours.
+// ReferencesConflict has the references of one path in a cache and here, sorted.
+type ReferencesConflict struct {
+	Theirs []nix.StorePath `json:"theirs"`
+	Ours   []nix.StorePath `json:"ours"`
+}
+
+// Conflict is a path under which a cache has other contents than ours, or other references.
 type Conflict struct {
 	Path nix.StorePath `json:"path"`
 	// Theirs and Ours are the NAR hashes, in SRI form.
 	Theirs string `json:"theirs"`
 	Ours   string `json:"ours"`
+	// References are those on both sides, where they differ.
+	References *ReferencesConflict `json:"references,omitempty"`
 	// Kept are the files of the cache's NAR and of ours, Page is one that shows their differences, and Files says of
 	// the first few files in them in what they differ.
 	Kept  []string `json:"kept,omitempty"`
@@ -50,6 +58,10 @@ type ConflictError struct {
 func (e *ConflictError) Error() string {
 	first := e.Conflicts[0]
 	text := fmt.Sprintf("%s has other contents: %s is %s there, and %s here", e.Cache, first.Path, first.Theirs, first.Ours) + inFiles(first.Files)
+	if first.Theirs == first.Ours {
+		text = fmt.Sprintf("%s has other references: %s refers to %v there, and to %v here",
+			e.Cache, first.Path, first.References.Theirs, first.References.Ours)
+	}
 	if more := len(e.Conflicts) - 1; more > 0 {
 		text += fmt.Sprintf("; and %s more", count(more, "path"))
 	}
@@ -68,18 +80,21 @@ const maxExamined = 3
 // agree returns a [*ConflictError] where a holder has one of the paths with other contents than infos say.
 // KeepOurs returns what keeps our own contents of a path, to be compared.
 func (r *Release) agree(ctx context.Context, system matrix.System, h Holder, infos []nix.PathInfo, keepOurs func(nix.StorePath) keeper) error {
-	theirs, err := h.NARHashes(ctx, pathsOf(infos))
+	theirs, err := h.Infos(ctx, pathsOf(infos))
 	if err != nil {
 		return err
 	}
 	conflict := &ConflictError{System: system, Cache: h.Name()}
 	for _, info := range infos {
 		other, ok := theirs[info.Path]
-		if !ok || info.NARHash.IsZero() || other == info.NARHash.SRI() {
+		if !ok || info.NARHash.IsZero() {
 			continue
 		}
-		c := Conflict{Path: info.Path, Theirs: other, Ours: info.NARHash.SRI()}
-		if len(conflict.Conflicts) < maxExamined {
+		c, differs := compareInfos(other, info)
+		if !differs {
+			continue
+		}
+		if c.Theirs != c.Ours && len(conflict.Conflicts) < maxExamined {
 			c.Kept, c.Files, c.Page = r.look(ctx, info.Path, r.keepDump(h, info.Path.Base()+".theirs", info.Path), keepOurs(info.Path))
 		}
 		conflict.Conflicts = append(conflict.Conflicts, c)
@@ -88,10 +103,25 @@ func (r *Release) agree(ctx context.Context, system matrix.System, h Holder, inf
 		return nil
 	}
 	err = conflict
+	advice := "find out which of the two is right, and why a build is not the same each time: go run ./ci build --rebuild …"
+	if !slices.ContainsFunc(conflict.Conflicts, func(c Conflict) bool { return c.Theirs != c.Ours }) {
+		advice = "the contents are the same, so that the narinfo of one side is wrong: compare it with nix-store --query --references PATH"
+	}
 	for _, c := range conflict.Conflicts {
 		err = hintKept(err, c.Path.Name(), c.Kept, c.Page)
 	}
-	return hint.Wrap(err, "nothing was overwritten: find out which of the two is right, and why a build is not the same each time: go run ./ci build --rebuild …")
+	return hint.Wrap(err, "nothing was overwritten: %s", advice)
+}
+
+// compareInfos says in what a cache's info of a path and ours differ: in the contents, or in the references, which the
+// contents do not tell: Nix would fetch the object without what it needs, or with what it does not.
+func compareInfos(theirs, ours nix.PathInfo) (c Conflict, differs bool) {
+	c = Conflict{Path: ours.Path, Theirs: theirs.NARHash.SRI(), Ours: ours.NARHash.SRI()}
+	a, b := nix.SortedPaths(theirs.References), nix.SortedPaths(ours.References)
+	if !slices.Equal(a, b) {
+		c.References = &ReferencesConflict{Theirs: append([]nix.StorePath{}, a...), Ours: append([]nix.StorePath{}, b...)}
+	}
+	return c, c.Theirs != c.Ours || c.References != nil
 }
 
 // keepDump returns what keeps a store object of a cache as a side of a comparison.

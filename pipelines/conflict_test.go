@@ -16,14 +16,22 @@ import (
 
 // fakeHolder is the public side of a cache that says what it is told to.
 type fakeHolder struct {
-	hashes map[nix.StorePath]string
-	err    error
+	hashes     map[nix.StorePath]string
+	references map[nix.StorePath][]nix.StorePath
+	err        error
 }
 
 func (h fakeHolder) Name() string { return "fake public side" }
 
-func (h fakeHolder) NARHashes(context.Context, []nix.StorePath) (map[nix.StorePath]string, error) {
-	return h.hashes, h.err
+func (h fakeHolder) Infos(context.Context, []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error) {
+	infos, err := infosOf(h.hashes)
+	for path, info := range infos {
+		if references, ok := h.references[path]; ok {
+			info.References = references
+			infos[path] = info
+		}
+	}
+	return infos, errors.Join(err, h.err)
 }
 
 func (h fakeHolder) Dump(_ context.Context, w io.Writer, path nix.StorePath) error {
@@ -170,5 +178,34 @@ func TestEdgeHeld(t *testing.T) {
 	}
 	if got := edgeHeld(mirror[1:], pathsOf(mirror)); len(got) != maxRoots {
 		t.Errorf("of %d outputs %d are asked for", maxRoots, len(got))
+	}
+}
+
+// The same contents with other references are not the same object: Nix would fetch it without what it needs.
+func TestAPathThatTheCacheHoldsWithOtherReferencesIsNotPushed(t *testing.T) {
+	run, e, evidence := newRebuilding(t)
+	run.Rebuild.Without = "the test is about the first build"
+	path := fakePath(e.system, "desktop", "")
+	public := &fakeCachix{paths: []nix.StorePath{path}}
+	run.publishTo(public)
+	other := nix.StorePath("/nix/store/00000000000000000000000000000000-other")
+	run.Publish.Holder = fakeHolder{
+		hashes:     map[nix.StorePath]string{path: fakeHash},
+		references: map[nix.StorePath][]nix.StorePath{path: {other}},
+	}
+	run.Publish.From = run.store
+	m, err := run.Run(t.Context())
+	var conflict *ConflictError
+	if !errors.As(err, &conflict) || len(conflict.Conflicts) != 1 || conflict.Conflicts[0].References == nil {
+		t.Fatalf("error %v, want a ConflictError about references of %s", err, path)
+	}
+	if want := fmt.Sprintf("fake public side has other references: %s refers to [%s] there, and to [", path, other); !strings.Contains(err.Error(), want) {
+		t.Errorf("error %q lacks %q", err, want)
+	}
+	if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, "nothing was overwritten: the contents are the same") {
+		t.Errorf("hints:\n%s", hints)
+	}
+	if public.pushes > 0 || len(public.pins) > 0 || len(evidence.kept) > 0 || m.Outcome != OutcomeDifferent {
+		t.Errorf("%d pushes, pins %v, kept %q, outcome %s", public.pushes, public.pins, evidence.kept, m.Outcome)
 	}
 }

@@ -480,12 +480,12 @@ func (s *fakeStore) Closure(_ context.Context, roots []nix.StorePath) ([]nix.Pat
 		if err != nil {
 			return nil, err
 		}
-		infos = append(infos, nix.PathInfo{Path: p, NARHash: hash, NARSize: 120})
+		infos = append(infos, nix.PathInfo{Path: p, NARHash: hash, NARSize: 120, References: []nix.StorePath{p}})
 	}
 	return infos, nil
 }
 
-func (s *fakeStore) NARHashes(context.Context, []nix.StorePath) (map[nix.StorePath]string, error) {
+func (s *fakeStore) Infos(context.Context, []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	hashes := map[nix.StorePath]string{}
@@ -493,7 +493,20 @@ func (s *fakeStore) NARHashes(context.Context, []nix.StorePath) (map[nix.StorePa
 		hashes[p] = fakeHash
 	}
 	maps.Copy(hashes, s.hashes)
-	return hashes, nil
+	return infosOf(hashes)
+}
+
+// infosOf makes infos of SRI hashes, of objects that refer to themselves, as those of the fake engine do.
+func infosOf(hashes map[nix.StorePath]string) (map[nix.StorePath]nix.PathInfo, error) {
+	infos := map[nix.StorePath]nix.PathInfo{}
+	for path, text := range hashes {
+		hash, err := nix.ParseHash(text)
+		if err != nil {
+			return nil, err
+		}
+		infos[path] = nix.PathInfo{Path: path, NARHash: hash, References: []nix.StorePath{path}}
+	}
+	return infos, nil
 }
 
 func (s *fakeStore) Dump(_ context.Context, w io.Writer, path nix.StorePath) error {

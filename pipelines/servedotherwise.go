@@ -36,13 +36,14 @@ func (b secondBuild) servedOtherwise(ctx context.Context) (failed []PackageResul
 
 // holdAgainst marks the outputs of a package that a cache has with other contents than ours, and looks into the first.
 func (b secondBuild) holdAgainst(ctx context.Context, cache Holder, p *PackageResult) error {
-	theirs, err := cache.NARHashes(ctx, p.outputPaths())
+	theirs, err := cache.Infos(ctx, p.outputPaths())
 	if err != nil {
 		return err
 	}
 	for i := range p.Outputs {
 		o := &p.Outputs[i]
-		if there, ok := theirs[o.Path]; !ok || there == o.NARHash {
+		there, ok := theirs[o.Path]
+		if !ok || there.NARHash.SRI() == o.NARHash {
 			continue
 		}
 		o.Rebuild = Bad
@@ -50,7 +51,7 @@ func (b secondBuild) holdAgainst(ctx context.Context, cache Holder, p *PackageRe
 			continue // one output is enough to look into
 		}
 		d := &Difference{Output: o.Path, Reason: fmt.Sprintf(
-			"%s serves other contents: %s is %s there, and %s here, twice", cache.Name(), o.Path, theirs[o.Path], o.NARHash)}
+			"%s serves other contents: %s is %s there, and %s here, twice", cache.Name(), o.Path, there.NARHash.SRI(), o.NARHash)}
 		d.Kept, d.Files, d.Page = b.r.look(ctx, o.Path, b.r.keepDump(cache, o.Path.Base()+".theirs", o.Path), b.r.keepFrom(b.x, "ours", o.Path))
 		p.Difference = d
 	}
@@ -64,12 +65,12 @@ func (r *Release) servesWhatWasProven(ctx context.Context, packages []PackageRes
 		if p.Reproducible() != Good {
 			continue
 		}
-		theirs, err := r.cacheNamed(p.ServedBy).NARHashes(ctx, p.outputPaths())
+		theirs, err := r.cacheNamed(p.ServedBy).Infos(ctx, p.outputPaths())
 		if err != nil {
 			return false
 		}
 		for _, o := range p.Outputs {
-			if theirs[o.Path] != o.NARHash {
+			if there, ok := theirs[o.Path]; !ok || there.NARHash.SRI() != o.NARHash {
 				return false
 			}
 		}

@@ -16,9 +16,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// NARHashes returns the NAR hashes, in SRI form, of those of the paths that have a narinfo here.
-func (d *Dir) NARHashes(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]string, error) {
-	hashes := map[nix.StorePath]string{}
+// Infos returns what the narinfo files say of those of the paths that have one here.
+func (d *Dir) Infos(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error) {
+	infos := map[nix.StorePath]nix.PathInfo{}
 	for _, path := range paths {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -30,18 +30,18 @@ func (d *Dir) NARHashes(ctx context.Context, paths []nix.StorePath) (map[nix.Sto
 		if err != nil {
 			return nil, err
 		}
-		hashes[path] = info.NARHash.SRI()
+		infos[path] = pathInfo(info)
 	}
-	return hashes, nil
+	return infos, nil
 }
 
-// NARHashes asks for the narinfo of each path, and returns the NAR hashes, in SRI form, of those that are there.
-// A question that failed is asked once more. The error names the path.
-func (c *HTTP) NARHashes(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]string, error) {
+// Infos asks for the narinfo of each path, and returns what those say that are there. A question that failed is asked once
+// more. The error names the path.
+func (c *HTTP) Infos(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error) {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(httpRequests)
 	var mu sync.Mutex
-	hashes := map[nix.StorePath]string{}
+	infos := map[nix.StorePath]nix.PathInfo{}
 	for _, path := range paths {
 		group.Go(func() error {
 			info, err := c.infoTwice(groupCtx, path)
@@ -53,11 +53,11 @@ func (c *HTTP) NARHashes(ctx context.Context, paths []nix.StorePath) (map[nix.St
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			hashes[path] = info.NARHash.SRI()
+			infos[path] = pathInfo(info)
 			return nil
 		})
 	}
-	return hashes, group.Wait()
+	return infos, group.Wait()
 }
 
 func (c *HTTP) infoTwice(ctx context.Context, path nix.StorePath) (*nix.NARInfo, error) {

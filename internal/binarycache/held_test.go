@@ -20,6 +20,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
+// references are those of each object in a [heldCache].
+var references = []nix.StorePath{"/nix/store/00000000000000000000000000000004-dep"}
+
 // heldCache is a cache of three objects with one NAR each in another compression, and a path that it has not.
 func heldCache(t *testing.T) (dir string, hashes map[nix.StorePath]string, nar []byte) {
 	t.Helper()
@@ -43,7 +46,7 @@ func heldCache(t *testing.T) (dir string, hashes map[nix.StorePath]string, nar [
 		path := nix.StorePath("/nix/store/0000000000000000000000000000000" + map[string]string{"none": "1", "xz": "2"}[name] + "-" + name)
 		info := &nix.NARInfo{
 			StorePath: path, URL: "nar/" + name, Compression: gonix.CompressionType(name),
-			NARHash: hasher.SumHash(), NARSize: int64(len(nar)),
+			NARHash: hasher.SumHash(), NARSize: int64(len(nar)), References: references,
 		}
 		text, err := nix.FormatNARInfo(info)
 		if err != nil {
@@ -67,7 +70,7 @@ func writeTestFile(t *testing.T, file string, data []byte) {
 }
 
 // What a directory and a server hold is the same, and what they do not have is no error.
-func TestNARHashes(t *testing.T) {
+func TestInfos(t *testing.T) {
 	root, want, nar := heldCache(t)
 	dir, err := OpenReadOnly(root)
 	if err != nil {
@@ -92,11 +95,18 @@ func TestNARHashes(t *testing.T) {
 		paths = append(paths, path)
 	}
 	for name, holder := range map[string]interface {
-		NARHashes(context.Context, []nix.StorePath) (map[nix.StorePath]string, error)
+		Infos(context.Context, []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error)
 	}{"directory": dir, "server": NewHTTP(u)} {
-		got, err := holder.NARHashes(t.Context(), paths)
+		infos, err := holder.Infos(t.Context(), paths)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
+		}
+		got := map[nix.StorePath]string{}
+		for path, info := range infos {
+			got[path] = info.NARHash.SRI()
+			if diff := cmp.Diff(references, info.References); diff != "" {
+				t.Errorf("%s: references of %s (-want +got):\n%s", name, path, diff)
+			}
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -136,7 +146,7 @@ func TestDumpOfALostNAR(t *testing.T) {
 		}
 	}
 	server.Close()
-	if _, err := NewHTTP(u).NARHashes(t.Context(), []nix.StorePath{"/nix/store/00000000000000000000000000000001-none"}); err == nil {
+	if _, err := NewHTTP(u).Infos(t.Context(), []nix.StorePath{"/nix/store/00000000000000000000000000000001-none"}); err == nil {
 		t.Error("a server that is gone has nothing to say")
 	}
 }

@@ -30,8 +30,8 @@ type Cache interface {
 	Name() string
 	// Missing returns those of the paths that the cache does not serve, in the order given.
 	Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePath, error)
-	// NARHashes returns the NAR hashes, in SRI form, of those of the paths that the cache has.
-	NARHashes(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]string, error)
+	// Infos returns what the narinfo files say of those of the paths that the cache has.
+	Infos(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error)
 	// Dump writes the NAR of a store object, not compressed.
 	Dump(ctx context.Context, w io.Writer, path nix.StorePath) error
 }

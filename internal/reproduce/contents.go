@@ -85,12 +85,12 @@ func (c *comparison) whichFiles(ctx context.Context, o Output) (*compare.Report,
 // hashIn returns the NAR hash of the first cache that has a path, and its name.
 func hashIn(ctx context.Context, caches []pipelines.Holder, path nix.StorePath) (hash, name string, err error) {
 	for _, cache := range caches {
-		hashes, err := cache.NARHashes(ctx, []nix.StorePath{path})
+		infos, err := cache.Infos(ctx, []nix.StorePath{path})
 		if ctx.Err() != nil {
 			return "", "", err
 		}
-		if err == nil && hashes[path] != "" { // a cache that does not answer has nothing to say
-			return hashes[path], cache.Name(), nil
+		if info, ok := infos[path]; err == nil && ok { // a cache that does not answer has nothing to say
+			return info.NARHash.SRI(), cache.Name(), nil
 		}
 	}
 	return "", "", nil
@@ -100,11 +100,11 @@ func hashIn(ctx context.Context, caches []pipelines.Holder, path nix.StorePath) 
 // Where there is none, lost says which caches should have it.
 func treeIn(ctx context.Context, caches []pipelines.Holder, path nix.StorePath, hash string) (tree *compare.Tree, lost string, err error) {
 	for _, cache := range caches {
-		hashes, err := cache.NARHashes(ctx, []nix.StorePath{path})
+		infos, err := cache.Infos(ctx, []nix.StorePath{path})
 		if ctx.Err() != nil {
 			return nil, "", err
 		}
-		if err != nil || hash == "" || hashes[path] != hash {
+		if info, ok := infos[path]; err != nil || !ok || info.NARHash.SRI() != hash {
 			continue
 		}
 		dir, ok := cache.(*binarycache.Dir)

@@ -30,8 +30,16 @@ type cache map[nix.StorePath]string
 
 func (c cache) Name() string { return "fake cache" }
 
-func (c cache) NARHashes(context.Context, []nix.StorePath) (map[nix.StorePath]string, error) {
-	return c, nil
+func (c cache) Infos(context.Context, []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error) {
+	infos := map[nix.StorePath]nix.PathInfo{}
+	for path, text := range c {
+		hash, err := nix.ParseHash(text)
+		if err != nil {
+			return nil, err
+		}
+		infos[path] = nix.PathInfo{Path: path, NARHash: hash}
+	}
+	return infos, nil
 }
 
 func (c cache) Dump(_ context.Context, w io.Writer, path nix.StorePath) error {
@@ -48,7 +56,7 @@ func (c cache) Dump(_ context.Context, w io.Writer, path nix.StorePath) error {
 
 type deaf struct{ cache }
 
-func (deaf) NARHashes(context.Context, []nix.StorePath) (map[nix.StorePath]string, error) {
+func (deaf) Infos(context.Context, []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error) {
 	return nil, errors.New("no answer")
 }
 
