@@ -25,6 +25,7 @@ const pushManual = `Push store paths with their closures, a local binary cache, 
   push --resume         what the journals in OUT say is still to be published to the target's cache, or to the one that
                         --cachix names: a journal that names another is refused
 
+Where a release was good but for the cache, --resume pins what it would have pinned.
 What the cache has already is not sent again, nor what the cache that a target's consumers have as well has signed.
 Every object becomes visible after all that it refers to: what is there is whole, whenever a push is cut off.
 The paths that were pushed go to standard output, one a line.`
@@ -221,6 +222,9 @@ func pushBatch(ctx context.Context, sys system, o pushOptions, to *publisher, b 
 		Report:  reporter, Now: time.Now,
 	}
 	added, err := run.Republish(ctx, b.infos)
+	if err == nil && b.journal != nil {
+		err = run.PinResumed(ctx, b.journal.Pins())
+	}
 	if err == nil || isConflict(err) { // to try that once more changes nothing
 		for _, e := range b.entries {
 			err = errors.Join(err, b.journal.Done(e))

@@ -62,11 +62,11 @@ func FuzzJournal(f *testing.F) {
 	f.Add([]byte(`{"version": 1, "entries": [{"cache": "../x", "paths": ["/etc/passwd", "--option"]}]}`))
 	f.Add([]byte(`{"version": 2, "entries": null}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		entries, err := parseJournal(data)
+		file, err := parseJournal(data)
 		if err != nil {
 			return
 		}
-		j := &Journal{entries: entries}
+		j := &Journal{entries: file.Entries}
 		if len(j.Caches()) != len(j.Entries()) {
 			t.Errorf("%d caches of %d entries", len(j.Caches()), len(j.Entries()))
 		}
@@ -75,6 +75,11 @@ func FuzzJournal(f *testing.F) {
 				if _, err := nix.ParseStorePath(string(p)); err != nil {
 					t.Error(err)
 				}
+			}
+		}
+		for _, p := range file.Pins {
+			if _, err := nix.ParseStorePath(string(p)); err != nil {
+				t.Error(err)
 			}
 		}
 	})

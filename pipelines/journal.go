@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,6 +29,7 @@ type Journal struct {
 
 	mu      sync.Mutex
 	entries []JournalEntry
+	pins    map[string]nix.StorePath
 }
 
 // JournalEntry is what one system has to publish.
@@ -46,6 +48,8 @@ const maxJournal = 32 << 20
 type journalFile struct {
 	Version int            `json:"version"`
 	Entries []JournalEntry `json:"entries"`
+	// Pins are what the release pins when all entries are published; none for a run that pins nothing.
+	Pins map[string]nix.StorePath `json:"pins,omitempty"`
 }
 
 // NewJournal returns the journal of a run in the directory of its results. Nothing is written before there is something to note.
@@ -60,6 +64,25 @@ func (j *Journal) Add(e JournalEntry) error {
 	defer j.mu.Unlock()
 	j.entries = append(j.entries, e)
 	return j.save()
+}
+
+// Pin notes what is to be pinned once all that is left is published, on disk when Pin returns. Where nothing is left,
+// nothing is noted.
+func (j *Journal) Pin(pins map[string]nix.StorePath) error {
+	if j == nil {
+		return nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.pins = pins
+	return j.save()
+}
+
+// Pins returns what is to be pinned when all entries are published.
+func (j *Journal) Pins() map[string]nix.StorePath {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return maps.Clone(j.pins)
 }
 
 // Done takes an entry out, and the file away with the last one. So it does with what earlier runs that were killed have
@@ -137,7 +160,7 @@ func (j *Journal) save() error {
 		_ = os.Remove(journalDir(j.out)) // stays where another run has a file there
 	} else {
 		var data []byte
-		if data, err = json.MarshalIndent(journalFile{journalVersion, j.entries}, "", "  "); err == nil {
+		if data, err = json.MarshalIndent(journalFile{journalVersion, j.entries, j.pins}, "", "  "); err == nil {
 			err = os.MkdirAll(journalDir(j.out), 0o755)
 		}
 		if err == nil {
@@ -176,26 +199,33 @@ func openJournal(out, path string) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := parseJournal(data)
-	return &Journal{out: out, run: strings.TrimSuffix(filepath.Base(path), ".json"), entries: entries}, err
+	file, err := parseJournal(data)
+	return &Journal{out: out, run: strings.TrimSuffix(filepath.Base(path), ".json"), entries: file.Entries, pins: file.Pins}, err
 }
 
-func parseJournal(data []byte) ([]JournalEntry, error) {
-	var file journalFile
+func parseJournal(data []byte) (file journalFile, err error) {
 	if err := regular.UnmarshalJSON(data, &file); err != nil {
-		return nil, err
+		return file, err
 	}
 	if file.Version != journalVersion {
-		return nil, fmt.Errorf("it is of version %d, and this program knows version %d", file.Version, journalVersion)
+		return file, fmt.Errorf("it is of version %d, and this program knows version %d", file.Version, journalVersion)
 	}
 	for _, e := range file.Entries {
 		for _, p := range e.Paths {
 			if _, err := nix.ParseStorePath(string(p)); err != nil {
-				return nil, err
+				return file, err
 			}
 		}
 	}
-	return file.Entries, nil
+	for name, p := range file.Pins {
+		if _, err := matrix.ParsePackage(name); err != nil { // what is allowed in a package is in its pin's name
+			return file, err
+		}
+		if _, err := nix.ParseStorePath(string(p)); err != nil {
+			return file, err
+		}
+	}
+	return file, nil
 }
 
 // Entries returns what is still to be published.

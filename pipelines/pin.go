@@ -21,7 +21,14 @@ func (r *Release) pin(ctx context.Context, cells []CellResult, runErr error) err
 	}
 	return r.step(ctx, StepPin, "", func() (string, error) {
 		if runErr != nil {
-			return "", skipped("not every system is good and published")
+			const reason = "not every system is good and published"
+			if r.Publish.Journal == nil || !onlyPublishing(runErr) || slices.ContainsFunc(cells, func(c CellResult) bool { return !c.published() && !c.resumable() }) {
+				return "", skipped(reason)
+			}
+			if err := r.Publish.Journal.Pin(pinsOf(cells)); err != nil {
+				return "", err
+			}
+			return "", skipped(reason + "; push --resume pins, when they are")
 		}
 		if !slices.ContainsFunc(cells, CellResult.published) {
 			return "", skipped("nothing was published")
@@ -40,6 +47,22 @@ func (r *Release) pin(ctx context.Context, cells []CellResult, runErr error) err
 }
 
 func (c CellResult) published() bool { return c.Publish != nil && c.Publish.Verdict == Published }
+
+// resumable says that a cell is good, and that a journal has what is left of it to publish.
+func (c CellResult) resumable() bool { return c.Publish != nil && c.Publish.Verdict == Unpublished }
+
+// pinsOf returns what a release pins.
+func pinsOf(cells []CellResult) map[string]nix.StorePath {
+	pins := map[string]nix.StorePath{}
+	for _, cell := range cells {
+		for _, p := range cell.Packages {
+			if path, ok := firstOutput(p); ok {
+				pins[PinName(p.Package, cell.System)] = path
+			}
+		}
+	}
+	return pins
+}
 
 // Pin pins the first output of each package of cells that are published, or served already, and returns how many.
 // The names are noted with the cells.

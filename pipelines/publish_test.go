@@ -351,3 +351,44 @@ func TestPreviewOfAPush(t *testing.T) {
 		t.Errorf("of a dirty tree: %+v, error %v", m.Cells[0].Plan.Push, err)
 	}
 }
+
+// A release that is good but for the cache leaves its pins in the journal; one in which a package failed leaves none.
+func TestWhatAResumedReleasePins(t *testing.T) {
+	for name, fails := range map[string]bool{"good": false, "failed": true} {
+		t.Run(name, func(t *testing.T) {
+			run, cache := newFakeRun(t), &fakeCachix{pushErr: errors.New("down")}
+			run.publishTo(cache)
+			if fails {
+				run.engines[matrix.AArch64Linux].fails["desktop"] = []string{builderFailed}
+			}
+			if _, err := run.Run(t.Context()); err == nil {
+				t.Fatal("no error of a cache that is down")
+			}
+			journals, err := OpenJournals(filepath.Dir(run.ManifestFile))
+			if err != nil || len(journals) != 1 {
+				t.Fatalf("journals %v, %v", journals, err)
+			}
+			pins := journals[0].Pins()
+			if fails {
+				if len(pins) > 0 {
+					t.Errorf("it leaves %v to be pinned", pins)
+				}
+				return
+			}
+			if err := run.PinResumed(t.Context(), pins); err != nil {
+				t.Fatal(err)
+			}
+			if len(cache.pins) != 4 || cache.pins["desktop-x86_64-linux"] != fakePath(matrix.X8664Linux, "desktop", "") {
+				t.Errorf("pinned %v", cache.pins)
+			}
+			for _, e := range journals[0].Entries() {
+				if err := journals[0].Done(e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if left := run.journal(t); len(left) > 0 {
+				t.Errorf("the journal is left, with %v", left)
+			}
+		})
+	}
+}

@@ -2,6 +2,9 @@ package pipelines
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
@@ -34,6 +37,23 @@ func (r *Release) Republish(ctx context.Context, infos []nix.PathInfo) (added []
 			return "", &PublishError{Cache: r.Publish.To.Name(), Err: err}
 		}
 		return c.String(), nil
+	})
+}
+
+// PinResumed pins what a release has left to be pinned, when all that it has left to be published is.
+func (r *Release) PinResumed(ctx context.Context, pins map[string]nix.StorePath) error {
+	if len(pins) == 0 {
+		return nil
+	}
+	return r.step(ctx, StepPin, "", func() (string, error) {
+		ctx, stop := WithTimeout(ctx, r.Publish.Timeout, "push-timeout")
+		defer stop()
+		for _, name := range slices.Sorted(maps.Keys(pins)) {
+			if err := r.Publish.To.Pin(ctx, name, pins[name]); err != nil {
+				return "", &PublishError{Cache: r.Publish.To.Name(), Err: fmt.Errorf("pin %s: %w", name, err)}
+			}
+		}
+		return count(len(pins), "pin"), nil
 	})
 }
 
