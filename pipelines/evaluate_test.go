@@ -286,12 +286,18 @@ func TestEvaluateExpressionInNix(t *testing.T) {
 func TestTheBriefErrorOfAnImportFromADerivation(t *testing.T) {
 	const drv = "/nix/store/say5ng549177fs9jhq4jz45yrp66cmc6-ifd.drv"
 	for name, test := range map[string]struct{ text, want string }{
-		"Nix 2.34": {"Cannot build '" + drv + "'.\n       Reason: builder failed with exit code 1.\n       Output paths:\n         /nix/store/x\n       Last 1 log lines:\n       > disk full",
-			"Cannot build '" + drv + "'. Reason: builder failed with exit code 1."},
-		"Nix 2.26": {"builder for '" + drv + "' failed with exit code 1;\n       last 1 log lines:\n       > no\n       at pkgs.nix:2:8:\n            1| { }",
-			"builder for '" + drv + "' failed with exit code 1"},
-		"wrong hash": {"hash mismatch in fixed-output derivation '" + drv + "':\n         specified: sha256-A\n            got:    sha256-B\n       at flake.nix:1:2:\n            1| { }",
-			"hash mismatch in fixed-output derivation '" + drv + "': specified: sha256-A got: sha256-B"},
+		"Nix 2.34": {
+			"Cannot build '" + drv + "'.\n       Reason: builder failed with exit code 1.\n       Output paths:\n         /nix/store/x\n       Last 1 log lines:\n       > disk full",
+			"Cannot build '" + drv + "'. Reason: builder failed with exit code 1.",
+		},
+		"Nix 2.26": {
+			"builder for '" + drv + "' failed with exit code 1;\n       last 1 log lines:\n       > no\n       at pkgs.nix:2:8:\n            1| { }",
+			"builder for '" + drv + "' failed with exit code 1",
+		},
+		"wrong hash": {
+			"hash mismatch in fixed-output derivation '" + drv + "':\n         specified: sha256-A\n            got:    sha256-B\n       at flake.nix:1:2:\n            1| { }",
+			"hash mismatch in fixed-output derivation '" + drv + "': specified: sha256-A got: sha256-B",
+		},
 		"thrown": {"it is broken\n       see " + drv + "\n       at flake.nix:1:2:", "it is broken"},
 	} {
 		f, text := evaluationFailure(&EvaluationError{System: matrix.X8664Linux, Text: test.text})
