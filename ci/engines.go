@@ -76,6 +76,8 @@ type engines struct {
 	log      io.Writer
 	logFile  string // where log goes
 	notice   func(text string)
+	// guarded is whether there is a secret that a builder without a sandbox could take.
+	guarded bool
 
 	// nix is this machine's own, which is looked at once for all systems.
 	nix host.Nix
@@ -90,7 +92,7 @@ type engines struct {
 func (e *engines) with(choice engineChoice) *engines {
 	return &engines{
 		choice: choice, image: e.image, memlock: e.memlock, settings: e.settings, environ: e.environ,
-		cacheDir: e.cacheDir, log: e.log, logFile: e.logFile, notice: e.notice,
+		cacheDir: e.cacheDir, log: e.log, logFile: e.logFile, notice: e.notice, guarded: e.guarded,
 	}
 }
 
@@ -130,7 +132,9 @@ func (e *engines) choose(ctx context.Context) (string, error) {
 }
 
 func (e *engines) host(ctx context.Context, system matrix.System) (pipelines.Executor, error) {
-	return host.Open(ctx, host.Options{System: system, Settings: e.settings, Env: e.environ, Memlock: e.memlock, Nix: &e.nix})
+	return host.Open(ctx, host.Options{
+		System: system, Settings: e.settings, Env: e.environ, Memlock: e.memlock, NoFallback: e.guarded, Nix: &e.nix,
+	})
 }
 
 func (e *engines) container(ctx context.Context, system matrix.System, url string) (pipelines.Executor, error) {

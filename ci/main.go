@@ -10,6 +10,7 @@ import (
 )
 
 func main() {
+	hideMemory()
 	ctx := untilSignal(context.Background())
 	environ, secrets := takeEnvironment()
 	os.Exit(run(ctx, os.Args[1:], system{

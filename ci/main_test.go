@@ -23,6 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"ci": func() {
+			hideMemory()
 			ctx := untilSignal(context.Background())
 			environ, secrets := takeEnvironment()
 			os.Exit(run(ctx, os.Args[1:], system{stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets}))

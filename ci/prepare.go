@@ -74,6 +74,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 	engines := &engines{
 		choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
 		cacheDir: dirs.cache, log: engineLog.when(o.verbose && command != commandPlan), logFile: engineLog.path,
+		guarded: len(sys.secrets.texts()) > 0 && !o.publish.unsandboxed,
 		notice: once(func(text string) {
 			report.Report(now(), pipelines.Notice{Level: pipelines.Info, Text: text})
 		}),

@@ -6,11 +6,24 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
+
+// hideMemory keeps other processes of the same user from reading this one's memory, environment and open files, and
+// keeps the kernel from writing a core dump: see PR_SET_DUMPABLE(2const). It comes before anything is read that is a
+// secret. Children can be read again, since the kernel resets this with execve(2): they get no secret.
+//
+// A process that may trace all others, as root's can, reads it all the same.
+func hideMemory() {
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // it fails for other values alone
+}
 
 // scrub overwrites a variable's value where the kernel has put it when the process was started: those very bytes are
 // what /proc/PID/environ shows, to root and to everybody who runs as the same user, whatever the process does to its
 // environment since. The block lies beside the stack, in memory that is the process's own to write.
+//
+// It writes by process_vm_writev(2): after [hideMemory], /proc/self/mem belongs to root.
 //
 // An error says that it could not be done. What is in the environment of who has started this process stays there.
 func scrub(name string) error {
@@ -18,26 +31,35 @@ func scrub(name string) error {
 	if err != nil {
 		return fmt.Errorf("scrub %s: %v", name, err)
 	}
-	memory, err := os.OpenFile("/proc/self/mem", os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("scrub %s: %v", name, err)
-	}
-	defer memory.Close()
 	block := make([]byte, end-start)
-	if _, err := memory.ReadAt(block, start); err != nil {
+	if err := copyMemory(unix.ProcessVMReadv, block, start); err != nil {
 		return fmt.Errorf("scrub %s: %v", name, err)
 	}
 	offset := start
 	for variable := range bytes.SplitSeq(block, []byte{0}) {
 		if value, ok := bytes.CutPrefix(variable, []byte(name+"=")); ok {
 			at := offset + int64(len(variable)-len(value))
-			if _, err := memory.WriteAt(make([]byte, len(value)), at); err != nil {
+			if err := copyMemory(unix.ProcessVMWritev, make([]byte, len(value)), at); err != nil {
 				return fmt.Errorf("scrub %s: %v", name, err)
 			}
 		}
 		offset += int64(len(variable)) + 1
 	}
 	return nil
+}
+
+// copyMemory copies between a buffer and an address of this process.
+func copyMemory(copy func(pid int, local []unix.Iovec, remote []unix.RemoteIovec, flags uint) (int, error), buffer []byte, at int64) error {
+	if len(buffer) == 0 {
+		return nil
+	}
+	local := []unix.Iovec{{Base: &buffer[0]}}
+	local[0].SetLen(len(buffer))
+	n, err := copy(os.Getpid(), local, []unix.RemoteIovec{{Base: uintptr(at), Len: len(buffer)}}, 0)
+	if err == nil && n != len(buffer) {
+		err = fmt.Errorf("copied %d bytes of %d", n, len(buffer))
+	}
+	return err
 }
 
 // environBlock returns where the environment is that the process was started with: fields 50 and 51 of

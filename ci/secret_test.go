@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -171,11 +172,59 @@ func TestSecretLeavesTheEnvironment(t *testing.T) {
 	}
 	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", cmd.Process.Pid))
 	if err != nil {
-		t.Skipf("needs /proc: %v", err)
+		t.Skipf("needs /proc, and the right to trace all processes: %v", err)
 	}
 	wantNone(t, "its environment", environ, secret)
 	if !bytes.Contains(environ, []byte("FIRST=1")) || !bytes.Contains(environ, []byte("LAST=1")) {
 		t.Errorf("the rest of the environment is gone too: %q", environ)
+	}
+}
+
+// Another process of the same user reads neither the environment nor the memory of one that has a secret.
+func TestSameUserCannotReadTheProcess(t *testing.T) {
+	ci := buildCI(t)
+	var user *syscall.SysProcAttr
+	if os.Geteuid() == 0 { // who may trace everything
+		user = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		for dir := filepath.Dir(ci); strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const secret = "a-secret-token-that-is-long-enough-to-be-one"
+	server := cachixtest.New(cachixtest.Options{Token: secret})
+	defer server.Close()
+	server.Misbehave(cachixtest.Fault{Stall: -1}) // so that the process stays
+	start := func(name string, args ...string) int {
+		cmd := exec.CommandContext(t.Context(), name, args...)
+		cmd.Env, cmd.SysProcAttr, cmd.Dir = []string{defaultSecret + "=" + secret}, user, "/"
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		return cmd.Process.Pid
+	}
+	read := func(pid int, file string) ([]byte, error) {
+		cmd := exec.CommandContext(t.Context(), "head", "-c", "1", fmt.Sprintf("/proc/%d/%s", pid, file))
+		cmd.SysProcAttr = user
+		return cmd.CombinedOutput()
+	}
+	other := start("sleep", "60")
+	if out, err := read(other, "environ"); err != nil {
+		t.Skipf("no process of this user can be read here: %v\n%s", err, out)
+	}
+	pid := start(ci, "pin", "name", "/nix/store/00000000000000000000000000000000-x", "--cachix-url", server.APIURL())
+	for server.Count("pin") == 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	for _, file := range []string{"environ", "mem", "maps", "auxv"} {
+		if out, err := read(pid, file); err == nil || !strings.Contains(string(out), "Permission denied") {
+			t.Errorf("read %s: %v\n%s", file, err, out)
+		}
+	}
+	if environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)); err == nil { // by root
+		wantNone(t, "its environment", environ, secret)
 	}
 }
 

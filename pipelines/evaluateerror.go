@@ -65,6 +65,9 @@ func evaluationError(cell matrix.Cell, s Snapshot, stderr string, err error) (to
 		return hint.Wrap(evaluation, "leave the system out with --system, or add it to the flake")
 	case strings.Contains(said.Message, "unable to download"):
 		return hint.Wrap(evaluation, "an input could not be fetched: check the network, and GitHub's limits for those without a token; then run the same command again")
+	case nix.NoSandbox(said.Message) != "":
+		return hint.Wrap(evaluation, "no sandbox can be had here: run as root or with Nix's daemon; beside a secret, nothing is built without one, "+
+			"unless --push-unsandboxed says that every builder is trusted")
 	case strings.Contains(said.Message, "requires lock file changes"):
 		return hint.Wrap(evaluation, "lock the inputs and commit the result: nix flake lock")
 	case strings.Contains(said.Message, "does not exist") && len(s.Untracked) > 0:

@@ -39,6 +39,8 @@ type Options struct {
 	Env []string
 	// Memlock is how much memory builders should be able to lock, in bytes; 0 leaves the limit as it is.
 	Memlock int64
+	// NoFallback makes a build fail where no sandbox can be had, rather than go on without one.
+	NoFallback bool
 	// Nix is what the executors of several systems find out only once; nil for an executor on its own.
 	// Their Env must be the same.
 	Nix *Nix
@@ -65,8 +67,18 @@ func Open(ctx context.Context, o Options) (*Executor, error) {
 		return nil, err
 	}
 	x.machine = m
-	x.Settings = o.Settings.With(needed)
+	x.Settings = o.Settings.With(needed).With(sandboxed(o.NoFallback))
 	return x, nil
+}
+
+// sandboxed returns what every command gets, since many of them can start a builder: evaluation that imports from a
+// derivation, --realise, --check. A command that has to build without a sandbox overrides it.
+func sandboxed(noFallback bool) nix.Settings {
+	s := nix.Settings{"sandbox": "true"}
+	if noFallback {
+		s["sandbox-fallback"] = "false"
+	}
+	return s
 }
 
 // Place returns dir: Nix reads the same file system as we do.
