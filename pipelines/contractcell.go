@@ -89,7 +89,11 @@ func (r *Release) checkEvaluated(ctx context.Context, x Executor, s Snapshot, ce
 	if err != nil {
 		return nil, fmt.Errorf("place snapshot: %w", err)
 	}
-	request := contract.Request{System: cell.System, Flake: ref, Dir: dir, HomeManager: r.Contract.HomeManager}
+	homeManager, err := placeReference(ctx, x, r.Contract.HomeManager)
+	if err != nil {
+		return nil, fmt.Errorf("place Home Manager: %w", err)
+	}
+	request := contract.Request{System: cell.System, Flake: ref, Dir: dir, HomeManager: homeManager}
 	return c.Evaluate(request, func(expression string) ([]byte, string, error) {
 		args := []string{"eval", "--json", "--show-trace", "--expr", expression}
 		if request.HomeManager != "" {

@@ -90,6 +90,10 @@ type Engine struct {
 	EmulatorVersion string `json:"emulatorVersion,omitempty"`
 	// Kernel is the release of the kernel, which every builder sees.
 	Kernel string `json:"kernel,omitempty"`
+	// Evaluation is how evaluation on this machine is kept from its files: "isolated" where it finds none but those that
+	// Nix needs, "restricted" where only Nix's restrict-eval and its fetchers' protocols are in the way. Empty for a
+	// container, which has no files of the machine.
+	Evaluation string `json:"evaluation,omitempty"`
 	// Cores is the number of processors.
 	Cores int `json:"cores"`
 	// SandboxPaths are files of the machine that its own nix.conf shows builders; an image, which is known by its

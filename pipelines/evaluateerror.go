@@ -68,6 +68,9 @@ func evaluationError(cell matrix.Cell, s Snapshot, stderr string, err error) (to
 	case nix.NoSandbox(said.Message) != "":
 		return hint.Wrap(evaluation, "no sandbox can be had here: run as root or with Nix's daemon; beside a secret, nothing is built without one, "+
 			"unless --push-unsandboxed says that every builder is trusted")
+	case strings.Contains(said.Message, "in restricted mode"):
+		return hint.Wrap(evaluation, "evaluation reads the flake and its locked inputs, and fetches by HTTPS, SSH and from forges alone; "+
+			"for an input from elsewhere: --override-input INPUT=DIR")
 	case strings.Contains(said.Message, "requires lock file changes"):
 		return hint.Wrap(evaluation, "lock the inputs and commit the result: nix flake lock")
 	case strings.Contains(said.Message, "does not exist") && len(s.Untracked) > 0:

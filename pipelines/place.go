@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
@@ -32,6 +33,19 @@ func placeFlake(ctx context.Context, x Executor, s Snapshot) (ref string, settin
 		q.Set("rev", s.Rev)
 	}
 	return "path:" + (&url.URL{Path: dir}).EscapedPath() + "?" + q.Encode(), nil, nil
+}
+
+// placeReference makes what a flake reference of the user's names readable for Nix, where that is on this machine.
+func placeReference(ctx context.Context, x Executor, ref string) (string, error) {
+	dir, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(ref, "path:"), "git+file://"), "?")
+	if info, err := os.Stat(dir); !filepath.IsAbs(dir) || err != nil || !info.IsDir() {
+		return ref, nil
+	}
+	placed, err := x.Place(ctx, dir)
+	if err != nil || placed == dir {
+		return ref, err
+	}
+	return "path:" + placed, nil
 }
 
 // placeSubdir is for a flake that is not at the root of its tree. A path reference cannot say so

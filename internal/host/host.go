@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -26,9 +28,11 @@ type Executor struct {
 	// Env is the whole environment of the children but NIX_CONFIG, which is made of the settings.
 	Env []string
 
-	access  Access
-	machine machine
-	keeper  keeper
+	access   Access
+	machine  machine
+	keeper   keeper
+	placed   sync.Map // directories that evaluation may read
+	isolates bool     // evaluation finds no other files
 }
 
 // Options are what an executor is made of.
@@ -67,7 +71,8 @@ func Open(ctx context.Context, o Options) (*Executor, error) {
 		return nil, err
 	}
 	x.machine = m
-	x.Settings = o.Settings.With(needed).With(sandboxed(o.NoFallback))
+	x.Settings = o.Settings.With(needed).With(sandboxed(o.NoFallback)).With(m.restrictions())
+	x.isolates = x.tryIsolation(ctx)
 	return x, nil
 }
 
@@ -82,7 +87,14 @@ func sandboxed(noFallback bool) nix.Settings {
 }
 
 // Place returns dir: Nix reads the same file system as we do.
-func (x *Executor) Place(_ context.Context, dir string) (string, error) { return dir, nil }
+func (x *Executor) Place(_ context.Context, dir string) (string, error) {
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	x.placed.Store(absolute, true)
+	return dir, nil
+}
 
 // Close lets go of what Keep holds.
 func (x *Executor) Close() error {
@@ -122,7 +134,7 @@ func (x *Executor) run(ctx context.Context, c pipelines.Command, stdout io.Write
 	}
 	tail := &tailWriter{limit: 16 << 10}
 	cmd := exec.CommandContext(ctx, c.Program, c.Args...)
-	cmd.Env = append(append([]string{}, x.Env...), "NIX_CONFIG="+x.Settings.With(c.Settings).Config())
+	cmd.Env = append(append([]string{}, x.Env...), "NIX_CONFIG="+x.settings(c).Config())
 	if c.Neighbours {
 		dir, err := makeNeighbours(x.Env)
 		if err != nil {
@@ -131,6 +143,11 @@ func (x *Executor) run(ctx context.Context, c pipelines.Command, stdout io.Write
 		defer removeAll(dir)
 		cmd.Env = append(cmd.Env, "TMPDIR="+dir) // the last one counts
 	}
+	cleanup, err := x.restrict(cmd, c)
+	if err != nil {
+		return fmt.Errorf("run %s: %w", c.Program, err)
+	}
+	defer cleanup()
 	cmd.Stdout = stdout
 	cmd.Stderr = tail
 	var log *logPipe
@@ -146,7 +163,7 @@ func (x *Executor) run(ctx context.Context, c pipelines.Command, stdout io.Write
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = graceful
-	err := cmd.Run()
+	err = cmd.Run()
 	if log != nil {
 		log.close()
 	}

@@ -139,7 +139,7 @@ func (x *Executor) Describe(context.Context) (pipelines.Engine, error) {
 	m := x.machine
 	e := pipelines.Engine{
 		SandboxPaths: m.sandboxPaths(), Notes: m.notes(),
-		Kind: "host", Nix: m.nix, Native: m.native, Cores: runtime.NumCPU(),
+		Kind: "host", Evaluation: x.evaluation(), Nix: m.nix, Native: m.native, Cores: runtime.NumCPU(),
 		FreeBytes: freeBytes(string(nix.StoreDir)), Kernel: binfmt.Kernel(),
 	}
 	trusted, err := m.trustsUser()

@@ -7,16 +7,20 @@ import (
 	"strings"
 )
 
+// temporary returns the directory that an environment names for temporary files; empty for the default.
+func temporary(env []string) (dir string) {
+	for _, kv := range env {
+		if value, ok := strings.CutPrefix(kv, "TMPDIR="); ok {
+			dir = value
+		}
+	}
+	return dir
+}
+
 // makeNeighbours makes a directory for build directories, with some in it that look like those of Nix.
 // Who builds may be another user, who has to get through.
 func makeNeighbours(env []string) (string, error) {
-	temp := ""
-	for _, kv := range env {
-		if dir, ok := strings.CutPrefix(kv, "TMPDIR="); ok {
-			temp = dir
-		}
-	}
-	dir, err := os.MkdirTemp(temp, "open-sesame-ci-neighbours-")
+	dir, err := os.MkdirTemp(temporary(env), "open-sesame-ci-neighbours-")
 	if err != nil {
 		return "", err
 	}

@@ -48,6 +48,7 @@ func TestOnEachVersionOfNix(t *testing.T) {
 			t.Run("release", func(t *testing.T) { r.release(t) })
 			t.Run("release of Open Sesame's shape", func(t *testing.T) { r.script(t, "upstream") })
 			t.Run("owner's nix.conf", func(t *testing.T) { r.ownersConfiguration(t) })
+			t.Run("evaluation attacks", func(t *testing.T) { r.evaluationAttacks(t, v.nix) })
 			t.Run("import from derivation", func(t *testing.T) { r.importFromDerivation(t) })
 		})
 	}
