@@ -13,10 +13,11 @@ import (
 )
 
 // collectingNix makes a directory of programs that run Nix, and collect all garbage of its store after every command,
-// failed ones included. Each writes the command into log.
-func collectingNix(t *testing.T, log string) string {
+// failed ones included. Each writes the command into log, which is beside them: evaluation sees no other directory.
+func collectingNix(t *testing.T) (dir, log string) {
 	t.Helper()
-	dir := t.TempDir()
+	dir = t.TempDir()
+	log = filepath.Join(dir, "commands")
 	store, err := exec.LookPath("nix-store")
 	if err != nil {
 		t.Skip("needs Nix: apt-get install nix-bin")
@@ -31,7 +32,7 @@ func collectingNix(t *testing.T, log string) string {
 			t.Fatal(err)
 		}
 	}
-	return dir
+	return dir, log
 }
 
 // A garbage collector comes after each command of a run: nothing that the run still needs is taken. The store is one of
@@ -46,9 +47,9 @@ func TestACollectorBetweenAllCommands(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			t.Cleanup(func() { makeWritable(dir) })
-			log := filepath.Join(dir, "commands")
+			programs, log := collectingNix(t)
 			cmd := ciCommand(t.Context(), t, file, dir, append(args, "--engine", "host", "--system", "x86_64-linux")...)
-			cmd.Env = append(cmd.Env, "PATH="+collectingNix(t, log)+":"+os.Getenv("PATH"))
+			cmd.Env = append(cmd.Env, "PATH="+programs+":"+os.Getenv("PATH"))
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
 			err := cmd.Run()
