@@ -3,6 +3,7 @@ package compare
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -109,7 +110,7 @@ func wordEvidence(r *Region, i, end int) (Evidence, bool) {
 		}
 	}
 	at := int(first&^3 - r.Start)
-	if last > first&^3+4 || !fits(r, at, 4) || r.Place == codeSection {
+	if last > first&^3+4 || !fits(r, at, 4) || r.Place == codeSection || areCharacters(r.A[at:at+4]) && areCharacters(r.B[at:at+4]) {
 		return Evidence{}, false
 	}
 	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
@@ -119,6 +120,11 @@ func wordEvidence(r *Region, i, end int) (Evidence, bool) {
 		}
 	}
 	return Evidence{}, false
+}
+
+// areCharacters says that bytes are characters of a text, in which four of them are no number.
+func areCharacters(p []byte) bool {
+	return !slices.ContainsFunc(p, func(c byte) bool { return !printable(c) && c != '\n' && c != '\r' })
 }
 
 // codeSection holds instructions, in which four bytes are no number.

@@ -102,6 +102,7 @@ func TestBytesEvidence(t *testing.T) {
 		{"text that has moved", []byte("\x00.comment\x00.note.GNU"), []byte(".rodata.\x00comment\x00.no"), nil},
 		{"a text and zeros", []byte("eh_frame"), make([]byte, 8), nil},
 		{"a small number", word(little, 7, 8), word(little, 9, 8), nil},
+		{"letters of a word", []byte("llo\n"), []byte("llO\n"), nil}, // as numbers, they are times of 2027
 		{"times of two centuries", word(little, now, 4), word(little, 0xf0000000, 4), nil},
 	}
 	for _, test := range tests {

@@ -18,6 +18,7 @@ type members struct {
 	header  []byte // what there is of it
 
 	current member
+	names   []byte  // the table of long names of an ar archive, as far as it has come
 	pending []int64 // wanted, and not come to yet
 	found   []located
 }
@@ -26,6 +27,7 @@ type members struct {
 type member struct {
 	start, end int64
 	header     []byte
+	name       string
 }
 
 type located struct {
@@ -146,6 +148,9 @@ func (m *members) feed(p []byte) {
 	for len(p) > 0 && !m.ignored {
 		if m.offset < m.next {
 			n := min(int64(len(p)), m.next-m.offset)
+			if m.current.name == longNames && len(m.names) < maxLongNames {
+				m.names = append(m.names, p[:n]...)
+			}
 			m.offset += n
 			p = p[n:]
 			continue
@@ -194,7 +199,7 @@ func (m *members) enter() {
 		m.ignored = true
 		return
 	}
-	m.current = member{start, m.offset + size, bytes.Clone(m.header)}
+	m.current = member{start, m.offset + size, bytes.Clone(m.header), m.title(m.header)}
 	m.next = (m.current.end + m.format.align - 1) / m.format.align * m.format.align
 	m.header = m.header[:0]
 
@@ -209,9 +214,36 @@ func (m *members) enter() {
 	m.pending = pending
 }
 
+const (
+	// longNames is the name of the member of a GNU archive that has the names of those with long ones. Such a member is
+	// called "/" and the offset of its name in the table, where it ends with "/" and a line break.
+	longNames = "//"
+	// maxLongNames bounds what is kept of the table, in bytes.
+	maxLongNames = 1 << 20
+)
+
+// title returns the name of a member.
+func (m *members) title(header []byte) string {
+	if m.format != ar {
+		return m.format.title(header)
+	}
+	raw := trimField(header[:16])
+	if raw == longNames {
+		return longNames
+	}
+	digits, ok := strings.CutPrefix(raw, "/")
+	at, err := strconv.Atoi(digits)
+	if ok && err == nil && at >= 0 && at < len(m.names) {
+		if name, _, ended := strings.Cut(string(m.names[at:]), "/\n"); ended {
+			return name
+		}
+	}
+	return m.format.title(header)
+}
+
 // describe says where in a member an offset is.
 func (m *members) describe(in member, offset int64) string {
-	name := shown(m.format.title(in.header))
+	name := shown(in.name)
 	if at := int(offset - in.start); at < len(in.header) {
 		for _, f := range m.format.fields {
 			if f.start <= at && at < f.end {
@@ -229,7 +261,7 @@ func headerEvidence(format *archiveFormat, a, b member) []Evidence {
 	for _, f := range format.fields {
 		p, q := a.header[f.start:f.end], b.header[f.start:f.end]
 		if !bytes.Equal(p, q) {
-			place := fmt.Sprintf("%s header of %s, %s", format.name, shown(format.title(a.header)), f.name)
+			place := fmt.Sprintf("%s header of %s, %s", format.name, shown(a.name), f.name)
 			found = append(found, Evidence{f.cause, f.show(p), f.show(q), place})
 		}
 	}

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -94,6 +95,29 @@ func TestBytecode(t *testing.T) {
 	d := onlyDifference(t, a, b)
 	if d.Causes[0] != ArchiveTime || !strings.Contains(d.Change.Place, "Python bytecode header") {
 		t.Errorf("%q in %q", d.Causes, d.Change.Place)
+	}
+}
+
+// GNU ar keeps the names that are longer than 15 bytes in a member of their own.
+func TestLongNamesOfMembers(t *testing.T) {
+	member := func(name, contents string) string {
+		return fmt.Sprintf("%-16s%-12d%-6d%-6d%-8s%-10d`\n%s", name, 0, 0, 0, "644", len(contents), contents+strings.Repeat("\n", len(contents)%2))
+	}
+	const names = "a_very_long_member_name_indeed.o/\nanother_name_that_is_long.o/\n"
+	archive := func(table, name, contents string) Tree {
+		return narOf("x", fileNAR([]byte(arMagic+member("//", table)+member(name, contents))))
+	}
+	for _, tt := range []struct{ table, name, want string }{
+		{names, "/0", "ar member a_very_long_member_name_indeed.o"},
+		{names, "/34", "ar member another_name_that_is_long.o"},
+		{names, "/999", "ar member /999"},
+		{"a name without an end", "/0", "ar member /0"},
+		{names, "short.o/", "ar member short.o"},
+	} {
+		d := onlyDifference(t, archive(tt.table, tt.name, "hello\x00"), archive(tt.table, tt.name, "hellO\x00"))
+		if d.Change.Place != tt.want {
+			t.Errorf("%s: place %q, want %q", tt.name, d.Change.Place, tt.want)
+		}
 	}
 }
 
