@@ -24,7 +24,6 @@ var (
 
 // Where files are opened beside package regular, and why that cannot wait for a named pipe or open a device.
 var otherOpeners = map[string]string{
-	"ci/scrub.go: os.OpenFile":                                     "the memory of this process, by the kernel's name",
 	"ci/scrub.go: os.ReadFile":                                     "the state of this process, by the kernel's name",
 	"example/example.go: method ReadFile":                          "files that are embedded in the program",
 	"example/example.go: os.WriteFile":                             "a tree that the program writes into its own working directory",
