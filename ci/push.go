@@ -37,6 +37,7 @@ type pushOptions struct {
 	from    string
 	out     string
 	resume  bool
+	confirm bool
 	dryRun  bool
 	json    bool
 }
@@ -66,6 +67,7 @@ func newPush(sys system) *cobra.Command {
 	c.Flags().StringVar(&o.from, "from", "", "local binary cache to push all of")
 	c.Flags().BoolVar(&o.resume, "resume", false, "go on with what the journals in OUT have")
 	c.Flags().StringVar(&o.out, "out", "out", "directory of the earlier run")
+	c.Flags().BoolVar(&o.confirm, "confirm", true, "ask the public side of the cache for what was pushed; --confirm=false for a private cache, which answers consumers with credentials alone")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "say what would go up; send nothing")
 	c.Flags().BoolVar(&o.json, "json", false, "events as JSON lines on standard output")
 	f.register(c)
@@ -81,6 +83,9 @@ func (o *pushOptions) parse(args []string) error {
 	}
 	if kinds != 1 {
 		return hint.Wrap(errors.New("push: want one of PATH…, --from DIR and --resume"), "go run ./ci push --help")
+	}
+	if o.resume && !o.confirm {
+		return errors.New("push --resume: what is left of a run is confirmed before its journal is removed: leave --confirm=false out")
 	}
 	for _, arg := range args {
 		path, err := nix.ParseStorePath(arg)
@@ -216,10 +221,13 @@ func pushBatch(ctx context.Context, sys system, o pushOptions, to *publisher, b 
 	run := pipelines.Release{
 		Publish: pipelines.Publishing{
 			To: to, Timeout: o.publish.timeout, Holder: to.holder(), From: b.source,
-			Consumer: to.consumer(), Patience: o.publish.patience,
+			Patience: o.publish.patience,
 		},
 		Rebuild: pipelines.Rebuilding{Evidence: evidence{dir: filepath.Join(o.out, "differs", newRunID(sys.clock()()))}},
 		Report:  reporter, Now: time.Now,
+	}
+	if o.confirm {
+		run.Publish.Consumer = to.consumer()
 	}
 	added, err := run.Republish(ctx, b.infos)
 	if err == nil && b.journal != nil {
