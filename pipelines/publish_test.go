@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"slices"
@@ -170,6 +171,43 @@ func TestUnsandboxedOutputsStayWithheldInTheNextRun(t *testing.T) {
 	}
 	if len(cache.paths) > 0 {
 		t.Errorf("published %v: what was built without a sandbox was taken for good, as it was there", cache.paths)
+	}
+}
+
+// builtReporter calls stop when a build step has ended.
+type builtReporter struct {
+	Reporter
+	stop func()
+}
+
+func (b builtReporter) Report(at time.Time, e Event) {
+	b.Reporter.Report(at, e)
+	if done, ok := e.(StepFinished); ok && done.Step == StepBuild {
+		b.stop()
+	}
+}
+
+// A run that is interrupted after the build has left outputs that were built without a sandbox all the same.
+func TestUnsandboxedOutputsOfAnInterruptedRunStayWithheld(t *testing.T) {
+	run, cache := newFakeRun(t), &fakeCachix{}
+	run.publishTo(cache)
+	run.unsandbox()
+	reporter := run.Release.Report
+	ctx, cancel := context.WithCancel(t.Context())
+	run.Release.Report = builtReporter{reporter, cancel}
+	if _, err := run.Run(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatalf("error %v, want an interruption", err)
+	}
+	run.Release.Report = reporter
+	for _, e := range run.engines {
+		e.noSandbox = false // this time there would be one
+	}
+	m, err := run.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cache.paths) > 0 {
+		t.Errorf("published %v, of which an interrupted run built some without a sandbox: %v", cache.paths, publishVerdicts(m))
 	}
 }
 

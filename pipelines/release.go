@@ -149,17 +149,17 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 		buildErr = r.contract(ctx, x, engine, s, cell, &result, probed)
 		result.checked = buildErr == nil
 	}
-	if buildErr != nil && ctx.Err() != nil {
-		// The other steps are not begun on a context that is done, and their errors would only repeat this one.
-		r.keepDerivations(ctx, x, cell, result.Packages)
-		return result, buildErr
-	}
-	if buildErr == nil || r.Rebuild.NotBuilt { // who compares wants to know of all packages
+	interrupted := buildErr != nil && ctx.Err() != nil
+	if !interrupted && (buildErr == nil || r.Rebuild.NotBuilt) { // who compares wants to know of all packages
 		second := secondBuild{r: r, x: x, engine: engine, snapshot: s, cell: cell, probed: probed}
 		buildErr = errors.Join(buildErr, r.rebuild(ctx, second, &result, built))
 	}
 	r.noteSandbox(&result)
 	r.keepDerivations(ctx, x, cell, result.Packages)
+	if buildErr != nil && ctx.Err() != nil {
+		// The other steps are not begun on a context that is done, and their errors would only repeat this one.
+		return result, buildErr
+	}
 	var publishErr error
 	if r.Store != nil {
 		added, err := r.export(ctx, x, cell, closure)
