@@ -64,12 +64,12 @@ var layout = map[string]struct {
 		imports: []string{"internal/hint", "internal/nix", "internal/regular"},
 		because: "it packs store objects, whoever has built them",
 	},
-	"internal/source": {
+	"internal/flake": {
 		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/regular"},
-		because: "it takes a tree, and hashes it as a NAR",
+		because: "it reads references, lock files and trees of flakes, and evaluates nothing",
 	},
 	"internal/contract": {
-		imports: []string{"internal/binarycache", "internal/flakelock", "internal/hint", "internal/nix", "internal/regular", "matrix"},
+		imports: []string{"internal/binarycache", "internal/flake", "internal/hint", "internal/nix", "internal/regular", "matrix"},
 		tests:   []string{"example", "internal/nixtest", "internal/probe"},
 		because: "it says what a flake promises, and looks at what others have built and evaluated",
 	},
@@ -79,7 +79,7 @@ var layout = map[string]struct {
 		because: "it compares derivations, wherever their texts come from",
 	},
 	"internal/compare": {
-		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/regular"},
+		imports: []string{"internal/binarycache", "internal/flake", "internal/hint", "internal/nix", "internal/regular"},
 		tests:   []string{"example"},
 		because: "it compares trees, wherever they come from",
 	},
@@ -88,7 +88,7 @@ var layout = map[string]struct {
 		because: "it keeps what was to be built in files, whoever has evaluated it",
 	},
 	"internal/capsule": {
-		imports: []string{"internal/derivations", "internal/hint", "internal/nix", "internal/regular", "matrix", "pipelines"},
+		imports: []string{"internal/derivations", "internal/flake", "internal/hint", "internal/nix", "internal/regular", "matrix", "pipelines"},
 		because: "it packs what a run has left, and starts nothing",
 	},
 	"internal/reproduce": {
@@ -97,9 +97,8 @@ var layout = map[string]struct {
 		},
 		because: "it compares two runs that are over",
 	},
-	"internal/flakelock": {imports: []string{"internal/nix", "internal/regular"}, because: "it reads one file of a flake"},
 	"internal/provenance": {
-		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/flakelock", "matrix", "pipelines", "internal/regular"},
+		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/flake", "matrix", "pipelines", "internal/regular"},
 		because: "it states what a run did, and looks at nothing but caches and stores",
 	},
 	"internal/sbom": {
@@ -107,7 +106,7 @@ var layout = map[string]struct {
 		because: "it lists what a cache holds",
 	},
 	"pipelines": {
-		imports: []string{"internal/contract", "internal/flakelock", "internal/hint", "internal/nix", "internal/probe", "internal/regular", "matrix"},
+		imports: []string{"internal/contract", "internal/flake", "internal/hint", "internal/nix", "internal/probe", "internal/regular", "matrix"},
 		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
 	},
 	"internal/host": {
@@ -132,8 +131,8 @@ var layout = map[string]struct {
 	"ci": {
 		imports: []string{
 			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/capsule", "internal/container", "internal/compare", "internal/contract", "internal/derivations", "internal/drvdiff",
-			"internal/hint", "internal/host", "internal/nix", "internal/provenance", "internal/flakelock", "internal/regular", "internal/report", "internal/reproduce", "internal/sbom",
-			"internal/source", "matrix", "pipelines",
+			"internal/hint", "internal/host", "internal/nix", "internal/provenance", "internal/flake", "internal/regular", "internal/report", "internal/reproduce", "internal/sbom",
+			"matrix", "pipelines",
 		},
 		tests:   []string{"cachix/cachixtest"},
 		because: "it puts the parts together",

@@ -9,9 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -19,13 +18,13 @@ import (
 // pinnedSource takes the tree that a manifest is about, and no other. It implements [pipelines.Source].
 type pinnedSource struct {
 	pipelines.Source
-	want   nix.Snapshot
-	inputs []flakelock.Input // of the manifest; empty where it names none
+	want   flake.Snapshot
+	inputs []flake.Input // of the manifest; empty where it names none
 }
 
 // Take takes the tree, and compares its hash. What else evaluation depends on is taken from the manifest: the same tree
 // may come from elsewhere, where it has no commit, or another time.
-func (p pinnedSource) Take(ctx context.Context) (nix.Snapshot, error) {
+func (p pinnedSource) Take(ctx context.Context) (flake.Snapshot, error) {
 	s, err := p.Source.Take(ctx)
 	if err != nil {
 		return s, hint.Wrap(err, "where the same tree is to be had elsewhere, such as in a clone: --source FLAKE; its NAR hash has to be %s", p.want.NARHash)
@@ -53,17 +52,17 @@ func (p pinnedSource) Take(ctx context.Context) (nix.Snapshot, error) {
 
 // checkInputs compares the inputs of the manifest with the lock of the tree that it names. They are the same but for
 // somebody who has edited the one, which is better known before anything is built.
-func (p pinnedSource) checkInputs(s nix.Snapshot) error {
+func (p pinnedSource) checkInputs(s flake.Snapshot) error {
 	if len(p.inputs) == 0 {
 		return nil
 	}
-	lock, err := regular.Read(filepath.Join(s.Dir, filepath.FromSlash(p.want.Subdir), "flake.lock"), flakelock.MaxSize)
+	lock, err := regular.Read(filepath.Join(s.Dir, filepath.FromSlash(p.want.Subdir), "flake.lock"), flake.MaxLockSize)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read flake.lock of the source: %v", err)
 	}
-	var inputs []flakelock.Input
+	var inputs []flake.Input
 	if err == nil {
-		inputs, err = flakelock.Inputs(lock, func(name string) bool { _, ok := p.want.Overrides[name]; return ok })
+		inputs, err = flake.Inputs(lock, func(name string) bool { _, ok := p.want.Overrides[name]; return ok })
 		if err != nil {
 			return err
 		}
@@ -75,7 +74,7 @@ func (p pinnedSource) checkInputs(s nix.Snapshot) error {
 	return nil
 }
 
-func inputHashes(inputs []flakelock.Input) []string {
+func inputHashes(inputs []flake.Input) []string {
 	var all []string
 	for _, in := range inputs {
 		all = append(all, in.Name+" "+in.URL+" "+in.NARHash)
@@ -85,7 +84,7 @@ func inputHashes(inputs []flakelock.Input) []string {
 }
 
 // touch gives every file of a snapshot its time, as Nix looks for the newest.
-func touch(s nix.Snapshot) error {
+func touch(s flake.Snapshot) error {
 	t := s.ModTime()
 	return filepath.WalkDir(s.Dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.Type()&fs.ModeSymlink != 0 {

@@ -10,9 +10,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/source"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -173,13 +173,13 @@ func (t trigger) allows(ctx context.Context, commit string, reachable func(conte
 
 // guardedSource is a source whose commit has to be one that a run with a secret may build.
 type guardedSource struct {
-	*source.Taker
+	*flake.Snapshotter
 	trigger trigger
 }
 
 // Take takes the snapshot, and refuses one of a commit that the policy does not allow.
 func (g guardedSource) Take(ctx context.Context) (pipelines.Snapshot, error) {
-	s, err := g.Taker.Take(ctx)
+	s, err := g.Snapshotter.Take(ctx)
 	if err != nil {
 		return s, err
 	}

@@ -16,10 +16,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix"
 	"github.com/scopecreep-zip/open-sesame-ci/example"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/source"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -108,7 +108,7 @@ func newRunID(now time.Time) string {
 
 // revision is what the command line says of which tree to take: by --ref, or in the flake's reference.
 func (o options) revision() string {
-	ref, err := nix.ParseFlakeRef(o.target.flake)
+	ref, err := flake.ParseRef(o.target.flake)
 	if o.ref != "" || err != nil {
 		return o.ref
 	}
@@ -225,11 +225,11 @@ func newSource(sys system, o options, work string) (pipelines.Source, error) {
 		}
 		return exampleSource{work: work, env: host.Environment(sys.environ)}, nil
 	}
-	ref, err := nix.ParseFlakeRef(o.target.flake)
+	ref, err := flake.ParseRef(o.target.flake)
 	if err != nil {
 		return nil, usage(err)
 	}
-	taker := &source.Taker{Ref: ref, Revision: o.ref, Dir: work, Env: host.Environment(sys.environ), Results: o.results()}
+	taker := &flake.Snapshotter{Ref: ref, Revision: o.ref, Dir: work, Env: host.Environment(sys.environ), Results: o.results()}
 	if len(sys.secrets.texts()) > 0 {
 		return guardedSource{taker, readTrigger(github{sys.environ})}, nil
 	}
@@ -253,11 +253,11 @@ func (s exampleSource) Take(ctx context.Context) (pipelines.Snapshot, error) {
 	if err := example.Write(dir); err != nil {
 		return pipelines.Snapshot{}, err
 	}
-	ref, err := nix.ParseFlakeRef("path:" + dir + "?lastModified=" + strconv.Itoa(exampleTime))
+	ref, err := flake.ParseRef("path:" + dir + "?lastModified=" + strconv.Itoa(exampleTime))
 	if err != nil {
 		return pipelines.Snapshot{}, err
 	}
-	snapshot, err := (&source.Taker{Ref: ref, Dir: s.work, Env: s.env}).Take(ctx)
+	snapshot, err := (&flake.Snapshotter{Ref: ref, Dir: s.work, Env: s.env}).Take(ctx)
 	snapshot.URL = exampleFlake
 	return snapshot, err
 }
@@ -273,16 +273,16 @@ func takeOverrides(ctx context.Context, sys system, o options, work string) ([]p
 			return nil, usage(fmt.Errorf("take override of input %s: %s is not a directory", v.input, v.flake))
 		}
 		if err == nil && info.IsDir() {
-			ref, err := nix.ParseFlakeRef(v.flake)
+			ref, err := flake.ParseRef(v.flake)
 			if err != nil {
 				return nil, usage(err)
 			}
 			ref.NARHash = cmp.Or(v.narHash, ref.NARHash)
-			s, err := (&source.Taker{Ref: ref, Dir: work, Env: host.Environment(sys.environ), Results: o.results()}).Take(ctx)
+			s, err := (&flake.Snapshotter{Ref: ref, Dir: work, Env: host.Environment(sys.environ), Results: o.results()}).Take(ctx)
 			if err != nil {
 				return nil, err
 			}
-			locked, err := nix.ParseFlakeRef(s.URL)
+			locked, err := flake.ParseRef(s.URL)
 			if err != nil {
 				return nil, err
 			}

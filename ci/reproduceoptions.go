@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -102,7 +103,7 @@ func (f *reproduceFlags) overridesOf(m *pipelines.Manifest, o *options) error {
 	given := o.overrides
 	o.overrides = nil
 	for _, input := range slices.Sorted(maps.Keys(m.Source.Overrides)) {
-		ref, err := nix.ParseFlakeRef(m.Source.Overrides[input])
+		ref, err := flake.ParseRef(m.Source.Overrides[input])
 		if err != nil {
 			return fmt.Errorf("read override of input %s in the manifest: %v", input, err)
 		}

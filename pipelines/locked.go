@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
@@ -17,13 +17,13 @@ func unlocked(s Snapshot) string {
 	if s.Rev == "" && strings.HasPrefix(s.URL, "path:") {
 		return "the tree is a directory of this machine, of no commit: no consumer can lock it"
 	}
-	data, err := regular.Read(filepath.Join(flakeDir(s), "flake.lock"), flakelock.MaxSize)
+	data, err := regular.Read(filepath.Join(flakeDir(s), "flake.lock"), flake.MaxLockSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "" // of a flake with inputs, evaluation refuses this
 	}
 	var names []string
 	if err == nil {
-		names, err = flakelock.Unlocked(data)
+		names, err = flake.Unlocked(data)
 	}
 	switch {
 	case err != nil:

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
@@ -35,7 +35,7 @@ type Manifest struct {
 	Logs   string   `json:"logs,omitempty"`
 	Source Snapshot `json:"source"`
 	// Inputs are what the flake's inputs are locked to, as they took part: those that were overridden are in Source.Overrides.
-	Inputs []flakelock.Input `json:"inputs,omitempty"`
+	Inputs []flake.Input `json:"inputs,omitempty"`
 	// Settings are those that every command of Nix was given.
 	Settings nix.Settings `json:"settings,omitempty"`
 	// Contract is what the checks of the flake's files found; those of what was built are with their cells.
@@ -297,12 +297,12 @@ func (r *Release) conclude(ctx context.Context, started time.Time, m *Manifest) 
 }
 
 // inputs reads what the flake's inputs are locked to. A lock that cannot be read has failed the evaluation already.
-func (r *Release) inputs(s Snapshot) []flakelock.Input {
-	data, err := regular.Read(filepath.Join(flakeDir(s), "flake.lock"), flakelock.MaxSize)
+func (r *Release) inputs(s Snapshot) []flake.Input {
+	data, err := regular.Read(filepath.Join(flakeDir(s), "flake.lock"), flake.MaxLockSize)
 	if err != nil {
 		return nil // a flake without inputs needs none
 	}
-	inputs, err := flakelock.Inputs(data, func(name string) bool { _, ok := s.Overrides[name]; return ok })
+	inputs, err := flake.Inputs(data, func(name string) bool { _, ok := s.Overrides[name]; return ok })
 	if err != nil {
 		r.event(Notice{Level: Warning, Text: fmt.Sprintf("note inputs in the manifest: %v", err)})
 	}

@@ -1,6 +1,6 @@
 package pipelines
 
-import "github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+import "github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 
 // Snapshot is the exact tree of a flake that a run builds. Package source takes it.
-type Snapshot = nix.Snapshot
+type Snapshot = flake.Snapshot

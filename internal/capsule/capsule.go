@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -24,8 +25,8 @@ type Capsule struct {
 	Run     string `json:"run"`
 	Command string `json:"command"`
 	// Finished is when, in UTC, to the second.
-	Finished string       `json:"finished"`
-	Source   nix.Snapshot `json:"source"`
+	Finished string         `json:"finished"`
+	Source   flake.Snapshot `json:"source"`
 	// Settings are those that every command of Nix was given, without credentials and without remote builders.
 	Settings nix.Settings `json:"settings,omitempty"`
 	Limits   Limits       `json:"limits"`

@@ -17,6 +17,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/derivations"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
@@ -61,7 +62,7 @@ func sample(t testing.TB, export []byte, log string) (*Capsule, Contents) {
 	failure := pipelines.Failure{Kind: pipelines.BuilderFailed, Message: "it failed", Phase: "checkPhase", ExitCode: 1}
 	return &Capsule{
 			Version: Version, Tool: "test 1", Run: "run", Command: "build", Finished: "2026-01-01T00:00:00Z",
-			Source: nix.Snapshot{URL: "github:o/r/abc"}, Settings: nix.Settings{"cores": "0"},
+			Source: flake.Snapshot{URL: "github:o/r/abc"}, Settings: nix.Settings{"cores": "0"},
 			Cells: []Cell{{
 				System: matrix.X8664Linux, Export: "x86_64-linux/derivations.export",
 				Packages: []pipelines.PackageResult{{Package: "p", Verdict: pipelines.Failed, Derivation: drv}},

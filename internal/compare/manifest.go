@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
@@ -26,9 +27,9 @@ const maxManifest = 64 << 20
 // manifest is what a comparison needs of docs/manifest.md. The package that writes manifests builds upon this one,
 // so it is the page that holds the two together, and a test of package ci.
 type manifest struct {
-	Version *int           `json:"version"`
-	Source  *nix.Snapshot  `json:"source"`
-	Cells   []manifestCell `json:"cells"`
+	Version *int            `json:"version"`
+	Source  *flake.Snapshot `json:"source"`
+	Cells   []manifestCell  `json:"cells"`
 }
 
 type manifestCell struct {
@@ -206,7 +207,7 @@ func compareSources(a, b *manifest) []Field {
 	return fields
 }
 
-func overrides(s *nix.Snapshot) string {
+func overrides(s *flake.Snapshot) string {
 	var all []string
 	for _, input := range slices.Sorted(maps.Keys(s.Overrides)) {
 		all = append(all, input+"="+s.Overrides[input])

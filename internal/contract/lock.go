@@ -11,13 +11,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // lockFile is a flake.lock, with its text to find lines in.
 type lockFile struct {
-	*flakelock.Lock
+	*flake.Lock
 	text string
 }
 
@@ -144,7 +144,7 @@ func readLock(tree, file string) (*lockFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, cause(err))
 	}
-	lock, err := flakelock.Parse(data)
+	lock, err := flake.ParseLock(data)
 	if err != nil {
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) {

@@ -14,7 +14,7 @@ import (
 	intoto "github.com/in-toto/attestation/go/v1"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
@@ -69,7 +69,7 @@ func buildDefinition(m *pipelines.Manifest, f Facts) (*slsa.BuildDefinition, err
 }
 
 // dependencies are the tree, its lock, its inputs and the image: all that a build could read, or ran in.
-func dependencies(m *pipelines.Manifest, inputs []flakelock.Input) ([]*intoto.ResourceDescriptor, error) {
+func dependencies(m *pipelines.Manifest, inputs []flake.Input) ([]*intoto.ResourceDescriptor, error) {
 	source, err := tree("source", m.Source.URL, m.Source.NARHash, m.Source.Rev)
 	if err != nil {
 		return nil, err

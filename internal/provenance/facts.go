@@ -8,7 +8,7 @@ import (
 
 	gonix "zombiezen.com/go/nix"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
@@ -19,7 +19,7 @@ type Facts struct {
 	Settings nix.Settings
 	// Inputs are the flake's, as they took part in the build. One that was overridden is there under its name with
 	// what took its place, where that is known.
-	Inputs []flakelock.Input
+	Inputs []flake.Input
 	// Builder is the URI of what ran the program and is to be trusted for it, such as a workflow on GitHub Actions:
 	// https://github.com/OWNER/REPO/.github/workflows/FILE@REF. Empty stands for the program itself, wherever it ran.
 	Builder string

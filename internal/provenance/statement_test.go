@@ -12,7 +12,7 @@ import (
 
 	intoto "github.com/in-toto/attestation/go/v1"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/flakelock"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -40,7 +40,7 @@ func testFacts(t *testing.T) Facts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inputs, err := flakelock.Inputs(lock, nil)
+	inputs, err := flake.Inputs(lock, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestStatementDependencies(t *testing.T) {
 	m.Source.Overrides = map[string]string{"nixpkgs": "github:NixOS/nixpkgs/nixos-unstable", "known": "path:/known"}
 	m.Cells[0].Engine.Image = "docker.io/nixos/nix:2.34.7@sha256:" + strings.Repeat("b", 64)
 	m.Cells[1].Engine.Image = "sha256:" + strings.Repeat("c", 64)
-	s, err := Statement(m, Facts{Inputs: []flakelock.Input{
+	s, err := Statement(m, Facts{Inputs: []flake.Input{
 		{Name: "known", URL: "path:/known", NARHash: m.Source.NARHash},
 		{Name: "old", URL: "hg+https://example.org/r?rev=" + rev, Rev: rev, NARHash: m.Source.NARHash},
 	}})

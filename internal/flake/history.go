@@ -1,0 +1,230 @@
+package flake
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+)
+
+// Visit takes a commit, and a function that reads a file of the flake as the commit has it. The error of a file that the
+// commit does not have wraps [fs.ErrNotExist]. Visit returns whether it wants the next commit.
+type Visit = func(commit string, read func(file string) ([]byte, error)) (more bool, err error)
+
+// What History may cost.
+const (
+	maxCommits  = 200  // that are visited
+	maxDepth    = 1000 // of a remote's history that is fetched
+	maxTime     = 20 * time.Second
+	maxFileSize = 16 << 20
+)
+
+// History visits the commits that changed one of the flake's files, from the snapshot's commit back along first parents:
+// what a merge brought is one change. Further files that are read are named beforehand.
+// It returns whether that was the whole history, or as much as was wanted of it.
+//
+// Git runs in a repository of our own that borrows the objects of a checkout, see [view], or that commits and trees of a remote are fetched into, and of the files only what is read.
+func (t *Snapshotter) History(ctx context.Context, s Snapshot, files []string, further string, visit Visit) (complete bool, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, maxTime, fmt.Errorf("not done within %s", maxTime))
+	defer cancel()
+	complete, err = t.history(ctx, s, files, further, visit)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return false, fmt.Errorf("read history of %s: %w", t.Ref, err)
+	}
+	return complete, nil
+}
+
+func (t *Snapshotter) history(ctx context.Context, s Snapshot, files []string, further string, visit Visit) (complete bool, err error) {
+	dir, err := filepath.Abs(t.Dir) // git is run elsewhere
+	if err != nil {
+		return false, err
+	}
+	scratch, err := os.MkdirTemp(dir, "git-*")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(scratch)
+	p, err := t.past(ctx, s, scratch)
+	if err != nil {
+		return false, err
+	}
+	inTree := func(files ...string) []string {
+		for i, file := range files {
+			files[i] = path.Join(s.Subdir, file)
+		}
+		return files
+	}
+	if p.remote != nil {
+		if err := p.remote.bring(ctx, p.rev, inTree(slices.Clone(files)...), inTree(append(slices.Clone(files), further)...)); err != nil {
+			return false, err
+		}
+	}
+	whole, err := p.visit(ctx, p.rev, inTree(slices.Clone(files)...), func(commit string, read func(string) ([]byte, error)) (bool, error) {
+		return visit(commit, func(file string) ([]byte, error) { return read(path.Join(s.Subdir, file)) })
+	})
+	if err == nil && !whole {
+		err = p.cut
+	}
+	return whole, err
+}
+
+// past is a repository with the history of a commit.
+type past struct {
+	*repository
+	rev    string
+	cut    error  // why older commits are missing, where that can be mended
+	remote *depot // where the files are fetched from; nil where they are there
+}
+
+// past opens the history that the flake's reference leads to.
+func (t *Snapshotter) past(ctx context.Context, s Snapshot, scratch string) (past, error) {
+	g := newGit(t.Git, t.Env)
+	dir := t.localDir()
+	switch {
+	case t.Ref.Kind == KindPath:
+		return past{}, errors.New("a path: reference has no history")
+	case t.Ref.Kind == KindTarball:
+		return past{}, errors.New("a tarball has no history")
+	case dir == "":
+		repo, err := newRepository(ctx, g, scratch)
+		if err != nil {
+			return past{}, err
+		}
+		d := &depot{repo, t.Ref.CloneURL()}
+		return past{repository: repo, rev: s.Rev, remote: d}, d.fetchHistory(ctx, s.Rev)
+	}
+	v, err := openAt(ctx, g, scratch, dir)
+	if err != nil {
+		return past{}, err
+	}
+	rev := s.Rev
+	if rev == "" {
+		if rev, err = v.resolve(ctx, t.revision()); err != nil {
+			return past{}, err
+		}
+	}
+	if rev == "" {
+		return past{}, errors.New("it has no commits")
+	}
+	p := past{repository: v.repository, rev: rev}
+	if v.isShallow() {
+		p.cut = hint.Wrap(errors.New("the clone is shallow"), "git fetch --unshallow; on GitHub Actions: fetch-depth: 0")
+	}
+	return p, nil
+}
+
+// partial returns the arguments of a git fetch that leaves files out. The remote has a name for as long as that takes,
+// so that its URL, which may hold credentials, is in no file.
+func (d *depot) partial(args ...string) []string {
+	return d.bare(slices.Concat([]string{
+		"-c", "core.hooksPath=/dev/null", "-c", "remote.origin.url=" + d.url, "-c", "fetch.negotiationAlgorithm=noop",
+		"fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-gc", "--filter=blob:none",
+	}, args)...)
+}
+
+// fetchHistory fetches the commits that lead to one, and their trees.
+func (d *depot) fetchHistory(ctx context.Context, rev string) error {
+	_, err := d.user.output(ctx, d.dir, d.partial(fmt.Sprintf("--depth=%d", maxDepth), "origin", rev)...)
+	return err
+}
+
+// bring fetches some files of the commits that changed others.
+func (d *depot) bring(ctx context.Context, rev string, changed, files []string) error {
+	commits, err := d.neutral.output(ctx, d.dir, d.bare(logOf(rev, changed)...)...)
+	if err != nil {
+		return err
+	}
+	var blobs []string
+	for _, commit := range strings.Fields(commits) {
+		list, err := d.neutral.output(ctx, d.dir, d.bare(append([]string{"--literal-pathspecs", "ls-tree", "-z", "--full-tree", commit, "--"}, files...)...)...)
+		if err != nil {
+			return err
+		}
+		for entry := range strings.SplitSeq(list, "\x00") {
+			meta, _, _ := strings.Cut(entry, "\t")
+			if fields := strings.Fields(meta); len(fields) == 3 && fields[1] == "blob" {
+				blobs = append(blobs, fields[2])
+			}
+		}
+	}
+	slices.Sort(blobs)
+	if blobs = slices.Compact(blobs); len(blobs) == 0 {
+		return nil
+	}
+	_, err = d.user.output(ctx, d.dir, d.partial(append([]string{"--no-write-fetch-head", "origin"}, blobs...)...)...)
+	return err
+}
+
+// logOf returns the arguments of a git log that lists the commits which changed one of the files.
+func logOf(rev string, files []string) []string {
+	args := []string{"--literal-pathspecs", "log", "--first-parent", "--format=%H", fmt.Sprintf("--max-count=%d", maxCommits), rev, "--"}
+	return append(args, files...)
+}
+
+// errEnough ends a list of commits of which no more are wanted.
+var errEnough = errors.New("enough")
+
+// visit lists the commits and visits each. It returns false where commits are missing: beyond the most that are
+// visited, and in a shallow clone, whose oldest commit looks as if it had made all files.
+func (r *repository) visit(ctx context.Context, rev string, files []string, visit Visit) (whole bool, err error) {
+	visited := 0
+	list := func(out io.Reader) error {
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			commit := lines.Text()
+			if err := checkRev(commit); err != nil {
+				return err
+			}
+			visited++
+			read := func(file string) ([]byte, error) { return r.blob(ctx, commit, file) }
+			more, err := visit(commit, read)
+			if err != nil {
+				return err
+			}
+			if !more {
+				return errEnough
+			}
+		}
+		return lines.Err()
+	}
+	err = r.neutral.stream(ctx, r.dir, list, r.bare(logOf(rev, files)...)...)
+	if err == errEnough {
+		return true, nil
+	}
+	return err == nil && visited < maxCommits && !r.isShallow(), err
+}
+
+func (r *repository) isShallow() bool {
+	info, err := os.Stat(filepath.Join(r.dir, "shallow"))
+	return err == nil && info.Size() > 0
+}
+
+// blob returns a file of a commit.
+func (r *repository) blob(ctx context.Context, commit, file string) ([]byte, error) {
+	var data []byte
+	read := func(out io.Reader) (err error) {
+		data, err = io.ReadAll(io.LimitReader(out, maxFileSize+1))
+		if err == nil && len(data) > maxFileSize {
+			err = fmt.Errorf("read %s of %.7s: larger than %d MiB", file, commit, maxFileSize>>20)
+		}
+		return err
+	}
+	err := r.neutral.stream(ctx, r.dir, read, r.bare("cat-file", "blob", commit+":"+file)...)
+	if failedWith(err, "does not exist in", "exists on disk, but not in") {
+		return nil, fmt.Errorf("read %s of %.7s: %w", file, commit, fs.ErrNotExist)
+	}
+	return data, err
+}

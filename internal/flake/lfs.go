@@ -1,0 +1,75 @@
+package flake
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+)
+
+// lfsPointer is what Git LFS commits in a file's place: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md.
+var lfsPointer = regexp.MustCompile(`^version https://git-lfs\.github\.com/spec/v1\n(?:ext-.*\n)*oid sha256:([0-9a-f]{64})\nsize ([0-9]+)\n$`)
+
+const maxLFSPointer = 1024 // bytes, by the specification
+
+// onlyLFS tells whether the working tree differs from the commit in nothing but files of Git LFS that are checked out.
+// git would ask LFS itself, which is a program that the configuration names.
+func (v *view) onlyLFS(ctx context.Context, rev string) (bool, error) {
+	root, err := regular.OpenRoot(v.checkout.top)
+	if err != nil {
+		return false, err
+	}
+	defer root.Close()
+	only, raw := true, []string{"diff", "--raw", "-z", "--no-abbrev", "--no-renames", "--ignore-submodules=all", rev, "--"}
+	read := func(r io.Reader) error {
+		var change string // ":100644 100644 OLD NEW M"
+		return eachZero(r, func(field string) error {
+			if change == "" || !only {
+				change = field
+				return nil
+			}
+			fields := strings.Fields(strings.TrimPrefix(change, ":"))
+			change = ""
+			if only = len(fields) == 5 && fields[0] == fields[1] && fields[4] == "M"; only {
+				only = v.isCheckedOutLFS(ctx, root, fields[2], field)
+			}
+			return nil
+		})
+	}
+	err = v.neutral.stream(ctx, v.checkout.top, read, v.worktree(raw...)...)
+	return only, err
+}
+
+// isCheckedOutLFS tells whether a file is what the pointer in the commit's blob says.
+func (v *view) isCheckedOutLFS(ctx context.Context, root *os.Root, blob, name string) bool {
+	size, err := v.neutral.output(ctx, v.dir, v.bare("cat-file", "-s", blob)...)
+	if err != nil || len(size) > len(fmt.Sprint(maxLFSPointer)) {
+		return false
+	}
+	var pointer strings.Builder
+	if v.neutral.run(ctx, v.dir, &pointer, v.bare("cat-file", "blob", blob)...) != nil {
+		return false
+	}
+	m := lfsPointer.FindStringSubmatch(pointer.String())
+	if m == nil {
+		return false
+	}
+	f, err := regular.OpenIn(root, name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || fmt.Sprint(info.Size()) != m[2] {
+		return false
+	}
+	hash := sha256.New()
+	_, err = io.Copy(hash, f)
+	return err == nil && hex.EncodeToString(hash.Sum(nil)) == m[1]
+}

@@ -1,0 +1,148 @@
+package flake
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+)
+
+// MaxLockSize is the most bytes that are read as a flake.lock: large flakes have some hundred KiB.
+const MaxLockSize = 16 << 20
+
+// Input is an input of a flake, or an input of an input, and what it is locked to.
+type Input struct {
+	// Name is the path of inputs that leads to it, as --override-input takes it: "nixpkgs", "home-manager/nixpkgs".
+	// Where several paths lead to one node, it is the shortest, and of these the first in order.
+	Name string `json:"name"`
+	// URL is the locked flake reference, such as "github:NixOS/nixpkgs/<rev>", without credentials.
+	URL string `json:"url"`
+	// NARHash is the SRI hash of the tree as a NAR. Every fetcher of Nix but that of very old locks gives one.
+	NARHash string `json:"narHash,omitempty"`
+	// Rev is the commit; empty where the input is under no version control.
+	Rev string `json:"rev,omitempty"`
+	// LastModified is the time of the commit or of the newest file, in seconds since 1970.
+	LastModified int64 `json:"lastModified,omitempty"`
+}
+
+// Lock is a parsed flake.lock: a graph of nodes, whose edges are the inputs. Its format is described in
+// https://nix.dev/manual/nix/latest/command-ref/new-cli/nix3-flake#lock-files.
+type Lock struct {
+	Version int
+	Root    string // the name of the flake's own node
+	Nodes   map[string]Node
+}
+
+// Node is the flake itself, or one of its direct or indirect inputs.
+type Node struct {
+	Inputs Edges
+	Locked *LockedRef // nil for the root, and for an input that is not locked
+	// Parent is the path of inputs to the flake that a relative path starts from. Nix before 2.26 does not write it.
+	Parent []string
+}
+
+// Edge is where an input of a node leads: to the node of that name, or to where another input leads.
+type Edge struct {
+	Node    string   // empty for an input that follows another one
+	Follows []string // the path of inputs, from the root, of that other one
+}
+
+// Edges are the inputs of a node, by name.
+type Edges map[string]Edge
+
+// UnmarshalJSON reads, for each input, a node's name or a path of inputs.
+func (e *Edges) UnmarshalJSON(data []byte) error {
+	var inputs map[string]json.RawMessage
+	if err := json.Unmarshal(data, &inputs); err != nil {
+		return err
+	}
+	*e = make(Edges, len(inputs))
+	for _, name := range slices.Sorted(maps.Keys(inputs)) {
+		var edge Edge
+		if json.Unmarshal(inputs[name], &edge.Node) != nil && json.Unmarshal(inputs[name], &edge.Follows) != nil {
+			return fmt.Errorf("input %s: neither a node nor a path of inputs", name)
+		}
+		(*e)[name] = edge
+	}
+	return nil
+}
+
+// ParseLock reads a flake.lock of a version that Nix accepts: 5, 6 or 7. Like Nix, it ignores a byte order mark.
+// The error of a file that is not JSON wraps a [*json.SyntaxError].
+func ParseLock(data []byte) (*Lock, error) {
+	l := new(Lock)
+	if err := regular.UnmarshalJSON(bytes.TrimPrefix(data, []byte("\ufeff")), l); err != nil {
+		return nil, fmt.Errorf("parse flake.lock: %w", err)
+	}
+	if l.Version < 5 || l.Version > 7 {
+		return nil, fmt.Errorf("parse flake.lock: version %d: want 5, 6 or 7", l.Version)
+	}
+	if _, ok := l.Nodes[l.Root]; !ok {
+		return nil, fmt.Errorf("parse flake.lock: no node %q, which is its root", l.Root)
+	}
+	return l, nil
+}
+
+// Inputs returns the inputs that a flake.lock pins, by name and in the order of names.
+// An input that is overridden, and what nothing but it leads to, is not among them: it has no part in the build.
+// An input that follows another is that other. A node without a lock is an error.
+func Inputs(data []byte, overridden func(name string) bool) ([]Input, error) {
+	l, err := ParseLock(data)
+	if err != nil {
+		return nil, err
+	}
+	inputs, err := l.inputs(overridden)
+	if err != nil {
+		return nil, fmt.Errorf("parse flake.lock: %v", err)
+	}
+	return inputs, nil
+}
+
+func (l *Lock) inputs(overridden func(string) bool) ([]Input, error) {
+	// Breadth first, so that the first path to a node is the shortest. A cycle ends at the node that it comes back to.
+	type step struct{ name, node string }
+	var found []Input
+	seen := map[string]bool{l.Root: true}
+	for queue := []step{{"", l.Root}}; len(queue) > 0; queue = queue[1:] {
+		at := queue[0]
+		edges := l.Nodes[at.node].Inputs
+		for _, edge := range slices.Sorted(maps.Keys(edges)) {
+			name := strings.TrimPrefix(at.name+"/"+edge, "/")
+			target := edges[edge].Node
+			if target == "" || seen[target] || overridden != nil && overridden(name) {
+				continue
+			}
+			input, err := l.input(name, target)
+			if err != nil {
+				return nil, fmt.Errorf("input %s: %v", name, err)
+			}
+			seen[target] = true
+			found = append(found, input)
+			queue = append(queue, step{name, target})
+		}
+	}
+	slices.SortFunc(found, func(a, b Input) int { return strings.Compare(a.Name, b.Name) })
+	return found, nil
+}
+
+func (l *Lock) input(name, target string) (Input, error) {
+	n, ok := l.Nodes[target]
+	if !ok {
+		return Input{}, fmt.Errorf("no node %q", target)
+	}
+	if n.Locked == nil {
+		return Input{}, errors.New("not locked")
+	}
+	url, err := n.Locked.url()
+	if err != nil {
+		return Input{}, err
+	}
+	return Input{
+		Name: name, URL: url, NARHash: n.Locked.NARHash, Rev: n.Locked.Rev, LastModified: n.Locked.LastModified,
+	}, nil
+}

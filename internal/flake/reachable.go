@@ -1,0 +1,100 @@
+package flake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Reachable tells whether a branch or tag of the flake's repository leads to a commit. A server may serve others, too:
+// a forge has the commits of all forks in one place. For a checkout, it is the repository that the checkout is a clone
+// of that counts, and for one without a remote its own branches and tags.
+//
+// Where no branch or tag points to the commit itself, the history of all is fetched, without files.
+func (t *Snapshotter) Reachable(ctx context.Context, rev string) (bool, error) {
+	ok, err := t.reachable(ctx, rev)
+	if err != nil {
+		return false, fmt.Errorf("ask for the branches and tags of %s: %w", t.Ref, err)
+	}
+	return ok, nil
+}
+
+func (t *Snapshotter) reachable(ctx context.Context, rev string) (bool, error) {
+	scratch, err := os.MkdirTemp(t.Dir, "git-*")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(scratch)
+	g := newGit(t.Git, t.Env)
+	url := t.Ref.CloneURL()
+	if dir := t.localDir(); dir != "" {
+		v, err := openAt(ctx, g, scratch, dir)
+		if err != nil {
+			return false, err
+		}
+		if url = v.remote; url == "" {
+			return v.leadsTo(ctx, rev)
+		}
+		if dir, ok := localPath(url); ok {
+			if v, err = openAt(ctx, g, scratch, within(v.checkout.top, dir)); err != nil {
+				return false, err
+			}
+			return v.leadsTo(ctx, rev)
+		}
+		// The checkout names the URL, not the user: git's own policy says which protocols may be used.
+		g = g.with("GIT_PROTOCOL_FROM_USER=0")
+	}
+	bare, err := newRepository(ctx, g, scratch)
+	if err != nil {
+		return false, err
+	}
+	d := &depot{bare, url}
+	if tips, err := d.tips(ctx); err != nil || tips[rev] {
+		return tips[rev], err
+	}
+	if err := d.run(ctx, []string{"--filter=tree:0"}, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"); err != nil {
+		return false, err
+	}
+	return d.leadsTo(ctx, rev)
+}
+
+// openAt makes the view of the checkout that a directory is or lies in.
+func openAt(ctx context.Context, g git, scratch, dir string) (*view, error) {
+	dir, err := realPath(dir)
+	if err != nil {
+		return nil, err
+	}
+	c, ok := findCheckout(dir, true)
+	if !ok {
+		return nil, errors.New("it is not a git repository")
+	}
+	return c.open(ctx, g, scratch)
+}
+
+// leadsTo tells whether a branch or tag of the repository leads to a commit.
+func (r *repository) leadsTo(ctx context.Context, rev string) (bool, error) {
+	if !fullRev.MatchString(rev) {
+		return false, fmt.Errorf("%q is not the full hash of a commit", rev)
+	}
+	out, err := r.neutral.output(ctx, r.dir, r.bare("for-each-ref", "--count=1", "--contains="+rev, "refs/heads", "refs/tags")...)
+	if failedWith(err, "no such commit", "malformed object name") {
+		return false, nil // it is not in the history of any of them
+	}
+	return out != "", err
+}
+
+// tips returns the commits that the remote's branches and tags point to.
+func (d *depot) tips(ctx context.Context) (map[string]bool, error) {
+	out, err := d.user.output(ctx, d.dir, d.bare("ls-remote", "--quiet", "--heads", "--tags", "--", d.url)...)
+	if err != nil {
+		return nil, err
+	}
+	tips := map[string]bool{}
+	for line := range strings.Lines(out) {
+		rev, _, _ := strings.Cut(line, "\t")
+		tips[rev] = true
+	}
+	return tips, nil
+}

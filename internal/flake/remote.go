@@ -1,0 +1,192 @@
+package flake
+
+import (
+	"context"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+)
+
+// remote takes a commit of a repository elsewhere.
+func (t *Snapshotter) remote(ctx context.Context, g git, tree *tree, scratch string) (Snapshot, error) {
+	clone := t.Ref.CloneURL()
+	repo, err := newRepository(ctx, g, scratch)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	s := Snapshot{Subdir: t.Ref.Dir}
+	if s.Rev, err = repo.fetch(ctx, clone, t.revision()); err != nil {
+		return Snapshot{}, err
+	}
+	if s.LastModified, err = repo.commitTime(ctx, s.Rev); err != nil {
+		return Snapshot{}, err
+	}
+	ref := t.Ref
+	if ref.Kind == KindGit {
+		if ref, err = RemoteRef(clone); err != nil {
+			return Snapshot{}, err
+		}
+	}
+	if t.Ref.Kind == KindGit {
+		flake, err := repo.flakeFile(ctx, s.Rev, s.Subdir)
+		if err != nil {
+			return Snapshot{}, err
+		}
+		if t, err = t.withSelf(flake); err != nil {
+			return Snapshot{}, err
+		}
+	}
+	s.URL = t.locked(ref, s.Rev, s.Subdir)
+	return s, t.fromCommit(ctx, tree, origin{repository: repo, url: clone}, scratch, s.Rev)
+}
+
+var abbreviatedRev = regexp.MustCompile(`^[0-9a-f]{4,39}$`)
+
+// fetch makes the commit of a revision of a remote available in r, and as little else as the remote allows.
+// It returns the commit's full hash.
+func (r *repository) fetch(ctx context.Context, url, revision string) (string, error) {
+	bare, err := newRepository(ctx, r.user, r.dir)
+	if err != nil {
+		return "", err
+	}
+	rev, err := (&depot{bare, url}).fetch(ctx, revision)
+	if err != nil {
+		return "", err
+	}
+	return rev, r.borrow(filepath.Join(bare.dir, "objects"))
+}
+
+// depot is a repository that a remote is fetched into. What is archived only borrows its objects: git would print
+// the references that it has, and that it is shallow, where export-subst asks for the names of a commit.
+type depot struct {
+	*repository
+	url string // may hold credentials
+}
+
+// fetch fetches the commit of a revision. A tag goes before a branch of the same name,
+// and both before an abbreviated commit, as in git itself.
+func (d *depot) fetch(ctx context.Context, revision string) (string, error) {
+	switch {
+	case revision == "":
+		return d.fetchRef(ctx, "HEAD")
+	case fullRev.MatchString(revision):
+		return d.fetchCommit(ctx, revision)
+	case strings.HasPrefix(revision, "-") || strings.ContainsAny(revision, "*: \n"):
+		return "", noSuchRevision(revision, nil, "give the name of a tag or branch, or a commit")
+	}
+	candidates := []string{"refs/tags/" + revision, "refs/heads/" + revision}
+	if strings.HasPrefix(revision, "refs/") {
+		candidates = []string{revision}
+	}
+	there, err := d.list(ctx, candidates...)
+	if err != nil {
+		return "", err
+	}
+	for _, ref := range candidates {
+		if slices.Contains(there, ref) {
+			return d.fetchRef(ctx, ref)
+		}
+	}
+	if abbreviatedRev.MatchString(revision) {
+		return d.fetchCommit(ctx, revision)
+	}
+	if there, err = d.list(ctx, "refs/tags/*", "refs/heads/*"); err != nil {
+		return "", err
+	}
+	return "", noSuchRevision(revision, shortRefs(there), "push it first")
+}
+
+// list returns the full names of the remote's references that end as one of the patterns does.
+func (d *depot) list(ctx context.Context, patterns ...string) ([]string, error) {
+	args := append([]string{"ls-remote", "--quiet", "--refs", "--", d.url}, patterns...)
+	out, err := d.user.output(ctx, d.dir, d.bare(args...)...)
+	if err != nil {
+		return nil, err
+	}
+	var refs []string
+	for line := range strings.Lines(out) {
+		if _, ref, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
+			refs = append(refs, ref)
+		}
+	}
+	return refs, nil
+}
+
+// fetchRef fetches what a reference points to, and returns its commit.
+func (d *depot) fetchRef(ctx context.Context, ref string) (string, error) {
+	err := d.fetchShallow(ctx, ref)
+	if failedWith(err, "couldn't find remote ref HEAD") {
+		return "", hint.Wrap(err, "the repository is empty, or its default branch does not exist: give a branch with --ref")
+	}
+	if err != nil {
+		return "", err
+	}
+	return d.peel(ctx, "FETCH_HEAD")
+}
+
+// fetchCommit fetches a commit by its hash. A server may refuse one that no reference points to,
+// and none knows abbreviated ones: then everything is fetched that branches and tags lead to.
+func (d *depot) fetchCommit(ctx context.Context, rev string) (string, error) {
+	if fullRev.MatchString(rev) {
+		err := d.fetchShallow(ctx, rev)
+		if err == nil {
+			return d.peel(ctx, rev)
+		}
+		if !failedWith(err, "not our ref", "unadvertised object", "no such remote ref") {
+			return "", err
+		}
+	}
+	if err := d.run(ctx, nil, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"); err != nil {
+		return "", err
+	}
+	full, err := d.peel(ctx, rev)
+	if failedWith(err, "is ambiguous") {
+		return "", err
+	}
+	if err != nil {
+		return "", noSuchRevision(rev, nil, "push it first: no branch or tag of the remote leads to it")
+	}
+	return full, nil
+}
+
+// fetchShallow fetches one commit without its history, if the server can do that.
+func (d *depot) fetchShallow(ctx context.Context, what string) error {
+	err := d.run(ctx, []string{"--depth=1"}, what)
+	if failedWith(err, "does not support shallow", "dumb http transport") {
+		return d.run(ctx, nil, what)
+	}
+	return err
+}
+
+// run runs git fetch. Hooks and housekeeping that a person has configured are for their own repositories.
+func (d *depot) run(ctx context.Context, options []string, refspecs ...string) error {
+	args := d.bare(slices.Concat(
+		[]string{"-c", "core.hooksPath=/dev/null", "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-gc"},
+		options, []string{"--", d.url}, refspecs)...)
+	_, err := d.user.output(ctx, d.dir, args...)
+	return err
+}
+
+// peel returns the full hash of the commit that a revision names, which may be an annotated tag.
+func (d *depot) peel(ctx context.Context, revision string) (string, error) {
+	rev, err := d.neutral.output(ctx, d.dir, d.bare("rev-parse", "--verify", revision+"^{commit}")...)
+	if err != nil {
+		return "", err
+	}
+	return rev, checkRev(rev)
+}
+
+// shortRefs returns the names of tags and branches as a person writes them, each once.
+func shortRefs(refs []string) []string {
+	var names []string
+	for _, ref := range refs {
+		if _, name, ok := strings.Cut(strings.TrimPrefix(ref, "refs/"), "/"); ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}

@@ -1,0 +1,111 @@
+package flake
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// repository is a bare repository of our own, which every commit's tree is archived from.
+//
+// A checkout lends its objects to it and a remote is fetched into it. So what a person has set in their repository
+// has no part in the archive: .git/info/attributes, filters and line endings in .git/config, replaced objects, grafts.
+type repository struct {
+	dir     string
+	user    git // knows how to reach a remote
+	neutral git // knows nothing, so that it gives everyone the same
+}
+
+// checkRev refuses a commit of a repository with SHA-256, which flake references cannot name.
+func checkRev(rev string) error {
+	if !fullRev.MatchString(rev) {
+		return fmt.Errorf("commit %s: flakes take SHA-1 repositories alone", rev)
+	}
+	return nil
+}
+
+// newRepository makes an empty repository in a directory of its own under scratch.
+func newRepository(ctx context.Context, user git, scratch string) (*repository, error) {
+	dir, err := os.MkdirTemp(scratch, "*.git")
+	if err != nil {
+		return nil, err
+	}
+	r := &repository{dir: dir, user: user, neutral: user.neutral(dir)}
+	// No template: it could bring attributes and hooks.
+	if _, err := r.neutral.output(ctx, dir, "init", "--quiet", "--bare", "--template=", "."); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// bare returns the arguments of git for this repository. Naming it spares the search for it,
+// which a person may have forbidden for bare ones (safe.bareRepository).
+func (r *repository) bare(args ...string) []string {
+	return append([]string{"--git-dir=" + r.dir}, args...)
+}
+
+// borrow makes the objects of a repository on this machine available in r, without copying them.
+func (r *repository) borrow(objects string) error {
+	info := filepath.Join(r.dir, "objects", "info")
+	if err := os.MkdirAll(info, 0o755); err != nil {
+		return err
+	}
+	if strings.HasPrefix(objects, `"`) || strings.Contains(objects, "\n") {
+		objects = strconv.Quote(objects) // as git's own quoting, as long as it has no other control characters
+	}
+	f, err := os.OpenFile(filepath.Join(info, "alternates"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := fmt.Fprintln(f, objects); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// raw makes archives leave out nothing and substitute nothing: what a clone gives, not what a forge serves.
+func (r *repository) raw() error {
+	info := filepath.Join(r.dir, "info")
+	if err := os.MkdirAll(info, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(info, "attributes"), []byte("* -export-ignore -export-subst\n"), 0o644)
+}
+
+// commitTime returns the committer's time of a commit in seconds since 1970: Nix's lastModified.
+func (r *repository) commitTime(ctx context.Context, rev string) (int64, error) {
+	// Not git show: where the checkout is shallow, it stumbles over the parents.
+	out, err := r.neutral.output(ctx, r.dir, r.bare("cat-file", "commit", rev)...)
+	if err != nil {
+		return 0, err
+	}
+	m := committer.FindStringSubmatch(out)
+	if m == nil {
+		return 0, fmt.Errorf("commit %s has no time", rev)
+	}
+	return strconv.ParseInt(m[1], 10, 64)
+}
+
+// committer matches the line of a commit that says when it was made. Its first match is in the header, not the message.
+var committer = regexp.MustCompile(`(?m)^committer .*> (\d+) [+-]\d+$`)
+
+// has tells whether the repository has a commit.
+func (r *repository) has(ctx context.Context, rev string) bool {
+	_, err := r.neutral.output(ctx, r.dir, r.bare("cat-file", "-e", rev+"^{commit}")...)
+	return err == nil
+}
+
+// archive adds the tree of a commit to a tree, under a prefix.
+func (r *repository) archive(ctx context.Context, tree *tree, rev, prefix string) error {
+	untar := func(tar io.Reader) error {
+		_, err := tree.untar(ctx, tar, prefix)
+		return err
+	}
+	return r.neutral.stream(ctx, r.dir, untar, r.bare("archive", "--format=tar", rev)...)
+}

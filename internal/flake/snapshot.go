@@ -1,0 +1,35 @@
+package flake
+
+import "time"
+
+// Snapshot is the exact tree of a flake that a run builds.
+//
+// It is a directory in which every file has the same modification time, so that Nix evaluates
+// path:<dir>?lastModified=…&rev=…&narHash=… with the very attributes that a consumer of github:owner/repo/<rev> sees.
+type Snapshot struct {
+	// Dir holds the tree on this machine, for as long as the run lasts.
+	Dir string `json:"-"`
+	// Subdir is the flake's directory within the tree ("?dir="); empty for its root.
+	Subdir string `json:"subdir,omitempty"`
+	// URL is the flake reference that a consumer would lock, such as "github:owner/repo/<rev>".
+	URL string `json:"url"`
+	// Rev is the commit's full hash; empty where the tree is not of one commit.
+	Rev string `json:"rev,omitempty"`
+	// NARHash is the SRI hash of the tree as a NAR.
+	NARHash string `json:"narHash"`
+	// LastModified is the commit's time, in seconds since 1970.
+	LastModified int64 `json:"lastModified"`
+	// Dirty says that the tree differs from its commit. A dirty tree is built but never published.
+	Dirty bool `json:"dirty"`
+	// LockHash is the SRI SHA-256 of the flake.lock file; empty where there is none.
+	LockHash string `json:"lockHash,omitempty"`
+	// Overrides are the inputs that were replaced, by input path. A tree with overrides is not what consumers evaluate.
+	Overrides map[string]string `json:"overrides,omitempty"`
+	// Untracked names a few untracked files, which Nix does not see: often the reason for a missing file.
+	Untracked []string `json:"-"`
+	// LeftOut names the directories of the flake that are no part of the tree, since they hold results of runs.
+	LeftOut []string `json:"-"`
+}
+
+// ModTime returns the time that every file of the tree bears.
+func (s Snapshot) ModTime() time.Time { return time.Unix(s.LastModified, 0) }

@@ -1,0 +1,195 @@
+package flake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+)
+
+// DefaultMaxBytes is how large the tree of a tarball may be: several times the source of nixpkgs.
+const DefaultMaxBytes = 4 << 30
+
+// Snapshotter takes the snapshot of one flake.
+type Snapshotter struct {
+	Ref Ref
+	// Revision is a tag, branch or commit, short or full. It goes before those of Ref.
+	Revision string
+	// Dir is where a directory is made for the tree, by a name of its own.
+	// Removing it, when the snapshot is no longer needed, is left to the caller.
+	Dir string
+	// Results are directories that hold the results of runs. They are no part of the tree of a directory without git:
+	// the results of one run would change what the next one builds. They need not exist.
+	Results []string
+	// Git is the program; "git" where it is empty.
+	Git string
+	// Env is the environment of git ("NAME=value"): PATH and HOME, and what it needs to reach a remote.
+	// Git is told never to prompt. What points it to another repository (GIT_DIR and its like) is taken out.
+	Env []string
+	// HTTP fetches tarballs; nil is http.DefaultClient.
+	HTTP *http.Client
+	// MaxBytes bounds the tree of a tarball, once unpacked; 0 is DefaultMaxBytes.
+	MaxBytes int64
+}
+
+// Take takes the snapshot; its Dir is absolute. When it fails, nothing is left of it in t.Dir.
+//
+// Errors hold no credentials, and often a hint. The error of a done context is wrapped.
+func (t *Snapshotter) Take(ctx context.Context) (Snapshot, error) {
+	s, err := t.take(ctx)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("take snapshot of %s: %w", t.Ref, err)
+	}
+	return s, nil
+}
+
+func (t *Snapshotter) take(ctx context.Context) (_ Snapshot, err error) {
+	if t.Dir == "" {
+		return Snapshot{}, errors.New("no directory to put it in")
+	}
+	dir, err := filepath.Abs(t.Dir) // git is run elsewhere
+	if err != nil {
+		return Snapshot{}, err
+	}
+	scratch, err := os.MkdirTemp(dir, "git-*")
+	if err != nil {
+		return Snapshot{}, err
+	}
+	defer os.RemoveAll(scratch)
+	tree, err := newTree(dir)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	defer func() {
+		err = errors.Join(err, tree.close())
+		if err != nil {
+			os.RemoveAll(tree.dir)
+		}
+	}()
+
+	s, err := t.fill(ctx, tree, scratch)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	return t.finish(ctx, tree, s)
+}
+
+// fill puts the flake's files into the tree and returns what is known of them:
+// Subdir, URL, Rev, LastModified, Dirty and Untracked.
+func (t *Snapshotter) fill(ctx context.Context, tree *tree, scratch string) (Snapshot, error) {
+	git := newGit(t.Git, t.Env)
+	switch t.Ref.Kind {
+	case KindLocal:
+		return t.local(ctx, git, tree, scratch, t.Ref.Path)
+	case KindPath:
+		if t.Revision != "" {
+			return Snapshot{}, errors.New("a path: reference has no revisions: leave path: out")
+		}
+		return t.plain(ctx, tree, t.Ref.Path)
+	case KindTarball:
+		if t.Revision != "" {
+			return Snapshot{}, errors.New("a tarball has no revisions")
+		}
+		return t.tarball(ctx, tree, scratch)
+	case KindGit:
+		u, err := url.Parse(t.Ref.URL)
+		if err != nil {
+			return Snapshot{}, errors.New("not a URL") // the error would quote it, credentials and all
+		}
+		if u.Scheme == "file" {
+			return t.local(ctx, git, tree, scratch, u.Path)
+		}
+	}
+	return t.remote(ctx, git, tree, scratch)
+}
+
+// finish checks that the tree holds a flake, gives every file its time and hashes the whole.
+func (t *Snapshotter) finish(ctx context.Context, tree *tree, s Snapshot) (Snapshot, error) {
+	s.Dir = tree.dir
+	if err := t.checkFlake(tree, s); err != nil {
+		return Snapshot{}, err
+	}
+	lock, err := regular.ReadIn(tree.root, path.Join(s.Subdir, "flake.lock"), MaxLockSize)
+	switch {
+	case err == nil:
+		s.LockHash = sri(lock)
+	case !errors.Is(err, os.ErrNotExist):
+		return Snapshot{}, err
+	}
+	if err := tree.seal(s.ModTime()); err != nil {
+		return Snapshot{}, err
+	}
+	if s.NARHash, err = tree.hash(ctx); err != nil {
+		return Snapshot{}, err
+	}
+	if want := t.Ref.NARHash; want != "" && want != s.NARHash {
+		return Snapshot{}, fmt.Errorf("NAR hash is %s, not %s as the reference says", s.NARHash, want)
+	}
+	return s, nil
+}
+
+// checkFlake finds flake.nix or says why it is not there.
+func (t *Snapshotter) checkFlake(tree *tree, s Snapshot) error {
+	name := path.Join(s.Subdir, "flake.nix")
+	info, err := tree.root.Stat(name)
+	switch {
+	case err == nil && info.Mode().IsRegular():
+		return nil
+	case err == nil:
+		return fmt.Errorf("%s is not a file", name)
+	case !errors.Is(err, os.ErrNotExist):
+		return err
+	}
+	err = fmt.Errorf("no %s", name)
+	if dir := t.localDir(); dir != "" {
+		if _, statErr := os.Stat(filepath.Join(dir, t.Ref.Dir, "flake.nix")); statErr == nil {
+			if s.Rev == "" || t.revision() == "" {
+				return hint.Wrap(err, "the file exists but git does not track it: git -C '%s' add flake.nix", filepath.Join(dir, t.Ref.Dir))
+			}
+			return hint.Wrap(err, "%s came later than %s", name, t.revision())
+		}
+	}
+	if s.Subdir == "" && t.Ref.Dir == "" {
+		return hint.Wrap(err, "name the directory that holds it with ?dir=")
+	}
+	return err
+}
+
+// localDir returns the directory that the reference names on this machine, if it does.
+func (t *Snapshotter) localDir() string {
+	if t.Ref.Kind == KindLocal {
+		return t.Ref.Path
+	}
+	if u, err := url.Parse(t.Ref.URL); err == nil && t.Ref.Kind == KindGit && u.Scheme == "file" {
+		return u.Path
+	}
+	return ""
+}
+
+// revision returns the revision to take; empty for the one that a repository itself holds up: HEAD.
+func (t *Snapshotter) revision() string {
+	for _, revision := range []string{t.Revision, t.Ref.Rev, t.Ref.Ref} {
+		if revision != "" {
+			return revision
+		}
+	}
+	return ""
+}
+
+// locked returns the reference that a consumer of the commit would lock.
+// The repository's URL stands in ref; a forge's archive has no submodules, so these need a clone.
+func (t *Snapshotter) locked(ref Ref, rev, subdir string) string {
+	if t.Ref.Submodules && ref.Kind != KindGit {
+		ref = Ref{Kind: KindGit, URL: ref.CloneURL()}
+	}
+	ref.Ref, ref.Rev, ref.Dir, ref.Submodules = "", rev, subdir, t.Ref.Submodules
+	ref.NARHash, ref.LastModified = "", 0
+	return ref.String()
+}

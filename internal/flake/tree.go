@@ -1,0 +1,236 @@
+package flake
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+	zombienix "zombiezen.com/go/nix"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+)
+
+// tree is a directory that is being filled with the files of a flake.
+//
+// Names come from archives that others made. They are relative and have slashes; none can lead out of the directory,
+// write through a symbolic link or replace a file, not even where the file system ignores case.
+type tree struct {
+	dir  string
+	root *os.Root
+	dirs map[string]bool // the directories made so far: real ones, no symbolic links
+	// left is how many bytes may still be added; negative when that does not matter.
+	left int64
+}
+
+// entryCost is what an entry counts beside its content, so that a bomb of empty files is one as well.
+const entryCost = 512
+
+var errTooLarge = errors.New("tree is too large")
+
+func newTree(parent string) (*tree, error) {
+	dir, err := os.MkdirTemp(parent, "tree-*")
+	if err != nil {
+		return nil, err
+	}
+	// A daemon of Nix reads the tree as another user, so it may not be private as temporary directories are.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &tree{dir: dir, root: root, dirs: map[string]bool{".": true}, left: -1}, nil
+}
+
+func (t *tree) close() error { return t.root.Close() }
+
+// enter checks the name of a new entry and makes the directory that it stands in.
+func (t *tree) enter(name string) (string, error) {
+	clean := path.Clean(name)
+	if strings.HasPrefix(name, "/") || !filepath.IsLocal(clean) {
+		return "", fmt.Errorf("add %q: leads out of the tree", name)
+	}
+	if t.dirs[clean] {
+		return clean, nil
+	}
+	if err := t.spend(entryCost); err != nil {
+		return "", err
+	}
+	return clean, t.mkdir(path.Dir(clean))
+}
+
+// spend counts n bytes against the tree's limit.
+func (t *tree) spend(n int64) error {
+	if t.left < 0 {
+		return nil
+	}
+	if t.left < n {
+		return errTooLarge
+	}
+	t.left -= n
+	return nil
+}
+
+// mkdir makes a directory, and those it stands in, unless mkdir has done so before.
+func (t *tree) mkdir(name string) error {
+	if t.dirs[name] {
+		return nil
+	}
+	parent, err := t.enter(name)
+	if err != nil {
+		return err
+	}
+	if err := t.root.Mkdir(parent, 0o755); err != nil {
+		return fmt.Errorf("add %q: %w", name, err)
+	}
+	t.dirs[parent] = true
+	return t.root.Chmod(parent, 0o755) // whatever the umask
+}
+
+// file adds a file. Of its mode only the executable bit is kept: a NAR has no more.
+func (t *tree) file(name string, executable bool, content io.Reader) error {
+	clean, err := t.enter(name)
+	if err != nil {
+		return err
+	}
+	mode := fs.FileMode(0o644)
+	if executable {
+		mode = 0o755
+	}
+	f, err := t.root.OpenFile(clean, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return fmt.Errorf("add %q: %w", name, err)
+	}
+	err = f.Chmod(mode) // whatever the umask
+	if err == nil {
+		err = t.copy(f, content)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("add %q: %w", name, err)
+	}
+	return nil
+}
+
+// copy copies the content of a file, as far as the tree's limit allows.
+func (t *tree) copy(w io.Writer, content io.Reader) error {
+	if t.left < 0 {
+		_, err := io.Copy(w, content)
+		return err
+	}
+	n, err := io.Copy(w, io.LimitReader(content, t.left+1))
+	return errors.Join(err, t.spend(n))
+}
+
+// symlink adds a symbolic link. Its target is only text here: it may lead anywhere or nowhere.
+func (t *tree) symlink(name, target string) error {
+	clean, err := t.enter(name)
+	if err != nil {
+		return err
+	}
+	if err := t.root.Symlink(target, clean); err != nil {
+		return fmt.Errorf("add %q: %w", name, err)
+	}
+	return nil
+}
+
+// link adds a file with the content of another one, as a hard link in an archive asks for.
+func (t *tree) link(name, target string) error {
+	target = path.Clean(target)
+	info, err := t.root.Lstat(target)
+	if err != nil {
+		return fmt.Errorf("add %q: %w", name, err)
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("add %q: hard link to %q, which is not a file", name, target)
+	}
+	f, err := regular.OpenIn(t.root, target)
+	if err != nil {
+		return fmt.Errorf("add %q: %w", name, err)
+	}
+	defer f.Close()
+	return t.file(name, info.Mode()&0o100 != 0, f)
+}
+
+// untar adds the entries of a tar archive under a prefix, and returns the newest of their times.
+func (t *tree) untar(ctx context.Context, r io.Reader, prefix string) (newest time.Time, err error) {
+	archive := tar.NewReader(r)
+	for {
+		h, err := archive.Next()
+		if err == io.EOF {
+			return newest, nil
+		}
+		if err != nil {
+			return newest, err
+		}
+		if err := ctx.Err(); err != nil {
+			return newest, err
+		}
+		if !filepath.IsLocal(path.Clean(h.Name)) {
+			return newest, fmt.Errorf("add %q: leads out of the tree", h.Name) // before the prefix hides it
+		}
+		name := path.Join(prefix, h.Name)
+		switch h.Typeflag {
+		case tar.TypeXGlobalHeader:
+			continue // where git notes the commit: no entry
+		case tar.TypeDir:
+			err = t.mkdir(name)
+		case tar.TypeReg:
+			err = t.file(name, h.Mode&0o100 != 0, archive)
+		case tar.TypeSymlink:
+			err = t.symlink(name, h.Linkname)
+		case tar.TypeLink:
+			err = t.link(name, path.Join(prefix, h.Linkname))
+		default:
+			err = fmt.Errorf("add %q: neither file, directory nor link", h.Name)
+		}
+		if err != nil {
+			return newest, err
+		}
+		if h.ModTime.After(newest) {
+			newest = h.ModTime
+		}
+	}
+}
+
+// seal gives every file, link and directory the same time. Nothing may be added afterwards:
+// that would change the time of a directory again.
+func (t *tree) seal(at time.Time) error {
+	ts := unix.NsecToTimespec(at.UnixNano())
+	times := []unix.Timespec{ts, ts}
+	return filepath.WalkDir(t.dir, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if err := unix.UtimesNanoAt(unix.AT_FDCWD, name, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return &fs.PathError{Op: "set time of", Path: name, Err: err}
+		}
+		return nil
+	})
+}
+
+// hash returns the SRI SHA-256 of the tree as a NAR.
+func (t *tree) hash(ctx context.Context) (string, error) {
+	h, _, err := binarycache.HashTree(ctx, t.dir)
+	if err != nil {
+		return "", err
+	}
+	return h.SRI(), nil
+}
+
+// sri returns the SRI SHA-256 of some bytes.
+func sri(b []byte) string {
+	sum := sha256.Sum256(b)
+	return zombienix.NewHash(zombienix.SHA256, sum[:]).SRI()
+}

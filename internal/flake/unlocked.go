@@ -1,0 +1,83 @@
+package flake
+
+import (
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Unlocked returns the nodes of a flake.lock that do not say by a hash or a commit what they are, in the order of names.
+// A directory within the flake's own tree needs no lock: it is part of what is locked.
+//
+// Nix writes such nodes for what it could not lock, such as a repository with changes; see --allow-dirty-locks in its manual.
+func Unlocked(data []byte) ([]string, error) {
+	l, err := ParseLock(data)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(l.Nodes)) {
+		if name != l.Root && !l.Nodes[name].Locked.IsLocked() {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// IsLocked says whether a hash or a commit says what the reference is, or it is a part of a tree that is locked.
+// Since version 2.26, Nix writes no hash for a relative path.
+func (l *LockedRef) IsLocked() bool {
+	if l == nil {
+		return false
+	}
+	return l.IsRelative() || l.NARHash != "" || isCommit(l.Rev)
+}
+
+// IsRelative says whether the reference is a path that starts from the flake that has the input.
+func (l *LockedRef) IsRelative() bool { return l.Type == "path" && !path.IsAbs(l.Path) }
+
+// Within returns the directory of a node, relative to the root of the tree that holds it. It begins with ".." where a
+// relative path leads out of that tree. Each relative path starts from the directory of its parent.
+func (l *Lock) Within(name string) string {
+	return path.Clean(l.within(name, 0))
+}
+
+// maxParents bounds a chain of parents, which a lock that no Nix has written can make endless.
+const maxParents = 100
+
+func (l *Lock) within(name string, depth int) string {
+	n := l.Nodes[name]
+	switch {
+	case n.Locked == nil || depth > maxParents:
+		return "."
+	case !n.Locked.IsRelative():
+		return path.Join(".", n.Locked.Dir)
+	}
+	return path.Join(l.within(l.find(n.Parent), depth+1), n.Locked.Path)
+}
+
+// find returns the name of the node that a path of inputs leads to; of the root where the path leads nowhere.
+func (l *Lock) find(inputs []string) string {
+	name := l.Root
+	for range maxParents {
+		if len(inputs) == 0 {
+			return name
+		}
+		edge := l.Nodes[name].Inputs[inputs[0]]
+		switch {
+		case edge.Node != "":
+			name, inputs = edge.Node, inputs[1:]
+		case len(edge.Follows) > 0:
+			name, inputs = l.Root, append(slices.Clone(edge.Follows), inputs[1:]...)
+		default:
+			return l.Root
+		}
+	}
+	return l.Root
+}
+
+// isCommit tells a full hash of git, by SHA-1 or SHA-256.
+func isCommit(rev string) bool {
+	return (len(rev) == 40 || len(rev) == 64) && strings.Trim(rev, "0123456789abcdef") == ""
+}

@@ -1,0 +1,108 @@
+package flake
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// secretName matches the parameters that carry credentials: tokens of forges and signatures of object stores.
+var secretName = regexp.MustCompile(`(?i)token|secret|passw|signature|credential|^sig$|key|auth`)
+
+// withoutCredentials removes from a URL what may be a secret.
+// SSH keeps its user name, without which the URL would not work and which is no secret;
+// the user name of an HTTPS URL is often the token itself.
+func withoutCredentials(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nix.Redact(raw)
+	}
+	switch {
+	case u.User == nil:
+	case u.Scheme == "ssh" && u.User.Username() != "":
+		u.User = url.User(u.User.Username())
+	default:
+		u.User = nil
+	}
+	if u.RawQuery == "" {
+		return u.String()
+	}
+	params := u.Query()
+	for name := range params {
+		if secretName.MatchString(name) {
+			params.Del(name)
+		}
+	}
+	u.RawQuery = ""
+	return withQuery(u.String(), params)
+}
+
+// withoutURL strips a *url.Error of its URL, which may hold credentials.
+func withoutURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// withQuery appends parameters to a URL, in order and encoded as Nix does it.
+func withQuery(base string, params url.Values) string {
+	if len(params) == 0 {
+		return base
+	}
+	sep := "?"
+	if strings.Contains(base, "?") {
+		sep = "&"
+	}
+	return base + sep + queryAsNix.Replace(params.Encode())
+}
+
+// queryAsNix turns the encoding of forms into that of URLs, where + is no space and / and : stand for themselves.
+var queryAsNix = strings.NewReplacer("+", "%20", "%2F", "/", "%3A", ":", "%40", "@")
+
+// parseQuery splits a query. Unlike package net/url it takes + for itself, as Nix does: SRI hashes are full of it.
+func parseQuery(query string) (map[string]string, error) {
+	params := map[string]string{}
+	for pair := range strings.SplitSeq(query, "&") {
+		if pair == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		name, err := url.PathUnescape(name)
+		if err != nil {
+			return nil, err
+		}
+		if value, err = url.PathUnescape(value); err != nil {
+			return nil, err
+		}
+		if _, twice := params[name]; twice {
+			return nil, fmt.Errorf("has two values of %q", name)
+		}
+		if strings.ContainsRune(value, 0) {
+			return nil, fmt.Errorf("has a zero byte in %q", name)
+		}
+		params[name] = value
+	}
+	return params, nil
+}
+
+// parseSRI parses an SRI hash and returns it in its one proper form. NAR hashes are SHA-256 alone.
+func parseSRI(s string) (string, error) {
+	h, err := nix.ParseHash(s)
+	if err != nil || !strings.HasPrefix(s, "sha256-") {
+		return "", errors.New("not an SRI hash (sha256-…)")
+	}
+	return h.SRI(), nil
+}
+
+// cutLast slices s around the last sep.
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}

@@ -1,0 +1,187 @@
+package flake
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+)
+
+// view is a repository of our own through which git reads a checkout. It borrows the checkout's objects and links to
+// its references, has a copy of its index, and takes only harmless settings of its configuration.
+//
+// git executes what a repository's configuration names: filters, hooks, monitors, the ssh of a partial clone. The
+// checkout may be a stranger's, so git never reads its configuration as that of the repository it runs in.
+type view struct {
+	*repository
+	checkout checkout
+	files    gitDir
+	remote   string // the URL of the remote "origin", which may hold credentials; empty where there is none
+}
+
+// open makes the view of a checkout, in a directory of its own under scratch.
+func (c checkout) open(ctx context.Context, user git, scratch string) (*view, error) {
+	files, err := c.gitDir()
+	if err != nil {
+		return nil, err
+	}
+	repo, err := newRepository(ctx, user, scratch)
+	if err != nil {
+		return nil, err
+	}
+	v := &view{repository: repo, checkout: c, files: files}
+	own, err := v.config(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.checkOwner(files, own["safe.directory"], user.lookup("SUDO_UID")); err != nil {
+		return nil, err
+	}
+	if err := v.configure(ctx, own); err != nil {
+		return nil, err
+	}
+	if err := v.link(user.ignoreFile(own["core.excludesfile"])); err != nil {
+		return nil, fmt.Errorf("read git directory of %s: %w", c.top, err)
+	}
+	return v, v.borrow(filepath.Join(files.common, "objects"))
+}
+
+var (
+	// harmless are the settings that say how a working tree is compared with a commit, and in what form references are
+	// stored. None of them names a program or a file.
+	harmless = regexp.MustCompile(`^(core\.(autocrlf|checkstat|eol|filemode|ignorecase|precomposeunicode|symlinks|trustctime)|extensions\.(objectformat|refstorage))$`)
+	// plainValue is the form of their values.
+	plainValue = regexp.MustCompile(`^[A-Za-z0-9]*$`)
+)
+
+// configure writes the harmless settings of the user and of the checkout into the view's configuration, and reads the
+// checkout's remote.
+func (v *view) configure(ctx context.Context, own map[string][]string) error {
+	theirs := map[string][]string{}
+	if file := filepath.Join(v.files.common, "config"); isFile(file) {
+		var err error
+		if theirs, err = v.config(ctx, v.neutral, "--no-includes", "--file", file); err != nil {
+			return err
+		}
+	}
+	var config bytes.Buffer
+	for _, settings := range []map[string][]string{own, theirs} { // the last one counts
+		for name, values := range settings {
+			if value := values[len(values)-1]; harmless.MatchString(name) && plainValue.MatchString(value) {
+				section, key, _ := strings.Cut(name, ".")
+				fmt.Fprintf(&config, "[%s]\n\t%s = %s\n", section, key, value)
+			}
+		}
+	}
+	if len(theirs["extensions.objectformat"])+len(theirs["extensions.refstorage"]) > 0 {
+		config.WriteString("[core]\n\trepositoryformatversion = 1\n")
+	}
+	if urls := theirs["remote.origin.url"]; len(urls) > 0 {
+		// The user may have abbreviations for URLs (url.<base>.insteadOf).
+		url, err := v.user.output(ctx, v.dir, v.bare("ls-remote", "--get-url", "--", urls[0])...)
+		if err != nil {
+			return err
+		}
+		v.remote = url
+	}
+	return appendFile(filepath.Join(v.dir, "config"), config.Bytes())
+}
+
+// config runs git config --list in the view and returns the values of each setting, in order.
+func (v *view) config(ctx context.Context, g git, options ...string) (map[string][]string, error) {
+	out, err := g.output(ctx, v.dir, v.bare(slices.Concat([]string{"config", "--null", "--list"}, options)...)...)
+	if err != nil {
+		return nil, err
+	}
+	settings := map[string][]string{}
+	for entry := range strings.SplitSeq(strings.TrimSuffix(out, "\x00"), "\x00") {
+		name, value, _ := strings.Cut(entry, "\n")
+		settings[name] = append(settings[name], value)
+	}
+	return settings, nil
+}
+
+// link gives the view what git reads of a git directory besides objects and configuration. What may be large is linked.
+func (v *view) link(ignored []byte) error {
+	head, err := regular.Read(filepath.Join(v.files.own, "HEAD"), maxSmallFile)
+	if err != nil {
+		return err
+	}
+	exclude, err := regular.Read(filepath.Join(v.files.common, "info", "exclude"), maxSmallFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	info := filepath.Join(v.dir, "info")
+	err = errors.Join(
+		os.WriteFile(filepath.Join(v.dir, "HEAD"), head, 0o644),
+		os.RemoveAll(filepath.Join(v.dir, "refs")),
+		os.Symlink(filepath.Join(v.files.common, "refs"), filepath.Join(v.dir, "refs")),
+		os.MkdirAll(info, 0o755),
+		os.WriteFile(filepath.Join(info, "exclude"), slices.Concat(ignored, []byte("\n"), exclude), 0o644),
+	)
+	if err != nil {
+		return err
+	}
+	if v.files.own != v.files.common && isDir(filepath.Join(v.files.own, "reftable")) {
+		// Its HEAD and the shared references are in two tables, which git joins only through the checkout's own files.
+		return hint.Wrap(errors.New("a linked worktree with reference storage reftable is not supported"),
+			"use the main working tree, or a clone: git clone %s DIRECTORY", v.checkout.top)
+	}
+	for _, name := range []string{"packed-refs", "reftable", "shallow"} {
+		if from := filepath.Join(v.files.common, name); isFile(from) || isDir(from) {
+			err = errors.Join(err, os.Symlink(from, filepath.Join(v.dir, name)))
+		}
+	}
+	shared, _ := filepath.Glob(filepath.Join(v.files.own, "sharedindex.*")) // of a split index
+	for _, from := range shared {
+		err = errors.Join(err, os.Symlink(from, filepath.Join(v.dir, filepath.Base(from))))
+	}
+	return errors.Join(err, copyIndex(filepath.Join(v.files.own, "index"), filepath.Join(v.dir, "index")))
+}
+
+// copyIndex copies the index, if there is one, with its time: files that are not older are compared by their contents.
+func copyIndex(from, to string) error {
+	src, err := regular.Open(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	info, err := src.Stat()
+	if err != nil {
+		return err
+	}
+	dst, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(dst, src)
+	return errors.Join(err, dst.Close(), os.Chtimes(to, info.ModTime(), info.ModTime()))
+}
+
+// appendFile appends to a file.
+func appendFile(name string, data []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
+}
+
+// worktree returns the arguments of git for the view and the checkout's working tree.
+func (v *view) worktree(args ...string) []string {
+	return append([]string{"--git-dir=" + v.dir, "--work-tree=" + v.checkout.top, "-c", "core.bare=false"}, args...)
+}
