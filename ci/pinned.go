@@ -22,10 +22,10 @@ type pinnedSource struct {
 	inputs []flake.Input // of the manifest; empty where it names none
 }
 
-// Take takes the tree, and compares its hash. What else evaluation depends on is taken from the manifest: the same tree
+// Snapshot takes the tree, and compares its hash. What else evaluation depends on comes from the manifest: the same tree
 // may come from elsewhere, where it has no commit, or another time.
-func (p pinnedSource) Take(ctx context.Context) (flake.Snapshot, error) {
-	s, err := p.Source.Take(ctx)
+func (p pinnedSource) Snapshot(ctx context.Context) (flake.Snapshot, error) {
+	s, err := p.Source.Snapshot(ctx)
 	if err != nil {
 		return s, hint.Wrap(err, "where the same tree is to be had elsewhere, such as in a clone: --source FLAKE; its NAR hash has to be %s", p.want.NARHash)
 	}

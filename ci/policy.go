@@ -177,9 +177,9 @@ type guardedSource struct {
 	trigger trigger
 }
 
-// Take takes the snapshot, and refuses one of a commit that the policy does not allow.
-func (g guardedSource) Take(ctx context.Context) (pipelines.Snapshot, error) {
-	s, err := g.Snapshotter.Take(ctx)
+// Snapshot takes the snapshot, and refuses one of a commit that the policy does not allow.
+func (g guardedSource) Snapshot(ctx context.Context) (pipelines.Snapshot, error) {
+	s, err := g.Snapshotter.Snapshot(ctx)
 	if err != nil {
 		return s, err
 	}

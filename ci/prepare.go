@@ -229,11 +229,11 @@ func newSource(sys system, o options, work string) (pipelines.Source, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	taker := &flake.Snapshotter{Ref: ref, Revision: o.ref, Dir: work, Env: host.Environment(sys.environ), Results: o.results()}
+	source := &flake.Snapshotter{Ref: ref, Revision: o.ref, Dir: work, Env: host.Environment(sys.environ), Results: o.results()}
 	if len(sys.secrets.texts()) > 0 {
-		return guardedSource{taker, readTrigger(github{sys.environ})}, nil
+		return guardedSource{source, readTrigger(github{sys.environ})}, nil
 	}
-	return taker, nil
+	return source, nil
 }
 
 // results are the directories for results of this run, and of earlier ones that are known.
@@ -248,7 +248,7 @@ type exampleSource struct {
 // exampleTime is the modification time of the built-in flake: a fixed one, so that everyone builds the same paths.
 const exampleTime = 1767225600 // 2026-01-01
 
-func (s exampleSource) Take(ctx context.Context) (pipelines.Snapshot, error) {
+func (s exampleSource) Snapshot(ctx context.Context) (pipelines.Snapshot, error) {
 	dir := filepath.Join(s.work, exampleFlake)
 	if err := example.Write(dir); err != nil {
 		return pipelines.Snapshot{}, err
@@ -257,7 +257,7 @@ func (s exampleSource) Take(ctx context.Context) (pipelines.Snapshot, error) {
 	if err != nil {
 		return pipelines.Snapshot{}, err
 	}
-	snapshot, err := (&flake.Snapshotter{Ref: ref, Dir: s.work, Env: s.env}).Take(ctx)
+	snapshot, err := (&flake.Snapshotter{Ref: ref, Dir: s.work, Env: s.env}).Snapshot(ctx)
 	snapshot.URL = exampleFlake
 	return snapshot, err
 }
@@ -278,7 +278,7 @@ func takeOverrides(ctx context.Context, sys system, o options, work string) ([]p
 				return nil, usage(err)
 			}
 			ref.NARHash = cmp.Or(v.narHash, ref.NARHash)
-			s, err := (&flake.Snapshotter{Ref: ref, Dir: work, Env: host.Environment(sys.environ), Results: o.results()}).Take(ctx)
+			s, err := (&flake.Snapshotter{Ref: ref, Dir: work, Env: host.Environment(sys.environ), Results: o.results()}).Snapshot(ctx)
 			if err != nil {
 				return nil, err
 			}

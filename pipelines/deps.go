@@ -131,12 +131,12 @@ type Store interface {
 	Closure(ctx context.Context, roots []nix.StorePath) ([]nix.PathInfo, error)
 }
 
-// Source takes the snapshot of a flake. See package source.
+// Source takes the snapshot of a flake. [flake.Snapshotter] implements it.
 type Source interface {
-	Take(ctx context.Context) (Snapshot, error)
+	Snapshot(ctx context.Context) (Snapshot, error)
 }
 
-// History visits the commits of a snapshot's repository. See package source.
+// History visits the commits of a snapshot's repository. [flake.Snapshotter] implements it.
 type History interface {
 	History(ctx context.Context, s Snapshot, files []string, further string, visit contract.Visit) (complete bool, err error)
 }

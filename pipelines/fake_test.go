@@ -529,7 +529,7 @@ type fakeRun struct {
 
 type fakeSource struct{ s Snapshot }
 
-func (f fakeSource) Take(context.Context) (Snapshot, error) { return f.s, nil }
+func (f fakeSource) Snapshot(context.Context) (Snapshot, error) { return f.s, nil }
 
 func newFakeRun(t *testing.T) *fakeRun {
 	t.Helper()

@@ -17,7 +17,7 @@ type Engines interface {
 // snapshot takes the tree that the run is about.
 func (r *Release) snapshot(ctx context.Context) (s Snapshot, err error) {
 	err = r.step(ctx, StepSnapshot, "", func() (string, error) {
-		if s, err = r.Source.Take(ctx); err != nil {
+		if s, err = r.Source.Snapshot(ctx); err != nil {
 			return "", err
 		}
 		s.Overrides = r.overridden()

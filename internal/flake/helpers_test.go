@@ -148,8 +148,8 @@ func readFiles(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// taker returns a taker of a reference.
-func taker(t *testing.T, ref string, env []string) *Snapshotter {
+// snapshotter returns a Snapshotter of a reference.
+func snapshotter(t *testing.T, ref string, env []string) *Snapshotter {
 	t.Helper()
 	parsed, err := ParseRef(ref)
 	if err != nil {
@@ -161,7 +161,7 @@ func taker(t *testing.T, ref string, env []string) *Snapshotter {
 // take takes a snapshot and checks what holds for each.
 func take(t *testing.T, tk *Snapshotter) Snapshot {
 	t.Helper()
-	s, err := tk.Take(t.Context())
+	s, err := tk.Snapshot(t.Context())
 	if err != nil {
 		t.Fatalf("%v (hints: %q)", err, hint.Of(err))
 	}
@@ -187,7 +187,7 @@ func take(t *testing.T, tk *Snapshotter) Snapshot {
 // takeFails takes a snapshot that must fail with a text in its error, and one in its hints.
 func takeFails(t *testing.T, tk *Snapshotter, text, advice string) {
 	t.Helper()
-	_, err := tk.Take(t.Context())
+	_, err := tk.Snapshot(t.Context())
 	if err == nil {
 		t.Fatal("no error")
 	}

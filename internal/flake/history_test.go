@@ -48,22 +48,22 @@ func TestHistory(t *testing.T) {
 		r.write(map[string]string{"other": text})
 		r.commit()
 	}
-	wantVersions(t, taker(t, r.dir, r.env), "a", "3", "2", "1")
-	wantVersions(t, taker(t, r.dir, r.env), "*", "star") // no pattern
-	wantVersions(t, taker(t, r.dir, r.env), "none")
-	wantVersions(t, taker(t, filepath.Join(r.dir, "sub"), r.env), "a", "in sub")
+	wantVersions(t, snapshotter(t, r.dir, r.env), "a", "3", "2", "1")
+	wantVersions(t, snapshotter(t, r.dir, r.env), "*", "star") // no pattern
+	wantVersions(t, snapshotter(t, r.dir, r.env), "none")
+	wantVersions(t, snapshotter(t, filepath.Join(r.dir, "sub"), r.env), "a", "in sub")
 
 	r.write(map[string]string{"a": "not committed"})
-	wantVersions(t, taker(t, r.dir, r.env), "a", "3", "2", "1")
+	wantVersions(t, snapshotter(t, r.dir, r.env), "a", "3", "2", "1")
 	r.git("checkout", "--quiet", "a")
 
-	tag := taker(t, r.dir, r.env)
+	tag := snapshotter(t, r.dir, r.env)
 	tag.Revision = r.git("rev-parse", "HEAD~2")
 	wantVersions(t, tag, "a", "2", "1")
 
 	r.git("rm", "--quiet", "a")
 	r.commit()
-	wantVersions(t, taker(t, r.dir, r.env), "a", "gone", "3", "2", "1")
+	wantVersions(t, snapshotter(t, r.dir, r.env), "a", "gone", "3", "2", "1")
 }
 
 // What a merge brings is one change, in whatever order its branch made it.
@@ -78,7 +78,7 @@ func TestHistoryTakesAMergeForOneChange(t *testing.T) {
 	r.write(map[string]string{"other": ""})
 	r.commit()
 	r.git("merge", "--quiet", "--no-ff", "--no-edit", "branch")
-	wantVersions(t, taker(t, r.dir, r.env), "a", "3", "1")
+	wantVersions(t, snapshotter(t, r.dir, r.env), "a", "3", "1")
 }
 
 func TestHistoryStops(t *testing.T) {
@@ -87,7 +87,7 @@ func TestHistoryStops(t *testing.T) {
 		r.write(map[string]string{"a": fmt.Sprint("new ", i)})
 		r.commit()
 	}
-	tk := taker(t, r.dir, r.env)
+	tk := snapshotter(t, r.dir, r.env)
 	s := take(t, tk)
 	visited := 0
 	visit := func(string, func(string) ([]byte, error)) (bool, error) { visited++; return visited < 3, nil }
@@ -107,7 +107,7 @@ func TestHistoryThatIsMissing(t *testing.T) {
 	r.commit()
 	shallow := filepath.Join(t.TempDir(), "shallow")
 	r.git("clone", "--quiet", "--depth=1", "file://"+r.dir, shallow)
-	got, complete, err := versions(t, taker(t, shallow, r.env), "a")
+	got, complete, err := versions(t, snapshotter(t, shallow, r.env), "a")
 	if !slices.Equal(got, []string{"2"}) || complete || err == nil || !strings.HasSuffix(err.Error(), "the clone is shallow") ||
 		!strings.Contains(strings.Join(hint.Of(err), " "), "fetch-depth: 0") {
 		t.Errorf("shallow: versions %q, complete %t, error %v, hints %q", got, complete, err, hint.Of(err))
@@ -121,7 +121,7 @@ func TestHistoryThatIsMissing(t *testing.T) {
 		"git+file://" + r.dir:   "",
 		"git+file://" + shallow: "the clone is shallow",
 	} {
-		_, complete, err := versions(t, taker(t, ref, r.env), "a")
+		_, complete, err := versions(t, snapshotter(t, ref, r.env), "a")
 		if complete != (want == "") || (err == nil) != (want == "") || err != nil && !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%s: complete %t, error %v, want %q", ref, complete, err, want)
 		}
@@ -133,7 +133,7 @@ func TestHistoryTakesNoConfigurationOfTheCheckout(t *testing.T) {
 	r := newFlake(t, map[string]string{"a": "1", ".gitattributes": "* diff=evil filter=evil\n"})
 	r.write(map[string]string{"a": "2"})
 	r.commit()
-	tk := taker(t, r.dir, r.env)
+	tk := snapshotter(t, r.dir, r.env)
 	s := take(t, tk)
 	trap := filepath.Join(t.TempDir(), "ran")
 	program := filepath.Join(t.TempDir(), "evil")
@@ -188,7 +188,7 @@ func TestHistoryIsBounded(t *testing.T) {
 	r.git("config", "alias.import", "!git fast-import --quiet <"+file)
 	r.git("import")
 	r.git("checkout", "--quiet", "long")
-	tk := taker(t, r.dir, r.env)
+	tk := snapshotter(t, r.dir, r.env)
 	s := take(t, tk)
 	visited := 0
 	complete, err := tk.History(t.Context(), s, []string{"a"}, "other", func(string, func(string) ([]byte, error)) (bool, error) { visited++; return true, nil })
@@ -218,7 +218,7 @@ func TestHistoryOfARemote(t *testing.T) {
 			for _, c := range test.config {
 				r.git("--git-dir="+bare, "config", c[0], c[1])
 			}
-			tk := taker(t, "git+https://user:s3cret@example.org/h/r", nil)
+			tk := snapshotter(t, "git+https://user:s3cret@example.org/h/r", nil)
 			tk.Env = append(slices.Clone(r.env), "GIT_CONFIG_KEY_0=url.file://"+bare+".insteadOf", "GIT_CONFIG_VALUE_0="+tk.Ref.CloneURL())
 			s := take(t, tk)
 			var got []string
@@ -258,7 +258,7 @@ func TestHistoryOfARemoteThatIsGone(t *testing.T) {
 	r := newFlake(t, map[string]string{"a": "1"})
 	bare := filepath.Join(t.TempDir(), "r.git")
 	r.git("clone", "--quiet", "--bare", r.dir, bare)
-	tk := taker(t, "git+https://user:s3cret@example.org/h/r", nil)
+	tk := snapshotter(t, "git+https://user:s3cret@example.org/h/r", nil)
 	tk.Env = append(slices.Clone(r.env), "GIT_CONFIG_KEY_0=url.file://"+bare+".insteadOf", "GIT_CONFIG_VALUE_0="+tk.Ref.CloneURL())
 	s := take(t, tk)
 	if err := os.RemoveAll(bare); err != nil {

@@ -101,7 +101,7 @@ func (tr trap) set(gitDir string) {
 // spring takes a snapshot, whatever the result, and checks that the trap was not sprung.
 func (tr trap) spring(tk *Snapshotter) (Snapshot, error) {
 	tr.t.Helper()
-	s, err := tk.Take(tr.t.Context())
+	s, err := tk.Snapshot(tr.t.Context())
 	if exists(tr.mark) {
 		tr.t.Errorf("%s: git has executed what the repository names", tk.Ref)
 		os.Remove(tr.mark)
@@ -126,7 +126,7 @@ func TestConfigurationOfACheckoutIsNotExecuted(t *testing.T) {
 	r := newFlake(t, files)
 	r.git("branch", "other")
 	r.git("tag", "v1")
-	want := take(t, taker(t, r.dir, r.env))
+	want := take(t, snapshotter(t, r.dir, r.env))
 	tr := newTrap(t)
 	tr.set(filepath.Join(r.dir, ".git"))
 
@@ -140,7 +140,7 @@ func TestConfigurationOfACheckoutIsNotExecuted(t *testing.T) {
 		{"git+file://" + r.dir, ""},
 		{"git+file://" + r.dir + "/.git", "main"},
 	} {
-		tk := taker(t, tt.ref, r.env)
+		tk := snapshotter(t, tt.ref, r.env)
 		tk.Revision = tt.revision
 		s, err := tr.spring(tk)
 		if tt.revision == "no-such-tag" {
@@ -153,7 +153,7 @@ func TestConfigurationOfACheckoutIsNotExecuted(t *testing.T) {
 	}
 
 	r.write(map[string]string{"a": "changed", "untracked": "x"})
-	if s, err := tr.spring(taker(t, r.dir+"?submodules=1", r.env)); err != nil || !s.Dirty || !slices.Equal(s.Untracked, []string{"untracked"}) {
+	if s, err := tr.spring(snapshotter(t, r.dir+"?submodules=1", r.env)); err != nil || !s.Dirty || !slices.Equal(s.Untracked, []string{"untracked"}) {
 		t.Errorf("dirty: got %+v, %v", s, err)
 	}
 }
@@ -173,13 +173,13 @@ func TestDirectoryThatLooksLikeARepository(t *testing.T) {
 	writeFiles(t, r.dir, map[string]string{"nix/refs/heads/kept": strings.Repeat("0", 40) + "\n"})
 	rev := r.commit()
 
-	s, err := tr.spring(taker(t, r.dir+"/nix", r.env))
+	s, err := tr.spring(snapshotter(t, r.dir+"/nix", r.env))
 	if err != nil || s.Rev != rev || s.Subdir != "nix" || readFiles(t, s.Dir)["nix/real"] != "1" {
 		t.Errorf("got %+v, %v, want commit %s of the checkout, in nix", s, err, rev)
 	}
 	// With missing objects, the partial clone that it claims to be would fetch them.
 	for _, name := range []string{"objects/pack", "objects"} {
-		if _, err := tr.spring(taker(t, "git+file://"+r.dir+"/nix", r.env)); err != nil && name == "objects/pack" {
+		if _, err := tr.spring(snapshotter(t, "git+file://"+r.dir+"/nix", r.env)); err != nil && name == "objects/pack" {
 			t.Errorf("explicit reference: %v", err)
 		}
 		packs, _ := filepath.Glob(filepath.Join(r.dir, "nix", name, "*"))
@@ -195,14 +195,14 @@ func TestConfigurationOfASubmoduleIsNotExecuted(t *testing.T) {
 	for _, dir := range []string{".git", ".git/modules/sub mod", ".git/modules/sub mod/modules/a name"} {
 		tr.set(filepath.Join(r.dir, dir))
 	}
-	s, err := tr.spring(taker(t, r.dir+"?submodules=1", r.env))
+	s, err := tr.spring(snapshotter(t, r.dir+"?submodules=1", r.env))
 	if err != nil || s.Dirty {
 		t.Fatalf("got %+v, %v", s, err)
 	}
 	wantFiles(t, s, want)
 	writeFiles(t, r.dir, map[string]string{"sub mod/o": "2"})
 	want["sub mod/o"] = "2"
-	if s, err = tr.spring(taker(t, r.dir+"?submodules=1", r.env)); err != nil || !s.Dirty {
+	if s, err = tr.spring(snapshotter(t, r.dir+"?submodules=1", r.env)); err != nil || !s.Dirty {
 		t.Fatalf("got %+v, %v", s, err)
 	}
 	wantFiles(t, s, want)
@@ -219,7 +219,7 @@ func TestConfigurationOfALocalSubmoduleIsNotExecuted(t *testing.T) {
 			tr.set(filepath.Join(strings.TrimPrefix(url, "file://"), ".git"))
 		}
 	}
-	s, err := tr.spring(taker(t, clone+"?submodules=1", r.env))
+	s, err := tr.spring(snapshotter(t, clone+"?submodules=1", r.env))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func TestSubmoduleThatIsALink(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeFiles(t, r.dir, map[string]string{"sub mod": "-> " + private.dir, "n": "2"})
-	s := take(t, taker(t, r.dir+"?submodules=1", r.env))
+	s := take(t, snapshotter(t, r.dir+"?submodules=1", r.env))
 	wantFiles(t, s, map[string]string{"flake.nix": flakeNix, "n": "2", ".gitmodules": want[".gitmodules"], "sub mod": "/"})
 }
 
@@ -246,7 +246,7 @@ func TestRepositoryOfAnotherUser(t *testing.T) {
 	if err := os.Chown(filepath.Join(r.dir, ".git"), 12345, -1); err != nil {
 		t.Fatal(err)
 	}
-	_, err := taker(t, r.dir, r.env).Take(t.Context())
+	_, err := snapshotter(t, r.dir, r.env).Snapshot(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "belongs to another user (uid 12345)") {
 		t.Errorf("got %v", err)
 	}
@@ -257,7 +257,7 @@ func TestRepositoryOfAnotherUser(t *testing.T) {
 		"sudo":           append(slices.Clone(r.env), "SUDO_UID=12345"),
 		"safe.directory": append(slices.Clone(r.env), "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0="+r.dir),
 	} {
-		if _, err := taker(t, r.dir, env).Take(t.Context()); err != nil {
+		if _, err := snapshotter(t, r.dir, env).Snapshot(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -273,7 +273,7 @@ func TestGitDirWithOtherFiles(t *testing.T) {
 			if err := mkfifo(file); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := taker(t, r.dir, r.env).Take(t.Context()); err == nil {
+			if _, err := snapshotter(t, r.dir, r.env).Snapshot(t.Context()); err == nil {
 				t.Error("no error")
 			}
 		})

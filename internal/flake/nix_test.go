@@ -119,14 +119,14 @@ func TestNixAgrees(t *testing.T) {
 			r := newFlake(t, map[string]string{"flake.nix": evaluable, "data": "1", "a b/ü": "#!x", "link": "-> /nowhere"})
 			tt.setup(r)
 			ref := "git+file://" + r.dir + tt.query
-			s := take(t, taker(t, ref, r.env))
+			s := take(t, snapshotter(t, ref, r.env))
 			agree(t, run, s, ref)
 		})
 	}
 	t.Run("path", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "plain")
 		writeFiles(t, dir, map[string]string{"flake.nix": evaluable, "data": "1", "run": "#!x", ".git/x": "", "link": "-> /nowhere"})
-		s := take(t, taker(t, "path:"+dir, testEnv(t)))
+		s := take(t, snapshotter(t, "path:"+dir, testEnv(t)))
 		agree(t, run, s, "path:"+dir)
 	})
 	t.Run("submodules", func(t *testing.T) {
@@ -134,7 +134,7 @@ func TestNixAgrees(t *testing.T) {
 		r.write(map[string]string{"flake.nix": evaluable, "data": "1", "ignored": "x", ".gitattributes": "ignored export-ignore\n"})
 		r.commit()
 		ref := "git+file://" + r.dir + "?submodules=1&rev=" + r.git("rev-parse", "HEAD") + "&ref=main"
-		s := take(t, taker(t, ref, r.env))
+		s := take(t, snapshotter(t, ref, r.env))
 		agree(t, run, s, ref)
 	})
 }

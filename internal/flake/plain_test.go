@@ -46,7 +46,7 @@ func TestPlain(t *testing.T) {
 	}
 	const escaped = "a%20%23%20dir"
 	ref := "path:" + filepath.Dir(dir) + "/" + escaped
-	s := take(t, taker(t, ref, testEnv(t)))
+	s := take(t, snapshotter(t, ref, testEnv(t)))
 	wantFiles(t, s, files)
 	if s.Rev != "" || s.Dirty || s.LastModified != link.ModTime().Unix() || s.URL != ref || s.LockHash != "" {
 		t.Errorf("got %+v", s)
@@ -57,11 +57,11 @@ func TestPlain(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(dir, "a", "b"), time.Time{}, time.Unix(1600000003, 0)); err != nil {
 		t.Fatal(err)
 	}
-	if s := take(t, taker(t, ref, nil)); s.LastModified != 1600000005 {
+	if s := take(t, snapshotter(t, ref, nil)); s.LastModified != 1600000005 {
 		t.Errorf("LastModified is %d", s.LastModified)
 	}
 	const rev = "0123456789abcdef0123456789abcdef01234567"
-	if s := take(t, taker(t, ref+"?lastModified=7&rev="+rev, nil)); s.LastModified != 7 || s.Rev != rev {
+	if s := take(t, snapshotter(t, ref+"?lastModified=7&rev="+rev, nil)); s.LastModified != 7 || s.Rev != rev {
 		t.Errorf("got %+v", s)
 	}
 }
@@ -70,7 +70,7 @@ func TestPlain(t *testing.T) {
 func TestPlainOfCheckout(t *testing.T) {
 	r := newFlake(t, nil)
 	r.write(map[string]string{"untracked": "x"})
-	s := take(t, taker(t, "path:"+r.dir, r.env))
+	s := take(t, snapshotter(t, "path:"+r.dir, r.env))
 	if files := readFiles(t, s.Dir); files["untracked"] != "x" || files[".git/HEAD"] == "" {
 		t.Errorf("got %q", files)
 	}
@@ -82,18 +82,18 @@ func TestPlainOfCheckout(t *testing.T) {
 func TestPlainFails(t *testing.T) {
 	dir := t.TempDir()
 	env := testEnv(t)
-	takeFails(t, taker(t, filepath.Join(dir, "missing"), env), "no such file", "")
-	takeFails(t, taker(t, "path:"+dir, env), "no flake.nix", "")
+	takeFails(t, snapshotter(t, filepath.Join(dir, "missing"), env), "no such file", "")
+	takeFails(t, snapshotter(t, "path:"+dir, env), "no flake.nix", "")
 	writeFiles(t, dir, map[string]string{"flake.nix": flakeNix, "dir/flake.nix/x": ""})
-	takeFails(t, taker(t, "path:"+dir+"?dir=dir", env), "dir/flake.nix is not a file", "")
-	takeFails(t, taker(t, dir+"?ref=main", env), "is not a git repository", "")
-	takeFails(t, taker(t, "git+file://"+dir, env), "is not a git repository", "")
-	takeFails(t, taker(t, dir+"/flake.nix", env), "not a directory", "")
+	takeFails(t, snapshotter(t, "path:"+dir+"?dir=dir", env), "dir/flake.nix is not a file", "")
+	takeFails(t, snapshotter(t, dir+"?ref=main", env), "is not a git repository", "")
+	takeFails(t, snapshotter(t, "git+file://"+dir, env), "is not a git repository", "")
+	takeFails(t, snapshotter(t, dir+"/flake.nix", env), "not a directory", "")
 
-	tk := taker(t, "path:"+dir, env)
+	tk := snapshotter(t, "path:"+dir, env)
 	tk.Revision = "main"
 	takeFails(t, tk, "has no revisions", "")
-	tk = taker(t, "path:"+dir, env)
+	tk = snapshotter(t, "path:"+dir, env)
 	tk.Dir = filepath.Join(dir, "within")
 	if err := os.Mkdir(tk.Dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestPlainFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	takeFails(t, taker(t, "path:"+dir, env), filepath.Join(dir, "socket")+" is neither file", "")
+	takeFails(t, snapshotter(t, "path:"+dir, env), filepath.Join(dir, "socket")+" is neither file", "")
 }
 
 // The results of a run are no part of the tree: else each run would change what the next one builds.
@@ -117,7 +117,7 @@ func TestPlainLeavesOutResults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := plainDir(t, files, 1600000000)
 			take := func() (Snapshot, map[string]string) {
-				tk := taker(t, "path:"+(&url.URL{Path: dir}).EscapedPath(), nil)
+				tk := snapshotter(t, "path:"+(&url.URL{Path: dir}).EscapedPath(), nil)
 				tk.Results = []string{filepath.Join(dir, results)}
 				s := take(t, tk)
 				return s, readFiles(t, s.Dir)
@@ -152,7 +152,7 @@ func TestPlainFindsResultsBehindLinks(t *testing.T) {
 		filepath.Join(links, "link", "new", "y"): nil, // which is not there yet
 		filepath.Join(dir, "elsewhere"):          nil, // the link itself is a part of the flake, what it leads to is none
 	} {
-		tk := taker(t, "path:"+(&url.URL{Path: dir}).EscapedPath(), nil)
+		tk := snapshotter(t, "path:"+(&url.URL{Path: dir}).EscapedPath(), nil)
 		tk.Results = []string{results}
 		s := take(t, tk)
 		if files := readFiles(t, s.Dir); !slices.Equal(s.LeftOut, want) || files["elsewhere"] != "-> "+links {
@@ -166,11 +166,11 @@ func TestPlainRefusesResultsInItsPlace(t *testing.T) {
 	dir := plainDir(t, map[string]string{"flake.nix": flakeNix, "sub/flake.nix": flakeNix, "sub/deep/x": ""}, 1600000000)
 	ref := "path:" + (&url.URL{Path: dir}).EscapedPath()
 	for _, tt := range []struct{ ref, results string }{{ref, dir}, {ref, dir + "/"}, {ref + "?dir=sub", filepath.Join(dir, "sub")}} {
-		tk := taker(t, tt.ref, nil)
+		tk := snapshotter(t, tt.ref, nil)
 		tk.Results = []string{tt.results}
 		takeFails(t, tk, "is the flake's own directory, and is to hold the results", "--out")
 	}
-	tk := taker(t, ref, nil)
+	tk := snapshotter(t, ref, nil)
 	tk.Results = []string{filepath.Dir(dir)}
 	if s := take(t, tk); len(s.LeftOut) > 0 || len(readFiles(t, s.Dir)) != 3 {
 		t.Errorf("results around the flake: left out %q", s.LeftOut)

@@ -36,7 +36,7 @@ func TestReachable(t *testing.T) {
 		{"git+file://" + bare, middle, true},
 		{"git+file://" + bare, lost, false},
 	} {
-		if got, err := taker(t, tt.ref, r.env).Reachable(t.Context(), tt.rev); err != nil || got != tt.want {
+		if got, err := snapshotter(t, tt.ref, r.env).Reachable(t.Context(), tt.rev); err != nil || got != tt.want {
 			t.Errorf("%s in %s: got %t, %v, want %t", tt.rev, tt.ref, got, err, tt.want)
 		}
 	}
@@ -44,7 +44,7 @@ func TestReachable(t *testing.T) {
 		"git+file://" + t.TempDir():          "is not a git repository",
 		"git+http://127.0.0.1:1/nowhere.git": "git ls-remote",
 	} {
-		if ok, err := taker(t, ref, r.env).Reachable(t.Context(), first); ok || err == nil || !strings.Contains(err.Error(), want) {
+		if ok, err := snapshotter(t, ref, r.env).Reachable(t.Context(), first); ok || err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %t, %v, want %q", ref, ok, err, want)
 		}
 	}
@@ -58,7 +58,7 @@ func TestReachableExecutesNothing(t *testing.T) {
 	tr.set(filepath.Join(r.dir, ".git"))
 	for _, url := range []string{bare, "ext::" + tr.command(), "ssh://-oProxyCommand=x/y", "--upload-pack=" + tr.command()} {
 		r.git("config", "--file", filepath.Join(r.dir, ".git", "config"), "--replace-all", "remote.origin.url", url)
-		ok, err := taker(t, r.dir, r.env).Reachable(t.Context(), first)
+		ok, err := snapshotter(t, r.dir, r.env).Reachable(t.Context(), first)
 		if url != bare && (ok || err == nil) {
 			t.Errorf("%s: got %t, %v", url, ok, err)
 		}

@@ -80,7 +80,7 @@ func TestRemote(t *testing.T) {
 		{"", first[:7], first},
 		{"", second, second},
 	} {
-		tk := taker(t, url+tt.query, r.env)
+		tk := snapshotter(t, url+tt.query, r.env)
 		tk.Revision = tt.revision
 		got := take(t, tk)
 		if got.Rev != tt.want || got.LastModified != commitTime || got.Dirty || got.URL != "git+"+url+"?rev="+tt.want {
@@ -92,7 +92,7 @@ func TestRemote(t *testing.T) {
 		snapshots[got.Rev] = got.NARHash
 	}
 	// A checkout of the same commit gives the same tree.
-	local := taker(t, r.dir, r.env)
+	local := snapshotter(t, r.dir, r.env)
 	local.Revision = second
 	if got := take(t, local); got.NARHash != snapshots[second] {
 		t.Errorf("NAR hash is %s remotely, %s locally", snapshots[second], got.NARHash)
@@ -105,17 +105,17 @@ func TestRemote(t *testing.T) {
 		{"abcdef12", "no tag, branch or commit", "push it"},
 		{strings.Repeat("0", 40), "no tag, branch or commit", "push it"},
 	} {
-		tk := taker(t, url, r.env)
+		tk := snapshotter(t, url, r.env)
 		tk.Revision = tt.revision
 		takeFails(t, tk, tt.text, tt.advice)
 	}
 	// A server of today gives any commit that it has, an old one only what its references point to or lead to.
-	tk := taker(t, url, r.env)
+	tk := snapshotter(t, url, r.env)
 	tk.Revision = lost
 	if got := take(t, tk); got.Rev != lost {
 		t.Errorf("got %+v", got)
 	}
-	tk = taker(t, url, append(slices.Clone(r.env), "GIT_CONFIG_KEY_0=protocol.version", "GIT_CONFIG_VALUE_0=0"))
+	tk = snapshotter(t, url, append(slices.Clone(r.env), "GIT_CONFIG_KEY_0=protocol.version", "GIT_CONFIG_VALUE_0=0"))
 	tk.Revision = lost
 	takeFails(t, tk, "no tag, branch or commit", "push it")
 	tk.Revision = r.git("rev-parse", second+"^")
@@ -135,7 +135,7 @@ func TestForge(t *testing.T) {
 		"git+https://s3cret@gitlab.com/h/r": "gitlab:h/r/" + second,
 		"git+https://s3cret@h.org/h/r":      "git+https://h.org/h/r?rev=" + second,
 	} {
-		tk := taker(t, ref, r.env)
+		tk := snapshotter(t, ref, r.env)
 		// Git's own configuration takes the place of the forges.
 		tk.Env = append(slices.Clone(r.env), "GIT_CONFIG_KEY_0=url.file://"+bare+".insteadOf", "GIT_CONFIG_VALUE_0="+tk.Ref.CloneURL())
 		if s := take(t, tk); !strings.HasPrefix(s.URL, want) {
@@ -155,19 +155,19 @@ func TestRemoteFails(t *testing.T) {
 		{"git+file:///nowhere", "no such file", ""},
 		{"ssh://git@host.invalid/o/r", "git fetch: ", ""},
 	} {
-		tk := taker(t, tt.ref, r.env)
+		tk := snapshotter(t, tt.ref, r.env)
 		takeFails(t, tk, tt.text, tt.advice)
-		if _, err := tk.Take(t.Context()); strings.Contains(err.Error()+strings.Join(hint.Of(err), ""), "s3cret") {
+		if _, err := tk.Snapshot(t.Context()); strings.Contains(err.Error()+strings.Join(hint.Of(err), ""), "s3cret") {
 			t.Errorf("error %q holds the password", err)
 		}
 	}
-	tk := taker(t, strings.Replace(s.URL, "http://", "http://user:right@", 1)+"/r.git", r.env)
+	tk := snapshotter(t, strings.Replace(s.URL, "http://", "http://user:right@", 1)+"/r.git", r.env)
 	if s := take(t, tk); strings.Contains(s.URL, "right") || strings.Contains(s.URL, "user") {
 		t.Errorf("URL is %s", s.URL)
 	}
 	empty := newRepo(t, "empty")
 	anyone := server(t, filepath.Dir(empty.dir), "")
-	takeFails(t, taker(t, anyone.URL+"/empty/.git", r.env), "couldn't find remote ref HEAD", "--ref")
+	takeFails(t, snapshotter(t, anyone.URL+"/empty/.git", r.env), "couldn't find remote ref HEAD", "--ref")
 }
 
 func TestGitHints(t *testing.T) {
@@ -195,7 +195,7 @@ func TestNeverPrompts(t *testing.T) {
 	script := filepath.Join(t.TempDir(), "ssh")
 	writeFiles(t, filepath.Dir(script), map[string]string{"ssh": "#!/bin/sh\n(read -r answer < /dev/tty) 2>&1 || { echo no terminal >&2; exit 255; }\n"})
 	start := time.Now()
-	takeFails(t, taker(t, "ssh://git@example.org/o/r", append(slices.Clone(r.env), "GIT_SSH="+script)), "git fetch: ", "")
+	takeFails(t, snapshotter(t, "ssh://git@example.org/o/r", append(slices.Clone(r.env), "GIT_SSH="+script)), "git fetch: ", "")
 	if d := time.Since(start); d > 10*time.Second {
 		t.Errorf("took %v", d)
 	}

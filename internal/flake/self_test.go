@@ -60,7 +60,7 @@ func TestFlakeThatAsksForItsSubmodules(t *testing.T) {
 		"checkout": r.dir, "commit of a checkout": r.dir + "?ref=main", "bare": r.dir + "/.git", "remote": server + "/" + filepath.Base(r.dir) + "/.git",
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := take(t, taker(t, ref, r.env))
+			s := take(t, snapshotter(t, ref, r.env))
 			wantFiles(t, s, files)
 			if !strings.Contains(s.URL, "submodules=1") || s.Dirty {
 				t.Errorf("URL is %s", s.URL)
@@ -70,14 +70,14 @@ func TestFlakeThatAsksForItsSubmodules(t *testing.T) {
 	t.Run("dirty", func(t *testing.T) {
 		writeFiles(t, r.dir, map[string]string{"sub mod/o": "2"})
 		files["sub mod/o"] = "2"
-		s := take(t, taker(t, r.dir, r.env))
+		s := take(t, snapshotter(t, r.dir, r.env))
 		wantFiles(t, s, files)
 		if !s.Dirty {
 			t.Error("is not dirty")
 		}
 	})
 	t.Run("path", func(t *testing.T) { // as it is, whatever the flake asks for
-		if got := readFiles(t, take(t, taker(t, "path:"+r.dir, r.env)).Dir); got["sub mod/o"] != "2" {
+		if got := readFiles(t, take(t, snapshotter(t, "path:"+r.dir, r.env)).Dir); got["sub mod/o"] != "2" {
 			t.Errorf("files are %q", got)
 		}
 	})
@@ -87,5 +87,5 @@ func TestFlakeThatAsksForLFS(t *testing.T) {
 	r := newFlake(t, nil)
 	r.write(map[string]string{"flake.nix": "{ inputs.self.lfs = true; outputs = _: { }; }\n"})
 	r.commit()
-	takeFails(t, taker(t, r.dir, r.env), "asks for files of Git LFS (inputs.self.lfs = true)", "leave inputs.self.lfs out")
+	takeFails(t, snapshotter(t, r.dir, r.env), "asks for files of Git LFS (inputs.self.lfs = true)", "leave inputs.self.lfs out")
 }

@@ -39,18 +39,18 @@ type Snapshotter struct {
 	MaxBytes int64
 }
 
-// Take takes the snapshot; its Dir is absolute. When it fails, nothing is left of it in t.Dir.
+// Snapshot takes the snapshot; its Dir is absolute. When it fails, it removes all that it has made in t.Dir.
 //
 // Errors hold no credentials, and often a hint. The error of a done context is wrapped.
-func (t *Snapshotter) Take(ctx context.Context) (Snapshot, error) {
-	s, err := t.take(ctx)
+func (t *Snapshotter) Snapshot(ctx context.Context) (Snapshot, error) {
+	s, err := t.snapshot(ctx)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("take snapshot of %s: %w", t.Ref, err)
 	}
 	return s, nil
 }
 
-func (t *Snapshotter) take(ctx context.Context) (_ Snapshot, err error) {
+func (t *Snapshotter) snapshot(ctx context.Context) (_ Snapshot, err error) {
 	if t.Dir == "" {
 		return Snapshot{}, errors.New("no directory to put it in")
 	}

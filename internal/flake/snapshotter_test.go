@@ -25,7 +25,7 @@ func TestCommit(t *testing.T) {
 	rev := r.git("rev-parse", "HEAD")
 	r.write(map[string]string{"untracked": "", "more/untracked": ""})
 
-	s := take(t, taker(t, r.dir, r.env))
+	s := take(t, snapshotter(t, r.dir, r.env))
 	files["sub"] = "/"
 	wantFiles(t, s, files)
 	if s.Rev != rev || s.Dirty || s.Subdir != "" || s.LastModified != commitTime {
@@ -54,7 +54,7 @@ func TestConfigurationHasNoPart(t *testing.T) {
 		".gitattributes": readFile(t, r.dir, ".gitattributes"), "flake.nix": flakeNix, "subst": rev, "a.crlf": "a\r\nb\r\n",
 		"x.lfs": "version https://git-lfs…\n", "x.up": "abc\n", "text": "one\ntwo\n",
 	}
-	before := take(t, taker(t, r.dir, r.env))
+	before := take(t, snapshotter(t, r.dir, r.env))
 	wantFiles(t, before, want)
 
 	writeFiles(t, r.dir, map[string]string{".git/info/attributes": "text export-ignore\n*.nix ident -text\n"})
@@ -63,7 +63,7 @@ func TestConfigurationHasNoPart(t *testing.T) {
 		r.git("config", name, value)
 	}
 	// The working tree now looks changed to git, so the commit is named.
-	tk := taker(t, r.dir, append(slices.Clone(r.env), "GIT_DIR=/nowhere", "GIT_INDEX_FILE=/nowhere"))
+	tk := snapshotter(t, r.dir, append(slices.Clone(r.env), "GIT_DIR=/nowhere", "GIT_INDEX_FILE=/nowhere"))
 	tk.Revision = "HEAD"
 	after := take(t, tk)
 	wantFiles(t, after, want)
@@ -100,7 +100,7 @@ func TestDirty(t *testing.T) {
 			r.git("remote", "add", "origin", "https://github.com/o/r")
 			change(r)
 			r.write(map[string]string{"untracked": "x"})
-			s := take(t, taker(t, r.dir, r.env))
+			s := take(t, snapshotter(t, r.dir, r.env))
 			if !s.Dirty || s.Rev != "" || s.LastModified != commitTime || s.URL != "git+file://"+r.dir {
 				t.Errorf("got %+v", s)
 			}
@@ -124,12 +124,12 @@ func TestNotDirty(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(r.dir, "a"), later, later); err != nil {
 		t.Fatal(err)
 	}
-	if s := take(t, taker(t, r.dir, r.env)); s.Dirty {
+	if s := take(t, snapshotter(t, r.dir, r.env)); s.Dirty {
 		t.Error("is dirty")
 	}
 	// With a revision given, changes do not matter.
 	r.write(map[string]string{"a": "2"})
-	tk := taker(t, r.dir, r.env)
+	tk := snapshotter(t, r.dir, r.env)
 	tk.Revision = "main"
 	s := take(t, tk)
 	wantFiles(t, s, map[string]string{"flake.nix": flakeNix, "a": "1"})
@@ -160,7 +160,7 @@ func TestLFSIsNotDirty(t *testing.T) {
 				os.Remove(filepath.Join(r.dir, name))
 			}
 			r.write(tt.change)
-			s := take(t, taker(t, r.dir, r.env))
+			s := take(t, snapshotter(t, r.dir, r.env))
 			if s.Dirty != tt.dirty {
 				t.Errorf("dirty is %t, want %t", s.Dirty, tt.dirty)
 			}
@@ -174,9 +174,9 @@ func TestLFSIsNotDirty(t *testing.T) {
 func TestNoCommits(t *testing.T) {
 	r := newRepo(t, "new")
 	r.write(map[string]string{"flake.nix": flakeNix})
-	takeFails(t, taker(t, r.dir, r.env), "no flake.nix", "git -C '"+r.dir+"' add flake.nix")
+	takeFails(t, snapshotter(t, r.dir, r.env), "no flake.nix", "git -C '"+r.dir+"' add flake.nix")
 	r.git("add", "flake.nix")
-	s := take(t, taker(t, r.dir, r.env))
+	s := take(t, snapshotter(t, r.dir, r.env))
 	if !s.Dirty || s.Rev != "" || s.LastModified != 0 {
 		t.Errorf("got %+v", s)
 	}
@@ -191,7 +191,7 @@ func TestLostObjects(t *testing.T) {
 			if err := os.Remove(filepath.Join(r.dir, ".git", "objects", object[:2], object[2:])); err != nil {
 				t.Fatal(err)
 			}
-			if s, err := taker(t, r.dir, r.env).Take(t.Context()); err == nil {
+			if s, err := snapshotter(t, r.dir, r.env).Snapshot(t.Context()); err == nil {
 				t.Errorf("got %+v", s)
 			}
 		})
@@ -203,11 +203,11 @@ func TestNoFlake(t *testing.T) {
 	r.write(map[string]string{"a/b": "", "sub/flake.nix": flakeNix})
 	r.git("add", "a")
 	r.git("commit", "--quiet", "--message=x")
-	takeFails(t, taker(t, r.dir, r.env), "take snapshot of "+r.dir+": no flake.nix", "?dir=")
-	takeFails(t, taker(t, r.dir+"?dir=sub", r.env), "no sub/flake.nix", "git -C '"+r.dir+"/sub' add flake.nix")
-	takeFails(t, taker(t, r.dir+"/sub", r.env), "no sub/flake.nix", "git -C '"+r.dir+"/sub' add flake.nix")
+	takeFails(t, snapshotter(t, r.dir, r.env), "take snapshot of "+r.dir+": no flake.nix", "?dir=")
+	takeFails(t, snapshotter(t, r.dir+"?dir=sub", r.env), "no sub/flake.nix", "git -C '"+r.dir+"/sub' add flake.nix")
+	takeFails(t, snapshotter(t, r.dir+"/sub", r.env), "no sub/flake.nix", "git -C '"+r.dir+"/sub' add flake.nix")
 	r.commit()
-	tk := taker(t, r.dir+"/sub", r.env)
+	tk := snapshotter(t, r.dir+"/sub", r.env)
 	tk.Revision = "HEAD^"
 	takeFails(t, tk, "no sub/flake.nix", "came later")
 }
@@ -224,7 +224,7 @@ func TestSubdir(t *testing.T) {
 		r.dir + "/sub": "sub", r.dir + "/sub/deep/er": "sub", r.dir + "/other": "", r.dir: "", r.dir + "?dir=sub": "sub", link + "/sub": "sub",
 		"git+file://" + r.dir + "?dir=sub": "sub",
 	} {
-		s := take(t, taker(t, ref, r.env))
+		s := take(t, snapshotter(t, ref, r.env))
 		url := "github:o/r/" + rev
 		if want != "" {
 			url += "?dir=" + want
@@ -264,7 +264,7 @@ func TestRevisions(t *testing.T) {
 		{bare, "v1.0.0", first},
 		{"file://" + bare, "", second},
 	} {
-		tk := taker(t, tt.ref, r.env)
+		tk := snapshotter(t, tt.ref, r.env)
 		tk.Revision = tt.revision
 		if s := take(t, tk); s.Rev != tt.want || s.Dirty {
 			t.Errorf("%s at %q: got %+v, want %s", tt.ref, tt.revision, s, tt.want)
@@ -276,7 +276,7 @@ func TestRevisions(t *testing.T) {
 		{strings.Repeat("0", 40), "no tag, branch or commit", "git fetch"},
 		{"HEAD:n", "no tag, branch or commit", ""},
 	} {
-		tk := taker(t, r.dir, r.env)
+		tk := snapshotter(t, r.dir, r.env)
 		tk.Revision = tt.revision
 		takeFails(t, tk, tt.text, tt.advice)
 	}
@@ -286,7 +286,7 @@ func TestKindsOfCheckouts(t *testing.T) {
 	r := newFlake(t, map[string]string{"n": "1", "ü ö/x": "y"})
 	r.write(map[string]string{"n": "2"})
 	rev := r.commit()
-	want := take(t, taker(t, r.dir, r.env))
+	want := take(t, snapshotter(t, r.dir, r.env))
 	parent := t.TempDir()
 	for name, command := range map[string][]string{
 		"worktree":     {"worktree", "add", "--quiet", "--detach"},
@@ -300,7 +300,7 @@ func TestKindsOfCheckouts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(parent, name)
 			r.git(append(command, dir)...)
-			s := take(t, taker(t, dir, r.env))
+			s := take(t, snapshotter(t, dir, r.env))
 			if s.Rev != rev || s.NARHash != want.NARHash || s.Dirty {
 				t.Errorf("got %+v, want %+v", s, want)
 			}
@@ -313,9 +313,9 @@ func TestPartialClone(t *testing.T) {
 	r.git("config", "uploadpack.allowFilter", "true")
 	dir := filepath.Join(t.TempDir(), "sparse")
 	r.git("clone", "--quiet", "--filter=blob:none", "--sparse", "file://"+r.dir, dir)
-	takeFails(t, taker(t, dir, r.env), "git archive: ", "git fetch --refetch --no-filter")
+	takeFails(t, snapshotter(t, dir, r.env), "git archive: ", "git fetch --refetch --no-filter")
 	repo{t, dir, r.env}.git("fetch", "--quiet", "--refetch", "--no-filter")
-	wantFiles(t, take(t, taker(t, dir, r.env)), map[string]string{"flake.nix": flakeNix, "a/x": "1", "b/x": "2"})
+	wantFiles(t, take(t, snapshotter(t, dir, r.env)), map[string]string{"flake.nix": flakeNix, "a/x": "1", "b/x": "2"})
 }
 
 func TestBrokenGitDir(t *testing.T) {
@@ -323,7 +323,7 @@ func TestBrokenGitDir(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(r.dir, "sub", ".git"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	takeFails(t, taker(t, r.dir+"/sub", r.env), "not a git repository", "")
+	takeFails(t, snapshotter(t, r.dir+"/sub", r.env), "not a git repository", "")
 }
 
 func TestURLHasNoCredentials(t *testing.T) {
@@ -338,7 +338,7 @@ func TestURLHasNoCredentials(t *testing.T) {
 		"/somewhere/else":                                  "git+file://" + r.dir + "?rev=" + rev,
 	} {
 		r.git("remote", "set-url", "origin", remote)
-		if s := take(t, taker(t, r.dir, r.env)); s.URL != want {
+		if s := take(t, snapshotter(t, r.dir, r.env)); s.URL != want {
 			t.Errorf("%s: URL is %s, want %s", remote, s.URL, want)
 		}
 	}
@@ -346,29 +346,29 @@ func TestURLHasNoCredentials(t *testing.T) {
 
 func TestNARHashIsChecked(t *testing.T) {
 	r := newFlake(t, nil)
-	s := take(t, taker(t, r.dir, r.env))
+	s := take(t, snapshotter(t, r.dir, r.env))
 	const wrong = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
-	takeFails(t, taker(t, "git+file://"+r.dir+"?narHash="+wrong, r.env), "NAR hash is "+s.NARHash, "")
-	take(t, taker(t, "git+file://"+r.dir+"?narHash="+s.NARHash, r.env))
+	takeFails(t, snapshotter(t, "git+file://"+r.dir+"?narHash="+wrong, r.env), "NAR hash is "+s.NARHash, "")
+	take(t, snapshotter(t, "git+file://"+r.dir+"?narHash="+s.NARHash, r.env))
 }
 
 func TestNoGit(t *testing.T) {
 	r := newFlake(t, nil)
-	tk := taker(t, r.dir, r.env)
+	tk := snapshotter(t, r.dir, r.env)
 	tk.Git = filepath.Join(t.TempDir(), "git")
 	takeFails(t, tk, "run git", "install git")
 }
 
 func TestDir(t *testing.T) {
 	r := newFlake(t, nil)
-	tk := taker(t, r.dir, r.env)
+	tk := snapshotter(t, r.dir, r.env)
 	t.Chdir(filepath.Dir(tk.Dir))
 	tk.Dir = filepath.Base(tk.Dir)
 	if s := take(t, tk); !filepath.IsAbs(s.Dir) {
 		t.Errorf("Dir is %s", s.Dir)
 	}
 	tk.Dir = ""
-	if _, err := tk.Take(t.Context()); err == nil {
+	if _, err := tk.Snapshot(t.Context()); err == nil {
 		t.Error("no error without a directory")
 	}
 }
@@ -376,14 +376,14 @@ func TestDir(t *testing.T) {
 // TestCancel has a git that never ends, and a child of it that holds its output open.
 func TestCancel(t *testing.T) {
 	r := newFlake(t, nil)
-	tk := taker(t, r.dir, r.env)
+	tk := snapshotter(t, r.dir, r.env)
 	tk.Git = filepath.Join(t.TempDir(), "git")
 	pids := filepath.Join(t.TempDir(), "pid")
 	writeFiles(t, filepath.Dir(tk.Git), map[string]string{"git": "#!/bin/sh\nsleep 600 & echo $! > " + pids + "; wait\n"})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	_, err := tk.Take(ctx)
+	_, err := tk.Snapshot(ctx)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}

@@ -36,35 +36,35 @@ func TestSubmodules(t *testing.T) {
 	r.git("remote", "add", "origin", "https://github.com/o/r")
 	rev := r.git("rev-parse", "HEAD")
 
-	s := take(t, taker(t, r.dir+"?submodules=1", r.env))
+	s := take(t, snapshotter(t, r.dir+"?submodules=1", r.env))
 	wantFiles(t, s, want)
 	if url := "git+https://github.com/o/r.git?rev=" + rev + "&submodules=1"; s.URL != url || s.Dirty {
 		t.Errorf("URL is %s, want %s", s.URL, url)
 	}
 	without := map[string]string{"flake.nix": flakeNix, "n": "1", ".gitmodules": want[".gitmodules"], "sub mod": "/"}
-	wantFiles(t, take(t, taker(t, r.dir, r.env)), without)
+	wantFiles(t, take(t, snapshotter(t, r.dir, r.env)), without)
 
 	t.Run("not initialised", func(t *testing.T) {
 		clone := filepath.Join(t.TempDir(), "clone")
 		r.git("clone", "--quiet", r.dir, clone)
-		if got := take(t, taker(t, clone+"?submodules=1", r.env)); got.NARHash != s.NARHash {
+		if got := take(t, snapshotter(t, clone+"?submodules=1", r.env)); got.NARHash != s.NARHash {
 			wantFiles(t, got, want)
 		}
 		env := slices.DeleteFunc(slices.Clone(r.env), func(v string) bool { return strings.HasPrefix(v, "GIT_CONFIG_") })
-		takeFails(t, taker(t, clone+"?submodules=1", env), "transport 'file' not allowed", "")
+		takeFails(t, snapshotter(t, clone+"?submodules=1", env), "transport 'file' not allowed", "")
 	})
 	t.Run("remote", func(t *testing.T) {
 		url := server(t, filepath.Dir(r.dir), "").URL + "/" + filepath.Base(r.dir) + "/.git"
-		if got := take(t, taker(t, url+"?submodules=1", r.env)); got.NARHash != s.NARHash {
+		if got := take(t, snapshotter(t, url+"?submodules=1", r.env)); got.NARHash != s.NARHash {
 			wantFiles(t, got, want)
 		}
 	})
 	t.Run("dirty", func(t *testing.T) {
 		writeFiles(t, r.dir, map[string]string{"sub mod/deep/inner/i": "2", "sub mod/untracked": "x"})
-		if s := take(t, taker(t, r.dir, r.env)); s.Dirty {
+		if s := take(t, snapshotter(t, r.dir, r.env)); s.Dirty {
 			t.Error("is dirty without its submodules")
 		}
-		s := take(t, taker(t, r.dir+"?submodules=1", r.env))
+		s := take(t, snapshotter(t, r.dir+"?submodules=1", r.env))
 		changed := maps.Clone(want)
 		changed["sub mod/deep/inner/i"] = "2"
 		wantFiles(t, s, changed)
@@ -73,7 +73,7 @@ func TestSubmodules(t *testing.T) {
 		}
 		writeFiles(t, r.dir, map[string]string{"n": "2"})
 		without["n"] = "2"
-		wantFiles(t, take(t, taker(t, r.dir, r.env)), without)
+		wantFiles(t, take(t, snapshotter(t, r.dir, r.env)), without)
 	})
 }
 
@@ -90,7 +90,7 @@ func TestHostileSubmodules(t *testing.T) {
 		r.git("add", ".gitmodules")
 		r.git("update-index", "--add", "--cacheinfo", "160000,0123456789012345678901234567890123456789,sub")
 		r.git("commit", "--quiet", "--message=x")
-		takeFails(t, taker(t, "git+file://"+r.dir+"?submodules=1&ref=main", r.env), tt.want, "")
+		takeFails(t, snapshotter(t, "git+file://"+r.dir+"?submodules=1&ref=main", r.env), tt.want, "")
 	}
 }
 

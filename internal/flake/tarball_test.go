@@ -136,7 +136,7 @@ func TestTarball(t *testing.T) {
 	hash := ""
 	for name := range archives {
 		t.Run(name, func(t *testing.T) {
-			got := take(t, taker(t, base+"/"+name+"?v=1&token=s3cret", nil))
+			got := take(t, snapshotter(t, base+"/"+name+"?v=1&token=s3cret", nil))
 			wantFiles(t, got, unpacked)
 			if got.URL != "tarball+"+s.URL+"/"+name+"?v=1" || got.LastModified != commitTime-1 || got.Rev != "" || got.Dirty {
 				t.Errorf("got %+v", got)
@@ -152,14 +152,14 @@ func TestTarball(t *testing.T) {
 		if err := os.WriteFile(name, archives["x.tar.gz"], 0o644); err != nil {
 			t.Fatal(err)
 		}
-		wantFiles(t, take(t, taker(t, "file://"+name, nil)), unpacked)
+		wantFiles(t, take(t, snapshotter(t, "file://"+name, nil)), unpacked)
 	})
 	t.Run("refused", func(t *testing.T) {
-		tk := taker(t, strings.Replace(s.URL, "http://", "http://u:wr0ng@", 1)+"/x.tar.gz?key=wr0ng", nil)
+		tk := snapshotter(t, strings.Replace(s.URL, "http://", "http://u:wr0ng@", 1)+"/x.tar.gz?key=wr0ng", nil)
 		takeFails(t, tk, "fetch tarball: 401 Unauthorized", "check the URL")
-		tk = taker(t, "http://u:wr0ng@host.invalid/x.tar.gz?key=wr0ng", nil)
+		tk = snapshotter(t, "http://u:wr0ng@host.invalid/x.tar.gz?key=wr0ng", nil)
 		takeFails(t, tk, "fetch tarball: ", "network")
-		if _, err := tk.Take(t.Context()); strings.Contains(err.Error()+fmt.Sprint(hint.Of(err)), "wr0ng") {
+		if _, err := tk.Snapshot(t.Context()); strings.Contains(err.Error()+fmt.Sprint(hint.Of(err)), "wr0ng") {
 			t.Errorf("error %q holds the password", err)
 		}
 	})
@@ -171,7 +171,7 @@ func TestTarballNotStripped(t *testing.T) {
 	if err := os.WriteFile(name, zipOf(t, [2]string{"flake.nix", flakeNix}, [2]string{"dir/x", "y"}), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	wantFiles(t, take(t, taker(t, "file://"+name, nil)), map[string]string{"flake.nix": flakeNix, "dir/x": "y"})
+	wantFiles(t, take(t, snapshotter(t, "file://"+name, nil)), map[string]string{"flake.nix": flakeNix, "dir/x": "y"})
 }
 
 func TestHostileTarballs(t *testing.T) {
@@ -208,7 +208,7 @@ func TestHostileTarballs(t *testing.T) {
 			if err := os.WriteFile(name, tt.archive, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			tk := taker(t, "file://"+name, nil)
+			tk := snapshotter(t, "file://"+name, nil)
 			tk.MaxBytes = 1 << 19
 			takeFails(t, tk, tt.want, "")
 		})
@@ -234,8 +234,8 @@ func TestTarballCancel(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer s.Close()
-	tk := taker(t, s.URL+"/x.tar", nil)
-	if _, err := tk.Take(ctx); !errors.Is(err, context.Canceled) {
+	tk := snapshotter(t, s.URL+"/x.tar", nil)
+	if _, err := tk.Snapshot(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	if left, _ := os.ReadDir(tk.Dir); len(left) != 0 {
