@@ -26,6 +26,8 @@ a cache or the store has it. Then derivations, output paths, NAR hashes and what
 compared:
 
   PASS              the same derivation, and the same bits
+  SAME FAILURE      it failed in the run of the manifest, and fails here in the same way: the same derivation, phase and
+                    exit code; or a second build differed there, and the bits differ here
   OTHER DERIVATION  the first input, option or attribute that differs is shown; it needs what is beside the manifest
   OTHER CONTENTS    the same derivation has given other bits: which files differ is shown, and how
   OTHER OUTCOME     it failed on one side alone, or in another way
@@ -36,7 +38,9 @@ A manifest is believed as far as it goes without harm: caches, keys and an image
 used only where they are on the command line as well, or with --trust. A directory that the run has put in an input's
 place is named by --override-input, and has to have the same NAR hash.
 
-All PASS, and each check the same: exit code 0. A difference: 3. A package that failed, or of which nothing can be said: 1.`
+The manifest of a failed run will do as well as another: only what it had come to is compared.
+
+All PASS or SAME FAILURE, and each check the same: exit code 0. A difference: 3. A package that failed, or of which nothing can be said: 1.`
 
 // reproduceFlags are the command line of reproduce.
 type reproduceFlags struct {

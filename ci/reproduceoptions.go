@@ -64,8 +64,16 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, file str
 	if err := f.imageOf(c, m, &o); err != nil {
 		return o, err
 	}
-	o.rebuild = pipelines.Rebuilding{WarnOnly: true, Fetched: true, NotBuilt: true, Apart: apart}
+	o.rebuild = pipelines.Rebuilding{WarnOnly: true, Fetched: true, NotBuilt: !differed(m), Apart: apart}
 	return o, nil
+}
+
+// differed says whether a second build in the run of the manifest came out differently: to see that again takes two
+// builds here.
+func differed(m *pipelines.Manifest) bool {
+	return slices.ContainsFunc(m.Cells, func(c pipelines.CellResult) bool {
+		return slices.ContainsFunc(c.Packages, func(p pipelines.PackageResult) bool { return p.Difference != nil })
+	})
 }
 
 // cellsOf are those of the manifest's systems that were asked for, with its packages.

@@ -214,6 +214,7 @@ func (l *buildLog) dependencyFailure(failed []nix.StorePath) *Failure {
 		}
 	}
 	root := l.failure(cause)
+	root.Derivation = cause
 	name := strings.TrimSuffix(cause.Name(), ".drv")
 	if root.Kind == DownloadFailed {
 		root.Message = fmt.Sprintf("its dependency %s could not be downloaded: %s", name, root.Reason)

@@ -153,6 +153,8 @@ type Failure struct {
 	// Phase is the phase that the build had come to.
 	Phase    string `json:"phase,omitempty"`
 	ExitCode int    `json:"exitCode,omitempty"`
+	// Derivation is the dependency that failed; empty where the package's own build did.
+	Derivation nix.StorePath `json:"derivation,omitempty"`
 	// Reason is why a download failed, in a few words.
 	Reason string `json:"reason,omitempty"`
 	// Remark is what else was seen that may have to do with it.

@@ -135,11 +135,13 @@ func onlyPublishing(err error) bool {
 	return only(err, func(err error) bool { _, ok := err.(*PublishError); return ok })
 }
 
-// OnlyResults says that nothing has failed but what was built and checked, of which the manifest says all: no step of
-// the run itself, such as an export, and no interruption.
+// OnlyResults says that nothing failed but what the manifest says all of: the evaluation of single packages, builds and
+// checks. No step of the run itself failed, such as an export, and nothing interrupted the run.
 func OnlyResults(err error) bool {
 	return err == nil || only(err, func(err error) bool {
-		switch err.(type) {
+		switch err := err.(type) {
+		case *EvaluationError:
+			return len(err.Failed) > 0
 		case *BuildError, *ContractError, *RebuildError:
 			return true
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // Each thing that a run has to do is missed where a result does not show it, though no step has failed.
@@ -71,6 +72,8 @@ func TestOnlyResults(t *testing.T) {
 		{"none", nil, true},
 		{"a build", build, true},
 		{"a build and checks", errors.Join(build, checks, &RebuildError{}), true},
+		{"a package that does not evaluate", errors.Join(&EvaluationError{Failed: []matrix.Package{"p"}}, build), true},
+		{"a flake that does not evaluate", &EvaluationError{}, false},
 		{"an export", export, false},
 		{"a build and an export", errors.Join(build, fmt.Errorf("x86_64-linux: %w", export)), false},
 		{"a timeout", fmt.Errorf("x86_64-linux: %w", timeout), false},

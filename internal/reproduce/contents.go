@@ -49,6 +49,12 @@ func (c *comparison) contents(ctx context.Context, p Package, a, b pipelines.Pac
 		}
 	}
 	switch {
+	case a.Difference != nil && (b.Difference != nil || p.Verdict == OtherContents):
+		p.Verdict = SameFailure
+		notes = append([]string{"not reproducible there; not the same here either"}, notes...)
+	case a.Difference != nil:
+		p.Verdict = OtherOutcome
+		notes = append(notes, "a second build differed there, and is the same here")
 	case b.Difference != nil:
 		// What was here before was built anew, and came out differently: whatever the hashes of the two runs are.
 		p.Verdict = OtherContents

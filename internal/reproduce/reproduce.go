@@ -103,23 +103,31 @@ func (p Package) verdict(v Verdict, reason string) Package {
 func (p Package) outcome(a, b pipelines.PackageResult) Package {
 	there, here := ended(a), ended(b)
 	switch {
-	case a.Verdict == pipelines.Failed && a.Failure == nil:
-		return p.verdict(Unknown, "the run of the manifest did not come to it")
+	case a.Verdict == pipelines.Failed && (a.Failure == nil || interrupted(a.Failure.Kind)):
+		return p.verdict(Unknown, "the run of the manifest did not come to the end of it")
 	case there == here:
-		return p.verdict(Pass, "fails here as there: "+here)
+		return p.verdict(SameFailure, here)
 	case b.Failure != nil && !ofPackage(b.Failure.Kind), b.Verdict == pipelines.Failed && b.Failure == nil:
 		return p.verdict(Failed, here)
 	}
-	return p.verdict(OtherOutcome, there+" there, "+here+" here")
+	return p.verdict(OtherOutcome, "there: "+there+"; here: "+here)
 }
 
-// ended says how a build has ended, as far as it should be the same each time.
+// interrupted says whether a kind of failure says nothing about the package: its build was stopped.
+func interrupted(k pipelines.FailureKind) bool {
+	return k == pipelines.Interrupted || k == pipelines.Unfinished
+}
+
+// ended says how a build ended, as far as that should be the same each time: kind, phase, exit code, and the dependency
+// that failed.
 func ended(p pipelines.PackageResult) string {
 	switch {
 	case p.Verdict != pipelines.Failed:
 		return "built"
 	case p.Failure == nil:
-		return "not come to"
+		return "not built"
+	case p.Failure.Derivation != "":
+		return p.Failure.Ending() + " of " + string(p.Failure.Derivation)
 	}
 	return p.Failure.Ending()
 }

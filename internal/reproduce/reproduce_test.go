@@ -88,6 +88,21 @@ func TestVerdicts(t *testing.T) {
 		change(&p)
 		return p
 	}
+	inPhase := func(phase string) pipelines.PackageResult {
+		return with(failed, func(p *pipelines.PackageResult) {
+			p.Failure = failure(pipelines.BuilderFailed, 1)
+			p.Failure.Phase = phase
+		})
+	}
+	by := func(dependency nix.StorePath) pipelines.PackageResult {
+		return with(failed, func(p *pipelines.PackageResult) {
+			p.Failure = failure(pipelines.DependencyFailed, 1)
+			p.Failure.Derivation = dependency
+		})
+	}
+	twice := with(built, func(p *pipelines.PackageResult) {
+		p.Difference = &pipelines.Difference{Reason: "a second build differs"}
+	})
 	served := with(built, func(p *pipelines.PackageResult) { p.Verdict, p.Outputs = pipelines.Served, output("", "") })
 	for name, test := range map[string]struct {
 		a, b   pipelines.PackageResult
@@ -122,8 +137,8 @@ func TestVerdicts(t *testing.T) {
 		},
 		"not evaluated there":         {a: pipelines.PackageResult{Verdict: pipelines.Failed}, b: built, want: Unknown, reason: "it was not evaluated there"},
 		"not evaluated here":          {a: built, b: pipelines.PackageResult{Verdict: pipelines.Failed}, want: Failed, reason: "why it ended"},
-		"does not evaluate, as there": {a: broken, b: broken, want: Pass, reason: "fails here as there: evaluation failed"},
-		"does not evaluate there":     {a: broken, b: built, want: OtherOutcome, reason: "evaluation failed there, built here"},
+		"does not evaluate, as there": {a: broken, b: broken, want: SameFailure, reason: "evaluation failed"},
+		"does not evaluate there":     {a: broken, b: built, want: OtherOutcome, reason: "there: evaluation failed; here: built"},
 		"does not evaluate here":      {a: built, b: broken, want: Failed, reason: "evaluation failed"},
 		"served there, and nobody has it": {
 			a: served, b: built, theirs: []pipelines.Holder{deaf{}, cache{}}, want: Unknown, reason: "none that can be asked has it still",
@@ -132,18 +147,38 @@ func TestVerdicts(t *testing.T) {
 			a: served, b: built, theirs: []pipelines.Holder{cache{out: hashA}}, want: Pass, reason: "the hash is that of fake cache, which served it",
 		},
 		"served there, by a cache that has another": {a: served, b: built, theirs: []pipelines.Holder{cache{out: hashB}}, want: OtherContents},
-		"fails as there": {a: failed, b: failed, want: Pass, reason: "fails here as there: builder failed, exit code 1"},
-		"fails otherwise": {
+		"fails as there": {a: failed, b: failed, want: SameFailure, reason: "builder failed, exit code 1"},
+		"fails with another exit code": {
 			a: failed, b: with(failed, func(p *pipelines.PackageResult) { p.Failure = failure(pipelines.BuilderFailed, 2) }),
-			want: OtherOutcome, reason: "builder failed, exit code 1 there, builder failed, exit code 2 here",
+			want: OtherOutcome, reason: "there: builder failed, exit code 1; here: builder failed, exit code 2",
 		},
-		"failed there, built here": {a: failed, b: built, want: OtherOutcome, reason: "builder failed, exit code 1 there, built here"},
-		"built there, failed here": {a: built, b: failed, want: OtherOutcome, reason: "built there, builder failed, exit code 1 here"},
+		"fails in another phase": {
+			a: inPhase("buildPhase"), b: inPhase("checkPhase"),
+			want: OtherOutcome, reason: "there: builder failed in buildPhase, exit code 1; here: builder failed in checkPhase, exit code 1",
+		},
+		"fails by the same dependency": {
+			a: by(other), b: by(other), want: SameFailure, reason: "dependency failed, exit code 1 of " + string(other),
+		},
+		"fails by another dependency": {
+			a: by(other), b: by(out), want: OtherOutcome, reason: "there: dependency failed, exit code 1 of " + string(other) + "; here: ",
+		},
+		"was stopped there": {
+			a: with(failed, func(p *pipelines.PackageResult) { p.Failure = failure(pipelines.Interrupted, 0) }), b: built,
+			want: Unknown, reason: "did not come to the end of it",
+		},
+		"not reproducible there, and other bits here": {
+			a: twice, b: with(built, func(p *pipelines.PackageResult) { p.Outputs = output(hashB, "") }),
+			want: SameFailure, reason: "not the same here either",
+		},
+		"not reproducible, here as there": {a: twice, b: twice, want: SameFailure, reason: "not the same here either"},
+		"reproducible here alone":         {a: twice, b: built, want: OtherOutcome, reason: "a second build differed there, and is the same here"},
+		"failed there, built here":        {a: failed, b: built, want: OtherOutcome, reason: "there: builder failed, exit code 1; here: built"},
+		"built there, failed here":        {a: built, b: failed, want: OtherOutcome, reason: "there: built; here: builder failed, exit code 1"},
 		"no memory here": {
 			a: built, b: with(failed, func(p *pipelines.PackageResult) { p.Failure = failure(pipelines.OutOfMemory, 137) }),
 			want: Failed, reason: "out of memory",
 		},
-		"not come to there": {a: with(failed, func(p *pipelines.PackageResult) { p.Failure = nil }), b: built, want: Unknown, reason: "did not come to it"},
+		"not come to there": {a: with(failed, func(p *pipelines.PackageResult) { p.Failure = nil }), b: built, want: Unknown, reason: "did not come to the end of it"},
 		"not come to here":  {a: built, b: with(failed, func(p *pipelines.PackageResult) { p.Failure = nil }), want: Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -155,7 +190,7 @@ func TestVerdicts(t *testing.T) {
 			if p.Verdict != test.want || !strings.Contains(p.Reason, test.reason) {
 				t.Errorf("%s: %q, want %s: …%s…", p.Verdict, p.Reason, test.want, test.reason)
 			}
-			if good := test.want == Pass; r.Good != good || (r.Err() == nil) != good {
+			if good := test.want == Pass || test.want == SameFailure; r.Good != good || (r.Err() == nil) != good {
 				t.Errorf("good %t, error %v", r.Good, r.Err())
 			}
 			var differ *DifferenceError

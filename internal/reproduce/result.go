@@ -12,12 +12,13 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// Verdict is what has become of a package in one word, or two.
+// Verdict is how a package compares, in one word or two.
 type Verdict string
 
 // The verdicts.
 const (
 	Pass            Verdict = "PASS"             // the same derivation, outputs and bits, built here
+	SameFailure     Verdict = "SAME FAILURE"     // it failed there, and fails here in the same way
 	OtherDerivation Verdict = "OTHER DERIVATION" // so that nothing else was to be expected
 	OtherContents   Verdict = "OTHER CONTENTS"   // of the same derivation: it is not reproducible
 	OtherOutcome    Verdict = "OTHER OUTCOME"    // it failed on one side, or in another way
@@ -25,10 +26,10 @@ const (
 	Unknown         Verdict = "UNKNOWN"          // one of the two runs does not say; it never counts as a pass
 )
 
-// Result is what came of it.
+// Result is the comparison of two runs.
 type Result struct {
 	Manifest string `json:"manifest"`
-	// Good says that every package has passed, and that every check found the same.
+	// Good says that every package is the same or fails in the same way, and that every check found the same.
 	Good bool `json:"good"`
 	// Conditions are those under which the runs were made, as far as they differ. None of them should matter.
 	Conditions []compare.Field `json:"conditions,omitempty"`
