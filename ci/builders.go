@@ -40,20 +40,6 @@ var _ pflag.Value = new(jobs)
 // setting is the value of Nix's max-jobs.
 func (j jobs) setting() string { return cmp.Or(string(j), "auto") }
 
-// limit is the number as a capsule records it: 0 without a limit. A replay asks no builders, so it builds where it runs.
-func (j jobs) limit() int {
-	n, _ := strconv.Atoi(string(j)) // Set has checked it
-	return n
-}
-
-// jobsOf is the number that a capsule records.
-func jobsOf(limit int) jobs {
-	if limit <= 0 {
-		return ""
-	}
-	return jobs(strconv.Itoa(limit))
-}
-
 // parseBuilders reads --builders, and refuses a --jobs that leaves no machine to build.
 func parseBuilders(text string, j jobs) ([]nix.Builder, error) {
 	all, err := nix.ParseBuilders(text)

@@ -16,21 +16,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// derivationFiles keeps derivations beside the manifest, and what failed, with its sources, until the run is over.
-// It implements [pipelines.DerivationKeeper].
-type derivationFiles struct{ out, work string }
+// derivationFiles keeps derivations beside the manifest. It implements [pipelines.DerivationKeeper].
+type derivationFiles struct{ out string }
 
-func (d *derivationFiles) Keep(ctx context.Context, system matrix.System, whole bool, export func(context.Context, io.Writer) error) error {
-	file := derivations.File(d.out, string(system))
-	if whole {
-		file = d.whole(system)
-	}
-	return derivations.Write(file, func(w io.Writer) error { return export(ctx, w) })
-}
-
-// whole is the file of what failed of a system.
-func (d *derivationFiles) whole(system matrix.System) string {
-	return filepath.Join(d.work, "whole-"+string(system)+".export.zst")
+func (d derivationFiles) Keep(ctx context.Context, system matrix.System, export func(context.Context, io.Writer) error) error {
+	return derivations.Write(derivations.File(d.out, string(system)), func(w io.Writer) error { return export(ctx, w) })
 }
 
 // theirRun is the run of a manifest, with what is to be had of its results: beside it, and in caches.

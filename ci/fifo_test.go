@@ -50,7 +50,6 @@ func TestNamedPipes(t *testing.T) {
 		"compare, NAR in cache": {"cache/nar/x.nar", map[string]string{"cache/nix-cache-info": fifoCacheInfo, narinfo: fifoNARInfo, "b": ""}, []string{"compare", "cache", "b"}},
 		"report":                {"p", nil, []string{"report", "p"}},
 		"reproduce":             {"p", nil, []string{"reproduce", "p"}},
-		"replay":                {"p", nil, []string{"replay", "p", "--engine", "host"}},
 		"pin":                   {"p", nil, []string{"pin", "p", "--cachix", "c"}},
 		"push, journal":         {"out/journal/1.json", nil, []string{"push", "--resume"}},
 		"push, cache info": {

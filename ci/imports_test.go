@@ -87,10 +87,6 @@ var layout = map[string]struct {
 		imports: []string{"internal/binarycache", "internal/drvdiff", "internal/nix", "internal/regular"},
 		because: "it keeps what was to be built in files, whoever has evaluated it",
 	},
-	"internal/capsule": {
-		imports: []string{"internal/derivations", "internal/flake", "internal/hint", "internal/nix", "internal/regular", "matrix", "pipelines"},
-		because: "it packs what a run has left, and starts nothing",
-	},
 	"internal/reproduce": {
 		imports: []string{
 			"internal/binarycache", "internal/compare", "internal/contract", "internal/drvdiff", "internal/nix", "matrix", "pipelines",
@@ -130,7 +126,7 @@ var layout = map[string]struct {
 	},
 	"ci": {
 		imports: []string{
-			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/capsule", "internal/container", "internal/compare", "internal/contract", "internal/derivations", "internal/drvdiff",
+			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/compare", "internal/contract", "internal/derivations", "internal/drvdiff",
 			"internal/hint", "internal/host", "internal/nix", "internal/provenance", "internal/flake", "internal/regular", "internal/report", "internal/reproduce", "internal/sbom",
 			"matrix", "pipelines",
 		},

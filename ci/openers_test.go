@@ -35,7 +35,6 @@ var otherOpeners = map[string]string{
 	"internal/binfmt/register.go: os.ReadFile":                     "a file of root's",
 	"internal/binfmt/register.go: os.WriteFile":                    "the kernel's table",
 	"internal/binfmt/version.go: os.ReadFile":                      "an interpreter that root has registered",
-	"internal/capsule/read.go: os.OpenFile":                        "O_EXCL: it opens nothing that is there",
 	"internal/container/archive.go: os.DirFS":                      "archive/tar opens what it has found to be a regular file",
 	"internal/contract/verify.go: os.WriteFile":                    "a file in a directory that the program has just made",
 	"internal/flake/repository.go: os.OpenFile":                    "a repository that the program has just made",

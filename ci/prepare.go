@@ -44,11 +44,9 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		refused(now(), report, err)
 		return nil, nil, err
 	}
-	var src pipelines.Source // a capsule has none
-	if command != commandReplay {
-		if src, err = newSource(sys, o, dirs.work); err != nil {
-			return nil, nil, err
-		}
+	src, err := newSource(sys, o, dirs.work)
+	if err != nil {
+		return nil, nil, err
 	}
 	store, served, err := openCaches(o, command)
 	if err != nil {
@@ -93,7 +91,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 	r.Rebuild.Elsewhere = elsewhere(o, engines)
 	switch command {
 	case commandRelease, commandWarm, commandBuild, commandReproduce:
-		r.Derivations = &derivationFiles{out: o.out, work: dirs.work}
+		r.Derivations = derivationFiles{out: o.out}
 	}
 	if store != nil {
 		r.Store = store // a nil directory would be an interface that is not nil
@@ -167,7 +165,7 @@ func openCaches(o options, command string) (*binarycache.Dir, []pipelines.Servin
 	var store *binarycache.Dir
 	var caches []pipelines.ServingCache
 	dir := filepath.Join(o.out, "cache")
-	if command == commandCheck || command == commandReplay {
+	if command == commandCheck {
 		return nil, nil, nil // what a cache serves is looked into as well, and nothing is exported
 	}
 	if command == commandPlan {

@@ -44,8 +44,7 @@ func newPipeline(sys system, name, short string) *cobra.Command {
 // runPipeline runs the story and shows what came of it.
 func runPipeline(ctx context.Context, sys system, command string, o options) error {
 	reporter := newReporter(sys, o)
-	failures := &failureLog{Reporter: reporter}
-	r, cleanup, err := prepare(ctx, sys, command, o, failures)
+	r, cleanup, err := prepare(ctx, sys, command, o, reporter)
 	if err != nil {
 		return errors.Join(err, reporter.Close())
 	}
@@ -58,7 +57,6 @@ func runPipeline(ctx context.Context, sys system, command string, o options) err
 	if manifest == nil {
 		return err
 	}
-	err = leaveCapsule(ctx, sys, o, r, manifest, failures, err)
 	if err == nil || ctx.Err() == nil { // an interrupted run has no provenance, and its error says why
 		err = errors.Join(err, record(ctx, sys, o, manifest))
 	}

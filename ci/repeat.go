@@ -36,9 +36,8 @@ var (
 	}
 	// forRebuild have a part in the second build too.
 	forRebuild = append(slices.Clone(forBuild), "rebuild-on")
-	// forFix choose the packages as well; forReplay are those that a capsule does not bring along.
-	forFix    = append([]string{"system", "package"}, forBuild...)
-	forReplay = []string{"image", "substituter", "trusted-key"}
+	// forFix choose the packages as well.
+	forFix = append([]string{"system", "package"}, forBuild...)
 )
 
 // givenFlag is a flag as it was given, once for each of its values.
@@ -159,9 +158,4 @@ func fixHint(o options) string {
 		dir, where = "DIRECTORY", " in a clone"
 	}
 	return "or have all of them put right" + where + ": " + commandLine(append([]string{commandCheck, "--fix", dir}, o.repeat(forFix)...)...)
-}
-
-// replayCommand shows the failure that a capsule holds.
-func replayCommand(o options, file string) string {
-	return commandLine(append([]string{commandReplay, file}, o.repeat(forReplay)...)...)
 }

@@ -54,9 +54,6 @@ func TestRepeatHint(t *testing.T) {
 			t.Errorf("hints of %v:\n%q, want\n%q", test.err, hints, test.want)
 		}
 	}
-	if got, want := replayCommand(o, "x.tar.zst"), "go run ./ci replay x.tar.zst --image nixos/nix@sha256:"+strings.Repeat("0", 64); got != want {
-		t.Errorf("replay: %q, want %q", got, want)
-	}
 	if got := fixHint(o); !strings.HasPrefix(got, "or have all of them put right in a clone: go run ./ci check --fix DIRECTORY --engine dagger ") {
 		t.Errorf("fix: %q", got)
 	}

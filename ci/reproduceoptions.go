@@ -58,7 +58,7 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, file str
 	if err := f.overridesOf(m, &o); err != nil {
 		return o, usage(err)
 	}
-	if err := f.trustedOf("manifest", m.Settings, trusted, &o); err != nil {
+	if err := f.trustedOf(m.Settings, trusted, &o); err != nil {
 		return o, err
 	}
 	if err := f.imageOf(c, m, &o); err != nil {
@@ -136,9 +136,9 @@ func (f *reproduceFlags) overridesOf(m *pipelines.Manifest, o *options) error {
 	return nil
 }
 
-// trustedOf takes the caches and keys of another run, as far as somebody else than its file vouches for them: who has a
+// trustedOf takes the manifest's caches and keys, as far as this program or the command line names them too: whoever has a
 // trusted key can put anything into the store under any path.
-func (f *reproduceFlags) trustedOf(file string, settings nix.Settings, t target, o *options) error {
+func (f *reproduceFlags) trustedOf(settings nix.Settings, t target, o *options) error {
 	caches, keys := strings.Fields(settings["substituters"]), strings.Fields(settings["trusted-public-keys"])
 	known := slices.Concat(t.substituters, t.keys, openSesame.substituters, openSesame.keys, f.substituters, f.keys)
 	var foreign []string
@@ -148,8 +148,8 @@ func (f *reproduceFlags) trustedOf(file string, settings nix.Settings, t target,
 		}
 	}
 	if len(foreign) > 0 {
-		return hint.Wrap(fmt.Errorf("the run of the %s has trusted %s, which this program does not", file, strings.Join(foreign, ", ")),
-			"where you trust who has written the %s: --trust; else name what you trust: --substituter URL --trusted-key KEY", file)
+		return hint.Wrap(fmt.Errorf("the run of the manifest has trusted %s, which this program does not", strings.Join(foreign, ", ")),
+			"where you trust who has written the manifest: --trust; else name what you trust: --substituter URL --trusted-key KEY")
 	}
 	o.target.substituters, o.target.keys = caches, keys
 	return nil

@@ -88,7 +88,6 @@ func newRoot(sys system) *cobra.Command {
 		newVerify(sys),
 		newCompare(sys),
 		newReproduce(sys),
-		newReplay(sys),
 	)
 	return root
 }

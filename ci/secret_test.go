@@ -64,7 +64,7 @@ func TestSecretIsNowhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const token = "token/with+all=kinds.of-characters"
+	const token, password = "token/with+all=kinds.of-characters", "password-of-a-substituter"
 	key, public, err := newSigningKey()
 	if err != nil {
 		t.Fatal(err)
@@ -97,12 +97,13 @@ func TestSecretIsNowhere(t *testing.T) {
 		if code := cmd.ProcessState.ExitCode(); code != wantCode {
 			t.Errorf("%q exits with %d, want %d:\n%s", args, code, wantCode, out)
 		}
-		wantNone(t, "the output of "+strings.Join(args, " "), out, token, key)
+		wantNone(t, "the output of "+strings.Join(args, " "), out, token, key, password)
 	}
 	cell := []string{"--engine", "host", "--system", string(system), "--served-by", "none", "--cachix-url", server.APIURL()}
 	release := func(args ...string) []string { return append(append([]string{"release"}, args...), cell...) }
 	run(0, release("example", "--out", "good", "--json", "-v")...)
-	run(1, release("./failing-check", "--contract", "off", "--out", "failed", "--memlock", "0", "--substituter", "none", "--trusted-key", public)...)
+	run(1, release("./failing-check", "--contract", "off", "--out", "failed", "--memlock", "0",
+		"--substituter", "file://user:"+password+"@localhost/nowhere", "--trusted-key", public)...)
 	run(5, release("example", "--out", "refused", "--cachix", "another")...)
 	run(0, "pin", "good/manifest.json", "--cachix-url", server.APIURL())
 	run(0, "push", "--from", "good/cache", "--cachix-url", server.APIURL())
@@ -119,6 +120,9 @@ func TestSecretIsNowhere(t *testing.T) {
 		}
 		data, err := os.ReadFile(path)
 		wantNone(t, path, data, token, key)
+		if strings.HasPrefix(path, filepath.Join(dir, "failed")) { // which Nix is given, and its results must not contain
+			wantNone(t, path, data, password)
+		}
 		return err
 	})
 	if err != nil {

@@ -123,32 +123,6 @@ var stories = map[string]struct {
 		},
 		func(run *fakeRun, _ *Manifest) error { return published(run) },
 	},
-	"replay": {
-		func(*testing.T, *fakeRun) {},
-		func(ctx context.Context, run *fakeRun) (*Manifest, error) {
-			var all []Replaying
-			for _, cell := range run.Cells {
-				what := Replaying{System: cell.System, Dir: "/capsule", Export: "export"}
-				for _, p := range cell.Packages {
-					what.Packages = append(what.Packages, PackageResult{
-						Package: p, Derivation: fakePath(cell.System, p, ".drv"),
-						Outputs: []Output{{Name: "out", Path: fakePath(cell.System, p, "")}},
-					})
-				}
-				all = append(all, what)
-			}
-			_, err := run.Replay(ctx, all)
-			return nil, err
-		},
-		func(run *fakeRun, _ *Manifest) error {
-			for system, e := range run.engines {
-				if n := e.ran("nix-store --realise --keep-going"); n == 0 {
-					return fmt.Errorf("nothing was built for %s", system)
-				}
-			}
-			return nil
-		},
-	},
 }
 
 // A run that is interrupted ends as good only where it had done everything by then, whenever the interruption comes.

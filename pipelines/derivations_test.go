@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -20,22 +19,22 @@ type fakeKeeper struct {
 	err error
 
 	mu   sync.Mutex
-	kept map[string]string // by system, and whether it is whole
+	kept map[matrix.System]string
 }
 
-func (k *fakeKeeper) Keep(ctx context.Context, system matrix.System, whole bool, export func(context.Context, io.Writer) error) error {
+func (k *fakeKeeper) Keep(ctx context.Context, system matrix.System, export func(context.Context, io.Writer) error) error {
 	var out bytes.Buffer
 	err := export(ctx, &out)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.kept == nil {
-		k.kept = map[string]string{}
+		k.kept = map[matrix.System]string{}
 	}
-	k.kept[fmt.Sprint(system, " ", whole)] = strings.TrimSpace(out.String())
+	k.kept[system] = strings.TrimSpace(out.String())
 	return errors.Join(err, k.err)
 }
 
-// Of all packages the derivations are kept, and of those that failed, or that differ, what another machine needs to build them.
+// The derivations of all packages are kept, also of those that failed or that differ.
 func TestDerivationsAreKept(t *testing.T) {
 	run := newFakeRun(t)
 	keeper := &fakeKeeper{}
@@ -47,11 +46,9 @@ func TestDerivationsAreKept(t *testing.T) {
 		t.Fatal("nothing failed")
 	}
 	drv := func(s matrix.System, p matrix.Package) string { return string(fakePath(s, p, ".drv")) }
-	want := map[string]string{
-		"x86_64-linux false":  "derivations " + drv(matrix.X8664Linux, "desktop") + " " + drv(matrix.X8664Linux, "headless"),
-		"x86_64-linux true":   "whole " + drv(matrix.X8664Linux, "desktop"),
-		"aarch64-linux false": "derivations " + drv(matrix.AArch64Linux, "desktop") + " " + drv(matrix.AArch64Linux, "headless"),
-		"aarch64-linux true":  "whole " + drv(matrix.AArch64Linux, "headless"),
+	want := map[matrix.System]string{
+		matrix.X8664Linux:   "derivations " + drv(matrix.X8664Linux, "desktop") + " " + drv(matrix.X8664Linux, "headless"),
+		matrix.AArch64Linux: "derivations " + drv(matrix.AArch64Linux, "desktop") + " " + drv(matrix.AArch64Linux, "headless"),
 	}
 	if diff := cmp.Diff(want, keeper.kept); diff != "" {
 		t.Errorf("kept (-want +got):\n%s", diff)

@@ -3,6 +3,7 @@ package pipelines
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -178,4 +179,16 @@ func (b secondBuild) hashes(ctx context.Context, x Executor, e Engine) (map[nix.
 		hashes[info.Path] = info.NARHash.SRI()
 	}
 	return hashes, nil
+}
+
+// byValidity tells the packages that have to be built from those whose outputs are all there.
+func byValidity(packages []*PackageResult, invalid map[nix.StorePath]bool) (fresh, there []*PackageResult) {
+	for _, p := range packages {
+		if slices.ContainsFunc(p.Outputs, func(o Output) bool { return invalid[o.Path] }) {
+			fresh = append(fresh, p)
+		} else {
+			there = append(there, p)
+		}
+	}
+	return fresh, there
 }

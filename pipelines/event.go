@@ -19,7 +19,6 @@ type Step string
 // The steps of a run, in the order in which they happen.
 const (
 	StepSnapshot  Step = "snapshot"
-	StepImport    Step = "import" // of a capsule, in the place of a snapshot
 	StepPreflight Step = "preflight"
 	StepEvaluate  Step = "evaluate"
 	StepPlan      Step = "plan"

@@ -45,37 +45,19 @@ func Write(file string, export func(io.Writer) error) (err error) {
 	return os.Rename(f.Name(), file)
 }
 
-// Open returns the stream in a file. A file that is not there is an [io/fs.ErrNotExist].
-func Open(file string) (io.ReadCloser, error) {
-	f, err := regular.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	z, err := zstd.NewReader(bufio.NewReader(f), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20))
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return &opened{z, f}, nil
-}
-
-type opened struct {
-	*zstd.Decoder
-	file *os.File
-}
-
-func (o *opened) Close() error {
-	o.Decoder.Close()
-	return o.file.Close()
-}
-
-// ReadFile returns the texts of the derivations in a file; see [ReadTexts].
+// ReadFile returns the texts of the derivations in a file. A file that is not there is an [io/fs.ErrNotExist].
 func ReadFile(ctx context.Context, file string) (drvdiff.Texts, error) {
-	r, err := Open(file)
+	f, err := regular.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("read derivations: %w", err)
 	}
-	defer r.Close()
-	texts, err := ReadTexts(ctx, r)
+	defer f.Close()
+	z, err := zstd.NewReader(bufio.NewReader(f), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20))
+	if err != nil {
+		return nil, fmt.Errorf("read derivations %s: %w", file, err)
+	}
+	defer z.Close()
+	texts, err := readTexts(ctx, z)
 	if err != nil {
 		return nil, fmt.Errorf("read derivations %s: %w", file, err)
 	}

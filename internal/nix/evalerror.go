@@ -151,5 +151,5 @@ func SourcePath(narHash string) (StorePath, error) {
 	if h.Type() != nix.SHA256 {
 		return "", fmt.Errorf("find source path: %s is not SHA-256", narHash)
 	}
-	return TreePath("source", [sha256.Size]byte(h.Bytes(nil)), nil), nil
+	return contentPath("source", [sha256.Size]byte(h.Bytes(nil)), "source"), nil
 }
