@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -107,15 +105,6 @@ func compareOptions() compare.Options {
 		o.Hosts = []string{host}
 	}
 	return o
-}
-
-func writeJSON(w io.Writer, report any) error {
-	data, err := json.MarshalIndent(report, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write report: %v", err)
-	}
-	_, err = fmt.Fprintf(w, "%s\n", data)
-	return err
 }
 
 // writePage writes beside and renames, so that a page is whole or the one before.

@@ -7,7 +7,6 @@ import (
 	"io"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -71,17 +70,16 @@ func codeOf(err error) int {
 	return exitFailed
 }
 
-// printError tells a person what went wrong, and what to do about it. What a flake makes Nix say is in it: on GitHub, a
-// line of it must not become a command.
+// printError tells a person what went wrong, and what to do about it.
 func printError(w io.Writer, err error) {
 	if err == nil {
 		return
 	}
 	for _, e := range split(err) {
-		fmt.Fprintln(w, report.Harmless("error: "+e.Error()))
+		fmt.Fprintf(w, "error: %v\n", e)
 	}
 	for _, h := range hint.Of(err) {
-		fmt.Fprintln(w, report.Harmless("hint: "+h))
+		fmt.Fprintf(w, "hint: %s\n", h)
 	}
 }
 

@@ -47,6 +47,10 @@ var layout = map[string]struct {
 		imports: []string{"internal/hint", "internal/regular"},
 		because: "it is the vocabulary: it knows neither what is built nor where",
 	},
+	"internal/printable": {
+		imports: []string{"internal/nix"},
+		because: "it cleans text for all that show or write it, so it lies below them",
+	},
 	"internal/binfmt": {
 		imports: []string{"internal/hint"},
 		because: "it reads the kernel's table for anybody who asks",
@@ -79,7 +83,7 @@ var layout = map[string]struct {
 		because: "it compares derivations, wherever their texts come from",
 	},
 	"internal/compare": {
-		imports: []string{"internal/binarycache", "internal/flake", "internal/hint", "internal/nix", "internal/regular"},
+		imports: []string{"internal/binarycache", "internal/flake", "internal/hint", "internal/nix", "internal/printable", "internal/regular"},
 		tests:   []string{"example"},
 		because: "it compares trees, wherever they come from",
 	},
@@ -98,11 +102,11 @@ var layout = map[string]struct {
 		because: "it states what a run did, and looks at nothing but caches and stores",
 	},
 	"internal/sbom": {
-		imports: []string{"internal/binarycache", "internal/nix", "matrix", "pipelines"},
+		imports: []string{"internal/binarycache", "internal/nix", "internal/printable", "matrix", "pipelines"},
 		because: "it lists what a cache holds",
 	},
 	"pipelines": {
-		imports: []string{"internal/contract", "internal/flake", "internal/hint", "internal/nix", "internal/probe", "internal/regular", "matrix"},
+		imports: []string{"internal/contract", "internal/flake", "internal/hint", "internal/nix", "internal/printable", "internal/probe", "internal/regular", "matrix"},
 		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
 	},
 	"internal/host": {
@@ -121,13 +125,13 @@ var layout = map[string]struct {
 		because: "it is the executors' contract, and so knows none of them",
 	},
 	"internal/report": {
-		imports: []string{"internal/contract", "internal/nix", "matrix", "pipelines"},
+		imports: []string{"internal/contract", "internal/nix", "internal/printable", "matrix", "pipelines"},
 		because: "it shows events, and does nothing else",
 	},
 	"ci": {
 		imports: []string{
 			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/compare", "internal/contract", "internal/derivations", "internal/drvdiff",
-			"internal/hint", "internal/host", "internal/nix", "internal/provenance", "internal/flake", "internal/regular", "internal/report", "internal/reproduce", "internal/sbom",
+			"internal/hint", "internal/host", "internal/nix", "internal/printable", "internal/provenance", "internal/flake", "internal/regular", "internal/report", "internal/reproduce", "internal/sbom",
 			"matrix", "pipelines",
 		},
 		tests:   []string{"cachix/cachixtest"},

@@ -7,21 +7,24 @@ import (
 	"sync"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 )
 
-// lazyFile is a file that is made when something is written to it. Several engines may write.
+// lazyFile is a log that is made when something is written to it. Several engines may write. What they write is cleaned.
 type lazyFile struct {
 	path string
+	text *report.Output
 	mu   sync.Mutex
 	file *os.File
 }
 
 // when returns the file, or nothing to write to. An engine's log is long, and its client keeps it in memory.
 func (f *lazyFile) when(wanted bool) io.Writer {
-	if wanted {
-		return f
+	if !wanted {
+		return nil
 	}
-	return nil
+	f.text = report.NewOutput(f)
+	return f.text
 }
 
 // Write never fails: the engine's own log is a comfort, and no reason to end a run.
@@ -43,6 +46,9 @@ func (f *lazyFile) Write(p []byte) (int, error) {
 }
 
 func (f *lazyFile) Close() error {
+	if f.text != nil {
+		_ = f.text.Flush() // as Write
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.file == nil {

@@ -3,16 +3,20 @@ package main
 import (
 	"context"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 )
 
 func main() {
 	hideMemory()
 	ctx := untilSignal(context.Background())
 	environ, secrets := takeEnvironment()
+	log.SetOutput(report.NewOutput(os.Stderr)) // of net/http, which quotes what a server sends
 	os.Exit(run(ctx, os.Args[1:], system{
 		stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets,
 	}))
@@ -35,8 +39,8 @@ func untilSignal(ctx context.Context) context.Context {
 
 // system is what a run may touch of the process that it is in.
 type system struct {
-	stdout, stderr io.Writer
-	environ        []string // without secrets
+	stdout, stderr io.Writer // within a command, a [report.Output] each
+	environ        []string  // without secrets
 	secrets        *vault
 	now            func() time.Time // the clock; nil is that of the machine
 }
@@ -55,12 +59,15 @@ func run(ctx context.Context, args []string, sys system) int {
 	defer cancel(nil)
 	stdout := &output{Writer: sys.stdout, name: "standard output", closed: cancel}
 	stderr := &output{Writer: sys.stderr, name: "standard error", closed: cancel}
-	sys.stdout, sys.stderr = stdout, stderr
+	shownOut, shownErr := report.NewOutput(stdout), report.NewOutput(stderr)
+	sys.stdout, sys.stderr = shownOut, shownErr
 	root := newRoot(sys)
 	root.SetArgs(args)
 	root.SetOut(sys.stdout)
 	root.SetErr(sys.stderr)
-	err := stderr.join(stdout.join(root.ExecuteContext(ctx)))
+	err := root.ExecuteContext(ctx)
+	_, _ = shownOut.Flush(), shownErr.Flush() // both remember what failed
+	err = stderr.join(stdout.join(err))
 	printError(sys.stderr, err)
 	return exitCode(ctx, err)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -36,7 +37,7 @@ func printMatrix(sys system, cells []matrix.Cell, github bool) error {
 		if err != nil {
 			return usage(err)
 		}
-		_, err = fmt.Fprintf(sys.stdout, "%s\n", data)
+		_, err = fmt.Fprintf(sys.stdout, "%s\n", printable.EscapeJSON(data))
 		return err
 	}
 	t := tabwriter.NewWriter(sys.stdout, 0, 0, 2, ' ', 0)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync"
 	"syscall"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 )
 
 // output is standard output or standard error. It remembers the first write that failed, so that no command has to
@@ -39,6 +41,9 @@ func (o *output) fail(err error) {
 		o.closed(fmt.Errorf("write %s: %w", o.name, err))
 	}
 }
+
+// writeJSON writes a value as a document of JSON.
+func writeJSON(w io.Writer, value any) error { return report.WriteJSON(w, value) }
 
 // join adds the first error to another, unless it is a part of that already.
 func (o *output) join(err error) error {

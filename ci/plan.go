@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,9 +46,7 @@ func runPlan(ctx context.Context, sys system, o options) (err error) {
 		return err
 	}
 	if o.json {
-		data, jsonErr := json.MarshalIndent(manifest, "", "  ")
-		fmt.Fprintf(sys.stdout, "%s\n", data)
-		return errors.Join(err, jsonErr)
+		return errors.Join(err, writeJSON(sys.stdout, manifest))
 	}
 	return errors.Join(err, printPlan(sys.stdout, manifest))
 }

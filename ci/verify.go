@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -209,13 +208,7 @@ func (v *verification) err() error {
 	return fmt.Errorf("verify %s: %d of %d outputs are not found as stated in %s", v.File, wrong, all, v.Against)
 }
 
-func (v *verification) printJSON(w io.Writer) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err == nil {
-		_, err = fmt.Fprintf(w, "%s\n", data)
-	}
-	return err
-}
+func (v *verification) printJSON(w io.Writer) error { return writeJSON(w, v) }
 
 // print writes who states what, and a line for each output. Names in a file are anybody's: control characters are left out.
 func (v *verification) print(w io.Writer) error {

@@ -2,7 +2,6 @@ package pipelines
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -282,12 +282,12 @@ func (r *Release) manifest(ctx context.Context, started time.Time, s Snapshot, c
 func (r *Release) conclude(ctx context.Context, started time.Time, m *Manifest) error {
 	// An interrupted run is written down too.
 	err := r.step(context.WithoutCancel(ctx), StepManifest, "", func() (string, error) {
-		data, err := json.MarshalIndent(m, "", "  ")
+		data, err := printable.JSON(m, "  ")
 		if err == nil {
 			err = os.MkdirAll(filepath.Dir(r.ManifestFile), 0o755)
 		}
 		if err == nil {
-			err = writeFile(r.ManifestFile, append(data, '\n'))
+			err = writeFile(r.ManifestFile, data)
 		}
 		if err != nil {
 			return "", fmt.Errorf("write manifest %s: %v", r.ManifestFile, err)

@@ -53,24 +53,24 @@ func regionEvidence(o Options, r *Region) []Evidence {
 
 // stringAt returns the printable text that has index i in it, or nothing.
 func stringAt(p []byte, i int) string {
-	if !printable(p[i]) {
+	if !isPrintable(p[i]) {
 		return ""
 	}
 	low := i
-	for low > 0 && printable(p[low-1]) {
+	for low > 0 && isPrintable(p[low-1]) {
 		low--
 	}
 	return string(p[low:endOfString(p, i)])
 }
 
 func endOfString(p []byte, i int) int {
-	for i < len(p) && printable(p[i]) {
+	for i < len(p) && isPrintable(p[i]) {
 		i++
 	}
 	return i
 }
 
-func printable(c byte) bool { return c >= ' ' && c <= '~' || c == '\t' }
+func isPrintable(c byte) bool { return c >= ' ' && c <= '~' || c == '\t' }
 
 // run returns how many bytes from the first on differ, with single bytes between them that do not.
 func run(p, q []byte) int {
@@ -124,7 +124,7 @@ func wordEvidence(r *Region, i, end int) (Evidence, bool) {
 
 // areCharacters says that bytes are characters of a text, in which four of them are no number.
 func areCharacters(p []byte) bool {
-	return !slices.ContainsFunc(p, func(c byte) bool { return !printable(c) && c != '\n' && c != '\r' })
+	return !slices.ContainsFunc(p, func(c byte) bool { return !isPrintable(c) && c != '\n' && c != '\r' })
 }
 
 // codeSection holds instructions, in which four bytes are no number.

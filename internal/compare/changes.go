@@ -182,7 +182,7 @@ func inText(p []byte, i int) bool {
 		return false
 	}
 	for _, c := range p[i : i+minTextAhead] {
-		if !printable(c) {
+		if !isPrintable(c) {
 			return false
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"html/template"
 	"io"
 	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 )
 
 //go:embed page.gohtml
@@ -19,8 +21,16 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"seq":   func(n int) string { return fmt.Sprintf("o%d", n) },
 }).Parse(pageText))
 
-// WriteHTML writes a report as one page that needs nothing else. All that a builder could have written is escaped.
-func (r *Report) WriteHTML(w io.Writer) error { return page.Execute(w, r) }
+// WriteHTML writes a report as one page that needs nothing else. All that a builder could have written is escaped, and
+// what would change the direction of the page's text or hide some of it is left out.
+func (r *Report) WriteHTML(w io.Writer) error {
+	var text strings.Builder
+	if err := page.Execute(&text, r); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, printable.Text(text.String()))
+	return err
+}
 
 // diffLine is a line of a unified diff, with what it is.
 type diffLine struct{ Class, Text string }
@@ -55,7 +65,7 @@ func rowBytes(p, other []byte) []rowByte {
 		case i >= len(p):
 			all[i] = rowByte{"  ", " ", false}
 			continue
-		case printable(p[i]) && p[i] != '\t':
+		case isPrintable(p[i]) && p[i] != '\t':
 			all[i].Text = string(rune(p[i]))
 		default:
 			all[i].Text = "·"

@@ -347,7 +347,7 @@ func hexLine(offset int64, p []byte) string {
 			continue
 		}
 		fmt.Fprintf(&hex, " %02x", p[i])
-		if printable(p[i]) && p[i] != '\t' {
+		if isPrintable(p[i]) && p[i] != '\t' {
 			text.WriteByte(p[i])
 		} else {
 			text.WriteByte('.')

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -35,7 +34,6 @@ type stepOf struct {
 // NewActions returns a reporter that writes to w, the job's standard output or error, until it is closed.
 func NewActions(w io.Writer, opts Options) *Actions {
 	a := &Actions{Lines: newLines(w, opts)}
-	a.style.runner = true
 	a.show = a.fold
 	go a.beat()
 	return a
@@ -60,7 +58,7 @@ func (a *Actions) Report(at time.Time, e pipelines.Event) {
 }
 
 // block tells a block, and remembers of which step it has made an annotation.
-func (a *Actions) block(b block) []string {
+func (a *Actions) block(b block) []shown {
 	of := stepOf{b.step, b.system}
 	if b.mark == failed && b.step != "" && !slices.Contains(a.told, of) {
 		a.told = append(a.told, of)
@@ -69,7 +67,7 @@ func (a *Actions) block(b block) []string {
 	return a.show(b)
 }
 
-func (a *Actions) fold(b block) []string {
+func (a *Actions) fold(b block) []shown {
 	loud := b.mark == failed || b.mark == warning
 	if a.single && b.step != "" && !loud {
 		return append(a.beginGroup(fmt.Sprintf("%s %s", b.step, b.system)), a.style.render(b)...)
@@ -78,23 +76,23 @@ func (a *Actions) fold(b block) []string {
 }
 
 // alone tells a block that is in no group of a step.
-func (a *Actions) alone(b block) []string {
+func (a *Actions) alone(b block) []shown {
 	lines := a.style.render(b)
 	switch {
 	case b.folds() && len(lines) > 1:
-		return slices.Concat([]string{groupLine(lines[0])}, lines[1:], []string{endGroupLine()})
+		return slices.Concat([]shown{groupLine(lines[0])}, lines[1:], []shown{endGroupLine()})
 	case b.mark == failed && !b.mute:
 		return append(lines, a.annotation(b, (*githubactions.Action).Errorf))
 	case b.mark == warning:
 		// The runner shows the annotation in the log too, in place of the line.
 		notice := a.annotation(b, (*githubactions.Action).Warningf)
 		b.why = nil
-		return append([]string{notice}, a.style.render(b)[1:]...)
+		return append([]shown{notice}, a.style.render(b)[1:]...)
 	}
 	return lines
 }
 
-func (a *Actions) beginGroup(name string) []string {
+func (a *Actions) beginGroup(name string) []shown {
 	if a.open == name {
 		return nil
 	}
@@ -103,16 +101,16 @@ func (a *Actions) beginGroup(name string) []string {
 	return lines
 }
 
-func (a *Actions) endGroup() []string {
+func (a *Actions) endGroup() []shown {
 	if a.open == "" {
 		return nil
 	}
 	a.open = ""
-	return []string{endGroupLine()}
+	return []shown{endGroupLine()}
 }
 
 // hashWrong puts the hash that is wrong beside each line of the flake that has it.
-func (a *Actions) hashWrong(e pipelines.HashWrong) []string {
+func (a *Actions) hashWrong(e pipelines.HashWrong) []shown {
 	lines := a.endGroup()
 	for _, place := range e.Places {
 		b := block{head: "the hash should be " + e.Got, why: []string{"specified: " + e.Specified, "mend: " + place.Text}, file: place.File, line: place.Line}
@@ -122,11 +120,11 @@ func (a *Actions) hashWrong(e pipelines.HashWrong) []string {
 }
 
 // annotation is a block as GitHub shows it far away from its log, beside a line of the flake where it is about one.
-func (a *Actions) annotation(b block, level func(c *githubactions.Action, format string, args ...any)) string {
-	text := []string{strings.Join(strings.Fields(a.style.clean(b.head)), " ")}
+func (a *Actions) annotation(b block, level func(c *githubactions.Action, format string, args ...any)) shown {
+	text := []string{strings.Join(strings.Fields(string(a.style.clean(b.head))), " ")}
 	for _, why := range b.why {
 		for line := range strings.Lines(why) {
-			text = append(text, a.style.clean(line))
+			text = append(text, string(a.style.clean(line)))
 		}
 	}
 	if b.mark == failed {
@@ -135,7 +133,7 @@ func (a *Actions) annotation(b block, level func(c *githubactions.Action, format
 		b.log = nil // it follows in the log, and is no reason yet
 	}
 	for _, line := range b.log {
-		text = append(text, a.style.clean(atEnd(line)))
+		text = append(text, string(a.style.clean(atEnd(line))))
 	}
 	return command(func(c *githubactions.Action) {
 		level(c.WithFieldsMap(a.style.fields(b)), "%s", strings.Join(text, "\n"))
@@ -145,16 +143,8 @@ func (a *Actions) annotation(b block, level func(c *githubactions.Action, format
 // annotationTail is how much of a log goes with an annotation, which is for a glance.
 const annotationTail = 8
 
-func groupLine(name string) string {
-	return command(func(c *githubactions.Action) { c.Group(name) })
+func groupLine(name shown) shown {
+	return command(func(c *githubactions.Action) { c.Group(string(name)) })
 }
 
-func endGroupLine() string { return command((*githubactions.Action).EndGroup) }
-
-// command returns a workflow command as a line. The library panics where it cannot write,
-// so it writes to memory: a log that is gone must not fail a build.
-func command(issue func(*githubactions.Action)) string {
-	var line bytes.Buffer
-	issue(githubactions.New(githubactions.WithWriter(&line)))
-	return strings.TrimRight(line.String(), "\r\n")
-}
+func endGroupLine() shown { return command((*githubactions.Action).EndGroup) }

@@ -193,8 +193,8 @@ func lineBlock(e pipelines.BuildLine) block {
 }
 
 // render returns the lines of b, safe to be shown.
-func (s style) render(b block) []string {
-	lines := []string{s.sign(b.mark) + s.clean(b.head)}
+func (s style) render(b block) []shown {
+	lines := []shown{s.sign(b.mark) + s.clean(b.head)}
 	for _, text := range b.why {
 		for line := range strings.Lines(text) {
 			lines = append(lines, "  "+s.clean(line))

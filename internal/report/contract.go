@@ -37,7 +37,7 @@ func checkBlocks(e pipelines.Checked) []block {
 }
 
 // contract is the table of what has not passed: those that have are a number.
-func (s style) contract(system matrix.System, results []contract.Result) []string {
+func (s style) contract(system matrix.System, results []contract.Result) []shown {
 	if len(results) == 0 {
 		return nil
 	}
@@ -46,7 +46,7 @@ func (s style) contract(system matrix.System, results []contract.Result) []strin
 		what = "contract on " + string(system)
 	}
 	counts, _ := contract.Counts(results)
-	lines := []string{s.paint(bold, s.clean(what+": "+counts))}
+	lines := []shown{s.paint(bold, s.clean(what+": "+counts))}
 	width := 0
 	for _, r := range results {
 		if r.Status != contract.Pass {
@@ -87,7 +87,7 @@ func (s style) fields(b block) map[string]string {
 	if b.file == "" {
 		return nil
 	}
-	fields := map[string]string{"file": s.clean(b.file)}
+	fields := map[string]string{"file": string(s.clean(b.file))}
 	if b.line > 0 {
 		fields["line"] = strconv.Itoa(b.line)
 	}

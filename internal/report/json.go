@@ -1,8 +1,6 @@
 package report
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"reflect"
@@ -19,14 +17,14 @@ import (
 //	{"time":"2026-07-27T14:12:00.5Z","event":"step-started","step":"plan","system":"x86_64-linux"}
 type JSON struct {
 	mu  sync.Mutex
-	w   io.Writer
+	out *Output
 	err error
 	// broken says that a write has failed, so that the stream ends here rather than with a hole in it.
 	broken bool
 }
 
 // NewJSON returns a reporter that writes to w.
-func NewJSON(w io.Writer) *JSON { return &JSON{w: w} }
+func NewJSON(w io.Writer) *JSON { return &JSON{out: outputOf(w)} }
 
 // Report writes e.
 func (j *JSON) Report(at time.Time, e pipelines.Event) {
@@ -34,7 +32,7 @@ func (j *JSON) Report(at time.Time, e pipelines.Event) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err == nil && !j.broken {
-		if _, err = j.w.Write(line); err != nil {
+		if err = j.out.show(line); err != nil {
 			j.broken = true
 		}
 	}
@@ -53,41 +51,18 @@ func (j *JSON) Err() error {
 // Close returns what Err does. The writer stays open.
 func (j *JSON) Close() error { return j.Err() }
 
-func encode(at time.Time, e pipelines.Event) ([]byte, error) {
-	var fields bytes.Buffer
-	enc := json.NewEncoder(&fields)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(e); err != nil {
-		return nil, err
+func encode(at time.Time, e pipelines.Event) (shown, error) {
+	fields, err := document(e, "")
+	if err != nil {
+		return "", err
 	}
-	line := fmt.Appendf(nil, `{"time":%q,"event":%q`, at.UTC().Format(time.RFC3339Nano), eventName(e))
-	rest := fields.Bytes()[1:] // without the brace that opens it
+	line := (style{}).clean(fmt.Sprintf(`{"time":%q,"event":%q`, at.UTC().Format(time.RFC3339Nano), eventName(e)))
+	rest := fields[1:] // without the brace that opens it
 	if rest[0] != '}' {
-		line = append(line, ',')
+		line += ","
 	}
-	return escapeForScreens(append(line, rest...)), nil
+	return line + rest, nil
 }
-
-// escapeForScreens escapes what JSON need not escape but a terminal or GitHub's runner would act upon,
-// since standard output may well be one of them. The values stay the same.
-func escapeForScreens(line []byte) []byte {
-	line = bytes.ReplaceAll(line, []byte("##["), []byte(`##\u005b`))
-	if bytes.IndexFunc(line, isC1) < 0 {
-		return line
-	}
-	var escaped []byte
-	for _, r := range string(line) {
-		if isC1(r) {
-			escaped = fmt.Appendf(escaped, `\u%04x`, r)
-		} else {
-			escaped = append(escaped, string(r)...)
-		}
-	}
-	return escaped
-}
-
-// isC1 tells the control characters above ASCII, of which U+009B begins an escape sequence, and DEL.
-func isC1(r rune) bool { return r >= 0x7f && r < 0xa0 }
 
 // eventName returns the name of e's type in kebab case.
 func eventName(e pipelines.Event) string {

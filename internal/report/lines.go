@@ -20,10 +20,10 @@ type Lines struct {
 	opts  Options
 	style style
 	// show decorates a block for the kind of log at hand.
-	show func(block) []string
+	show func(block) []shown
 
 	mu       sync.Mutex
-	w        io.Writer
+	out      *Output
 	err      error
 	progress progress
 	spoke    time.Time // when something was last written
@@ -43,7 +43,7 @@ func newLines(w io.Writer, opts Options) *Lines {
 	l := &Lines{
 		opts:  opts.withDefaults(w),
 		style: style{color: opts.Color, ascii: opts.ASCII},
-		w:     w,
+		out:   outputOf(w),
 		stop:  make(chan struct{}),
 		done:  make(chan struct{}),
 	}
@@ -70,7 +70,7 @@ func (l *Lines) Close() error {
 }
 
 // tell returns the lines that e is worth. It is what Lines writes and what scrolls by above Terminal's status.
-func tell(e pipelines.Event, p *progress, s style, verbose bool, show func(block) []string) []string {
+func tell(e pipelines.Event, p *progress, s style, verbose bool, show func(block) []shown) []shown {
 	switch e := e.(type) {
 	case pipelines.BuildLine:
 		if !verbose {
@@ -78,7 +78,7 @@ func tell(e pipelines.Event, p *progress, s style, verbose bool, show func(block
 		}
 		return show(p.within(e.System, lineBlock(e)))
 	case pipelines.Checked:
-		var lines []string
+		var lines []shown
 		for _, b := range checkBlocks(e) {
 			lines = append(lines, show(b)...)
 		}
@@ -93,9 +93,9 @@ func tell(e pipelines.Event, p *progress, s style, verbose bool, show func(block
 }
 
 // brief leaves out what a block folds.
-func (l *Lines) brief(b block) []string { return l.style.brief(b) }
+func (l *Lines) brief(b block) []shown { return l.style.brief(b) }
 
-func (s style) brief(b block) []string {
+func (s style) brief(b block) []shown {
 	lines := s.render(b)
 	if b.folds() {
 		return lines[:1]
@@ -103,12 +103,12 @@ func (s style) brief(b block) []string {
 	return lines
 }
 
-func (l *Lines) write(lines []string) {
+func (l *Lines) write(lines []shown) {
 	if len(lines) == 0 || l.err != nil {
 		return
 	}
 	l.spoke = l.opts.Now()
-	if _, err := io.WriteString(l.w, strings.Join(lines, "\n")+"\n"); err != nil {
+	if err := l.out.show(joinLines(lines)); err != nil {
 		l.err = fmt.Errorf("write report: %w", err)
 	}
 }
@@ -133,7 +133,7 @@ func (l *Lines) sayWhatRuns() {
 	if now.Sub(l.spoke) < heartbeat {
 		return
 	}
-	var lines []string
+	var lines []shown
 	for _, r := range l.progress.rows {
 		if r.active() {
 			text := strings.Join(append([]string{"running"}, r.activity(now)...), ", ")

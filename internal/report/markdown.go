@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 )
 
 // The functions of this file make GitHub-flavoured Markdown of text that may come from anywhere, so that it stays text:
@@ -15,7 +17,7 @@ const escaped = "\\`*_{}[]<>#!|~&@:$"
 
 // words makes one line of Markdown of a text.
 func words(text string) string {
-	text = (style{}).clean(text)
+	text = printable.Line(text)
 	var b strings.Builder
 	for i, r := range text {
 		if strings.ContainsRune(escaped, r) && !(r == '_' && inWord(text, i)) {
@@ -60,11 +62,11 @@ func link(text, url string) string {
 // of them may be gone.
 func fence(lines []string) string {
 	longest := 2
-	shown := make([]string, len(lines))
+	texts := make([]string, len(lines))
 	for i, line := range lines {
-		shown[i] = (style{}).clean(atEnd(line))
+		texts[i] = printable.Line(atEnd(line))
 		run := 0
-		for _, r := range shown[i] {
+		for _, r := range texts[i] {
 			if run++; r != '`' {
 				run = 0
 			}
@@ -74,7 +76,7 @@ func fence(lines []string) string {
 	marks := strings.Repeat("`", longest+1)
 	var b strings.Builder
 	b.WriteString(marks + "text\n")
-	for _, line := range shown {
+	for _, line := range texts {
 		b.WriteString(line + "\n")
 	}
 	b.WriteString(marks + "\n")

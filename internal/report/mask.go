@@ -5,8 +5,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-
-	"github.com/sethvargo/go-githubactions"
 )
 
 // leastMask is the shortest text that is worth hiding: of anything shorter, the log would be full by chance.
@@ -31,7 +29,7 @@ func Mask(w io.Writer, secrets []string) error {
 		}
 	}
 	for _, mask := range masks {
-		if _, err := fmt.Fprintln(w, command(func(c *githubactions.Action) { c.AddMask(mask) })); err != nil {
+		if err := outputOf(w).show(maskCommand(mask) + "\n"); err != nil {
 			return fmt.Errorf("mask secrets: %w", err)
 		}
 	}

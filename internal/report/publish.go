@@ -8,7 +8,7 @@ import (
 )
 
 // publish is the second verdict of a cell, which is not the build's: what became of it in the cache of consumers.
-func (s style) publish(c pipelines.CellResult) []string {
+func (s style) publish(c pipelines.CellResult) []shown {
 	if c.Publish == nil {
 		return nil
 	}
@@ -16,7 +16,7 @@ func (s style) publish(c pipelines.CellResult) []string {
 	if seen := consumers(c.Packages); seen != "" {
 		text += "; " + seen
 	}
-	return []string{"  " + s.sign(sign) + s.clean(text)}
+	return []shown{"  " + s.sign(sign) + s.clean(text)}
 }
 
 func publishVerdict(p pipelines.PublishResult) (mark, string) {

@@ -18,8 +18,8 @@ import (
 // StepFiles leaves behind what GitHub takes from a step of a job when it has ended: its outputs and its summary.
 // Nothing is written before the run's end, and nothing that fails here fails the run: it is a warning in the job's log.
 type StepFiles struct {
-	o StepOptions
-	w io.Writer
+	o   StepOptions
+	out *Output
 
 	mu     sync.Mutex
 	record record
@@ -34,7 +34,7 @@ type StepOptions struct {
 }
 
 // NewStepFiles returns a reporter that writes warnings to w, the job's log.
-func NewStepFiles(w io.Writer, o StepOptions) *StepFiles { return &StepFiles{o: o, w: w} }
+func NewStepFiles(w io.Writer, o StepOptions) *StepFiles { return &StepFiles{o: o, out: outputOf(w)} }
 
 // Report takes note of e, and writes the files at the run's end.
 func (s *StepFiles) Report(_ time.Time, e pipelines.Event) {
@@ -55,8 +55,8 @@ func (s *StepFiles) Report(_ time.Time, e pipelines.Event) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		for line := range strings.Lines(err.Error()) {
-			warning := command(func(c *githubactions.Action) { c.Warningf("%s", (style{runner: true}).clean(line)) })
-			_, _ = fmt.Fprintln(s.w, warning) // where this is lost as well, nobody is left to be told
+			warning := command(func(c *githubactions.Action) { c.Warningf("%s", (style{}).clean(line)) })
+			_ = s.out.show(warning + "\n") // where this is lost as well, nobody is left to be told
 		}
 	}
 }

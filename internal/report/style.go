@@ -3,8 +3,6 @@ package report
 import (
 	"fmt"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
@@ -25,33 +23,15 @@ const (
 // style is how text looks on one output.
 type style struct {
 	color, ascii bool
-	// runner says that GitHub's runner reads along and obeys what looks like a command.
-	runner bool
-}
-
-const (
-	bold   = "1"
-	dim    = "2"
-	red    = "31"
-	green  = "32"
-	yellow = "33"
-	cyan   = "36"
-)
-
-func (s style) paint(color, text string) string {
-	if !s.color || text == "" {
-		return text
-	}
-	return "\x1b[" + color + "m" + text + "\x1b[0m"
 }
 
 // sign returns m as it stands in front of a line, with the space behind it.
-func (s style) sign(m mark) string {
-	pick := func(color, unicode, ascii string) string {
+func (s style) sign(m mark) shown {
+	pick := func(c color, unicode, ascii shown) shown {
 		if s.ascii {
 			unicode = ascii
 		}
-		return s.paint(color, unicode) + " "
+		return s.paint(c, unicode) + " "
 	}
 	switch m {
 	case passed:
@@ -70,94 +50,17 @@ func (s style) sign(m mark) string {
 	return ""
 }
 
-func (s style) spinner(frame int64) string {
-	frames := []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
-	if s.ascii {
-		frames = []rune(`|/-\`)
-	}
-	return s.paint(cyan, string(frames[frame%int64(len(frames))])) + " "
-}
-
-func (s style) bar() string {
+func (s style) bar() shown {
 	if s.ascii {
 		return "| "
 	}
 	return "│ "
 }
 
-// clean makes foreign text harmless and one line of it; see [nix.PlainText]. Tabs stay.
-func (s style) clean(text string) string {
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n':
-			return ' '
-		case isIgnorable(r):
-			return -1
-		case s.ascii && r >= utf8.RuneSelf:
-			return '?'
-		}
-		return r
-	}, nix.PlainText(strings.TrimRight(text, "\r\n")))
-	if s.runner {
-		text = disarm(text)
-	}
-	return text
-}
-
-// Harmless returns foreign text as it can be shown on any terminal, and in the log of a job on GitHub. Its lines stay.
-func Harmless(text string) string {
-	lines := strings.Split(text, "\n")
-	for i, line := range lines {
-		lines[i] = style{runner: true}.clean(line)
-	}
-	return strings.Join(lines, "\n")
-}
-
 // atEnd returns a line of a log as it looked in the end, where carriage returns had parts of it overwritten.
 func atEnd(line string) string {
 	line = strings.TrimRight(line, "\r\n")
 	return line[strings.LastIndexByte(line, '\r')+1:]
-}
-
-// isIgnorable tells the characters that take no room: some turn the direction of the text around them,
-// and the comparison by which GitHub's runner looks for commands passes over all of them.
-func isIgnorable(r rune) bool {
-	return unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
-}
-
-// disarm makes sure that GitHub's runner takes no line with text in it for a command.
-// It looks for "::" behind any white space and for "##[" anywhere
-// (https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs).
-// Both comparisons are linguistic, so that a zero-width space between the characters would not stop them.
-func disarm(text string) string {
-	text = strings.ReplaceAll(text, "##[", "## [")
-	if strings.HasPrefix(strings.TrimSpace(text), "::") {
-		text = "> " + text
-	}
-	return text
-}
-
-// truncate cuts text to a width in columns. What may be two columns wide, or as wide as a tab, is replaced
-// rather than measured: terminals differ, and a line that wraps cannot be erased again.
-func (s style) truncate(text string, width int) string {
-	runes := []rune(text)
-	for i, r := range runes {
-		if r == '\t' || r >= 0x1100 && (r < 0x2000 || r >= 0x2300) {
-			runes[i] = '?'
-		}
-	}
-	text = string(runes)
-	if len(runes) <= width {
-		return text
-	}
-	ellipsis := []rune("…")
-	if s.ascii {
-		ellipsis = []rune("...")
-	}
-	if width <= len(ellipsis) {
-		return string(runes[:max(width, 0)])
-	}
-	return string(runes[:width-len(ellipsis)]) + string(ellipsis)
 }
 
 // took returns a duration that has ended: "4.2s", "1m32s", "2h05m".

@@ -15,27 +15,27 @@ import (
 // Summary writes the table of what came of each package of each cell, and below it every failure.
 // Only a package that is there counts as good: one that was not come to does not.
 func Summary(w io.Writer, m *pipelines.Manifest) error {
-	if _, err := io.WriteString(w, strings.Join(style{}.summary(m, pipelines.LastRelease{}), "\n")+"\n"); err != nil {
+	if err := outputOf(w).show(joinLines(style{}.summary(m, pipelines.LastRelease{}))); err != nil {
 		return fmt.Errorf("write summary: %w", err)
 	}
 	return nil
 }
 
 // conclusion is the end of every report.
-func (s style) conclusion(e pipelines.RunFinished, last pipelines.LastRelease) []string {
+func (s style) conclusion(e pipelines.RunFinished, last pipelines.LastRelease) []shown {
 	if e.Manifest == nil {
-		return []string{"", s.sign(failed) + "ended after " + took(e.Seconds) + " without a result"}
+		return []shown{"", s.sign(failed) + s.clean("ended after "+took(e.Seconds)+" without a result")}
 	}
-	lines := append([]string{""}, s.summary(e.Manifest, last)...)
-	lines[len(lines)-1] += ", in " + took(e.Seconds)
+	lines := append([]shown{""}, s.summary(e.Manifest, last)...)
+	lines[len(lines)-1] += s.clean(", in " + took(e.Seconds))
 	if e.Path != "" {
 		lines = append(lines, "  manifest: "+s.clean(e.Path))
 	}
 	return lines
 }
 
-func (s style) summary(m *pipelines.Manifest, last pipelines.LastRelease) []string {
-	var lines []string
+func (s style) summary(m *pipelines.Manifest, last pipelines.LastRelease) []shown {
+	var lines []shown
 	for _, c := range m.Cells {
 		lines = append(lines, s.cell(c, last)...)
 	}
@@ -49,9 +49,9 @@ func (s style) summary(m *pipelines.Manifest, last pipelines.LastRelease) []stri
 	return append(lines, s.total(m))
 }
 
-func (s style) cell(c pipelines.CellResult, last pipelines.LastRelease) []string {
+func (s style) cell(c pipelines.CellResult, last pipelines.LastRelease) []shown {
 	head := fmt.Sprintf("%s: %s in %s", c.System, orNotBuilt(c.Verdict), took(c.Seconds))
-	lines := []string{s.paint(bold, s.clean(head)), "  " + s.clean(engine(c))}
+	lines := []shown{s.paint(bold, s.clean(head)), "  " + s.clean(engine(c))}
 	for _, m := range machines(c) {
 		lines = append(lines, "  "+s.clean(m))
 	}
@@ -65,7 +65,7 @@ func (s style) cell(c pipelines.CellResult, last pipelines.LastRelease) []string
 		if change := changeSince(last, c.System, p); change != "" {
 			row += ", " + change + " since the last release"
 		}
-		lines = append(lines, "  "+s.sign(verdictMark(p.Verdict))+strings.TrimRight(s.clean(row), " "))
+		lines = append(lines, "  "+s.sign(verdictMark(p.Verdict))+s.clean(strings.TrimRight(row, " ")))
 		for _, o := range p.Outputs {
 			lines = append(lines, "    "+s.clean(string(o.Path)+rebuilt(o)))
 		}
@@ -112,7 +112,7 @@ func closure(p pipelines.PackageResult) string {
 }
 
 // failures tells what went wrong in a cell. Logs is the directory of the logs.
-func (s style) failures(c pipelines.CellResult, logs string) []string {
+func (s style) failures(c pipelines.CellResult, logs string) []shown {
 	var blocks []block
 	told := slices.ContainsFunc(c.Packages, func(p pipelines.PackageResult) bool { return p.Failure != nil })
 	if c.Error != "" && !(told && ofPackages(c.Error)) {
@@ -139,7 +139,7 @@ func (s style) failures(c pipelines.CellResult, logs string) []string {
 		}
 		blocks = append(blocks, b)
 	}
-	var lines []string
+	var lines []shown
 	for _, b := range blocks {
 		lines = append(lines, s.render(b)...)
 	}
@@ -155,7 +155,7 @@ func ofPackages(err string) bool {
 }
 
 // total counts the packages that are good and names what became of the others.
-func (s style) total(m *pipelines.Manifest) string {
+func (s style) total(m *pipelines.Manifest) shown {
 	good, all, broken := 0, 0, false
 	for _, c := range m.Cells {
 		broken = broken || c.Error != "" || !isGood(c.Verdict)
@@ -170,7 +170,7 @@ func (s style) total(m *pipelines.Manifest) string {
 	if broken || good < all || all == 0 {
 		verdict = failed
 	}
-	return fmt.Sprintf("%s%d of %s good%s", s.sign(verdict), good, count(all, "package"), proven(m))
+	return s.sign(verdict) + s.clean(fmt.Sprintf("%d of %s good%s", good, count(all, "package"), proven(m)))
 }
 
 func isGood(v pipelines.Verdict) bool {

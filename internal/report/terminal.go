@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"math"
@@ -36,13 +35,13 @@ type Terminal struct {
 
 	mu       sync.Mutex
 	progress progress
-	scroll   bytes.Buffer // what is to be written above the status
+	scroll   []shown // what is to be written above the status
 
 	// Of the goroutine that owns the screen, until done is closed.
-	w     io.Writer
+	out   *Output
 	err   error
-	drawn []int  // the widths of the lines of the status on the screen
-	frame string // the status on the screen
+	drawn []int // the widths of the lines of the status on the screen
+	frame shown // the status on the screen
 
 	close      sync.Once
 	stop, done chan struct{}
@@ -54,7 +53,7 @@ func NewTerminal(w io.Writer, opts Options) *Terminal {
 	t := &Terminal{
 		opts:  opts.withDefaults(w),
 		style: style{color: opts.Color, ascii: opts.ASCII},
-		w:     w,
+		out:   outputOf(w),
 		stop:  make(chan struct{}),
 		done:  make(chan struct{}),
 	}
@@ -67,10 +66,7 @@ func (t *Terminal) Report(at time.Time, e pipelines.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.progress.apply(at, e)
-	for _, line := range tell(e, &t.progress, t.style, t.opts.Verbose, t.style.brief) {
-		t.scroll.WriteString(line)
-		t.scroll.WriteByte('\n')
-	}
+	t.scroll = append(t.scroll, tell(e, &t.progress, t.style, t.opts.Verbose, t.style.brief)...)
 }
 
 // Close writes what is left, erases the status, and returns the first error in writing, if any.
@@ -100,7 +96,7 @@ func (t *Terminal) leave() {
 	columns, _ := t.opts.Size()
 	t.draw(nil, columns)
 	if t.err != nil {
-		_, _ = io.WriteString(t.w, showCursor)
+		_ = t.out.show(showCursor)
 	}
 }
 
@@ -125,7 +121,7 @@ func (t *Terminal) status(columns, rows int) []statusLine {
 
 // statusLine is a line with its width in columns, which colours do not add to.
 type statusLine struct {
-	text  string
+	text  shown
 	width int
 }
 
@@ -138,7 +134,7 @@ func (t *Terminal) line(r *row, now time.Time, width int) statusLine {
 		head := headline(r.label(), string(r.system), sofar(now.Sub(r.since).Seconds()), "")
 		parts := r.activity(now)
 		for i := range parts {
-			parts[i] = t.style.clean(parts[i])
+			parts[i] = string(t.style.clean(parts[i]))
 		}
 		text = fmt.Sprintf("%s  %s", head, fit(parts, width-signWidth-len(head)-2))
 	case r.step == "":
@@ -147,8 +143,8 @@ func (t *Terminal) line(r *row, now time.Time, width int) statusLine {
 		b := stepBlock(*r.end)
 		sign, text = t.style.sign(b.mark), b.head
 	}
-	text = t.style.truncate(strings.TrimRight(t.style.clean(text), " "), width-signWidth)
-	return statusLine{sign + text, signWidth + utf8.RuneCountInString(text)}
+	line := t.style.truncate(t.style.clean(strings.TrimRight(text, " ")), width-signWidth)
+	return statusLine{sign + line, signWidth + utf8.RuneCountInString(string(line))}
 }
 
 // fit joins the parts, as many as there is room for, and counts the others.
@@ -167,34 +163,35 @@ func (t *Terminal) draw(status []statusLine, columns int) {
 	if scroll == "" && frame == t.frame || t.err != nil {
 		return
 	}
-	var out strings.Builder
-	out.WriteString(beginFrame + t.erase(columns) + scroll)
+	text := beginFrame + t.erase(columns) + scroll
 	if frame != "" {
-		out.WriteString(hideCursor + frame)
+		text += hideCursor + frame
 	} else if t.frame != "" {
-		out.WriteString(showCursor)
+		text += showCursor
 	}
-	out.WriteString(endFrame)
 	t.frame, t.drawn = frame, t.drawn[:0]
 	for _, line := range status {
 		t.drawn = append(t.drawn, line.width)
 	}
-	if _, err := io.WriteString(t.w, out.String()); err != nil {
+	if err := t.out.show(text + endFrame); err != nil {
 		t.err = fmt.Errorf("write to terminal: %w", err)
 	}
 }
 
-func (t *Terminal) takeScroll() string {
+func (t *Terminal) takeScroll() shown {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	scroll := t.scroll.String()
-	t.scroll.Reset()
-	return scroll
+	if len(t.scroll) == 0 {
+		return ""
+	}
+	lines := t.scroll
+	t.scroll = nil
+	return joinLines(lines)
 }
 
 // erase returns what takes the status off the screen. A terminal that has become narrower since
 // has wrapped the lines, so that there are more of them to go up.
-func (t *Terminal) erase(columns int) string {
+func (t *Terminal) erase(columns int) shown {
 	if len(t.drawn) == 0 {
 		return ""
 	}
@@ -205,13 +202,16 @@ func (t *Terminal) erase(columns int) string {
 	if up == 0 {
 		return "\r" + eraseBelow
 	}
-	return fmt.Sprintf("\r\x1b[%dA%s", up, eraseBelow)
+	return "\r" + cursorUp(up) + eraseBelow
 }
 
-func joinStatus(lines []statusLine) string {
-	texts := make([]string, len(lines))
+func joinStatus(lines []statusLine) shown {
+	var text shown
 	for i, line := range lines {
-		texts[i] = line.text
+		if i > 0 {
+			text += "\n"
+		}
+		text += line.text
 	}
-	return strings.Join(texts, "\n")
+	return text
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -63,7 +64,7 @@ func Encode(bom *cdx.BOM) ([]byte, error) {
 	if err := encoder.EncodeVersion(bom, cdx.SpecVersion1_6); err != nil {
 		return nil, fmt.Errorf("encode bill of materials: %v", err)
 	}
-	return b.Bytes(), nil
+	return printable.EscapeJSON(b.Bytes()), nil
 }
 
 // whole checks that the outputs and all that is referred to are there.

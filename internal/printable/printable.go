@@ -1,0 +1,85 @@
+// Package printable makes text of others fit to be shown: on a terminal, in the log of a CI job, as JSON.
+//
+// Such text is whatever a flake, a builder, a cache or a file says. It may hold escape sequences that set the clipboard or
+// the title of a terminal, characters that reorder the text around them, and lines that GitHub's runner takes for commands.
+package printable
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// Line returns text as one line without escape sequences, control characters and characters that have no width or
+// change the direction of text. Tabs stay.
+func Line(text string) string {
+	text = strings.TrimRight(text, "\r\n")
+	if isASCII(text) {
+		return text
+	}
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || isLineBreak(r):
+			return ' '
+		case isIgnorable(r):
+			return -1
+		}
+		return r
+	}, nix.PlainText(text))
+}
+
+// Text returns text with each of its lines cleaned as [Line] does it.
+func Text(text string) string { return eachLine(text, Line) }
+
+// Log is [Text], where no line is a command for GitHub's runner.
+func Log(text string) string {
+	return eachLine(text, func(line string) string { return Disarm(Line(line)) })
+}
+
+func eachLine(text string, clean func(string) string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = clean(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// isASCII says whether text has printable characters of ASCII and tabs alone.
+func isASCII(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' && c != '\t' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// isLineBreak tells the line breaks of Unicode that ASCII does not have.
+func isLineBreak(r rune) bool { return unicode.In(r, unicode.Zl, unicode.Zp) }
+
+// isIgnorable tells the characters that have no width: some change the direction of the text around them, some hide text
+// in it, and the comparison by which GitHub's runner looks for commands ignores all of them.
+func isIgnorable(r rune) bool {
+	return unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
+}
+
+// GitHub's runner takes a line for a command that begins with "::", behind white space, or has "##[" anywhere. See
+// https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs. Its comparisons depend on the language,
+// so that some characters outside of ASCII may not keep it from finding these.
+var (
+	commandAtStart  = regexp.MustCompile(`^[^!-~]*:[^ -~]*:`)
+	commandAnywhere = regexp.MustCompile(`#[^ -~]*#[^ -~]*\[`)
+)
+
+// Disarm returns a line that GitHub's runner takes for no command.
+func Disarm(line string) string {
+	if strings.Contains(line, "[") {
+		line = commandAnywhere.ReplaceAllLiteralString(line, "## [")
+	}
+	if strings.Contains(line, ":") && commandAtStart.MatchString(line) {
+		line = "> " + line
+	}
+	return line
+}
