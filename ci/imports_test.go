@@ -34,7 +34,7 @@ var layout = map[string]struct {
 		because: "it stands for Cachix, and so shares nothing with the client",
 	},
 	"cachix/cachixtest/serve": {
-		imports: []string{"cachix/cachixtest"},
+		imports: []string{"cachix/cachixtest", "internal/report"},
 		because: "it starts that server by hand",
 	},
 	"example": {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // JSON returns a value as JSON that can be shown, with a newline at its end. Every document and event that the program
@@ -23,7 +24,7 @@ func JSON(value any, indent string) ([]byte, error) {
 // EscapeJSON escapes in JSON what JSON need not escape, but a terminal, a reader or GitHub's runner would act upon. The
 // values stay the same.
 func EscapeJSON(text []byte) []byte {
-	text = bytes.ReplaceAll(text, []byte("##["), []byte(`##\u005b`))
+	text = commandAnywhere.ReplaceAll(text, []byte(`$1\u005b`))
 	if bytes.IndexFunc(text, isEscaped) < 0 {
 		return text
 	}
@@ -44,5 +45,5 @@ func EscapeJSON(text []byte) []byte {
 // isEscaped tells the characters that are not shown: DEL and the controls above ASCII, of which U+009B begins an escape
 // sequence, line breaks of Unicode, and what [Line] takes out. JSON itself escapes the controls of ASCII.
 func isEscaped(r rune) bool {
-	return r >= 0x7f && r < 0xa0 || isLineBreak(r) || isIgnorable(r)
+	return r >= 0x7f && r < 0xa0 || r == utf8.RuneError || isLineBreak(r) || isIgnorable(r)
 }

@@ -67,16 +67,16 @@ func isIgnorable(r rune) bool {
 
 // GitHub's runner takes a line for a command that begins with "::", behind white space, or has "##[" anywhere. See
 // https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs. Its comparisons depend on the language,
-// so that some characters outside of ASCII may not keep it from finding these.
+// so that marks between these characters may not keep it from finding them.
 var (
-	commandAtStart  = regexp.MustCompile(`^[^!-~]*:[^ -~]*:`)
-	commandAnywhere = regexp.MustCompile(`#[^ -~]*#[^ -~]*\[`)
+	commandAtStart  = regexp.MustCompile(`^[\s\p{Z}\p{M}]*:\p{M}*:`)
+	commandAnywhere = regexp.MustCompile(`(#\p{M}*#\p{M}*)\[`)
 )
 
 // Disarm returns a line that GitHub's runner takes for no command.
 func Disarm(line string) string {
 	if strings.Contains(line, "[") {
-		line = commandAnywhere.ReplaceAllLiteralString(line, "## [")
+		line = commandAnywhere.ReplaceAllString(line, "$1 [")
 	}
 	if strings.Contains(line, ":") && commandAtStart.MatchString(line) {
 		line = "> " + line

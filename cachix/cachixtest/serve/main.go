@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 )
 
 const manual = `Serve starts a server of the Cachix API and of one binary cache, to try a push without an account:
@@ -37,8 +38,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal finds no handler and ends the process at once.
 	context.AfterFunc(ctx, stop)
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintf(os.Stderr, "serve: %v\n", err)
+	stdout, stderr := report.NewOutput(os.Stdout), report.NewOutput(os.Stderr)
+	if err := run(ctx, os.Args[1:], stdout, stderr); err != nil {
+		fmt.Fprintf(stderr, "serve: %v\n", err)
 		if errors.Is(err, errUsage) {
 			os.Exit(2)
 		}
