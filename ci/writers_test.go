@@ -124,7 +124,6 @@ func TestShownTextIsMadeInOneFile(t *testing.T) {
 
 // Where JSON for people is encoded beside package printable, and why nothing of it reaches a screen unescaped.
 var otherEncoders = map[string]string{
-	"internal/capsule/write.go: encoding/json.MarshalIndent":                     "a file that the program alone reads",
 	"internal/drvdiff/attributes.go: encoding/json.NewEncoder":                   "a value within a text",
 	"internal/sbom/document.go: github.com/CycloneDX/cyclonedx-go.NewBOMEncoder": "printable.EscapeJSON takes what it makes",
 	"pipelines/journal.go: encoding/json.MarshalIndent":                          "a file that the program alone reads",

@@ -3,8 +3,8 @@
 // Every reporter consumes the same events; see [pipelines.Event]. None of them can fail a run:
 // an error in writing is remembered, writing stops, and Close returns the error.
 //
-// What builds print is untrusted. No escape sequence and no control character of it reaches a screen,
-// and no line of it is ever taken for a command by GitHub's runner.
+// What builds print is untrusted, and so is any text that is not the program's own. [Output] cleans it: no escape sequence
+// and no control character of it reaches a screen, and GitHub's runner takes no line of it for a command.
 package report
 
 import (
