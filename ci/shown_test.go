@@ -47,7 +47,7 @@ func checkShown(t *testing.T, what, text string) {
 	}
 }
 
-// checkJob does the same for all that a job's step has shown.
+// checkShown does the same for all that a job's step has shown.
 func (j *githubJob) checkShown(t *testing.T, args []string) {
 	t.Helper()
 	what := fmt.Sprintf("%.80q", args)
@@ -122,7 +122,9 @@ func TestComparedFilesAreCleaned(t *testing.T) {
 		writeTest(t, filepath.Join(side, "x.a"), "!<arch>\n"+member)
 	}
 	for _, args := range [][]string{
-		{"compare", "a", "b"}, {"compare", "a", "b", "--json"}, {"compare", "a", "b", "--html", "page.html"},
+		{"compare", "a", "b"},
+		{"compare", "a", "b", "--json"},
+		{"compare", "a", "b", "--html", "page.html"},
 		{"compare", filepath.Join("a", name), filepath.Join("b", name)},
 	} {
 		if code := j.run(t, args...); code != exitDifferent {
