@@ -1,7 +1,7 @@
-// The probe for aarch64-linux, GNU assembler. Its argument is the path to write to.
+// The probe for aarch64-linux, GNU assembler. Its arguments are the path to write to, and one of its inputs.
 	.globl _start
 _start:
-	ldr	x19, [sp, #16]		// argv[1]
+	ldp	x19, x21, [sp, #16]	// argv[1], argv[2]
 	sub	sp, sp, #8192
 	// prlimit64(0, RLIMIT_MEMLOCK, NULL, buf)
 	mov	x0, #0
@@ -29,8 +29,27 @@ _start:
 	mov	x8, #78
 	svc	#0
 	str	x0, [sp, #1440]
-	// getcwd(buf + 2472, 1024)
-	add	x0, sp, #2472
+	// fchmodat(AT_FDCWD, argv[2], 0644)
+	mov	x0, #-100
+	mov	x1, x21
+	mov	x2, #0644
+	mov	x8, #53
+	svc	#0
+	// openat(AT_FDCWD, argv[2], O_WRONLY), its result at buf + 2472: the input stays as it is
+	mov	x0, #-100
+	mov	x1, x21
+	mov	x2, #1
+	mov	x8, #56
+	svc	#0
+	str	x0, [sp, #2472]
+	// fchmodat(AT_FDCWD, argv[2], 0444)
+	mov	x0, #-100
+	mov	x1, x21
+	mov	x2, #0444
+	mov	x8, #53
+	svc	#0
+	// getcwd(buf + 2480, 1024)
+	add	x0, sp, #2480
 	mov	x1, #1024
 	mov	x8, #17
 	svc	#0
@@ -42,13 +61,13 @@ _start:
 	mov	x3, #0444
 	mov	x8, #56
 	svc	#0
-	// write(fd, buf, 2472 + length)
+	// write(fd, buf, 2480 + length)
 	mov	x1, sp
-	add	x2, x20, #2472
+	add	x2, x20, #2480
 	mov	x8, #64
 	svc	#0
 	// exit(wrote less than that)
-	cmp	x0, #2472
+	cmp	x0, #2480
 	cset	x0, le
 	mov	x8, #93
 	svc	#0

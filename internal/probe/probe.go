@@ -1,4 +1,4 @@
-// Package probe is the smallest builder: a program of about 330 bytes for each system,
+// Package probe is the smallest builder: a program of about 380 bytes for each system,
 // which writes what a builder sees of its machine into its output.
 //
 // It needs no libc, no shell and no network, so that a sandbox with nothing in it can run it,
@@ -19,13 +19,15 @@ import (
 
 // The machine code of x86_64.asm and aarch64.asm, which say what it does. A test assembles them again.
 var code = map[matrix.System]string{
-	matrix.X8664Linux: "4c8b6424104881ec0020000031ffbe0800000031d24989e2b82e0100000f05488d7c2410b83f0000000f0531ffbe00040000488d9424a0010000b8cc0000000f" +
-		"054889842498010000488d3d6c000000488db424a8050000ba00040000b8590000000f0548898424a0050000488dbc24a8090000be00040000b84f0000000f05" +
-		"4189c54c89e7be41020000ba24010000b8020000000f0589c74889e6418d95a8090000b8010000000f0531ff3da8090000400f9ec7b83c0000000f052f70726f" +
-		"632f2e2f73656c662f65786500",
-	matrix.AArch64Linux: "f30b40f9ff0b40d1000080d2010180d2020080d2e3030091a82080d2010000d4e0430091081480d2010000d4000080d2018080d2e2830691680f80d2010000d4" +
-		"e0cf00f9600c809221030010e2a31691038080d2c80980d2010000d4e0d302f9e0a32691018080d2280280d2010000d4f40300aa600c8092e10313aa224880d2" +
-		"832480d2080780d2010000d4e103009182a22691080880d2010000d41fa026f1e0c79f9aa80b80d2010000d42f70726f632f2e2f73656c662f65786500",
+	matrix.X8664Linux: "4c8b6424104c8b7424184881ec0020000031ffbe0800000031d24989e2b82e0100000f05488d7c2410b83f0000000f0531ffbe00040000488d9424a0010000b8" +
+		"cc0000000f054889842498010000488d3da1000000488db424a8050000ba00040000b8590000000f0548898424a00500004c89f7bea4010000b85a0000000f05" +
+		"4c89f7be01000000b8020000000f0548898424a80900004c89f7be24010000b85a0000000f05488dbc24b0090000be00040000b84f0000000f054189c54c89e7" +
+		"be41020000ba24010000b8020000000f0589c74889e6418d95b0090000b8010000000f0531ff3db0090000400f9ec7b83c0000000f052f70726f632f2e2f7365" +
+		"6c662f65786500",
+	matrix.AArch64Linux: "f35741a9ff0b40d1000080d2010180d2020080d2e3030091a82080d2010000d4e0430091081480d2010000d4000080d2018080d2e2830691680f80d2010000d4" +
+		"e0cf00f9600c809221050010e2a31691038080d2c80980d2010000d4e0d302f9600c8092e10315aa823480d2a80680d2010000d4600c8092e10315aa220080d2" +
+		"080780d2010000d4e0d704f9600c8092e10315aa822480d2a80680d2010000d4e0c32691018080d2280280d2010000d4f40300aa600c8092e10313aa224880d2" +
+		"832480d2080780d2010000d4e103009182c22691080880d2010000d41fc026f1e0c79f9aa80b80d2010000d42f70726f632f2e2f73656c662f65786500",
 }
 
 // Numbers of the ELF format, System V ABI, chapter 4.
@@ -35,7 +37,7 @@ const (
 	loadAt   = 0x400000
 )
 
-// ELF returns the program for the system: an executable whose one argument is the path to write to.
+// ELF returns the program for the system: an executable whose arguments are the path to write to, and one of its inputs.
 func ELF(s matrix.System) []byte {
 	text, err := hex.DecodeString(code[s])
 	if err != nil || len(text) == 0 {
@@ -67,9 +69,9 @@ func ELF(s matrix.System) []byte {
 const Name = "probe"
 
 // Expression returns the Nix expression of a derivation that runs the program at path.
-// Its nonce makes it one that was never built before.
+// Its nonce makes it one that was never built before, and its input one that nothing else uses.
 func Expression(s matrix.System, path, nonce string) string {
-	return fmt.Sprintf(`derivation { name = "probe-%s"; system = %q; builder = builtins.path { path = %q; name = %q; }; args = [ (placeholder "out") ]; nonce = %q; }`,
+	return fmt.Sprintf(`derivation { name = "probe-%s"; system = %q; builder = builtins.path { path = %q; name = %q; }; args = [ (placeholder "out") (builtins.toFile "probe-input" %q) ]; }`,
 		s, s, path, Name, nonce)
 }
 
@@ -88,6 +90,8 @@ type Report struct {
 	// Exe is the file that the kernel executes: the program itself, or the emulator that runs it. Empty where
 	// the builder has no /proc.
 	Exe string
+	// WritableInputs is whether it could open one of its inputs for writing, after it has changed the file's mode.
+	WritableInputs bool
 }
 
 // Sandboxed reports whether the builder ran in a sandbox, which alone has its directory at /build.
@@ -98,13 +102,14 @@ func (r Report) Sandboxed() bool { return r.Dir == "/build" }
 func (r Report) Emulated() bool { return r.Exe != "" && !strings.HasSuffix(r.Exe, Name) }
 
 // Layout of the program's output, the same on both processors: struct rlimit, struct utsname, the results of
-// sched_getaffinity and readlink, each before its buffer, and the directory with a final NUL.
+// sched_getaffinity and readlink, each before its buffer, that of open, and the directory with a final NUL.
 const (
 	utsAt    = 16
 	utsField = 65 // bytes of each of the six fields of struct utsname
 	coresAt  = 408
 	exeAt    = 1440
-	dirAt    = 2472
+	openAt   = 2472
+	dirAt    = 2480
 	bufSize  = 1024
 )
 
@@ -116,6 +121,7 @@ func Parse(out []byte) (Report, error) {
 	text := func(b []byte) string { s, _, _ := strings.Cut(string(b), "\x00"); return s }
 	uts := func(i int) string { return text(out[utsAt+i*utsField:][:utsField]) }
 	r := Report{Memlock: -1, Kernel: uts(2), Machine: uts(4), Dir: text(out[dirAt:]), Exe: string(result(out[exeAt:]))}
+	r.WritableInputs = int64(binary.LittleEndian.Uint64(out[openAt:])) >= 0
 	if limit := binary.LittleEndian.Uint64(out); limit <= math.MaxInt64 {
 		r.Memlock = int64(limit)
 	}

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"encoding/hex"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,11 +21,11 @@ func TestProgramReportsWhatItSees(t *testing.T) {
 				t.Skipf("the kernel has no binfmt entry for %s: apt-get install qemu-user-static", system.Machine())
 			}
 			dir := t.TempDir()
-			program, out := filepath.Join(dir, Name), filepath.Join(dir, "out")
-			if err := os.WriteFile(program, ELF(system), 0o755); err != nil {
+			program, out, input := filepath.Join(dir, Name), filepath.Join(dir, "out"), filepath.Join(dir, "input")
+			if err := errors.Join(os.WriteFile(program, ELF(system), 0o755), os.WriteFile(input, []byte("input"), 0o444)); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command(program, out)
+			cmd := exec.Command(program, out, input)
 			cmd.Dir = dir
 			if err := cmd.Run(); err != nil {
 				t.Fatalf("run probe: %v", err)
@@ -40,6 +41,10 @@ func TestProgramReportsWhatItSees(t *testing.T) {
 			if r.Machine != system.Machine() || r.Dir != dir || r.Memlock == 0 || r.Sandboxed() {
 				t.Errorf("Parse = %+v, want machine %s and directory %s", r, system.Machine(), dir)
 			}
+			info, err := os.Stat(input)
+			if err != nil || info.Mode() != 0o444 || info.Size() != 5 || !r.WritableInputs {
+				t.Errorf("WritableInputs = %t of a file of this user; it is now %v, %v", r.WritableInputs, info, err)
+			}
 			if r.Emulated() != (system.Machine() != native) {
 				t.Errorf("Emulated = %t on %s: it was executed by %q", r.Emulated(), native, r.Exe)
 			}
@@ -47,6 +52,28 @@ func TestProgramReportsWhatItSees(t *testing.T) {
 				t.Errorf("Parse = %d cores, kernel %q; want %d, %q", r.Cores, r.Kernel, runtime.NumCPU(), binfmt.Kernel())
 			}
 		})
+	}
+}
+
+func TestAnInputThatIsNotThereIsNotWritable(t *testing.T) {
+	dir := t.TempDir()
+	program, out := filepath.Join(dir, Name), filepath.Join(dir, "out")
+	native := matrix.System(map[string]string{"amd64": "x86_64-linux", "arm64": "aarch64-linux"}[runtime.GOARCH])
+	if err := os.WriteFile(program, ELF(native), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, inputs := range [][]string{nil, {filepath.Join(dir, "absent")}} {
+		if err := exec.Command(program, append([]string{out}, inputs...)...).Run(); err != nil {
+			t.Fatalf("run probe: %v", err)
+		}
+		data, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := Parse(data); err != nil || r.WritableInputs {
+			t.Errorf("with the inputs %q, Parse = %+v, %v", inputs, r, err)
+		}
+		os.Remove(out)
 	}
 }
 

@@ -1,7 +1,8 @@
-# The probe for x86_64-linux, GNU assembler. Its argument is the path to write to.
+# The probe for x86_64-linux, GNU assembler. Its arguments are the path to write to, and one of its inputs.
 	.globl _start
 _start:
 	mov	16(%rsp), %r12		# argv[1]
+	mov	24(%rsp), %r14		# argv[2]
 	sub	$8192, %rsp
 	# prlimit64(0, RLIMIT_MEMLOCK, NULL, buf)
 	xor	%edi, %edi
@@ -28,8 +29,24 @@ _start:
 	mov	$89, %eax
 	syscall
 	mov	%rax, 1440(%rsp)
-	# getcwd(buf + 2472, 1024)
-	lea	2472(%rsp), %rdi
+	# chmod(argv[2], 0644)
+	mov	%r14, %rdi
+	mov	$0644, %esi
+	mov	$90, %eax
+	syscall
+	# open(argv[2], O_WRONLY), its result at buf + 2472: the input stays as it is
+	mov	%r14, %rdi
+	mov	$1, %esi
+	mov	$2, %eax
+	syscall
+	mov	%rax, 2472(%rsp)
+	# chmod(argv[2], 0444)
+	mov	%r14, %rdi
+	mov	$0444, %esi
+	mov	$90, %eax
+	syscall
+	# getcwd(buf + 2480, 1024)
+	lea	2480(%rsp), %rdi
 	mov	$1024, %esi
 	mov	$79, %eax
 	syscall
@@ -40,15 +57,15 @@ _start:
 	mov	$0444, %edx
 	mov	$2, %eax
 	syscall
-	# write(fd, buf, 2472 + length)
+	# write(fd, buf, 2480 + length)
 	mov	%eax, %edi
 	mov	%rsp, %rsi
-	lea	2472(%r13), %edx
+	lea	2480(%r13), %edx
 	mov	$1, %eax
 	syscall
 	# exit(wrote less than that)
 	xor	%edi, %edi
-	cmp	$2472, %eax
+	cmp	$2480, %eax
 	setle	%dil
 	mov	$60, %eax
 	syscall
