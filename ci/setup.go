@@ -37,7 +37,9 @@ func setUp(ctx context.Context, sys system) error {
 	for _, s := range foreign {
 		registerEmulator(sys, s)
 	}
-	return nixProblem(ctx, sys, host.InspectAccess(sys.environ)) // which was there, or is installed now
+	return withBuildUsers(ctx, sys, func() error {
+		return nixProblem(ctx, sys, host.InspectAccess(sys.environ)) // which was there, or is installed now
+	})
 }
 
 // withoutEmulator returns the systems whose programs this kernel neither runs nor emulates.

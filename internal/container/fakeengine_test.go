@@ -74,12 +74,12 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		text = arguments.ReplaceAllString(text, "")
 	}
 	fields := strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("{} \n", r) })
-	values := map[string]string{"version": engineVersion, "defaultPlatform": "linux/amd64"}
+	values := map[string]any{"version": engineVersion, "defaultPlatform": "linux/amd64", "glob": []string{"a file"}}
 	value, ok := values[fields[len(fields)-1]]
 	if !ok {
 		value = "id"
 	}
-	var data any = value
+	data := value
 	for i := len(fields) - 1; i >= 0; i-- {
 		data = map[string]any{fields[i]: data}
 	}

@@ -41,7 +41,7 @@ func guard(t *testing.T) context.Context {
 
 // Each query of Open in turn is never answered, while all others are.
 func TestOpenEndsWhereNoAnswerComes(t *testing.T) {
-	for _, word := range []string{"version", "defaultPlatform", "from", "start", "directory", "withMountedCache", "withExec", ""} {
+	for _, word := range []string{"version", "defaultPlatform", "from", "glob", "contents", "start", "directory", "withMountedCache", "withExec", ""} {
 		t.Run(word, func(t *testing.T) {
 			t.Parallel()
 			e := newFakeEngine(t)

@@ -30,8 +30,7 @@ type look struct {
 	nix        nix.Version
 	cores      int
 	free       int64 // bytes where the store is
-	buildUsers bool
-	runsSystem bool // programs of the executor's system
+	runsSystem bool  // programs of the executor's system
 	kernel     string
 	boot       string // names the kernel since it was started
 }
@@ -53,7 +52,6 @@ func (x *Executor) choose(ctx context.Context, native matrix.System) error {
 	if err != nil {
 		return err
 	}
-	x.adopt(l)
 	switch {
 	case x.options.System == native:
 	case l.runsSystem:
@@ -76,24 +74,15 @@ func (x *Executor) chooseForeign(ctx context.Context, why string) error {
 	if err := x.use(ctx, x.options.System, nix.Settings{"filter-syscalls": "false"}); err != nil {
 		return err
 	}
-	l, err := x.look(ctx)
-	if err != nil {
+	if _, err := x.look(ctx); err != nil {
 		return err
 	}
-	x.adopt(l)
 	if x.options.System != x.machine.native {
 		x.machine.emulator = "container"
 		x.machine.notes = append(x.machine.notes, why+
 			": all of Nix is emulated, which is slow, and there is no sandbox and no filter of system calls")
 	}
 	return nil
-}
-
-// adopt keeps those settings that the image needs.
-func (x *Executor) adopt(l look) {
-	if !l.buildUsers {
-		x.settings["build-users-group"] = "" // root then builds as itself
-	}
 }
 
 // use makes the container of a platform, with its volumes.
@@ -116,7 +105,9 @@ func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings)
 	}
 	what := "load image " + x.image.name
 	err := x.session.call(ctx, limit, func(ctx context.Context) (err error) {
-		x.rootfs, err = c.WithUser("0:0").Sync(ctx)
+		if c, err = withBuildUsers(ctx, c.WithUser("0:0")); err == nil {
+			x.rootfs, err = c.Sync(ctx)
+		}
 		return err
 	})
 	if err != nil {
@@ -187,7 +178,7 @@ func parseLook(out, image string) (look, error) {
 	if err := version.Supported(); err != nil {
 		return look{}, hint.Wrap(fmt.Errorf("look into image %s: %w", image, err), "use an image with a newer Nix, such as %s", DefaultImage)
 	}
-	l := look{nix: version, buildUsers: values["users"] != "", runsSystem: values["probe"] == "runs", kernel: values["kernel"], boot: values["boot"]}
+	l := look{nix: version, runsSystem: values["probe"] == "runs", kernel: values["kernel"], boot: values["boot"]}
 	l.cores, _ = strconv.Atoi(values["cores"])
 	l.free, _ = strconv.ParseInt(values["free"], 10, 64)
 	return l, nil

@@ -84,3 +84,45 @@ func (r testRoot) evaluationAttacks(t *testing.T, version string) {
 		})
 	}
 }
+
+//go:embed testdata/changed-inputs.sh
+var changedInputs string
+
+// A builder cannot change its inputs, or nothing that is built from them is published.
+func (r testRoot) changedInputs(t *testing.T) {
+	native, _ := systems()
+	for _, test := range []struct {
+		name, stranger, owner string
+		cached                string   // what the cache has of the owner's package
+		says                  []string // by the owner's release or its manifest
+	}{
+		{"build users", "users", "users", "harmless", []string{"sandbox on"}},
+		{"no build users", "root", "root", "nothing", []string{
+			"sandbox off", "exit code 5", "builders can change their inputs", "hint: go run ./ci doctor --fix", `"writableInputs": true`,
+		}},
+		{"build users since the attack", "root", "users", "nothing", []string{
+			"exit code 3", "was changed: /nix/store/", "hint: nix-store --repair-path /nix/store/",
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			out, err := r.run(t, "bash", "-c", changedInputs, "bash", string(native), test.stranger, test.owner)
+			_, release, ok := strings.Cut(out, "the owner's release:\n")
+			said, rest, _ := strings.Cut(release, "in the cache:\n")
+			cached, manifest, _ := strings.Cut(rest, "in the manifest:\n")
+			if err != nil || !ok {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if got := strings.TrimSpace(cached); got != test.cached {
+				t.Errorf("the cache has %q, want %q", got, test.cached)
+			}
+			for _, text := range test.says {
+				if !strings.Contains(said+manifest, text) {
+					t.Errorf("the owner's release and its manifest do not say %q", text)
+				}
+			}
+			if t.Failed() {
+				t.Log(out)
+			}
+		})
+	}
+}

@@ -118,12 +118,11 @@ func (m machine) settings(system matrix.System) (nix.Settings, error) {
 	}
 	if !m.daemon && os.Geteuid() == 0 {
 		group, err := m.config.text("build-users-group")
+		if err == nil {
+			err = buildUsersProblem(group, groupFile)
+		}
 		if err != nil {
 			return nil, err
-		}
-		// Debian's nix-bin makes no group of build users; root then builds as itself, inside the sandbox.
-		if _, err := user.LookupGroup(group); err != nil {
-			s["build-users-group"] = ""
 		}
 	}
 	if !m.daemon {

@@ -45,11 +45,13 @@ func TestOnEachVersionOfNix(t *testing.T) {
 			}
 			t.Run("contract", func(t *testing.T) { r.contract(t) })
 			t.Run("doctor", func(t *testing.T) { r.doctor(t, v.nix) })
+			t.Run("doctor --fix", func(t *testing.T) { r.doctorFix(t) })
 			t.Run("release", func(t *testing.T) { r.release(t) })
 			t.Run("release of Open Sesame's shape", func(t *testing.T) { r.script(t, "upstream") })
 			t.Run("owner's nix.conf", func(t *testing.T) { r.ownersConfiguration(t) })
 			t.Run("evaluation attacks", func(t *testing.T) { r.evaluationAttacks(t, v.nix) })
 			t.Run("import from derivation", func(t *testing.T) { r.importFromDerivation(t) })
+			t.Run("changed inputs", func(t *testing.T) { r.changedInputs(t) })
 		})
 	}
 }
@@ -59,6 +61,7 @@ func buildPrograms(dir string) error {
 	for _, args := range [][]string{
 		{"test", "-c", "-o", filepath.Join(dir, "host.test"), "."},
 		{"build", "-o", filepath.Join(dir, "ci"), "../../ci"},
+		{"build", "-o", filepath.Join(dir, "serve"), "../../cachix/cachixtest/serve"},
 		{"test", "-c", "-o", filepath.Join(dir, "ci.test"), "../../ci"},
 	} {
 		cmd := exec.Command("go", args...)
@@ -141,6 +144,25 @@ func (r testRoot) doctor(t *testing.T, version string) {
 	out, _ := r.run(t, "/tests/ci", "doctor")
 	if want := regexp.MustCompile(`(?m)^ok +nix +nix \(Nix\) ` + regexp.QuoteMeta(version) + `\.`); !want.MatchString(out) {
 		t.Errorf("doctor says\n%s\nwant nix to be ok", out)
+	}
+}
+
+//go:embed testdata/doctor-fix.sh
+var doctorFix string
+
+func (r testRoot) doctorFix(t *testing.T) {
+	native, foreign := systems()
+	if binfmt.Find(foreign.Machine()) == nil {
+		t.Skipf("there is no emulator for %s, which doctor --fix would install: the root has no network", foreign)
+	}
+	out, err := r.run(t, "bash", "-c", doctorFix, "bash", string(native))
+	for _, want := range []string{
+		`(?s)hint: go run ./ci doctor --fix\n.*exit code 1\ndoctor --fix:\nadding the group nixbld and 32 users for builders …\n`,
+		`(?s)\nnixbld:x:[0-9]+:nixbld1,.*,nixbld32\nuid=.*sandbox on.*no users added\n.*\nnixbld:x:[0-9]+:nixbld1,.*,nixbld32\n$`,
+	} {
+		if err != nil || !regexp.MustCompile(want).MatchString(out) {
+			t.Fatalf("%v, want %s\n%s", err, want, out)
+		}
 	}
 }
 
