@@ -13,9 +13,15 @@ import (
 )
 
 // export streams into the store what it lacks of the closures of all packages that were built, and returns what it has added.
+// Before that it verifies what they are built from: what the store has, later runs take for good, and push.
 // The packages that a failed one has left unharmed are exported too: what they cost is not paid twice.
-func (r *Release) export(ctx context.Context, x Executor, cell matrix.Cell, infos []nix.PathInfo) (added []nix.Added, err error) {
+func (r *Release) export(ctx context.Context, x Executor, cell matrix.Cell, packages []PackageResult, infos []nix.PathInfo) (added []nix.Added, err error) {
 	err = r.step(ctx, StepExport, cell.System, func() (string, error) {
+		if len(infos) > 0 {
+			if err := r.verifyInputs(ctx, x, cell.System, packages); err != nil {
+				return "", err
+			}
+		}
 		if err := r.agreeWithStore(ctx, x, cell, infos); err != nil {
 			return "", err
 		}

@@ -41,6 +41,10 @@ type fakeEngine struct {
 	// noSandbox makes builds in a sandbox fail.
 	noSandbox bool
 	memlock   uint64
+	// writableInputs lets builders on this machine change their inputs; changed are the inputs that the store has with
+	// other contents.
+	writableInputs bool
+	changed        []nix.StorePath
 	// unprivileged makes the engine refuse the privileges that a sandbox needs.
 	unprivileged bool
 	// probeFails holds what Nix says of the next probes on this machine, one each.
@@ -173,6 +177,10 @@ func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
 		return []byte("/nix/store/" + fakeDigest + "c-" + path.Base(c.Args[1]) + "\n"), nil
 	case strings.HasPrefix(line, "nix show-derivation"):
 		return nil, f.showDerivations(c)
+	case strings.HasPrefix(line, "nix-store --query --include-outputs"):
+		return []byte(strings.Join(slices.Concat(c.Args[3:], words(f.changed), []string{"/nix/store/" + fakeDigest + "d-stdenv"}), "\n") + "\n"), nil
+	case strings.HasPrefix(line, "nix-store --verify-path"):
+		return nil, f.verifyPaths(c)
 	case strings.HasPrefix(line, "nix-store --query --requisites"):
 		return []byte(strings.Join(append(f.needs[matrix.Package(nix.StorePath(strings.TrimSuffix(c.Args[2], ".drv")).Name())], c.Args[2]), "\n") + "\n"), nil
 	case strings.HasPrefix(line, "nix-store --query --references"):
@@ -188,6 +196,22 @@ func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
 		return f.pathInfo(c.Args)
 	}
 	return nil, fmt.Errorf("fake engine: unexpected command %s", line)
+}
+
+// verifyPaths says of each path that it looks at it, and of changed ones what Nix says.
+func (f *fakeEngine) verifyPaths(c Command) error {
+	said := ""
+	for _, path := range c.Args[2:] {
+		said += "checking path '" + path + "'...\n"
+		if slices.Contains(f.changed, nix.StorePath(path)) {
+			said += "error: path '" + path + "' was modified! expected hash 'sha256:1', got 'sha256:2'\n"
+		}
+	}
+	fmt.Fprint(c.Stderr, said)
+	if strings.Contains(said, "error: ") {
+		return &ExitError{Program: "nix-store", Code: 1, Stderr: said}
+	}
+	return nil
 }
 
 // outputsBelow finds that a collector has taken what was evaluated, as often as collects says.
@@ -253,8 +277,8 @@ func (f *fakeEngine) dryRun(args []string) string {
 
 // fakeBuilder is a remote builder as its probe sees it.
 type fakeBuilder struct {
-	noSandbox, emulated bool
-	memlock             uint64
+	noSandbox, emulated, writableInputs bool
+	memlock                             uint64
 	// fails holds what Nix says of the next probes, one each; they succeed when none is left.
 	fails []string
 }
@@ -262,7 +286,7 @@ type fakeBuilder struct {
 func (f *fakeEngine) buildProbe(c Command) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	b := &fakeBuilder{memlock: f.memlock, noSandbox: c.Settings["sandbox"] == "false", emulated: f.engine.Emulator != ""}
+	b := &fakeBuilder{memlock: f.memlock, noSandbox: c.Settings["sandbox"] == "false", emulated: f.engine.Emulator != "", writableInputs: f.writableInputs}
 	f.probeSettings = append(f.probeSettings, c.Settings)
 	uri, _, _ := strings.Cut(c.Settings["builders"], " ")
 	switch {
@@ -292,7 +316,7 @@ func (f *fakeEngine) buildProbe(c Command) ([]byte, error) {
 
 // probeOutput is what the program of package probe writes; its Parse knows the offsets.
 func (f *fakeEngine) probeOutput(b *fakeBuilder) []byte {
-	out := make([]byte, 2472)
+	out := make([]byte, 2480)
 	binary.LittleEndian.PutUint64(out, b.memlock)
 	copy(out[16+2*65:], "6.1.0-fake")
 	copy(out[16+4*65:], f.system.Machine())
@@ -302,6 +326,11 @@ func (f *fakeEngine) probeOutput(b *fakeBuilder) []byte {
 	if b.emulated {
 		exe = "/usr/bin/qemu-user"
 	}
+	opened := int64(3)
+	if !b.writableInputs {
+		opened = -13 // EACCES
+	}
+	binary.LittleEndian.PutUint64(out[2472:], uint64(opened))
 	if b.noSandbox {
 		dir = "/tmp/nix-build-probe.drv-0"
 	}

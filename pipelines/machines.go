@@ -18,11 +18,17 @@ type Machine struct {
 	Kernel    string `json:"kernel,omitempty"`
 	Cores     int    `json:"cores,omitempty"`
 	Emulated  bool   `json:"emulated"`
-	Sandbox   *bool  `json:"sandbox,omitempty"`
+	// Sandbox is whether builders are kept from all but their inputs, and from changing those.
+	Sandbox *bool `json:"sandbox,omitempty"`
+	// WritableInputs says that builders can change their inputs, which are those of other builds too: there are no build
+	// users. Such a machine has no Sandbox, even where Nix has set one up.
+	WritableInputs bool `json:"writableInputs,omitempty"`
 	// Memlock is the most memory in bytes that a build may lock; -1 is without limit.
 	Memlock *int64 `json:"memlock,omitempty"`
 	// Built counts the derivations that it built in this run: packages and their dependencies.
 	Built int `json:"built"`
+	// InSandbox is whether Nix has set up its sandbox, whatever a builder can do in it.
+	InSandbox bool `json:"-"`
 }
 
 // sandboxed reports whether the machine is known to build in a sandbox.
@@ -37,7 +43,11 @@ func (m Machine) on() string {
 }
 
 func (m Machine) String() string {
-	text := fmt.Sprintf("%s builder, sandbox %s, memlock %s", m.Processor, onOff(m.sandboxed()), bytesOrUnlimited(*m.Memlock))
+	sandbox := onOff(m.sandboxed())
+	if m.WritableInputs {
+		sandbox += " (builders can change their inputs)"
+	}
+	text := fmt.Sprintf("%s builder, sandbox %s, memlock %s", m.Processor, sandbox, bytesOrUnlimited(*m.Memlock))
 	if m.Emulated && m.Builder != "" { // of the engine's own machine, the preflight step says it
 		text += ", emulated"
 	}
@@ -69,7 +79,7 @@ func (p probed) settings() nix.Settings {
 		return nil
 	}
 	here := p.here()
-	s := sandboxSettings(here == nil || here.sandboxed()).With(nix.Settings{"builders": nix.FormatBuilders(p.builders)})
+	s := sandboxSettings(here == nil || here.InSandbox).With(nix.Settings{"builders": nix.FormatBuilders(p.builders)})
 	if here == nil {
 		s["max-jobs"] = "0"
 	}
@@ -78,7 +88,7 @@ func (p probed) settings() nix.Settings {
 
 func (p probed) privileged() bool {
 	here := p.here()
-	return here != nil && here.sandboxed()
+	return here != nil && here.InSandbox
 }
 
 func (p probed) String() string {
@@ -107,8 +117,9 @@ func (c *CellResult) setMachines(p probed, work *Work) {
 		return
 	}
 	sandbox := true
-	c.Emulated, c.Memlock = false, nil
+	c.Emulated, c.Memlock, c.writableInputs = false, nil, false
 	for _, m := range used {
+		c.writableInputs = c.writableInputs || m.WritableInputs
 		sandbox = sandbox && m.sandboxed()
 		c.Emulated = c.Emulated || m.Emulated
 		if m.Memlock != nil && (c.Memlock == nil || lessMemlock(*m.Memlock, *c.Memlock)) {
@@ -149,6 +160,16 @@ func (c *CellResult) machine(builder string) *Machine {
 func withoutParameters(uri string) string {
 	base, _, _ := strings.Cut(uri, "?")
 	return strings.TrimRight(base, "/")
+}
+
+// machinesWithWritableInputs names the machines that built something, and whose builders can change their inputs.
+func (c *CellResult) machinesWithWritableInputs() (names []string) {
+	for _, m := range c.Machines {
+		if m.Built > 0 && m.WritableInputs {
+			names = append(names, m.on())
+		}
+	}
+	return names
 }
 
 // unsandboxedMachines names the machines that built something without a sandbox, or without being measured.

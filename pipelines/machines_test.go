@@ -117,8 +117,8 @@ func TestEachMachineIsMeasuredByItself(t *testing.T) {
 	yes, no, least, more, most := true, false, int64(1<<40), int64(2<<40), int64(3<<40)
 	machine := Machine{Processor: "x86_64", Kernel: "6.1.0-fake", Cores: 4}
 	here, first, second := machine, machine, machine
-	here.Sandbox, here.Memlock, here.Built = &yes, &least, 1
-	first.Builder, first.Sandbox, first.Memlock, first.Built = good, &yes, &more, 1
+	here.Sandbox, here.InSandbox, here.Memlock, here.Built = &yes, true, &least, 1
+	first.Builder, first.Sandbox, first.InSandbox, first.Memlock, first.Built = good, &yes, true, &more, 1
 	second.Builder, second.Sandbox, second.Memlock = open, &no, &most
 	cell := m.Cells[0]
 	if diff := cmp.Diff([]Machine{here, first, second}, cell.Machines); diff != "" {

@@ -77,6 +77,8 @@ type CellResult struct {
 	Seconds float64 `json:"seconds"`
 	// checked and exported say that these steps were done, or that there was nothing to do in them.
 	checked, exported bool
+	// writableInputs says that a machine which built something has builders that can change their inputs.
+	writableInputs bool
 	// Job is the web page of the job of a CI service that the cell was run in; empty elsewhere.
 	Job string `json:"job,omitempty"`
 }

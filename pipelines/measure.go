@@ -189,8 +189,9 @@ func (r *Release) measure(ctx context.Context, x Executor, system matrix.System,
 	if err != nil {
 		return Machine{}, smokeError(c.system, err)
 	}
-	sandboxed := report.Sandboxed()
+	sandboxed := report.Sandboxed() && !report.WritableInputs
 	return Machine{
+		InSandbox: report.Sandboxed(), WritableInputs: report.WritableInputs,
 		Builder: c.name(), Processor: nix.PlainText(report.Machine), Kernel: nix.PlainText(report.Kernel), Cores: report.Cores,
 		Emulated: report.Emulated(), Sandbox: &sandboxed, Memlock: &report.Memlock,
 	}, nil

@@ -221,8 +221,12 @@ func (r *Release) withheld(s Snapshot) string {
 // this process, finds it in the memory of this process or in the environment of the shell that has started it.
 func (r *Release) guardSecret(cell matrix.Cell, e Engine, p probed) error {
 	here := p.here() // a remote builder does not see the memory of this process
-	if r.Publish.To == nil || r.Publish.Unsandboxed || e.Kind != "host" || here == nil || here.sandboxed() {
+	if r.Publish.To == nil || e.Kind != "host" || here == nil || here.sandboxed() || r.Publish.Unsandboxed && !here.WritableInputs {
 		return nil
+	}
+	if here.WritableInputs {
+		return &PublishError{System: cell.System, Cache: r.Publish.To.Name(), Err: hint.Wrap(
+			errors.New(writableInputs+" here, so that nothing that is built may be published"), "%s; to build all the same: --push never", buildUsersHint)}
 	}
 	return &PublishError{System: cell.System, Cache: r.Publish.To.Name(), Err: hint.Wrap(
 		errors.New("builders have no sandbox here, so that any of them could take the secret"),

@@ -99,6 +99,9 @@ func (r *Release) withholds(s Snapshot, result *CellResult, buildErr error) (Pub
 		return Withheld, "promises of the flake are broken"
 	case isRebuildError(buildErr), differs && !r.Rebuild.WarnOnly:
 		return Withheld, "a second build was not the same (--rebuild=warn publishes it all the same)"
+	case r.writableInputs(result):
+		return Withheld, fmt.Sprintf("%s%s, because there are no build users: what it was built from may not be what it should be",
+			writableInputs, strings.Join(result.machinesWithWritableInputs(), " and"))
 	case r.unsandboxed(result) && !r.Publish.Unsandboxed:
 		return Withheld, fmt.Sprintf("it was built without a sandbox%s: another build would not be the same (--push-unsandboxed publishes it all the same)",
 			strings.Join(result.unsandboxedMachines(), " and"))
@@ -111,12 +114,14 @@ func (r *Release) withholds(s Snapshot, result *CellResult, buildErr error) (Pub
 // unsandboxed says whether outputs of a cell were built without a sandbox: by this run, or by an earlier one that has
 // left them in the store, and a note with them.
 func (r *Release) unsandboxed(result *CellResult) bool {
-	if result.Sandbox != nil && !*result.Sandbox {
-		return true
-	}
+	return result.Sandbox != nil && !*result.Sandbox || r.noted(result, unsandboxedKey)
+}
+
+// noted says whether there is a note of an output that was not fetched.
+func (r *Release) noted(result *CellResult, key func(nix.StorePath) string) bool {
 	for _, p := range result.Packages {
 		for _, o := range p.Outputs {
-			if _, noted := r.Memory.Recall(unsandboxedKey(o.Path)); noted && p.Verdict != Substituted {
+			if _, noted := r.Memory.Recall(key(o.Path)); noted && p.Verdict != Substituted {
 				return true
 			}
 		}
@@ -124,14 +129,18 @@ func (r *Release) unsandboxed(result *CellResult) bool {
 	return false
 }
 
-// noteSandbox leaves the note.
+// noteSandbox leaves the notes.
 func (r *Release) noteSandbox(result *CellResult) {
 	if result.Sandbox == nil || *result.Sandbox {
 		return
 	}
 	for _, p := range result.Packages {
 		for _, o := range p.Outputs {
-			if err := r.Memory.Remember(unsandboxedKey(o.Path), []PackageResult{p}); err != nil {
+			err := r.Memory.Remember(unsandboxedKey(o.Path), []PackageResult{p})
+			if result.writableInputs {
+				err = errors.Join(err, r.Memory.Remember(writableInputsKey(o.Path), []PackageResult{p}))
+			}
+			if err != nil {
 				r.event(Notice{System: result.System, Level: Warning, Text: err.Error()})
 			}
 		}

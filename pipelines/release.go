@@ -162,8 +162,9 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 	}
 	var publishErr error
 	if r.Store != nil {
-		added, err := r.export(ctx, x, cell, closure)
+		added, err := r.export(ctx, x, cell, result.Packages, closure)
 		if err != nil {
+			r.withholdChanged(&result, err)
 			return result, errors.Join(buildErr, err)
 		}
 		result.exported = true

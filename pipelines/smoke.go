@@ -53,15 +53,33 @@ func (r *Release) smoke(ctx context.Context, x Executor, e Engine, cell matrix.C
 	}
 	for _, m := range p.machines {
 		r.warnOfMemlock(cell.System, m)
-		if m.Builder != "" && !m.sandboxed() {
-			r.event(Notice{
-				System: cell.System, Level: Warning,
-				Text: fmt.Sprintf("remote builder %s has no sandbox: what it builds may differ from run to run", m.Builder),
-				Hint: "set sandbox = true and sandbox-fallback = false in its nix.conf, or leave it out of --builders",
-			})
-		}
+		r.warnOfSandbox(cell.System, m)
 	}
 	return p, nil
+}
+
+// Without users of their own, builders run as the owner of the store, and change the mode of a file before they write.
+const (
+	writableInputs = "builders can change their inputs"
+	buildUsersHint = "go run ./ci doctor --fix, as root, makes build users; then nix.conf must not have an empty build-users-group. " +
+		"Who is not root needs the Nix daemon"
+)
+
+// warnOfSandbox says that what a machine builds may not be what another would build.
+func (r *Release) warnOfSandbox(system matrix.System, m Machine) {
+	switch {
+	case m.WritableInputs:
+		r.event(Notice{
+			System: system, Level: Warning,
+			Text: fmt.Sprintf("%s%s, which other builds use: nothing that is built so is published", writableInputs, m.on()), Hint: buildUsersHint,
+		})
+	case m.Builder != "" && !m.sandboxed():
+		r.event(Notice{
+			System: system, Level: Warning,
+			Text: fmt.Sprintf("remote builder %s has no sandbox: what it builds may differ from run to run", m.Builder),
+			Hint: "set sandbox = true and sandbox-fallback = false in its nix.conf, or leave it out of --builders",
+		})
+	}
 }
 
 // warnOfMemlock says that a machine lets builders lock less memory than the packages' tests need.
@@ -117,7 +135,8 @@ func smokeError(system matrix.System, err error) error {
 		{"pseudoterminal attributes", "the emulator is too old for the image's C library: QEMU 10.2 or newer, or an image with glibc before 2.42"},
 		{"seccomp", "the emulator cannot filter system calls: use an engine whose kernel has a binfmt entry, so that Nix itself is not emulated"},
 		{"is required to build", "this Nix may not build for the system: run as a trusted user, or add extra-platforms to /etc/nix/nix.conf"},
-		{"build-users-group", "make the group of build users, or run as root without one"},
+		{"build-users-group", buildUsersHint},
+		{"build users group", buildUsersHint},
 		{"No space left on device", "make room on the store's disk: nix-collect-garbage"},
 	} {
 		if strings.Contains(text, known.text) {
