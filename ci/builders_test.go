@@ -45,7 +45,7 @@ func built(m *pipelines.Manifest) map[string]int {
 func TestRemoteBuilders(t *testing.T) {
 	f := newFarm(t)
 	one, two := f.builder(t, 2, "sandbox = true\n"), f.builder(t, 3, "sandbox = true\n")
-	open := f.builder(t, 4, "sandbox = false\n")
+	open, root := f.builder(t, 4, "sandbox = false\n"), f.builder(t, 5, "sandbox = true\nbuild-users-group =\n")
 
 	// A good package is never shown as failed, and nothing is shown twice, over both protocols.
 	for _, scheme := range []string{"ssh-ng", "ssh"} {
@@ -165,12 +165,18 @@ func TestRemoteBuilders(t *testing.T) {
 		})
 	}
 
-	// What a machine without a sandbox has built is not pushed. The second build is made here, and in a sandbox.
+	// What a machine without a sandbox or without build users has built is not pushed. The second build is made here, and
+	// in a sandbox.
 	for name, test := range map[string]struct {
 		builder *remote
 		want    pipelines.PublishVerdict
 		rebuild string
-	}{"without a sandbox": {open, pipelines.Withheld, "enforce"}, "with a sandbox": {one, pipelines.Published, "off"}} {
+		reason  string
+	}{
+		"without a sandbox":   {open, pipelines.Withheld, "enforce", "without a sandbox on ssh-ng://127.0.0.4"},
+		"without build users": {root, pipelines.Withheld, "enforce", "builders can change their inputs on ssh-ng://127.0.0.5"},
+		"with a sandbox":      {one, pipelines.Published, "off", ""},
+	} {
 		t.Run("what is built on one "+name+" is "+string(test.want), func(t *testing.T) {
 			server := cachixtest.New(cachixtest.Options{})
 			defer server.Close()
@@ -191,13 +197,14 @@ func TestRemoteBuilders(t *testing.T) {
 			if cell.Publish == nil || cell.Publish.Verdict != test.want || len(server.Paths()) > 0 != published {
 				t.Errorf("publishing is recorded as %+v, and %d paths are there", cell.Publish, len(server.Paths()))
 			}
-			if !published && !strings.Contains(cell.Publish.Reason, "without a sandbox on ssh-ng://127.0.0.4") {
+			if !published && !strings.Contains(cell.Publish.Reason, test.reason) {
 				t.Errorf("it is withheld for %q", cell.Publish.Reason)
 			}
 			if *cell.Sandbox != published || !published && (cell.Second == nil || !*cell.Second.Sandbox) {
 				t.Errorf("sandbox is recorded as %t, the second build as %+v", *cell.Sandbox, cell.Second)
 			}
-			r.count(t, "remote builder ssh-ng://127.0.0.4 has no sandbox", map[bool]int{false: 1}[published])
+			r.count(t, "remote builder ssh-ng://127.0.0.4 has no sandbox", map[bool]int{true: 1}[test.builder == open])
+			r.count(t, "builders can change their inputs on ssh-ng://127.0.0.5, ", map[bool]int{true: 1}[test.builder == root])
 			for _, problem := range server.Problems() {
 				t.Errorf("a rule of the protocol was broken: %s", problem)
 			}

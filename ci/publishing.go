@@ -57,7 +57,7 @@ func (f *publishFlags) registerRun(c *cobra.Command) {
 	s := c.Flags()
 	s.StringVar(&f.push, "push", pushAuto, "auto: where there is a secret; always: exit code 5 where nothing can be pushed; never")
 	s.BoolVar(&f.pin, "pin", true, "pin the outputs of a release when all systems are published")
-	s.BoolVar(&f.unsandboxed, "push-unsandboxed", false, "push what was built without a sandbox, too")
+	s.BoolVar(&f.unsandboxed, "push-unsandboxed", false, "push what was built without a sandbox, too; not where builders can change their inputs")
 	f.register(c)
 }
 

@@ -26,7 +26,7 @@ A run is these steps, for each system side by side:
   preflight   what can be refused before building is refused: engine, emulation, trust, disk
   evaluate    derivations and output paths of the packages, by one evaluation
   plan        what Nix would build and fetch; what a cache serves is left out
-  smoke       a trivial derivation of the system: emulator, sandbox and limits, tried rather than assumed
+  smoke       a trivial derivation of the system: emulator, sandbox, build users and limits, tried rather than assumed
   build       all packages with one command of Nix; their tests run in checkPhase
   contract    every promise of the flake is held against what was built; its files are checked before
               anything is built. What is broken ends the run with exit code 4, after the export

@@ -149,7 +149,11 @@ type remote struct {
 	sshd    *exec.Cmd
 }
 
-// enterRoot gives the thread a mount namespace and a root file system of its own, in which /nix is empty. It is no chroot:
+// userPool is where Nix locks the build users. All that run on this machine have to have it in common: Nix kills all
+// processes of a user whom it has locked.
+const userPool = "/nix/var/nix/userpool"
+
+// enterRoot gives the thread a mount namespace and a root file system of its own, in which /nix has nothing but locks. It is no chroot:
 // in one the kernel allows no user namespaces, and Nix has no sandbox.
 func enterRoot(root string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
@@ -175,10 +179,11 @@ func enterRoot(root string) error {
 				func() error { return unix.Mount(here, there, "", unix.MS_BIND|unix.MS_REC, "") })
 		}
 	}
-	for _, dir := range []string{"nix", "run/sshd", ".old"} {
-		steps = append(steps, func() error { return os.MkdirAll(filepath.Join(root, dir), 0o755) })
+	for _, dir := range []string{userPool, filepath.Join(root, userPool), filepath.Join(root, "run/sshd"), filepath.Join(root, ".old")} {
+		steps = append(steps, func() error { return os.MkdirAll(dir, 0o755) })
 	}
 	steps = append(steps,
+		func() error { return unix.Mount(userPool, filepath.Join(root, userPool), "", unix.MS_BIND, "") },
 		func() error { return unix.PivotRoot(root, filepath.Join(root, ".old")) },
 		func() error { return unix.Chdir("/") },
 		func() error { return unix.Unmount("/.old", unix.MNT_DETACH) })
@@ -199,7 +204,7 @@ func (f *farm) builder(t *testing.T, n int, conf string) *remote {
 			t.Fatal(err)
 		}
 	}
-	writeTest(t, filepath.Join(r.dir, "conf", "nix.conf"), "build-users-group =\nsubstituters =\n"+conf)
+	writeTest(t, filepath.Join(r.dir, "conf", "nix.conf"), "substituters =\n"+conf)
 	config := filepath.Join(r.dir, "sshd_config")
 	writeTest(t, config, strings.Join([]string{
 		"ListenAddress " + r.address, "Port 22", "HostKey " + filepath.Join(f.dir, "host"), "AuthorizedKeysFile " + filepath.Join(f.dir, "user.pub"),
