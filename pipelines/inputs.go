@@ -35,8 +35,9 @@ func (e *ChangedInputsError) Outcome() Outcome { return OutcomeDifferent }
 // owns the store's files can have changed them: a builder of an earlier run where there were no build users, in this
 // store or in the volume of a container engine. Nix itself looks at hashes only when it exports, and so at no compiler.
 //
-// All of it is read, on every machine: an owner can have had no build users yesterday. It costs little beside a build,
-// one second for each GiB or so. A remote builder's own store is not read, since all of it would have to be sent here.
+// All of it is read, on every machine: there may have been no build users yesterday. It costs little beside a build:
+// 658 MiB in 2,883 paths took 1.0 s of one processor, alone or through a daemon; 14 s where all of it came from a slow
+// disk. A remote builder's own store is not read, since all of it would have to be sent here.
 func (r *Release) verifyInputs(ctx context.Context, x Executor, system matrix.System, packages []PackageResult) error {
 	var drvs []nix.StorePath
 	for _, p := range packages {
