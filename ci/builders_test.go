@@ -204,7 +204,7 @@ func TestRemoteBuilders(t *testing.T) {
 				t.Errorf("sandbox is recorded as %t, the second build as %+v", *cell.Sandbox, cell.Second)
 			}
 			r.count(t, "remote builder ssh-ng://127.0.0.4 has no sandbox", map[bool]int{true: 1}[test.builder == open])
-			r.count(t, "builders can change their inputs on ssh-ng://127.0.0.5, ", map[bool]int{true: 1}[test.builder == root])
+			r.count(t, "builders can change their inputs on ssh-ng://127.0.0.5, which", map[bool]int{true: 1}[test.builder == root])
 			for _, problem := range server.Problems() {
 				t.Errorf("a rule of the protocol was broken: %s", problem)
 			}
