@@ -116,7 +116,7 @@ func (m machine) settings(system matrix.System) (nix.Settings, error) {
 		// The list's own name begins with "extra-": this appends to it.
 		s["extra-extra-platforms"] = string(system)
 	}
-	if !m.daemon && os.Geteuid() == 0 {
+	if !m.daemon && os.Geteuid() == 0 && m.config["auto-allocate-uids"] != "true" {
 		group, err := m.config.text("build-users-group")
 		if err == nil {
 			err = buildUsersProblem(group, groupFile)
