@@ -26,6 +26,8 @@ type PushOptions struct {
 	Level       int
 	// Report, where it is not nil, is told now and then how far the push is. It must not block.
 	Report func(Progress)
+	// Uploads learns of the uploads of the push; nil for nothing.
+	Uploads UploadLog
 }
 
 // Progress of a push.
@@ -58,9 +60,12 @@ func (c *Client) Push(ctx context.Context, plan Plan, source Source, o PushOptio
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	p := &push{
-		client: c, source: source, press: press, compression: cmp.Or(o.Compression, binarycache.Zstd), stop: stop,
+		client: c, source: source, press: press, uploads: o.Uploads, compression: cmp.Or(o.Compression, binarycache.Zstd), stop: stop,
 		order: newOrder(plan.Push), reading: turns{free: 2 * runtime.GOMAXPROCS(0)},
 		meter: meter{report: o.Report, now: Progress{OfPaths: len(plan.Push), OfBytes: plan.Bytes}},
+	}
+	if p.uploads == nil {
+		p.uploads = noUploadLog{}
 	}
 	p.run(ctx)
 	return p.result(ctx, plan)

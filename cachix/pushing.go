@@ -27,6 +27,7 @@ type push struct {
 	source      Source
 	press       *binarycache.Press
 	compression binarycache.Compression
+	uploads     UploadLog
 	stop        context.CancelCauseFunc // ends it, for a reason that holds for every object
 
 	order   *order
@@ -94,8 +95,8 @@ func (p *push) attempt(ctx, undo context.Context, o *object) (waits bool, err er
 	if err == nil {
 		err = p.complete(ctx, o)
 	}
-	if err != nil && o.upload != nil {
-		o.upload.abort(undo)
+	if o.upload != nil && (err == nil || o.upload.abort(undo)) {
+		p.uploads.Ended(o.upload.reference())
 	}
 	return false, err
 }
@@ -134,6 +135,7 @@ func (p *push) send(ctx context.Context, o *object) error {
 	if o.upload, err = p.client.create(ctx, nar.compression()); err != nil {
 		return err
 	}
+	p.uploads.Begun(o.upload.reference())
 	o.packed, err = p.sendParts(ctx, o, nar)
 	if sendErr := o.upload.wait(); sendErr != nil {
 		err = sendErr // it is why reading ended, if that did

@@ -190,15 +190,12 @@ func (u *upload) complete(ctx context.Context, info narInfoCreate) error {
 	return u.client.adviseOnToken(err)
 }
 
-// abort takes the upload back, so that no parts are left in the storage. Its context must be one that lasts longer than
-// the push's: that the push is called off is when it is needed most.
-// POST /cache/{name}/multipart-nar/{narId}/abort?uploadId=
-func (u *upload) abort(ctx context.Context) {
+// abort takes the upload back, so that no parts are left in the storage, and says whether it has ended. Its context must
+// be one that lasts longer than the push's: that the push is called off is when it is needed most.
+func (u *upload) abort(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, connectTime) // of a server that is down, nothing is expected
 	defer cancel()
 	_ = u.wait() // a part that arrives later would stay
-	_ = u.client.call(ctx, apiCall{
-		does: "abort upload", method: http.MethodPost, path: "/multipart-nar/" + url.PathEscape(u.narID) + "/abort",
-		query: url.Values{"uploadId": {u.id}},
-	})
+	err := u.takeBack(ctx)
+	return err == nil || isOver(err)
 }

@@ -73,6 +73,7 @@ func TestKilledRelease(t *testing.T) {
 	}
 
 	pushed := map[string]int{} // how much was there when it was killed
+	left, lost := 0, 0         // uploads that were open then, and that the next run did not know of
 	for i := range 20 {
 		server, out := newServer(), "out-"+strconv.Itoa(i)
 		cmd := release(out, server)
@@ -94,7 +95,9 @@ func TestKilledRelease(t *testing.T) {
 		default:
 			pushed["all"]++
 		}
+		left += server.OpenUploads()
 		complete(release(out, server))
+		lost += server.OpenUploads()
 		if got := served(server); !slices.Equal(got, want) {
 			t.Errorf("seed %d, round %d: the cache has\n%s\nwant\n%s", seed, i, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
@@ -105,7 +108,7 @@ func TestKilledRelease(t *testing.T) {
 			t.Errorf("seed %d, round %d: a journal is left, though all is published", seed, i)
 		}
 	}
-	t.Logf("seed %d: when it was killed, %v of it was there", seed, pushed)
+	t.Logf("seed %d: when it was killed, %v of it was there; %d uploads were open, of which %d stay open: their answer had not arrived", seed, pushed, left, lost)
 }
 
 // untilAsked waits until a server has had so many requests.

@@ -21,6 +21,7 @@ type publisher struct {
 	options   cachix.PushOptions
 	publicKey []string // those that consumers trust; empty for all that the cache has
 	caches    []string // that consumers have as well
+	uploads   *pipelines.UploadLog
 
 	mu   sync.Mutex
 	info *cachix.Info // what the cache says of itself, once it has answered
@@ -99,6 +100,7 @@ func (p *publisher) Push(ctx context.Context, infos []nix.PathInfo, agree func([
 		return pipelines.Pushed{Left: all}, err
 	}
 	options := p.options
+	options.Uploads = p.uploads
 	if options.Compression == "" {
 		options.Compression = info.Compression
 	}
@@ -121,6 +123,16 @@ func (p *publisher) Preview(ctx context.Context, infos []nix.PathInfo) (pipeline
 		preview.Push = append(preview.Push, info.Path)
 	}
 	return preview, nil
+}
+
+func (p *publisher) AbortUploads(ctx context.Context, ids []string) (int, error) {
+	return p.client.AbortUploads(ctx, ids)
+}
+
+// logUploads has the uploads of a run noted in the directory of its results.
+func (p *publisher) logUploads(out, run string) *pipelines.UploadLog {
+	p.uploads = pipelines.NewUploadLog(out, run, p.client.Destination())
+	return p.uploads
 }
 
 func (p *publisher) Pin(ctx context.Context, name string, path nix.StorePath) error {

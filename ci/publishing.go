@@ -114,6 +114,7 @@ func newPublishing(sys system, o options, command, run string, store *binarycach
 			return p, usage(err)
 		}
 		p.To, p.Consumer, p.Holder, p.From = to, to.consumer(), to.holder(), store
+		p.Uploads = to.logUploads(o.out, run)
 	}
 	return p, nil
 }

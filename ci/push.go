@@ -218,12 +218,13 @@ func (o *pushOptions) resumed(ctx context.Context, sys system, cache string) (ba
 // pushBatch pushes, and prints what went up. What the journals say is taken back when all of it is there.
 func pushBatch(ctx context.Context, sys system, o pushOptions, to *publisher, b batch) error {
 	reporter := newReporter(sys, options{json: o.json})
+	id := newRunID(sys.clock()())
 	run := pipelines.Release{
 		Publish: pipelines.Publishing{
 			To: to, Timeout: o.publish.timeout, Holder: to.holder(), From: b.source,
-			Patience: o.publish.patience,
+			Patience: o.publish.patience, Uploads: to.logUploads(o.out, id),
 		},
-		Rebuild: pipelines.Rebuilding{Evidence: evidence{dir: filepath.Join(o.out, "differs", newRunID(sys.clock()()))}},
+		Rebuild: pipelines.Rebuilding{Evidence: evidence{dir: filepath.Join(o.out, "differs", id)}},
 		Report:  reporter, Now: time.Now,
 	}
 	if o.confirm {

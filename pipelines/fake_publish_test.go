@@ -14,6 +14,7 @@ type fakeCachix struct {
 	checkErr error
 	pushErr  error // after half of the paths
 	pinErr   error
+	abortErr error
 	silent   bool                    // Check and Pin end with their context
 	mute     bool                    // the same of its public side
 	spoilt   map[nix.StorePath]error // what a consumer finds
@@ -23,6 +24,8 @@ type fakeCachix struct {
 	paths  []nix.StorePath
 	pins   map[string]nix.StorePath
 	pushes int
+
+	aborted []string
 }
 
 type unavailableError struct{ error }
@@ -70,6 +73,13 @@ func (c *fakeCachix) Preview(_ context.Context, infos []nix.PathInfo) (p PushPla
 		}
 	}
 	return p, c.checkErr
+}
+
+func (c *fakeCachix) AbortUploads(_ context.Context, ids []string) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.aborted = append(c.aborted, ids...)
+	return len(ids), c.abortErr
 }
 
 func (c *fakeCachix) Pin(ctx context.Context, name string, path nix.StorePath) error {

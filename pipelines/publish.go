@@ -26,6 +26,8 @@ type Publisher interface {
 	Push(ctx context.Context, infos []nix.PathInfo, agree func(there []nix.StorePath) error, progress func(Pushing)) (Pushed, error)
 	// Preview says what Push would send, and sends nothing. It leaves Unbuilt alone.
 	Preview(ctx context.Context, infos []nix.PathInfo) (PushPlan, error)
+	// AbortUploads aborts uploads that another process has begun, and returns how many of them were open.
+	AbortUploads(ctx context.Context, ids []string) (int, error)
 	// Pin keeps a store path from the cache's garbage collector under a name.
 	Pin(ctx context.Context, name string, path nix.StorePath) error
 }
@@ -62,6 +64,8 @@ type Publishing struct {
 	// Journal keeps what is still to be published; nil for none. Resume is the command that goes on with it.
 	Journal *Journal
 	Resume  string
+	// Uploads learns of uploads while they are open; nil for none.
+	Uploads *UploadLog
 }
 
 // Pushing is how far a push is.
@@ -202,6 +206,7 @@ func (r *Release) mayPublish(ctx context.Context, s Snapshot) error {
 		if err != nil {
 			return "", &PublishError{Cache: p.To.Name(), Err: err}
 		}
+		r.abortLeft(ctx)
 		return "may push to " + p.To.Name(), nil
 	})
 }

@@ -162,6 +162,9 @@ func (r *Release) upload(ctx context.Context, system matrix.System, closure []ni
 	defer stop()
 	agree := func(there []nix.StorePath) error { return r.agreeWithPublic(ctx, system, compared(closure, there)) }
 	pushed, err := p.To.Push(ctx, closure, agree, func(n Pushing) { r.event(Uploaded{System: system, Pushing: n}) })
+	if err := p.Uploads.Settle(); err != nil {
+		r.event(Notice{System: system, Level: Warning, Text: err.Error()})
+	}
 	done.count(pushed)
 	done.Seconds = seconds(r.Now().Sub(started))
 	var conflict *ConflictError

@@ -17,6 +17,9 @@ func (r *Release) Republish(ctx context.Context, infos []nix.PathInfo) (added []
 	err = r.step(ctx, StepPush, "", func() (string, error) {
 		var err error
 		done, added, err = r.upload(ctx, "", infos, edgeHeld)
+		if ctx.Err() == nil && !unavailable(err) {
+			r.abortLeft(ctx)
+		}
 		if isConflict(err) {
 			return "", err
 		}

@@ -1,0 +1,231 @@
+package pipelines
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+)
+
+// UploadLog is the file OUT/journal/<run>.uploads: the uploads that a run has begun at a cache and has not ended. A later
+// run aborts those of a run that was killed. The file exists while an upload is open.
+//
+// The first line is the destination. Each beginning appends a line, with those of the ends since the last, and does not
+// wait for the disk: a killed process loses none, a power failure may. The log cannot have an upload whose answer had not arrived when the process
+// was killed. The run holds a lock on the file, which ends with the process. A nil UploadLog keeps nothing.
+type UploadLog struct {
+	out, run, destination string
+
+	mu      sync.Mutex
+	file    *os.File // nil while no upload is open
+	open    map[string]bool
+	ended   []byte // lines that are written with the next beginning: a later run that does not see them asks in vain
+	err     error  // the first; nothing is written after it
+	madeOut bool   // the directory of results was not there
+}
+
+// Bounds on what is read of a log, which anyone may have written.
+const (
+	maxUploadLog   = 256 << 20
+	maxOpenUploads = 1 << 17
+)
+
+// NewUploadLog returns the log of a run's uploads to a cache, in the directory of its results.
+func NewUploadLog(out, run, destination string) *UploadLog {
+	return &UploadLog{out: out, run: run, destination: destination, open: map[string]bool{}}
+}
+
+// Begun notes that an upload has begun. ID is one line.
+func (l *UploadLog) Begun(id string) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil && l.err == nil {
+		l.err = l.create()
+	}
+	l.open[id] = true
+	l.write(append(l.ended, "+"+id+"\n"...))
+}
+
+// Ended notes that an upload is complete or aborted.
+func (l *UploadLog) Ended(id string) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, id)
+	l.ended = append(l.ended, "-"+id+"\n"...)
+}
+
+func (l *UploadLog) write(lines []byte) {
+	if l.err == nil {
+		_, l.err = l.file.Write(lines)
+	}
+	l.ended = l.ended[:0]
+}
+
+func (l *UploadLog) path() string { return filepath.Join(journalDir(l.out), l.run+".uploads") }
+
+// create makes the file. The lock on OUT keeps other runs from taking it for that of a killed run.
+func (l *UploadLog) create() error {
+	if err := os.Mkdir(l.out, 0o755); err == nil {
+		l.madeOut = true
+	} else if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	unlock, err := lockDir(l.out)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := os.MkdirAll(journalDir(l.out), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(l.path(), os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	l.file = f
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return err
+	}
+	_, err = io.WriteString(f, l.destination+"\n")
+	return err
+}
+
+// Settle removes the file where no upload is open. It returns the first error of the log.
+func (l *UploadLog) Settle() error {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file != nil && len(l.open) > 0 {
+		l.write(l.ended)
+	}
+	err := l.err
+	if l.file != nil && len(l.open) == 0 {
+		err = errors.Join(err, removeLog(l.out, l.file))
+		l.file, l.err, l.ended = nil, nil, nil
+		if l.madeOut {
+			_ = os.Remove(l.out) // unless something else is in it
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("keep a log of uploads: %w", err)
+	}
+	return nil
+}
+
+// removeLog removes a log that is open, and the directory with the last file in it.
+func removeLog(out string, f *os.File) error {
+	unlock, err := lockDir(out)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	defer unlock()
+	err = errors.Join(os.Remove(f.Name()), f.Close())
+	_ = os.Remove(journalDir(out)) // stays where another run has a file there
+	return err
+}
+
+// AbortLeft has abort end the uploads of killed runs that were open at the same destination, and removes their logs. It
+// returns how many uploads were open on the server.
+func (l *UploadLog) AbortLeft(ctx context.Context, abort func(context.Context, []string) (int, error)) (aborted int, err error) {
+	if l == nil {
+		return 0, nil
+	}
+	left, err := l.left()
+	for f, ids := range left {
+		n, abortErr := abort(ctx, ids)
+		aborted += n
+		if abortErr == nil {
+			abortErr = removeLog(l.out, f)
+		} else {
+			_ = f.Close() // a later run tries again
+		}
+		err = errors.Join(err, abortErr)
+	}
+	return aborted, err
+}
+
+// left locks the logs of killed runs that are about the same destination, and returns the uploads that they have open.
+func (l *UploadLog) left() (map[*os.File][]string, error) {
+	files, err := filepath.Glob(filepath.Join(escapeGlob(journalDir(l.out)), "*.uploads"))
+	if err != nil || len(files) == 0 {
+		return nil, err
+	}
+	unlock, err := lockDir(l.out)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	left := map[*os.File][]string{}
+	for _, path := range files {
+		f, err := regular.Open(path)
+		if err != nil {
+			continue // its run has ended meanwhile, or it is no log
+		}
+		destination, ids := "", []string(nil)
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil { // else its run is alive
+			destination, ids = readUploadLog(f)
+		}
+		if destination != l.destination {
+			_ = f.Close()
+			continue
+		}
+		left[f] = ids
+	}
+	return left, nil
+}
+
+// readUploadLog returns the destination of a log, and the uploads that are open. A line that is cut off counts for nothing.
+func readUploadLog(r io.Reader) (destination string, ids []string) {
+	lines := bufio.NewReader(io.LimitReader(r, maxUploadLog))
+	line := func() (string, error) {
+		text, err := lines.ReadString('\n')
+		return strings.TrimSuffix(text, "\n"), err
+	}
+	destination, err := line()
+	open := map[string]bool{}
+	for err == nil {
+		var text string
+		if text, err = line(); err != nil {
+			break
+		}
+		if id, ok := strings.CutPrefix(text, "+"); ok && len(open) < maxOpenUploads {
+			open[id] = true
+		} else if id, ok := strings.CutPrefix(text, "-"); ok {
+			delete(open, id)
+		}
+	}
+	return destination, slices.Sorted(maps.Keys(open))
+}
+
+// abortLeft aborts what killed runs have left open on the cache. A failure is a warning: a later run tries again.
+func (r *Release) abortLeft(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	n, err := r.Publish.Uploads.AbortLeft(ctx, r.Publish.To.AbortUploads)
+	if n > 0 {
+		r.event(Notice{Level: Info, Text: fmt.Sprintf("aborted %s that a killed run had left open on %s", count(n, "upload"), r.Publish.To.Name())})
+	}
+	if err != nil {
+		r.event(Notice{Level: Warning, Text: fmt.Sprintf("abort uploads that a killed run has left open: %v", err)})
+	}
+}

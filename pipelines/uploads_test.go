@@ -1,0 +1,162 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const destination = "https://cachix.example/api/v1/cache/c"
+
+// killedRun leaves the log of a run that was killed: its lock is gone.
+func killedRun(t *testing.T, out, run, destination string, open ...string) {
+	t.Helper()
+	l := NewUploadLog(out, run, destination)
+	l.Begun("complete")
+	l.Ended("complete")
+	for _, id := range open {
+		l.Begun(id)
+	}
+	if err := l.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func logsIn(t *testing.T, out string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(out, "journal/*.uploads"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range files {
+		files[i] = filepath.Base(f)
+	}
+	return files
+}
+
+// What killed runs have left open is aborted: at the same destination alone, and not what a run that is alive has open.
+func TestAbortLeft(t *testing.T) {
+	out := t.TempDir()
+	killedRun(t, out, "1", destination, "a", "b")
+	killedRun(t, out, "2", "https://elsewhere.example/api/v1/cache/c", "c")
+	killedRun(t, out, "3", "https://cachix.example/api/v1/cache/another", "d")
+	alive := NewUploadLog(out, "5", destination)
+	alive.Begun("e")
+	for name, text := range map[string]string{"4": destination + "\n+i\n-i\n", "empty": "", "text": "text\n", "cut": destination + "\n+f\n+g", "junk": destination + "\nh\n\n+\x1b[2J\n-\x1b[2J\n"} {
+		if err := os.WriteFile(filepath.Join(out, "journal", name+".uploads"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(out, "journal/link.uploads")); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	n, err := NewUploadLog(out, "6", destination).AbortLeft(t.Context(), func(_ context.Context, ids []string) (int, error) {
+		got = append(got, ids...)
+		return len(ids), nil
+	})
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"a", "b", "f"}, got); diff != "" || n != 3 || err != nil {
+		t.Errorf("%d aborted, error %v (-want +got):\n%s", n, err, diff)
+	}
+	if diff := cmp.Diff([]string{"2.uploads", "3.uploads", "5.uploads", "empty.uploads", "link.uploads", "text.uploads"}, logsIn(t, out)); diff != "" {
+		t.Errorf("logs (-want +got):\n%s", diff)
+	}
+	alive.Ended("e")
+	if err := alive.Settle(); err != nil || slices.Contains(logsIn(t, out), "5.uploads") {
+		t.Errorf("the log of a run that has ended is left: %v", err)
+	}
+}
+
+// What could not be aborted is tried again by the next run.
+func TestAbortLeftThatFails(t *testing.T) {
+	out := t.TempDir()
+	killedRun(t, out, "1", destination, "a", "b")
+	down := errors.New("no answer")
+	for i, answer := range []error{down, nil, nil} {
+		asked := 0
+		_, err := NewUploadLog(out, "2", destination).AbortLeft(t.Context(), func(_ context.Context, ids []string) (int, error) {
+			asked += len(ids)
+			return 1, answer
+		})
+		if want := []int{2, 2, 0}[i]; !errors.Is(err, answer) || asked != want {
+			t.Errorf("attempt %d: asked for %d, want %d; error %v", i, asked, want, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(out, "journal")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a directory is left: %v", err)
+	}
+}
+
+// A log is there while an upload is open, in a directory that is made for it.
+func TestUploadLog(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	l := NewUploadLog(out, "1", destination)
+	for range 2 {
+		l.Begun("a")
+		l.Begun("b")
+		l.Ended("a")
+		if err := l.Settle(); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(out, "journal/1.uploads"))
+		if want := destination + "\n+a\n+b\n-a\n"; err != nil || string(text) != want {
+			t.Errorf("log %q, want %q; error %v", text, want, err)
+		}
+		l.Ended("b")
+		if err := l.Settle(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("something is left: %v", err)
+		}
+	}
+	var none *UploadLog
+	none.Begun("a")
+	none.Ended("a")
+	if n, err := none.AbortLeft(t.Context(), nil); n != 0 || err != nil || none.Settle() != nil {
+		t.Errorf("no log: %d, %v", n, err)
+	}
+	if err := os.WriteFile(out, nil, 0o644); err != nil { // no directory can be made there
+		t.Fatal(err)
+	}
+	l.Begun("c")
+	l.Ended("c")
+	if err := l.Settle(); err == nil || !strings.HasPrefix(err.Error(), "keep a log of uploads: ") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A run says what it has aborted, and goes on where that fails.
+func TestRunAbortsWhatKilledRunsHaveLeft(t *testing.T) {
+	for _, failed := range []error{nil, errors.New("no answer")} {
+		t.Run(fmt.Sprint(failed), func(t *testing.T) {
+			run := newFakeRun(t)
+			cache := &fakeCachix{abortErr: failed}
+			run.publishTo(cache)
+			out := t.TempDir()
+			killedRun(t, out, "1", destination, "a", "b")
+			run.Publish.Uploads = NewUploadLog(out, "2", destination)
+			if _, err := run.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(cache.aborted, []string{"a", "b"}) || len(cache.paths) == 0 {
+				t.Errorf("aborted %q, pushed %d paths", cache.aborted, len(cache.paths))
+			}
+			text := fmt.Sprint(of[Notice](run.recorder))
+			if !strings.Contains(text, "aborted 2 uploads that a killed run had left open on fake") {
+				t.Errorf("notices: %s", text)
+			}
+			if strings.Contains(text, "abort uploads that a killed run has left open: no answer") != (failed != nil) {
+				t.Errorf("notices: %s", text)
+			}
+		})
+	}
+}
