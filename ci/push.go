@@ -28,6 +28,7 @@ const pushManual = `Push store paths with their closures, a local binary cache, 
 Where a release was good but for the cache, --resume pins what it would have pinned.
 What the cache has already is not sent again, nor what the cache that a target's consumers have as well has signed.
 Every object becomes visible after all that it refers to: what is there is whole, whenever a push is cut off.
+Uploads that a killed run with the same --out has left open on the cache are aborted.
 The paths that were pushed go to standard output, one a line.`
 
 // pushOptions is the command line of push.
