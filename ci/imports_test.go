@@ -43,6 +43,7 @@ var layout = map[string]struct {
 	},
 	"internal/hint":    {because: "every error may carry a hint, so it lies below everything"},
 	"internal/regular": {because: "it opens files for all that read them, so it lies below everything"},
+	"internal/workdir": {because: "it makes directories for all that need one for a time"},
 	"internal/nix": {
 		imports: []string{"internal/hint", "internal/regular"},
 		because: "it is the vocabulary: it knows neither what is built nor where",
@@ -102,7 +103,7 @@ var layout = map[string]struct {
 		because: "it states what a run did, and looks at nothing but caches and stores",
 	},
 	"internal/sbom": {
-		imports: []string{"internal/binarycache", "internal/nix", "internal/printable", "matrix", "pipelines"},
+		imports: []string{"internal/binarycache", "internal/nix", "internal/printable", "internal/regular", "matrix", "pipelines"},
 		because: "it lists what a cache holds",
 	},
 	"pipelines": {
@@ -110,7 +111,7 @@ var layout = map[string]struct {
 		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
 	},
 	"internal/host": {
-		imports: []string{"internal/binfmt", "internal/hint", "internal/nix", "matrix", "pipelines"},
+		imports: []string{"internal/binfmt", "internal/hint", "internal/nix", "internal/workdir", "matrix", "pipelines"},
 		tests:   []string{"internal/executortest", "internal/nixtest"},
 		because: "it is one executor, and knows nothing of the others",
 	},

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -163,22 +165,18 @@ exec unshare --mount --pid --fork --kill-child --propagation private sh -c "$0" 
 }
 
 // makeIsolation makes the directory of an isolated command, below that for temporary files.
-func makeIsolation(env []string) (string, error) {
-	dir, err := os.MkdirTemp(temporary(env), "open-sesame-ci-evaluation-")
+func makeIsolation(env []string) (*workdir.Dir, error) {
+	dir, err := workdir.Make(temporary(env), "evaluation")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { // build users have to get through
-		return "", err
-	}
+	err = os.Chmod(dir.Path, 0o755) // build users have to get through
 	for name, mode := range map[string]os.FileMode{"root": 0o755, "tmp": 0o777 | os.ModeSticky} {
-		path := filepath.Join(dir, name)
-		if err := os.Mkdir(path, 0o755); err != nil {
-			return "", err
-		}
-		if err := os.Chmod(path, mode); err != nil {
-			return "", err
-		}
+		path := filepath.Join(dir.Path, name)
+		err = errors.Join(err, os.Mkdir(path, 0o755), os.Chmod(path, mode))
+	}
+	if err != nil {
+		return nil, errors.Join(err, dir.Remove())
 	}
 	return dir, nil
 }
@@ -207,15 +205,14 @@ func (x *Executor) restrict(cmd *exec.Cmd, c pipelines.Command) (cleanup func(),
 	if err != nil {
 		return nil, fmt.Errorf("make directory for evaluation: %v", err)
 	}
-	args := isolated(c, dir, x.visible(named))
+	args := isolated(c, dir.Path, x.visible(named))
 	shell, err := exec.LookPath(args[0])
 	if err != nil {
-		removeAll(dir)
-		return nil, err
+		return nil, errors.Join(err, dir.Remove())
 	}
 	cmd.Path, cmd.Args, cmd.Err = shell, args, nil
 	cmd.Env = append(cmd.Env, "TMPDIR=/tmp")
-	return func() { removeAll(dir) }, nil
+	return func() { _ = dir.Remove() }, nil
 }
 
 // evaluation is what the manifest says of all this.

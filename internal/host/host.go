@@ -140,8 +140,8 @@ func (x *Executor) run(ctx context.Context, c pipelines.Command, stdout io.Write
 		if err != nil {
 			return fmt.Errorf("run %s: make build directory: %v", c.Program, err)
 		}
-		defer removeAll(dir)
-		cmd.Env = append(cmd.Env, "TMPDIR="+dir) // the last one counts
+		defer dir.Remove()
+		cmd.Env = append(cmd.Env, "TMPDIR="+dir.Path) // the last one counts
 	}
 	cleanup, err := x.restrict(cmd, c)
 	if err != nil {

@@ -1,10 +1,12 @@
 package host
 
 import (
-	"io/fs"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 )
 
 // temporary returns the directory that an environment names for temporary files; empty for the default.
@@ -18,30 +20,20 @@ func temporary(env []string) (dir string) {
 }
 
 // makeNeighbours makes a directory for build directories, with some in it that look like those of Nix.
-// Who builds may be another user, who has to get through.
-func makeNeighbours(env []string) (string, error) {
-	dir, err := os.MkdirTemp(temporary(env), "open-sesame-ci-neighbours-")
+// Builders may run as another user, and have to get through.
+func makeNeighbours(env []string) (*workdir.Dir, error) {
+	dir, err := workdir.Make(temporary(env), "neighbours")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, name := range []string{"nix-build-neighbour.drv-0", "nix-build-neighbour.drv-1"} {
-		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
-			return "", err
-		}
+		err = errors.Join(err, os.Mkdir(filepath.Join(dir.Path, name), 0o700))
 	}
-	if err := os.WriteFile(filepath.Join(dir, "neighbour"), []byte("left by another build\n"), 0o644); err != nil {
-		return "", err
+	err = errors.Join(err,
+		os.WriteFile(filepath.Join(dir.Path, "neighbour"), []byte("left by another build\n"), 0o644),
+		os.Chmod(dir.Path, 0o755))
+	if err != nil {
+		return nil, errors.Join(err, dir.Remove())
 	}
-	return dir, os.Chmod(dir, 0o755)
-}
-
-// removeAll removes what failed builds have kept there too, which may be read-only.
-func removeAll(dir string) {
-	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			_ = os.Chmod(path, 0o700)
-		}
-		return nil
-	})
-	_ = os.RemoveAll(dir) // what is left of it harms nobody
+	return dir, nil
 }

@@ -1,0 +1,352 @@
+package regular
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// ErrLink says that there is a symbolic link below a directory of results, where none is followed.
+var ErrLink = errors.New("it is a symbolic link, and no link is followed here")
+
+// Dir is a directory of results. All names are below it, and it is opened once, when it is first used.
+//
+// A stranger may have made such a directory, since it can come with a checkout. So no symbolic link in it is followed,
+// and nothing is used that belongs to another user. A nil Dir has nothing, and nothing can be written to it.
+type Dir struct {
+	top *top
+	rel string // below top
+}
+
+// top is a directory with all that is below it.
+type top struct {
+	path   string
+	anyone bool // it may be any directory, with links that stay below it
+
+	mu   sync.Mutex
+	root *os.Root // nil before the first use
+}
+
+// NewDir returns the directory of results with a name. It need not exist. It must not be a symbolic link, and where the
+// name is relative, no part of it may be one: it can come with a checkout, too.
+func NewDir(name string) *Dir { return &Dir{&top{path: filepath.Clean(name)}, "."} }
+
+// AnyDir returns a directory that may belong to anyone, such as one that is read, or that has the user's own files. Links
+// in it are followed as far as they do not lead out of it.
+func AnyDir(name string) *Dir { return &Dir{&top{path: filepath.Clean(name), anyone: true}, "."} }
+
+// Sub returns a directory below this one. Nothing is opened or made.
+func (d *Dir) Sub(names ...string) *Dir {
+	if d == nil {
+		return nil
+	}
+	return &Dir{d.top, filepath.Join(append([]string{d.rel}, names...)...)}
+}
+
+// Name returns the path of the directory.
+func (d *Dir) Name() string {
+	if d == nil {
+		return ""
+	}
+	return filepath.Join(d.top.path, d.rel)
+}
+
+// File returns the path of a file in the directory, for messages and for other programs.
+func (d *Dir) File(name string) string { return filepath.Join(d.Name(), name) }
+
+// Make makes the directory where there is none.
+func (d *Dir) Make() error {
+	_, _, err := d.open("x", true)
+	return err
+}
+
+// OpenRegular opens a regular file for reading.
+func (d *Dir) OpenRegular(name string) (*os.File, error) {
+	root, path, err := d.open(name, false)
+	if err != nil {
+		return nil, err
+	}
+	before, err := d.lstat(root, path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := OpenIn(root, path)
+	if err != nil {
+		return nil, d.named(err)
+	}
+	if after, err := f.Stat(); err != nil || !d.top.anyone && !os.SameFile(before, after) {
+		return nil, errors.Join(&fs.PathError{Op: "open", Path: f.Name(), Err: cmp.Or(err, errReplaced)}, f.Close())
+	}
+	return f, nil
+}
+
+// errReplaced says that there is another file in the place of one that was checked.
+var errReplaced = errors.New("it was replaced while it was opened")
+
+// Read reads a regular file of at most limit bytes.
+func (d *Dir) Read(name string, limit int64) ([]byte, error) {
+	f, err := d.OpenRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	return readAll(f, limit)
+}
+
+// CreateNew makes an empty file, in place of the one of that name.
+func (d *Dir) CreateNew(name string) (*os.File, error) {
+	root, path, err := d.open(name, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := root.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, d.named(err)
+	}
+	f, err := root.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	return f, d.named(err)
+}
+
+// Replace makes a file of what fill writes, beside and renamed: a reader sees the old file or the new one, never a part.
+// It is on disk then.
+func (d *Dir) Replace(name string, mode fs.FileMode, fill func(io.Writer) error) error {
+	root, path, err := d.open(name, true)
+	if err != nil {
+		return err
+	}
+	part := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+rand.Text())
+	f, err := root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return d.named(err)
+	}
+	err = errors.Join(fill(f), f.Chmod(mode))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = root.Rename(part, path)
+	}
+	if err != nil {
+		_ = root.Remove(part)
+	}
+	return d.named(err)
+}
+
+// Write replaces a file by one with the data.
+func (d *Dir) Write(name string, data []byte) error {
+	return d.Replace(name, 0o644, func(w io.Writer) error { _, err := w.Write(data); return err })
+}
+
+// Replace is [Dir.Replace] for a file that the user has named, in any directory that exists.
+func Replace(file string, mode fs.FileMode, fill func(io.Writer) error) error {
+	d := AnyDir(filepath.Dir(file))
+	defer d.Close()
+	return d.Replace(filepath.Base(file), mode, fill)
+}
+
+// Rename renames a file of the directory.
+func (d *Dir) Rename(from, to string) error { return d.both(from, to, (*os.Root).Rename) }
+
+// Link gives a file of the directory a second name, unless that name is taken.
+func (d *Dir) Link(from, to string) error { return d.both(from, to, (*os.Root).Link) }
+
+func (d *Dir) both(from, to string, do func(root *os.Root, from, to string) error) error {
+	_, source, err := d.open(from, false)
+	if err != nil {
+		return err
+	}
+	root, target, err := d.open(to, true)
+	if err != nil {
+		return err
+	}
+	return d.named(do(root, source, target))
+}
+
+// MakeTemp makes a directory with a new name that begins with prefix.
+func (d *Dir) MakeTemp(prefix string) (*Dir, error) {
+	name := prefix + rand.Text()
+	root, path, err := d.open(name, true)
+	if err != nil {
+		return nil, err
+	}
+	return d.Sub(name), d.named(root.Mkdir(path, 0o700))
+}
+
+// Stat describes a file or directory.
+func (d *Dir) Stat(name string) (fs.FileInfo, error) {
+	root, path, err := d.open(name, false)
+	if err != nil {
+		return nil, err
+	}
+	return d.lstat(root, path)
+}
+
+// List returns what is in the directory, in the order of names.
+func (d *Dir) List() ([]fs.DirEntry, error) {
+	f, err := d.OpenItself()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	entries, err := f.ReadDir(-1)
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, err
+}
+
+// OpenItself opens the directory, to lock it or to bring its names to disk.
+func (d *Dir) OpenItself() (*os.File, error) {
+	root, path, err := d.open("x", false)
+	if err != nil {
+		return nil, err
+	}
+	f, err := root.OpenFile(filepath.Dir(path), os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	return f, d.named(err)
+}
+
+// Remove removes a file, or an empty directory.
+func (d *Dir) Remove(name string) error {
+	root, path, err := d.open(name, false)
+	if err != nil {
+		return err
+	}
+	return d.named(root.Remove(path))
+}
+
+// RemoveAll removes a file, or a directory with all that is in it. It follows no link.
+func (d *Dir) RemoveAll(name string) error {
+	root, path, err := d.open(name, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return d.named(root.RemoveAll(path))
+}
+
+// Close closes the directory, with all that is below it. It is opened again where it is used again.
+func (d *Dir) Close() {
+	d.top.mu.Lock()
+	defer d.top.mu.Unlock()
+	if d.top.root != nil {
+		_ = d.top.root.Close()
+		d.top.root = nil
+	}
+}
+
+// open returns the root with the path that a name has below it. All directories on the way are checked, and made where
+// they are to be.
+func (d *Dir) open(name string, create bool) (*os.Root, string, error) {
+	if d == nil {
+		return nil, "", &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
+	}
+	root, err := d.top.open(create)
+	if err != nil {
+		return nil, "", err
+	}
+	path := filepath.Join(d.rel, name)
+	if !filepath.IsLocal(path) {
+		return nil, "", &fs.PathError{Op: "open", Path: d.File(name), Err: errors.New("it is not below its directory")}
+	}
+	for i, c := range path {
+		if c != filepath.Separator {
+			continue
+		}
+		if err := d.enter(root, path[:i], create); err != nil {
+			return nil, "", err
+		}
+	}
+	return root, path, nil
+}
+
+// enter checks a directory on the way to a file.
+func (d *Dir) enter(root *os.Root, path string, create bool) error {
+	info, err := d.lstat(root, path)
+	if create && errors.Is(err, fs.ErrNotExist) {
+		if err := root.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return d.named(err)
+		}
+		info, err = d.lstat(root, path)
+	}
+	if err == nil && !info.IsDir() {
+		err = d.named(&fs.PathError{Op: "open", Path: path, Err: syscall.ENOTDIR})
+	}
+	return err
+}
+
+// lstat describes what is at a path, if it may be used.
+func (d *Dir) lstat(root *os.Root, path string) (fs.FileInfo, error) {
+	stat := root.Lstat
+	if d.top.anyone {
+		stat = root.Stat
+	}
+	info, err := stat(path)
+	if err == nil && !d.top.anyone {
+		err = checkOwn(filepath.Join(d.top.path, path), info)
+	}
+	return info, d.named(err)
+}
+
+// named gives an error of [os.Root] the whole path.
+func (d *Dir) named(err error) error {
+	if e, ok := err.(*fs.PathError); ok && !filepath.IsAbs(e.Path) && !strings.HasPrefix(e.Path, d.top.path+"/") {
+		return &fs.PathError{Op: strings.TrimSuffix(e.Op, "at"), Path: filepath.Join(d.top.path, e.Path), Err: e.Err}
+	}
+	return err
+}
+
+func (t *top) open(create bool) (*os.Root, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.root != nil {
+		return t.root, nil
+	}
+	if t.anyone {
+		root, err := OpenRoot(t.path)
+		t.root = root
+		return root, err
+	}
+	if err := t.noLinks(); err != nil {
+		return nil, err
+	}
+	if create {
+		if err := os.MkdirAll(t.path, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	before, err := os.Lstat(t.path)
+	if err == nil {
+		err = checkOwn(t.path, before)
+	}
+	if err != nil {
+		return nil, err
+	}
+	root, err := OpenRoot(t.path)
+	if err != nil {
+		return nil, err
+	}
+	if after, err := root.Stat("."); err != nil || !os.SameFile(before, after) {
+		return nil, errors.Join(&fs.PathError{Op: "open", Path: t.path, Err: cmp.Or(err, errReplaced)}, root.Close())
+	}
+	t.root = root
+	return root, nil
+}
+
+// noLinks looks for links in a relative name, and for one that has the whole name.
+func (t *top) noLinks() error {
+	for i, c := range t.path + "/" {
+		if c != filepath.Separator || i < len(t.path) && filepath.IsAbs(t.path) {
+			continue
+		}
+		if info, err := os.Lstat(cmp.Or(t.path[:i], "/")); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return linkError(t.path[:i])
+		}
+	}
+	return nil
+}

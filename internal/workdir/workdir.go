@@ -1,0 +1,181 @@
+// Package workdir makes the working directories of a run, and removes those of runs that were killed.
+//
+// A run holds a lock on each of its directories. The kernel lets go of it when the process ends, in whatever way. So a
+// directory that can be locked has no owner any more.
+package workdir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// prefix begins the name of each working directory, and no other name in a directory for temporary files.
+const prefix = "open-sesame-ci-work-"
+
+// Dir is a working directory.
+type Dir struct {
+	Path string
+	lock *os.File
+}
+
+// Make makes a working directory below another one, by default that for temporary files. The kind is a part of its name.
+func Make(parent, kind string) (*Dir, error) {
+	for {
+		path, err := os.MkdirTemp(parent, prefix+kind+"-")
+		if err != nil {
+			return nil, err
+		}
+		d, err := lock(path)
+		if err != nil {
+			_ = os.Remove(path)
+			return nil, err
+		}
+		if d != nil {
+			return d, nil
+		}
+	}
+}
+
+// lock locks a directory that was just made. The result is nil where [RemoveDead] of another run was faster.
+func lock(path string) (*Dir, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	// A file system that has no locks has none for RemoveDead either.
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, f.Close()
+	}
+	locked, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if there, err := os.Lstat(path); err != nil || !os.SameFile(there, locked) {
+		return nil, f.Close()
+	}
+	return &Dir{Path: path, lock: f}, nil
+}
+
+// Remove removes the directory with all that is in it, read-only directories as well.
+func (d *Dir) Remove() error {
+	defer d.lock.Close()
+	root, err := os.OpenRoot(filepath.Dir(d.Path))
+	if err != nil {
+		return fmt.Errorf("remove working directory: %w", err)
+	}
+	defer root.Close()
+	if err := remove(root, filepath.Base(d.Path)); err != nil {
+		return fmt.Errorf("remove working directory %s: %w", d.Path, err)
+	}
+	return nil
+}
+
+// RemoveDead removes the working directories below parent that killed runs of this user have left. What cannot be
+// removed stays: it takes room and does no other harm.
+func RemoveDead(parent string) {
+	if parent == "" {
+		parent = os.TempDir()
+	}
+	root, err := os.OpenRoot(parent)
+	if err != nil {
+		return
+	}
+	defer root.Close()
+	entries, _ := os.ReadDir(parent)
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), prefix) {
+			removeIfDead(root, entry.Name())
+		}
+	}
+}
+
+func removeIfDead(root *os.Root, name string) {
+	info, err := root.Lstat(name)
+	if err != nil || !info.IsDir() || !isOwn(info) {
+		return
+	}
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	opened, err := f.Stat()
+	if err != nil || !os.SameFile(info, opened) {
+		return
+	}
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		_ = remove(root, name)
+	}
+}
+
+func isOwn(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(stat.Uid) == os.Geteuid()
+}
+
+// remove removes a directory of root, unless something is mounted below it. It follows no link.
+func remove(root *os.Root, name string) error {
+	dir, err := filepath.EvalSymlinks(root.Name())
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
+	if err != nil {
+		return err
+	}
+	if err := checkMounts(filepath.Join(dir, name)); err != nil {
+		return err
+	}
+	if root.RemoveAll(name) == nil {
+		return nil
+	}
+	makeWritable(root, name)
+	return root.RemoveAll(name)
+}
+
+// makeWritable lets the owner write to each directory.
+func makeWritable(root *os.Root, name string) {
+	_ = fs.WalkDir(root.FS(), name, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			_ = root.Chmod(path, 0o700)
+		}
+		return nil
+	})
+}
+
+// checkMounts is an error where something is mounted at or below a path: its files are not the directory's.
+func checkMounts(path string) error {
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	if at := mountBelow(string(table), path); at != "" {
+		return fmt.Errorf("something is mounted at %s", at)
+	}
+	return nil
+}
+
+// mountBelow returns a mount point at or below a path; empty where there is none. A space is \040 in the kernel's table.
+func mountBelow(table, path string) string {
+	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+	for line := range strings.Lines(table) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			continue
+		}
+		at := unescape.Replace(fields[4])
+		if at == path || strings.HasPrefix(at, path+"/") {
+			return at
+		}
+	}
+	return ""
+}
