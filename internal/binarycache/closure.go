@@ -3,8 +3,7 @@ package binarycache
 import (
 	"context"
 	"fmt"
-	"io/fs"
-	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -40,12 +39,16 @@ func (d *Dir) Closure(ctx context.Context, roots []nix.StorePath) ([]nix.PathInf
 
 // All returns what the cache knows of everything that is in it, in the order of paths.
 func (d *Dir) All(ctx context.Context) ([]nix.PathInfo, error) {
-	files, err := fs.Glob(os.DirFS(d.path), "*"+gonix.NARInfoExtension)
+	entries, err := d.dir.List()
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", d.path, err)
 	}
 	var infos []nix.PathInfo
-	for _, name := range files {
+	for _, entry := range entries {
+		name := entry.Name()
+		if filepath.Ext(name) != gonix.NARInfoExtension {
+			continue
+		}
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("list %s: %w", d.path, err)
 		}

@@ -47,13 +47,17 @@ type Dir struct {
 	Jobs int
 
 	path     string
+	dir      *regular.Dir
 	readOnly bool
 }
 
 // Open opens the binary cache in a directory and creates it where there is none.
 // What a killed run has left there a day ago or earlier is removed.
-func Open(path string) (*Dir, error) {
-	d, err := newDir(path)
+func Open(path string) (*Dir, error) { return OpenIn(regular.NewDir(path)) }
+
+// OpenIn is [Open] for a directory below one of results.
+func OpenIn(dir *regular.Dir) (*Dir, error) {
+	d, err := newDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -71,8 +75,11 @@ func Open(path string) (*Dir, error) {
 }
 
 // OpenReadOnly opens the binary cache in a directory for everything but Import. It writes nothing.
-func OpenReadOnly(path string) (*Dir, error) {
-	d, err := newDir(path)
+func OpenReadOnly(path string) (*Dir, error) { return OpenReadOnlyIn(regular.AnyDir(path)) }
+
+// OpenReadOnlyIn is [OpenReadOnly] for a directory below one of results.
+func OpenReadOnlyIn(dir *regular.Dir) (*Dir, error) {
+	d, err := newDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -83,12 +90,12 @@ func OpenReadOnly(path string) (*Dir, error) {
 	return d, nil
 }
 
-func newDir(path string) (*Dir, error) {
-	path, err := filepath.Abs(path)
+func newDir(dir *regular.Dir) (*Dir, error) {
+	path, err := filepath.Abs(dir.Name())
 	if err != nil {
 		return nil, fmt.Errorf("open binary cache: %w", err)
 	}
-	return &Dir{path: path}, nil
+	return &Dir{path: path, dir: dir}, nil
 }
 
 // Name returns the directory's absolute path; "file://" and the name make a substituter's URL.
@@ -113,7 +120,7 @@ func (d *Dir) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePa
 }
 
 func (d *Dir) has(path nix.StorePath) (bool, error) {
-	_, err := os.Stat(d.file(infoName(path)))
+	_, err := d.dir.Stat(infoName(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -141,7 +148,7 @@ func (d *Dir) info(path nix.StorePath) (*nix.NARInfo, error) {
 }
 
 func (d *Dir) readInfo(name string) (*nix.NARInfo, error) {
-	data, err := regular.Read(d.file(name), maxNARInfo)
+	data, err := d.dir.Read(name, maxNARInfo)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}
@@ -154,12 +161,7 @@ func (d *Dir) readInfo(name string) (*nix.NARInfo, error) {
 // OpenNAR opens the file that info names, compressed as info says.
 // A name that leads out of the cache is refused.
 func (d *Dir) OpenNAR(info *nix.NARInfo) (*os.File, error) {
-	root, err := regular.OpenRoot(d.path)
-	if err != nil {
-		return nil, fmt.Errorf("open nar of %s: %w", info.StorePath, err)
-	}
-	defer root.Close()
-	f, err := regular.OpenIn(root, filepath.FromSlash(info.URL))
+	f, err := d.dir.OpenRegular(filepath.FromSlash(info.URL))
 	if err != nil {
 		return nil, fmt.Errorf("open nar of %s: %w", info.StorePath, err)
 	}

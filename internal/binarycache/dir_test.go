@@ -99,7 +99,7 @@ func TestOpenReadOnly(t *testing.T) {
 // What a killed run left is removed after a day, and what a live one is writing is not.
 func TestOpenSweeps(t *testing.T) {
 	d := openTest(t)
-	for name, age := range map[string]time.Duration{"old": 25 * time.Hour, "young": 23 * time.Hour} {
+	for name, age := range map[string]time.Duration{workPrefix + "old": 25 * time.Hour, workPrefix + "young": 23 * time.Hour} {
 		work := filepath.Join(d.file(incomingDir), name)
 		if err := os.Mkdir(work, 0o755); err != nil {
 			t.Fatal(err)
@@ -114,7 +114,7 @@ func TestOpenSweeps(t *testing.T) {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(d.file(incomingDir))
-	if err != nil || len(entries) != 1 || entries[0].Name() != "young" {
+	if err != nil || len(entries) != 1 || entries[0].Name() != workPrefix+"young" {
 		t.Errorf("what is left: %v, %v", entries, err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"syscall"
 
@@ -56,7 +55,7 @@ func (d *Dir) importStream(ctx context.Context, stream io.Reader) ([]nix.Added, 
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(work)
+	defer d.discard(work)
 	encoder, err := d.encoder()
 	if err != nil {
 		return nil, err
@@ -87,7 +86,7 @@ func (d *Dir) importStream(ctx context.Context, stream io.Reader) ([]nix.Added, 
 		err = context.Cause(ctx)
 	}
 	if len(pub.added) > 0 {
-		err = errors.Join(err, syncDir(d.file(narDir)), syncDir(d.path))
+		err = errors.Join(err, syncDir(d.dir.Sub(narDir)), syncDir(d.dir))
 	}
 	return pub.added, err
 }

@@ -298,6 +298,7 @@ func TestImportDiskFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer d.dir.Close() // so that it can be unmounted
 	small, large := randomObject("small", 1000), randomObject("large", 30<<20)
 	added, err := d.Import(t.Context(), bytes.NewReader(exportOf(small, large)))
 	if !errors.Is(err, syscall.ENOSPC) || len(hint.Of(err)) != 1 {

@@ -2,11 +2,13 @@ package binarycache
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	gonix "zombiezen.com/go/nix"
@@ -18,7 +20,7 @@ import (
 // create makes the directory what its layout promises. Trying is the only sure test of whether it can be written.
 func (d *Dir) create() error {
 	for _, name := range []string{narDir, incomingDir} {
-		if err := os.MkdirAll(d.file(name), 0o755); err != nil {
+		if err := d.dir.Sub(name).Make(); err != nil {
 			return err
 		}
 	}
@@ -26,7 +28,7 @@ func (d *Dir) create() error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer d.discard(work)
 
 	info := gonix.CacheInfo{StoreDirectory: nix.StoreDir, WantMassQuery: true, Priority: 30}
 	text, err := info.MarshalText()
@@ -44,7 +46,7 @@ func (d *Dir) create() error {
 const maxCacheInfo = 64 << 10
 
 func (d *Dir) checkCacheInfo() error {
-	text, err := regular.Read(d.file(gonix.CacheInfoName), maxCacheInfo)
+	text, err := d.dir.Read(gonix.CacheInfoName, maxCacheInfo)
 	if err != nil {
 		return err
 	}
@@ -58,50 +60,58 @@ func (d *Dir) checkCacheInfo() error {
 	return nil
 }
 
+// workPrefix begins the names of work directories.
+const workPrefix = "import-"
+
 // workDir makes a directory for what is not complete yet, in the file system of what it becomes.
-// Its owner removes it.
-func (d *Dir) workDir() (string, error) {
-	return os.MkdirTemp(d.file(incomingDir), "")
+// Its owner discards it.
+func (d *Dir) workDir() (*regular.Dir, error) {
+	return d.dir.Sub(incomingDir).MakeTemp(workPrefix)
 }
 
-// sweep removes work directories that nobody has written to since a time.
-// What cannot be removed stays for the next: a leftover takes room and does no other harm.
+func (d *Dir) discard(work *regular.Dir) {
+	_ = d.dir.Sub(incomingDir).RemoveAll(filepath.Base(work.Name()))
+}
+
+// sweep removes work directories of killed imports: those that nothing was written to since a time.
+// What cannot be removed stays for the next import: a leftover takes room and does no other harm.
 func (d *Dir) sweep(since time.Time) {
-	entries, _ := os.ReadDir(d.file(incomingDir))
+	incoming := d.dir.Sub(incomingDir)
+	entries, _ := incoming.List()
 	for _, entry := range entries {
-		info, err := entry.Info()
-		if err == nil && info.ModTime().Before(since) {
-			_ = os.RemoveAll(filepath.Join(d.file(incomingDir), entry.Name()))
+		if !strings.HasPrefix(entry.Name(), workPrefix) {
+			continue
+		}
+		info, err := incoming.Stat(entry.Name())
+		if err == nil && info.IsDir() && info.ModTime().Before(since) {
+			_ = incoming.RemoveAll(entry.Name())
 		}
 	}
 }
 
 // publishNew makes a file of the cache by way of a work directory, complete and on disk before it can be seen.
 // It does not overwrite: where there is a file of that name, the error is [fs.ErrExist].
-func (d *Dir) publishNew(work, name string, data []byte) error {
-	temp := filepath.Join(work, name)
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
+func (d *Dir) publishNew(work *regular.Dir, name string, data []byte) error {
+	if err := work.Write(name, data); err != nil {
 		return err
 	}
-	defer os.Remove(temp)
-	if _, err := f.Write(data); err != nil {
-		_ = f.Close()
-		return err
-	}
-	if err := syncAndClose(f); err != nil {
-		return err
-	}
-	err = os.Link(temp, d.file(name))
+	defer work.Remove(name)
+	temp := incomingName(work, name)
+	err := d.dir.Link(temp, name)
 	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission) {
 		// A file system without hard links, such as FAT. It has no other way to name a file without overwriting:
 		// of two processes that are here at the same moment, the second wins.
-		if _, err := os.Lstat(d.file(name)); err == nil {
-			return fs.ErrExist
+		if _, err := d.dir.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+			return cmp.Or(err, fs.ErrExist)
 		}
-		return os.Rename(temp, d.file(name))
+		return d.dir.Rename(temp, name)
 	}
 	return err
+}
+
+// incomingName is the name in the cache of a file in a work directory.
+func incomingName(work *regular.Dir, name string) string {
+	return filepath.Join(incomingDir, filepath.Base(work.Name()), name)
 }
 
 func syncAndClose(f *os.File) error {
@@ -113,8 +123,8 @@ func syncAndClose(f *os.File) error {
 }
 
 // syncDir makes the names in a directory last.
-func syncDir(path string) error {
-	f, err := regular.OpenDir(path)
+func syncDir(dir *regular.Dir) error {
+	f, err := dir.OpenItself()
 	if err != nil {
 		return err
 	}

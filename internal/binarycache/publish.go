@@ -6,18 +6,18 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 
 	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // publisher is the last stage of an import: it makes store objects visible, references before referrers.
 type publisher struct {
 	dir  *Dir
-	work string
+	work *regular.Dir
 
 	added []nix.Added
 	// waiting has the objects that cannot be published yet, each by one reference that is absent.
@@ -74,7 +74,7 @@ func (p *publisher) publish(o *packed) (bool, error) {
 	}
 	// The name says what is in the file: it can replace only its like. The file is on disk; its new name is
 	// before the narinfo, since the journal that the narinfo's fsync writes out is in order.
-	if err := os.Rename(o.file, p.dir.file(info.URL)); err != nil {
+	if err := p.dir.dir.Rename(incomingName(p.work, o.file), info.URL); err != nil {
 		return false, err
 	}
 	err = p.dir.publishNew(p.work, infoName(o.Path), text)

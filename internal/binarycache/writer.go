@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // syncs is how many files are brought to disk at a time. It is waiting, not work.
@@ -14,7 +16,7 @@ const syncs = 8
 
 // writer is the stage of an import that writes frames to files, one file after the other.
 type writer struct {
-	work string        // the directory of the files
+	work *regular.Dir  // the directory of the files
 	free chan<- *frame // where frames go that are written
 	out  chan *packed  // to the publisher
 
@@ -65,7 +67,7 @@ func (w *writer) write(f *frame) error {
 		return nil
 	}
 	if w.file == nil {
-		file, err := os.OpenFile(filepath.Join(w.work, strconv.Itoa(w.files)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		file, err := w.work.CreateNew(strconv.Itoa(w.files))
 		if err != nil {
 			return err
 		}
@@ -88,9 +90,9 @@ func (w *writer) finish(done *packed, syncing *errgroup.Group) {
 	case file == nil:
 		done.synced <- nil
 	case done.exists:
-		done.synced <- discard(file)
+		done.synced <- w.discard(file)
 	default:
-		done.file = file.Name()
+		done.file = filepath.Base(file.Name())
 		syncing.Go(func() error {
 			done.synced <- syncAndClose(file)
 			return nil
@@ -98,8 +100,8 @@ func (w *writer) finish(done *packed, syncing *errgroup.Group) {
 	}
 }
 
-func discard(file *os.File) error {
+func (w *writer) discard(file *os.File) error {
 	err := file.Close()
-	_ = os.Remove(file.Name())
+	_ = w.work.Remove(filepath.Base(file.Name()))
 	return err
 }

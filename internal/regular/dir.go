@@ -240,6 +240,9 @@ func (d *Dir) Close() {
 	}
 }
 
+// errEscapes says that a name leads out of its directory.
+var errEscapes = errors.New("path escapes from its directory")
+
 // open returns the root with the path that a name has below it. All directories on the way are checked, and made where
 // they are to be.
 func (d *Dir) open(name string, create bool) (*os.Root, string, error) {
@@ -252,7 +255,7 @@ func (d *Dir) open(name string, create bool) (*os.Root, string, error) {
 	}
 	path := filepath.Join(d.rel, name)
 	if !filepath.IsLocal(path) {
-		return nil, "", &fs.PathError{Op: "open", Path: d.File(name), Err: errors.New("it is not below its directory")}
+		return nil, "", &fs.PathError{Op: "open", Path: d.File(name), Err: errEscapes}
 	}
 	for i, c := range path {
 		if c != filepath.Separator {
