@@ -11,6 +11,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/example"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -144,7 +145,7 @@ func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
 				done.Verdict != pipelines.Unpublished || done.Left == 0 || done.Added != len(server.Paths()) || done.Added+done.Left != 10 {
 				t.Errorf("the manifest says %s, %+v; the server has %d paths", m.Outcome, done, len(server.Paths()))
 			}
-			journals, err := pipelines.OpenJournals("out")
+			journals, err := pipelines.OpenJournals(regular.NewDir("out"))
 			if err != nil || len(journals) != 1 {
 				t.Errorf("%d journals, %v", len(journals), err)
 			}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -46,7 +46,7 @@ func newCompare(sys system) *cobra.Command {
 				return err
 			}
 			if page != "" {
-				if err := writePage(page, report); err != nil {
+				if err := writePage(regular.AnyFile(page), report); err != nil {
 					return err
 				}
 			}
@@ -107,21 +107,10 @@ func compareOptions() compare.Options {
 	return o
 }
 
-// writePage writes beside and renames, so that a page is whole or the one before.
-func writePage(file string, report *compare.Report) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("write page %s: %w", file, err)
-		}
-	}()
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
-	if err != nil {
-		return err
+// writePage writes a page, which is complete or the one before.
+func writePage(file regular.File, report *compare.Report) error {
+	if err := file.Replace(0o644, report.WriteHTML); err != nil {
+		return fmt.Errorf("write page %s: %w", file.Path(), err)
 	}
-	defer os.Remove(f.Name())
-	err = errors.Join(report.WriteHTML(f), f.Chmod(0o644), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
+	return nil
 }

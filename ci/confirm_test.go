@@ -13,6 +13,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -158,7 +159,7 @@ func TestAPageIsNoAnswerToAPush(t *testing.T) {
 		t.Fatalf("%v: %s", err, text)
 	}
 	entry := pipelines.JournalEntry{Cache: openSesame.cachix, Paths: []nix.StorePath{store.top}}
-	if err := pipelines.NewJournal(out, "killed").Add(entry); err != nil {
+	if err := pipelines.NewJournal(regular.NewDir(out), "killed").Add(entry); err != nil {
 		t.Fatal(err)
 	}
 	page := cachixtest.Fault{Endpoint: "complete", Status: 200, ContentType: "text/html", Body: "<!DOCTYPE html><title>Sign in</title>"}
@@ -186,7 +187,7 @@ func TestAPageIsNoAnswerToAPush(t *testing.T) {
 	if err := store.consumed(t, server); code != exitOK || err != nil || !strings.Contains(log, "consumers get 1 output, 1 fetched and hashed") {
 		t.Errorf("exit code %d, Nix says %v:\n%s", code, err, log)
 	}
-	if left, err := pipelines.OpenJournals(out); len(left) > 0 || err != nil {
+	if left, err := pipelines.OpenJournals(regular.NewDir(out)); len(left) > 0 || err != nil {
 		t.Errorf("%d journals are left, error %v", len(left), err)
 	}
 }

@@ -51,7 +51,7 @@ func runDemo(ctx context.Context, sys system, o options, systemsGiven bool) erro
 	if err := runPipeline(ctx, sys, "release", o); err != nil {
 		return err
 	}
-	cache, err := filepath.Abs(filepath.Join(o.out, "cache"))
+	cache, err := filepath.Abs(o.out.File("cache"))
 	if err != nil {
 		return err
 	}

@@ -11,13 +11,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/derivations"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/drvdiff"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/reproduce"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // derivationFiles keeps derivations beside the manifest. It implements [pipelines.DerivationKeeper].
-type derivationFiles struct{ out string }
+type derivationFiles struct{ out *regular.Dir }
 
 func (d derivationFiles) Keep(ctx context.Context, system matrix.System, export func(context.Context, io.Writer) error) error {
 	return derivations.Write(derivations.File(d.out, string(system)), func(w io.Writer) error { return export(ctx, w) })
@@ -25,9 +26,9 @@ func (d derivationFiles) Keep(ctx context.Context, system matrix.System, export 
 
 // theirRun is the run of a manifest, with what is to be had of its results: beside it, and in caches.
 func theirRun(sys system, o options, file string, m *pipelines.Manifest) (reproduce.Run, error) {
-	dir := filepath.Dir(file)
+	dir := regular.AnyDir(filepath.Dir(file))
 	run := reproduce.Run{Name: file, Manifest: m, Derivations: derivationsIn(dir, sys)}
-	cache, err := binarycache.OpenReadOnly(filepath.Join(dir, "cache"))
+	cache, err := binarycache.OpenReadOnlyIn(dir.Sub("cache"))
 	if err == nil {
 		run.Caches = append(run.Caches, cache)
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -49,14 +50,14 @@ func theirRun(sys system, o options, file string, m *pipelines.Manifest) (reprod
 }
 
 // ourRun is the run that has just been made.
-func ourRun(sys system, out string, m *pipelines.Manifest) (reproduce.Run, error) {
-	cache, err := binarycache.OpenReadOnly(filepath.Join(out, "cache"))
+func ourRun(sys system, out *regular.Dir, m *pipelines.Manifest) (reproduce.Run, error) {
+	cache, err := binarycache.OpenReadOnlyIn(out.Sub("cache"))
 	return reproduce.Run{Name: "here", Manifest: m, Caches: []pipelines.Holder{cache}, Derivations: derivationsIn(out, sys)}, err
 }
 
 // derivationsIn returns what has the derivations of a run: the files beside its manifest, and this machine's store, where
 // it may have been made.
-func derivationsIn(out string, sys system) func(context.Context, matrix.System) (drvdiff.Reader, error) {
+func derivationsIn(out *regular.Dir, sys system) func(context.Context, matrix.System) (drvdiff.Reader, error) {
 	return func(ctx context.Context, of matrix.System) (drvdiff.Reader, error) {
 		store := drvdiff.Store(rootOf(environment(sys.environ).get("NIX_REMOTE")) + string(nix.StoreDir))
 		texts, err := derivations.ReadFile(ctx, derivations.File(out, string(of)))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -18,7 +17,7 @@ import (
 
 // evidence keeps NARs that should be the same and are not in a directory, each as NAME.nar.zst.
 // It implements [pipelines.Evidence].
-type evidence struct{ dir string }
+type evidence struct{ dir *regular.Dir }
 
 func (e evidence) KeepExport(ctx context.Context, name string, stream io.Reader) (string, error) {
 	return e.write(name, func(w io.Writer) error {
@@ -38,40 +37,39 @@ func (e evidence) KeepNAR(ctx context.Context, name string, dump func(context.Co
 	return e.write(name, func(w io.Writer) error { return dump(ctx, w) })
 }
 
-// write writes a file beside and renames it: a NAR is whole, or not there.
+// write writes a NAR, which is complete or not there.
 func (e evidence) write(name string, fill func(io.Writer) error) (file string, err error) {
-	defer func() {
+	nar := e.nar(name)
+	err = nar.Replace(0o644, func(w io.Writer) error {
+		z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 		if err != nil {
-			err = fmt.Errorf("keep %s in %s: %w", name, e.dir, err)
+			return err
 		}
-	}()
-	if err := os.MkdirAll(e.dir, 0o755); err != nil {
-		return "", err
-	}
-	f, err := os.CreateTemp(e.dir, ".incoming-*")
+		return errors.Join(fill(z), z.Close())
+	})
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("keep %s in %s: %w", name, e.dir.Name(), err)
 	}
-	defer os.Remove(f.Name()) // a no-op once it is renamed
-	defer f.Close()
-	z, err := zstd.NewWriter(f, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return "", err
-	}
-	if err := errors.Join(fill(z), z.Close(), f.Chmod(0o644), f.Close()); err != nil {
-		return "", err
-	}
-	file = filepath.Join(e.dir, name+".nar.zst")
-	return file, os.Rename(f.Name(), file)
+	return nar.Path(), nil
 }
 
+func (e evidence) nar(name string) regular.File {
+	return regular.File{Dir: e.dir, Base: name + narSuffix}
+}
+
+const narSuffix = ".nar.zst"
+
+// Compare compares two NARs that were kept here.
 func (e evidence) Compare(ctx context.Context, first, second string) (lines []string, page string, err error) {
-	report, err := compare.Trees(ctx, compare.NARFile(first), compare.NARFile(second), compareOptions())
+	nar := func(path string) compare.Tree {
+		return compare.NARFile(e.nar(strings.TrimSuffix(filepath.Base(path), narSuffix)))
+	}
+	report, err := compare.Trees(ctx, nar(first), nar(second), compareOptions())
 	if err != nil {
 		return nil, "", err
 	}
-	page = strings.TrimSuffix(second, ".nar.zst") + ".html"
-	return differences(report), page, writePage(page, report)
+	file := regular.File{Dir: e.dir, Base: strings.TrimSuffix(filepath.Base(second), narSuffix) + ".html"}
+	return differences(report), file.Path(), writePage(file, report)
 }
 
 // differences says of the first few files in what they differ, a line each.

@@ -15,6 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -84,7 +85,7 @@ type options struct {
 	engines  engineChoice
 	image    container.Image
 	builders []nix.Builder
-	out      string
+	out      *regular.Dir
 	outGiven bool
 	// otherResults are directories that hold results of earlier runs, beside out.
 	otherResults []string
@@ -118,7 +119,7 @@ type override struct {
 func (f *flags) options(c *cobra.Command, args []string) (options, error) {
 	o := options{
 		target: openSesame, ref: f.ref,
-		out: f.out, outGiven: c.Flags().Changed("out"),
+		out: regular.NewDir(f.out), outGiven: c.Flags().Changed("out"),
 		jobs: f.jobs, timeout: f.timeout, stall: f.stall, failFast: f.failFast || !f.keepGoing,
 		json: f.json, verbose: f.verbose, summary: f.summary, since: f.since, given: given(c),
 	}

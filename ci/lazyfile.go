@@ -3,7 +3,6 @@ package main
 import (
 	"io"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
@@ -12,7 +11,7 @@ import (
 
 // lazyFile is a log that is made when something is written to it. Several engines may write. What they write is cleaned.
 type lazyFile struct {
-	path string
+	regular.File
 	text *report.Output
 	mu   sync.Mutex
 	file *os.File
@@ -27,15 +26,12 @@ func (f *lazyFile) when(wanted bool) io.Writer {
 	return f.text
 }
 
-// Write never fails: the engine's own log is a comfort, and no reason to end a run.
+// Write never fails: the engine's log is best effort, and no reason to end a run.
 func (f *lazyFile) Write(p []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.file == nil {
-		if os.MkdirAll(filepath.Dir(f.path), 0o755) != nil {
-			return len(p), nil
-		}
-		file, err := regular.Create(f.path)
+		file, err := f.Dir.CreateNew(f.Base)
 		if err != nil {
 			return len(p), nil
 		}

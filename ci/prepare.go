@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +22,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -28,12 +33,15 @@ import (
 func prepare(ctx context.Context, sys system, command string, o options, report pipelines.Reporter) (r *pipelines.Release, cleanup func(), err error) {
 	now := sys.clock()
 	id := cmp.Or(o.run, newRunID(now()))
+	if err := checkResults(o.out); err != nil {
+		return nil, nil, err
+	}
 	dirs, err := makeDirs(sys, o, id)
 	if err != nil {
 		return nil, nil, err
 	}
-	engineLog := &lazyFile{path: filepath.Join(dirs.logs, "engine.log")}
-	closeAll := func() { engineLog.Close(); os.RemoveAll(dirs.work) }
+	engineLog := &lazyFile{File: regular.File{Dir: dirs.logs, Base: "engine.log"}}
+	closeAll := func() { engineLog.Close(); dirs.work.Remove() }
 	defer func() {
 		if err != nil {
 			closeAll()
@@ -44,7 +52,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		refused(now(), report, err)
 		return nil, nil, err
 	}
-	src, err := newSource(sys, o, dirs.work)
+	src, err := newSource(sys, o, dirs.work.Path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -56,7 +64,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 	if err != nil {
 		return nil, nil, err
 	}
-	overrides, err := takeOverrides(ctx, sys, o, dirs.work)
+	overrides, err := takeOverrides(ctx, sys, o, dirs.work.Path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -65,13 +73,13 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 	switch command {
 	case commandCheck:
 		// A check always looks, and leaves the record of the last release as it is.
-		memory, manifest = filepath.Join(dirs.work, "outputs"), "check.json"
+		memory, manifest = filepath.Join(dirs.work.Path, "outputs"), "check.json"
 	case commandReproduce:
-		memory = filepath.Join(dirs.work, "outputs") // it always builds
+		memory = filepath.Join(dirs.work.Path, "outputs") // it always builds
 	}
 	engines := &engines{
 		choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
-		cacheDir: dirs.cache, log: engineLog.when(o.verbose && command != commandPlan), logFile: engineLog.path,
+		cacheDir: dirs.cache, log: engineLog.when(o.verbose && command != commandPlan), logFile: engineLog.Path(),
 		guarded: len(sys.secrets.texts()) > 0 && !o.publish.unsandboxed,
 		notice: once(func(text string) {
 			report.Report(now(), pipelines.Notice{Level: pipelines.Info, Text: text})
@@ -83,11 +91,11 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		CacheKeys: cacheKeys(o.target.cache),
 		Memory:    pipelines.MemoryDir(memory), Contract: o.contract,
 		Report: report, Settings: settings, Builders: o.builders, Memlock: o.target.memlock,
-		LogDir: dirs.logs, ManifestFile: filepath.Join(o.out, manifest),
+		Logs: dirs.logs, ManifestFile: regular.File{Dir: o.out, Base: manifest},
 		FixHint: fixHint(o), FailFast: o.failFast, Stall: o.stall, Now: now,
 	}
 	r.History, _ = src.(pipelines.History) // the built-in flake has none
-	r.Rebuild.Evidence = evidence{dir: filepath.Join(o.out, "differs", id)}
+	r.Rebuild.Evidence = evidence{o.out.Sub("differs", id)}
 	r.Rebuild.Elsewhere = elsewhere(o, engines)
 	switch command {
 	case commandRelease, commandWarm, commandBuild, commandReproduce:
@@ -129,22 +137,35 @@ func once(pass func(string)) func(string) {
 	}
 }
 
+// checkResults refuses a directory of results in which a run could not write in the end, before it begins.
+func checkResults(out *regular.Dir) error {
+	for _, name := range []string{
+		"cache", "check.json", "derivations", "differs", "journal", "logs", "manifest.json", provenance.FileName, "sbom",
+	} {
+		if _, err := out.Stat(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return hint.Wrap(fmt.Errorf("open directory of results: %w", err), "name another directory: --out DIR")
+		}
+	}
+	return nil
+}
+
 // dirs are the directories of a run.
 type dirs struct {
-	work  string // removed at its end: snapshot, overrides
-	logs  string // in --out, and kept
-	cache string // of the user, shared by all runs, and safe to remove
+	work  *workdir.Dir // removed at its end: snapshot, overrides
+	logs  *regular.Dir // in --out, and kept
+	cache string       // of the user, shared by all runs, and safe to remove
 }
 
 func makeDirs(sys system, o options, id string) (d dirs, err error) {
-	d.logs = filepath.Join(o.out, "logs", id) // made when the first log is written
+	d.logs = o.out.Sub("logs", id) // made when the first log is written
 	env := environment(sys.environ)
 	base := env.get("XDG_CACHE_HOME")
 	if base == "" {
 		base = filepath.Join(env.get("HOME"), ".cache")
 	}
 	d.cache = filepath.Join(base, "open-sesame-ci")
-	if d.work, err = os.MkdirTemp(env.get("TMPDIR"), "open-sesame-ci-"); err != nil {
+	workdir.RemoveDead(env.get("TMPDIR"))
+	if d.work, err = workdir.Make(env.get("TMPDIR"), "run"); err != nil {
 		return d, fmt.Errorf("make working directory: %v", err)
 	}
 	return d, nil
@@ -164,16 +185,16 @@ const (
 func openCaches(o options, command string) (*binarycache.Dir, []pipelines.ServingCache, error) {
 	var store *binarycache.Dir
 	var caches []pipelines.ServingCache
-	dir := filepath.Join(o.out, "cache")
+	dir := o.out.Sub("cache")
 	if command == commandCheck {
 		return nil, nil, nil // what a cache serves is looked into as well, and nothing is exported
 	}
 	if command == commandPlan {
-		if d, err := binarycache.OpenReadOnly(dir); err == nil {
+		if d, err := binarycache.OpenReadOnlyIn(dir); err == nil {
 			store, caches = d, append(caches, d)
 		}
 	} else {
-		d, err := binarycache.Open(dir)
+		d, err := binarycache.OpenIn(dir)
 		if err != nil {
 			return nil, nil, hint.Wrap(err, "name another directory: --out DIR")
 		}
@@ -235,7 +256,7 @@ func newSource(sys system, o options, work string) (pipelines.Source, error) {
 }
 
 // results are the directories for results of this run, and of earlier ones that are known.
-func (o options) results() []string { return append(slices.Clone(o.otherResults), o.out) }
+func (o options) results() []string { return append(slices.Clone(o.otherResults), o.out.Name()) }
 
 // exampleSource writes the built-in flake out and takes the snapshot of that.
 type exampleSource struct {

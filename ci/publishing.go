@@ -92,7 +92,7 @@ func (f *publishFlags) parse() (publishing, error) {
 func newPublishing(sys system, o options, command, run string, store *binarycache.Dir, without string) (pipelines.Publishing, error) {
 	p := pipelines.Publishing{
 		Always: o.publish.push == pushAlways, Unsandboxed: o.publish.unsandboxed, Pin: o.publish.pin && command == commandRelease,
-		Timeout: o.publish.timeout, Patience: o.publish.patience, Journal: pipelines.NewJournal(o.out, run), Resume: resumeCommand(o.out, o.publish.publishFlags),
+		Timeout: o.publish.timeout, Patience: o.publish.patience, Journal: pipelines.NewJournal(o.out, run), Resume: resumeCommand(o.out.Name(), o.publish.publishFlags),
 	}
 	if command != commandRelease && command != commandWarm && command != commandPlan {
 		return pipelines.Publishing{}, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -182,7 +182,8 @@ func (o *pushOptions) batches(ctx context.Context, sys system, cache string) (ba
 
 // resumed returns what earlier runs have left to be published to a cache. A journal that names another one stays.
 func (o *pushOptions) resumed(ctx context.Context, sys system, cache string) (batches []batch, left, err error) {
-	journals, err := pipelines.OpenJournals(o.out)
+	out := regular.NewDir(o.out)
+	journals, err := pipelines.OpenJournals(out)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -198,7 +199,7 @@ func (o *pushOptions) resumed(ctx context.Context, sys system, cache string) (ba
 	if len(journals) == 0 {
 		return nil, left, nil
 	}
-	dir, err := binarycache.OpenReadOnly(filepath.Join(o.out, "cache"))
+	dir, err := binarycache.OpenReadOnlyIn(out.Sub("cache"))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -225,7 +226,7 @@ func pushBatch(ctx context.Context, sys system, o pushOptions, to *publisher, b 
 			To: to, Timeout: o.publish.timeout, Holder: to.holder(), From: b.source,
 			Patience: o.publish.patience, Uploads: to.logUploads(o.out, id),
 		},
-		Rebuild: pipelines.Rebuilding{Evidence: evidence{dir: filepath.Join(o.out, "differs", id)}},
+		Rebuild: pipelines.Rebuilding{Evidence: evidence{regular.NewDir(o.out).Sub("differs", id)}},
 		Report:  reporter, Now: time.Now,
 	}
 	if o.confirm {

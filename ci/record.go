@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"path"
 	"path/filepath"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
@@ -17,7 +17,7 @@ import (
 
 // record writes what a run leaves beside its manifest: a bill of materials for each output, and the provenance of all.
 func record(ctx context.Context, sys system, o options, m *pipelines.Manifest) error {
-	cache, err := binarycache.OpenReadOnly(filepath.Join(o.out, "cache"))
+	cache, err := binarycache.OpenReadOnlyIn(o.out.Sub("cache"))
 	if err != nil {
 		return err
 	}
@@ -39,17 +39,18 @@ func record(ctx context.Context, sys system, o options, m *pipelines.Manifest) e
 }
 
 // byproducts are the files that a run has left beside its outputs, with their hashes.
-func byproducts(ctx context.Context, out string, m *pipelines.Manifest, bills []string) (all []provenance.File, err error) {
+func byproducts(ctx context.Context, out *regular.Dir, m *pipelines.Manifest, bills []string) (all []provenance.File, err error) {
 	kinds := map[string]string{"manifest.json": "application/json"}
 	names := append([]string{"manifest.json"}, bills...)
 	for _, bill := range bills {
 		kinds[bill] = sbom.MediaType
 	}
 	for _, cell := range m.Cells {
-		name := derivations.File("", string(cell.System))
-		if _, err := os.Stat(filepath.Join(out, name)); err == nil && cell.Verdict != pipelines.Served {
-			names = append(names, filepath.ToSlash(name))
-			kinds[filepath.ToSlash(name)] = "application/zstd"
+		file := derivations.File(out, string(cell.System))
+		if _, err := file.Dir.Stat(file.Base); err == nil && cell.Verdict != pipelines.Served {
+			name := path.Join(filepath.Base(file.Dir.Name()), file.Base)
+			names = append(names, name)
+			kinds[name] = "application/zstd"
 		}
 	}
 	for _, name := range names {

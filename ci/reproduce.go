@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/reproduce"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -118,7 +121,7 @@ func (f *reproduceFlags) run(c *cobra.Command, sys system, file string) error {
 // checkUnedited compares a manifest with the hash that the provenance of its run states of it. Without provenance, or
 // with one of other runs alone, there is nothing to compare with.
 func checkUnedited(ctx context.Context, file string, m *pipelines.Manifest) error {
-	attestations, err := provenance.Read(filepath.Join(filepath.Dir(file), provenance.FileName))
+	attestations, err := provenance.Read(regular.AnyFile(filepath.Join(filepath.Dir(file), provenance.FileName)))
 	if err != nil {
 		return nil // it is for verify to say what is wrong with it
 	}
@@ -128,7 +131,7 @@ func checkUnedited(ctx context.Context, file string, m *pipelines.Manifest) erro
 			continue
 		}
 		stated, ok := claim.Byproducts["manifest.json"]
-		f, err := provenance.HashFile(ctx, filepath.Dir(file), filepath.Base(file), "")
+		f, err := provenance.HashFile(ctx, regular.AnyDir(filepath.Dir(file)), filepath.Base(file), "")
 		if ok && err == nil && !f.Hash.Equal(stated) {
 			return hint.Wrap(fmt.Errorf("read manifest %s: it was edited: its hash is %s, and the provenance of its run states %s", file, f.Hash.SRI(), stated.SRI()),
 				"take it from the run again; verify tells who signed the provenance")
@@ -161,16 +164,21 @@ func (f *reproduceFlags) buildAgain(ctx context.Context, sys system, o options, 
 	return ours, errors.Join(err, closeErr)
 }
 
-// discardUnused removes the directory that a run has made for its results, if it came to none, not even a log:
-// who is refused ten times is not to find ten directories.
-func discardUnused(out string) {
-	for _, result := range []string{"manifest.json", "logs", filepath.Join("cache", "*.narinfo")} {
-		if found, err := filepath.Glob(filepath.Join(out, result)); err != nil || len(found) > 0 {
+// discardUnused removes the directory that a run has made for its results, if there are none, not even a log: a user who
+// is refused ten times does not find ten directories.
+func discardUnused(out *regular.Dir) {
+	for _, result := range []string{"manifest.json", "logs"} {
+		if _, err := out.Stat(result); !errors.Is(err, fs.ErrNotExist) {
 			return
 		}
 	}
-	_ = os.RemoveAll(out)
-	_ = os.Remove(filepath.Dir(out)) // unless there are others
+	cached, _ := out.Sub("cache").List()
+	if slices.ContainsFunc(cached, func(e fs.DirEntry) bool { return filepath.Ext(e.Name()) == ".narinfo" }) {
+		return
+	}
+	parent := filepath.Dir(out.Name())
+	_ = regular.NewDir(parent).RemoveAll(filepath.Base(out.Name()))
+	_ = regular.NewDir(filepath.Dir(parent)).Remove(filepath.Base(parent)) // unless there are others
 }
 
 // explained says that every package has come to an end of its own, so that the run's error says nothing more.

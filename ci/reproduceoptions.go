@@ -15,6 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -29,13 +30,13 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, file str
 	run := newRunID(sys.clock()())
 	o := options{
 		target: openSesame, json: f.json, verbose: f.verbose, jobs: f.jobs, timeout: f.timeout,
-		run: run, out: cmp.Or(f.out, filepath.Join("reproduced", run)), outGiven: true,
+		run: run, out: regular.NewDir(cmp.Or(f.out, filepath.Join("reproduced", run))), outGiven: true,
 	}
 	if dir := filepath.Dir(file); isFile(filepath.Join(dir, "cache", "nix-cache-info")) {
 		o.otherResults = append(o.otherResults, dir) // the run of the manifest has left its results there
 	}
 	if f.out == "" {
-		o.otherResults = append(o.otherResults, filepath.Dir(o.out)) // which may hold those of several runs
+		o.otherResults = append(o.otherResults, filepath.Dir(o.out.Name())) // which may hold those of several runs
 	}
 	if m.Source.URL == exampleFlake {
 		o.target = builtIn

@@ -17,6 +17,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 const verifyManual = `Hold the provenance of a run against what a binary cache or this machine's store has.
@@ -70,7 +71,7 @@ func (f *verifyFlags) run(ctx context.Context, sys system, file string) error {
 		}
 		keys = append(keys, key)
 	}
-	attestations, err := provenance.Read(file)
+	attestations, err := provenance.Read(regular.AnyFile(file))
 	if err != nil {
 		return err
 	}

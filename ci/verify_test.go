@@ -15,6 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/sbom"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -152,19 +153,19 @@ func newKeyOfNix(t *testing.T, dir string) (public string, secret *provenance.Se
 // attest writes bills of materials and a signed provenance that names them.
 func attest(t *testing.T, out string, m *pipelines.Manifest, cache *binarycache.Dir, key *provenance.SecretKey) string {
 	t.Helper()
-	names, err := sbom.Write(t.Context(), out, m, cache)
+	names, err := sbom.Write(t.Context(), regular.NewDir(out), m, cache)
 	if err != nil || len(names) != 2 {
 		t.Fatalf("bills of materials %q, error %v", names, err)
 	}
 	facts := provenance.Facts{Settings: nix.Settings{"sandbox": "true"}}
 	for _, name := range names {
-		f, err := provenance.HashFile(t.Context(), out, name, sbom.MediaType)
+		f, err := provenance.HashFile(t.Context(), regular.NewDir(out), name, sbom.MediaType)
 		if err != nil {
 			t.Fatal(err)
 		}
 		facts.Byproducts = append(facts.Byproducts, f)
 	}
-	file, err := provenance.Write(t.Context(), out, m, facts, key)
+	file, err := provenance.Write(t.Context(), regular.NewDir(out), m, facts, key)
 	if err != nil {
 		t.Fatal(err)
 	}

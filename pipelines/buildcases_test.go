@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -169,7 +170,7 @@ func TestSecondsAreThoseOfTheBuild(t *testing.T) {
 	} {
 		rec := &recorder{}
 		clock := time.Unix(0, 0)
-		log := newBuildLog(&Release{Report: rec, Now: func() time.Time { return clock }, LogDir: t.TempDir()}, matrix.X8664Linux)
+		log := newBuildLog(&Release{Report: rec, Now: func() time.Time { return clock }, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
 		var ended int64
 		for line := range strings.Lines(readFile(t, "testdata/"+file)) {
 			// A build takes a minute; Nix takes an hour to close the activities of packages.
@@ -374,7 +375,7 @@ func TestWarningOfEachServerIsToldOnce(t *testing.T) {
 func newReplay(t *testing.T) (*recorder, *buildLog) {
 	t.Helper()
 	rec := &recorder{}
-	return rec, newBuildLog(&Release{Report: rec, Now: time.Now, LogDir: t.TempDir()}, matrix.X8664Linux)
+	return rec, newBuildLog(&Release{Report: rec, Now: time.Now, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
 }
 
 func feed(t *testing.T, log *buildLog, data string) {

@@ -133,7 +133,7 @@ func (l *buildLog) begin(e nix.LogEntry) {
 	b := l.builds[drv]
 	if b == nil || b.state != undecided || b.stale {
 		now := l.r.Now()
-		b = &running{drv: drv, started: now, heard: now, began: l.next(), kills: l.kills(), log: newLogFile(l.r.LogDir, l.system, drv)}
+		b = &running{drv: drv, started: now, heard: now, began: l.next(), kills: l.kills(), log: newLogFile(l.r.Logs, l.system, drv)}
 		b.spoke = b.began
 		l.builds[drv] = b
 		l.begun = append(l.begun, b)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -125,7 +126,7 @@ func checkUser(t *testing.T, log *buildLog) {
 func TestStalledBuildShowsItsLastLines(t *testing.T) {
 	rec := &recorder{}
 	clock := time.Unix(0, 0)
-	r := &Release{Report: rec, Now: func() time.Time { return clock }, LogDir: t.TempDir()}
+	r := &Release{Report: rec, Now: func() time.Time { return clock }, Logs: regular.NewDir(t.TempDir())}
 	log := newBuildLog(r, matrix.X8664Linux)
 	w := &nix.LogWriter{Entry: log.entry}
 	w.Write([]byte(`@nix {"action":"start","fields":["/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv","",1,1],"id":7,"level":3,"text":"","type":105}` + "\n"))
@@ -161,7 +162,7 @@ func TestBuildThatIsLeftOpenEndsAsNixDoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			rec := &recorder{}
-			log := newBuildLog(&Release{Report: rec, Now: time.Now, LogDir: t.TempDir()}, matrix.X8664Linux)
+			log := newBuildLog(&Release{Report: rec, Now: time.Now, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
 			w := &nix.LogWriter{Entry: log.entry}
 			w.Write([]byte(`@nix {"action":"start","fields":["/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv","ssh://builder",1,1],"id":7,"level":3,"text":"","type":105}` + "\n"))
 			w.Write([]byte(`@nix {"action":"stop","id":7}` + "\n"))

@@ -243,7 +243,7 @@ func (l *buildLog) settle(p *PackageResult, invalid map[nix.StorePath]bool) {
 	defer l.mu.Unlock()
 	b := l.builds[p.Derivation]
 	if b != nil {
-		p.Seconds, p.Log = b.seconds, strings.TrimPrefix(b.log.path, l.r.LogDir+"/")
+		p.Seconds, p.Log = b.seconds, strings.TrimPrefix(b.log.path, l.r.Logs.Name()+"/")
 	}
 	p.Verdict = Present
 	for _, o := range p.Outputs {

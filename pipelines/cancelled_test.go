@@ -98,7 +98,7 @@ var stories = map[string]struct {
 			run.recorder = &recorder{}
 		},
 		func(ctx context.Context, run *fakeRun) (*Manifest, error) {
-			m, err := ReadManifest(run.ManifestFile)
+			m, err := ReadManifest(run.ManifestFile.Path())
 			if err != nil {
 				return nil, err
 			}

@@ -113,7 +113,7 @@ func TestPackageThatDoesNotEvaluateLeavesItsSiblingsUnharmed(t *testing.T) {
 				t.Errorf("events %+v, want one with Nix's words", events)
 			}
 			checkStepsHaveEnds(t, run)
-			if _, err := ReadManifest(run.ManifestFile); err != nil {
+			if _, err := ReadManifest(run.ManifestFile.Path()); err != nil {
 				t.Error(err)
 			}
 			run.opened = nil

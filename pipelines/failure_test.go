@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -71,7 +72,7 @@ const okDrv = "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv"
 func failWith(t *testing.T, machine, line, message string, meter *fakeMeter, change func()) *Failure {
 	t.Helper()
 	rec := &recorder{}
-	log := newBuildLog(&Release{Report: rec, Now: time.Now, LogDir: t.TempDir()}, matrix.X8664Linux)
+	log := newBuildLog(&Release{Report: rec, Now: time.Now, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
 	if meter != nil {
 		log.meter = meter
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -573,7 +574,7 @@ func newFakeRun(t *testing.T) *fakeRun {
 			Dir: dir, URL: "github:o/r/abc", Rev: "abc", NARHash: "sha256-x", LastModified: 1,
 		}},
 		Engines: run, Store: run.store, Served: []ServingCache{run.store}, Memory: MemoryDir(filepath.Join(dir, "memory")),
-		Report: run.recorder, LogDir: filepath.Join(dir, "logs"), ManifestFile: filepath.Join(dir, "manifest.json"),
+		Report: run.recorder, Logs: regular.NewDir(dir).Sub("logs"), ManifestFile: regular.AnyFile(filepath.Join(dir, "manifest.json")),
 		Now:     func() time.Time { return time.Unix(1000, 0) },
 		Rebuild: Rebuilding{Without: "the test does not want it"},
 	}

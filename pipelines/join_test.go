@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -24,7 +25,7 @@ func cellRun(t *testing.T, system matrix.System, change func(*fakeRun)) *Manifes
 		change(run)
 	}
 	_, runErr := run.Run(t.Context()) // how it ends is in the manifest
-	m, err := ReadManifest(run.ManifestFile)
+	m, err := ReadManifest(run.ManifestFile.Path())
 	if err != nil {
 		t.Fatal(runErr, err)
 	}
@@ -93,7 +94,7 @@ func conclusion(t *testing.T, cache *fakeCachix, manifests ...*Manifest) (*fakeR
 	t.Helper()
 	run := newFakeRun(t)
 	run.publishTo(cache)
-	run.ManifestFile = filepath.Join(t.TempDir(), "all.json")
+	run.ManifestFile = regular.AnyFile(filepath.Join(t.TempDir(), "all.json"))
 	if len(manifests) == 0 {
 		return run, nil
 	}
@@ -113,7 +114,7 @@ func TestConcludePinsWhenAllIsThere(t *testing.T) {
 	if len(cache.pins) != 4 || cache.pushes > 0 {
 		t.Errorf("pins %v, %d pushes; want four and none", cache.pins, cache.pushes)
 	}
-	written, err := ReadManifest(run.ManifestFile)
+	written, err := ReadManifest(run.ManifestFile.Path())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,11 +170,11 @@ func TestConcludePinsNothingUnlessAllIsGood(t *testing.T) {
 				t.Errorf("pinned %v", cache.pins)
 			}
 			if m != nil {
-				written, err := ReadManifest(run.ManifestFile)
+				written, err := ReadManifest(run.ManifestFile.Path())
 				if err != nil || written.Outcome != test.want {
 					t.Errorf("the manifest says %s, %v", written.Outcome, err)
 				}
-			} else if _, err := os.Stat(run.ManifestFile); err == nil {
+			} else if _, err := os.Stat(run.ManifestFile.Path()); err == nil {
 				t.Error("a manifest was made of nothing")
 			}
 		})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,7 +24,8 @@ import (
 // It is written before the first byte is sent, and is gone when all is published.
 // A nil Journal keeps nothing.
 type Journal struct {
-	out, run string
+	out *regular.Dir
+	run string
 
 	mu      sync.Mutex
 	entries []JournalEntry
@@ -53,7 +53,7 @@ type journalFile struct {
 }
 
 // NewJournal returns the journal of a run in the directory of its results. Nothing is written before there is something to note.
-func NewJournal(out, run string) *Journal { return &Journal{out: out, run: run} }
+func NewJournal(out *regular.Dir, run string) *Journal { return &Journal{out: out, run: run} }
 
 // Add notes an entry, on disk when Add returns.
 func (j *Journal) Add(e JournalEntry) error {
@@ -111,12 +111,12 @@ func (j *Journal) settleOthers(e JournalEntry) error {
 	for _, p := range e.Paths {
 		published[p] = true
 	}
-	files, err := filepath.Glob(filepath.Join(escapeGlob(journalDir(j.out)), "*.json"))
+	names, err := journalNames(j.out)
 	if err != nil {
 		return err
 	}
-	for _, path := range files {
-		other, err := openJournal(j.out, path)
+	for _, name := range names {
+		other, err := openJournal(j.out, name)
 		if err != nil || other.run == j.run { // one that cannot be read is for a person to look at
 			continue
 		}
@@ -124,83 +124,96 @@ func (j *Journal) settleOthers(e JournalEntry) error {
 			return o.Cache != e.Cache || slices.ContainsFunc(o.Paths, func(p nix.StorePath) bool { return !published[p] })
 		})
 		if !isLeft {
-			err = os.Remove(path)
+			err = journalDir(j.out).Remove(name)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove journal %s: %v", path, err)
+			return fmt.Errorf("remove journal %s: %v", journalDir(j.out).File(name), err)
 		}
 	}
-	_ = os.Remove(journalDir(j.out)) // stays where another run has a file there
+	_ = j.out.Remove(journalBase) // stays where another run has a file there
 	return nil
 }
 
 // lockDir keeps other processes from the files of a directory until unlock is called.
-func lockDir(dir string) (unlock func(), err error) {
-	f, err := regular.OpenDir(dir)
+func lockDir(dir *regular.Dir) (unlock func(), err error) {
+	f, err := dir.OpenItself()
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %v", dir, err)
+		return nil, fmt.Errorf("lock %s: %v", dir.Name(), err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s: %v", dir, err), f.Close())
+		return nil, errors.Join(fmt.Errorf("lock %s: %v", dir.Name(), err), f.Close())
 	}
 	return func() { _ = f.Close() }, nil // which lets go of the lock
 }
 
 func (j *Journal) save() error {
-	path := j.File()
 	unlock, err := lockDir(j.out)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	if len(j.entries) == 0 {
-		if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+		if err = j.file().Dir.Remove(j.file().Base); errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
-		_ = os.Remove(journalDir(j.out)) // stays where another run has a file there
+		_ = j.out.Remove(journalBase) // stays where another run has a file there
 	} else {
 		var data []byte
 		if data, err = json.MarshalIndent(journalFile{journalVersion, j.entries, j.pins}, "", "  "); err == nil {
-			err = os.MkdirAll(journalDir(j.out), 0o755)
-		}
-		if err == nil {
-			err = writeFile(path, append(data, '\n'))
+			err = j.file().Write(append(data, '\n'))
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("write journal %s: %v", path, err)
+		return fmt.Errorf("write journal %s: %v", j.File(), err)
 	}
 	return nil
 }
 
-func journalDir(out string) string { return filepath.Join(out, "journal") }
+// journalBase is the name of the directory of journals.
+const journalBase = "journal"
+
+func journalDir(out *regular.Dir) *regular.Dir { return out.Sub(journalBase) }
+
+// journalNames are the names of the journals of all runs, oldest first: they begin with the time.
+func journalNames(out *regular.Dir) ([]string, error) {
+	entries, err := journalDir(out).List()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var names []string
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == ".json" && !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
 
 // OpenJournals reads what earlier runs have left in the directory of their results, oldest first.
-func OpenJournals(out string) ([]*Journal, error) {
-	files, err := filepath.Glob(filepath.Join(escapeGlob(journalDir(out)), "*.json"))
+func OpenJournals(out *regular.Dir) ([]*Journal, error) {
+	names, err := journalNames(out)
 	if err != nil {
-		return nil, fmt.Errorf("read journals in %s: %v", out, err)
+		return nil, fmt.Errorf("read journals in %s: %w", out.Name(), err)
 	}
-	slices.Sort(files) // their names begin with the time
 	var all []*Journal
-	for _, path := range files {
-		j, err := openJournal(out, path)
+	for _, name := range names {
+		j, err := openJournal(out, name)
 		if err != nil {
-			return nil, hint.Wrap(fmt.Errorf("read journal %s: %v", path, err),
-				"its paths are in %s; to publish all that is there: go run ./ci push --from %[1]s", filepath.Join(out, "cache"))
+			return nil, hint.Wrap(fmt.Errorf("read journal %s: %v", journalDir(out).File(name), err),
+				"its paths are in %s; to publish all that is there: go run ./ci push --from %[1]s", out.File("cache"))
 		}
 		all = append(all, j)
 	}
 	return all, nil
 }
 
-func openJournal(out, path string) (*Journal, error) {
-	data, err := regular.Read(path, maxJournal)
+func openJournal(out *regular.Dir, name string) (*Journal, error) {
+	data, err := journalDir(out).Read(name, maxJournal)
 	if err != nil {
 		return nil, err
 	}
 	file, err := parseJournal(data)
-	return &Journal{out: out, run: strings.TrimSuffix(filepath.Base(path), ".json"), entries: file.Entries, pins: file.Pins}, err
+	return &Journal{out: out, run: strings.TrimSuffix(name, ".json"), entries: file.Entries, pins: file.Pins}, err
 }
 
 func parseJournal(data []byte) (file journalFile, err error) {
@@ -245,9 +258,8 @@ func (j *Journal) Caches() []string {
 }
 
 // File is where the journal is.
-func (j *Journal) File() string { return filepath.Join(journalDir(j.out), j.run+".json") }
+func (j *Journal) File() string { return j.file().Path() }
 
-// escapeGlob makes a pattern of a path that matches the path alone.
-func escapeGlob(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+func (j *Journal) file() regular.File {
+	return regular.File{Dir: journalDir(j.out), Base: j.run + ".json"}
 }

@@ -3,7 +3,6 @@ package pipelines
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -11,11 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 func TestJournalOutlivesAKill(t *testing.T) {
-	out := t.TempDir()
+	out := regular.NewDir(t.TempDir())
 	entry := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", "")}}
 	other := JournalEntry{System: matrix.AArch64Linux, Cache: "c", Paths: entry.Paths}
 	more := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: append(slices.Clone(entry.Paths), fakePath(matrix.X8664Linux, "headless", ""))}
@@ -43,7 +43,7 @@ func TestJournalOutlivesAKill(t *testing.T) {
 			}
 		}
 	}
-	if _, err := os.Stat(filepath.Join(out, "journal")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := out.Stat("journal"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("something is left where all is published: %v", err)
 	}
 }
@@ -60,7 +60,7 @@ func TestJournalOfAKilledRunIsSettled(t *testing.T) {
 		"another cache's": {JournalEntry{Cache: "d", Paths: paths}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out := t.TempDir()
+			out := regular.NewDir(t.TempDir())
 			killed, later := NewJournal(out, "1"), NewJournal(out, "2")
 			left := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: paths}
 			for _, err := range []error{killed.Add(left), later.Add(test.published), later.Done(test.published)} {
@@ -84,11 +84,11 @@ func TestJournalThatIsNoneIsRefused(t *testing.T) {
 		"wrong type":    `[]`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			out := t.TempDir()
-			if err := os.MkdirAll(journalDir(out), 0o755); err != nil {
+			out := regular.NewDir(t.TempDir())
+			if err := journalDir(out).Make(); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join(journalDir(out), "x.json"), []byte(content), 0o644); err != nil {
+			if err := journalDir(out).Write("x.json", []byte(content)); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := OpenJournals(out); err == nil || !strings.Contains(err.Error(), "read journal") {

@@ -3,7 +3,6 @@ package pipelines
 import (
 	"bufio"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -22,6 +21,7 @@ const (
 // A log that cannot be written does not fail a build: its path is then empty.
 type logFile struct {
 	path  string
+	dir   *regular.Dir
 	base  string
 	full  *logWriter
 	check *logWriter
@@ -33,22 +33,22 @@ type logWriter struct {
 	*bufio.Writer
 }
 
-func newLogFile(dir string, system matrix.System, drv nix.StorePath) *logFile {
+func newLogFile(dir *regular.Dir, system matrix.System, drv nix.StorePath) *logFile {
 	name := strings.TrimSuffix(drv.Name(), ".drv") + "-" + drv.Digest()[:8]
-	return &logFile{base: filepath.Join(dir, string(system), name)}
+	return &logFile{dir: dir.Sub(string(system)), base: name}
 }
 
 func (l *logFile) line(phase, text string) {
 	if l.full == nil && l.base != "" {
-		l.full = createLog(l.base + ".log")
+		l.full = l.create(".log")
 		if l.full != nil {
-			l.path = l.base + ".log"
+			l.path = l.dir.File(l.base + ".log")
 		}
 	}
 	l.full.line(text)
 	if isTestPhase(phase) {
 		if l.check == nil {
-			l.check = createLog(l.base + ".check.log")
+			l.check = l.create(".check.log")
 		}
 		l.check.line(text)
 	}
@@ -66,11 +66,8 @@ func (l *logFile) close() {
 	l.check.close()
 }
 
-func createLog(path string) *logWriter {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil
-	}
-	f, err := regular.Create(path)
+func (l *logFile) create(suffix string) *logWriter {
+	f, err := l.dir.CreateNew(l.base + suffix)
 	if err != nil {
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -270,7 +269,7 @@ func (m *Manifest) validate() error {
 func (r *Release) manifest(ctx context.Context, started time.Time, s Snapshot, checked []contract.Result, cells []CellResult, runErr error) (*Manifest, error) {
 	m := &Manifest{
 		Version: ManifestVersion, Tool: r.Tool, Command: r.Command, Outcome: outcome(ctx, runErr),
-		Started: timestamp(started), Finished: timestamp(r.Now()), Logs: r.LogDir, Source: s,
+		Started: timestamp(started), Finished: timestamp(r.Now()), Logs: r.Logs.Name(), Source: s,
 		Inputs: r.inputs(s), Settings: redacted(r.Settings), Contract: checked, Cells: cells,
 	}
 	for i := range m.Cells {
@@ -286,17 +285,14 @@ func (r *Release) conclude(ctx context.Context, started time.Time, m *Manifest) 
 	err := r.step(context.WithoutCancel(ctx), StepManifest, "", func() (string, error) {
 		data, err := printable.JSON(m, "  ")
 		if err == nil {
-			err = os.MkdirAll(filepath.Dir(r.ManifestFile), 0o755)
-		}
-		if err == nil {
-			err = writeFile(r.ManifestFile, data)
+			err = r.ManifestFile.Write(data)
 		}
 		if err != nil {
-			return "", fmt.Errorf("write manifest %s: %v", r.ManifestFile, err)
+			return "", fmt.Errorf("write manifest %s: %v", r.ManifestFile.Path(), err)
 		}
-		return r.ManifestFile, nil
+		return r.ManifestFile.Path(), nil
 	})
-	r.event(RunFinished{Seconds: seconds(r.Now().Sub(started)), Manifest: m, Path: r.ManifestFile})
+	r.event(RunFinished{Seconds: seconds(r.Now().Sub(started)), Manifest: m, Path: r.ManifestFile.Path()})
 	return err
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
@@ -25,16 +24,13 @@ func (d MemoryDir) Recall(key string) ([]PackageResult, bool) {
 	return packages, err == nil && len(packages) > 0
 }
 
-// Remember writes the file of the key, beside and renamed.
+// Remember writes the file of the key.
 func (d MemoryDir) Remember(key string, packages []PackageResult) error {
 	data, err := json.Marshal(packages)
 	if err != nil {
 		return fmt.Errorf("remember output paths: %v", err)
 	}
-	if err := os.MkdirAll(string(d), 0o755); err != nil {
-		return fmt.Errorf("remember output paths: %v", err)
-	}
-	if err := writeFile(d.file(key), data); err != nil {
+	if err := regular.AnyFile(d.file(key)).Write(data); err != nil {
 		return fmt.Errorf("remember output paths: %v", err)
 	}
 	return nil
@@ -43,24 +39,4 @@ func (d MemoryDir) Remember(key string, packages []PackageResult) error {
 func (d MemoryDir) file(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return filepath.Join(string(d), hex.EncodeToString(sum[:16])+".json")
-}
-
-// writeFile puts data in the file's place at once: a reader sees the old content or the new, never a part.
-func writeFile(file string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // a no-op once it is renamed
-	_, err = tmp.Write(data)
-	if err == nil {
-		err = tmp.Chmod(0o644)
-	}
-	if closeErr := tmp.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), file)
 }

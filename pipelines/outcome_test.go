@@ -52,7 +52,7 @@ func TestTheManifestOfARunThatWasInterrupted(t *testing.T) {
 	if err == nil || m.Outcome != OutcomeInterrupted {
 		t.Fatalf("outcome %q, error %v", m.Outcome, err)
 	}
-	written, err := ReadManifest(run.ManifestFile)
+	written, err := ReadManifest(run.ManifestFile.Path())
 	if err != nil || written.Outcome != OutcomeInterrupted {
 		t.Errorf("the file says %+v, %v", written, err)
 	}

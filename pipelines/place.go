@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // placeFlake makes a snapshot readable for Nix, and returns the flake reference by which to evaluate it,
@@ -71,7 +72,7 @@ func placeSubdir(ctx context.Context, x Executor, s Snapshot, dir string) (strin
 	if err != nil {
 		return "", nil, fmt.Errorf("write registry: %v", err)
 	}
-	if err := writeFile(filepath.Join(registry, "registry.json"), data); err != nil {
+	if err := regular.AnyFile(filepath.Join(registry, "registry.json")).Write(data); err != nil {
 		return "", nil, fmt.Errorf("write registry: %v", err)
 	}
 	placed, err := x.Place(ctx, registry)

@@ -3,7 +3,6 @@ package pipelines
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,13 +18,13 @@ import (
 
 // publishTo makes a run publish, as a release with a secret does.
 func (run *fakeRun) publishTo(c *fakeCachix) {
-	out := filepath.Dir(run.ManifestFile)
+	out := run.ManifestFile.Dir
 	run.Publish = Publishing{To: c, Consumer: c, Pin: true, Journal: NewJournal(out, "run"), Resume: "push --resume"}
 }
 
 func (run *fakeRun) journal(t *testing.T) []JournalEntry {
 	t.Helper()
-	journals, err := OpenJournals(filepath.Dir(run.ManifestFile))
+	journals, err := OpenJournals(run.ManifestFile.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -419,7 +418,7 @@ func TestWhatAResumedReleasePins(t *testing.T) {
 			if _, err := run.Run(t.Context()); err == nil {
 				t.Fatal("no error of a cache that is down")
 			}
-			journals, err := OpenJournals(filepath.Dir(run.ManifestFile))
+			journals, err := OpenJournals(run.ManifestFile.Dir)
 			if err != nil || len(journals) != 1 {
 				t.Fatalf("journals %v, %v", journals, err)
 			}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -41,9 +42,9 @@ type Release struct {
 	Settings nix.Settings  // of Nix, for every command
 	Builders []nix.Builder // remote builders, which may run a system that the engine cannot
 	Memlock  int64         // bytes that the packages' tests need to lock; 0 for none
-	LogDir   string        // the build logs' directory
+	Logs     *regular.Dir  // the build logs' directory
 	// ManifestFile is where the manifest is written.
-	ManifestFile string
+	ManifestFile regular.File
 	FixHint      string        // says how wrong hashes are put right
 	FailFast     bool          // the first failed cell ends the others
 	Stall        time.Duration // how long a build may say nothing before its last lines are shown

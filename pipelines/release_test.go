@@ -162,7 +162,7 @@ func TestFailedPackageLeavesItsSiblingsUnharmed(t *testing.T) {
 		t.Errorf("failure %+v, want the builder's with exit code 1", f)
 	}
 	checkStepsHaveEnds(t, run)
-	if data, err := os.ReadFile(run.ManifestFile); err != nil || !json.Valid(data) {
+	if data, err := os.ReadFile(run.ManifestFile.Path()); err != nil || !json.Valid(data) {
 		t.Errorf("manifest of a failed run: %v, valid JSON %t", err, json.Valid(data))
 	}
 }
@@ -379,11 +379,11 @@ func TestManifestIsTheSameButForItsTimes(t *testing.T) {
 		if _, err := run.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		data, err := os.ReadFile(run.ManifestFile)
+		data, err := os.ReadFile(run.ManifestFile.Path())
 		if err != nil {
 			t.Fatal(err)
 		}
-		return strings.ReplaceAll(string(data), run.LogDir, "LOGS")
+		return strings.ReplaceAll(string(data), run.Logs.Name(), "LOGS")
 	}
 	if diff := cmp.Diff(read(), read()); diff != "" {
 		t.Errorf("two runs' manifests (-first +second):\n%s", diff)
@@ -399,7 +399,7 @@ func TestPreviewChangesNothing(t *testing.T) {
 	if diff := cmp.Diff(allVerdicts(ToBuild), verdicts(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
-	if _, err := os.Stat(run.ManifestFile); err == nil {
+	if _, err := os.Stat(run.ManifestFile.Path()); err == nil {
 		t.Error("a manifest was written")
 	}
 	for system, e := range run.engines {

@@ -3,7 +3,6 @@ package pipelines
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -74,7 +73,7 @@ func (b secondBuild) here(ctx context.Context) ([]PackageResult, error) {
 // newLog keeps the logs of the second builds beside those of the first.
 func (b secondBuild) newLog() *buildLog {
 	second := *b.r
-	second.LogDir = filepath.Join(b.r.LogDir, "rebuild")
+	second.Logs = b.r.Logs.Sub("rebuild")
 	return newBuildLog(&second, b.cell.System)
 }
 

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // benchDirVariable names a directory for the two large files, such as one on a tmpfs.
@@ -78,7 +80,7 @@ func TestMain(m *testing.M) {
 }
 
 func compareFiles(a, b string) int {
-	r, err := Trees(context.Background(), NARFile(a), NARFile(b), Options{})
+	r, err := Trees(context.Background(), NARFile(regular.AnyFile(a)), NARFile(regular.AnyFile(b)), Options{})
 	if err == nil {
 		err = r.WriteText(io.Discard)
 	}

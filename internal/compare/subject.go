@@ -118,9 +118,9 @@ func openFile(name, file string) (Subject, error) {
 	}
 	tree := OnDisk(file)
 	if namedNAR(file) || looksLikeNAR(head) && len(head) > 8 {
-		tree = NARFile(file)
+		tree = NARFile(regular.AnyFile(file))
 	} else if compressionOf(head) != "none" && holdsNAR(file) {
-		tree = NARFile(file)
+		tree = NARFile(regular.AnyFile(file))
 	}
 	tree.Name = name
 	return Subject{tree: &tree}, nil

@@ -74,9 +74,9 @@ func NAR(name string, open func(context.Context) (io.ReadCloser, error)) Tree {
 }
 
 // NARFile is a NAR in a file, plain or compressed by zstd or xz, which its first bytes tell.
-func NARFile(path string) Tree {
-	return NAR(path, func(context.Context) (io.ReadCloser, error) {
-		f, err := regular.Open(path)
+func NARFile(file regular.File) Tree {
+	return NAR(file.Path(), func(context.Context) (io.ReadCloser, error) {
+		f, err := file.Open()
 		if err != nil {
 			return nil, err
 		}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // Each way in which a path can differ, on disk and in NARs that Nix has made of the same trees.
@@ -218,7 +220,7 @@ func TestReadErrors(t *testing.T) {
 	if _, err := Trees(t.Context(), bad, narOf("good", good), Options{}); !errors.Is(err, broken) {
 		t.Errorf("error %v", err)
 	}
-	for _, tree := range []Tree{OnDisk("/nowhere/at/all"), OnDisk("/dev/null"), NARFile("/nowhere.nar")} {
+	for _, tree := range []Tree{OnDisk("/nowhere/at/all"), OnDisk("/dev/null"), NARFile(regular.AnyFile("/nowhere.nar"))} {
 		if _, err := Trees(t.Context(), tree, narOf("good", good), Options{}); err == nil || !strings.Contains(err.Error(), tree.Name) {
 			t.Errorf("%s: error %v", tree.Name, err)
 		}

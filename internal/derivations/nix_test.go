@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // store is a Nix store of the test's own.
@@ -81,7 +82,7 @@ func (s store) export(paths ...string) []byte {
 func TestWhatNixExports(t *testing.T) {
 	s := newStore(t)
 	drvs, source := s.instantiate()
-	file := filepath.Join(t.TempDir(), "out/derivations/x86_64-linux.export.zst")
+	file := File(regular.NewDir(t.TempDir()).Sub("out"), "x86_64-linux")
 	write := func(data []byte) {
 		t.Helper()
 		if err := Write(file, func(w io.Writer) error { _, err := w.Write(data); return err }); err != nil {
@@ -111,7 +112,7 @@ func TestBrokenFiles(t *testing.T) {
 	stream := s.export(drvs...)
 	write := func(t *testing.T, data []byte) string {
 		file := filepath.Join(t.TempDir(), "f")
-		if err := Write(file, func(w io.Writer) error { _, err := w.Write(data); return err }); err != nil {
+		if err := Write(regular.AnyFile(file), func(w io.Writer) error { _, err := w.Write(data); return err }); err != nil {
 			t.Fatal(err)
 		}
 		return file
@@ -131,11 +132,11 @@ func TestBrokenFiles(t *testing.T) {
 	for name, file := range map[string]string{
 		"cut off": cut, "text": text, "stream cut off": write(t, stream[:len(stream)/2]), "empty": write(t, nil),
 	} {
-		if _, err := ReadFile(t.Context(), file); err == nil || !strings.Contains(err.Error(), file) {
+		if _, err := ReadFile(t.Context(), regular.AnyFile(file)); err == nil || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := ReadFile(t.Context(), "nothing"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := ReadFile(t.Context(), regular.AnyFile("nothing")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("what is not there: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -149,7 +150,7 @@ func TestBrokenFiles(t *testing.T) {
 func TestWriteThatFails(t *testing.T) {
 	dir := t.TempDir()
 	broken := errors.New("broken")
-	if err := Write(filepath.Join(dir, "f"), func(io.Writer) error { return broken }); !errors.Is(err, broken) {
+	if err := Write(regular.AnyFile(filepath.Join(dir, "f")), func(io.Writer) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("error %v", err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {

@@ -39,16 +39,16 @@ type Attestation struct {
 
 // Read reads a bundle of attestations: JSON values, one a line as in-toto has them, or written over several.
 // It looks at no statement and verifies nothing.
-func Read(file string) ([]*Attestation, error) {
+func Read(file regular.File) ([]*Attestation, error) {
 	attestations, err := read(file)
 	if err != nil {
-		return nil, fmt.Errorf("read provenance %s: %w", file, err)
+		return nil, fmt.Errorf("read provenance %s: %w", file.Path(), err)
 	}
 	return attestations, nil
 }
 
-func read(file string) ([]*Attestation, error) {
-	data, err := regular.Read(file, maxFile)
+func read(file regular.File) ([]*Attestation, error) {
+	data, err := file.Read(maxFile)
 	if err != nil {
 		var path *fs.PathError
 		if errors.As(err, &path) {

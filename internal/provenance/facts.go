@@ -37,8 +37,8 @@ type File struct {
 }
 
 // HashFile returns a file of a run's results with the SHA-256 of its bytes, for [Facts].Byproducts.
-func HashFile(ctx context.Context, outDir, name, mediaType string) (File, error) {
-	f, err := regular.Open(filepath.Join(outDir, filepath.FromSlash(name)))
+func HashFile(ctx context.Context, out *regular.Dir, name, mediaType string) (File, error) {
+	f, err := out.OpenRegular(filepath.FromSlash(name))
 	if err != nil {
 		return File{}, fmt.Errorf("hash file: %w", err)
 	}

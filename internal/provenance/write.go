@@ -7,13 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -36,13 +35,13 @@ func Sign(ctx context.Context, statement []byte, key *SecretKey) ([]byte, error)
 }
 
 // Write states where the outputs of a run come from, signs that where the key is not nil, and writes it into [FileName]
-// in outDir, whose path it returns. Without a key the line is the bare statement, which readers of bundles pass over:
+// in out, whose path it returns. Without a key the line is the bare statement, which readers of bundles pass over:
 // it proves nothing to them.
 //
 // Statements that are there already stay, unless the new one says as much of all of their outputs: a second run that
 // built one system must not forget where the other's outputs came from. Where the run has no output of its own,
 // the file is left as it is, and the error is [ErrNoSubjects].
-func Write(ctx context.Context, outDir string, m *pipelines.Manifest, f Facts, key *SecretKey) (string, error) {
+func Write(ctx context.Context, out *regular.Dir, m *pipelines.Manifest, f Facts, key *SecretKey) (string, error) {
 	s, err := Statement(m, f)
 	if err != nil {
 		return "", err
@@ -57,19 +56,19 @@ func Write(ctx context.Context, outDir string, m *pipelines.Manifest, f Facts, k
 			return "", err
 		}
 	}
-	file := filepath.Join(outDir, FileName)
+	file := regular.File{Dir: out, Base: FileName}
 	earlier, err := Read(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", hint.Wrap(fmt.Errorf("write provenance: %w", err), "move the file away; a new one is then written")
 	}
 	data, err := merge(earlier, added)
 	if err == nil {
-		err = writeFile(file, data)
+		err = file.Write(data)
 	}
 	if err != nil {
-		return "", fmt.Errorf("write provenance %s: %v", file, err)
+		return "", fmt.Errorf("write provenance %s: %v", file.Path(), err)
 	}
-	return file, nil
+	return file.Path(), nil
 }
 
 // merge returns the lines of a bundle: those earlier ones that say something still, and the new one.
@@ -107,19 +106,4 @@ func (c *Claim) covers(other *Claim) bool {
 		}
 	}
 	return true
-}
-
-// writeFile puts data in the file's place at once: a reader sees the old content or the new, never a part.
-func writeFile(file string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // a no-op once it is renamed
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), file)
 }

@@ -8,17 +8,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // lines writes a provenance of the manifest and returns how many statements the file has then.
 func lines(t *testing.T, dir string, m *pipelines.Manifest, key *SecretKey) int {
 	t.Helper()
-	file, err := Write(t.Context(), dir, m, Facts{}, key)
+	file, err := Write(t.Context(), regular.NewDir(dir), m, Facts{}, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := Read(file)
+	all, err := Read(regular.AnyFile(file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +37,7 @@ func TestWriteIsTheSameEachTime(t *testing.T) {
 	key := testKey(t, "a-1", 1)
 	var first []byte
 	for range 3 {
-		file, err := Write(t.Context(), t.TempDir(), recorded(t), testFacts(t), key)
+		file, err := Write(t.Context(), regular.NewDir(t.TempDir()), recorded(t), testFacts(t), key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +98,7 @@ func TestWriteKeepsWhatItDoesNotReplace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Write(t.Context(), dir, of(only(0), pipelines.Served), Facts{}, nil); !errors.Is(err, ErrNoSubjects) {
+	if _, err := Write(t.Context(), regular.NewDir(dir), of(only(0), pipelines.Served), Facts{}, nil); !errors.Is(err, ErrNoSubjects) {
 		t.Errorf("error %v of a run that was served, want ErrNoSubjects", err)
 	}
 	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
@@ -115,7 +116,7 @@ func TestWriteRefusesWhatItCannotRead(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"_type":`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Write(t.Context(), dir, recorded(t), Facts{}, nil)
+	_, err := Write(t.Context(), regular.NewDir(dir), recorded(t), Facts{}, nil)
 	if err == nil || !strings.Contains(err.Error(), "cut off") {
 		t.Errorf("error %v, want one that the file is cut off", err)
 	}
@@ -129,7 +130,7 @@ func TestHashFile(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "a"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	f, err := HashFile(t.Context(), dir, "a", "text/plain")
+	f, err := HashFile(t.Context(), regular.NewDir(dir), "a", "text/plain")
 	if want := "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"; err != nil || f.Hash.RawBase16() != want {
 		t.Errorf("hash %s, error %v, want %s", f.Hash.RawBase16(), err, want)
 	}

@@ -14,9 +14,6 @@ import (
 	"syscall"
 )
 
-// ErrLink says that there is a symbolic link below a directory of results, where none is followed.
-var ErrLink = errors.New("it is a symbolic link, and no link is followed here")
-
 // Dir is a directory of results. All names are below it, and it is opened once, when it is first used.
 //
 // A stranger may have made such a directory, since it can come with a checkout. So no symbolic link in it is followed,
@@ -88,9 +85,6 @@ func (d *Dir) OpenRegular(name string) (*os.File, error) {
 	return f, nil
 }
 
-// errReplaced says that there is another file in the place of one that was checked.
-var errReplaced = errors.New("it was replaced while it was opened")
-
 // Read reads a regular file of at most limit bytes.
 func (d *Dir) Read(name string, limit int64) ([]byte, error) {
 	f, err := d.OpenRegular(name)
@@ -141,13 +135,6 @@ func (d *Dir) Replace(name string, mode fs.FileMode, fill func(io.Writer) error)
 // Write replaces a file by one with the data.
 func (d *Dir) Write(name string, data []byte) error {
 	return d.Replace(name, 0o644, func(w io.Writer) error { _, err := w.Write(data); return err })
-}
-
-// Replace is [Dir.Replace] for a file that the user has named, in any directory that exists.
-func Replace(file string, mode fs.FileMode, fill func(io.Writer) error) error {
-	d := AnyDir(filepath.Dir(file))
-	defer d.Close()
-	return d.Replace(filepath.Base(file), mode, fill)
 }
 
 // Rename renames a file of the directory.
@@ -310,46 +297,17 @@ func (t *top) open(create bool) (*os.Root, error) {
 	if t.root != nil {
 		return t.root, nil
 	}
-	if t.anyone {
-		root, err := OpenRoot(t.path)
-		t.root = root
-		return root, err
+	var err error
+	if !t.anyone {
+		err = t.noLinks()
 	}
-	if err := t.noLinks(); err != nil {
-		return nil, err
+	if err == nil && create {
+		err = os.MkdirAll(t.path, 0o755)
 	}
-	if create {
-		if err := os.MkdirAll(t.path, 0o755); err != nil {
-			return nil, err
-		}
+	if err == nil && t.anyone {
+		t.root, err = OpenRoot(t.path)
+	} else if err == nil {
+		t.root, err = openOwn(t.path)
 	}
-	before, err := os.Lstat(t.path)
-	if err == nil {
-		err = checkOwn(t.path, before)
-	}
-	if err != nil {
-		return nil, err
-	}
-	root, err := OpenRoot(t.path)
-	if err != nil {
-		return nil, err
-	}
-	if after, err := root.Stat("."); err != nil || !os.SameFile(before, after) {
-		return nil, errors.Join(&fs.PathError{Op: "open", Path: t.path, Err: cmp.Or(err, errReplaced)}, root.Close())
-	}
-	t.root = root
-	return root, nil
-}
-
-// noLinks looks for links in a relative name, and for one that has the whole name.
-func (t *top) noLinks() error {
-	for i, c := range t.path + "/" {
-		if c != filepath.Separator || i < len(t.path) && filepath.IsAbs(t.path) {
-			continue
-		}
-		if info, err := os.Lstat(cmp.Or(t.path[:i], "/")); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-			return linkError(t.path[:i])
-		}
-	}
-	return nil
+	return t.root, err
 }

@@ -189,7 +189,7 @@ func TestAnyDir(t *testing.T) {
 		t.Error("a link leads out of the directory")
 	}
 	file := filepath.Join(base, "script")
-	if err := Replace(file, 0o755, func(w io.Writer) error { _, err := io.WriteString(w, "x"); return err }); err != nil {
+	if err := AnyFile(file).Replace(0o755, func(w io.Writer) error { _, err := io.WriteString(w, "x"); return err }); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode() != 0o755 {

@@ -1,11 +1,52 @@
 package regular
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 )
+
+// ErrLink says that there is a symbolic link below a directory of results, where none is followed.
+var ErrLink = errors.New("it is a symbolic link, and no link is followed here")
+
+// errReplaced says that there is another file in the place of one that was checked.
+var errReplaced = errors.New("it was replaced while it was opened")
+
+// openOwn opens a directory that is no link, and belongs to this user.
+func openOwn(path string) (*os.Root, error) {
+	before, err := os.Lstat(path)
+	if err == nil {
+		err = checkOwn(path, before)
+	}
+	if err != nil {
+		return nil, err
+	}
+	root, err := OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	if after, err := root.Stat("."); err != nil || !os.SameFile(before, after) {
+		return nil, errors.Join(&fs.PathError{Op: "open", Path: path, Err: cmp.Or(err, errReplaced)}, root.Close())
+	}
+	return root, nil
+}
+
+// noLinks looks for links in a relative name, and for one that has the whole name.
+func (t *top) noLinks() error {
+	for i, c := range t.path + "/" {
+		if c != filepath.Separator || i < len(t.path) && filepath.IsAbs(t.path) {
+			continue
+		}
+		if info, err := os.Lstat(cmp.Or(t.path[:i], "/")); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return linkError(t.path[:i])
+		}
+	}
+	return nil
+}
 
 func linkError(path string) error { return &fs.PathError{Op: "open", Path: path, Err: ErrLink} }
 

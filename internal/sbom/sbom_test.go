@@ -18,6 +18,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -44,7 +45,7 @@ func recorded(t *testing.T) (*binarycache.Dir, *pipelines.Manifest) {
 func TestWriteGolden(t *testing.T) {
 	dir, m := recorded(t)
 	out := t.TempDir()
-	names, err := Write(t.Context(), out, m, dir)
+	names, err := Write(t.Context(), regular.NewDir(out), m, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +118,7 @@ func TestWriteSkipsWhatTheCacheLacks(t *testing.T) {
 	dir, m := recorded(t)
 	m.Cells[0].Packages[0].Verdict = pipelines.Failed
 	m.Cells[0].Packages[1].Outputs[0].Path = "/nix/store/00000000000000000000000000000000-elsewhere"
-	names, err := Write(t.Context(), t.TempDir(), m, dir)
+	names, err := Write(t.Context(), regular.NewDir(t.TempDir()), m, dir)
 	if err != nil || len(names) != 0 {
 		t.Errorf("files %q, error %v, want none of either", names, err)
 	}
@@ -145,7 +146,7 @@ func TestFromCacheWithAHole(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := t.TempDir()
-	names, err := Write(t.Context(), out, m, d)
+	names, err := Write(t.Context(), regular.NewDir(out), m, d)
 	if !errors.Is(err, binarycache.ErrNotFound) || !strings.Contains(err.Error(), "-fontconfig-2.17.1") || len(names) != 1 {
 		t.Errorf("files %q, error %v, want that fontconfig is not found", names, err)
 	}

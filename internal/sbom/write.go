@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -23,10 +23,10 @@ func FileName(p matrix.Package, s matrix.System) string {
 	return path.Join("sbom", fmt.Sprintf("%s-%s.cdx.json", p.FileName(), s))
 }
 
-// Write writes the document of each package of a run that the cache has, into outDir, and returns the names of the files
+// Write writes the document of each package of a run that the cache has, into out, and returns the names of the files
 // in the manifest's order. A package that failed, or that another cache serves, gets none, and an earlier one stays.
 // It needs nothing but the manifest and the cache, so it can be called at any time after the run.
-func Write(ctx context.Context, outDir string, m *pipelines.Manifest, dir *binarycache.Dir) ([]string, error) {
+func Write(ctx context.Context, out *regular.Dir, m *pipelines.Manifest, dir *binarycache.Dir) ([]string, error) {
 	finished, err := time.Parse(time.RFC3339, m.Finished)
 	if err != nil {
 		return nil, fmt.Errorf("write bill of materials: %v", err)
@@ -42,7 +42,7 @@ func Write(ctx context.Context, outDir string, m *pipelines.Manifest, dir *binar
 				continue
 			}
 			name := FileName(p.Name, p.System)
-			if err := write(ctx, filepath.Join(outDir, filepath.FromSlash(name)), p, dir); err != nil {
+			if err := write(ctx, out, name, p, dir); err != nil {
 				return names, fmt.Errorf("write bill of materials %s: %w", name, err)
 			}
 			names = append(names, name)
@@ -61,7 +61,7 @@ func has(dir *binarycache.Dir, outputs []nix.StorePath) bool {
 	return len(outputs) > 0
 }
 
-func write(ctx context.Context, file string, p Package, dir *binarycache.Dir) error {
+func write(ctx context.Context, out *regular.Dir, name string, p Package, dir *binarycache.Dir) error {
 	closure, err := FromCache(ctx, dir, p.Outputs...)
 	if err != nil {
 		return err
@@ -74,23 +74,5 @@ func write(ctx context.Context, file string, p Package, dir *binarycache.Dir) er
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
-	return writeFile(file, data)
-}
-
-// writeFile puts data in the file's place at once: a reader sees the old content or the new, never a part.
-func writeFile(file string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // a no-op once it is renamed
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), file)
+	return out.Write(filepath.FromSlash(name), data)
 }

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
+)
+
+// A checkout can bring a directory OUT with links in it, or one that is a link. A run that would write there ends before
+// it builds anything, and where the link leads to all is as it was.
+func TestLinksInOUT(t *testing.T) {
+	for _, command := range []string{"release", "check", "plan"} {
+		for _, name := range []string{
+			"out", "out/cache", "out/cache/.incoming", "out/cache/nar", "out/sbom", "out/derivations", "out/differs", "out/logs", "out/journal",
+			"out/manifest.json", "out/check.json", "out/provenance.intoto.jsonl", "out/cache/nix-cache-info",
+		} {
+			if command != "release" && strings.HasPrefix(name, "out/cache/") {
+				continue // check does not use the cache, and plan writes nothing to it
+			}
+			t.Run(command+" "+name, func(t *testing.T) {
+				dir := t.TempDir()
+				t.Chdir(dir)
+				// It is what a release would have deleted in a directory for incoming files: it is older than a day.
+				writeTest(t, "home/work/letter", "precious")
+				old := time.Now().Add(-48 * time.Hour)
+				if err := os.Chtimes("home/work", old, old); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Symlink(filepath.Join(dir, "home"), name); err != nil {
+					t.Fatal(err)
+				}
+				var log bytes.Buffer
+				code := run(t.Context(), []string{command, "example", "--engine", "host"}, system{
+					stdout: &log, stderr: &log, secrets: &vault{},
+					environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + t.TempDir(), "NIX_REMOTE=local?root=" + dir + "/store"},
+				})
+				if code == exitOK || !strings.Contains(log.String(), "it is a symbolic link") {
+					t.Errorf("exit code %d:\n%s", code, &log)
+				}
+				entries, err := os.ReadDir("home")
+				if err != nil || len(entries) != 1 || readTest(t, "home/work/letter") != "precious" {
+					t.Errorf("where the link leads to, there is %v, %v", entries, err)
+				}
+			})
+		}
+	}
+}
+
+// What a killed run has left is published from OUT: push --resume follows no link there.
+func TestLinksInOUTAreNotResumed(t *testing.T) {
+	for _, name := range []string{"out", "out/journal", "out/journal/1.json", "out/cache", "out/cache/nix-cache-info"} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			writeTest(t, "there/journal/1.json", fifoJournal)
+			writeTest(t, "there/cache/nix-cache-info", fifoCacheInfo)
+			if name != "out" {
+				if err := os.CopyFS("out", os.DirFS("there")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.RemoveAll(name); err != nil {
+				t.Fatal(err)
+			}
+			target, err := filepath.Abs("there" + strings.TrimPrefix(name, "out"))
+			if err == nil {
+				err = os.Symlink(target, name)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var log bytes.Buffer
+			code := run(t.Context(), []string{"push", "--resume", "--cachix", "c"}, system{
+				stdout: &log, stderr: &log, secrets: &vault{values: map[string]string{defaultSecret: cachixtest.TestToken}},
+			})
+			if code == exitOK || !strings.Contains(log.String(), "it is a symbolic link") {
+				t.Errorf("exit code %d:\n%s", code, &log)
+			}
+		})
+	}
+}
