@@ -43,7 +43,7 @@ var layout = map[string]struct {
 	},
 	"internal/hint":    {because: "every error may carry a hint, so it lies below everything"},
 	"internal/regular": {because: "it opens files for all that read them, so it lies below everything"},
-	"internal/workdir": {because: "it makes directories for all that need one for a time"},
+	"internal/workdir": {imports: []string{"internal/regular"}, because: "it makes directories for all that need one for a time"},
 	"internal/nix": {
 		imports: []string{"internal/hint", "internal/regular"},
 		because: "it is the vocabulary: it knows neither what is built nor where",
@@ -132,7 +132,7 @@ var layout = map[string]struct {
 	"ci": {
 		imports: []string{
 			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/compare", "internal/contract", "internal/derivations", "internal/drvdiff",
-			"internal/hint", "internal/host", "internal/nix", "internal/printable", "internal/provenance", "internal/flake", "internal/regular", "internal/report", "internal/reproduce", "internal/sbom",
+			"internal/hint", "internal/host", "internal/nix", "internal/printable", "internal/provenance", "internal/flake", "internal/regular", "internal/report", "internal/reproduce", "internal/sbom" "internal/workdir",
 			"matrix", "pipelines",
 		},
 		tests:   []string{"cachix/cachixtest"},

@@ -39,7 +39,7 @@ func TestLinksInOUT(t *testing.T) {
 				}
 				var log bytes.Buffer
 				code := run(t.Context(), []string{command, "example", "--engine", "host"}, system{
-					stdout: &log, stderr: &log, secrets: &vault{},
+					stdout: &log, stderr: &log, secrets: &vault{values: map[string]string{}},
 					environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + t.TempDir(), "NIX_REMOTE=local?root=" + dir + "/store"},
 				})
 				if code == exitOK || !strings.Contains(log.String(), "it is a symbolic link") {

@@ -76,7 +76,7 @@ func NAR(name string, open func(context.Context) (io.ReadCloser, error)) Tree {
 // NARFile is a NAR in a file, plain or compressed by zstd or xz, which its first bytes tell.
 func NARFile(file regular.File) Tree {
 	return NAR(file.Path(), func(context.Context) (io.ReadCloser, error) {
-		f, err := file.Open()
+		f, err := file.OpenRegular()
 		if err != nil {
 			return nil, err
 		}

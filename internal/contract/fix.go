@@ -2,6 +2,7 @@ package contract
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -226,26 +227,14 @@ func eachNixFile(flake string, f func(file, text string) error) error {
 	})
 }
 
-// replaceFile puts text in a file's place at once, with the mode that the file had.
+// replaceFile replaces a file by one with the text, and with the mode that the file had.
 func replaceFile(file, text string) error {
 	info, err := os.Stat(file)
-	if err != nil {
-		return fmt.Errorf("fix %s: %w", file, cause(err))
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
-	if err != nil {
-		return fmt.Errorf("fix %s: %w", file, cause(err))
-	}
-	defer os.Remove(tmp.Name()) // a no-op once it is renamed
-	_, err = tmp.WriteString(text)
 	if err == nil {
-		err = tmp.Chmod(info.Mode().Perm())
-	}
-	if closeErr := tmp.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), file)
+		err = regular.AnyFile(file).Replace(info.Mode().Perm(), func(w io.Writer) error {
+			_, err := io.WriteString(w, text)
+			return err
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("fix %s: %w", file, cause(err))

@@ -36,7 +36,7 @@ func Write(file regular.File, export func(io.Writer) error) error {
 
 // ReadFile returns the texts of the derivations in a file. A file that is not there is an [io/fs.ErrNotExist].
 func ReadFile(ctx context.Context, file regular.File) (drvdiff.Texts, error) {
-	f, err := file.Open()
+	f, err := file.OpenRegular()
 	if err != nil {
 		return nil, fmt.Errorf("read derivations: %w", err)
 	}

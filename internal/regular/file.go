@@ -19,8 +19,8 @@ func AnyFile(name string) File { return File{AnyDir(filepath.Dir(name)), filepat
 // Path returns the file's path, for messages and for other programs.
 func (f File) Path() string { return f.Dir.File(f.Base) }
 
-// Open opens the file for reading.
-func (f File) Open() (*os.File, error) { return f.Dir.OpenRegular(f.Base) }
+// OpenRegular opens the file for reading.
+func (f File) OpenRegular() (*os.File, error) { return f.Dir.OpenRegular(f.Base) }
 
 // Read reads the file, of at most limit bytes.
 func (f File) Read(limit int64) ([]byte, error) { return f.Dir.Read(f.Base, limit) }

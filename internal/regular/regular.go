@@ -30,12 +30,6 @@ func OpenIn(dir *os.Root, name string) (*os.File, error) {
 	return check(dir.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0))
 }
 
-// Create makes an empty regular file, or empties one that is there. It does not follow a symbolic link in the file's place.
-func Create(name string) (*os.File, error) {
-	const flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC | syscall.O_NONBLOCK | syscall.O_NOCTTY | syscall.O_NOFOLLOW
-	return check(os.OpenFile(name, flags, 0o666))
-}
-
 // OpenDir opens a directory.
 func OpenDir(name string) (*os.File, error) {
 	return os.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)

@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // prefix begins the name of each working directory, and no other name in a directory for temporary files.
@@ -45,7 +47,7 @@ func Make(parent, kind string) (*Dir, error) {
 
 // lock locks a directory that was just made. The result is nil where [RemoveDead] of another run was faster.
 func lock(path string) (*Dir, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	f, err := regular.OpenDir(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -69,7 +71,7 @@ func lock(path string) (*Dir, error) {
 // Remove removes the directory with all that is in it, read-only directories as well.
 func (d *Dir) Remove() error {
 	defer d.lock.Close()
-	root, err := os.OpenRoot(filepath.Dir(d.Path))
+	root, err := regular.OpenRoot(filepath.Dir(d.Path))
 	if err != nil {
 		return fmt.Errorf("remove working directory: %w", err)
 	}
@@ -86,7 +88,7 @@ func RemoveDead(parent string) {
 	if parent == "" {
 		parent = os.TempDir()
 	}
-	root, err := os.OpenRoot(parent)
+	root, err := regular.OpenRoot(parent)
 	if err != nil {
 		return
 	}
@@ -154,7 +156,7 @@ func makeWritable(root *os.Root, name string) {
 
 // checkMounts is an error where something is mounted at or below a path: its files are not the directory's.
 func checkMounts(path string) error {
-	table, err := os.ReadFile("/proc/self/mountinfo")
+	table, err := regular.Read("/proc/self/mountinfo", 64<<20)
 	if err != nil {
 		return err
 	}

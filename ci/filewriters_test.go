@@ -1,0 +1,67 @@
+package main
+
+import "testing"
+
+// Functions that make, rename and remove files, by package, and methods of [os.Root] that do. Those that open a file to
+// write to it are among opens. Who has an [os.Root] can do all of that, so the ways to one are here too.
+var (
+	writes = map[string][]string{
+		"os": {
+			"Chmod", "Chown", "Chtimes", "CreateTemp", "Lchown", "Link", "Mkdir", "MkdirAll", "MkdirTemp", "Remove", "RemoveAll", "Rename",
+			"Symlink", "Truncate",
+		},
+		"io/ioutil": {"TempDir", "TempFile"},
+		"syscall": {
+			"Chmod", "Chown", "Fchmodat", "Fchownat", "Lchown", "Link", "Linkat", "Mkdir", "Mkdirat", "Mkfifo", "Mknod", "Mknodat", "Rename",
+			"Renameat", "Rmdir", "Symlink", "Symlinkat", "Truncate", "Unlink", "Unlinkat",
+		},
+		"golang.org/x/sys/unix": {
+			"Chmod", "Chown", "Fchmodat", "Fchownat", "Lchown", "Link", "Linkat", "Mkdir", "Mkdirat", "Mkfifo", "Mkfifoat", "Mknod", "Mknodat",
+			"Rename", "Renameat", "Renameat2", "Rmdir", "Symlink", "Symlinkat", "Truncate", "Unlink", "Unlinkat",
+		},
+		modulePath + "/internal/regular": {"AnyDir", "AnyFile", "OpenRoot"},
+	}
+	writeMethods = []string{"Chmod", "Chown", "Chtimes", "Lchown", "Mkdir", "MkdirAll", "Symlink"}
+)
+
+// Where files are made, renamed and removed beside package regular, and where a directory may be anyone's. None of it is
+// below OUT.
+var otherWriters = map[string]string{
+	"ci/compare.go":                 "--html names the file",
+	"ci/derivations.go":             "the results of another run, which are read",
+	"ci/pinned.go":                  "a snapshot, in a working directory",
+	"ci/report.go":                  "--out names the file; logs of other jobs, which are read",
+	"ci/reproduce.go":               "the results of another run, which are read",
+	"ci/verify.go":                  "the command line names the file, which is read",
+	"example/example.go":            "a tree that the program writes into its own working directory",
+	"internal/binarycache/dir.go":   "OpenReadOnly: a cache that the command line names, which is read",
+	"internal/compare/subject.go":   "the command line names the file, which is read",
+	"internal/container/archive.go": "the user's cache directory; a second process may be reading the file, which is never replaced",
+	"internal/container/oci.go":     "a file that the program has just made",
+	"internal/container/place.go":   "a file that the program has just made",
+	"internal/contract/fix.go":      "--fix changes the user's own flake",
+	"internal/contract/verify.go":   "a directory that the program has just made",
+	"internal/drvdiff/tree.go":      "a store, which is read",
+	"internal/flake/checkout.go":    "a checkout, which is read",
+	"internal/flake/history.go":     "a directory in a working directory",
+	"internal/flake/lfs.go":         "a checkout, which is read",
+	"internal/flake/plain.go":       "a checkout, which is read",
+	"internal/flake/reachable.go":   "a directory in a working directory",
+	"internal/flake/repository.go":  "a repository that the program has just made",
+	"internal/flake/self.go":        "a checkout, which is read",
+	"internal/flake/snapshotter.go": "a directory in a working directory",
+	"internal/flake/tarball.go":     "a tree in a working directory",
+	"internal/flake/tree.go":        "a tree in a working directory",
+	"internal/flake/view.go":        "a repository that the program has just made",
+	"internal/host/evaluation.go":   "a working directory; the user's own cache of Nix",
+	"internal/host/neighbours.go":   "a working directory",
+	"internal/workdir/workdir.go":   "it makes and removes working directories, below no link and of no other user",
+	"pipelines/memory.go":           "the user's cache directory, or a working directory",
+	"pipelines/place.go":            "a directory in a working directory",
+	"pipelines/smoke.go":            "a directory that the program has just made",
+}
+
+// A checkout can bring a directory OUT with links in it. What is written, removed and read there is so by [regular.Dir].
+func TestOnlyRegularWritesFiles(t *testing.T) {
+	checkUses(t, writes, writeMethods, otherWriters)
+}
