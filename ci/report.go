@@ -141,7 +141,8 @@ func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter 
 		defer to.client.Close()
 	}
 	r := pipelines.Release{
-		ID: "report", Flake: flakeOf(m), Cells: cells, Publish: publish, Report: reporter, Now: now, ManifestFile: regular.AnyFile(o.out),
+		ID: "report", Flake: flakeOf(m), Cells: cells, Publish: publish, Report: reporter, Now: now,
+		ManifestFile: regular.File{Dir: regular.AnyDir(filepath.Dir(o.out)), Base: filepath.Base(o.out)},
 	}
 	for _, l := range found {
 		l.tellTails(now(), reporter)

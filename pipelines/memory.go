@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
@@ -15,7 +14,7 @@ type MemoryDir string
 
 // Recall reads the file of the key. One that cannot be read is as good as none.
 func (d MemoryDir) Recall(key string) ([]PackageResult, bool) {
-	data, err := regular.Read(d.file(key), maxManifest)
+	data, err := d.file(key).Read(maxManifest)
 	if err != nil {
 		return nil, false
 	}
@@ -30,13 +29,13 @@ func (d MemoryDir) Remember(key string, packages []PackageResult) error {
 	if err != nil {
 		return fmt.Errorf("remember output paths: %v", err)
 	}
-	if err := regular.AnyFile(d.file(key)).Write(data); err != nil {
+	if err := d.file(key).Write(data); err != nil {
 		return fmt.Errorf("remember output paths: %v", err)
 	}
 	return nil
 }
 
-func (d MemoryDir) file(key string) string {
+func (d MemoryDir) file(key string) regular.File {
 	sum := sha256.Sum256([]byte(key))
-	return filepath.Join(string(d), hex.EncodeToString(sum[:16])+".json")
+	return regular.File{Dir: regular.AnyDir(string(d)), Base: hex.EncodeToString(sum[:16]) + ".json"}
 }

@@ -27,6 +27,7 @@ type Dir struct {
 type top struct {
 	path   string
 	anyone bool // it may be any directory, with links that stay below it
+	exists bool // it is not made
 
 	mu   sync.Mutex
 	root *os.Root // nil before the first use
@@ -301,7 +302,7 @@ func (t *top) open(create bool) (*os.Root, error) {
 	if !t.anyone {
 		err = t.noLinks()
 	}
-	if err == nil && create {
+	if err == nil && create && !t.exists {
 		err = os.MkdirAll(t.path, 0o755)
 	}
 	if err == nil && t.anyone {

@@ -13,8 +13,10 @@ type File struct {
 	Base string
 }
 
-// AnyFile returns the file that the user has named, in any directory.
-func AnyFile(name string) File { return File{AnyDir(filepath.Dir(name)), filepath.Base(name)} }
+// AnyFile returns the file that the user has named, in any directory that exists.
+func AnyFile(name string) File {
+	return File{&Dir{&top{path: filepath.Dir(name), anyone: true, exists: true}, "."}, filepath.Base(name)}
+}
 
 // Path returns the file's path, for messages and for other programs.
 func (f File) Path() string { return f.Dir.File(f.Base) }
