@@ -18,7 +18,8 @@ import (
 const killSeed = 20261126
 
 // A release is killed at a random moment and run again, twenty times: the cache always ends with the same paths, each
-// served by the same narinfo, and no path was ever there before all that it refers to (the server refuses that).
+// served by the same narinfo, and no path was ever there before all that it refers to (the server refuses that). The next
+// run removes the working directories of the killed one.
 func TestKilledRelease(t *testing.T) {
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs Nix and root: apt-get install nix-bin")
@@ -37,6 +38,10 @@ func TestKilledRelease(t *testing.T) {
 	chance := rand.New(rand.NewPCG(seed, 0))
 	dir := t.TempDir()
 	t.Cleanup(func() { makeWritable(dir) })
+	temp := filepath.Join(dir, "tmp")
+	if err := os.Mkdir(temp, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	ci := buildCI(t)
 	release := func(out string, server *cachixtest.Server) *exec.Cmd {
 		cmd := exec.CommandContext(t.Context(), ci, "release", "example", "--engine", "host", "--out", out, "--rebuild=off", "--contract", "off",
@@ -44,7 +49,7 @@ func TestKilledRelease(t *testing.T) {
 		cmd.Dir = dir
 		cmd.Env = []string{
 			"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(dir, "home"), "LANG=C.UTF-8",
-			"NIX_REMOTE=local?root=" + filepath.Join(dir, "store"), defaultSecret + "=" + cachixtest.TestToken,
+			"TMPDIR=" + temp, "NIX_REMOTE=local?root=" + filepath.Join(dir, "store"), defaultSecret + "=" + cachixtest.TestToken,
 		}
 		return cmd
 	}
@@ -106,6 +111,9 @@ func TestKilledRelease(t *testing.T) {
 		}
 		if _, err := os.Stat(filepath.Join(dir, out, "journal")); err == nil {
 			t.Errorf("seed %d, round %d: a journal is left, though all is published", seed, i)
+		}
+		if left, err := filepath.Glob(filepath.Join(temp, "open-sesame-ci-*")); err != nil || len(left) > 0 {
+			t.Errorf("seed %d, round %d: working directories are left: %v, %v", seed, i, left, err)
 		}
 	}
 	t.Logf("seed %d: when it was killed, %v of it was there; %d uploads were open, of which %d stay open: their answer had not arrived", seed, pushed, left, lost)
