@@ -74,7 +74,7 @@ var layout = map[string]struct {
 		because: "it reads references, lock files and trees of flakes, and evaluates nothing",
 	},
 	"internal/contract": {
-		imports: []string{"internal/binarycache", "internal/flake", "internal/hint", "internal/nix", "internal/regular", "matrix"},
+		imports: []string{"internal/binarycache", "internal/flake", "internal/hint", "internal/nix", "internal/regular", "internal/workdir", "matrix"},
 		tests:   []string{"example", "internal/nixtest", "internal/probe"},
 		because: "it says what a flake promises, and looks at what others have built and evaluated",
 	},
@@ -107,7 +107,7 @@ var layout = map[string]struct {
 		because: "it lists what a cache holds",
 	},
 	"pipelines": {
-		imports: []string{"internal/contract", "internal/flake", "internal/hint", "internal/nix", "internal/printable", "internal/probe", "internal/regular", "matrix"},
+		imports: []string{"internal/contract", "internal/flake", "internal/hint", "internal/nix", "internal/printable", "internal/probe", "internal/regular", "internal/workdir", "matrix"},
 		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
 	},
 	"internal/host": {
@@ -116,7 +116,7 @@ var layout = map[string]struct {
 		because: "it is one executor, and knows nothing of the others",
 	},
 	"internal/container": {
-		imports: []string{"internal/binfmt", "internal/hint", "internal/nix", "internal/probe", "internal/regular", "matrix", "pipelines"},
+		imports: []string{"internal/binfmt", "internal/hint", "internal/nix", "internal/probe", "internal/regular", "internal/workdir", "matrix", "pipelines"},
 		tests:   []string{"internal/executortest"},
 		because: "it is one executor, and knows nothing of the others",
 	},

@@ -18,8 +18,8 @@ import (
 const killSeed = 20261126
 
 // A release is killed at a random moment and run again, twenty times: the cache always ends with the same paths, each
-// served by the same narinfo, and no path was ever there before all that it refers to (the server refuses that). The next
-// run removes the working directories of the killed one.
+// served by the same narinfo, and no path was ever there before all that it refers to (the server refuses that). Later
+// runs remove the working directories of the killed ones.
 func TestKilledRelease(t *testing.T) {
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs Nix and root: apt-get install nix-bin")
@@ -112,9 +112,11 @@ func TestKilledRelease(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, out, "journal")); err == nil {
 			t.Errorf("seed %d, round %d: a journal is left, though all is published", seed, i)
 		}
-		if left, err := filepath.Glob(filepath.Join(temp, "open-sesame-ci-*")); err != nil || len(left) > 0 {
-			t.Errorf("seed %d, round %d: working directories are left: %v, %v", seed, i, left, err)
-		}
+	}
+	// A process that the last killed run has started may have written to its directory while the run after it began.
+	complete(release("last", newServer()))
+	if left, err := filepath.Glob(filepath.Join(temp, "open-sesame-ci-*")); err != nil || len(left) > 0 {
+		t.Errorf("seed %d: working directories are left: %v, %v", seed, left, err)
 	}
 	t.Logf("seed %d: when it was killed, %v of it was there; %d uploads were open, of which %d stay open: their answer had not arrived", seed, pushed, left, lost)
 }

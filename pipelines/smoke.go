@@ -12,6 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/probe"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -96,15 +97,15 @@ func (r *Release) warnOfMemlock(system matrix.System, m Machine) {
 
 // probe builds and reads the probe of a system. Pin are the settings that leave one machine alone to build it.
 func (r *Release) probe(ctx context.Context, x Executor, system matrix.System, sandbox bool, pin nix.Settings) (probe.Report, error) {
-	dir, err := os.MkdirTemp("", "probe-")
+	dir, err := workdir.Make("", "probe")
 	if err != nil {
 		return probe.Report{}, fmt.Errorf("write probe: %v", err)
 	}
-	defer os.RemoveAll(dir)
-	if err := os.WriteFile(filepath.Join(dir, probe.Name), probe.ELF(system), 0o755); err != nil {
+	defer dir.Remove()
+	if err := os.WriteFile(filepath.Join(dir.Path, probe.Name), probe.ELF(system), 0o755); err != nil {
 		return probe.Report{}, fmt.Errorf("write probe: %v", err)
 	}
-	placed, err := x.Place(ctx, dir)
+	placed, err := x.Place(ctx, dir.Path)
 	if err != nil {
 		return probe.Report{}, fmt.Errorf("place probe: %w", err)
 	}

@@ -71,8 +71,10 @@ func (i Image) wrap(ctx context.Context, w io.Writer, s matrix.System) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(layer.Name())
 	defer layer.Close()
+	if err := os.Remove(layer.Name()); err != nil { // so that nothing is left of it, whatever happens
+		return err
+	}
 	of, diffID, err := i.compress(ctx, layer)
 	if err != nil {
 		return err

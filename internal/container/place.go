@@ -16,6 +16,7 @@ import (
 	"dagger.io/dagger"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 )
 
 // placedDir is where placed directories are in a container, each by the hash of its content.
@@ -30,11 +31,15 @@ func (x *Executor) Place(ctx context.Context, dir string) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	file, err := os.CreateTemp("", "placed-*.tar")
+	work, err := workdir.Make("", "placed")
 	if err != nil {
 		return "", fmt.Errorf("place %s: %v", dir, err)
 	}
-	defer os.Remove(file.Name())
+	defer work.Remove()
+	file, err := os.CreateTemp(work.Path, "*.tar")
+	if err != nil {
+		return "", fmt.Errorf("place %s: %v", dir, err)
+	}
 	h := sha256.New()
 	err = errors.Join(pack(contextWriter{ctx, io.MultiWriter(file, h)}, dir), file.Close())
 	if ctx.Err() != nil {

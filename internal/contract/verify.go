@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 )
 
 // verifyLimit is how long systemd may think about some units. It takes some hundredths of a second.
@@ -86,11 +88,12 @@ func systemdVerify(units map[string]string) (map[string][]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find own program: %v", err)
 	}
-	dir, err := os.MkdirTemp("", "units-")
+	work, err := workdir.Make("", "units")
 	if err != nil {
 		return nil, fmt.Errorf("write units: %v", err)
 	}
-	defer os.RemoveAll(dir)
+	defer work.Remove()
+	dir := work.Path
 	args := []string{"--user", "--man=no", "verify"}
 	for name, text := range units {
 		file := filepath.Join(dir, filepath.Base(name))
