@@ -132,7 +132,7 @@ var layout = map[string]struct {
 	"ci": {
 		imports: []string{
 			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/compare", "internal/contract", "internal/derivations", "internal/drvdiff",
-			"internal/hint", "internal/host", "internal/nix", "internal/printable", "internal/provenance", "internal/flake", "internal/regular", "internal/report", "internal/reproduce", "internal/sbom" "internal/workdir",
+			"internal/hint", "internal/host", "internal/nix", "internal/printable", "internal/provenance", "internal/flake", "internal/regular", "internal/report", "internal/reproduce", "internal/sbom", "internal/workdir",
 			"matrix", "pipelines",
 		},
 		tests:   []string{"cachix/cachixtest"},

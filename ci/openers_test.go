@@ -54,7 +54,7 @@ var otherOpeners = map[string]string{
 }
 
 // Packages that only tests use.
-var onlyForTests = []string{"cachix/cachixtest", "cachix/cachixtest/serve", "internal/executortest", "internal/nixtest"}
+var onlyForTests = []string{"cachix/cachixtest", "internal/executortest", "internal/nixtest"}
 
 // Whoever names or makes a file may make it a named pipe. Package regular alone opens files, so that no new command
 // waits for one.
