@@ -46,6 +46,7 @@ var otherOpeners = map[string]string{
 	"internal/flake/view.go: os.WriteFile":                         "a repository that the program has just made",
 	"internal/host/neighbours.go: os.WriteFile":                    "a file in a directory that the program has just made",
 	"internal/host/resources.go: os.ReadFile":                      "counters of the kernel",
+	"internal/host/buildusers.go: os.ReadFile":                     "a file of root's",
 	"internal/workdir/workdir.go: method OpenFile":                 "a directory",
 	"pipelines/elsewhere.go: method Open":                          "opens an engine",
 	"pipelines/preflight.go: method Open":                          "opens an engine",
