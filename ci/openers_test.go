@@ -50,7 +50,6 @@ var otherOpeners = map[string]string{
 	"internal/workdir/workdir.go: method OpenFile":                 "a directory",
 	"pipelines/elsewhere.go: method Open":                          "opens an engine",
 	"pipelines/preflight.go: method Open":                          "opens an engine",
-	"pipelines/uploads.go: os.OpenFile":                            "O_EXCL: it opens nothing that is there",
 	"pipelines/smoke.go: os.WriteFile":                             "a file in a directory that the program has just made",
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -130,7 +131,7 @@ func (p *publisher) AbortUploads(ctx context.Context, ids []string) (int, error)
 }
 
 // logUploads has the uploads of a run noted in the directory of its results.
-func (p *publisher) logUploads(out, run string) *pipelines.UploadLog {
+func (p *publisher) logUploads(out *regular.Dir, run string) *pipelines.UploadLog {
 	p.uploads = pipelines.NewUploadLog(out, run, p.client.Destination())
 	return p.uploads
 }

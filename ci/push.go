@@ -224,7 +224,7 @@ func pushBatch(ctx context.Context, sys system, o pushOptions, to *publisher, b 
 	run := pipelines.Release{
 		Publish: pipelines.Publishing{
 			To: to, Timeout: o.publish.timeout, Holder: to.holder(), From: b.source,
-			Patience: o.publish.patience, Uploads: to.logUploads(o.out, id),
+			Patience: o.publish.patience, Uploads: to.logUploads(regular.NewDir(o.out), id),
 		},
 		Rebuild: pipelines.Rebuilding{Evidence: evidence{regular.NewDir(o.out).Sub("differs", id)}},
 		Report:  reporter, Now: time.Now,

@@ -111,7 +111,7 @@ func (j *Journal) settleOthers(e JournalEntry) error {
 	for _, p := range e.Paths {
 		published[p] = true
 	}
-	names, err := journalNames(j.out)
+	names, err := journalNames(j.out, ".json")
 	if err != nil {
 		return err
 	}
@@ -174,15 +174,15 @@ const journalBase = "journal"
 
 func journalDir(out *regular.Dir) *regular.Dir { return out.Sub(journalBase) }
 
-// journalNames are the names of the journals of all runs, oldest first: they begin with the time.
-func journalNames(out *regular.Dir) ([]string, error) {
+// journalNames returns the files of all runs with an extension, oldest first: their names begin with the time.
+func journalNames(out *regular.Dir, ext string) ([]string, error) {
 	entries, err := journalDir(out).List()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	var names []string
 	for _, e := range entries {
-		if filepath.Ext(e.Name()) == ".json" && !strings.HasPrefix(e.Name(), ".") {
+		if filepath.Ext(e.Name()) == ext && !strings.HasPrefix(e.Name(), ".") {
 			names = append(names, e.Name())
 		}
 	}
@@ -191,7 +191,7 @@ func journalNames(out *regular.Dir) ([]string, error) {
 
 // OpenJournals reads what earlier runs have left in the directory of their results, oldest first.
 func OpenJournals(out *regular.Dir) ([]*Journal, error) {
-	names, err := journalNames(out)
+	names, err := journalNames(out, ".json")
 	if err != nil {
 		return nil, fmt.Errorf("read journals in %s: %w", out.Name(), err)
 	}

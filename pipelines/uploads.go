@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -26,24 +25,25 @@ import (
 // wait for the disk: a killed process loses none, a power failure may. The log cannot have an upload whose answer had not arrived when the process
 // was killed. The run holds a lock on the file, which ends with the process. A nil UploadLog keeps nothing.
 type UploadLog struct {
-	out, run, destination string
+	out              *regular.Dir
+	run, destination string
 
-	mu      sync.Mutex
-	file    *os.File // nil while no upload is open
-	open    map[string]bool
-	ended   []byte // lines that are written with the next beginning: a later run that does not see them asks in vain
-	err     error  // the first; nothing is written after it
-	madeOut bool   // the directory of results was not there
+	mu    sync.Mutex
+	file  *os.File // nil while no upload is open
+	open  map[string]bool
+	ended []byte // lines that are written with the next beginning: a later run that does not see them asks in vain
+	err   error  // the first; nothing is written after it
 }
 
 // Bounds on what is read of a log, which anyone may have written.
 const (
+	uploadsExt     = ".uploads"
 	maxUploadLog   = 256 << 20
 	maxOpenUploads = 1 << 17
 )
 
 // NewUploadLog returns the log of a run's uploads to a cache, in the directory of its results.
-func NewUploadLog(out, run, destination string) *UploadLog {
+func NewUploadLog(out *regular.Dir, run, destination string) *UploadLog {
 	return &UploadLog{out: out, run: run, destination: destination, open: map[string]bool{}}
 }
 
@@ -79,13 +79,9 @@ func (l *UploadLog) write(lines []byte) {
 	l.ended = l.ended[:0]
 }
 
-func (l *UploadLog) path() string { return filepath.Join(journalDir(l.out), l.run+".uploads") }
-
 // create makes the file. The lock on OUT keeps other runs from taking it for that of a killed run.
 func (l *UploadLog) create() error {
-	if err := os.Mkdir(l.out, 0o755); err == nil {
-		l.madeOut = true
-	} else if !errors.Is(err, fs.ErrExist) {
+	if err := journalDir(l.out).Make(); err != nil {
 		return err
 	}
 	unlock, err := lockDir(l.out)
@@ -93,10 +89,7 @@ func (l *UploadLog) create() error {
 		return err
 	}
 	defer unlock()
-	if err := os.MkdirAll(journalDir(l.out), 0o755); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(l.path(), os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := journalDir(l.out).CreateNew(l.run + uploadsExt)
 	if err != nil {
 		return err
 	}
@@ -122,9 +115,6 @@ func (l *UploadLog) Settle() error {
 	if l.file != nil && len(l.open) == 0 {
 		err = errors.Join(err, removeLog(l.out, l.file))
 		l.file, l.err, l.ended = nil, nil, nil
-		if l.madeOut {
-			_ = os.Remove(l.out) // unless something else is in it
-		}
 	}
 	if err != nil {
 		return fmt.Errorf("keep a log of uploads: %w", err)
@@ -133,14 +123,14 @@ func (l *UploadLog) Settle() error {
 }
 
 // removeLog removes a log that is open, and the directory with the last file in it.
-func removeLog(out string, f *os.File) error {
+func removeLog(out *regular.Dir, f *os.File) error {
 	unlock, err := lockDir(out)
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
 	defer unlock()
-	err = errors.Join(os.Remove(f.Name()), f.Close())
-	_ = os.Remove(journalDir(out)) // stays where another run has a file there
+	err = errors.Join(journalDir(out).Remove(filepath.Base(f.Name())), f.Close())
+	_ = out.Remove(journalBase) // stays where another run has a file there
 	return err
 }
 
@@ -166,8 +156,8 @@ func (l *UploadLog) AbortLeft(ctx context.Context, abort func(context.Context, [
 
 // left locks the logs of killed runs that are about the same destination, and returns the uploads that they have open.
 func (l *UploadLog) left() (map[*os.File][]string, error) {
-	files, err := filepath.Glob(filepath.Join(escapeGlob(journalDir(l.out)), "*.uploads"))
-	if err != nil || len(files) == 0 {
+	names, err := journalNames(l.out, uploadsExt)
+	if err != nil || len(names) == 0 {
 		return nil, err
 	}
 	unlock, err := lockDir(l.out)
@@ -176,8 +166,8 @@ func (l *UploadLog) left() (map[*os.File][]string, error) {
 	}
 	defer unlock()
 	left := map[*os.File][]string{}
-	for _, path := range files {
-		f, err := regular.Open(path)
+	for _, name := range names {
+		f, err := journalDir(l.out).OpenRegular(name)
 		if err != nil {
 			continue // its run has ended meanwhile, or it is no log
 		}

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 const destination = "https://cachix.example/api/v1/cache/c"
@@ -18,7 +20,7 @@ const destination = "https://cachix.example/api/v1/cache/c"
 // killedRun leaves the log of a run that was killed: its lock is gone.
 func killedRun(t *testing.T, out, run, destination string, open ...string) {
 	t.Helper()
-	l := NewUploadLog(out, run, destination)
+	l := NewUploadLog(regular.NewDir(out), run, destination)
 	l.Begun("complete")
 	l.Ended("complete")
 	for _, id := range open {
@@ -47,7 +49,7 @@ func TestAbortLeft(t *testing.T) {
 	killedRun(t, out, "1", destination, "a", "b")
 	killedRun(t, out, "2", "https://elsewhere.example/api/v1/cache/c", "c")
 	killedRun(t, out, "3", "https://cachix.example/api/v1/cache/another", "d")
-	alive := NewUploadLog(out, "5", destination)
+	alive := NewUploadLog(regular.NewDir(out), "5", destination)
 	alive.Begun("e")
 	for name, text := range map[string]string{"4": destination + "\n+i\n-i\n", "empty": "", "text": "text\n", "cut": destination + "\n+f\n+g", "junk": destination + "\nh\n\n+\x1b[2J\n-\x1b[2J\n"} {
 		if err := os.WriteFile(filepath.Join(out, "journal", name+".uploads"), []byte(text), 0o644); err != nil {
@@ -58,7 +60,7 @@ func TestAbortLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	n, err := NewUploadLog(out, "6", destination).AbortLeft(t.Context(), func(_ context.Context, ids []string) (int, error) {
+	n, err := NewUploadLog(regular.NewDir(out), "6", destination).AbortLeft(t.Context(), func(_ context.Context, ids []string) (int, error) {
 		got = append(got, ids...)
 		return len(ids), nil
 	})
@@ -82,7 +84,7 @@ func TestAbortLeftThatFails(t *testing.T) {
 	down := errors.New("no answer")
 	for i, answer := range []error{down, nil, nil} {
 		asked := 0
-		_, err := NewUploadLog(out, "2", destination).AbortLeft(t.Context(), func(_ context.Context, ids []string) (int, error) {
+		_, err := NewUploadLog(regular.NewDir(out), "2", destination).AbortLeft(t.Context(), func(_ context.Context, ids []string) (int, error) {
 			asked += len(ids)
 			return 1, answer
 		})
@@ -98,7 +100,7 @@ func TestAbortLeftThatFails(t *testing.T) {
 // A log is there while an upload is open, in a directory that is made for it.
 func TestUploadLog(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
-	l := NewUploadLog(out, "1", destination)
+	l := NewUploadLog(regular.NewDir(out), "1", destination)
 	for range 2 {
 		l.Begun("a")
 		l.Begun("b")
@@ -114,8 +116,8 @@ func TestUploadLog(t *testing.T) {
 		if err := l.Settle(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("something is left: %v", err)
+		if _, err := os.Stat(filepath.Join(out, "journal")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a directory is left: %v", err)
 		}
 	}
 	var none *UploadLog
@@ -124,7 +126,7 @@ func TestUploadLog(t *testing.T) {
 	if n, err := none.AbortLeft(t.Context(), nil); n != 0 || err != nil || none.Settle() != nil {
 		t.Errorf("no log: %d, %v", n, err)
 	}
-	if err := os.WriteFile(out, nil, 0o644); err != nil { // no directory can be made there
+	if err := os.WriteFile(filepath.Join(out, "journal"), nil, 0o644); err != nil { // no directory can be made there
 		t.Fatal(err)
 	}
 	l.Begun("c")
@@ -143,7 +145,7 @@ func TestRunAbortsWhatKilledRunsHaveLeft(t *testing.T) {
 			run.publishTo(cache)
 			out := t.TempDir()
 			killedRun(t, out, "1", destination, "a", "b")
-			run.Publish.Uploads = NewUploadLog(out, "2", destination)
+			run.Publish.Uploads = NewUploadLog(regular.NewDir(out), "2", destination)
 			if _, err := run.Run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
