@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -13,26 +12,27 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-const compareManual = `Say in what two builds differ, and what most likely made them differ.
+const compareManual = `Report what differs between two builds, and why where that is certain.
 
 A and B are each one of
   a manifest, or the --out directory of a run, which has one with its cache beside it
   a binary cache: a directory with a file nix-cache-info
-  a NAR: plain, or compressed by zstd or xz
+  a NAR: plain, or compressed with zstd or xz
   a store path, or any other file or directory
 
-Manifests and caches are compared output by output; contents are read only where hashes differ. Trees and NARs are
-compared file by file. Of a changed file it says where the first byte differs, in which ELF section or archive member
-that is, and the likely cause: a time, a build path, an order, a random value. The report is on standard output.
+Manifests and caches are compared output by output. Contents are read only where hashes differ. Trees and NARs are
+compared file by file: what was added, removed or changed, and by how many bytes it grew. Archives, compressed files and
+ELF files are entered. If both sides are builds of the same derivation (the same store path), the report also names
+causes, such as the time of the build or a build path, and what usually fixes them. The report is on standard output.
 
-The same on both sides ends with exit code 0, a difference with 3.`
+Exit code 0: both sides are the same. 3: they differ.`
 
 func newCompare(sys system) *cobra.Command {
 	var asJSON bool
 	var page string
 	c := &cobra.Command{
 		Use:   "compare A B",
-		Short: "Say in what two builds differ, byte by byte, and why",
+		Short: "Report what differs between two builds",
 		Long:  compareManual,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 2 {
@@ -59,11 +59,11 @@ func newCompare(sys system) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "the report as JSON")
-	c.Flags().StringVar(&page, "html", "", "write the report as a page into `FILE`, too")
+	c.Flags().StringVar(&page, "html", "", "also write the report as a page to `FILE`")
 	return c
 }
 
-// differs is a difference with the outcome that it is.
+// differs gives a difference its outcome.
 type differs struct{ *compare.DifferenceError }
 
 // Outcome of two sides that are not the same.
@@ -77,8 +77,7 @@ func different(err error) error {
 	return err
 }
 
-// runCompare compares what is at two paths. A path with nothing at it, and two things of which one has outputs and the
-// other has none, are mistakes of the command line.
+// runCompare compares what is at two paths. A path with nothing at it, and sides of two kinds, are usage errors.
 func runCompare(ctx context.Context, a, b string) (*compare.Report, error) {
 	var subjects [2]compare.Subject
 	for i, path := range []string{a, b} {
@@ -91,20 +90,11 @@ func runCompare(ctx context.Context, a, b string) (*compare.Report, error) {
 		}
 		subjects[i] = subject
 	}
-	report, err := compare.Compare(ctx, subjects[0], subjects[1], compareOptions())
+	report, err := compare.Compare(ctx, subjects[0], subjects[1], compare.Options{})
 	if errors.Is(err, compare.ErrMixed) {
 		return nil, usage(err)
 	}
 	return report, err
-}
-
-// compareOptions name this machine, which may have built a side.
-func compareOptions() compare.Options {
-	var o compare.Options
-	if host, err := os.Hostname(); err == nil {
-		o.Hosts = []string{host}
-	}
-	return o
 }
 
 // writePage writes a page, which is complete or the one before.

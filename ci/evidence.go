@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -15,9 +16,15 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// evidence keeps NARs that should be the same and are not in a directory, each as NAME.nar.zst.
+// evidence keeps NARs in a directory, each as NAME.nar.zst: the builds of one derivation that differ.
 // It implements [pipelines.Evidence].
-type evidence struct{ dir *regular.Dir }
+type evidence struct {
+	dir     *regular.Dir
+	now     func() time.Time
+	started time.Time // the run
+}
+
+func newEvidence(dir *regular.Dir, now func() time.Time) evidence { return evidence{dir, now, now()} }
 
 func (e evidence) KeepExport(ctx context.Context, name string, stream io.Reader) (string, error) {
 	return e.write(name, func(w io.Writer) error {
@@ -64,7 +71,9 @@ func (e evidence) Compare(ctx context.Context, first, second string) (lines []st
 	nar := func(path string) compare.Tree {
 		return compare.NARFile(e.nar(strings.TrimSuffix(filepath.Base(path), narSuffix)))
 	}
-	report, err := compare.Trees(ctx, nar(first), nar(second), compareOptions())
+	report, err := compare.Trees(ctx, nar(first), nar(second), compare.Options{
+		SameDerivation: true, Run: compare.Window{From: e.started, To: e.now()},
+	})
 	if err != nil {
 		return nil, "", err
 	}
@@ -72,7 +81,7 @@ func (e evidence) Compare(ctx context.Context, first, second string) (lines []st
 	return differences(report), file.Path(), writePage(file, report)
 }
 
-// differences says of the first few files in what they differ, a line each.
+// differences returns a line for each of the first few files that differ.
 func differences(report *compare.Report) []string {
 	const most = 5
 	var lines []string

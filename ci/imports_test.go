@@ -83,9 +83,10 @@ var layout = map[string]struct {
 		tests:   []string{"example"},
 		because: "it compares derivations, wherever their texts come from",
 	},
+	"internal/nar":    {because: "it reads archives, whatever they are for"},
+	"internal/unpack": {because: "it reads files of other formats, whatever they are for"},
 	"internal/compare": {
-		imports: []string{"internal/binarycache", "internal/flake", "internal/hint", "internal/nix", "internal/printable", "internal/regular"},
-		tests:   []string{"example"},
+		imports: []string{"internal/binarycache", "internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/printable", "internal/regular", "internal/unpack"},
 		because: "it compares trees, wherever they come from",
 	},
 	"internal/derivations": {

@@ -51,6 +51,7 @@ var otherOpeners = map[string]string{
 	"pipelines/elsewhere.go: method Open":                          "opens an engine",
 	"pipelines/preflight.go: method Open":                          "opens an engine",
 	"pipelines/smoke.go: os.WriteFile":                             "a file in a directory that the program has just made",
+	"internal/unpack/formats.go: method Open":                      "a member of a file that is in memory",
 }
 
 // Packages that only tests use.

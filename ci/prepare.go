@@ -95,7 +95,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		FixHint: fixHint(o), FailFast: o.failFast, Stall: o.stall, Now: now,
 	}
 	r.History, _ = src.(pipelines.History) // the built-in flake has none
-	r.Rebuild.Evidence = evidence{o.out.Sub("differs", id)}
+	r.Rebuild.Evidence = newEvidence(o.out.Sub("differs", id), now)
 	r.Rebuild.Elsewhere = elsewhere(o, engines)
 	switch command {
 	case commandRelease, commandWarm, commandBuild, commandReproduce:

@@ -226,7 +226,7 @@ func pushBatch(ctx context.Context, sys system, o pushOptions, to *publisher, b 
 			To: to, Timeout: o.publish.timeout, Holder: to.holder(), From: b.source,
 			Patience: o.publish.patience, Uploads: to.logUploads(regular.NewDir(o.out), id),
 		},
-		Rebuild: pipelines.Rebuilding{Evidence: evidence{regular.NewDir(o.out).Sub("differs", id)}},
+		Rebuild: pipelines.Rebuilding{Evidence: newEvidence(regular.NewDir(o.out).Sub("differs", id), sys.clock())},
 		Report:  reporter, Now: time.Now,
 	}
 	if o.confirm {

@@ -203,7 +203,7 @@ func (f *reproduceFlags) compareWith(ctx context.Context, sys system, o options,
 	if err != nil {
 		return err
 	}
-	result, err := reproduce.Compare(ctx, a, b, compareOptions())
+	result, err := reproduce.Compare(ctx, a, b)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,11 @@
-// Package compare says in what two builds of the same thing differ, and what most likely made them differ.
+// Package compare reports what differs between two builds.
 //
-// [Trees] compares the contents of two store objects, file by file: of a changed file it tells where the first byte
-// differs, in which section or archive member that byte lies, and by which known cause such bytes come to differ.
-// [Sets] does so for each output of two manifests or two binary caches.
+// [Trees] compares two store objects file by file. It looks into archives, compressed files and ELF files, and reports the
+// members that were added, removed or changed. [Sets] compares the outputs of two manifests or two binary caches.
 //
-// Both sides are read as streams, in lock step: the names of a NAR are in order, so that one walk through both sees
-// what is on one side alone. Of each file a bounded part is kept, so that memory does not grow with file size.
+// Both sides are read as streams, in lock step: the names in a NAR are sorted. Of each file a bounded part is kept, so
+// memory does not depend on the size of files.
 //
-// A cause is a guess by the form of the bytes, never a proof. The difference itself is exact.
+// A difference is exact. A cause is a conclusion from the form of the bytes: it is named only where both sides are builds of
+// the same derivation, and only by rules that were never wrong on the files of docs/reproducibility.md.
 package compare

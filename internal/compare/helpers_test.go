@@ -6,10 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -40,7 +37,7 @@ func narOf(name string, data []byte) Tree {
 
 func mustCompare(t testing.TB, a, b Tree) *Report {
 	t.Helper()
-	r, err := Trees(context.Background(), a, b, Options{Hosts: []string{"alpha"}})
+	r, err := Trees(context.Background(), a, b, rebuilt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +67,8 @@ func textOf(t testing.TB, a, b Tree) string {
 	return out.String()
 }
 
+const narMagic = "nix-archive-1"
+
 // fileNAR is the NAR of one file.
 func fileNAR(contents []byte) []byte {
 	return narWords(narMagic, "(", "type", "regular", "contents", string(contents), ")")
@@ -94,26 +93,4 @@ func replaceOnce(t testing.TB, data []byte, from, to string) []byte {
 		t.Fatalf("no %q to replace", from)
 	}
 	return bytes.Replace(data, []byte(from), []byte(to), 1)
-}
-
-// sectionOffset asks readelf where a section begins; 0 where there is none.
-func sectionOffset(t testing.TB, program []byte, section string) int {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "program")
-	if err := os.WriteFile(file, program, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("readelf", "-S", "-W", file).Output()
-	if err != nil {
-		t.Skipf("needs readelf, of binutils: %v", err)
-	}
-	m := regexp.MustCompile(` ` + regexp.QuoteMeta(section) + ` +\S+ +[0-9a-f]+ ([0-9a-f]+) `).FindSubmatch(out)
-	if m == nil {
-		return 0
-	}
-	offset, err := strconv.ParseInt(string(m[1]), 16, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return int(offset)
 }

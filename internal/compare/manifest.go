@@ -1,12 +1,10 @@
 package compare
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,18 +16,19 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// ManifestVersion is the version of the manifest's schema that can be compared.
+// ManifestVersion is the version of the schema that this package reads.
 const ManifestVersion = 1
 
-// maxManifest is the most bytes that are read as one.
+// maxManifest is the size limit of a manifest.
 const maxManifest = 64 << 20
 
-// manifest is what a comparison needs of docs/manifest.md. The package that writes manifests builds upon this one,
-// so it is the page that holds the two together, and a test of package ci.
+// manifest has the fields of docs/manifest.md that a comparison needs.
 type manifest struct {
-	Version *int            `json:"version"`
-	Source  *flake.Snapshot `json:"source"`
-	Cells   []manifestCell  `json:"cells"`
+	Version  *int            `json:"version"`
+	Started  string          `json:"started"`
+	Finished string          `json:"finished"`
+	Source   *flake.Snapshot `json:"source"`
+	Cells    []manifestCell  `json:"cells"`
 }
 
 type manifestCell struct {
@@ -55,8 +54,7 @@ type manifestEngine struct {
 	Cores    int    `json:"cores"`
 }
 
-// readManifest reads a manifest with its outputs. Their contents are in the binary cache beside it, if anywhere,
-// or in the store.
+// readManifest reads a manifest and its outputs. Their contents are in the binary cache beside it, or in the store.
 func readManifest(name, file string) (Set, error) {
 	data, err := regular.Read(file, maxManifest)
 	if err != nil {
@@ -96,14 +94,14 @@ func readManifest(name, file string) (Set, error) {
 func parseManifest(data []byte) (*manifest, error) {
 	var m manifest
 	if err := regular.UnmarshalJSON(data, &m); err != nil {
-		return nil, hint.Wrap(fmt.Errorf("%v", err), "it was cut off or edited; take it from the run again")
+		return nil, hint.Wrap(fmt.Errorf("%v", err), "it is incomplete or was edited; copy it from the run again")
 	}
 	switch {
 	case m.Version == nil || m.Source == nil:
-		return nil, errors.New("no manifest of this program: it has no version or no source")
+		return nil, errors.New("not a manifest of this program: it has no version or no source")
 	case *m.Version != ManifestVersion:
-		return nil, hint.Wrap(fmt.Errorf("version %d of the schema, where %d can be read", *m.Version, ManifestVersion),
-			"compare it by the program that has written it; its tool says which")
+		return nil, hint.Wrap(fmt.Errorf("its schema has version %d; this program reads version %d", *m.Version, ManifestVersion),
+			"compare it with the program that wrote it; its field tool has the name")
 	}
 	for _, cell := range m.Cells {
 		for _, p := range cell.Packages {
@@ -117,7 +115,7 @@ func parseManifest(data []byte) (*manifest, error) {
 	return &m, nil
 }
 
-// outputName is a package, with its output as Nix writes it where that is not the first.
+// outputName is the package, with the output unless that is "out".
 func outputName(pkg, output string) string {
 	if output == "out" {
 		return pkg
@@ -125,54 +123,26 @@ func outputName(pkg, output string) string {
 	return pkg + "." + output
 }
 
-// find looks for an output in the cache beside the manifest, which has to agree with it.
+// find looks for an output in the cache beside the manifest. Both must have the same hash.
 func (o *setOutput) find(cache *binarycache.Dir) error {
-	if cache != nil {
-		info, err := cache.Info(o.path)
-		switch {
-		case err == nil && !o.hash.IsZero() && !info.NARHash.Equal(o.hash):
-			return hint.Wrap(fmt.Errorf("it says that the NAR hash of %s is %s, but the cache beside it says %s", o.path, o.hash.SRI(), info.NARHash.SRI()),
-				"one of the two was edited, or is of another run; they belong together")
-		case err == nil:
-			o.hash = info.NARHash
-			return o.inCache(cache, info)
-		case !errors.Is(err, binarycache.ErrNotFound):
-			return err
-		}
+	if cache == nil {
+		return nil
 	}
-	return nil
-}
-
-// contents returns an output's tree, or nil where it is not at hand. The store counts only where it has what the manifest
-// says: it may have been given the same path by another build, and without a hash nothing would tell.
-func (o *setOutput) contents(ctx context.Context) (*Tree, error) {
-	if o.tree != nil || o.hash.IsZero() {
-		return o.tree, nil
+	info, err := cache.Info(o.path)
+	if errors.Is(err, binarycache.ErrNotFound) {
+		return nil
 	}
-	if _, err := os.Lstat(string(o.path)); err != nil {
-		return nil, nil
-	}
-	hash, _, err := binarycache.HashTree(ctx, string(o.path))
-	if err == nil && hash.Equal(o.hash) {
-		tree := OnDisk(string(o.path))
-		o.tree = &tree
-	}
-	return o.tree, err
-}
-
-// inCache takes the contents from a cache. Two equal hashes say nothing of a NAR that is not there any more.
-func (o *setOutput) inCache(cache *binarycache.Dir, info *nix.NARInfo) error {
-	f, err := cache.OpenNAR(info)
 	if err != nil {
-		return hint.Wrap(err, "the cache has lost it: remove %s, and run the command that fills the cache again",
-			filepath.Join(cache.Name(), o.path.Digest()+".narinfo"))
+		return err
 	}
-	tree := InCache(cache, o.path)
-	o.tree = &tree
-	return f.Close()
+	if !o.hash.IsZero() && !info.NARHash.Equal(o.hash) {
+		return hint.Wrap(fmt.Errorf("the NAR hash of %s is %s in it, but %s in the cache beside it", o.path, o.hash.SRI(), info.NARHash.SRI()),
+			"one of them was edited, or is from another run")
+	}
+	return o.inCache(cache, info)
 }
 
-// compareSources returns in what the sources and engines of two manifests differ.
+// compareSources returns the fields of the sources and engines of two manifests that differ.
 func compareSources(a, b *manifest) []Field {
 	var fields []Field
 	add := func(name, x, y string) {
@@ -215,9 +185,9 @@ func overrides(s *flake.Snapshot) string {
 	return strings.Join(all, " ")
 }
 
-// tellsSource says that a field is of the tree itself: where one of these differs, outputs may differ for that reason.
-// A URL alone only says whence the same tree was taken.
-func (f Field) tellsSource() bool {
+// isOfTree reports whether a field belongs to the source tree. If one of these differs, outputs can differ for that
+// reason. A URL is not one of them: two URLs can have the same tree.
+func (f Field) isOfTree() bool {
 	switch f.Name {
 	case "source.rev", "source.subdir", "source.narHash", "source.lastModified", "source.overrides":
 		return true

@@ -72,7 +72,7 @@ func TestText(t *testing.T) {
 		"share/list": "b\na\n", "only/a/file": "12345",
 	})
 	b := files(t, map[string]string{
-		"bin/tool": "\x7fELF not really\x00\x01built by root@right\x00\x00", "share/doc": "one\ntwo\nthree\nmade 2026-11-26\n",
+		"bin/tool": "\x7fELF not really\x00\x01built by root@right\x00\x00", "share/doc": "one\ntwo\nthree\nmade 2026-11-24\n",
 		"share/list": "a\nb\n", "share/new": "",
 	})
 	if err := os.Chmod(filepath.Join(b.Name, "bin/tool"), 0o755); err != nil {
@@ -107,9 +107,9 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"a":"a","b":"b","same":false,"outputs":[{"name":"f","verdict":"different","files":2,"differences":[` +
+	const want = `{"a":"a","b":"b","same":false,"outputs":[{"name":"f","verdict":"different","files":2,"sizeA":3,"sizeB":3,"changed":1,"differences":[` +
 		`{"path":"f","kinds":["contents"],"entryA":{"type":"file","size":3},"entryB":{"type":"file","size":3},` +
-		`"change":{"offset":2,"differing":1,"regions":[{"start":0,"offset":2,"a":"780001","b":"780002"}]}}]}]}`
+		`"change":{"offset":2,"differing":1,"region":{"start":0,"a":"780001","b":"780002"}}}]}]}`
 	if string(data) != want {
 		t.Errorf("%s", data)
 	}

@@ -2,31 +2,33 @@ package compare
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Report is what a comparison has found.
+// Report is the result of a comparison.
 type Report struct {
 	// A and B name the two sides, as they were given.
 	A string `json:"a"`
 	B string `json:"b"`
-	// Same says that every output is there on both sides, with the same contents.
+	// Same is true if both sides have every output, with the same contents.
 	Same bool `json:"same"`
-	// Source is in what two manifests' sources and settings differ; empty for anything else.
+	// Source has the fields of two manifests' sources and settings that differ.
 	Source  []Field  `json:"source,omitempty"`
 	Outputs []Output `json:"outputs"`
 }
 
-// Field is a field of two manifests that differs.
+// Field is a field that differs: of two manifests, or of the headers of a member.
 type Field struct {
-	Name string `json:"name"` // as in docs/manifest.md
+	Name string `json:"name"` // in a manifest, as in docs/manifest.md
 	A    string `json:"a"`
 	B    string `json:"b"`
 }
 
-// Verdict is what a comparison of one output has come to.
+// Verdict is the result for one output.
 type Verdict string
 
 // The verdicts.
@@ -35,87 +37,103 @@ const (
 	Different Verdict = "different"
 	OnlyA     Verdict = "only in A"
 	OnlyB     Verdict = "only in B"
-	// Unknown is an output of which a side has neither contents nor hash: it was not built, or served and never fetched.
+	// Unknown is the verdict where one side has no hash: the output was not built, or a cache had it and it was not fetched.
 	Unknown Verdict = "unknown"
 )
 
-// Output is what was found of one output. Of two trees there is one, without a system.
+// Output is the comparison of one output. A comparison of two trees has one, without a system.
 type Output struct {
-	// Name is package and output, such as "hello" or "hello.dev"; of caches the store path's name.
+	// Name is package and output, such as "hello" or "hello.dev"; for caches it is the name of the store path.
 	Name   string `json:"name"`
 	System string `json:"system,omitempty"`
-	// PathA and PathB are the store paths; two that differ are of two derivations.
+	// PathA and PathB are the store paths. If they differ, so do the derivations.
 	PathA nix.StorePath `json:"pathA,omitempty"`
 	PathB nix.StorePath `json:"pathB,omitempty"`
 	// NARHashA and NARHashB are in SRI form, where they are known.
 	NARHashA string  `json:"narHashA,omitempty"`
 	NARHashB string  `json:"narHashB,omitempty"`
 	Verdict  Verdict `json:"verdict"`
-	// Note is what a reader has to know of the verdict, such as that hashes alone were compared.
+	// Note qualifies the verdict, for instance that only hashes were compared.
 	Note string `json:"note,omitempty"`
-	// Files is how many names there are on both sides together, each path counted once. 0 where hashes were enough.
+	// Files is the number of paths of both sides together. It is 0 where hashes were enough, and so are the other numbers.
 	Files int `json:"files,omitempty"`
+	// SizeA and SizeB are the sums of the sizes of all files.
+	SizeA int64 `json:"sizeA,omitempty"`
+	SizeB int64 `json:"sizeB,omitempty"`
+	// Added, Removed and Changed count paths. A directory on one side counts as one path.
+	Added   int `json:"added,omitempty"`
+	Removed int `json:"removed,omitempty"`
+	Changed int `json:"changed,omitempty"`
 	// Differences are in the order of paths, at most [Options.MaxDifferences] of them.
 	Differences []Difference `json:"differences,omitempty"`
-	// Unlisted is how many more there are.
+	// Unlisted is the number of further differences.
 	Unlisted int `json:"unlisted,omitempty"`
 }
 
-// Kind is a way in which a path differs.
+// Kind is a way in which a path or a member differs.
 type Kind string
 
-// The kinds of difference. A path has one of the first four, or any of the others.
+// The kinds of difference. A path has one of the first four, or some of the others.
 const (
 	Added    Kind = "added"   // only in B
 	Removed  Kind = "removed" // only in A
-	Retyped  Kind = "type"    // a file here, a directory or a link there
+	Retyped  Kind = "type"    // for instance a file in A, a directory in B
 	Relinked Kind = "target"  // of a symbolic link
-	Mode     Kind = "mode"    // executable on one side alone
+	Mode     Kind = "mode"    // executable on one side only
 	Contents Kind = "contents"
+	Header   Kind = "header" // of a member of an archive
 )
 
-// Difference is a path that is not the same on both sides.
+// Entry is a file, a directory or a symbolic link. If only one side has a directory, Size is that of all files below it.
+type Entry struct {
+	nar.Entry
+	// Below is the number of paths below a directory that only one side has.
+	Below int `json:"below,omitempty"`
+}
+
+// Difference is a path, or a member of a file, that is not the same on both sides.
 type Difference struct {
-	// Path is relative to the output, and empty for the output itself. It may have any bytes but NUL in it.
+	// Path is relative to the output, and empty for the output itself. It can have any bytes but NUL.
+	// Of a member, it says where that is: "gzip contents, tar member doc/a".
 	Path  string `json:"path"`
 	Kinds []Kind `json:"kinds"`
-	A     *Entry `json:"entryA,omitempty"` // nil where it was added
-	B     *Entry `json:"entryB,omitempty"` // nil where it was removed
-	// Change says how the contents differ; nil where they do not, or are not both a file's.
+	A     *Entry `json:"entryA,omitempty"` // nil if it was added
+	B     *Entry `json:"entryB,omitempty"` // nil if it was removed
+	// Change is how the contents differ; nil if they do not, or if one side is not a file.
 	Change *Change `json:"change,omitempty"`
-	// Causes are what the bytes look like, the likeliest first; empty where they look like nothing known.
+	// Fields are the fields of a member's headers that differ.
+	Fields []Field `json:"fields,omitempty"`
+	// Causes are in the order of the constants. Two builds of different derivations have none.
 	Causes []Cause `json:"causes,omitempty"`
 }
 
-// Change is how the contents of a file differ.
+// Change is how the contents of a file or a member differ.
 type Change struct {
-	// Offset is that of the first byte that differs, in bytes.
+	// Offset is that of the first byte that differs.
 	Offset int64 `json:"offset"`
-	// Differing is how many bytes differ of those that both files have at the same offset.
+	// Differing is the number of bytes that differ, of those that both sides have at the same offset.
 	Differing int64 `json:"differing"`
-	// Place is what holds the first differing byte of A: an ELF section, a member of an archive. PlaceB is that of B,
-	// where it is another. Both are empty where the format is not known.
-	Place  string `json:"place,omitempty"`
-	PlaceB string `json:"placeB,omitempty"`
-	// Regions are the first parts of the file that differ; empty where the files are small and text.
-	Regions []Region `json:"regions,omitempty"`
-	// Diff is a unified diff, where both files are text and not large. DiffCut says that it was cut off.
+	// Note says why the file was not looked into, or that its members are all the same.
+	Note string `json:"note,omitempty"`
+	// Region is around the first difference; nil where there are members or a diff.
+	Region *Region `json:"region,omitempty"`
+	// Diff is a unified diff of two small texts. DiffCut is true if it was shortened.
 	Diff    string `json:"diff,omitempty"`
 	DiffCut bool   `json:"diffCut,omitempty"`
-	// Unpacked says that Diff is of what the compressed files hold.
-	Unpacked bool `json:"unpacked,omitempty"`
-	// Evidence is what speaks for each of the causes.
+	// Members are the members of an archive, a compressed file or an ELF file that differ, and the members of these.
+	Members []Difference `json:"members,omitempty"`
+	// UnlistedMembers is the number of further members that differ.
+	UnlistedMembers int `json:"unlistedMembers,omitempty"`
+	// Evidence is what the causes follow from.
 	Evidence []Evidence `json:"evidence,omitempty"`
 }
 
 // Region is a part of a file around bytes that differ.
 type Region struct {
-	// Start is the offset of A and B in their files; the first byte that differs is at Offset.
-	Start  int64  `json:"start"`
-	Offset int64  `json:"offset"`
-	Place  string `json:"place,omitempty"`
-	A      Hex    `json:"a"`
-	B      Hex    `json:"b"`
+	// Start is the offset of A and B in their files.
+	Start int64 `json:"start"`
+	A     Hex   `json:"a"`
+	B     Hex   `json:"b"`
 }
 
 // Hex is bytes that are hexadecimal digits in JSON.
@@ -124,34 +142,33 @@ type Hex []byte
 // MarshalText returns the digits.
 func (h Hex) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%x", []byte(h)), nil }
 
-// Evidence is what speaks for a cause: the two texts that differ, or what two numbers stand for.
+// Evidence is what a cause follows from: two texts, or two values of a field.
 type Evidence struct {
 	Cause Cause  `json:"cause"`
 	A     string `json:"a"`
 	B     string `json:"b"`
-	Place string `json:"place,omitempty"`
+	Place string `json:"place,omitempty"` // the member; empty for the file itself
 }
 
-// DifferenceError says that two sides are not the same. It is a result, and no failure.
+// DifferenceError says that two sides differ. It is a result, not a failure.
 type DifferenceError struct {
 	A, B string
-	// Differing of Outputs outputs are not the same.
+	// Differing is how many of the outputs differ.
 	Differing, Outputs int
-	// Sources names the fields by which the sources differ: two sources need not give the same.
+	// Sources names the fields in which the sources differ. Different sources can give different outputs.
 	Sources []string
 }
 
 func (e *DifferenceError) Error() string {
-	what := fmt.Sprintf("compare %s with %s: ", shown(e.A), shown(e.B))
-	found := fmt.Sprintf("%s of %d", count(e.Differing, "output"), e.Outputs) + differs(int64(e.Differing))
+	text := fmt.Sprintf("compare %s with %s: %s of %d", shown(e.A), shown(e.B), count(e.Differing, "output"), e.Outputs) + differs(int64(e.Differing))
 	if len(e.Sources) > 0 {
-		return what + found + ", but so do the sources: " + enumerate(e.Sources)
+		text += ", but so do the sources: " + strings.Join(e.Sources, ", ")
 	}
-	return what + "not reproducible: " + found
+	return text
 }
 
-// Err returns nil where both sides are the same, and a [DifferenceError] where they are not.
-// Where nothing is known to differ, and of some outputs nothing is known, it is another error.
+// Err returns nil if both sides are the same, and a [DifferenceError] if they differ.
+// If some outputs are unknown and the others are the same, it returns another error.
 func (r *Report) Err() error {
 	if r.Same {
 		return nil
@@ -168,11 +185,11 @@ func (r *Report) Err() error {
 		}
 	}
 	if e.Differing == 0 {
-		err := fmt.Errorf("compare %s with %s: nothing is known of %d of %d outputs", shown(r.A), shown(r.B), unknown, e.Outputs)
-		return hint.Wrap(err, "run the command with --out, which fetches what a cache serves, and compare again")
+		err := fmt.Errorf("compare %s with %s: %d of %d outputs are unknown", shown(r.A), shown(r.B), unknown, e.Outputs)
+		return hint.Wrap(err, "run the command with --out, which fetches outputs from caches, and compare again")
 	}
 	for _, f := range r.Source {
-		if f.tellsSource() {
+		if f.isOfTree() {
 			e.Sources = append(e.Sources, f.Name)
 		}
 	}

@@ -5,17 +5,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"os"
+	"path/filepath"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
 // Set is several outputs with a hash each: a manifest or a binary cache.
 type Set struct {
-	// Name is as it was given.
+	// Name is the path as it was given.
 	Name string
 
-	manifest *manifest // nil of a cache
+	manifest *manifest // nil for a cache
 	outputs  []setOutput
 }
 
@@ -23,11 +26,11 @@ type Set struct {
 type setOutput struct {
 	name, system string
 	path         nix.StorePath
-	hash         nix.Hash // zero where it is not known
-	tree         *Tree    // the contents, of a cache
+	hash         nix.Hash // zero if it is not known
+	tree         *Tree    // the contents, if there are any
 }
 
-// key is what an output of one set is known by in the other.
+// key identifies an output in both sets.
 func (o *setOutput) key(byPath bool) string {
 	if byPath {
 		return string(o.path)
@@ -42,13 +45,46 @@ func (o *setOutput) sri() string {
 	return o.hash.SRI()
 }
 
-// Sets compares the outputs of two sets: by package, system and output where both are manifests, else by store path.
-// Outputs whose hashes are the same are not read. An error is for a person to read.
+// inCache takes the contents from a cache. A missing NAR is an error, even if the hashes are the same.
+func (o *setOutput) inCache(cache *binarycache.Dir, info *nix.NARInfo) error {
+	f, err := cache.OpenNAR(info)
+	if err != nil {
+		return hint.Wrap(err, "the file is missing in the cache: remove %s, and fill the cache again",
+			filepath.Join(cache.Name(), o.path.Digest()+".narinfo"))
+	}
+	tree := InCache(cache, o.path)
+	o.tree = &tree
+	return f.Close()
+}
+
+// contents returns the tree of an output, or nil if there is none. It uses the store only if the contents there have the
+// hash of the output: the store can have another build under the same path.
+func (o *setOutput) contents(ctx context.Context) (*Tree, error) {
+	if o.tree != nil || o.hash.IsZero() {
+		return o.tree, nil
+	}
+	if _, err := os.Lstat(string(o.path)); err != nil {
+		return nil, nil
+	}
+	hash, _, err := binarycache.HashTree(ctx, string(o.path))
+	if err == nil && hash.Equal(o.hash) {
+		tree := OnDisk(string(o.path))
+		o.tree = &tree
+	}
+	return o.tree, err
+}
+
+// Sets compares the outputs of two sets: two manifests by package, system and output; otherwise by store path.
+// It does not read outputs that have the same hash.
 func Sets(ctx context.Context, a, b Set, o Options) (*Report, error) {
 	r := &Report{A: a.Name, B: b.Name, Same: true}
 	byPath := a.manifest == nil || b.manifest == nil
 	if !byPath {
 		r.Source = compareSources(a.manifest, b.manifest)
+		o.Run = WindowOf(a.manifest.Started, a.manifest.Finished)
+		if later := WindowOf(b.manifest.Started, b.manifest.Finished); later.To.After(o.Run.To) {
+			o.Run = later
+		}
 	}
 	pairs, err := matchOutputs(a, b, byPath)
 	if err != nil {
@@ -65,39 +101,45 @@ func Sets(ctx context.Context, a, b Set, o Options) (*Report, error) {
 	return r, nil
 }
 
-// outputPair is an output that one of the sets, or both, have.
+// outputPair is an output of both sets, or of one; the other side is nil then.
 type outputPair struct{ a, b *setOutput }
 
-// matchOutputs returns the outputs of both sets in the order of A, and behind them those that B alone has.
+// matchOutputs returns the outputs of A in their order, then those that only B has.
 func matchOutputs(a, b Set, byPath bool) ([]outputPair, error) {
-	others := map[string]*setOutput{}
-	for i := range b.outputs {
-		o := &b.outputs[i]
-		if others[o.key(byPath)] != nil {
-			return nil, fmt.Errorf("compare %s: it has output %s of %s twice", shown(b.Name), shown(o.name), cmp.Or(o.system, string(o.path)))
-		}
-		others[o.key(byPath)] = o
+	indexA, err := a.index(byPath)
+	if err != nil {
+		return nil, err
+	}
+	indexB, err := b.index(byPath)
+	if err != nil {
+		return nil, err
 	}
 	var pairs []outputPair
-	seen := map[string]bool{}
 	for i := range a.outputs {
 		o := &a.outputs[i]
-		key := o.key(byPath)
-		if seen[key] {
-			return nil, fmt.Errorf("compare %s: it has output %s of %s twice", shown(a.Name), shown(o.name), cmp.Or(o.system, string(o.path)))
-		}
-		seen[key] = true
-		pairs = append(pairs, outputPair{o, others[key]})
+		pairs = append(pairs, outputPair{o, indexB[o.key(byPath)]})
 	}
 	for i := range b.outputs {
-		if o := &b.outputs[i]; !seen[o.key(byPath)] {
+		if o := &b.outputs[i]; indexA[o.key(byPath)] == nil {
 			pairs = append(pairs, outputPair{nil, o})
 		}
 	}
-	return slices.Clip(pairs), nil
+	return pairs, nil
 }
 
-// compare compares contents only where hashes do not tell already.
+func (s Set) index(byPath bool) (map[string]*setOutput, error) {
+	all := map[string]*setOutput{}
+	for i := range s.outputs {
+		o := &s.outputs[i]
+		if all[o.key(byPath)] != nil {
+			return nil, fmt.Errorf("compare %s: output %s of %s occurs twice", shown(s.Name), shown(o.name), cmp.Or(o.system, string(o.path)))
+		}
+		all[o.key(byPath)] = o
+	}
+	return all, nil
+}
+
+// compare reads contents only if hashes are not enough.
 func (p outputPair) compare(ctx context.Context, o Options) (Output, error) {
 	out := p.describe()
 	switch {
@@ -113,7 +155,7 @@ func (p outputPair) compare(ctx context.Context, o Options) (Output, error) {
 	case p.a.hash.IsZero() || p.b.hash.IsZero():
 		out.Verdict = Unknown
 		out.Note = "no hash in " + p.sides(func(o *setOutput) bool { return o.hash.IsZero() }) +
-			": it was not built, or served and never fetched"
+			": it was not built, or it was in a cache and was not fetched"
 		return out, nil
 	}
 	a, errA := p.a.contents(ctx)
@@ -123,17 +165,18 @@ func (p outputPair) compare(ctx context.Context, o Options) (Output, error) {
 	}
 	if a == nil || b == nil {
 		out.Verdict = Different
-		out.Note = "hashes alone were compared: what " + p.sides(func(o *setOutput) bool { return o.tree == nil }) +
-			" had is neither in a cache beside the manifest nor in the store"
+		out.Note = "only hashes were compared: the contents of " + p.sides(func(o *setOutput) bool { return o.tree == nil }) +
+			" are not in a cache beside the manifest, and not in the store"
 		return out, nil
 	}
+	o.SameDerivation = o.SameDerivation || p.a.path == p.b.path
 	if err := out.compare(ctx, *a, *b, o); err != nil {
 		return out, fmt.Errorf("compare output %s: %w", shown(out.Name), err)
 	}
 	return out, nil
 }
 
-// sides names those that something is true of.
+// sides names the sides for which is returns true.
 func (p outputPair) sides(is func(*setOutput) bool) string {
 	switch {
 	case is(p.a) && is(p.b):
@@ -144,18 +187,12 @@ func (p outputPair) sides(is func(*setOutput) bool) string {
 	return "B"
 }
 
-func (p outputPair) describe() Output {
-	var out Output
-	for _, o := range []*setOutput{p.b, p.a} {
-		if o != nil {
-			out.Name, out.System = o.name, o.system
-		}
+func (p outputPair) describe() (out Output) {
+	if p.b != nil {
+		out.Name, out.System, out.PathB, out.NARHashB = p.b.name, p.b.system, p.b.path, p.b.sri()
 	}
 	if p.a != nil {
-		out.PathA, out.NARHashA = p.a.path, p.a.sri()
-	}
-	if p.b != nil {
-		out.PathB, out.NARHashB = p.b.path, p.b.sri()
+		out.Name, out.System, out.PathA, out.NARHashA = p.a.name, p.a.system, p.a.path, p.a.sri()
 	}
 	return out
 }

@@ -2,49 +2,18 @@ package compare
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
 
-// shown returns text that a terminal and a reader can be given: names and contents are a builder's, and could move
-// the cursor or turn the direction of what is around them. What is not printable is escaped as in Go.
+// shown escapes unprintable characters as Go does. A builder can write any names and contents; unescaped, they could move
+// the cursor of a terminal or change the direction of text.
 func shown(text string) string {
-	if isPlain(text) {
-		return text
-	}
-	var out strings.Builder
-	for len(text) > 0 {
-		r, size := utf8.DecodeRuneInString(text)
-		switch {
-		case r == utf8.RuneError && size <= 1:
-			fmt.Fprintf(&out, `\x%02x`, text[0])
-		case r == '\t':
-			out.WriteString(`\t`)
-		case r == '\n':
-			out.WriteString(`\n`)
-		case r < 0x80 && !unicode.IsPrint(r):
-			fmt.Fprintf(&out, `\x%02x`, r)
-		case !unicode.IsPrint(r):
-			fmt.Fprintf(&out, `\u%04x`, r)
-		default:
-			out.WriteRune(r)
-		}
-		text = text[size:]
-	}
-	return out.String()
+	quoted := strconv.Quote(text)
+	return strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(quoted[1 : len(quoted)-1])
 }
 
-func isPlain(text string) bool {
-	for i := range len(text) {
-		if text[i] < ' ' || text[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
-
-// shownLine is shown for a line of text: tabs stay.
+// shownLine is like shown, but keeps tabs.
 func shownLine(line string) string {
 	parts := strings.Split(line, "\t")
 	for i, part := range parts {
@@ -53,18 +22,48 @@ func shownLine(line string) string {
 	return strings.Join(parts, "\t")
 }
 
-// enumerate joins words as a sentence does.
-func enumerate(words []string) string {
-	if len(words) < 2 {
-		return strings.Join(words, "")
-	}
-	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
-}
-
-// cut shortens text to about n bytes, with a sign that it was.
+// cut shortens text to about n bytes, and adds an ellipsis.
 func cut(text string, n int) string {
 	if len(text) <= n {
 		return text
 	}
 	return strings.ToValidUTF8(text[:n], "") + "…"
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func differs(n int64) string {
+	if n == 1 {
+		return " differs"
+	}
+	return " differ"
+}
+
+// growth is one size, or two and their difference.
+func growth(a, b int64) string {
+	switch {
+	case a < b:
+		return fmt.Sprintf("%s in A, %s in B: +%s", size(a), size(b), size(b-a))
+	case a > b:
+		return fmt.Sprintf("%s in A, %s in B: -%s", size(a), size(b), size(a-b))
+	}
+	return size(a)
+}
+
+// size is exact for small numbers of bytes, and rounded for large ones.
+func size(n int64) string {
+	switch {
+	case n < 10_000:
+		return count(int(n), "byte")
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	case n < 1<<30:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
 }

@@ -11,33 +11,38 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// ErrMixed says that one side has outputs, as a manifest or a cache, and the other is a single tree.
+// ErrMixed says that one side is a manifest or a cache, and the other a single tree.
 var ErrMixed = errors.New("one is a manifest or a cache, the other a tree or a NAR")
 
-// ErrNothing says that there is nothing at a path that was to be compared.
+// ErrNothing says that there is nothing at a path.
 var ErrNothing = errors.New("there is nothing")
 
-// Subject is what a path on the command line stands for: a set of outputs, or one tree.
+// Subject is a set of outputs, or one tree.
 type Subject struct {
 	set  *Set
 	tree *Tree
+	// Of a tree:
+	file    string    // with links resolved
+	written time.Time // of a NAR: when the file was written
 }
 
-// Open finds out what is at a path:
+// Open detects what is at a path:
 //
-//   - a manifest (a JSON file), or the --out directory of a run, which has one, with its cache beside it
+//   - a manifest (a JSON file), or the --out directory of a run, which has a manifest and a cache
 //   - a binary cache, which has a file nix-cache-info
-//   - a NAR, plain or compressed by zstd or xz
-//   - any other file or directory, such as a store path; a link is followed, as nix build --out-link makes it
+//   - a NAR, plain or compressed with zstd or xz
+//   - any other file or directory, such as a store path; links are followed, such as those of nix build --out-link
 //
-// An error is for a person to read. It is [ErrNothing] where there is nothing at the path.
+// The error is [ErrNothing] if there is nothing at the path.
 func Open(ctx context.Context, path string) (Subject, error) {
 	file, info, err := follow(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -52,9 +57,12 @@ func Open(ctx context.Context, path string) (Subject, error) {
 	case info.Mode().IsRegular():
 		return openFile(path, file)
 	}
-	tree := OnDisk(file)
-	tree.Name = path
-	return Subject{tree: &tree}, nil
+	return asTree(path, file, OnDisk(file)), nil
+}
+
+func asTree(name, file string, tree Tree) Subject {
+	tree.Name = name
+	return Subject{tree: &tree, file: file}
 }
 
 func nothingAt(path string) error {
@@ -65,7 +73,7 @@ func nothingAt(path string) error {
 	return err
 }
 
-// follow follows links as far as a store path: a store object may be a link itself.
+// follow resolves links up to a store path: a store object can be a link itself.
 func follow(path string) (string, fs.FileInfo, error) {
 	for range 40 { // as many as Linux follows
 		info, err := os.Lstat(path)
@@ -90,17 +98,14 @@ func follow(path string) (string, fs.FileInfo, error) {
 }
 
 func openDir(ctx context.Context, name, dir string) (Subject, error) {
-	_, err := nix.ParseStorePath(dir)
-	isObject := err == nil // which may be a copy of a cache, and is compared as what it is
-	if !isObject && isThere(dir, "manifest.json") {
+	_, notObject := nix.ParseStorePath(dir) // a store object that is a cache is compared as a tree
+	switch {
+	case notObject != nil && isThere(dir, "manifest.json"):
 		return asSet(readManifest(name, filepath.Join(dir, "manifest.json")))
-	}
-	if !isObject && isThere(dir, "nix-cache-info") {
+	case notObject != nil && isThere(dir, "nix-cache-info"):
 		return asSet(readCache(ctx, name, dir))
 	}
-	tree := OnDisk(dir)
-	tree.Name = name
-	return Subject{tree: &tree}, nil
+	return asTree(name, dir, OnDisk(dir)), nil
 }
 
 func isThere(dir, name string) bool {
@@ -116,34 +121,27 @@ func openFile(name, file string) (Subject, error) {
 	if looksLikeManifest(filepath.Base(file), head) {
 		return asSet(readManifest(name, file))
 	}
-	tree := OnDisk(file)
-	if namedNAR(file) || looksLikeNAR(head) && len(head) > 8 {
-		tree = NARFile(regular.AnyFile(file))
-	} else if compressionOf(head) != "none" && holdsNAR(file) {
-		tree = NARFile(regular.AnyFile(file))
+	if !namedNAR(file) && !(nar.IsNAR(head) && len(head) > 8) {
+		return asTree(name, file, OnDisk(file)), nil
 	}
-	tree.Name = name
-	return Subject{tree: &tree}, nil
+	subject := asTree(name, file, NARFile(regular.AnyFile(file)))
+	if info, err := os.Stat(file); err == nil {
+		subject.written = info.ModTime()
+	}
+	return subject, nil
 }
 
-// namedNAR says that a file's name promises a NAR: where it has none, that is an error and no file to compare.
+// namedNAR reports whether a file has the name of a NAR. If it contains something else, that is an error.
 func namedNAR(file string) bool {
-	for _, suffix := range []string{".nar", ".nar.zst", ".nar.xz"} {
-		if strings.HasSuffix(file, suffix) {
-			return true
-		}
-	}
-	return false
+	name := strings.TrimSuffix(strings.TrimSuffix(file, ".zst"), ".xz")
+	return strings.HasSuffix(name, ".nar")
 }
 
-// looksLikeManifest goes by names that appear in the first lines, so that one that was cut off is told to be that.
+// looksLikeManifest looks for names in the first lines, so that a truncated manifest gets the right error.
 func looksLikeManifest(base string, head []byte) bool {
-	text := bytes.TrimLeft(head, " \t\r\n")
-	if !bytes.HasPrefix(text, []byte("{")) {
-		return base == "manifest.json"
-	}
-	return base == "manifest.json" || bytes.Contains(text, []byte(`"tool"`)) && bytes.Contains(text, []byte(`"source"`)) ||
-		bytes.Contains(text, []byte(`"version"`)) && bytes.Contains(text, []byte(`"cells"`))
+	has := func(name string) bool { return bytes.Contains(head, []byte(`"`+name+`"`)) }
+	isObject := bytes.HasPrefix(bytes.TrimSpace(head), []byte("{"))
+	return base == "manifest.json" || isObject && (has("tool") && has("source") || has("version") && has("cells"))
 }
 
 func headOf(file string) ([]byte, error) {
@@ -155,25 +153,9 @@ func headOf(file string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, 64<<10))
 }
 
-func holdsNAR(file string) bool {
-	f, err := regular.Open(file)
-	if err != nil {
-		return false
-	}
-	r, err := decompress(f)
-	if err != nil {
-		_ = f.Close()
-		return false
-	}
-	defer r.Close()
-	head := make([]byte, 24)
-	n, _ := readBlock(r, head)
-	return n > 8 && looksLikeNAR(head[:n])
-}
-
 func asSet(set Set, err error) (Subject, error) { return Subject{set: &set}, err }
 
-// readCache reads the narinfo files of a binary cache.
+// readCache reads all narinfo files of a binary cache.
 func readCache(ctx context.Context, name, dir string) (Set, error) {
 	cache, err := binarycache.OpenReadOnly(dir)
 	if err != nil {
@@ -199,12 +181,17 @@ func readCache(ctx context.Context, name, dir string) (Set, error) {
 	return set, nil
 }
 
-// Compare compares two subjects. The error is [ErrMixed] where they are not of one kind.
+// Compare compares two subjects. The error is [ErrMixed] if they are not of one kind. Two trees with the same digest in
+// their names are builds of one derivation: PATH and PATH.check of Nix, and the NARs that a run keeps.
 func Compare(ctx context.Context, a, b Subject, o Options) (*Report, error) {
 	switch {
 	case a.set != nil && b.set != nil:
 		return Sets(ctx, *a.set, *b.set, o)
 	case a.tree != nil && b.tree != nil:
+		o.SameDerivation = o.SameDerivation || digestOf(a.file) != "" && digestOf(a.file) == digestOf(b.file)
+		if written := latest(a.written, b.written); o.Run.To.IsZero() && !written.IsZero() {
+			o.Run = Window{written.Add(-24 * time.Hour), written.Add(time.Minute)} // a run writes a NAR soon after the build
+		}
 		return Trees(ctx, *a.tree, *b.tree, o)
 	}
 	return nil, fmt.Errorf("compare %s with %s: %w", shown(a.name()), shown(b.name()), ErrMixed)
@@ -215,4 +202,20 @@ func (s Subject) name() string {
 		return s.set.Name
 	}
 	return s.tree.Name
+}
+
+// digestOf returns the digest of a file that has the name of a store path, or nothing.
+func digestOf(file string) string {
+	path, err := nix.ParseStorePath(string(nix.StoreDir) + "/" + filepath.Base(file))
+	if err != nil {
+		return ""
+	}
+	return path.Digest()
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

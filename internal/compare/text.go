@@ -2,28 +2,32 @@ package compare
 
 import (
 	"bufio"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"strings"
 )
 
 const (
-	hexRow        = 16
-	maxHexRows    = 4
-	maxTextLines  = 40 // of a diff
-	maxTextProofs = 3  // pieces of evidence
+	hexRow = 16
+	indent = "           " // of a line below a difference
+	// How many lines of a diff, a dump or a list of members are shown.
+	textLines = 40
+	pageLines = 400
 )
 
-// WriteText writes a report for a person. Where nothing differs, it is one line.
-func (r *Report) WriteText(out io.Writer) error {
+// WriteText writes a report as plain text. It is one line if nothing differs.
+func (r *Report) WriteText(out io.Writer) error { return r.write(out, textLines) }
+
+func (r *Report) write(out io.Writer, most int) error {
 	w := bufio.NewWriter(out)
 	fmt.Fprintln(w, r.Headline())
 	for _, f := range r.Source {
-		fmt.Fprintf(w, "  %-22s A: %s\n  %-22s B: %s\n", f.Name, shown(orNone(f.A)), "", shown(orNone(f.B)))
+		fmt.Fprintf(w, "  %-22s A: %s\n  %-22s B: %s\n", f.Name, orNone(f.A), "", orNone(f.B))
 	}
 	for i := range r.Outputs {
 		if o := &r.Outputs[i]; o.Verdict != Same {
-			o.writeText(w)
+			o.write(w, most)
 		}
 	}
 	return w.Flush()
@@ -33,17 +37,17 @@ func orNone(s string) string {
 	if s == "" {
 		return "-"
 	}
-	return s
+	return shown(s)
 }
 
-// Headline says in one line what has come of the comparison.
+// Headline is the result in one line.
 func (r *Report) Headline() string {
-	files, same, differing := 0, 0, 0
+	files, differing, paths := 0, 0, 0
 	for _, o := range r.Outputs {
 		files += o.Files
-		differing += o.Differing()
-		if o.Verdict == Same {
-			same++
+		paths += len(o.Differences) + o.Unlisted
+		if o.Verdict != Same {
+			differing++
 		}
 	}
 	outputs := count(len(r.Outputs), "output")
@@ -53,85 +57,61 @@ func (r *Report) Headline() string {
 	case r.Same:
 		return fmt.Sprintf("same: %s, by hash", outputs)
 	case files > 0:
-		return fmt.Sprintf("different: %d of %s, %d of %s", len(r.Outputs)-same, outputs, differing, count(files, "file"))
+		return fmt.Sprintf("different: %d of %s, %d of %s", differing, outputs, paths, count(files, "file"))
 	}
-	return fmt.Sprintf("different: %d of %s", len(r.Outputs)-same, outputs)
+	return fmt.Sprintf("different: %d of %s", differing, outputs)
 }
 
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
+func (o *Output) write(w io.Writer, most int) {
+	name := shown(o.Name)
+	if o.System != "" {
+		name += " on " + shown(o.System)
 	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
-func (o *Output) writeText(w io.Writer) {
-	fmt.Fprintf(w, "\n%s: %s\n", o.Title(), o.Verdict)
-	for _, side := range [][3]string{{"A", string(o.PathA), o.NARHashA}, {"B", string(o.PathB), o.NARHashB}} {
-		if side[1] != "" {
-			fmt.Fprintf(w, "  %s %s  %s\n", side[0], side[1], side[2])
-		}
+	fmt.Fprintf(w, "\n%s: %s\n", name, o.Verdict)
+	if o.PathA != "" {
+		fmt.Fprintf(w, "  A %s  %s\n", o.PathA, o.NARHashA)
+	}
+	if o.PathB != "" {
+		fmt.Fprintf(w, "  B %s  %s\n", o.PathB, o.NARHashB)
 	}
 	if o.Note != "" {
 		fmt.Fprintf(w, "  %s\n", o.Note)
 	}
 	for i := range o.Differences {
-		o.Differences[i].writeText(w)
+		d := &o.Differences[i]
+		fmt.Fprintf(w, "  %-8s %s  %s\n", d.kinds(), d.Title(), d.Summary())
+		if d.Change != nil {
+			d.Change.write(w, most)
+		}
 	}
 	if o.Unlisted > 0 {
 		fmt.Fprintf(w, "  and %s more\n", count(o.Unlisted, "difference"))
 	}
-	o.writeAdvice(w)
-}
-
-// Differing is how many paths differ.
-func (o *Output) Differing() int { return len(o.Differences) + o.Unlisted }
-
-// Title is an output's name, with its system where it has one.
-func (o *Output) Title() string {
-	if o.System == "" {
-		return shown(o.Name)
+	if o.Files > 0 {
+		fmt.Fprintf(w, "  %d added, %d removed, %d changed; %s\n", o.Added, o.Removed, o.Changed, growth(o.SizeA, o.SizeB))
 	}
-	return shown(o.Name) + " on " + shown(o.System)
+	o.writeAdvice(w)
 }
 
 // writeAdvice explains each cause once.
 func (o *Output) writeAdvice(w io.Writer) {
-	advice := o.Advice()
-	if len(advice) == 0 {
-		return
-	}
-	fmt.Fprintln(w, "  likely causes")
-	for _, a := range advice {
-		fmt.Fprintf(w, "    %s, %s: %s\n", a.Cause, count(a.Files, "file"), a.Cause.Explain())
-		fmt.Fprintf(w, "      to mend it: %s\n", a.Cause.Mend())
-	}
-}
-
-// Advice is a cause, with the number of files that it is likely of.
-type Advice struct {
-	Cause Cause
-	Files int
-}
-
-// Advice returns all causes of an output, the more telling first.
-func (o *Output) Advice() []Advice {
 	files := map[Cause]int{}
 	for _, d := range o.Differences {
 		for _, c := range d.Causes {
 			files[c]++
 		}
 	}
-	var all []Advice
-	for _, c := range Causes() {
-		if files[c] > 0 {
-			all = append(all, Advice{c, files[c]})
+	if len(files) > 0 {
+		fmt.Fprintln(w, "  causes")
+	}
+	for _, c := range causes {
+		if n := files[c.cause]; n > 0 {
+			fmt.Fprintf(w, "    %s, %s: %s\n      to fix it: %s\n", c.cause, count(n, "file"), c.explain, c.fix)
 		}
 	}
-	return all
 }
 
-// Title is a difference's path as a person reads it.
+// Title is the path of a difference, printable.
 func (d *Difference) Title() string {
 	if d.Path == "" {
 		return "(the output itself)"
@@ -139,7 +119,15 @@ func (d *Difference) Title() string {
 	return shown(d.Path)
 }
 
-// Summary says in a few words what differs, but for the path.
+func (d *Difference) kinds() string {
+	names := make([]string, len(d.Kinds))
+	for i, k := range d.Kinds {
+		names[i] = string(k)
+	}
+	return strings.Join(names, "+")
+}
+
+// Summary says what differs, without the path.
 func (d *Difference) Summary() string {
 	var parts []string
 	for _, k := range d.Kinds {
@@ -153,19 +141,20 @@ func (d *Difference) Summary() string {
 		case Relinked:
 			parts = append(parts, "to "+shown(d.A.Target)+" in A, to "+shown(d.B.Target)+" in B")
 		case Mode:
-			parts = append(parts, "executable in "+executableSide(d))
+			side := "B"
+			if d.A.Executable {
+				side = "A"
+			}
+			parts = append(parts, "executable in "+side+" only")
 		case Contents:
 			parts = append(parts, d.Change.summary(d.A.Size, d.B.Size))
+		case Header:
+			for _, f := range d.Fields {
+				parts = append(parts, fmt.Sprintf("%s %s in A, %s in B", f.Name, orNone(f.A), orNone(f.B)))
+			}
 		}
 	}
 	return strings.Join(parts, "; ")
-}
-
-func executableSide(d *Difference) string {
-	if d.A.Executable {
-		return "A alone"
-	}
-	return "B alone"
 }
 
 func (e *Entry) describe() string {
@@ -183,90 +172,51 @@ func (e *Entry) describe() string {
 }
 
 func (c *Change) summary(a, b int64) string {
-	s := size(a)
-	if a != b {
-		s += " in A, " + size(b) + " in B"
-	}
-	s += fmt.Sprintf("; first at %#x", c.Offset)
-	if c.Place != "" {
-		s += ", " + c.Place
-	}
-	if c.PlaceB != "" {
-		s += " (B: " + c.PlaceB + ")"
+	s := growth(a, b) + fmt.Sprintf("; first at %#x", c.Offset)
+	if len(c.Members) > 0 {
+		s += "; in " + shown(c.Members[0].Path)
 	}
 	if c.Differing > 0 {
 		s += fmt.Sprintf("; %s", count(int(c.Differing), "byte")) + differs(c.Differing)
 	}
+	if c.Note != "" {
+		s += " (" + c.Note + ")"
+	}
 	return s
 }
 
-func differs(n int64) string {
-	if n == 1 {
-		return " differs"
-	}
-	return " differ"
-}
-
-// size writes a number of bytes exactly where that is short, and else in three digits.
-func size(n int64) string {
-	switch {
-	case n < 10_000:
-		return count(int(n), "byte")
-	case n < 1<<20:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	case n < 1<<30:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	}
-	return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
-}
-
-func (d *Difference) writeText(w io.Writer) {
-	fmt.Fprintf(w, "  %-8s %s  %s\n", d.kinds(), d.Title(), d.Summary())
-	if d.Change == nil {
-		return
-	}
-	for _, e := range d.Change.shownEvidence() {
-		fmt.Fprintf(w, "           %s\n", e)
-	}
-	if d.Change.Diff != "" {
-		d.Change.writeDiff(w)
-	} else if r := d.Change.tellingRegion(); r != nil {
-		for _, row := range r.Rows() {
-			row.writeText(w)
-		}
-	}
-}
-
-// tellingRegion returns the first region that is not computed from others, or the first where all are.
-func (c *Change) tellingRegion() *Region {
-	for i := range c.Regions {
-		if !isDerived(c.Regions[i].Place) {
-			return &c.Regions[i]
-		}
-	}
-	if len(c.Regions) > 0 {
-		return &c.Regions[0]
-	}
-	return nil
-}
-
-func (d *Difference) kinds() string {
-	names := make([]string, len(d.Kinds))
-	for i, k := range d.Kinds {
-		names[i] = string(k)
-	}
-	return strings.Join(names, "+")
-}
-
-// shownEvidence returns the first pieces of evidence, a line each.
-func (c *Change) shownEvidence() []string {
+// write writes the evidence, then the members that differ, the diff, or the first bytes that differ.
+func (c *Change) write(w io.Writer, most int) {
 	var lines []string
-	for _, e := range c.Evidence {
-		if len(lines) < maxTextProofs || e.Cause != c.Evidence[0].Cause && len(lines) < 2*maxTextProofs {
-			lines = append(lines, e.String())
-		}
+	for _, e := range c.Evidence[:min(len(c.Evidence), maxEvidence)] {
+		lines = append(lines, e.String())
 	}
-	return lines
+	for i := range c.Members[:min(len(c.Members), most)] {
+		m := &c.Members[i]
+		lines = append(lines, fmt.Sprintf("%-8s %s  %s", m.kinds(), m.Title(), m.Summary()))
+	}
+	if n := len(c.Members) + c.UnlistedMembers; n > min(len(c.Members), most) {
+		lines = append(lines, fmt.Sprintf("and %s more", count(n-min(len(c.Members), most), "member")))
+	}
+	details := c
+	if len(c.Members) == 1 && c.Members[0].Change != nil {
+		details = c.Members[0].Change
+	}
+	n := len(lines)
+	for line := range strings.Lines(details.Diff) {
+		lines = append(lines, shownLine(strings.TrimSuffix(line, "\n")))
+	}
+	if details.Region != nil && details.Diff == "" {
+		lines = append(lines, details.Region.lines()...)
+	}
+	if len(lines) > n+most {
+		lines = append(lines[:n+most], "…")
+	} else if details.DiffCut {
+		lines = append(lines, "…")
+	}
+	for _, line := range lines {
+		fmt.Fprintf(w, "%s%s\n", indent, line)
+	}
 }
 
 // String returns the evidence as a line of text.
@@ -276,82 +226,29 @@ func (e Evidence) String() string {
 		s += ": " + shown(cut(e.A, 120)) + " | " + shown(cut(e.B, 120))
 	}
 	if e.Place != "" {
-		s += "  in " + e.Place
+		s += "  in " + shown(e.Place)
 	}
 	return s
 }
 
-func (c *Change) writeDiff(w io.Writer) {
-	if c.Unpacked {
-		fmt.Fprintln(w, "           unpacked:")
-	}
-	n := 0
-	for line := range strings.Lines(c.Diff) {
-		if n++; n > maxTextLines {
-			fmt.Fprintf(w, "           … the page of --html has more\n")
-			return
-		}
-		fmt.Fprintf(w, "           %s\n", shownLine(strings.TrimSuffix(line, "\n")))
-	}
-	if c.DiffCut {
-		fmt.Fprintln(w, "           …")
-	}
-}
-
-// Row is up to 16 bytes of both sides at an offset that is a multiple of 16, but for the first row of a file's part.
-type Row struct {
-	Offset int64
-	A, B   []byte
-	// Same says that both sides are the same here, where B need not be shown.
-	Same bool
-}
-
-// Rows returns the rows around the first difference of a region.
-func (r *Region) Rows() []Row {
-	from := max((r.Offset-hexRow)&^(hexRow-1), r.Start)
-	var rows []Row
-	for at := from; len(rows) < maxHexRows; {
-		end := (at + hexRow) &^ (hexRow - 1)
-		a, b := slice(r.A, at-r.Start, end-r.Start), slice(r.B, at-r.Start, end-r.Start)
-		if len(a) == 0 && len(b) == 0 {
-			break
-		}
-		rows = append(rows, Row{at, a, b, string(a) == string(b)})
-		at = end
-	}
-	return rows
-}
-
-func slice(p []byte, from, to int64) []byte {
-	n := int64(len(p))
-	return p[min(from, n):min(to, n)]
-}
-
-func (r Row) writeText(w io.Writer) {
-	if r.Same {
-		fmt.Fprintf(w, "             %s\n", hexLine(r.Offset, r.A))
-		return
-	}
-	fmt.Fprintf(w, "           A %s\n           B %s\n", hexLine(r.Offset, r.A), hexLine(r.Offset, r.B))
-}
-
-// hexLine is as hexdump -C writes it.
-func hexLine(offset int64, p []byte) string {
-	var hex, text strings.Builder
-	for i := range hexRow {
-		if i == hexRow/2 {
-			hex.WriteByte(' ')
-		}
-		if i >= len(p) {
-			hex.WriteString("   ")
+// lines returns up to 16 bytes a line, in the form of hexdump -C: both sides where they differ.
+func (r *Region) lines() []string {
+	var lines []string
+	for at := 0; at < max(len(r.A), len(r.B)); at += hexRow {
+		a, b := r.A[min(at, len(r.A)):min(at+hexRow, len(r.A))], r.B[min(at, len(r.B)):min(at+hexRow, len(r.B))]
+		offset := r.Start + int64(at)
+		if string(a) == string(b) {
+			lines = append(lines, "  "+hexLine(offset, a))
 			continue
 		}
-		fmt.Fprintf(&hex, " %02x", p[i])
-		if isPrintable(p[i]) && p[i] != '\t' {
-			text.WriteByte(p[i])
-		} else {
-			text.WriteByte('.')
-		}
+		lines = append(lines, "A "+hexLine(offset, a), "B "+hexLine(offset, b))
 	}
-	return fmt.Sprintf("%08x %s  |%s|", offset, hex.String(), text.String())
+	return lines
+}
+
+func hexLine(offset int64, p []byte) string {
+	if len(p) == 0 {
+		return fmt.Sprintf("%08x", offset)
+	}
+	return fmt.Sprintf("%08x%s", offset, strings.TrimSuffix(hex.Dump(p)[8:], "\n"))
 }

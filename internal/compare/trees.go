@@ -6,14 +6,27 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 )
 
-// Options say how far a report goes. The zero value does for most.
+// The types of entries.
+const (
+	Regular   = nar.Regular
+	Directory = nar.Directory
+	Symlink   = nar.Symlink
+)
+
+// Options control a comparison. The zero value is for builds of different derivations.
 type Options struct {
-	// Hosts are names of machines that may have built a side: one of them in the bytes is evidence.
-	Hosts []string
-	// MaxDifferences is how many differences of an output are listed; 0 stands for 10 000.
-	// Of the first 200 the report shows bytes and text.
+	// SameDerivation says that both sides are builds of one derivation. Only then causes are named. For outputs of
+	// manifests and caches it is not needed: one store path has one derivation.
+	SameDerivation bool
+	// Run is the time of the run that made the later build. Without it, no time is recognized as one of a build.
+	Run Window
+	// MaxDifferences is how many differences of an output are listed; the default is 10 000.
+	// The first 200 of them have bytes and text.
 	MaxDifferences int
 }
 
@@ -22,8 +35,7 @@ const (
 	maxDetailed           = 200
 )
 
-// Trees compares two trees. The report has one output, which is different where any path is.
-// An error means that a side could not be read to its end; it is for a person to read.
+// Trees compares two trees. The report has one output. An error means that a side could not be read to its end.
 func Trees(ctx context.Context, a, b Tree, o Options) (*Report, error) {
 	out := Output{Name: path.Base(a.Name)}
 	if err := out.compare(ctx, a, b, o); err != nil {
@@ -32,7 +44,7 @@ func Trees(ctx context.Context, a, b Tree, o Options) (*Report, error) {
 	return &Report{A: a.Name, B: b.Name, Same: out.Verdict == Same, Outputs: []Output{out}}, nil
 }
 
-// compare walks through both trees and notes what differs.
+// compare walks through both trees and records what differs.
 func (out *Output) compare(ctx context.Context, a, b Tree, o Options) error {
 	if o.MaxDifferences == 0 {
 		o.MaxDifferences = defaultMaxDifferences
@@ -43,11 +55,11 @@ func (out *Output) compare(ctx context.Context, a, b Tree, o Options) error {
 	}
 	right, err := begin(ctx, b)
 	if err != nil {
-		return errors.Join(err, left.walker.close())
+		return errors.Join(err, left.reader.Close())
 	}
-	m := &merge{options: o, out: out, left: left, right: right, changes: newChanges(o)}
+	m := &merge{options: o, out: out, left: left, right: right, contents: &contents{options: o}}
 	err = m.run()
-	err = errors.Join(err, left.walker.close(), right.walker.close())
+	err = errors.Join(err, left.reader.Close(), right.reader.Close())
 	if err != nil {
 		return err
 	}
@@ -61,8 +73,9 @@ func (out *Output) compare(ctx context.Context, a, b Tree, o Options) error {
 // side is one of the two walks.
 type side struct {
 	name    string
-	walker  *narWalker
-	current *Entry // nil behind the last
+	reader  *nar.Reader
+	current *Entry // nil after the last one
+	size    int64  // of all files so far
 }
 
 func begin(ctx context.Context, t Tree) (*side, error) {
@@ -70,11 +83,11 @@ func begin(ctx context.Context, t Tree) (*side, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", shown(t.Name), err)
 	}
-	return &side{name: t.Name, walker: newNARWalker(ctx, r)}, nil
+	return &side{name: t.Name, reader: nar.NewReader(ctx, r)}, nil
 }
 
 func (s *side) next() error {
-	e, err := s.walker.next()
+	e, err := s.reader.Next()
 	if err == io.EOF {
 		s.current = nil
 		return nil
@@ -82,7 +95,8 @@ func (s *side) next() error {
 	if err != nil {
 		return s.wrap(err)
 	}
-	s.current = e
+	s.current = &Entry{Entry: *e}
+	s.size += e.Size
 	return nil
 }
 
@@ -93,9 +107,9 @@ type merge struct {
 	options     Options
 	out         *Output
 	left, right *side
-	changes     *changes
+	contents    *contents
 
-	// Directories that are on one side alone, whose contents are counted and not listed.
+	// The directory that only one side has, and that the walk is in. Its contents are counted, not listed.
 	removed, added *Entry
 }
 
@@ -108,19 +122,20 @@ func (m *merge) run() error {
 			return err
 		}
 	}
+	m.out.SizeA, m.out.SizeB = m.left.size, m.right.size
 	return nil
 }
 
-// step takes the entry that comes first, from both sides where both have it.
+// step takes the next entry: of one side, or of both.
 func (m *merge) step() error {
 	m.out.Files++
 	a, b := m.left.current, m.right.current
 	switch {
-	case b == nil || a != nil && order(a.path, b.path) < 0:
-		m.removed = m.alone(m.removed, Difference{Path: a.path, Kinds: []Kind{Removed}, A: a}, a)
+	case b == nil || a != nil && nar.Order(a.Path, b.Path) < 0:
+		m.removed = m.alone(m.removed, Difference{Path: a.Path, Kinds: []Kind{Removed}, A: a}, a)
 		return m.left.next()
-	case a == nil || order(a.path, b.path) > 0:
-		m.added = m.alone(m.added, Difference{Path: b.path, Kinds: []Kind{Added}, B: b}, b)
+	case a == nil || nar.Order(a.Path, b.Path) > 0:
+		m.added = m.alone(m.added, Difference{Path: b.Path, Kinds: []Kind{Added}, B: b}, b)
 		return m.right.next()
 	}
 	if err := m.both(a, b); err != nil {
@@ -129,9 +144,9 @@ func (m *merge) step() error {
 	return errors.Join(m.left.next(), m.right.next())
 }
 
-// alone notes an entry of one side, and returns the directory whose contents are counted with it from here on.
+// alone records an entry of one side. It returns the directory whose contents are counted from here on.
 func (m *merge) alone(dir *Entry, d Difference, e *Entry) *Entry {
-	if dir != nil && below(e.path, dir.path) {
+	if dir != nil && below(e.Path, dir.Path) {
 		dir.Below++
 		dir.Size += e.Size
 		return dir
@@ -145,11 +160,10 @@ func (m *merge) alone(dir *Entry, d Difference, e *Entry) *Entry {
 
 // both compares an entry that both sides have.
 func (m *merge) both(a, b *Entry) error {
-	d := Difference{Path: a.path, A: a, B: b}
+	d := Difference{Path: a.Path, A: a, B: b}
 	if a.Type != b.Type {
 		d.Kinds = []Kind{Retyped}
 		m.note(d)
-		// What is below the directory of the two belongs to it.
 		if a.Type == Directory {
 			m.removed = a
 		}
@@ -161,20 +175,18 @@ func (m *merge) both(a, b *Entry) error {
 	switch {
 	case a.Type == Symlink && a.Target != b.Target:
 		d.Kinds = append(d.Kinds, Relinked)
-		d.Causes = causesOf(textEvidence(m.options, a.Target, b.Target))
 	case a.Type == Regular:
 		if a.Executable != b.Executable {
 			d.Kinds = append(d.Kinds, Mode)
-			d.Causes = append(d.Causes, Permissions)
 		}
-		change, err := m.changes.compare(m.left, m.right, len(m.out.Differences) < maxDetailed)
+		change, err := m.contents.compare(m.left, m.right, len(m.out.Differences) < maxDetailed)
 		if err != nil {
 			return err
 		}
 		if change != nil {
 			d.Kinds = append(d.Kinds, Contents)
 			d.Change = change
-			d.Causes = append(causesOf(change.Evidence), d.Causes...)
+			d.Causes = causesOf(change.Evidence)
 		}
 	}
 	if len(d.Kinds) > 0 {
@@ -183,11 +195,23 @@ func (m *merge) both(a, b *Entry) error {
 	return nil
 }
 
-// note lists a difference, or counts it where the list is full.
+// note counts a difference, and lists it unless the list is full.
 func (m *merge) note(d Difference) {
+	switch d.Kinds[0] {
+	case Added:
+		m.out.Added++
+	case Removed:
+		m.out.Removed++
+	default:
+		m.out.Changed++
+	}
 	if len(m.out.Differences) >= m.options.MaxDifferences {
 		m.out.Unlisted++
 		return
 	}
 	m.out.Differences = append(m.out.Differences, d)
+}
+
+func below(path, dir string) bool {
+	return dir == "" && path != "" || strings.HasPrefix(path, dir) && len(path) > len(dir) && path[len(dir)] == '/'
 }

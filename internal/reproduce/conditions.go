@@ -9,7 +9,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// conditions returns under what the two runs were made, as far as that differs: engines, versions, settings.
+// conditions returns the engines, versions and settings of the two runs that differ.
 func conditions(a, b *pipelines.Manifest) []compare.Field {
 	var fields []compare.Field
 	add := func(name string, x, y any) {

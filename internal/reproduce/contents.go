@@ -12,26 +12,26 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// contents compares the outputs of one derivation, by their hashes and, where these differ, by their bytes.
+// contents compares the outputs of one derivation: by hash, and by contents if the hashes differ.
 func (c *comparison) contents(ctx context.Context, p Package, a, b pipelines.PackageResult) (Package, error) {
 	var notes []string
 	p.Verdict = Pass
 	for i := range p.Outputs {
 		o := &p.Outputs[i]
 		if o.PathA != o.PathB {
-			// One derivation has one path for each of its outputs: one of the two manifests was edited.
-			return p.verdict(Unknown, fmt.Sprintf("output %s is at %s there and at %s here, of one derivation", o.Name, o.PathA, o.PathB)), nil
+			// A derivation has one path for each output, so one of the manifests was edited.
+			return p.verdict(Unknown, fmt.Sprintf("output %s is %s in the manifest and %s here, but the derivation is the same", o.Name, o.PathA, o.PathB)), nil
 		}
 		if o.NARHashA == "" {
-			held, name, err := hashIn(ctx, c.theirs.Caches, o.PathA)
+			held, name, err := hashIn(ctx, c.original.Caches, o.PathA)
 			if err != nil {
 				return p, err
 			}
 			if held == "" {
-				return p.verdict(Unknown, "the manifest has no hash of it: a cache served it, and none that can be asked has it still"), nil
+				return p.verdict(Unknown, "the manifest has no hash of it, because it was in a cache; none of the caches has it now"), nil
 			}
 			o.NARHashA = held
-			notes = append(notes, "the hash is that of "+name+", which served it")
+			notes = append(notes, "the hash is from "+name)
 		}
 		if o.NARHashA == o.NARHashB {
 			continue
@@ -56,54 +56,56 @@ func (c *comparison) contents(ctx context.Context, p Package, a, b pipelines.Pac
 		p.Verdict = OtherOutcome
 		notes = append(notes, "a second build differed there, and is the same here")
 	case b.Difference != nil:
-		// What was here before was built anew, and came out differently: whatever the hashes of the two runs are.
+		// A second build here differed, so the hashes of the two runs do not matter.
 		p.Verdict = OtherContents
 		notes = append(notes, b.Difference.String())
 	case p.Verdict == Pass && b.Verdict != pipelines.Built && b.Reproducible() != pipelines.Good:
 		p.Verdict = Unknown
-		notes = append(notes, "it was "+string(b.Verdict)+" and not built here")
+		notes = append(notes, "it was "+string(b.Verdict)+", not built here")
 	}
 	p.Reason = strings.Join(notes, "; ")
 	return p, nil
 }
 
-// whichFiles compares the bytes of an output. Where one side's are nowhere to be had, it says so instead.
+// whichFiles compares the contents of an output. If one side has none, it returns a note instead.
 func (c *comparison) whichFiles(ctx context.Context, o Output) (*compare.Report, string, error) {
-	a, lost, err := treeIn(ctx, c.theirs.Caches, o.PathA, o.NARHashA)
+	a, lost, err := treeIn(ctx, c.original.Caches, o.PathA, o.NARHashA)
 	if err != nil {
 		return nil, "", err
 	}
 	if a == nil {
-		return nil, fmt.Sprintf("its contents there (%s) are in no cache that can be asked", o.NARHashA) + lost, nil
+		return nil, fmt.Sprintf("the contents of the manifest's build (%s) are in none of the caches", o.NARHashA) + lost, nil
 	}
-	b, lost, err := treeIn(ctx, c.ours.Caches, o.PathB, o.NARHashB)
+	b, lost, err := treeIn(ctx, c.rebuilt.Caches, o.PathB, o.NARHashB)
 	if err != nil {
 		return nil, "", err
 	}
 	if b == nil {
-		return nil, fmt.Sprintf("its contents here (%s) are not in the cache of this run", o.NARHashB) + lost, nil
+		return nil, fmt.Sprintf("the contents of this build (%s) are not in its cache", o.NARHashB) + lost, nil
 	}
 	a.Name, b.Name = "manifest", "here"
-	report, err := compare.Trees(ctx, *a, *b, c.options)
+	report, err := compare.Trees(ctx, *a, *b, compare.Options{
+		SameDerivation: true, Run: compare.WindowOf(c.rebuilt.Manifest.Started, c.rebuilt.Manifest.Finished),
+	})
 	return report, "", err
 }
 
-// hashIn returns the NAR hash of the first cache that has a path, and its name.
+// hashIn returns the NAR hash of a path in the first cache that has it, and the name of that cache.
 func hashIn(ctx context.Context, caches []pipelines.Holder, path nix.StorePath) (hash, name string, err error) {
 	for _, cache := range caches {
 		infos, err := cache.Infos(ctx, []nix.StorePath{path})
 		if ctx.Err() != nil {
 			return "", "", err
 		}
-		if info, ok := infos[path]; err == nil && ok { // a cache that does not answer has nothing to say
+		if info, ok := infos[path]; err == nil && ok { // a cache that fails is skipped
 			return info.NARHash.SRI(), cache.Name(), nil
 		}
 	}
 	return "", "", nil
 }
 
-// treeIn returns the contents of a path with a certain hash: another cache may have others under the same path.
-// Where there is none, lost says which caches should have it.
+// treeIn returns the contents of a path with a certain hash: a cache can have other contents under the same path.
+// If there are none, lost names the caches that have the narinfo but not the NAR.
 func treeIn(ctx context.Context, caches []pipelines.Holder, path nix.StorePath, hash string) (tree *compare.Tree, lost string, err error) {
 	for _, cache := range caches {
 		infos, err := cache.Infos(ctx, []nix.StorePath{path})
@@ -122,7 +124,7 @@ func treeIn(ctx context.Context, caches []pipelines.Holder, path nix.StorePath, 
 			found := compare.InCache(dir, path)
 			return &found, "", nil
 		}
-		lost += "; " + cache.Name() + " has its narinfo, and has lost its NAR"
+		lost += "; " + cache.Name() + " has its narinfo but not its NAR"
 	}
 	return nil, lost, nil
 }
@@ -140,7 +142,7 @@ func hasNAR(dir *binarycache.Dir, path nix.StorePath) bool {
 	return true
 }
 
-// fetched is the contents of a path as another kind of cache gives them.
+// fetched is the contents of a path in a cache that is not a directory.
 func fetched(cache pipelines.Holder, path nix.StorePath) compare.Tree {
 	return compare.Dumped(string(path), func(ctx context.Context, w io.Writer) error { return cache.Dump(ctx, w, path) })
 }

@@ -1,4 +1,4 @@
-// Package reproduce holds a run against the manifest of another one that was to build the same: package by package,
-// derivation, output paths, NAR hashes, and what the checks of the contract found. Where they differ it says why: which
-// input, option or attribute of a derivation, or which bytes of which file.
+// Package reproduce compares a run with the manifest of an earlier run of the same flake. For each package it compares
+// derivation, output paths and NAR hashes, and it compares the results of the contract's checks. It reports the reason of a
+// difference: the input, option or attribute of a derivation, or the bytes of a file.
 package reproduce

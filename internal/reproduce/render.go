@@ -12,7 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// WriteText writes a result for a person: a line for each package, below it why it is not the same.
+// WriteText writes a result as plain text: a line for each package, and the reason of a difference below it.
 func (r *Result) WriteText(out io.Writer) error {
 	w := bufio.NewWriter(out)
 	verdict, system, name := 0, 0, 0
@@ -31,7 +31,7 @@ func (r *Result) WriteText(out io.Writer) error {
 	}
 	r.writeChecks(w)
 	if len(r.Conditions) > 0 {
-		fmt.Fprintln(w, "made under other conditions, none of which should matter:")
+		fmt.Fprintln(w, "conditions that differ (they should not matter):")
 	}
 	for _, f := range r.Conditions {
 		fmt.Fprintf(w, "  %-28s manifest: %s\n  %-28s here:     %s\n", f.Name, shown(f.A), "", shown(f.B))
@@ -66,7 +66,7 @@ func (r *Result) writeChecks(w io.Writer) {
 	if r.Compared == 0 {
 		return
 	}
-	fmt.Fprintf(w, "contract: %d of %s found the same\n", r.Compared-len(r.Checks), count(r.Compared, "check"))
+	fmt.Fprintf(w, "contract: %d of %s have the same result\n", r.Compared-len(r.Checks), count(r.Compared, "check"))
 	for _, c := range r.Checks {
 		fmt.Fprintf(w, "  %s%s: %s in the manifest, %s here", shown(c.Check), onSystem(string(c.System)), orNone(string(c.A)), orNone(string(c.B)))
 		if c.Reason != "" {
@@ -85,10 +85,10 @@ func onSystem(system string) string {
 
 func orNone(s string) string { return cmp.Or(s, "none") }
 
-// shown makes one harmless line of what a manifest says, which anybody may have written.
+// shown returns the first line of a text from a manifest, without control characters.
 func shown(s string) string { return cmp.Or(nix.FirstLine(nix.PlainText(s)), "-") }
 
-// indent writes each line of what write writes two columns further to the right.
+// indent adds two spaces to each line that write writes.
 func indent(w io.Writer, write func(io.Writer) error) error {
 	var b strings.Builder
 	if err := write(&b); err != nil {

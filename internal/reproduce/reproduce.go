@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/drvdiff"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -13,27 +12,27 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// Run is one of the two runs, with what there is of its results.
+// Run is one of the two runs, with its results.
 type Run struct {
-	// Name is what to call it in a report.
+	// Name is the name in reports.
 	Name     string
 	Manifest *pipelines.Manifest
-	// Caches may have the contents of its outputs; the first one that does is read.
+	// Caches can have the contents of its outputs. The first one that has them is read.
 	Caches []pipelines.Holder
-	// Derivations returns what has the derivations of a system.
+	// Derivations returns a reader of the derivations of a system.
 	Derivations func(ctx context.Context, system matrix.System) (drvdiff.Reader, error)
 }
 
-// Compare holds ours against theirs, for the systems that ours has. Errors are those of the context, and of results
-// that cannot be read: everything else is a verdict.
-func Compare(ctx context.Context, theirs, ours Run, o compare.Options) (*Result, error) {
-	c := &comparison{theirs: theirs, ours: ours, options: o, result: &Result{
-		Manifest: theirs.Name, Conditions: conditions(theirs.Manifest, ours.Manifest),
+// Compare compares the rebuilt run with the original, for the systems of the rebuilt one. An error means that the context
+// is done or that results cannot be read. Everything else is a verdict.
+func Compare(ctx context.Context, original, rebuilt Run) (*Result, error) {
+	c := &comparison{original: original, rebuilt: rebuilt, result: &Result{
+		Manifest: original.Name, Conditions: conditions(original.Manifest, rebuilt.Manifest),
 	}}
-	for _, cell := range ours.Manifest.Cells {
-		other, ok := cellOf(theirs.Manifest, cell.System)
+	for _, cell := range rebuilt.Manifest.Cells {
+		other, ok := cellOf(original.Manifest, cell.System)
 		if !ok {
-			return nil, fmt.Errorf("reproduce %s: it has no system %s", theirs.Name, cell.System)
+			return nil, fmt.Errorf("reproduce %s: its manifest does not have system %s", original.Name, cell.System)
 		}
 		for _, p := range other.Packages {
 			found, err := c.compare(ctx, cell, p)
@@ -44,15 +43,14 @@ func Compare(ctx context.Context, theirs, ours Run, o compare.Options) (*Result,
 		}
 		c.checks(other.Contract, cell.Contract)
 	}
-	c.checks(theirs.Manifest.Contract, ours.Manifest.Contract)
+	c.checks(original.Manifest.Contract, rebuilt.Manifest.Contract)
 	c.result.Good = c.result.Err() == nil
 	return c.result, nil
 }
 
 type comparison struct {
-	theirs, ours Run
-	options      compare.Options
-	result       *Result
+	original, rebuilt Run
+	result            *Result
 }
 
 func cellOf(m *pipelines.Manifest, system matrix.System) (pipelines.CellResult, bool) {
@@ -73,13 +71,13 @@ func packageOf(cell pipelines.CellResult, name matrix.Package) pipelines.Package
 	return pipelines.PackageResult{Package: name}
 }
 
-// compare gives a package of the manifest its verdict. Cell is that of this run.
+// compare returns the verdict of a package of the manifest. Cell is the result of this run.
 func (c *comparison) compare(ctx context.Context, cell pipelines.CellResult, a pipelines.PackageResult) (Package, error) {
 	b := packageOf(cell, a.Package)
 	p := Package{System: cell.System, Package: a.Package, DerivationA: a.Derivation, DerivationB: b.Derivation, Outputs: pairOutputs(a, b)}
 	switch {
 	case a.Derivation == "" && a.Failure == nil:
-		return p.verdict(Unknown, "the manifest has no derivation of it: it was not evaluated there"), nil
+		return p.verdict(Unknown, "the manifest has no derivation of it, because that run did not evaluate it"), nil
 	case b.Derivation == "" && b.Failure == nil:
 		return p.verdict(Failed, "it was not evaluated: "+cell.Error), nil
 	case a.Derivation == "" || b.Derivation == "":
@@ -99,27 +97,26 @@ func (p Package) verdict(v Verdict, reason string) Package {
 	return p
 }
 
-// outcome is for packages that failed on one side or both.
+// outcome is the verdict of a package that failed on at least one side.
 func (p Package) outcome(a, b pipelines.PackageResult) Package {
 	there, here := ended(a), ended(b)
 	switch {
 	case a.Verdict == pipelines.Failed && (a.Failure == nil || interrupted(a.Failure.Kind)):
-		return p.verdict(Unknown, "the run of the manifest did not come to the end of it")
+		return p.verdict(Unknown, "the run of the manifest stopped before its end")
 	case there == here:
 		return p.verdict(SameFailure, here)
 	case b.Failure != nil && !ofPackage(b.Failure.Kind), b.Verdict == pipelines.Failed && b.Failure == nil:
 		return p.verdict(Failed, here)
 	}
-	return p.verdict(OtherOutcome, "there: "+there+"; here: "+here)
+	return p.verdict(OtherOutcome, "manifest: "+there+"; here: "+here)
 }
 
-// interrupted says whether a kind of failure says nothing about the package: its build was stopped.
+// interrupted reports whether a build was stopped from outside: that says nothing about the package.
 func interrupted(k pipelines.FailureKind) bool {
 	return k == pipelines.Interrupted || k == pipelines.Unfinished
 }
 
-// ended says how a build ended, as far as that should be the same each time: kind, phase, exit code, and the dependency
-// that failed.
+// ended describes the end of a build, as far as it is the same each time: kind, phase, exit code, failed dependency.
 func ended(p pipelines.PackageResult) string {
 	switch {
 	case p.Verdict != pipelines.Failed:
@@ -132,7 +129,7 @@ func ended(p pipelines.PackageResult) string {
 	return p.Failure.Ending()
 }
 
-// ofPackage tells failures that are a package's own from those that befall it.
+// ofPackage reports whether a failure is the package's own, not one of the machine or the network.
 func ofPackage(k pipelines.FailureKind) bool {
 	switch k {
 	case pipelines.BuilderFailed, pipelines.OutputRefused, pipelines.HashMismatch, pipelines.NotReproducible, pipelines.DependencyFailed:
@@ -159,10 +156,10 @@ func pairOutputs(a, b pipelines.PackageResult) []Output {
 	return all
 }
 
-// ofToday are checks that ask for the time or the network, and need not find the same tomorrow.
+// ofToday are checks that depend on the time or the network: their results can change from day to day.
 var ofToday = []string{"hashes/history", "lock/age", "nix-config/reported-keys"}
 
-// checks compares what checks of the contract have found: their statuses, since reasons may name this machine.
+// checks compares the statuses of the contract's checks. Reasons can name this machine, so they are not compared.
 func (c *comparison) checks(a, b []contract.Result) {
 	isOfToday := func(r contract.Result) bool { return slices.Contains(ofToday, r.Check) }
 	a, b = slices.DeleteFunc(slices.Clone(a), isOfToday), slices.DeleteFunc(slices.Clone(b), isOfToday)
@@ -170,35 +167,35 @@ func (c *comparison) checks(a, b []contract.Result) {
 		system matrix.System
 		check  string
 	}
-	ours := map[key]contract.Result{}
+	open := map[key]contract.Result{}
 	for _, r := range b {
-		ours[key{r.System, r.Check}] = r
+		open[key{r.System, r.Check}] = r
 	}
 	for _, r := range a {
 		c.result.Compared++
-		other, ok := ours[key{r.System, r.Check}]
-		delete(ours, key{r.System, r.Check})
+		other, ok := open[key{r.System, r.Check}]
+		delete(open, key{r.System, r.Check})
 		if !ok {
-			c.result.Checks = append(c.result.Checks, Check{System: r.System, Check: r.Check, A: r.Status, Reason: "it was not made here"})
+			c.result.Checks = append(c.result.Checks, Check{System: r.System, Check: r.Check, A: r.Status, Reason: "this run did not make this check"})
 		} else if other.Status != r.Status {
 			c.result.Checks = append(c.result.Checks, Check{System: r.System, Check: r.Check, A: r.Status, B: other.Status, Reason: other.Reason})
 		}
 	}
 	for _, r := range b {
-		if _, left := ours[key{r.System, r.Check}]; left {
+		if _, left := open[key{r.System, r.Check}]; left {
 			c.result.Compared++
-			c.result.Checks = append(c.result.Checks, Check{System: r.System, Check: r.Check, B: r.Status, Reason: "it was not made there"})
+			c.result.Checks = append(c.result.Checks, Check{System: r.System, Check: r.Check, B: r.Status, Reason: "the run of the manifest did not make this check"})
 		}
 	}
 }
 
-// whyOther walks down two derivations to where they begin to differ.
+// whyOther returns why two derivations differ.
 func (c *comparison) whyOther(ctx context.Context, system matrix.System, a, b nix.StorePath) ([]drvdiff.Difference, error) {
-	there, err := c.theirs.Derivations(ctx, system)
+	there, err := c.original.Derivations(ctx, system)
 	if err != nil {
 		return nil, err
 	}
-	here, err := c.ours.Derivations(ctx, system)
+	here, err := c.rebuilt.Derivations(ctx, system)
 	if err != nil {
 		return nil, err
 	}

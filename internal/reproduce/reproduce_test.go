@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/drvdiff"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -118,7 +117,7 @@ func TestVerdicts(t *testing.T) {
 		},
 		"the same, and not built here": {
 			a: built, b: with(built, func(p *pipelines.PackageResult) { p.Verdict = pipelines.Substituted }),
-			want: Unknown, reason: "it was substituted and not built here",
+			want: Unknown, reason: "it was substituted, not built here",
 		},
 		"the same hash as there, but another one when it was built again": {
 			a: built, b: with(built, func(p *pipelines.PackageResult) {
@@ -127,44 +126,44 @@ func TestVerdicts(t *testing.T) {
 		},
 		"other bits": {
 			a: built, b: with(built, func(p *pipelines.PackageResult) { p.Outputs = output(hashB, "") }),
-			want: OtherContents, reason: "are in no cache that can be asked",
+			want: OtherContents, reason: "are in none of the caches",
 		},
 		"another derivation": {a: built, b: with(built, func(p *pipelines.PackageResult) { p.Derivation = other }), want: OtherDerivation},
-		"another path of one derivation": {
+		"another path the derivation is the same": {
 			a: built, b: with(built, func(p *pipelines.PackageResult) {
 				p.Outputs = []pipelines.Output{{Name: "out", Path: out + "x", NARHash: hashA}}
-			}), want: Unknown, reason: "of one derivation",
+			}), want: Unknown, reason: "the derivation is the same",
 		},
-		"not evaluated there":         {a: pipelines.PackageResult{Verdict: pipelines.Failed}, b: built, want: Unknown, reason: "it was not evaluated there"},
+		"not evaluated there":         {a: pipelines.PackageResult{Verdict: pipelines.Failed}, b: built, want: Unknown, reason: "that run did not evaluate it"},
 		"not evaluated here":          {a: built, b: pipelines.PackageResult{Verdict: pipelines.Failed}, want: Failed, reason: "why it ended"},
 		"does not evaluate, as there": {a: broken, b: broken, want: SameFailure, reason: "evaluation failed"},
-		"does not evaluate there":     {a: broken, b: built, want: OtherOutcome, reason: "there: evaluation failed; here: built"},
+		"does not evaluate there":     {a: broken, b: built, want: OtherOutcome, reason: "manifest: evaluation failed; here: built"},
 		"does not evaluate here":      {a: built, b: broken, want: Failed, reason: "evaluation failed"},
 		"served there, and nobody has it": {
-			a: served, b: built, theirs: []pipelines.Holder{deaf{}, cache{}}, want: Unknown, reason: "none that can be asked has it still",
+			a: served, b: built, theirs: []pipelines.Holder{deaf{}, cache{}}, want: Unknown, reason: "none of the caches has it now",
 		},
 		"served there, by a cache that has the same": {
-			a: served, b: built, theirs: []pipelines.Holder{cache{out: hashA}}, want: Pass, reason: "the hash is that of fake cache, which served it",
+			a: served, b: built, theirs: []pipelines.Holder{cache{out: hashA}}, want: Pass, reason: "the hash is from fake cache",
 		},
 		"served there, by a cache that has another": {a: served, b: built, theirs: []pipelines.Holder{cache{out: hashB}}, want: OtherContents},
 		"fails as there": {a: failed, b: failed, want: SameFailure, reason: "builder failed, exit code 1"},
 		"fails with another exit code": {
 			a: failed, b: with(failed, func(p *pipelines.PackageResult) { p.Failure = failure(pipelines.BuilderFailed, 2) }),
-			want: OtherOutcome, reason: "there: builder failed, exit code 1; here: builder failed, exit code 2",
+			want: OtherOutcome, reason: "manifest: builder failed, exit code 1; here: builder failed, exit code 2",
 		},
 		"fails in another phase": {
 			a: inPhase("buildPhase"), b: inPhase("checkPhase"),
-			want: OtherOutcome, reason: "there: builder failed in buildPhase, exit code 1; here: builder failed in checkPhase, exit code 1",
+			want: OtherOutcome, reason: "manifest: builder failed in buildPhase, exit code 1; here: builder failed in checkPhase, exit code 1",
 		},
 		"fails by the same dependency": {
 			a: by(other), b: by(other), want: SameFailure, reason: "dependency failed, exit code 1 of " + string(other),
 		},
 		"fails by another dependency": {
-			a: by(other), b: by(out), want: OtherOutcome, reason: "there: dependency failed, exit code 1 of " + string(other) + "; here: ",
+			a: by(other), b: by(out), want: OtherOutcome, reason: "manifest: dependency failed, exit code 1 of " + string(other) + "; here: ",
 		},
 		"was stopped there": {
 			a: with(failed, func(p *pipelines.PackageResult) { p.Failure = failure(pipelines.Interrupted, 0) }), b: built,
-			want: Unknown, reason: "did not come to the end of it",
+			want: Unknown, reason: "stopped before its end",
 		},
 		"not reproducible there, and other bits here": {
 			a: twice, b: with(built, func(p *pipelines.PackageResult) { p.Outputs = output(hashB, "") }),
@@ -172,17 +171,17 @@ func TestVerdicts(t *testing.T) {
 		},
 		"not reproducible, here as there": {a: twice, b: twice, want: SameFailure, reason: "not the same here either"},
 		"reproducible here alone":         {a: twice, b: built, want: OtherOutcome, reason: "a second build differed there, and is the same here"},
-		"failed there, built here":        {a: failed, b: built, want: OtherOutcome, reason: "there: builder failed, exit code 1; here: built"},
-		"built there, failed here":        {a: built, b: failed, want: OtherOutcome, reason: "there: built; here: builder failed, exit code 1"},
+		"failed there, built here":        {a: failed, b: built, want: OtherOutcome, reason: "manifest: builder failed, exit code 1; here: built"},
+		"built there, failed here":        {a: built, b: failed, want: OtherOutcome, reason: "manifest: built; here: builder failed, exit code 1"},
 		"no memory here": {
 			a: built, b: with(failed, func(p *pipelines.PackageResult) { p.Failure = failure(pipelines.OutOfMemory, 137) }),
 			want: Failed, reason: "out of memory",
 		},
-		"not come to there": {a: with(failed, func(p *pipelines.PackageResult) { p.Failure = nil }), b: built, want: Unknown, reason: "did not come to the end of it"},
+		"not come to there": {a: with(failed, func(p *pipelines.PackageResult) { p.Failure = nil }), b: built, want: Unknown, reason: "stopped before its end"},
 		"not come to here":  {a: built, b: with(failed, func(p *pipelines.PackageResult) { p.Failure = nil }), want: Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := Compare(t.Context(), runOf(test.a, test.theirs...), runOf(test.b), compare.Options{})
+			r, err := Compare(t.Context(), runOf(test.a, test.theirs...), runOf(test.b))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -209,7 +208,7 @@ func TestVerdicts(t *testing.T) {
 func TestContents(t *testing.T) {
 	a := pipelines.PackageResult{Verdict: pipelines.Built, Derivation: drv, Outputs: output(hashA, "")}
 	b := pipelines.PackageResult{Verdict: pipelines.Built, Derivation: drv, Outputs: output(hashB, "")}
-	r, err := Compare(t.Context(), runOf(a, deaf{}, cache{out: hashB}, cache{out: hashA}), runOf(b, cache{out: hashB}), compare.Options{})
+	r, err := Compare(t.Context(), runOf(a, deaf{}, cache{out: hashB}, cache{out: hashA}), runOf(b, cache{out: hashB}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +226,7 @@ func TestContents(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Compare(ctx, runOf(a, deaf{}), runOf(b), compare.Options{}); err == nil {
+	if _, err := Compare(ctx, runOf(a, deaf{}), runOf(b)); err == nil {
 		t.Error("a context that is done goes unheard")
 	}
 }
@@ -247,7 +246,7 @@ func TestChecks(t *testing.T) {
 	a.Manifest.Cells[0].Engine = &pipelines.Engine{Kind: "dagger", Image: "nixos/nix@sha256:1", Cores: 4}
 	b.Manifest.Cells[0].Engine = &pipelines.Engine{Kind: "host", Cores: 4}
 	b.Manifest.Settings = nix.Settings{"cores": "0"}
-	r, err := Compare(t.Context(), a, b, compare.Options{})
+	r, err := Compare(t.Context(), a, b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +254,7 @@ func TestChecks(t *testing.T) {
 	if !errors.As(r.Err(), &differ) || differ.Differ != 0 || differ.Checks != 3 || r.Compared != 4 {
 		t.Errorf("%v, %+v", r.Err(), r.Checks)
 	}
-	if want := "reproduce m.json: 3 checks of the contract found something else"; r.Err().Error() != want {
+	if want := "reproduce m.json: 3 checks of the contract with another result"; r.Err().Error() != want {
 		t.Errorf("error %q, want %q", r.Err(), want)
 	}
 	var text strings.Builder
@@ -263,11 +262,11 @@ func TestChecks(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `PASS  x86_64-linux  p  /nix/store/00000000000000000000000000000003-p
-contract: 1 of 4 checks found the same
-  gone on x86_64-linux: PASS in the manifest, none here: it was not made here
-  new on x86_64-linux: none in the manifest, FAIL here: it was not made there
+contract: 1 of 4 checks have the same result
+  gone on x86_64-linux: PASS in the manifest, none here: this run did not make this check
+  new on x86_64-linux: none in the manifest, FAIL here: the run of the manifest did not make this check
   lock/inputs: PASS in the manifest, SKIP here
-made under other conditions, none of which should matter:
+conditions that differ (they should not matter):
   settings.cores               manifest: -
                                here:     0
   x86_64-linux engine.kind     manifest: dagger
@@ -284,12 +283,12 @@ func TestSystemsThatTheManifestLacks(t *testing.T) {
 	a := runOf(pipelines.PackageResult{})
 	b := runOf(pipelines.PackageResult{})
 	b.Manifest.Cells[0].System = matrix.AArch64Linux
-	if _, err := Compare(t.Context(), a, b, compare.Options{}); err == nil || !strings.Contains(err.Error(), "it has no system aarch64-linux") {
+	if _, err := Compare(t.Context(), a, b); err == nil || !strings.Contains(err.Error(), "its manifest does not have system aarch64-linux") {
 		t.Errorf("error %v", err)
 	}
 	a.Manifest.Cells[0].Packages = nil
 	b.Manifest.Cells[0].System = matrix.X8664Linux
-	if r, err := Compare(t.Context(), a, b, compare.Options{}); err != nil || r.Good || r.Err() == nil {
+	if r, err := Compare(t.Context(), a, b); err != nil || r.Good || r.Err() == nil {
 		t.Errorf("no packages at all: %+v, %v", r, err)
 	}
 }

@@ -18,25 +18,25 @@ type Verdict string
 // The verdicts.
 const (
 	Pass            Verdict = "PASS"             // the same derivation, outputs and bits, built here
-	SameFailure     Verdict = "SAME FAILURE"     // it failed there, and fails here in the same way
-	OtherDerivation Verdict = "OTHER DERIVATION" // so that nothing else was to be expected
-	OtherContents   Verdict = "OTHER CONTENTS"   // of the same derivation: it is not reproducible
-	OtherOutcome    Verdict = "OTHER OUTCOME"    // it failed on one side, or in another way
-	Failed          Verdict = "FAILED"           // here, and for a reason that says nothing of the package
-	Unknown         Verdict = "UNKNOWN"          // one of the two runs does not say; it never counts as a pass
+	SameFailure     Verdict = "SAME FAILURE"     // it fails in the same way as in the manifest
+	OtherDerivation Verdict = "OTHER DERIVATION" // outputs of other derivations are not compared
+	OtherContents   Verdict = "OTHER CONTENTS"   // of the same derivation, so it is not reproducible
+	OtherOutcome    Verdict = "OTHER OUTCOME"    // it failed on one side only, or in another way
+	Failed          Verdict = "FAILED"           // here, for a reason that is not the package's own
+	Unknown         Verdict = "UNKNOWN"          // one of the runs has no result; it is not a pass
 )
 
 // Result is the comparison of two runs.
 type Result struct {
 	Manifest string `json:"manifest"`
-	// Good says that every package is the same or fails in the same way, and that every check found the same.
+	// Good is true if every package is the same or fails in the same way, and every check has the same status.
 	Good bool `json:"good"`
-	// Conditions are those under which the runs were made, as far as they differ. None of them should matter.
+	// Conditions are the engines, versions and settings that differ. They should not matter.
 	Conditions []compare.Field `json:"conditions,omitempty"`
 	Packages   []Package       `json:"packages"`
-	// Checks are those of the contract that found something else.
+	// Checks are the contract's checks with another status.
 	Checks []Check `json:"checks,omitempty"`
-	// Compared is how many checks of the contract there were to compare.
+	// Compared is the number of checks that were compared.
 	Compared int `json:"comparedChecks"`
 }
 
@@ -46,17 +46,17 @@ type Package struct {
 	Package matrix.Package `json:"package"`
 	Verdict Verdict        `json:"verdict"`
 	Reason  string         `json:"reason,omitempty"`
-	// DerivationA is that of the manifest, DerivationB that of this run.
+	// DerivationA is from the manifest, DerivationB from this run.
 	DerivationA nix.StorePath `json:"derivationA,omitempty"`
 	DerivationB nix.StorePath `json:"derivationB,omitempty"`
 	Outputs     []Output      `json:"outputs,omitempty"`
-	// Differences are in what two derivations differ, the most likely cause first; at most [maxDifferences].
+	// Differences are the differences of the two derivations, the most likely cause first; at most [maxDifferences].
 	Differences []drvdiff.Difference `json:"differences,omitempty"`
-	// Contents are the outputs whose contents differ, where both are to be had.
+	// Contents compares the outputs whose contents differ, if both sides have them.
 	Contents []*compare.Report `json:"contents,omitempty"`
 }
 
-// Output is an output on both sides; what one of them does not have is empty.
+// Output is an output on both sides. Values that a side does not have are empty.
 type Output struct {
 	Name     string        `json:"name"`
 	PathA    nix.StorePath `json:"pathA,omitempty"`
@@ -65,7 +65,7 @@ type Output struct {
 	NARHashB string        `json:"narHashB,omitempty"`
 }
 
-// Check is a check of the contract that found something else; a status is empty where there was no such check.
+// Check is a check of the contract with another status. A status is empty if that run did not make the check.
 type Check struct {
 	System matrix.System   `json:"system,omitempty"`
 	Check  string          `json:"check"`
@@ -74,10 +74,10 @@ type Check struct {
 	Reason string          `json:"reason,omitempty"`
 }
 
-// maxDifferences is how many differences of derivations are kept of a package.
+// maxDifferences is how many differences of derivations a package has at most.
 const maxDifferences = 50
 
-// DifferenceError says that a run was not reproduced. It is a result, and no failure.
+// DifferenceError says that a run was not reproduced. It is a result, not a failure.
 type DifferenceError struct {
 	Manifest   string
 	Differ, Of int // packages
@@ -93,7 +93,7 @@ func (e *DifferenceError) Error() string {
 		if e.Differ > 0 {
 			text += ", and "
 		}
-		text += count(e.Checks, "check") + " of the contract found something else"
+		text += count(e.Checks, "check") + " of the contract with another result"
 	}
 	return text
 }
@@ -101,8 +101,8 @@ func (e *DifferenceError) Error() string {
 // Outcome of two runs that are not the same.
 func (e *DifferenceError) Outcome() pipelines.Outcome { return pipelines.OutcomeDifferent }
 
-// Err returns nil where all is the same. It is a [DifferenceError] where something differs and nothing has failed, and
-// another error where packages failed here, or nothing can be said of them.
+// Err returns nil if everything is the same, and a [DifferenceError] if something differs. If a package failed here or is
+// unknown, it returns another error.
 func (r *Result) Err() error {
 	counts := map[Verdict]int{}
 	for _, p := range r.Packages {
@@ -116,7 +116,7 @@ func (r *Result) Err() error {
 	case differ+len(r.Checks) > 0:
 		return &DifferenceError{Manifest: r.Manifest, Differ: differ, Of: all, Checks: len(r.Checks)}
 	case counts[Unknown] > 0:
-		return fmt.Errorf("reproduce %s: of %d of %s nothing can be said", r.Manifest, counts[Unknown], count(all, "package"))
+		return fmt.Errorf("reproduce %s: %d of %s are unknown", r.Manifest, counts[Unknown], count(all, "package"))
 	case all == 0:
 		return errors.New("reproduce " + r.Manifest + ": it has no packages")
 	}

@@ -10,7 +10,6 @@
 # the umask 022, no locale and addresses that are the same each time; the derivations named umask, locale and address
 # undo that, as a builder does which reads the machine's profile or runs a program by setarch.
 {
-  compiler ? "gcc-12.2.0",
   runs ? 1,
 }:
 let
@@ -70,9 +69,6 @@ in
     echo 'int main(void) { return 0; }' > main.c
     gcc -g -o $out main.c
   '';
-
-  # Two builds by two compilers are of two derivations; the output names the compiler.
-  compiler = build "compiler" "echo \"compiled by ${builtins.toFile compiler compiler}/bin/cc\" > $out";
 
   # The same each time, whatever the machine: the run is part of the derivation, and not of the output.
   deterministic = builtins.genList (

@@ -1,4 +1,4 @@
-package compare
+package nar
 
 import (
 	"context"
@@ -9,24 +9,24 @@ import (
 
 const (
 	blockSize = 512 << 10
-	// readAhead is how many blocks of a stream are read before they are asked for.
+	// readAhead is the number of blocks that are read before peek needs them.
 	readAhead = 4
 )
 
-// blockReader hands a stream out in blocks that a goroutine reads ahead, so that two streams are read side by side.
-// Nothing is copied: what peek returns is the block itself.
+// blockReader reads a stream ahead in a goroutine, so that two streams can be read in parallel.
+// It copies nothing: peek returns a part of the block that was read.
 type blockReader struct {
 	filled chan block
 	free   chan []byte
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the goroutine has ended
-	// stopped is why the goroutine has ended before the stream; it is set before filled is closed.
+	// stopped is the cause of the context's end, if that came before the end of the stream. It is set before filled is closed.
 	stopped error
 
-	current []byte // of the block that is being read
-	rest    []byte // what of it is still to come
-	err     error  // what ended the stream, once current is used up
-	pos     int64  // bytes handed out
+	current []byte // the block that peek returns
+	rest    []byte // the unread part of current
+	err     error  // the error after current
+	pos     int64  // bytes read
 }
 
 type block struct {
@@ -34,7 +34,7 @@ type block struct {
 	err  error
 }
 
-// newBlockReader reads r in a goroutine of its own until close is called, or the context is done.
+// newBlockReader reads r in a goroutine, which ends with the stream, with the context, or in close.
 func newBlockReader(ctx context.Context, r io.Reader) *blockReader {
 	ctx, cancel := context.WithCancel(ctx)
 	b := &blockReader{
@@ -79,8 +79,8 @@ func (b *blockReader) fill(ctx context.Context, r io.Reader) {
 	}
 }
 
-// readBlock fills buf as far as the stream goes. [io.ReadFull] would do, but that it says of a stream's plain end
-// within a block what a decoder says of one that was cut off.
+// readBlock fills buf as far as the stream goes. Unlike [io.ReadFull], it returns [io.EOF] where the stream ends within
+// buf: io.ErrUnexpectedEOF is what a decoder returns for truncated data.
 func readBlock(r io.Reader, buf []byte) (n int, err error) {
 	for n < len(buf) && err == nil {
 		var more int
@@ -90,7 +90,7 @@ func readBlock(r io.Reader, buf []byte) (n int, err error) {
 	return n, err
 }
 
-// peek returns what is there of the stream, at least one byte, until the next call of peek or discard.
+// peek returns the next bytes of the stream, at least one. They are valid until the next call of peek or discard.
 // At the end of the stream the error is [io.EOF].
 func (b *blockReader) peek() ([]byte, error) {
 	for len(b.rest) == 0 {
@@ -98,7 +98,7 @@ func (b *blockReader) peek() ([]byte, error) {
 			return nil, b.err
 		}
 		if b.current != nil {
-			b.free <- b.current[:cap(b.current)] // has room for all there are
+			b.free <- b.current[:cap(b.current)] // never blocks: free has room for all blocks
 			b.current = nil
 		}
 		next, ok := <-b.filled
@@ -111,13 +111,13 @@ func (b *blockReader) peek() ([]byte, error) {
 	return b.rest, nil
 }
 
-// discard passes over n bytes of what peek has returned.
+// discard skips n bytes that peek has returned.
 func (b *blockReader) discard(n int) {
 	b.rest = b.rest[n:]
 	b.pos += int64(n)
 }
 
-// read fills p. A stream that ends before is [io.ErrUnexpectedEOF], with its place.
+// read fills p. At the end of the stream the error is [io.ErrUnexpectedEOF], with the offset.
 func (b *blockReader) read(p []byte) error {
 	for len(p) > 0 {
 		have, err := b.peek()
@@ -138,7 +138,7 @@ func (b *blockReader) readError(err error) error {
 	return fmt.Errorf("at byte %d: %w", b.pos, err)
 }
 
-// close ends the goroutine and waits for it.
+// close stops the goroutine and waits for it.
 func (b *blockReader) close() {
 	b.cancel()
 	<-b.done

@@ -1,4 +1,5 @@
-package compare
+// Package nar reads the archives of Nix, which are described on the page "Nix Archive (NAR) format" of its manual.
+package nar
 
 import (
 	"context"
@@ -9,41 +10,41 @@ import (
 	"strings"
 )
 
-const narMagic = "nix-archive-1"
+const magicWord = "nix-archive-1"
 
-// narWalker walks through a NAR, whose grammar is on the Nix manual's page "Nix Archive (NAR) format".
-// Package binarycache reads the same grammar, but drives its reader; two archives side by side have to be asked for
-// one entry at a time. Directories come before what is in them, and names in the order of their bytes.
-type narWalker struct {
+// Reader reads a NAR entry by entry, and the contents of each file as a stream. The names of a directory are in the order
+// of their bytes, and a directory comes before its entries. Memory does not depend on the archive.
+type Reader struct {
 	in     *blockReader
 	closer io.Closer
 
-	dirs    []narDir // the directories that are open, outermost first
+	dirs    []dir // the open directories, outermost first
 	begun   bool
-	left    int64 // bytes of contents still to come
-	padding int64 // bytes behind them
+	left    int64 // unread bytes of the current file
+	padding int64 // bytes after the file
 	inFile  bool
 	scratch [maxTarget + 9]byte
 }
 
-// narDir is a directory that has not ended yet.
-type narDir struct {
+// dir is a directory whose end was not read yet.
+type dir struct {
 	path string
-	last string // the name before
+	last string // the previous name
 }
 
-func newNARWalker(ctx context.Context, r io.ReadCloser) *narWalker {
-	return &narWalker{in: newBlockReader(ctx, r), closer: r}
+// NewReader reads r, and closes it in Close. A goroutine reads ahead: r.Read has to return in the end, or when ctx is done.
+func NewReader(ctx context.Context, r io.ReadCloser) *Reader {
+	return &Reader{in: newBlockReader(ctx, r), closer: r}
 }
 
-// close frees what the walk holds, and waits for what it has started.
-func (w *narWalker) close() error {
+// Close stops the goroutine, waits for it, and closes the stream.
+func (w *Reader) Close() error {
 	w.in.close()
 	return w.closer.Close()
 }
 
-// next returns the next entry, and [io.EOF] behind the last. What was not read of a file's contents is passed over.
-func (w *narWalker) next() (*Entry, error) {
+// Next returns the next entry, and [io.EOF] after the last one. It skips unread contents of the current file.
+func (w *Reader) Next() (*Entry, error) {
 	if !w.begun {
 		w.begun = true
 		if err := w.magic(); err != nil {
@@ -55,16 +56,16 @@ func (w *narWalker) next() (*Entry, error) {
 		return nil, err
 	}
 	for len(w.dirs) > 0 {
-		dir := &w.dirs[len(w.dirs)-1]
+		d := &w.dirs[len(w.dirs)-1]
 		word, err := w.word()
 		if err != nil {
 			return nil, err
 		}
 		if word == "entry" {
-			return w.entry(dir)
+			return w.entry(d)
 		}
 		if word != ")" {
-			return nil, w.invalid("%q where %q is due", word, "entry")
+			return nil, w.invalid("%q where %q must be", word, "entry")
 		}
 		w.dirs = w.dirs[:len(w.dirs)-1]
 		if err := w.endEntry(); err != nil {
@@ -72,33 +73,33 @@ func (w *narWalker) next() (*Entry, error) {
 		}
 	}
 	if _, err := w.in.peek(); err == nil {
-		return nil, w.invalid("more bytes follow the archive's end")
+		return nil, w.invalid("more bytes follow the end of the archive")
 	} else if !errors.Is(err, io.EOF) {
 		return nil, w.in.readError(err)
 	}
 	return nil, io.EOF
 }
 
-// magic reads the first word, as far as it tells a NAR from something else.
-func (w *narWalker) magic() error {
+// magic reads the first word.
+func (w *Reader) magic() error {
 	p, err := w.in.peek()
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if !looksLikeNAR(p) {
-		return errors.New("not a NAR: it does not begin with " + narMagic)
+	if !IsNAR(p) {
+		return errors.New("not a NAR: it does not begin with " + magicWord)
 	}
-	return w.expect(narMagic)
+	return w.expect(magicWord)
 }
 
-// looksLikeNAR looks at a file's first bytes, however few they are.
-func looksLikeNAR(head []byte) bool {
-	const start = "\x0d\x00\x00\x00\x00\x00\x00\x00" + narMagic
+// IsNAR reports whether head, the first bytes of a file, can be those of a NAR.
+func IsNAR(head []byte) bool {
+	const start = "\x0d\x00\x00\x00\x00\x00\x00\x00" + magicWord
 	return len(head) > 0 && strings.HasPrefix(start, string(head[:min(len(head), len(start))]))
 }
 
-// entry reads an entry of a directory as far as what is to be known of it.
-func (w *narWalker) entry(dir *narDir) (*Entry, error) {
+// entry reads an entry of a directory up to its contents.
+func (w *Reader) entry(d *dir) (*Entry, error) {
 	if err := w.expect("(", "name"); err != nil {
 		return nil, err
 	}
@@ -106,17 +107,17 @@ func (w *narWalker) entry(dir *narDir) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkName(name, dir.last); err != nil {
+	if err := checkName(name, d.last); err != nil {
 		return nil, w.invalid("%v", err)
 	}
-	dir.last = name
+	d.last = name
 	if err := w.expect("node"); err != nil {
 		return nil, err
 	}
-	return w.node(join(dir.path, name))
+	return w.node(join(d.path, name))
 }
 
-func (w *narWalker) node(path string) (*Entry, error) {
+func (w *Reader) node(path string) (*Entry, error) {
 	if err := w.expect("(", "type"); err != nil {
 		return nil, err
 	}
@@ -124,14 +125,14 @@ func (w *narWalker) node(path string) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Entry{path: path}
+	e := &Entry{Path: path}
 	switch kind {
 	case "directory":
 		if len(w.dirs) > maxDepth {
 			return nil, w.invalid("directories nested deeper than %d", maxDepth)
 		}
 		e.Type = Directory
-		w.dirs = append(w.dirs, narDir{path: path})
+		w.dirs = append(w.dirs, dir{path: path})
 		return e, nil
 	case "regular":
 		e.Type = Regular
@@ -146,11 +147,11 @@ func (w *narWalker) node(path string) (*Entry, error) {
 		}
 		return e, w.endNode()
 	}
-	return nil, w.invalid("%q is no type of file", kind)
+	return nil, w.invalid("%q is not a type of file", kind)
 }
 
-// regular reads a file as far as its contents.
-func (w *narWalker) regular(e *Entry) error {
+// regular reads a file up to its contents.
+func (w *Reader) regular(e *Entry) error {
 	word, err := w.word()
 	if err != nil {
 		return err
@@ -161,7 +162,7 @@ func (w *narWalker) regular(e *Entry) error {
 			return err
 		}
 	} else if word != "contents" {
-		return w.invalid("%q where %q is due", word, "contents")
+		return w.invalid("%q where %q must be", word, "contents")
 	}
 	n, err := w.length()
 	if err != nil {
@@ -175,8 +176,8 @@ func (w *narWalker) regular(e *Entry) error {
 	return nil
 }
 
-// peek returns the next bytes of the file that next has returned, valid until the next call; [io.EOF] behind the last.
-func (w *narWalker) peek() ([]byte, error) {
+// Peek returns the next bytes of the current file, valid until the next call, and [io.EOF] after the last one.
+func (w *Reader) Peek() ([]byte, error) {
 	if w.left == 0 {
 		return nil, io.EOF
 	}
@@ -187,24 +188,24 @@ func (w *narWalker) peek() ([]byte, error) {
 	return p[:min(int64(len(p)), w.left)], nil
 }
 
-// discard passes over n bytes of what peek has returned.
-func (w *narWalker) discard(n int) {
+// Discard skips n bytes that Peek has returned.
+func (w *Reader) Discard(n int) {
 	w.in.discard(n)
 	w.left -= int64(n)
 }
 
-// endFile passes over what is left of a file.
-func (w *narWalker) endFile() error {
+// endFile skips the rest of a file.
+func (w *Reader) endFile() error {
 	if !w.inFile {
 		return nil
 	}
 	w.inFile = false
 	for w.left > 0 {
-		p, err := w.peek()
+		p, err := w.Peek()
 		if err != nil {
 			return err
 		}
-		w.discard(len(p))
+		w.Discard(len(p))
 	}
 	if err := w.zeros(w.padding); err != nil {
 		return err
@@ -212,22 +213,22 @@ func (w *narWalker) endFile() error {
 	return w.endNode()
 }
 
-func (w *narWalker) endNode() error {
+func (w *Reader) endNode() error {
 	if err := w.expect(")"); err != nil {
 		return err
 	}
 	return w.endEntry()
 }
 
-// endEntry closes the entry that a node is in. The root is in none.
-func (w *narWalker) endEntry() error {
+// endEntry ends the entry of a node. The root has none.
+func (w *Reader) endEntry() error {
 	if len(w.dirs) == 0 {
 		return nil
 	}
 	return w.expect(")")
 }
 
-func (w *narWalker) length() (uint64, error) {
+func (w *Reader) length() (uint64, error) {
 	if err := w.in.read(w.scratch[:8]); err != nil {
 		return 0, err
 	}
@@ -235,13 +236,13 @@ func (w *narWalker) length() (uint64, error) {
 }
 
 // text reads a string of at most limit bytes.
-func (w *narWalker) text(limit int) (string, error) {
+func (w *Reader) text(limit int) (string, error) {
 	b, err := w.bytes(limit)
 	return string(b), err
 }
 
 // word reads a word of the grammar.
-func (w *narWalker) word() (string, error) {
+func (w *Reader) word() (string, error) {
 	b, err := w.bytes(maxWord)
 	for _, known := range words {
 		if string(b) == known {
@@ -253,13 +254,13 @@ func (w *narWalker) word() (string, error) {
 
 var words = []string{"(", ")", "type", "entry", "name", "node", "regular", "contents", "directory", "symlink", "target", "executable", ""}
 
-func (w *narWalker) bytes(limit int) ([]byte, error) {
+func (w *Reader) bytes(limit int) ([]byte, error) {
 	n, err := w.length()
 	if err != nil {
 		return nil, err
 	}
 	if n > uint64(limit) {
-		return nil, w.invalid("a string of %d bytes, where %d are the most", n, limit)
+		return nil, w.invalid("a string of %d bytes; the limit is %d", n, limit)
 	}
 	b := w.scratch[8 : 8+n]
 	if err := w.in.read(b); err != nil {
@@ -268,7 +269,7 @@ func (w *narWalker) bytes(limit int) ([]byte, error) {
 	return b, w.zeros(-int64(n) & 7)
 }
 
-func (w *narWalker) zeros(n int64) error {
+func (w *Reader) zeros(n int64) error {
 	b := w.scratch[:n]
 	if err := w.in.read(b); err != nil {
 		return err
@@ -281,19 +282,19 @@ func (w *narWalker) zeros(n int64) error {
 	return nil
 }
 
-func (w *narWalker) expect(words ...string) error {
+func (w *Reader) expect(words ...string) error {
 	for _, want := range words {
 		got, err := w.word()
 		if err != nil {
 			return err
 		}
 		if got != want {
-			return w.invalid("%q where %q is due", got, want)
+			return w.invalid("%q where %q must be", got, want)
 		}
 	}
 	return nil
 }
 
-func (w *narWalker) invalid(format string, args ...any) error {
+func (w *Reader) invalid(format string, args ...any) error {
 	return fmt.Errorf("at byte %d: "+format, append([]any{w.in.pos}, args...)...)
 }
