@@ -12,8 +12,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// structured compares structured attributes, attribute by attribute. It returns false where that cannot be done, or
-// finds nothing: then the texts have to be compared.
+// structured compares structured attributes one by one. It returns false if they cannot be decoded, or if it finds no
+// difference: then the texts must be compared.
 func (c *comparison) structured(textA, textB string) bool {
 	a, okA := decode(textA)
 	b, okB := decode(textB)
@@ -21,27 +21,27 @@ func (c *comparison) structured(textA, textB string) bool {
 		return false
 	}
 	before := len(c.own)
-	for name := range c.told {
+	for name := range c.reported {
 		delete(a, name)
 		delete(b, name)
 	}
 	c.attribute("", normal(a, c.names.inA), normal(b, c.names.inB))
-	return len(c.own) > before || len(c.told) > 0
+	return len(c.own) > before || len(c.reported) > 0
 }
 
 func decode(text string) (attributes map[string]any, ok bool) {
 	d := json.NewDecoder(strings.NewReader(text))
-	d.UseNumber() // two large integers could be the same as floating-point numbers
+	d.UseNumber() // large integers can be equal as floating-point numbers
 	err := d.Decode(&attributes)
 	return attributes, err == nil && attributes != nil
 }
 
-// normal replaces references in all strings of a decoded value. A zero, which JSON can escape, would look like a token.
+// normal replaces references in all strings of a decoded value. It removes NUL, which marks a token.
 func normal(v any, replace func(string) string) any {
 	return mapStrings(v, func(s string) string { return replace(strings.ReplaceAll(s, mark, "\uFFFD")) })
 }
 
-// mapStrings returns a decoded value with f of all its strings and names.
+// mapStrings applies f to all strings and names of a decoded value.
 func mapStrings(v any, f func(string) string) any {
 	switch v := v.(type) {
 	case string:
@@ -106,7 +106,7 @@ func (c *comparison) attributeSet(name string, a, b map[string]any) {
 	}
 }
 
-// attributeList tells the first element that differs: one too many moves all that follow.
+// attributeList reports only the first element that differs: an inserted element moves all the others.
 func (c *comparison) attributeList(name string, a, b []any) {
 	for i := range max(len(a), len(b)) {
 		within := name + "[" + strconv.Itoa(i) + "]"
@@ -124,7 +124,7 @@ func (c *comparison) attributeList(name string, a, b []any) {
 	}
 }
 
-// compact shows a value as JSON, bounded and printable; a string as all strings are shown.
+// compact formats a value as JSON, bounded and printable. A string has the same form as in other differences.
 func compact(v any, shown []string) string {
 	spelled := mapStrings(v, func(s string) string { return spell(nix.Redact(s), shown) })
 	if s, ok := spelled.(string); ok {

@@ -13,22 +13,22 @@ import (
 // structured is the variable that holds all attributes as JSON where __structuredAttrs is set.
 const structured = "__json"
 
-// pair is a derivation of each side, one in the place of the other.
+// pair is a derivation of each side: the two have the same role in their trees.
 type pair struct{ a, b nix.StorePath }
 
-// comparison is what is found out about one pair.
+// comparison compares one pair.
 type comparison struct {
 	a, b         *Derivation
 	usedA, usedB *mentions
 	names        *names
-	inputs       []pair // the counterparts among the inputs, which differ
+	inputs       []pair // the inputs of both sides that correspond and differ
 	own          []Difference
-	told         map[string]bool // variables that say nothing new: Nix derives what is told already from them
+	reported     map[string]bool // variables that a reported difference already implies
 }
 
-// compare returns in what two derivations differ themselves, and which of their inputs differ.
+// compare returns the differences of two derivations' own values, and the pairs of inputs that differ.
 func compare(ctx context.Context, treeA, treeB *tree, a, b *Derivation) (own []Difference, inputs []pair, err error) {
-	c := &comparison{a: a, b: b, usedA: mentionsOf(a), usedB: mentionsOf(b), names: newNames(), told: map[string]bool{}}
+	c := &comparison{a: a, b: b, usedA: mentionsOf(a), usedB: mentionsOf(b), names: newNames(), reported: map[string]bool{}}
 	for _, o := range a.Outputs {
 		if other, ok := b.output(o.Name); ok && o.Path != "" && other.Path != "" {
 			c.names.samePath(o.Path, other.Path)
@@ -41,11 +41,11 @@ func compare(ctx context.Context, treeA, treeB *tree, a, b *Derivation) (own []D
 
 	if a.System != b.System {
 		c.value(System, "", a.System, b.System)
-		c.told["system"] = true
+		c.reported["system"] = true
 	}
 	c.outputs()
 	if c.value(Builder, "", a.Builder, b.Builder) {
-		c.told["builder"] = true
+		c.reported["builder"] = true
 	}
 	c.arguments()
 	c.environment()
@@ -61,7 +61,7 @@ func compare(ctx context.Context, treeA, treeB *tree, a, b *Derivation) (own []D
 	return c.own, c.inputs, nil
 }
 
-// order is that of differences within one derivation: what is plain first, variables that follow from it last.
+// order is the order of differences within one derivation: variables, which can follow from the others, are last.
 var order = []Kind{
 	System, Outputs, OutputHash, Builder, Argument, Source, SourceAdded, SourceRemoved,
 	InputAdded, InputRemoved, InputOutputs, Variable, Attribute, OutputPath, Missing,
@@ -71,7 +71,7 @@ func (c *comparison) note(kind Kind, name, a, b string) {
 	c.own = append(c.own, Difference{Kind: kind, Name: name, A: a, B: b})
 }
 
-// value compares two texts but for the digests of what is told elsewhere.
+// value compares two texts. It ignores digests that differ for a reason that is reported elsewhere.
 func (c *comparison) value(kind Kind, name, a, b string) (differs bool) {
 	if c.names.inA(a) == c.names.inB(b) {
 		return false
@@ -91,9 +91,9 @@ func (c *comparison) outputs() {
 	}
 	if !slices.Equal(namesA, namesB) {
 		c.note(Outputs, "", words(namesA), words(namesB))
-		c.told["outputs"] = true
+		c.reported["outputs"] = true
 		for _, name := range append(namesA, namesB...) {
-			c.told[name] = true // a variable with the output's path
+			c.reported[name] = true // a variable with the output's path
 		}
 	}
 	for _, a := range c.a.Outputs {
@@ -102,12 +102,12 @@ func (c *comparison) outputs() {
 			continue
 		}
 		x, y := a.fixed(), b.fixed()
-		if x == y { // of content-addressed outputs, which have no hash
+		if x == y { // content-addressed outputs have no hash
 			x, y = a.Algorithm, b.Algorithm
 		}
 		c.note(OutputHash, a.Name, orUnset(x), orUnset(y))
 		for _, name := range []string{"outputHash", "outputHashAlgo", "outputHashMode"} {
-			c.told[name] = true
+			c.reported[name] = true
 		}
 	}
 }
@@ -125,7 +125,7 @@ func (c *comparison) arguments() {
 			return
 		}
 		if c.value(Argument, number, a[i], b[i]) && len(a) != len(b) {
-			return // one too many moves all that follow
+			return // an inserted argument moves all the others
 		}
 	}
 }
@@ -137,7 +137,7 @@ func (c *comparison) environment() {
 		a, inA := c.a.Env[name]
 		b, inB := c.b.Env[name]
 		switch {
-		case c.told[name]:
+		case c.reported[name]:
 		case !inA:
 			c.note(Variable, name, unset, c.shown(b, c.names.inB, c.names.shownB))
 		case !inB:
@@ -149,12 +149,12 @@ func (c *comparison) environment() {
 	}
 }
 
-// shown is the beginning of a value that the other side does not have.
+// shown is the beginning of a value that only one side has.
 func (c *comparison) shown(value string, replace func(string) string, names []string) string {
 	return cut("", spell(replace(nix.Redact(value)), names))
 }
 
-// outputPaths is for derivations in which nothing else differs: made by a Nix that has another rule for paths.
+// outputPaths is for derivations in which nothing else differs: two versions of Nix can compute different paths.
 func (c *comparison) outputPaths() {
 	for _, a := range c.a.Outputs {
 		if b, ok := c.b.output(a.Name); ok && a.Path != b.Path {
@@ -163,7 +163,7 @@ func (c *comparison) outputPaths() {
 	}
 }
 
-// sameOutputs says whether both have the same outputs at the same paths.
+// sameOutputs reports whether both have the same outputs at the same paths.
 func sameOutputs(a, b *Derivation) bool {
 	return slices.EqualFunc(a.Outputs, b.Outputs, func(x, y Output) bool {
 		return x.Name == y.Name && x.Path == y.Path && x.Path != ""

@@ -13,8 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Derivation is what a .drv file says: one build, with all that goes into it.
-// It does not say its name, which only the name of its file has.
+// Derivation is the contents of a .drv file: one build with all its inputs. Only the file name has its name.
 type Derivation struct {
 	Outputs []Output        // in order of names
 	Inputs  []Input         // inputDrvs, in order of paths
@@ -30,20 +29,19 @@ type Output struct {
 	Name string
 	// Path is empty where it depends on what is built (content-addressed derivations).
 	Path nix.StorePath
-	// Algorithm is that of a fixed output, such as "sha256", with "r:" before it where the hash is of the NAR;
-	// else empty.
+	// Algorithm is the hash algorithm of a fixed output, such as "sha256"; the prefix "r:" means the hash of the NAR.
 	Algorithm string
-	// Hash is that of a fixed output, in hexadecimal digits; else empty.
+	// Hash is the hash of a fixed output, in hexadecimal digits.
 	Hash string
 }
 
-// Input is another derivation that is built first.
+// Input is a derivation that is built before.
 type Input struct {
 	Path    nix.StorePath
-	Outputs []string // those that are used, in order
+	Outputs []string // the outputs that are used, in order
 }
 
-// fixed returns the hash of a fixed output as fetchers take it, after the way in which it is taken.
+// fixed returns the hash of a fixed output in SRI form, with its mode.
 func (o Output) fixed() string {
 	if o.Hash == "" {
 		return ""
@@ -78,22 +76,22 @@ func outputName(drv nix.StorePath, output string) string {
 	return Name(drv) + "-" + output
 }
 
-// placeholder stands for an output of drv whose path is not known yet, within derivations that use it
+// placeholder is how derivations name an output of drv whose path is not known before the build
 // (downstreamPlaceholder in Nix's src/libstore/derivations.cc).
 func placeholder(drv nix.StorePath, output string) string {
 	sum := sha256.Sum256([]byte("nix-upstream-output:" + drv.Digest() + ":" + outputName(drv, output)))
 	return nixbase32.EncodeToString(sum[:])
 }
 
-// verify compares a derivation's path with its text. A derivation that was edited, or that a store has mixed up,
-// would else be a witness against the wrong one. It also proves that no derivation is among its own inputs.
+// verify recomputes the path of a derivation from its text: the text could have been edited. Because paths are hashes, it
+// also proves that no derivation is one of its own inputs.
 func (d *Derivation) verify(path nix.StorePath, text []byte) error {
 	references := slices.Clone(d.Sources)
 	for _, in := range d.Inputs {
 		references = append(references, in.Path)
 	}
 	if want := nix.TextPath(path.Name(), sha256.Sum256(text), references); want != path {
-		return fmt.Errorf("its text is not the one that its path was made of: that would be %s", want.Base())
+		return fmt.Errorf("its text does not match its path; the path of the text is %s", want.Base())
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 // Kind says what of a derivation differs.
 type Kind string
 
-// The kinds, in the order in which they are told of one derivation.
+// The kinds of difference.
 const (
 	System        Kind = "system"
 	Outputs       Kind = "outputs"           // the set of them
@@ -19,30 +19,30 @@ const (
 	Builder       Kind = "builder"
 	Argument      Kind = "arg"            // number Name, from 1
 	Source        Kind = "input source"   // Name: the same name, other contents
-	SourceAdded   Kind = "source added"   // Name, on side b alone
-	SourceRemoved Kind = "source removed" // Name, on side a alone
-	InputAdded    Kind = "input added"    // the derivation Name, on side b alone
-	InputRemoved  Kind = "input removed"  // the derivation Name, on side a alone
+	SourceAdded   Kind = "source added"   // Name, only on side b
+	SourceRemoved Kind = "source removed" // Name, only on side a
+	InputAdded    Kind = "input added"    // the derivation Name, only on side b
+	InputRemoved  Kind = "input removed"  // the derivation Name, only on side a
 	InputOutputs  Kind = "input outputs"  // other outputs of the input Name are used
 	Variable      Kind = "env"            // Name
 	Attribute     Kind = "attribute"      // Name, of structured attributes, such as "env.PATH" or "flags[2]"
 
-	// OutputPath is where all of the above are the same, and Nix has still given an output another path.
+	// OutputPath means that all of the above are the same, but an output has another path.
 	OutputPath Kind = "output path"
-	// Missing is a derivation that one side or both do not have, so that the walk ends there.
+	// Missing is a derivation that one side or both do not have. The walk ends there.
 	Missing Kind = "missing"
 )
 
-// notHere is what stands for a derivation that its side does not have.
+// notHere is the value of a derivation that its side does not have.
 const notHere = "its derivation is not here"
 
-// unset stands for a value that one side does not have at all. A value is in quotes, so it is none.
+// unset is shown for a value that one side does not have. Real values are in quotes.
 const unset = "not set"
 
-// Difference is one thing in which two derivations differ that should be the same.
+// Difference is one value in which two derivations differ.
 type Difference struct {
-	// Path leads down the tree by the names of derivations: the root first, the one that differs last.
-	// Where the two have different names, both are told: "openssl-3.0.1 | openssl-3.0.2".
+	// Path has the names of derivations from the root to the one that differs.
+	// If the two have different names, it has both: "openssl-3.0.1 | openssl-3.0.2".
 	Path []string `json:"path"`
 	// DrvA and DrvB are the two derivations.
 	DrvA nix.StorePath `json:"drvA"`
@@ -51,23 +51,22 @@ type Difference struct {
 	Kind Kind `json:"kind"`
 	// Name is that of the variable, attribute, source, input or output, or the number of the argument; else empty.
 	Name string `json:"name,omitempty"`
-	// A and B are the two values, printable and bounded: strings in Go's quotes, cut around the first byte that
-	// differs, with "…" where they are cut; store paths as they are. "/nix/store/…-name" is a path whose digest differs
-	// for another reason, which is told elsewhere.
+	// A and B are the two values, printable and bounded. Strings are quoted as in Go, and shortened around the first byte
+	// that differs. "/nix/store/…-name" is a path whose digest differs for a reason that is reported elsewhere.
 	A string `json:"a"`
 	B string `json:"b"`
-	// Line is the first line that differs of a value of several lines, from 1; A and B are of it alone. Else 0.
+	// Line is the first line that differs, from 1, if a value has several lines. A and B are that line only.
 	Line int `json:"line,omitempty"`
-	// Uses are where a source is used: "env src", "builder", "arg 2".
+	// Uses are the places that use a source: "env src", "builder", "arg 2".
 	Uses []string `json:"uses,omitempty"`
-	// Again is in how many other derivations the same source or input differs in the same way. They are not told.
+	// Again is the number of other derivations with the same difference of a source or input. They are not listed.
 	Again int `json:"again,omitempty"`
-	// SameOutputs says that the outputs' paths are the same in spite of the difference: of a fixed output, only how it
-	// is fetched has changed. Paths of derivations change by it, what is built does not.
+	// SameOutputs is true if the output paths are the same: only the way to fetch a fixed output has changed. The paths of
+	// derivations change, the outputs do not.
 	SameOutputs bool `json:"sameOutputs,omitempty"`
 }
 
-// What names what differs: "env FLAGS", "arg 3", "system", "input source src".
+// What names the value that differs: "env FLAGS", "arg 3", "system", "input source src".
 func (d Difference) What() string {
 	switch d.Kind {
 	case Missing:
@@ -80,13 +79,13 @@ func (d Difference) What() string {
 	return strings.TrimSpace(string(d.Kind) + " " + printable(d.Name))
 }
 
-// How many names of a long path are told, at its beginning and at its end.
+// How many names of a long path are shown, at its beginning and at its end.
 const (
 	shownFirst = 2
 	shownLast  = 4
 )
 
-// Where is the path down the tree: "root → … → cause". Of a long one, the middle is only counted.
+// Where is the path from the root: "root → … → cause". The middle of a long path is counted, not shown.
 func (d Difference) Where() string {
 	names := d.Path
 	if left := len(names) - shownFirst - shownLast; left > 1 {
@@ -101,13 +100,13 @@ func (d Difference) String() string {
 	switch d.Kind {
 	case Missing:
 		return text + ": " + notHere
-	case Source: // that the digests differ says nothing more
+	case Source: // the digests say nothing more
 		return text
 	}
 	return text + ": " + d.A + " ≠ " + d.B
 }
 
-// headline says what differs, and what that means.
+// headline says what differs, with notes.
 func (d Difference) headline() string {
 	text := d.What()
 	switch {

@@ -8,15 +8,15 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// candidate is an input derivation or source that the other side does not have at the same path.
+// candidate is an input or source whose path the other side does not have.
 type candidate struct {
 	Input
-	drv   *Derivation // nil where it is a source, or not here
-	place int         // where it is mentioned first
+	drv   *Derivation // nil for a source, or if the side does not have it
+	place int         // of its first mention
 }
 
-// match finds for each candidate the one on the other side that takes its place: by the first key that both have the
-// same, and of several with the same key in the order in which the derivations mention them.
+// match pairs the candidates of both sides that correspond. It tries the keys in order. Candidates with the same key are
+// paired in the order of their mentions.
 func match(a, b []candidate, keys ...func(candidate) string) (both [][2]candidate, onlyA, onlyB []candidate) {
 	inPlace := func(x, y candidate) int { return cmp.Compare(x.place, y.place) }
 	slices.SortStableFunc(a, inPlace)
@@ -42,7 +42,7 @@ func match(a, b []candidate, keys ...func(candidate) string) (both [][2]candidat
 	return both, a, b
 }
 
-// matchInputs finds which input of one side is which of the other. Those that differ are where the walk goes next.
+// matchInputs pairs the inputs of both sides. The walk continues with the pairs that differ.
 func (c *comparison) matchInputs(ctx context.Context, treeA, treeB *tree) error {
 	restA, err := candidates(ctx, treeA, c.a.Inputs, c.b.Inputs, c.usedA)
 	if err != nil {
@@ -73,7 +73,7 @@ func (c *comparison) matchInputs(ctx context.Context, treeA, treeB *tree) error 
 	return nil
 }
 
-// candidates are those of the inputs that are not among the others.
+// candidates returns the inputs that the other side does not have.
 func candidates(ctx context.Context, t *tree, inputs, others []Input, used *mentions) ([]candidate, error) {
 	var rest []candidate
 	for _, in := range inputs {
@@ -103,14 +103,14 @@ func find(inputs []Input, path nix.StorePath) (Input, bool) {
 	return inputs[i], true
 }
 
-// sameInput notes that two inputs are each other's counterparts.
+// sameInput records that two inputs correspond.
 func (c *comparison) sameInput(a, b candidate) {
 	c.inputs = append(c.inputs, pair{a.Path, b.Path})
 	c.names.samePath(a.Path, b.Path)
 	for _, name := range outputsOf(a) {
 		c.names.same(c.usedA.output(a, name), c.usedB.output(b, name), outputName(a.Path, name), outputName(b.Path, name))
 	}
-	if a.drv == nil || b.drv == nil || !a.usesAll() || !b.usesAll() { // new ones are told as the input's own
+	if a.drv == nil || b.drv == nil || !a.usesAll() || !b.usesAll() { // a new output is a difference of the input itself
 		c.inputOutputs(a.Input, b.Input)
 	}
 }
@@ -134,8 +134,8 @@ func outputsOf(i candidate) []string {
 	return all
 }
 
-// output returns how an output of an input is named in the text, without the directory. Of an input that is not here,
-// it can be told by its name alone.
+// output returns the base name of an output of an input in the text. If the side does not have the input, it looks for the
+// name only.
 func (m *mentions) output(i candidate, name string) string {
 	if i.drv == nil {
 		return m.base[outputName(i.Path, name)]
@@ -150,29 +150,29 @@ func (m *mentions) output(i candidate, name string) string {
 	return o.Path.Base()
 }
 
-// matchSources finds which sources have other contents, or are on one side alone.
+// matchSources finds the sources that have other contents, or that only one side has.
 func (c *comparison) matchSources() {
 	both, onlyA, onlyB := match(sources(c.a.Sources, c.b.Sources, c.usedA), sources(c.b.Sources, c.a.Sources, c.usedB),
 		func(i candidate) string { return plainName(i.Path) })
 	for _, p := range both {
 		a, b := p[0].Path, p[1].Path
 		c.names.samePath(a, b)
-		if a.IsDerivation() { // whose text is used, as builtins.unsafeDiscardOutputDependency allows
+		if a.IsDerivation() { // its text is a source: builtins.unsafeDiscardOutputDependency
 			c.inputs = append(c.inputs, pair{a, b})
 			continue
 		}
 		c.own = append(c.own, Difference{Kind: Source, Name: plainName(a), A: string(a), B: string(b), Uses: c.usedA.uses[a.Digest()]})
 	}
 	c.own = append(c.own, removed(onlyA, c.a, c.usedA)...)
-	for _, d := range removed(onlyB, c.b, c.usedB) { // seen from the other side
+	for _, d := range removed(onlyB, c.b, c.usedB) { // with sides exchanged
 		d.Kind = map[Kind]Kind{SourceRemoved: SourceAdded, InputRemoved: InputAdded}[d.Kind]
 		d.A, d.B = d.B, d.A
 		c.own = append(c.own, d)
 	}
 }
 
-// removed tells of sources that d alone has. A derivation among them is an input of which only the text is used; where
-// its outputs are as well, that is told already.
+// removed reports sources that only d has. A derivation among them is an input of which only the text is used. If its
+// outputs are used too, it is already reported.
 func removed(sources []candidate, d *Derivation, used *mentions) (all []Difference) {
 	for _, s := range sources {
 		if !s.Path.IsDerivation() {

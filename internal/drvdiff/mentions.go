@@ -12,14 +12,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// maxUses is how many places are told in which a source is used.
+// maxUses is how many uses of a source are listed.
 const maxUses = 3
 
-// mentions are the store objects that a derivation's builder, arguments and variables name.
+// mentions are the store objects that the builder, arguments and variables of a derivation name.
 type mentions struct {
-	first map[string]int      // by digest: how many objects the text names before it
+	first map[string]int      // by digest: the number of objects before it
 	uses  map[string][]string // by digest: "env src", "builder", "arg 2"
-	base  map[string]string   // by name: digest and name of the first object that has it
+	base  map[string]string   // by name: the base name of the first object with it
 }
 
 func mentionsOf(d *Derivation) *mentions {
@@ -30,7 +30,7 @@ func mentionsOf(d *Derivation) *mentions {
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Env)) {
 		switch name {
-		case "builder": // told already
+		case "builder": // already scanned
 		case structured:
 			m.scan("structured attributes", d.Env[name])
 		default:
@@ -65,7 +65,7 @@ func (m *mentions) scan(use, text string) {
 	}
 }
 
-// nameLength returns how many bytes at the beginning of a text may be of a store object's name.
+// nameLength returns how many bytes at the beginning of a text are valid in the name of a store object.
 func nameLength(text string) int {
 	n := strings.IndexFunc(text, func(r rune) bool {
 		switch {
@@ -80,7 +80,7 @@ func nameLength(text string) int {
 	return n
 }
 
-// place returns where the first of the objects is mentioned; behind all others where none is.
+// place returns the position of the first mention; the largest number if there is none.
 func (m *mentions) place(digests ...string) int {
 	place := math.MaxInt
 	for _, digest := range digests {

@@ -9,23 +9,23 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// mark stands around a token. No string of a derivation has it: neither Nix's language nor an environment can.
+// mark is before and after a token. No string of a derivation contains it: an environment cannot.
 const mark = "\x00"
 
 const digestLength = 32
 
-// names gives what the two sides have in common one name, so that texts can be compared which differ only in the
-// digests of store paths: the text's references are replaced by tokens, the same ones on both sides.
+// names replaces the store paths that correspond by the same token on both sides. Two texts are then equal if they differ
+// only in the digests of these paths.
 type names struct {
 	a, b               []string // base name, token, base name, token … as [strings.NewReplacer] takes them
 	seenA, seenB       map[string]bool
-	shownA, shownB     []string // by token, for a person
+	shownA, shownB     []string // by token: the text to show
 	replaceA, replaceB *strings.Replacer
 }
 
 func newNames() *names { return &names{seenA: map[string]bool{}, seenB: map[string]bool{}} }
 
-// same says that two base names mean the same.
+// same records that two base names correspond.
 func (n *names) same(a, b, shownA, shownB string) {
 	if a == b || a == "" || b == "" || n.seenA[a] || n.seenB[b] {
 		return
@@ -53,7 +53,7 @@ func (n *names) inB(text string) string {
 	return n.replaceB.Replace(text)
 }
 
-// spell returns a text with names in place of tokens.
+// spell replaces tokens by the names to show.
 func spell(text string, shown []string) string {
 	parts := strings.Split(text, mark)
 	for i := 1; i < len(parts); i += 2 {
@@ -64,8 +64,8 @@ func spell(text string, shown []string) string {
 	return strings.Join(parts, "")
 }
 
-// plainName is the name of a source without the digest that it may begin with: "./." in a flake is
-// "/nix/store/<digest>-source", of which some versions of Nix make "/nix/store/<digest>-<digest>-source".
+// plainName is the name of a source without a digest at its beginning: "./." in a flake is
+// "/nix/store/<digest>-source"; some versions of Nix make it "/nix/store/<digest>-<digest>-source".
 func plainName(source nix.StorePath) string {
 	name := source.Name()
 	for len(name) > digestLength+1 && name[digestLength] == '-' && nixbase32.ValidateString(name[:digestLength]) == nil {
@@ -74,8 +74,7 @@ func plainName(source nix.StorePath) string {
 	return name
 }
 
-// versionless is the name of a package as builtins.parseDrvName tells it: without a dash and what follows,
-// where that does not begin with a letter.
+// versionless is the name that builtins.parseDrvName returns: the part before the first dash that no letter follows.
 func versionless(name string) string {
 	for i := 0; i+1 < len(name); i++ {
 		if c := name[i+1]; name[i] == '-' && (c < 'A' || c > 'Z' && c < 'a' || c > 'z') {

@@ -8,15 +8,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// maxText is how long a derivation may be. All of it has to go into a builder's environment, or into a file of
-// attributes that a shell reads: an honest one is far shorter.
+// maxText is the size limit of a derivation. Real ones are far smaller: all of it goes into the environment of a builder.
 const maxText = 16 << 20
 
-// Parse parses the text of a .drv file. It takes what Nix writes and nothing else: all in order, nothing twice, no
-// other escapes than Nix's own. So two texts that parse to the same derivation are the same.
+// Parse parses the text of a .drv file. It accepts only what Nix writes: sorted, without duplicates, with the escapes of
+// Nix. So two texts that give the same derivation are equal.
 func Parse(text []byte) (*Derivation, error) {
 	if len(text) > maxText {
-		return nil, fmt.Errorf("parse derivation: %d bytes, where %d are the most", len(text), maxText)
+		return nil, fmt.Errorf("parse derivation: %d bytes; the limit is %d", len(text), maxText)
 	}
 	p := &parser{text: string(text)}
 	d := p.derivation()
@@ -29,7 +28,7 @@ func Parse(text []byte) (*Derivation, error) {
 	return d, nil
 }
 
-// A parser goes through the text once. After its first error it reads no further, and what it returns means nothing.
+// A parser reads the text once. After its first error it stops, and its results are invalid.
 type parser struct {
 	text string
 	at   int
@@ -45,7 +44,7 @@ func (p *parser) fail(format string, args ...any) {
 
 func (p *parser) derivation() *Derivation {
 	if strings.HasPrefix(p.text, "DrvWithVersion(") {
-		p.err = errors.New(`it is in the form of Nix's experiment "dynamic-derivations" (DrvWithVersion), which is not supported`)
+		p.err = errors.New(`its format is that of the experimental feature "dynamic-derivations" (DrvWithVersion), which is not supported`)
 		return nil
 	}
 	d := &Derivation{}
@@ -95,7 +94,7 @@ func (p *parser) input() (in Input) {
 	p.expect("(")
 	in.Path = p.path()
 	if p.err == nil && !in.Path.IsDerivation() {
-		p.fail("%s among the input derivations is none", in.Path)
+		p.fail("%s is an input derivation, but its name does not end in .drv", in.Path)
 	}
 	p.expect(",")
 	in.Outputs = list(p, p.string)
@@ -124,20 +123,20 @@ func (p *parser) storePath(s string) nix.StorePath {
 	case err != nil:
 		p.fail("%v", err)
 	case string(path) != s:
-		p.fail("%q is no store path", s)
+		p.fail("%q is not a store path", s)
 	}
 	return path
 }
 
 func (p *parser) expect(want string) {
 	if !strings.HasPrefix(p.text[p.at:], want) {
-		p.fail("%q is due", want)
+		p.fail("%q must be here", want)
 		return
 	}
 	p.at += len(want)
 }
 
-// unescape returns what the two bytes stand for that a text begins with, of which the first is a backslash.
+// unescape decodes the escape at the beginning of a text: a backslash and one byte.
 func unescape(text string) (c byte, ok bool) {
 	if len(text) < 2 {
 		return 0, false
@@ -182,7 +181,7 @@ func (p *parser) string() string {
 			unescaped = append(append(unescaped, plain...), c)
 			p.at += 2
 		default:
-			p.fail("byte %#02x in a string, which Nix escapes", p.text[p.at])
+			p.fail("byte %#02x in a string without an escape", p.text[p.at])
 		}
 	}
 	return ""
@@ -206,7 +205,7 @@ func list[T any](p *parser, item func() T) []T {
 	return all
 }
 
-// ascending refuses what is not in order, or twice: Nix writes sets.
+// ascending refuses lists that are not sorted, or have duplicates.
 func ascending[T any](p *parser, what string, all []T, key func(T) string) {
 	for i := 1; i < len(all); i++ {
 		if key(all[i-1]) >= key(all[i]) {

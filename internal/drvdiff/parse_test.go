@@ -63,7 +63,7 @@ func TestParse(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ old, new, says string }{
 		"dynamic derivation":       {"Derive(", `DrvWithVersion("xp-dyn-drv",`, "dynamic-derivations"},
-		"another form":             {"Derive(", "Derives(", `at byte 0: "Derive(" is due`},
+		"another form":             {"Derive(", "Derives(", `at byte 0: "Derive(" must be here`},
 		"more after the end":       {`$")])`, `$")])` + "\n", "more text after the end"},
 		"cut":                      {`$")])`, `$`, "a string does not end"},
 		"cut in an escape":         {`q\"uo\\te\nnew\tline\rret é $")])`, `q\`, "an escape that Nix does not write"},
@@ -71,15 +71,15 @@ func TestParseRefuses(t *testing.T) {
 		"a line break":             {"new", "new\n", "byte 0x0a in a string"},
 		"a zero":                   {"new", "new\x00", "byte 0x00 in a string"},
 		"input of another store":   {`("/nix/store/swz`, `("/gnu/store/swz`, "not in /nix/store"},
-		"path that is not clean":   {`("/nix/store/swz`, `("/nix/store//swz`, "is no store path"},
+		"path that is not clean":   {`("/nix/store/swz`, `("/nix/store//swz`, "is not a store path"},
 		"path above the store":     {`["/nix/store/k24aw4n28qydss5p2ymcl6sp08in7wq8-src"`, `["/nix/store/../k24aw4n28qydss5p2ymcl6sp08in7wq8-src"`, "not in /nix/store"},
-		"input that is no .drv":    {`kv-leaf.drv",["out"]`, `kv-leaf",["out"]`, "is none"},
+		"input that is no .drv":    {`kv-leaf.drv",["out"]`, `kv-leaf",["out"]`, "its name does not end in .drv"},
 		"output twice":             {`("out","/nix/store/rhxq`, `("dev","/nix/store/rhxq`, "outputs out of order, or twice"},
 		"variable twice":           {`("name","top")`, `("x","top")`, "variables out of order, or twice"},
 		"inputs out of order":      {`[("/nix/store/swz`, `[("/nix/store/zwz`, "input derivations out of order, or twice"},
 		"input's outputs reversed": {`["dev","out"]`, `["out","dev"]`, "outputs of an input out of order, or twice"},
-		"list without an end":      {`["-c","echo $x > $out"],`, `["-c","echo $x > $out"`, `"]" is due`},
-		"comma before the end":     {`["out"]`, `["out",]`, `"\"" is due`},
+		"list without an end":      {`["-c","echo $x > $out"],`, `["-c","echo $x > $out"`, `"]" must be here`},
+		"comma before the end":     {`["out"]`, `["out",]`, `"\"" must be here`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := strings.Replace(ordinaryText, test.old, test.new, 1)

@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// Report shows differences to a person: the first in full, some others in a line each, the rest as a number.
+// Report formats differences: the first one in full, some others in a line each, and the number of the rest.
 type Report struct {
 	Differences []Difference // as [Diff] returns them
-	// A and B are what to call the sides: "manifest" and "here". They are "a" and "b" where empty.
+	// A and B name the sides, such as "manifest" and "here". The default is "a" and "b".
 	A, B string
-	// Most is how many others are shown; 10 where it is 0, none where it is negative.
+	// Most is how many others are shown. 0 means 10, a negative number means none.
 	Most int
 }
 
 // String returns what Render writes.
 func (r Report) String() string {
 	var text strings.Builder
-	_ = r.Render(&text) // a builder takes all
+	_ = r.Render(&text) // a builder returns no error
 	return text.String()
 }
 
-// Render writes the report, as lines of plain text without colours. Errors are those of w.
+// Render writes the report as plain text. Errors are those of w.
 func (r Report) Render(w io.Writer) error {
 	if r.A == "" {
 		r.A = "a"
@@ -53,7 +53,7 @@ func (r Report) Render(w io.Writer) error {
 	return err
 }
 
-// first shows a difference with all that is known of it.
+// first formats a difference with all its details.
 func (r Report) first(d Difference) []string {
 	lines := []string{d.Where() + ": " + d.headline()}
 	row := func(name, value string) {

@@ -75,7 +75,7 @@ func (full) Write([]byte) (int, error) { return 0, errFull }
 
 // Values that are no strings are shown as JSON, with names in place of what differs for another reason.
 func TestCompact(t *testing.T) {
-	c := &comparison{names: newNames(), told: map[string]bool{}}
+	c := &comparison{names: newNames(), reported: map[string]bool{}}
 	c.names.samePath(drvA, drvB)
 	a := `{"int":9007199254740992,"n":[1,{"x":"` + drvA + `/a\u001b"}],"s":"\u0000","same":"` + drvA + `"}`
 	b := `{"int":9007199254740993,"n":[1,{"x":["` + drvB + `","https://me:secret@example.org"]}],"s":"\ufffe","same":"` + drvB + `","z":{"y":{"x":"` + drvB + `"}}}`

@@ -11,24 +11,24 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// Reader has the texts of derivations, as Nix's store has them.
+// Reader returns the texts of derivations.
 type Reader interface {
-	// Derivation returns the text of the .drv file at path. Where it has none, the error wraps [fs.ErrNotExist]:
-	// that is an answer, and the walk goes on elsewhere. Any other error ends the walk.
+	// Derivation returns the text of the .drv file at path. If there is none, the error wraps [fs.ErrNotExist], and the
+	// walk continues elsewhere. Any other error ends the walk.
 	Derivation(ctx context.Context, path nix.StorePath) ([]byte, error)
 }
 
 // Side is one of the two trees.
 type Side struct {
-	// Name is what errors call the side, such as "manifest" or "this machine".
+	// Name names the side in errors, such as "manifest" or "this machine".
 	Name string
 	// Root is the path of a .drv file.
 	Root nix.StorePath
-	// Reader may be nil where there are no derivations but the root's path.
+	// Reader can be nil: then the side has no derivations.
 	Reader
 }
 
-// Texts are derivations by path, such as those that came with a manifest.
+// Texts are derivations by path, such as those beside a manifest.
 type Texts map[nix.StorePath][]byte
 
 // Derivation implements [Reader].
@@ -39,8 +39,7 @@ func (t Texts) Derivation(_ context.Context, path nix.StorePath) ([]byte, error)
 	return nil, fs.ErrNotExist
 }
 
-// Store is a directory of store objects: /nix/store itself, or where another store keeps it ("ROOT/nix/store" of
-// "local?root=ROOT").
+// Store is a directory of store objects: /nix/store, or ROOT/nix/store of the store "local?root=ROOT".
 type Store string
 
 // Derivation implements [Reader].
@@ -58,7 +57,7 @@ func (s Store) Derivation(_ context.Context, path nix.StorePath) ([]byte, error)
 	return io.ReadAll(io.LimitReader(f, maxText+1))
 }
 
-// maxDerivations is how many derivations of one side are read. It is there for trees that are made to have no end.
+// maxDerivations is how many derivations of one side are read. It bounds hostile trees.
 const maxDerivations = 1 << 17
 
 // tree reads each derivation of a side once.
@@ -69,7 +68,7 @@ type tree struct {
 
 func newTree(s Side) *tree { return &tree{s, map[nix.StorePath]*Derivation{}} }
 
-// load returns the derivation at path, nil where the side does not have it.
+// load returns the derivation at path, or nil if the side does not have it.
 func (t *tree) load(ctx context.Context, path nix.StorePath) (*Derivation, error) {
 	if d, ok := t.known[path]; ok {
 		return d, nil

@@ -8,19 +8,19 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// How much of a value is shown: the bytes before the first that differs, and from there on.
+// How many bytes of a value are shown, before the first difference and from there on.
 const (
 	shownBefore = 40
 	shownAfter  = 100
 )
 
-// printable escapes what a terminal would obey, or would not show.
+// printable escapes control characters and what a terminal cannot show.
 func printable(s string) string {
 	quoted := strconv.Quote(s)
 	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
 
-// bounded cuts what should be short, and need not be.
+// bounded shortens text of any length.
 func bounded(s string) string {
 	if len(s) <= shownBefore+shownAfter {
 		return s
@@ -28,7 +28,7 @@ func bounded(s string) string {
 	return before(s, shownBefore+shownAfter) + "…"
 }
 
-// before returns the first n bytes of s, or a few less: characters are left whole.
+// before returns the first n bytes of s, or a few less to keep characters whole.
 func before(s string, n int) string {
 	for n > 0 && !utf8.RuneStart(s[n]) {
 		n--
@@ -36,8 +36,8 @@ func before(s string, n int) string {
 	return s[:n]
 }
 
-// excerpt returns what to show of two values that differ, and the line that it is of, where they have several.
-// The values are as they are in the derivations; a URL within them may hold a password, which is not shown.
+// excerpt returns the parts to show of two values that differ, and their line if the values have several lines. It removes
+// passwords from URLs.
 func (c *comparison) excerpt(a, b string) (line int, x, y string) {
 	a, b = c.names.inA(nix.Redact(a)), c.names.inB(nix.Redact(b))
 	if a == b {
@@ -55,14 +55,14 @@ func (c *comparison) excerpt(a, b string) (line int, x, y string) {
 		case lineA != lineB:
 			x, y = c.window(lineA, lineB)
 			return line, x, y
-		case moreA != moreB: // one ends where the other goes on
+		case moreA != moreB: // only one of them ends here
 			return line + 1, next(moreA, c.names.shownA, restA), next(moreB, c.names.shownB, restB)
 		}
 		a, b = restA, restB
 	}
 }
 
-// next shows the line after the last one that both values have.
+// next formats the line after the last common line.
 func next(more bool, shown []string, rest string) string {
 	if !more {
 		return "no such line"
@@ -71,20 +71,20 @@ func next(more bool, shown []string, rest string) string {
 	return cut("", spell(line, shown))
 }
 
-// window shows two texts around the first byte in which they differ.
+// window formats two texts around the first byte that differs.
 func (c *comparison) window(a, b string) (x, y string) {
 	n := 0
 	for n < len(a) && n < len(b) && a[n] == b[n] {
 		n++
 	}
-	if strings.Count(a[:n], mark)%2 == 1 { // within a token
+	if strings.Count(a[:n], mark)%2 == 1 { // inside a token
 		n = strings.LastIndex(a[:n], mark)
 	}
 	return cut(spell(a[:n], c.names.shownA), spell(a[n:], c.names.shownA)),
 		cut(spell(b[:n], c.names.shownB), spell(b[n:], c.names.shownB))
 }
 
-// cut returns in quotes the end of what is the same and the beginning of what is not.
+// cut quotes the end of the common part and the beginning of the rest.
 func cut(same, after string) string {
 	head, tail := "", ""
 	if len(same) > shownBefore {

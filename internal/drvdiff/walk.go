@@ -9,23 +9,20 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Diff returns why the two roots differ, none where they are the same. Each difference is of a derivation that differs
-// in itself, and not in the paths of its inputs alone.
+// Diff returns why the two roots differ. Each difference is of a derivation's own values, not only of the paths of its
+// inputs.
 //
-// The first is the most likely cause: differences that change what is built come before those that do not, and
-// derivations all of whose inputs are the same, or only pass on what is told before, before those that are built with
-// them; of these, the nearest to the root. What is not known for want of a derivation comes last.
+// The first difference is the most likely cause. The order is: differences that change outputs before those that do not;
+// derivations before those that are built with them; near the root before far from it. A [Missing] derivation is last.
 //
-// A derivation that its side does not have is a [Missing] difference, and so is a root that is. Errors are those of the
-// readers and of the context, which are wrapped, and derivations that Nix has not written so: those are not to be
-// believed.
+// Diff wraps the errors of the readers and of the context. A derivation that Nix cannot have written is an error too.
 func Diff(ctx context.Context, a, b Side) ([]Difference, error) {
 	if a.Root == b.Root {
 		return nil, nil
 	}
 	w := &walk{a: newTree(a), b: newTree(b), nodes: map[pair]*node{}}
 	w.reach(pair{a.Root, b.Root}, nil)
-	for i := 0; i < len(w.queue); i++ { // which grows
+	for i := 0; i < len(w.queue); i++ { // the queue grows
 		if err := w.visit(ctx, w.queue[i]); err != nil {
 			return nil, fmt.Errorf("compare derivations: %w", err)
 		}
@@ -33,10 +30,10 @@ func Diff(ctx context.Context, a, b Side) ([]Difference, error) {
 	return w.differences(), nil
 }
 
-// maxPairs bounds the walk. Honest trees have about as many pairs as derivations.
+// maxPairs bounds the walk. Real trees have about as many pairs as derivations.
 const maxPairs = 2 * maxDerivations
 
-// walk goes breadth first, so that it comes to each pair by the shortest way, and to each once.
+// walk is breadth first: it reaches each pair once, by the shortest path.
 type walk struct {
 	a, b  *tree
 	nodes map[pair]*node
@@ -46,7 +43,7 @@ type walk struct {
 // node is a pair of derivations that differ.
 type node struct {
 	pair
-	from    *node // the one nearest to the root that has it among its inputs; nil for the root
+	from    *node // the node nearest to the root that has it as an input; nil for the root
 	inputs  []*node
 	own     []Difference
 	missing bool
@@ -103,7 +100,7 @@ func hereOrNot(path nix.StorePath, d *Derivation) string {
 	return string(path)
 }
 
-// differences puts what was found into the order that Diff promises.
+// differences returns the differences of all nodes in the order of Diff.
 func (w *walk) differences() []Difference {
 	var causes []*node
 	for _, n := range w.queue {
@@ -119,17 +116,17 @@ func (w *walk) differences() []Difference {
 		)
 	})
 	var all []Difference
-	told := map[[3]string]int{}
+	listed := map[[3]string]int{}
 	for _, n := range causes {
 		path := n.path()
 		for _, d := range n.own {
 			if d.Kind.ofObject() {
 				key := [3]string{string(d.Kind), d.A, d.B}
-				if first, ok := told[key]; ok {
+				if first, ok := listed[key]; ok {
 					all[first].Again++
 					continue
 				}
-				told[key] = len(all)
+				listed[key] = len(all)
 			}
 			d.Path, d.DrvA, d.DrvB = path, n.a, n.b
 			all = append(all, d)
@@ -138,8 +135,7 @@ func (w *walk) differences() []Difference {
 	return all
 }
 
-// ofObject says whether a difference is of a store object, of which it is enough to tell once: many derivations are
-// made from one source, and a reference to a derivation's text (drvPath) is one to all that it is made from.
+// ofObject reports whether a difference is of a store object. It is listed once, since many derivations can use it.
 func (k Kind) ofObject() bool {
 	switch k {
 	case Source, SourceAdded, SourceRemoved, InputAdded, InputRemoved:
@@ -148,12 +144,12 @@ func (k Kind) ofObject() bool {
 	return false
 }
 
-// causes returns how many derivations with differences of their own there are, at most, on one way down from here.
+// causes returns the largest number of derivations with own differences on one path down from here.
 func (n *node) causes() int {
 	if n.ranked {
 		return n.rank
 	}
-	n.ranked = true // trees have no cycles, since paths are hashes
+	n.ranked = true // there are no cycles, because paths are hashes
 	for _, in := range n.inputs {
 		rank := in.causes()
 		if len(in.own) > 0 {

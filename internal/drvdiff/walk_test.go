@@ -190,8 +190,8 @@ func TestRefuses(t *testing.T) {
 		says string
 		is   error
 	}{
-		"derivation that is its own input": {t.Context(), Side{"there", b, with(b, cyclic(b))}, "its text is not the one that its path was made of", nil},
-		"edited derivation":                {t.Context(), Side{"there", b, with(b, string(w.Texts[a]))}, "its text is not the one that its path was made of", nil},
+		"derivation that is its own input": {t.Context(), Side{"there", b, with(b, cyclic(b))}, "its text does not match its path", nil},
+		"edited derivation":                {t.Context(), Side{"there", b, with(b, string(w.Texts[a]))}, "its text does not match its path", nil},
 		"no derivation":                    {t.Context(), Side{"there", b, with(b, "nix-archive-1")}, "parse derivation: at byte 0", nil},
 		"dynamic derivation":               {t.Context(), Side{"there", b, with(b, `DrvWithVersion("xp-dyn-drv",[])`)}, "dynamic-derivations", nil},
 		"output for a root":                {t.Context(), Side{"there", objectPath(t, "x", "leaf"), w}, "does not end in .drv", nil},
