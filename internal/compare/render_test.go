@@ -65,7 +65,7 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// What a person sees, as a golden file.
+// The text of a report, as a golden file.
 func TestText(t *testing.T) {
 	a := files(t, map[string]string{
 		"bin/tool": "\x7fELF not really\x00\x01built by root@left\x00\x00\x00", "share/doc": "one\ntwo\nthree\nmade 2026-11-25\n",

@@ -132,10 +132,10 @@ func (m *merge) step() error {
 	a, b := m.left.current, m.right.current
 	switch {
 	case b == nil || a != nil && nar.Order(a.Path, b.Path) < 0:
-		m.removed = m.alone(m.removed, Difference{Path: a.Path, Kinds: []Kind{Removed}, A: a}, a)
+		m.removed = m.oneSide(m.removed, Difference{Path: a.Path, Kinds: []Kind{Removed}, A: a}, a)
 		return m.left.next()
 	case a == nil || nar.Order(a.Path, b.Path) > 0:
-		m.added = m.alone(m.added, Difference{Path: b.Path, Kinds: []Kind{Added}, B: b}, b)
+		m.added = m.oneSide(m.added, Difference{Path: b.Path, Kinds: []Kind{Added}, B: b}, b)
 		return m.right.next()
 	}
 	if err := m.both(a, b); err != nil {
@@ -144,8 +144,8 @@ func (m *merge) step() error {
 	return errors.Join(m.left.next(), m.right.next())
 }
 
-// alone records an entry of one side. It returns the directory whose contents are counted from here on.
-func (m *merge) alone(dir *Entry, d Difference, e *Entry) *Entry {
+// oneSide records an entry of one side. It returns the directory whose contents are counted from here on.
+func (m *merge) oneSide(dir *Entry, d Difference, e *Entry) *Entry {
 	if dir != nil && below(e.Path, dir.Path) {
 		dir.Below++
 		dir.Size += e.Size

@@ -74,7 +74,7 @@ var changes = map[string]change{
 	"twin":                 {"", "(twin 1) (twin 2)", "(twin 1) (twin 3)", "root → middle → twin", "env which", `"2"`, `"3"`, 0},
 }
 
-// Each change is found three levels down, is told first, and what is built with it is not told at all.
+// Each change is found three levels down and reported first. Derivations that are built with it are not reported.
 func TestChanges(t *testing.T) {
 	store := newTestStore(t)
 	trees := []map[string]string{leavesTree()}
@@ -109,7 +109,7 @@ func (c change) check(t *testing.T, found []Difference) {
 		t.Errorf("found %v\nwant  %s: %s: %s ≠ %s", d, c.where, c.what, c.a, c.b)
 	}
 	if (c.what == "env url") != d.SameOutputs {
-		t.Errorf("that the outputs are the same is told: %t", d.SameOutputs)
+		t.Errorf("the same outputs are reported: %t", d.SameOutputs)
 	}
 	for _, other := range found[1:] {
 		if c.more >= 0 && !cmp.Equal(other.Path, d.Path) {
@@ -152,7 +152,7 @@ func TestOrderOfCauses(t *testing.T) {
 	}
 }
 
-// What a person can do about a source depends on where it is used.
+// A difference of a source has the places that use it.
 func TestUsesOfSource(t *testing.T) {
 	store := newTestStore(t)
 	tree := leavesTree()

@@ -124,7 +124,7 @@ let
     inherit leaf;
   };
 
-  # Two of the same name, which nothing but their places tells apart.
+  # Two of the same name: only their positions differ.
   twin = which: drv { name = "twin"; inherit which leaf; label = builtins.unsafeDiscardStringContext leaf.drvPath; };
 
   middle = drv {

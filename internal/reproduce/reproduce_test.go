@@ -24,7 +24,7 @@ const (
 	hashB = "sha256-LKC4zplvhl2zdhm/6RAjVZMFqtgVgEL8bdsO8dQ8W2c="
 )
 
-// cache is one that has what it is told to, as NARs of one file.
+// cache is a fake with NARs of one file.
 type cache map[nix.StorePath]string
 
 func (c cache) Name() string { return "fake cache" }
@@ -139,10 +139,10 @@ func TestVerdicts(t *testing.T) {
 		"does not evaluate, as there": {a: broken, b: broken, want: SameFailure, reason: "evaluation failed"},
 		"does not evaluate there":     {a: broken, b: built, want: OtherOutcome, reason: "manifest: evaluation failed; here: built"},
 		"does not evaluate here":      {a: built, b: broken, want: Failed, reason: "evaluation failed"},
-		"served there, and nobody has it": {
+		"cached there, and in no cache now": {
 			a: served, b: built, theirs: []pipelines.Holder{deaf{}, cache{}}, want: Unknown, reason: "none of the caches has it now",
 		},
-		"served there, by a cache that has the same": {
+		"cached there, by a cache that has the same": {
 			a: served, b: built, theirs: []pipelines.Holder{cache{out: hashA}}, want: Pass, reason: "the hash is from fake cache",
 		},
 		"served there, by a cache that has another": {a: served, b: built, theirs: []pipelines.Holder{cache{out: hashB}}, want: OtherContents},
