@@ -30,14 +30,21 @@ func (d *digest) reset() {
 
 // compare tells what differs from a promise; what names the bytes.
 func (d *digest) compare(what string, hash nix.Hash, size int64) error {
-	if d.size > size {
-		return fmt.Errorf("its %s has more than the promised %d bytes", what, size)
-	}
-	if d.size < size {
-		return fmt.Errorf("its %s has %d bytes, not %d", what, d.size, size)
+	if err := compareSize(what, d.size, size); err != nil {
+		return err
 	}
 	if got := d.hash(); !got.Equal(hash) {
 		return fmt.Errorf("the hash of its %s is %v, not %v", what, got, hash)
+	}
+	return nil
+}
+
+func compareSize(what string, size, want int64) error {
+	switch {
+	case size > want:
+		return fmt.Errorf("its %s has more than the promised %d bytes", what, want)
+	case size < want:
+		return fmt.Errorf("its %s has %d bytes, not %d", what, size, want)
 	}
 	return nil
 }

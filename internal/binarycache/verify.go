@@ -14,7 +14,6 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // Verify reads store objects back and compares them with what their narinfo files promise:
@@ -45,17 +44,11 @@ func (d *Dir) Verify(ctx context.Context, paths []nix.StorePath) error {
 }
 
 func (d *Dir) verify(ctx context.Context, path nix.StorePath) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	info, err := d.info(path)
+	e, err := d.check(ctx, path)
 	if err != nil {
 		return err
 	}
-	if info.FileHash.IsZero() || info.FileSize == 0 { // Nix asks for neither
-		return errors.New("its narinfo does not say what its file should be")
-	}
-	for _, ref := range info.References {
+	for _, ref := range e.Info.References {
 		switch has, err := d.has(ref); {
 		case err != nil:
 			return err
@@ -63,12 +56,7 @@ func (d *Dir) verify(ctx context.Context, path nix.StorePath) error {
 			return fmt.Errorf("its reference %s is not in the cache", ref)
 		}
 	}
-	f, err := d.OpenNAR(info)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return verifyNAR(regular.Until(ctx, f), info)
+	return nil
 }
 
 // verifyNAR reads a compressed NAR to its end.

@@ -1,0 +1,154 @@
+package binarycache
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+)
+
+// asideDir is where SetAside moves files to.
+const asideDir = ".damaged"
+
+// Entry is what the cache has under a store path: a narinfo, and the file that it describes.
+type Entry struct {
+	Info *nix.NARInfo
+	// InfoHash is the SHA-256 of the narinfo's text.
+	InfoHash string
+	// Identity tells whether the file of the NAR is the same as before and unchanged: its device, inode, size, and the
+	// times of its last changes. The change time cannot be set by a program.
+	Identity string
+}
+
+// Entry looks an object up. The NAR is not read, but its file has to have the size that the narinfo states. Where the
+// cache does not have the object, the error is [ErrNotFound].
+func (d *Dir) Entry(path nix.StorePath) (Entry, error) {
+	e, f, err := d.openEntry(path)
+	if err != nil {
+		return Entry{}, fmt.Errorf("look up %s in %s: %w", path, d.path, err)
+	}
+	return e, f.Close()
+}
+
+// Check reads an object back and compares it with what its narinfo promises: hash and size of the file and of the NAR in it.
+func (d *Dir) Check(ctx context.Context, path nix.StorePath) (Entry, error) {
+	e, err := d.check(ctx, path)
+	if err != nil {
+		return Entry{}, fmt.Errorf("verify %s in %s: %w", path, d.path, err)
+	}
+	return e, nil
+}
+
+func (d *Dir) check(ctx context.Context, path nix.StorePath) (Entry, error) {
+	if ctx.Err() != nil {
+		return Entry{}, context.Cause(ctx)
+	}
+	e, f, err := d.openEntry(path)
+	if err != nil {
+		return Entry{}, err
+	}
+	defer f.Close()
+	if err := verifyNAR(regular.Until(ctx, f), e.Info); err != nil {
+		return Entry{}, err
+	}
+	stat, err := f.Stat()
+	if err == nil && identity(stat) != e.Identity {
+		err = errors.New("its file changed while it was read")
+	}
+	return e, err
+}
+
+func (d *Dir) openEntry(path nix.StorePath) (Entry, *os.File, error) {
+	text, err := regular.Read(d.file(infoName(path)), maxNARInfo)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Entry{}, nil, ErrNotFound
+	}
+	if err != nil {
+		return Entry{}, nil, err
+	}
+	info, err := nix.ParseNARInfo(text)
+	if err != nil {
+		return Entry{}, nil, err
+	}
+	if info.StorePath != path {
+		return Entry{}, nil, fmt.Errorf("its narinfo is that of %s", info.StorePath)
+	}
+	if info.FileHash.IsZero() || info.FileSize == 0 { // Nix asks for neither
+		return Entry{}, nil, errors.New("its narinfo does not say what its file should be")
+	}
+	f, err := d.OpenNAR(info)
+	if err != nil {
+		return Entry{}, nil, err
+	}
+	stat, err := f.Stat()
+	if err == nil {
+		err = compareSize("file", stat.Size(), info.FileSize)
+	}
+	if err != nil {
+		f.Close()
+		return Entry{}, nil, err
+	}
+	sum := sha256.Sum256(text)
+	return Entry{Info: info, InfoHash: hex.EncodeToString(sum[:]), Identity: identity(stat)}, f, nil
+}
+
+func identity(info fs.FileInfo) string {
+	s := info.Sys().(*syscall.Stat_t)
+	return fmt.Sprintf("%d:%d:%d:%d.%09d:%d.%09d", s.Dev, s.Ino, s.Size, s.Mtim.Sec, s.Mtim.Nsec, s.Ctim.Sec, s.Ctim.Nsec)
+}
+
+// SetAside moves the narinfo of an object, and the file that it names, into a directory of their own, so that the object
+// can be imported again. Nothing is deleted. It returns the directory; an object that is not there is no error.
+func (d *Dir) SetAside(p nix.StorePath) (string, error) {
+	aside, err := d.setAside(p)
+	if err != nil {
+		return "", fmt.Errorf("set aside %s in %s: %w", p, d.path, err)
+	}
+	return filepath.Join(d.path, aside), nil
+}
+
+func (d *Dir) setAside(p nix.StorePath) (string, error) {
+	if d.readOnly {
+		return "", errors.New("the cache is open for reading only")
+	}
+	root, err := regular.OpenRoot(d.path)
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	aside := path.Join(asideDir, p.Base())
+	for n := 1; ; n++ { // of one path, several may be there
+		err := root.MkdirAll(path.Dir(aside), 0o755)
+		if err == nil {
+			err = root.Mkdir(aside, 0o755)
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return "", err
+		}
+		aside = path.Join(asideDir, fmt.Sprintf("%s.%d", p.Base(), n))
+	}
+	names := []string{infoName(p)}
+	// A narinfo can name any file. Only one that a NAR can be in is moved.
+	if info, err := d.info(p); err == nil && path.Dir(info.URL) == narDir && !strings.Contains(info.URL, "\x00") {
+		names = []string{infoName(p), info.URL} // the narinfo first: it names nothing that is gone
+	}
+	for _, name := range names {
+		if err := root.Rename(name, path.Join(aside, path.Base(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	return aside, nil
+}

@@ -1,0 +1,245 @@
+// Package outcache is the binary cache in a directory of results, as far as it can be believed.
+//
+// Such a directory may come from anywhere, so a file in it is no evidence. An object is there if the record of this user
+// knows its path, its narinfo says what the record says, and its NAR was read and has that hash. The same holds for all
+// that it refers to. Of everything else the cache counts as not having it.
+package outcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
+)
+
+// checksAtOnce is how many NARs are read at a time.
+const checksAtOnce = 4
+
+var (
+	// errNoRecord says that no run of this user has recorded the contents of an object.
+	errNoRecord = errors.New("no record of it is there")
+	// errNotExamined is the state of an object that nothing has asked for.
+	errNotExamined = errors.New("it was not looked at")
+)
+
+// Store is the cache in a directory of results. It implements pipelines.Store. It is safe for concurrent use.
+type Store struct {
+	dir    *binarycache.Dir
+	record *record.Record
+	// warn tells of what is there and is not believed.
+	warn func(text string)
+
+	mu     sync.Mutex
+	states map[nix.StorePath]state // of what was examined; what was not good then is examined again
+}
+
+// state is the result of looking at an object.
+type state struct {
+	object record.Object
+	err    error // why it is not believed; nil where it is
+}
+
+// New returns the cache in a directory. Warn, which may be nil, is called for what is there and is not believed.
+func New(dir *binarycache.Dir, r *record.Record, warn func(text string)) *Store {
+	if warn == nil {
+		warn = func(string) {}
+	}
+	return &Store{dir: dir, record: r, warn: warn, states: map[nix.StorePath]state{}}
+}
+
+// Name returns the directory.
+func (s *Store) Name() string { return s.dir.Name() }
+
+// Record returns the record that the cache is compared with; nil of a nil store.
+func (s *Store) Record() *record.Record {
+	if s == nil {
+		return nil
+	}
+	return s.record
+}
+
+// Missing returns those of the paths that are not there, or not with all that they refer to, in the order given.
+func (s *Store) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePath, error) {
+	if _, err := s.look(ctx, paths); err != nil {
+		return nil, err
+	}
+	var missing []nix.StorePath
+	whole := map[nix.StorePath]bool{}
+	for _, path := range paths {
+		if s.whyNot(path, whole) != nil {
+			missing = append(missing, path)
+		}
+	}
+	return missing, nil
+}
+
+// Closure returns the recorded contents of the paths and of all that they refer to, in the order of paths. One that is not
+// there is an error.
+func (s *Store) Closure(ctx context.Context, roots []nix.StorePath) ([]nix.PathInfo, error) {
+	seen, err := s.look(ctx, roots)
+	if err != nil {
+		return nil, err
+	}
+	var infos []nix.PathInfo
+	for _, path := range nix.SortedPaths(seen) {
+		st := s.state(path)
+		if st.err != nil {
+			return nil, fmt.Errorf("read closure in %s: %s: %w", s.Name(), path, st.err)
+		}
+		info, _ := st.object.Info()
+		infos = append(infos, info)
+	}
+	return infos, nil
+}
+
+// Infos returns the recorded contents of those of the paths that are there.
+func (s *Store) Infos(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error) {
+	if err := s.lookAt(ctx, paths); err != nil {
+		return nil, err
+	}
+	infos := map[nix.StorePath]nix.PathInfo{}
+	for _, path := range paths {
+		if st := s.state(path); st.err == nil {
+			infos[path], _ = st.object.Info()
+		}
+	}
+	return infos, nil
+}
+
+// Dump writes the NAR of an object. Its bytes are the recorded ones only where a call of Missing has found it since the
+// file was changed: who reads them compares the hash.
+func (s *Store) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
+	return s.dir.Dump(ctx, w, path)
+}
+
+// Verify reads the paths back, compares them with the record, and remembers their files.
+func (s *Store) Verify(ctx context.Context, paths []nix.StorePath) error {
+	errs := make([]error, len(paths))
+	err := s.each(ctx, paths, func(i int, path nix.StorePath) {
+		st := s.examine(ctx, path, true)
+		s.set(path, st)
+		if st.err != nil {
+			errs[i] = hint.Wrap(fmt.Errorf("verify %s in %s: %w", path, s.Name(), st.err), "run the command again: it is then packed anew")
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if err := s.remember(paths); err != nil {
+		return err
+	}
+	missing, err := s.Missing(ctx, paths)
+	if err == nil && len(missing) > 0 {
+		err = fmt.Errorf("verify %s in %s: %w", missing[0], s.Name(), s.whyNot(missing[0], map[nix.StorePath]bool{}))
+	}
+	return err
+}
+
+// Import adds the objects of a stream of nix-store --export. What they are has to be recorded before: it is an error if
+// the stream says otherwise.
+func (s *Store) Import(ctx context.Context, stream io.Reader) ([]nix.Added, error) {
+	added, err := s.dir.Import(ctx, stream)
+	for _, a := range added {
+		if compareErr := s.compareImported(a.Path); compareErr != nil {
+			err = errors.Join(err, fmt.Errorf("import into %s: %s: %w", s.Name(), a.Path, compareErr))
+		}
+	}
+	return added, err
+}
+
+func (s *Store) compareImported(path nix.StorePath) error {
+	e, err := s.dir.Entry(path)
+	if err != nil {
+		return err
+	}
+	o, known := s.record.Object(path)
+	return compare(o, known, e.Info)
+}
+
+// SetAside moves out of the way what the cache has under the paths and is not what the record says, so that it can be
+// imported. Nothing is deleted.
+func (s *Store) SetAside(ctx context.Context, paths []nix.StorePath) error {
+	if _, err := s.examineAll(ctx, paths); err != nil {
+		return err
+	}
+	var moved []string
+	for _, path := range paths {
+		st := s.state(path)
+		if st.err == nil || errors.Is(st.err, binarycache.ErrNotFound) {
+			continue
+		}
+		where, err := s.dir.SetAside(path)
+		if err != nil {
+			return err
+		}
+		moved = append(moved, fmt.Sprintf("%s: %v; moved to %s", path, st.err, where))
+	}
+	if len(moved) > 0 {
+		s.warn(fmt.Sprintf("%s had other contents under %d %s, which are replaced: %s", s.Name(), len(moved), plural(len(moved), "path", "paths"), some(moved)))
+	}
+	return nil
+}
+
+func (s *Store) state(path nix.StorePath) state {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st, ok := s.states[path]; ok {
+		return st
+	}
+	return state{err: errNotExamined}
+}
+
+func (s *Store) set(path nix.StorePath, st state) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.states[path] = st
+}
+
+// each calls f for the paths, a few at a time.
+func (s *Store) each(ctx context.Context, paths []nix.StorePath, f func(int, nix.StorePath)) error {
+	var group errgroup.Group
+	group.SetLimit(checksAtOnce)
+	for i, path := range paths {
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			f(i, path)
+			return nil
+		})
+	}
+	_ = group.Wait() // f has no error
+	if ctx.Err() != nil {
+		return fmt.Errorf("look into %s: %w", s.Name(), context.Cause(ctx))
+	}
+	return nil
+}
+
+// some joins the first texts, and says how many there are besides.
+func some(texts []string) string {
+	const most = 3
+	if len(texts) <= most {
+		return strings.Join(texts, "; ")
+	}
+	return strings.Join(slices.Concat(texts[:most], []string{fmt.Sprintf("and %d more", len(texts)-most)}), "; ")
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}

@@ -1,0 +1,241 @@
+// Package record keeps what the runs of this user know of store objects and of finished builds, in a directory outside
+// of any tree.
+//
+// The directory of results (OUT) may come from anywhere: with a checkout, from another machine, from a cache of a CI
+// service. What it says of an object is true only where this record says the same.
+package record
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+)
+
+const (
+	objectsDir  = "objects"
+	cellsDir    = "cells"
+	journalsDir = "journals"
+	lockFile    = "lock"
+
+	// maxFile bounds what is read as one file of the record: 2^16 references fit.
+	maxFile = 16 << 20
+)
+
+// Record is a directory that belongs to this user alone, with one small JSON file for each store object and each cell.
+// It is safe for concurrent use, also by several processes.
+type Record struct {
+	path string
+
+	mu       sync.Mutex // for changes
+	root     *os.Root   // nil where nothing was recorded yet
+	writable bool
+}
+
+// Dir returns the directory of the record: XDG_STATE_HOME/open-sesame-ci, or ~/.local/state/open-sesame-ci.
+func Dir(stateHome, home string) (string, error) {
+	base := stateHome
+	if base == "" && home != "" {
+		base = filepath.Join(home, ".local", "state")
+	}
+	if !filepath.IsAbs(base) {
+		return "", hint.Wrap(errors.New("find directory for the record of builds: neither XDG_STATE_HOME nor HOME is an absolute path"),
+			"set XDG_STATE_HOME to a directory of this user's")
+	}
+	return filepath.Join(base, "open-sesame-ci"), nil
+}
+
+// Open opens the record in a directory and makes the directory where there is none. A directory that others can write
+// to or have made is refused.
+func Open(path string) (*Record, error) {
+	r := &Record{path: path}
+	if err := r.open(true); err != nil {
+		return nil, fmt.Errorf("open record of builds: %w", err)
+	}
+	return r, nil
+}
+
+// OpenReadOnly opens the record in a directory for reading, and makes nothing. A directory that is not there is an empty
+// record.
+func OpenReadOnly(path string) (*Record, error) {
+	r := &Record{path: path}
+	if err := r.open(false); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open record of builds: %w", err)
+	}
+	return r, nil
+}
+
+func (r *Record) open(create bool) error {
+	if create {
+		if err := os.MkdirAll(filepath.Dir(r.path), 0o700); err != nil {
+			return err
+		}
+		if err := os.Mkdir(r.path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	info, err := os.Lstat(r.path)
+	if err != nil {
+		return err
+	}
+	if err := checkDir(r.path, info); err != nil {
+		return err
+	}
+	root, err := regular.OpenRoot(r.path)
+	if err != nil {
+		return err
+	}
+	opened, err := root.Stat(".")
+	if err == nil && !os.SameFile(info, opened) {
+		err = fmt.Errorf("%s was replaced while it was opened", r.path)
+	}
+	for _, name := range []string{objectsDir, cellsDir, journalsDir} {
+		if mkdirErr := root.Mkdir(name, 0o700); create && err == nil && !errors.Is(mkdirErr, fs.ErrExist) {
+			err = mkdirErr
+		}
+	}
+	if err != nil {
+		root.Close()
+		return err
+	}
+	r.root, r.writable = root, create
+	return nil
+}
+
+// checkDir refuses a directory that is not this user's alone: what it says would be somebody else's word.
+func checkDir(path string, info fs.FileInfo) error {
+	switch owner := info.Sys().(*syscall.Stat_t).Uid; {
+	case info.Mode().Type() == fs.ModeSymlink:
+		return hint.Wrap(fmt.Errorf("%s is a symbolic link", path), "remove it, or set XDG_STATE_HOME to another directory")
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a directory", path)
+	case int(owner) != os.Geteuid():
+		return hint.Wrap(fmt.Errorf("%s belongs to another user (uid %d)", path, owner), "set XDG_STATE_HOME to a directory of this user's")
+	case info.Mode().Perm()&0o077 != 0:
+		return hint.Wrap(fmt.Errorf("%s has the mode %#o: other users have access to it", path, info.Mode().Perm()),
+			"if only you have written to it: chmod -R go= %s", hint.Quote(path))
+	}
+	return nil
+}
+
+// Path returns the directory.
+func (r *Record) Path() string { return r.path }
+
+// Close closes the directory.
+func (r *Record) Close() error {
+	if r.root == nil {
+		return nil
+	}
+	return r.root.Close()
+}
+
+// Cell reads into value what SetCell was given under the key, and returns false where it was given nothing.
+func (r *Record) Cell(key, value any) bool {
+	name, err := cellFile(key)
+	return err == nil && r.read(name, value) == nil
+}
+
+// SetCell keeps a value under a key. Both are anything that JSON can hold.
+func (r *Record) SetCell(key, value any) error {
+	name, err := cellFile(key)
+	if err == nil {
+		err = r.writeJSON(name, value, false)
+	}
+	if err != nil {
+		return fmt.Errorf("record outputs: %w", err)
+	}
+	return nil
+}
+
+func cellFile(key any) (string, error) {
+	text, err := json.Marshal(key)
+	return filepath.Join(cellsDir, digest(text)+".json"), err
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// read reads a file of the record. Any that cannot be read says nothing.
+func (r *Record) read(name string, value any) error {
+	if r.root == nil {
+		return fs.ErrNotExist
+	}
+	data, err := regular.ReadIn(r.root, name, maxFile)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, value)
+}
+
+func (r *Record) writeJSON(name string, value any, sync bool) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return r.write(name, data, sync)
+}
+
+// write puts a file in place at once: a reader sees the old contents or the new ones. With sync, it is on disk then.
+func (r *Record) write(name string, data []byte, sync bool) error {
+	if !r.writable {
+		return errors.New("the record is open for reading only")
+	}
+	temp := filepath.Join(filepath.Dir(name), "."+strings.ToLower(rand.Text())+".tmp")
+	f, err := r.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = r.root.Rename(temp, name)
+	}
+	if err != nil {
+		_ = r.root.Remove(temp)
+	}
+	return err
+}
+
+// change calls f while no other process changes the record.
+func (r *Record) change(f func() error) error {
+	if !r.writable {
+		return errors.New("the record is open for reading only")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lock, err := r.root.OpenFile(lockFile, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer lock.Close() // which lets go of the lock
+	for {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX)
+		if !errors.Is(err, syscall.EINTR) {
+			if err != nil {
+				return err
+			}
+			return f()
+		}
+	}
+}
+
+// Writable says whether the record can be changed.
+func (r *Record) Writable() bool { return r.writable }

@@ -1,0 +1,226 @@
+package record
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	gonix "zombiezen.com/go/nix"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+const (
+	top = nix.StorePath("/nix/store/s66mzxpvicwk07gjbjfw9izjfa797vsw-top")
+	dep = nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-dep")
+)
+
+func info(contents string) nix.PathInfo {
+	h := gonix.NewHasher(gonix.SHA256)
+	_, _ = h.WriteString(contents)
+	return nix.PathInfo{Path: top, NARHash: h.SumHash(), NARSize: int64(len(contents)), References: []nix.StorePath{top, dep}, Ultimate: true}
+}
+
+func open(t *testing.T) *Record {
+	t.Helper()
+	r, err := Open(filepath.Join(t.TempDir(), "state", "record"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
+func TestObjects(t *testing.T) {
+	r := open(t)
+	if _, ok := r.Object(top); ok {
+		t.Error("an empty record knows an object")
+	}
+	if err := r.Note("1", []nix.PathInfo{info("contents")}); err != nil {
+		t.Fatal(err)
+	}
+	file := File{Info: "a", Identity: "1:2"}
+	mark := func(o *Object) { o.Sandbox, o.Second = SandboxOn, Same; o.AddFile(file); o.AddFile(file) }
+	if err := r.Change([]nix.StorePath{top}, mark); err != nil {
+		t.Fatal(err)
+	}
+	// The same contents once more change nothing.
+	if err := r.Note("2", []nix.PathInfo{info("contents")}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := OpenReadOnly(r.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	o, ok := again.Object(top)
+	want := Object{
+		Path: top, NARHash: info("contents").NARHash.SRI(), NARSize: 8, References: []nix.StorePath{dep, top},
+		Origin: Built, Run: "1", Sandbox: SandboxOn, Second: Same, Files: []File{file},
+	}
+	if diff := cmp.Diff(want, o); diff != "" || !ok || !o.Matches(info("contents")) || !o.Holds(file) {
+		t.Errorf("%v (-want +got):\n%s", ok, diff)
+	}
+	if got, ok := o.Info(); !ok || !o.Matches(got) {
+		t.Errorf("info is %+v, %v", got, ok)
+	}
+	if err := again.Note("3", []nix.PathInfo{info("other")}); err == nil {
+		t.Error("a record that is open for reading was changed")
+	}
+
+	// Of other contents, nothing is proven. What speaks against a path stays.
+	if err := r.Note("3", []nix.PathInfo{info("other")}); err != nil {
+		t.Fatal(err)
+	}
+	if o, _ := r.Object(top); o.Run != "3" || o.Second != "" || len(o.Files) > 0 || o.Matches(info("contents")) {
+		t.Errorf("of other contents: %+v", o)
+	}
+	if err := r.Change([]nix.StorePath{top}, func(o *Object) { o.Second = Different }); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Note("4", []nix.PathInfo{info("third")}); err != nil {
+		t.Fatal(err)
+	}
+	if o, _ := r.Object(top); o.Second != Different {
+		t.Errorf("a second build differed, and it is forgotten: %+v", o)
+	}
+}
+
+// What is said of one path is not taken for another's, and what is no record of ours says nothing.
+func TestWhatIsNoObjectSaysNothing(t *testing.T) {
+	r := open(t)
+	if err := r.Note("1", []nix.PathInfo{info("contents")}); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(r.Path(), objectFile(top)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"another path's": string(data), "cut": string(data[:20]), "empty": ""} {
+		if err := os.WriteFile(filepath.Join(r.Path(), objectFile(dep)), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if o, ok := r.Object(dep); ok {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+}
+
+func TestCells(t *testing.T) {
+	type key struct{ A, B string }
+	r := open(t)
+	var got []string
+	if r.Cell(key{"1", "2"}, &got) {
+		t.Errorf("an empty record has %q", got)
+	}
+	if err := r.SetCell(key{"1", "2"}, []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	if !r.Cell(key{"1", "2"}, &got) || len(got) != 1 || r.Cell(key{"12", ""}, &got) {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestJournals(t *testing.T) {
+	r := open(t)
+	for _, text := range []string{"first", "second"} {
+		if err := r.NoteJournal("run", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for text, want := range map[string]bool{"first": true, "second": true, "third": false, "": false} {
+		if got := r.WroteJournal("run", []byte(text)); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+	if r.WroteJournal("another", []byte("first")) {
+		t.Error("a journal of another run is taken for this one's")
+	}
+	if err := r.NoteJournal("run", []byte("third")); err != nil {
+		t.Fatal(err)
+	}
+	if r.WroteJournal("run", []byte("first")) {
+		t.Error("an old journal is believed")
+	}
+}
+
+// Two processes that change one object lose nothing of what the other says.
+func TestChangesOfSeveralProcesses(t *testing.T) {
+	r := open(t)
+	var group sync.WaitGroup
+	for range 4 {
+		other, err := Open(r.Path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		group.Go(func() {
+			for range 25 {
+				if err := other.Change([]nix.StorePath{top}, func(o *Object) { o.NARSize++ }); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if o, _ := r.Object(top); o.NARSize != 100 {
+		t.Errorf("%d changes of 100 are there", o.NARSize)
+	}
+}
+
+func TestDirectoriesOfOthersAreRefused(t *testing.T) {
+	for name, test := range map[string]struct {
+		make func(dir string) error
+		want string
+	}{
+		"a link": {func(dir string) error {
+			return os.Symlink(t.TempDir(), dir)
+		}, "is a symbolic link"},
+		"a file":              {func(dir string) error { return os.WriteFile(dir, nil, 0o600) }, "is not a directory"},
+		"readable for others": {func(dir string) error { return os.Mkdir(dir, 0o755) }, "has the mode 0755"},
+		"another user's": {func(dir string) error {
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				return err
+			}
+			return os.Chown(dir, 4321, -1)
+		}, "belongs to another user (uid 4321)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "record")
+			if err := test.make(dir); err != nil {
+				t.Skip(err)
+			}
+			for _, open := range []func(string) (*Record, error){Open, OpenReadOnly} {
+				if _, err := open(dir); err == nil || !strings.Contains(err.Error(), test.want) {
+					t.Errorf("the error is %v, want %q", err, test.want)
+				}
+			}
+		})
+	}
+}
+
+func TestDir(t *testing.T) {
+	for _, test := range []struct{ state, home, want string }{
+		{"/state", "/home/a", "/state/open-sesame-ci"},
+		{"", "/home/a", "/home/a/.local/state/open-sesame-ci"},
+		{"state", "/home/a", ""},
+		{"", "", ""},
+		{"", "home", ""},
+	} {
+		got, err := Dir(test.state, test.home)
+		if got != test.want || (err != nil) != (test.want == "") {
+			t.Errorf("Dir(%q, %q) = %q, %v", test.state, test.home, got, err)
+		}
+	}
+	// Reading makes no directory.
+	dir := filepath.Join(t.TempDir(), "record")
+	if r, err := OpenReadOnly(dir); err != nil || r.Writable() {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(dir); err == nil {
+		t.Error("reading has made the directory")
+	}
+}
