@@ -29,31 +29,42 @@ type view struct {
 	remote   string // the URL of the remote "origin", which may hold credentials; empty where there is none
 }
 
-// open makes the view of a checkout, in a directory of its own under scratch.
+// open makes the view of a checkout whose owner is trusted, in a directory of its own under scratch.
 func (c checkout) open(ctx context.Context, user git, scratch string) (*view, error) {
-	files, err := c.gitDir()
+	v, own, err := c.view(ctx, user, scratch)
 	if err != nil {
 		return nil, err
+	}
+	if err := c.checkOwner(v.files, own["safe.directory"], user.lookup("SUDO_UID")); err != nil {
+		return nil, err
+	}
+	return v, v.fill(ctx, own)
+}
+
+// view makes an empty view, and returns the user's settings.
+func (c checkout) view(ctx context.Context, user git, scratch string) (*view, map[string][]string, error) {
+	files, err := c.gitDir()
+	if err != nil {
+		return nil, nil, err
 	}
 	repo, err := newRepository(ctx, user, scratch)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	v := &view{repository: repo, checkout: c, files: files}
 	own, err := v.config(ctx, user)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.checkOwner(files, own["safe.directory"], user.lookup("SUDO_UID")); err != nil {
-		return nil, err
-	}
+	return v, own, err
+}
+
+// fill gives the view what git reads of the checkout.
+func (v *view) fill(ctx context.Context, own map[string][]string) error {
 	if err := v.configure(ctx, own); err != nil {
-		return nil, err
+		return err
 	}
-	if err := v.link(user.ignoreFile(own["core.excludesfile"])); err != nil {
-		return nil, fmt.Errorf("read git directory of %s: %w", c.top, err)
+	if err := v.link(v.user.ignoreFile(own["core.excludesfile"])); err != nil {
+		return fmt.Errorf("read git directory of %s: %w", v.checkout.top, err)
 	}
-	return v, v.borrow(filepath.Join(files.common, "objects"))
+	return v.borrow(filepath.Join(v.files.common, "objects"))
 }
 
 var (

@@ -1,0 +1,77 @@
+package flake
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Tracked returns a file that git tracks and that lies in a directory of a checkout, or is the directory itself, as a link
+// would be; empty where there is none. The directory need not exist. Git is run with the environment env, on a view of the
+// checkout in scratch: whose checkout it is makes no difference, since nothing of it is executed.
+func Tracked(ctx context.Context, env []string, dir, scratch string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range []string{dir, Resolve(dir)} {
+		file, err := trackedIn(ctx, newGit("", env), name, scratch)
+		if err != nil {
+			return "", fmt.Errorf("ask git whether it tracks files in %s: %w", dir, err)
+		}
+		if file != "" {
+			return file, nil
+		}
+	}
+	return "", nil
+}
+
+// trackedIn does so for a path as it is written.
+func trackedIn(ctx context.Context, user git, dir, scratch string) (string, error) {
+	c, ok := findCheckout(dir, false)
+	if !ok || c.bare {
+		return "", nil
+	}
+	if _, err := c.gitDir(); err != nil {
+		return "", nil // no repository, which tracks nothing
+	}
+	v, own, err := c.view(ctx, user, scratch)
+	if err != nil {
+		return "", err
+	}
+	if err := v.fill(ctx, own); err != nil {
+		return "", err
+	}
+	args := []string{"ls-files", "-z", "--cached"}
+	if relative, err := filepath.Rel(c.top, dir); err != nil {
+		return "", err
+	} else if relative != "." {
+		args = append(args, "--", ":(top,literal)"+relative)
+	}
+	found := ""
+	read := func(r io.Reader) error {
+		return eachZero(r, func(name string) error {
+			if found == "" {
+				found = filepath.Join(c.top, name)
+			}
+			return nil
+		})
+	}
+	return found, v.neutral.stream(ctx, c.top, read, v.worktree(args...)...)
+}
+
+// Resolve returns an absolute path without symbolic links, of which the last parts need not exist.
+func Resolve(path string) string {
+	rest := ""
+	for dir := path; ; dir = filepath.Dir(dir) {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(real, rest)
+		}
+		if _, err := os.Lstat(dir); err == nil || dir == filepath.Dir(dir) {
+			return path // a link to nowhere, or what cannot be read
+		}
+		rest = filepath.Join(filepath.Base(dir), rest)
+	}
+}
