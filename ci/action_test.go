@@ -29,17 +29,17 @@ func TestActionCallsTheProgram(t *testing.T) {
 		"the packages alone": {
 			map[string]any{"packages": "hello"},
 			"X64",
-			strings.Fields("build --ref  --out out --memlock 0 --served-by none " + nixos + " --package hello --system x86_64-linux -- ."),
+			strings.Fields("build --ref  --out TEMP/open-sesame-ci --memlock 0 --served-by none " + nixos + " --package hello --system x86_64-linux -- ."),
 		},
 		"on an ARM runner": {
 			map[string]any{"packages": "hello"},
 			"ARM64",
-			strings.Fields("build --ref  --out out --memlock 0 --served-by none " + nixos + " --package hello --system aarch64-linux -- ."),
+			strings.Fields("build --ref  --out TEMP/open-sesame-ci --memlock 0 --served-by none " + nixos + " --package hello --system aarch64-linux -- ."),
 		},
 		"a release without a cache to push to": {
 			map[string]any{"packages": "hello", "command": "release", "push": "always", "token": "t"},
 			"X64",
-			strings.Fields("release --ref  --out out --memlock 0 --served-by none " + nixos + " --package hello --system x86_64-linux --push never -- ."),
+			strings.Fields("release --ref  --out TEMP/open-sesame-ci --memlock 0 --served-by none " + nixos + " --package hello --system x86_64-linux --push never -- ."),
 		},
 		"everything": {
 			map[string]any{
@@ -69,7 +69,7 @@ func TestActionCallsTheProgram(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "ci"), []byte("#!/bin/sh\nprintf '%s\\n' \"$@\"\n"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			c := contexts{"inputs": actionInputs(t, test.inputs), "runner": map[string]any{"arch": test.arch}, "job": map[string]any{"check_run_id": float64(41)}}
+			c := contexts{"inputs": actionInputs(t, test.inputs), "runner": map[string]any{"arch": test.arch, "temp": "TEMP"}, "job": map[string]any{"check_run_id": float64(41)}}
 			script := exec.CommandContext(t.Context(), bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", yamlText(run, "run"))
 			script.Env = []string{"RUNNER_TEMP=" + dir, "PATH=" + os.Getenv("PATH")}
 			for _, name := range yamlKeys(yamlAt(run, "env")) {
@@ -110,7 +110,7 @@ func TestActionLeavesItsOutputs(t *testing.T) {
 	j := newJob(t, pulled("pull_request", "stranger/open-sesame", false))
 	c := contexts{
 		"inputs": actionInputsOf(t, action, map[string]any{"packages": "open-sesame", "flake": "example", "args": "--engine=host\n--contract=off"}),
-		"runner": map[string]any{"arch": "X64"}, "job": map[string]any{"check_run_id": float64(41)},
+		"runner": map[string]any{"arch": "X64", "temp": "temp"}, "job": map[string]any{"check_run_id": float64(41)},
 	}
 	script := exec.CommandContext(t.Context(), bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", yamlText(run, "run"))
 	script.Env = append(j.environ, "RUNNER_TEMP="+filepath.Dir(program))
@@ -126,7 +126,7 @@ func TestActionLeavesItsOutputs(t *testing.T) {
 	}
 	c = contexts{"steps": map[string]any{yamlText(run, "id"): map[string]any{"outputs": got}}}
 	want := map[string]string{
-		"manifest": "out/manifest.json", "hits": "0", "misses": "1",
+		"manifest": "temp/open-sesame-ci/manifest.json", "hits": "0", "misses": "1",
 		"out-paths": "/nix/store/rdbr6skbj696x8mlnq7d0i02ir0cg4zv-open-sesame-1.14.2",
 	}
 	values := map[string]string{}

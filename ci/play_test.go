@@ -36,7 +36,7 @@ func TestPlay(t *testing.T) {
 			if summary := readTest(t, filepath.Join(dir, "jobs/report/summary.md")); !strings.HasPrefix(summary, want.summary) {
 				t.Errorf("the summary is\n%s", summary)
 			}
-			file := filepath.Join(dir, "jobs/report/manifest.json")
+			file := filepath.Join(dir, "jobs/report/temp/manifest.json")
 			if want.code != 0 {
 				if _, err := os.Stat(file); err == nil {
 					t.Error("there is a manifest of nothing")
