@@ -82,7 +82,7 @@ func (m *bench) newCachix(o cachixtest.Options) *cachixtest.Server {
 // push prepares the program's push to a server.
 func (m *bench) push(store string, s *cachixtest.Server, args ...string) *exec.Cmd {
 	return m.command([]string{store, handConfig, defaultSecret + "=" + cachixtest.TestToken}, m.ci,
-		append([]string{"push", "--cachix-url", s.APIURL(), "--confirm=false"}, args...)...) // a trusting server keeps no NARs
+		append([]string{"push", "--cachix-url", s.APIURL(), "--confirm=false", "--unrecorded"}, args...)...) // a trusting server keeps no NARs
 }
 
 // copyTo prepares Nix's copy to a binary cache of its own, by zstd.

@@ -145,7 +145,7 @@ func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
 				done.Verdict != pipelines.Unpublished || done.Left == 0 || done.Added != len(server.Paths()) || done.Added+done.Left != 10 {
 				t.Errorf("the manifest says %s, %+v; the server has %d paths", m.Outcome, done, len(server.Paths()))
 			}
-			journals, err := pipelines.OpenJournals(regular.NewDir("out"))
+			journals, err := pipelines.OpenJournals(regular.NewDir("out"), nil)
 			if err != nil || len(journals) != 1 {
 				t.Errorf("%d journals, %v", len(journals), err)
 			}

@@ -54,7 +54,7 @@ func newPushedStore(t *testing.T) *pushedStore {
 func (s *pushedStore) push(t *testing.T, server *cachixtest.Server, args ...string) (code int, log string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	args = append([]string{"push", "--cachix-url", server.APIURL(), "--confirm-timeout", "0s", "--out", filepath.Join(s.root, "out")}, args...)
+	args = append([]string{"push", "--cachix-url", server.APIURL(), "--confirm-timeout", "0s", "--unrecorded", "--out", filepath.Join(s.root, "out")}, args...)
 	code = run(t.Context(), args, system{
 		stdout: &out, stderr: &errs, environ: s.environ,
 		secrets: &vault{values: map[string]string{defaultSecret: cachixtest.TestToken}},
@@ -159,7 +159,7 @@ func TestAPageIsNoAnswerToAPush(t *testing.T) {
 		t.Fatalf("%v: %s", err, text)
 	}
 	entry := pipelines.JournalEntry{Cache: openSesame.cachix, Paths: []nix.StorePath{store.top}}
-	if err := pipelines.NewJournal(regular.NewDir(out), "killed").Add(entry); err != nil {
+	if err := pipelines.NewJournal(regular.NewDir(out), "killed", nil).Add(entry); err != nil {
 		t.Fatal(err)
 	}
 	page := cachixtest.Fault{Endpoint: "complete", Status: 200, ContentType: "text/html", Body: "<!DOCTYPE html><title>Sign in</title>"}
@@ -187,7 +187,7 @@ func TestAPageIsNoAnswerToAPush(t *testing.T) {
 	if err := store.consumed(t, server); code != exitOK || err != nil || !strings.Contains(log, "consumers get 1 output, 1 fetched and hashed") {
 		t.Errorf("exit code %d, Nix says %v:\n%s", code, err, log)
 	}
-	if left, err := pipelines.OpenJournals(regular.NewDir(out)); len(left) > 0 || err != nil {
+	if left, err := pipelines.OpenJournals(regular.NewDir(out), nil); len(left) > 0 || err != nil {
 		t.Errorf("%d journals are left, error %v", len(left), err)
 	}
 }

@@ -97,14 +97,14 @@ func TestConflictWithThePublicCache(t *testing.T) {
 	}
 	// A run that was killed has left it: it is tried once, and nobody is told to try again.
 	entry := pipelines.JournalEntry{Cache: "scopecreep-zip", Paths: []nix.StorePath{conflicts[0].Path}}
-	if err := pipelines.NewJournal(regular.NewDir(filepath.Join(dir, "second/out")), "killed").Add(entry); err != nil {
+	if err := pipelines.NewJournal(regular.NewDir(filepath.Join(dir, "second/out")), "killed", nil).Add(entry); err != nil {
 		t.Fatal(err)
 	}
-	code, log = machine("second", "push", "--resume")
+	code, log = machine("second", "push", "--resume", "--unrecorded")
 	if code != exitDifferent || !strings.Contains(log, "has other contents: ") || strings.Contains(log, "run the command again") {
 		t.Errorf("push --resume: exit code %d:\n%s", code, log)
 	}
-	if left, err := pipelines.OpenJournals(regular.NewDir(filepath.Join(dir, "second/out"))); len(left) > 0 || err != nil {
+	if left, err := pipelines.OpenJournals(regular.NewDir(filepath.Join(dir, "second/out")), nil); len(left) > 0 || err != nil {
 		t.Errorf("%d journals are left, error %v", len(left), err)
 	}
 	if after := narInfos(server); len(after) != len(published) || after[string(conflicts[0].Path)] != published[string(conflicts[0].Path)] {

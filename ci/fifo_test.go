@@ -53,12 +53,12 @@ func TestNamedPipes(t *testing.T) {
 		"pin":                   {"p", nil, []string{"pin", "p", "--cachix", "c"}},
 		"push, journal":         {"out/journal/1.json", nil, []string{"push", "--resume"}},
 		"push, cache info": {
-			"out/cache/nix-cache-info", map[string]string{"out/journal/1.json": fifoJournal}, []string{"push", "--resume", "--cachix", "c"},
+			"out/cache/nix-cache-info", map[string]string{"out/journal/1.json": fifoJournal}, []string{"push", "--resume", "--unrecorded", "--cachix", "c"},
 		},
 		"push, narinfo": {
 			"out/" + narinfo,
 			map[string]string{"out/journal/1.json": fifoJournal, "out/cache/nix-cache-info": fifoCacheInfo},
-			[]string{"push", "--resume", "--cachix", "c"},
+			[]string{"push", "--resume", "--unrecorded", "--cachix", "c"},
 		},
 		"push --from": {"cache/nix-cache-info", nil, []string{"push", "--from", "cache", "--cachix", "c"}},
 		"contract":    {"p", nil, []string{"check", "example", "--contract-file", "p", "--engine", "host"}},

@@ -55,8 +55,9 @@ var otherFileWriters = map[string]string{
 	"internal/flake/view.go":          "a repository that the program has just made",
 	"internal/host/evaluation.go":     "a working directory; the user's own cache of Nix",
 	"internal/host/neighbours.go":     "a working directory",
+	"internal/record/record.go":       "the user's record, which is opened only if it is this user's alone",
+	"ci/pushbatch.go":                 "--from names the directory, which is read",
 	"internal/workdir/workdir.go":     "it makes and removes working directories, below no link and of no other user",
-	"pipelines/memory.go":             "the user's cache directory, or a working directory",
 	"pipelines/place.go":              "a directory in a working directory",
 }
 

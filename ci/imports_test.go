@@ -73,6 +73,14 @@ var layout = map[string]struct {
 		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/regular"},
 		because: "it reads references, lock files and trees of flakes, and evaluates nothing",
 	},
+	"internal/record": {
+		imports: []string{"internal/hint", "internal/nix", "internal/regular"},
+		because: "it keeps what runs know, and knows neither engines nor caches",
+	},
+	"internal/outcache": {
+		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/record"},
+		because: "it compares a binary cache with the record",
+	},
 	"internal/contract": {
 		imports: []string{"internal/binarycache", "internal/flake", "internal/hint", "internal/nix", "internal/regular", "internal/workdir", "matrix"},
 		tests:   []string{"example", "internal/nixtest", "internal/probe"},
@@ -104,11 +112,12 @@ var layout = map[string]struct {
 		because: "it states what a run did, and looks at nothing but caches and stores",
 	},
 	"internal/sbom": {
-		imports: []string{"internal/binarycache", "internal/nix", "internal/printable", "internal/regular", "matrix", "pipelines"},
+		imports: []string{"internal/nix", "internal/printable", "internal/regular", "matrix", "pipelines"},
+		tests:   []string{"internal/binarycache"},
 		because: "it lists what a cache holds",
 	},
 	"pipelines": {
-		imports: []string{"internal/contract", "internal/flake", "internal/hint", "internal/nix", "internal/printable", "internal/probe", "internal/regular", "internal/workdir", "matrix"},
+		imports: []string{"internal/contract", "internal/flake", "internal/hint", "internal/nix", "internal/printable", "internal/probe", "internal/record", "internal/regular", "internal/workdir", "matrix"},
 		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
 	},
 	"internal/host": {
@@ -133,7 +142,7 @@ var layout = map[string]struct {
 	"ci": {
 		imports: []string{
 			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/compare", "internal/contract", "internal/derivations", "internal/drvdiff",
-			"internal/hint", "internal/host", "internal/nix", "internal/printable", "internal/provenance", "internal/flake", "internal/regular", "internal/report", "internal/reproduce", "internal/sbom", "internal/workdir",
+			"internal/hint", "internal/host", "internal/nix", "internal/outcache", "internal/printable", "internal/provenance", "internal/flake", "internal/record", "internal/regular", "internal/report", "internal/reproduce", "internal/sbom", "internal/workdir",
 			"matrix", "pipelines",
 		},
 		tests:   []string{"cachix/cachixtest"},

@@ -21,6 +21,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) != "ci" {
+		os.Unsetenv("XDG_STATE_HOME") // each test has a home of its own, and a record in it
+	}
 	testscript.Main(m, map[string]func(){
 		"ci": func() {
 			hideMemory()

@@ -22,7 +22,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/outcache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
@@ -56,7 +58,16 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 	if err != nil {
 		return nil, nil, err
 	}
-	store, served, err := openCaches(o, command)
+	if err := checkOut(ctx, sys, o.out.Name(), dirs.work.Path); err != nil {
+		return nil, nil, err
+	}
+	builds, err := openRecord(ctx, sys, recordPlace{flake: o.target.flake, out: o.out.Name(), scratch: dirs.work.Path, readOnly: command == commandPlan})
+	if err != nil {
+		return nil, nil, err
+	}
+	closeAll = func() { engineLog.Close(); builds.Close(); dirs.work.Remove() }
+	warn := once(func(text string) { report.Report(now(), pipelines.Notice{Level: pipelines.Warning, Text: text}) })
+	store, served, err := openCaches(o, command, builds, warn)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -69,13 +80,9 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		return nil, nil, err
 	}
 	settings := nixSettings(o)
-	memory, manifest := filepath.Join(dirs.cache, "outputs"), "manifest.json"
-	switch command {
-	case commandCheck:
-		// A check always looks, and leaves the record of the last release as it is.
-		memory, manifest = filepath.Join(dirs.work.Path, "outputs"), "check.json"
-	case commandReproduce:
-		memory = filepath.Join(dirs.work.Path, "outputs") // it always builds
+	manifest := "manifest.json"
+	if command == commandCheck {
+		manifest = "check.json" // the manifest of the last release stays
 	}
 	engines := &engines{
 		choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
@@ -89,7 +96,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		ID: id, Command: command, Tool: "open-sesame-ci " + version, Flake: o.target.flake, Job: github{sys.environ}.job(),
 		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publish, Rebuild: o.rebuild, Engines: engines,
 		CacheKeys: cacheKeys(o.target.cache),
-		Memory:    pipelines.MemoryDir(memory), Contract: o.contract,
+		Record:    builds, Fresh: command == commandCheck || command == commandReproduce, Contract: o.contract,
 		Report: report, Settings: settings, Builders: o.builders, Memlock: o.target.memlock,
 		Logs: dirs.logs, ManifestFile: regular.File{Dir: o.out, Base: manifest},
 		FixHint: fixHint(o), FailFast: o.failFast, Stall: o.stall, Now: now,
@@ -179,26 +186,27 @@ const (
 	commandPlan    = "plan"
 )
 
-// openCaches opens the store of --out, and returns it with the caches whose outputs a run leaves alone.
-// Who asks for files in a directory, by --out or by building for himself, gets them there,
-// and is not told that they are elsewhere.
-func openCaches(o options, command string) (*binarycache.Dir, []pipelines.ServingCache, error) {
-	var store *binarycache.Dir
-	var caches []pipelines.ServingCache
-	dir := o.out.Sub("cache")
+// openCaches opens the store of --out, and returns it with the caches whose outputs a run leaves alone. With --out, and
+// with the command build, outputs are always exported, even if a public cache has them.
+func openCaches(o options, command string, builds *record.Record, warn func(string)) (*outcache.Store, []pipelines.ServingCache, error) {
 	if command == commandCheck {
 		return nil, nil, nil // what a cache serves is looked into as well, and nothing is exported
 	}
+	var store *outcache.Store
+	var caches []pipelines.ServingCache
+	dir := o.out.Sub("cache")
 	if command == commandPlan {
 		if d, err := binarycache.OpenReadOnlyIn(dir); err == nil {
-			store, caches = d, append(caches, d)
+			store = outcache.New(d, builds, warn)
+			caches = append(caches, store)
 		}
 	} else {
 		d, err := binarycache.OpenIn(dir)
 		if err != nil {
 			return nil, nil, hint.Wrap(err, "name another directory: --out DIR")
 		}
-		store, caches = d, append(caches, d)
+		store = outcache.New(d, builds, warn)
+		caches = append(caches, store)
 	}
 	if command == commandReproduce {
 		return store, nil, nil // what any cache serves is built all the same
@@ -210,7 +218,11 @@ func openCaches(o options, command string) (*binarycache.Dir, []pipelines.Servin
 	if err != nil {
 		return nil, nil, usage(err)
 	}
-	return store, append(caches, public), nil
+	keys, err := binarycache.ParsePublicKeys(o.target.keys)
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	return store, append(caches, binarycache.Signed{Cache: public, Keys: keys, Warn: warn}), nil
 }
 
 // cacheKeys returns what knows the keys of the cache that consumers use; nil for a cache that is not of Cachix.

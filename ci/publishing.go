@@ -12,6 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/outcache"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -21,6 +22,8 @@ const (
 	pushAlways = "always"
 	pushNever  = "never"
 )
+
+const pushUnsandboxedUsage = "push what was built without a sandbox, too; not where builders can change their inputs"
 
 // publishFlags are the flags of everything that may push.
 type publishFlags struct {
@@ -57,7 +60,7 @@ func (f *publishFlags) registerRun(c *cobra.Command) {
 	s := c.Flags()
 	s.StringVar(&f.push, "push", pushAuto, "auto: where there is a secret; always: exit code 5 where nothing can be pushed; never")
 	s.BoolVar(&f.pin, "pin", true, "pin the outputs of a release when all systems are published")
-	s.BoolVar(&f.unsandboxed, "push-unsandboxed", false, "push what was built without a sandbox, too; not where builders can change their inputs")
+	s.BoolVar(&f.unsandboxed, "push-unsandboxed", false, pushUnsandboxedUsage)
 	f.register(c)
 }
 
@@ -89,13 +92,13 @@ func (f *publishFlags) parse() (publishing, error) {
 }
 
 // newPublishing says whether the run pushes, and where to. Without is why it has no secret, if that is known.
-func newPublishing(sys system, o options, command, run string, store *binarycache.Dir, without string) (pipelines.Publishing, error) {
-	p := pipelines.Publishing{
-		Always: o.publish.push == pushAlways, Unsandboxed: o.publish.unsandboxed, Pin: o.publish.pin && command == commandRelease,
-		Timeout: o.publish.timeout, Patience: o.publish.patience, Journal: pipelines.NewJournal(o.out, run), Resume: resumeCommand(o.out.Name(), o.publish.publishFlags),
-	}
+func newPublishing(sys system, o options, command, run string, store *outcache.Store, without string) (pipelines.Publishing, error) {
 	if command != commandRelease && command != commandWarm && command != commandPlan {
 		return pipelines.Publishing{}, nil
+	}
+	p := pipelines.Publishing{
+		Always: o.publish.push == pushAlways, Unsandboxed: o.publish.unsandboxed, Pin: o.publish.pin && command == commandRelease,
+		Timeout: o.publish.timeout, Patience: o.publish.patience, Journal: pipelines.NewJournal(o.out, run, store.Record()), Resume: resumeCommand(o.out.Name(), o.publish.publishFlags),
 	}
 	credential, err := sys.secrets.credential(o.publish.secret)
 	if err != nil && o.publish.push != pushNever {

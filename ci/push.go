@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/scopecreep-zip/open-sesame-ci/cachix"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
@@ -24,6 +21,10 @@ const pushManual = `Push store paths with their closures, a local binary cache, 
   push --from DIR       all that is in a local binary cache, such as out/cache
   push --resume         what the journals in OUT say is still to be published to the target's cache, or to the one that
                         --cachix names: a journal that names another is refused
+
+What is pushed has to be in the record of this user's runs on this machine, with the same contents, or be signed by a key
+that the target's consumers trust. --unrecorded pushes what somebody else has made, such as a directory that was copied
+from another machine.
 
 Where a release was good but for the cache, --resume pins what it would have pinned.
 What the cache has already is not sent again, nor what the cache that a target's consumers have as well has signed.
@@ -38,9 +39,11 @@ type pushOptions struct {
 	from    string
 	out     string
 	resume  bool
-	confirm bool
-	dryRun  bool
-	json    bool
+	// unrecorded pushes also what the record of this user's runs does not have.
+	unrecorded bool
+	confirm    bool
+	dryRun     bool
+	json       bool
 }
 
 func newPush(sys system) *cobra.Command {
@@ -67,6 +70,8 @@ func newPush(sys system) *cobra.Command {
 	c.Flags().SortFlags = false
 	c.Flags().StringVar(&o.from, "from", "", "local binary cache to push all of")
 	c.Flags().BoolVar(&o.resume, "resume", false, "go on with what the journals in OUT have")
+	c.Flags().BoolVar(&o.unrecorded, "unrecorded", false, "push also what no run of this user on this machine has recorded: its contents are whatever is there")
+	c.Flags().BoolVar(&f.unsandboxed, "push-unsandboxed", false, pushUnsandboxedUsage)
 	c.Flags().StringVar(&o.out, "out", "out", "directory of the earlier run")
 	c.Flags().BoolVar(&o.confirm, "confirm", true, "ask the public side of the cache for what was pushed; --confirm=false for a private cache, which answers consumers with credentials alone")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "say what would go up; send nothing")
@@ -98,15 +103,6 @@ func (o *pushOptions) parse(args []string) error {
 	return nil
 }
 
-// batch is what one push is about: store objects, where their contents are, and the cache that they go to.
-type batch struct {
-	cache   string
-	infos   []nix.PathInfo
-	source  cachix.Source
-	journal *pipelines.Journal
-	entries []pipelines.JournalEntry
-}
-
 func runPush(ctx context.Context, sys system, o pushOptions) error {
 	credential, err := sys.secrets.credential(o.publish.secret)
 	if err == nil && credential.IsZero() && !o.dryRun {
@@ -116,7 +112,12 @@ func runPush(ctx context.Context, sys system, o pushOptions) error {
 	if err != nil {
 		return &pipelines.PublishError{Cache: name, Err: err}
 	}
-	batches, left, err := o.batches(ctx, sys, name)
+	p, cleanup, err := o.prepare(ctx, sys)
+	if err != nil {
+		return err
+	}
+	defer cleanup()
+	batches, left, err := p.batches(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -157,64 +158,6 @@ func (o *pushOptions) consumers() target {
 		t.cachix = ""
 	}
 	return t
-}
-
-// batches finds out what is to be pushed to the cache of that name. Left says which journals are of other caches.
-func (o *pushOptions) batches(ctx context.Context, sys system, cache string) (batches []batch, left, err error) {
-	switch {
-	case o.resume:
-		return o.resumed(ctx, sys, cache)
-	case o.from != "":
-		dir, err := binarycache.OpenReadOnly(o.from)
-		if err != nil {
-			return nil, nil, err
-		}
-		infos, err := dir.All(ctx)
-		return []batch{{cache: cache, infos: infos, source: dir}}, nil, err
-	}
-	store, err := openStore(ctx, sys)
-	if err != nil {
-		return nil, nil, err
-	}
-	infos, err := store.closure(ctx, o.paths)
-	return []batch{{cache: cache, infos: infos, source: store}}, nil, err
-}
-
-// resumed returns what earlier runs have left to be published to a cache. A journal that names another one stays.
-func (o *pushOptions) resumed(ctx context.Context, sys system, cache string) (batches []batch, left, err error) {
-	out := regular.NewDir(o.out)
-	journals, err := pipelines.OpenJournals(out)
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(journals) == 0 {
-		fmt.Fprintf(sys.stderr, "nothing to go on with: no run in %s has left a journal\n", o.out)
-		return nil, nil, nil
-	}
-	journals = slices.DeleteFunc(journals, func(j *pipelines.Journal) bool {
-		err := o.publish.agreeTo(j.Caches(), j.File())
-		left = errors.Join(left, err)
-		return err != nil
-	})
-	if len(journals) == 0 {
-		return nil, left, nil
-	}
-	dir, err := binarycache.OpenReadOnlyIn(out.Sub("cache"))
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, j := range journals {
-		b := batch{cache: cache, source: dir, journal: j, entries: j.Entries()}
-		var roots []nix.StorePath
-		for _, e := range b.entries {
-			roots = append(roots, e.Paths...)
-		}
-		if b.infos, err = dir.Closure(ctx, roots); err != nil {
-			return nil, nil, err
-		}
-		batches = append(batches, b)
-	}
-	return batches, left, nil
 }
 
 // pushBatch pushes, and prints what went up. What the journals say is taken back when all of it is there.

@@ -58,7 +58,7 @@ func runPipeline(ctx context.Context, sys system, command string, o options) err
 		return err
 	}
 	if err == nil || ctx.Err() == nil { // an interrupted run has no provenance, and its error says why
-		err = errors.Join(err, record(ctx, sys, o, manifest))
+		err = errors.Join(err, writeStatements(ctx, sys, o, manifest, r.Store))
 	}
 	if !o.json {
 		printOutputs(sys.stdout, manifest)

@@ -117,10 +117,13 @@ type Cache interface {
 	Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePath, error)
 }
 
-// Store is the cache that a run exports into.
+// Store is the cache that a run exports into. It says of an object that it is there only if a run of this user has
+// recorded its contents, and the store has these.
 type Store interface {
 	Cache
 	Holder
+	// SetAside moves out of the way, and keeps, what the store has under the paths with other contents than recorded.
+	SetAside(ctx context.Context, paths []nix.StorePath) error
 	// Import reads a stream of nix-store --export and adds its store objects,
 	// each visible only when it and all that it refers to is complete.
 	// What was complete before an error stays. It returns what it has added.

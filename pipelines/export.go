@@ -25,6 +25,12 @@ func (r *Release) export(ctx context.Context, x Executor, cell matrix.Cell, pack
 		if err := r.agreeWithStore(ctx, x, cell, infos); err != nil {
 			return "", err
 		}
+		if err := r.Record.Note(r.ID, infos); err != nil {
+			return "", err
+		}
+		if err := r.Store.SetAside(ctx, pathsOf(infos)); err != nil {
+			return "", err
+		}
 		missing, size, err := r.lacking(ctx, infos)
 		if err != nil {
 			return "", err

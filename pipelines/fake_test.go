@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -546,6 +547,19 @@ func (s *fakeStore) Dump(_ context.Context, w io.Writer, path nix.StorePath) err
 
 func (s *fakeStore) Verify(context.Context, []nix.StorePath) error { return nil }
 
+func (s *fakeStore) SetAside(context.Context, []nix.StorePath) error { return nil }
+
+// newRecord is an empty record.
+func newRecord(t *testing.T) *record.Record {
+	t.Helper()
+	r, err := record.Open(filepath.Join(t.TempDir(), "record"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
 // fakeRun is a run on fakes, and all its parts.
 type fakeRun struct {
 	*Release
@@ -573,7 +587,7 @@ func newFakeRun(t *testing.T) *fakeRun {
 		Source: fakeSource{Snapshot{
 			Dir: dir, URL: "github:o/r/abc", Rev: "abc", NARHash: "sha256-x", LastModified: 1,
 		}},
-		Engines: run, Store: run.store, Served: []ServingCache{run.store}, Memory: MemoryDir(filepath.Join(dir, "memory")),
+		Engines: run, Store: run.store, Served: []ServingCache{run.store}, Record: newRecord(t),
 		Report: run.recorder, Logs: regular.NewDir(dir).Sub("logs"), ManifestFile: regular.AnyFile(filepath.Join(dir, "manifest.json")),
 		Now:     func() time.Time { return time.Unix(1000, 0) },
 		Rebuild: Rebuilding{Without: "the test does not want it"},

@@ -87,14 +87,6 @@ const (
 	nextProgress  = 10 * time.Second
 )
 
-// writableInputs says whether outputs of a cell may come from a machine whose builders can change their inputs: from
-// this run, or from an earlier one that has left them in the store, and a note with them.
-func (r *Release) writableInputs(result *CellResult) bool {
-	return result.writableInputs || r.noted(result, writableInputsKey)
-}
-
-func writableInputsKey(path nix.StorePath) string { return writableInputs + ": " + string(path) }
-
 // pathWasModified is what Nix 2.8 to 2.34 says of a store object with another hash.
 var pathWasModified = regexp.MustCompile(`path '(/nix/store/[^']+)' was modified!`)
 

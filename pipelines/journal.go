@@ -15,6 +15,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -24,8 +25,9 @@ import (
 // It is written before the first byte is sent, and is gone when all is published.
 // A nil Journal keeps nothing.
 type Journal struct {
-	out *regular.Dir
-	run string
+	out    *regular.Dir
+	run    string
+	record *record.Record // knows the journals that were written here; nil for none
 
 	mu      sync.Mutex
 	entries []JournalEntry
@@ -52,8 +54,11 @@ type journalFile struct {
 	Pins map[string]nix.StorePath `json:"pins,omitempty"`
 }
 
-// NewJournal returns the journal of a run in the directory of its results. Nothing is written before there is something to note.
-func NewJournal(out *regular.Dir, run string) *Journal { return &Journal{out: out, run: run} }
+// NewJournal returns the journal of a run in the directory of its results. Nothing is written before there is something to
+// note. The record, which may be nil, is told what is written.
+func NewJournal(out *regular.Dir, run string, r *record.Record) *Journal {
+	return &Journal{out: out, run: run, record: r}
+}
 
 // Add notes an entry, on disk when Add returns.
 func (j *Journal) Add(e JournalEntry) error {
@@ -116,7 +121,7 @@ func (j *Journal) settleOthers(e JournalEntry) error {
 		return err
 	}
 	for _, name := range names {
-		other, err := openJournal(j.out, name)
+		other, err := openJournal(j.out, name, nil)
 		if err != nil || other.run == j.run { // one that cannot be read is for a person to look at
 			continue
 		}
@@ -160,7 +165,13 @@ func (j *Journal) save() error {
 	} else {
 		var data []byte
 		if data, err = json.MarshalIndent(journalFile{journalVersion, j.entries, j.pins}, "", "  "); err == nil {
-			err = j.file().Write(append(data, '\n'))
+			data = append(data, '\n')
+			if j.record != nil {
+				err = j.record.NoteJournal(j.run, data)
+			}
+		}
+		if err == nil {
+			err = j.file().Write(data)
 		}
 	}
 	if err != nil {
@@ -189,15 +200,16 @@ func journalNames(out *regular.Dir, ext string) ([]string, error) {
 	return names, err
 }
 
-// OpenJournals reads what earlier runs have left in the directory of their results, oldest first.
-func OpenJournals(out *regular.Dir) ([]*Journal, error) {
+// OpenJournals reads what earlier runs have left in the directory of their results, oldest first. The record, which may be
+// nil, says which of them were written by this user's runs.
+func OpenJournals(out *regular.Dir, r *record.Record) ([]*Journal, error) {
 	names, err := journalNames(out, ".json")
 	if err != nil {
 		return nil, fmt.Errorf("read journals in %s: %w", out.Name(), err)
 	}
 	var all []*Journal
 	for _, name := range names {
-		j, err := openJournal(out, name)
+		j, err := openJournal(out, name, r)
 		if err != nil {
 			return nil, hint.Wrap(fmt.Errorf("read journal %s: %v", journalDir(out).File(name), err),
 				"its paths are in %s; to publish all that is there: go run ./ci push --from %[1]s", out.File("cache"))
@@ -207,13 +219,17 @@ func OpenJournals(out *regular.Dir) ([]*Journal, error) {
 	return all, nil
 }
 
-func openJournal(out *regular.Dir, name string) (*Journal, error) {
+func openJournal(out *regular.Dir, name string, r *record.Record) (*Journal, error) {
 	data, err := journalDir(out).Read(name, maxJournal)
 	if err != nil {
 		return nil, err
 	}
 	file, err := parseJournal(data)
-	return &Journal{out: out, run: strings.TrimSuffix(name, ".json"), entries: file.Entries, pins: file.Pins}, err
+	j := &Journal{out: out, run: strings.TrimSuffix(name, ".json"), entries: file.Entries, pins: file.Pins}
+	if r != nil && r.WroteJournal(j.run, data) {
+		j.record = r
+	}
+	return j, err
 }
 
 func parseJournal(data []byte) (file journalFile, err error) {
@@ -247,6 +263,9 @@ func (j *Journal) Entries() []JournalEntry {
 	defer j.mu.Unlock()
 	return slices.Clone(j.entries)
 }
+
+// IsRecorded says whether the record knows that a run of this user has written the journal as it is.
+func (j *Journal) IsRecorded() bool { return j.record != nil }
 
 // Caches are the caches that the journal names.
 func (j *Journal) Caches() []string {

@@ -19,13 +19,13 @@ func TestJournalOutlivesAKill(t *testing.T) {
 	entry := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", "")}}
 	other := JournalEntry{System: matrix.AArch64Linux, Cache: "c", Paths: entry.Paths}
 	more := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: append(slices.Clone(entry.Paths), fakePath(matrix.X8664Linux, "headless", ""))}
-	first, second := NewJournal(out, "1"), NewJournal(out, "2") // two runs at once
+	first, second := NewJournal(out, "1", nil), NewJournal(out, "2", nil) // two runs at once
 	for _, add := range []error{first.Add(entry), first.Add(other), second.Add(more), first.Done(entry)} {
 		if add != nil {
 			t.Fatal(add)
 		}
 	}
-	journals, err := OpenJournals(out) // as after a kill: nobody has told it to end
+	journals, err := OpenJournals(out, nil) // as after a kill: nobody has told it to end
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,14 +61,14 @@ func TestJournalOfAKilledRunIsSettled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := regular.NewDir(t.TempDir())
-			killed, later := NewJournal(out, "1"), NewJournal(out, "2")
+			killed, later := NewJournal(out, "1", nil), NewJournal(out, "2", nil)
 			left := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: paths}
 			for _, err := range []error{killed.Add(left), later.Add(test.published), later.Done(test.published)} {
 				if err != nil {
 					t.Fatal(err)
 				}
 			}
-			journals, err := OpenJournals(out)
+			journals, err := OpenJournals(out, nil)
 			if err != nil || len(journals) == 0 != test.settled {
 				t.Errorf("%d journals are left, error %v", len(journals), err)
 			}
@@ -91,7 +91,7 @@ func TestJournalThatIsNoneIsRefused(t *testing.T) {
 			if err := journalDir(out).Write("x.json", []byte(content)); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := OpenJournals(out); err == nil || !strings.Contains(err.Error(), "read journal") {
+			if _, err := OpenJournals(out, nil); err == nil || !strings.Contains(err.Error(), "read journal") {
 				t.Errorf("error %v", err)
 			}
 		})

@@ -19,12 +19,12 @@ import (
 // publishTo makes a run publish, as a release with a secret does.
 func (run *fakeRun) publishTo(c *fakeCachix) {
 	out := run.ManifestFile.Dir
-	run.Publish = Publishing{To: c, Consumer: c, Pin: true, Journal: NewJournal(out, "run"), Resume: "push --resume"}
+	run.Publish = Publishing{To: c, Consumer: c, Pin: true, Journal: NewJournal(out, "run", nil), Resume: "push --resume"}
 }
 
 func (run *fakeRun) journal(t *testing.T) []JournalEntry {
 	t.Helper()
-	journals, err := OpenJournals(run.ManifestFile.Dir)
+	journals, err := OpenJournals(run.ManifestFile.Dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,6 +181,49 @@ func TestUnsandboxedOutputsStayWithheldInTheNextRun(t *testing.T) {
 	}
 	if len(cache.paths) > 0 {
 		t.Errorf("published %v: what was built without a sandbox was taken for good, as it was there", cache.paths)
+	}
+}
+
+// A check builds into the same store, and is another command: a release that comes later finds the outputs there.
+func TestUnsandboxedOutputsOfACheckStayWithheld(t *testing.T) {
+	run, cache := newFakeRun(t), &fakeCachix{}
+	store, served := run.Release.Store, run.Served
+	run.Release.Store, run.Served, run.Fresh = nil, nil, true
+	run.unsandbox()
+	if _, err := run.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	run.Release.Store, run.Served, run.Fresh = store, served, false
+	run.publishTo(cache)
+	for _, e := range run.engines {
+		e.noSandbox = false
+	}
+	m, err := run.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cache.paths) > 0 {
+		t.Errorf("published %v, which a check has built without a sandbox: %v", cache.paths, publishVerdicts(m))
+	}
+}
+
+// What a run has built in a sandbox is as good as if it had never been built without one.
+func TestOutputsThatAreBuiltAgainInASandboxArePublished(t *testing.T) {
+	run, cache := newFakeRun(t), &fakeCachix{}
+	run.publishTo(cache)
+	run.unsandbox()
+	if _, err := run.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for system := range run.engines {
+		run.engines[system] = newFakeEngine(system) // a collector has come
+	}
+	run.store.paths = nil
+	if _, err := run.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(cache.paths) == 0 {
+		t.Error("nothing is published, though all was built in a sandbox")
 	}
 }
 
@@ -418,7 +461,7 @@ func TestWhatAResumedReleasePins(t *testing.T) {
 			if _, err := run.Run(t.Context()); err == nil {
 				t.Fatal("no error of a cache that is down")
 			}
-			journals, err := OpenJournals(run.ManifestFile.Dir)
+			journals, err := OpenJournals(run.ManifestFile.Dir, nil)
 			if err != nil || len(journals) != 1 {
 				t.Fatalf("journals %v, %v", journals, err)
 			}

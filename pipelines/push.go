@@ -60,7 +60,7 @@ func (r *Release) push(ctx context.Context, s Snapshot, cell matrix.Cell, result
 		return nil // this command never publishes
 	}
 	return r.step(ctx, StepPush, cell.System, func() (string, error) {
-		if verdict, reason := r.withholds(s, result, buildErr); reason != "" {
+		if verdict, reason := r.withholds(s, result, closure, buildErr); reason != "" {
 			result.Publish = &PublishResult{Verdict: verdict, Reason: reason}
 			if p.Always {
 				return "", &PublishError{System: cell.System, Cache: "a cache", Err: errors.New(reason)}
@@ -84,7 +84,7 @@ func (r *Release) push(ctx context.Context, s Snapshot, cell matrix.Cell, result
 }
 
 // withholds says why a cell is not published, and in one word what that is; both are empty where it is.
-func (r *Release) withholds(s Snapshot, result *CellResult, buildErr error) (PublishVerdict, string) {
+func (r *Release) withholds(s Snapshot, result *CellResult, closure []nix.PathInfo, buildErr error) (PublishVerdict, string) {
 	if r.Publish.To == nil {
 		return NotWanted, r.Publish.Without
 	}
@@ -99,10 +99,10 @@ func (r *Release) withholds(s Snapshot, result *CellResult, buildErr error) (Pub
 		return Withheld, "promises of the flake are broken"
 	case isRebuildError(buildErr), differs && !r.Rebuild.WarnOnly:
 		return Withheld, "a second build was not the same (--rebuild=warn publishes it all the same)"
-	case r.writableInputs(result):
+	case r.writableInputs(result, closure):
 		return Withheld, fmt.Sprintf("%s%s, because there are no build users: what it was built from may not be what it should be",
 			writableInputs, strings.Join(result.machinesWithWritableInputs(), " and"))
-	case r.unsandboxed(result) && !r.Publish.Unsandboxed:
+	case r.unsandboxed(result, closure) && !r.Publish.Unsandboxed:
 		return Withheld, fmt.Sprintf("it was built without a sandbox%s: another build would not be the same (--push-unsandboxed publishes it all the same)",
 			strings.Join(result.unsandboxedMachines(), " and"))
 	case built && r.noSecondBuild(result) != "":
@@ -110,44 +110,6 @@ func (r *Release) withholds(s Snapshot, result *CellResult, buildErr error) (Pub
 	}
 	return "", ""
 }
-
-// unsandboxed says whether outputs of a cell were built without a sandbox: by this run, or by an earlier one that has
-// left them in the store, and a note with them.
-func (r *Release) unsandboxed(result *CellResult) bool {
-	return result.Sandbox != nil && !*result.Sandbox || r.noted(result, unsandboxedKey)
-}
-
-// noted says whether there is a note of an output that was not fetched.
-func (r *Release) noted(result *CellResult, key func(nix.StorePath) string) bool {
-	for _, p := range result.Packages {
-		for _, o := range p.Outputs {
-			if _, noted := r.Memory.Recall(key(o.Path)); noted && p.Verdict != Substituted {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// noteSandbox leaves the notes.
-func (r *Release) noteSandbox(result *CellResult) {
-	if result.Sandbox == nil || *result.Sandbox {
-		return
-	}
-	for _, p := range result.Packages {
-		for _, o := range p.Outputs {
-			err := r.Memory.Remember(unsandboxedKey(o.Path), []PackageResult{p})
-			if result.writableInputs {
-				err = errors.Join(err, r.Memory.Remember(writableInputsKey(o.Path), []PackageResult{p}))
-			}
-			if err != nil {
-				r.event(Notice{System: result.System, Level: Warning, Text: err.Error()})
-			}
-		}
-	}
-}
-
-func unsandboxedKey(path nix.StorePath) string { return "built without a sandbox: " + string(path) }
 
 // upload notes in the journal what is to go up, and pushes it. The note is taken back when all is there:
 // whatever ends the run before that, a later one goes on from it. Compared says what of it the cache must not have otherwise.

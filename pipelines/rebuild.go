@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -227,46 +226,3 @@ func withEvidence(broken *RebuildError) error {
 	}
 	return hint.Wrap(err, "to be warned only: --rebuild=warn")
 }
-
-// knownToDiffer returns the packages of which an earlier run has noted that a second build came out differently, with
-// that difference. Bits that were not the same once are not reproducible, whoever serves them now.
-func (r *Release) knownToDiffer(packages []PackageResult) (known []PackageResult) {
-	for i := range packages {
-		p := &packages[i]
-		for j, o := range p.Outputs {
-			noted, ok := r.Memory.Recall(differsKey(o.Path))
-			if !ok || noted[0].Difference == nil || p.Verdict == Failed {
-				continue
-			}
-			p.Outputs[j].Rebuild, p.Difference = Bad, noted[0].Difference
-			p.Difference.Earlier = true
-			p.Difference.forget()
-		}
-		if p.Difference != nil && p.Difference.Earlier {
-			known = append(known, *p)
-		}
-	}
-	return known
-}
-
-// forget takes out what an earlier run has kept elsewhere, or what was removed since.
-func (d *Difference) forget() {
-	for _, file := range d.Kept {
-		if _, err := os.Stat(file); err != nil {
-			d.Kept, d.Page = nil, ""
-			return
-		}
-	}
-}
-
-// noteDifference leaves the note.
-func (r *Release) noteDifference(p PackageResult) {
-	if p.Difference == nil || p.Difference.Output == "" {
-		return // a second build that failed may have failed for another reason
-	}
-	if err := r.Memory.Remember(differsKey(p.Difference.Output), []PackageResult{p}); err != nil {
-		r.event(Notice{Level: Warning, Text: err.Error()})
-	}
-}
-
-func differsKey(path nix.StorePath) string { return "a second build differed: " + string(path) }

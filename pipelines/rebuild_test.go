@@ -277,7 +277,7 @@ func TestSecondBuildWaitsForTheClock(t *testing.T) {
 		times := map[bool]time.Time{}
 		e.onRealise = func(check bool) { times[check] = time.Now() }
 		for i, want := range []time.Duration{2 * time.Second, 0} { // the second time, all of it was there before
-			run.Memory, run.Served = MemoryDir(t.TempDir()), nil
+			run.Record, run.Served = newRecord(t), nil
 			if _, err := run.Run(t.Context()); err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -34,8 +35,11 @@ type Release struct {
 	Derivations DerivationKeeper
 	CacheKeys   CacheKeys // nil where no cache is asked
 	History     History   // nil where the source has none
-	Memory      Memory    // output paths of snapshots seen before
-	Report      Reporter
+	// Record is what this user's runs know of store objects, and of snapshots that were built before. With Fresh, what it
+	// says of outputs is not used: the run always looks, and leaves the results of the last release as they are.
+	Record *record.Record
+	Fresh  bool
+	Report Reporter
 
 	Contract Terms // what the flake has promised
 
@@ -150,12 +154,14 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 		buildErr = r.contract(ctx, x, engine, s, cell, &result, probed)
 		result.checked = buildErr == nil
 	}
+	if err := r.recordSandbox(&result, closure); err != nil {
+		return result, errors.Join(buildErr, err)
+	}
 	interrupted := buildErr != nil && ctx.Err() != nil
 	if !interrupted && (buildErr == nil || r.Rebuild.NotBuilt) { // who compares wants to know of all packages
 		second := secondBuild{r: r, x: x, engine: engine, snapshot: s, cell: cell, probed: probed}
 		buildErr = errors.Join(buildErr, r.rebuild(ctx, second, &result, built))
 	}
-	r.noteSandbox(&result)
 	r.keepDerivations(ctx, x, cell, result.Packages)
 	if buildErr != nil && ctx.Err() != nil {
 		// The other steps are not begun on a context that is done, and their errors would only repeat this one.
@@ -179,7 +185,7 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 	}
 	result.Verdict = Built
 	if r.isGood(result) {
-		r.remember(s, cell, result.Packages)
+		r.recordCell(s, cell, result.Packages)
 	}
 	return result, publishErr
 }

@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -42,10 +43,7 @@ func (b secondBuild) make(ctx context.Context) (*SecondBuild, []PackageResult, e
 	if second != nil {
 		second.Seconds = seconds(b.r.Now().Sub(started))
 	}
-	for _, p := range failed {
-		b.r.noteDifference(p)
-	}
-	return second, failed, err
+	return second, failed, errors.Join(err, b.r.recordSecondBuild(b.todo))
 }
 
 // describe says in a few words what has come of it.

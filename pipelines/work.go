@@ -1,5 +1,7 @@
 package pipelines
 
+import "github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+
 // Work is what Nix has done for a cell, for the dependencies of its packages too.
 type Work struct {
 	// Built counts the derivations that were built well.
@@ -8,17 +10,19 @@ type Work struct {
 	Fetched      int   `json:"fetched"`
 	FetchedBytes int64 `json:"fetchedBytes,omitempty"`
 
-	by map[string]int // how many of Built each remote builder built, by its URI; under "", the engine's own machine
+	derivations map[nix.StorePath]bool // that were built well
+	by          map[string]int         // how many of Built each remote builder built, by its URI; under "", the engine's own machine
 }
 
 // work sums up realisations that have ended.
 func (l *buildLog) work() Work {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := Work{Fetched: len(l.fetched), by: map[string]int{}}
+	w := Work{Fetched: len(l.fetched), by: map[string]int{}, derivations: map[nix.StorePath]bool{}}
 	for _, b := range l.builds {
 		if b.state == succeeded {
 			w.Built++
+			w.derivations[b.drv] = true
 			w.by[b.machine]++
 		}
 	}
@@ -27,3 +31,6 @@ func (l *buildLog) work() Work {
 	}
 	return w
 }
+
+// hasBuilt says whether the run has built a derivation.
+func (w *Work) hasBuilt(drv nix.StorePath) bool { return w != nil && drv != "" && w.derivations[drv] }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -69,7 +68,7 @@ func (d *Dir) check(ctx context.Context, path nix.StorePath) (Entry, error) {
 }
 
 func (d *Dir) openEntry(path nix.StorePath) (Entry, *os.File, error) {
-	text, err := regular.Read(d.file(infoName(path)), maxNARInfo)
+	text, err := d.dir.Read(infoName(path), maxNARInfo)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Entry{}, nil, ErrNotFound
 	}
@@ -114,39 +113,25 @@ func (d *Dir) SetAside(p nix.StorePath) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("set aside %s in %s: %w", p, d.path, err)
 	}
-	return filepath.Join(d.path, aside), nil
+	return d.file(aside), nil
 }
 
 func (d *Dir) setAside(p nix.StorePath) (string, error) {
 	if d.readOnly {
 		return "", errors.New("the cache is open for reading only")
 	}
-	root, err := regular.OpenRoot(d.path)
+	names := []string{infoName(p)}
+	// A narinfo can name any file. Only one that a NAR can be in is moved.
+	if info, err := d.info(p); err == nil && path.Dir(info.URL) == narDir {
+		names = append(names, info.URL) // after the narinfo, which must name nothing that is gone
+	}
+	made, err := d.dir.Sub(asideDir).MakeTemp(p.Digest() + "-")
 	if err != nil {
 		return "", err
 	}
-	defer root.Close()
-	aside := path.Join(asideDir, p.Base())
-	for n := 1; ; n++ { // of one path, several may be there
-		err := root.MkdirAll(path.Dir(aside), 0o755)
-		if err == nil {
-			err = root.Mkdir(aside, 0o755)
-		}
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, fs.ErrExist) {
-			return "", err
-		}
-		aside = path.Join(asideDir, fmt.Sprintf("%s.%d", p.Base(), n))
-	}
-	names := []string{infoName(p)}
-	// A narinfo can name any file. Only one that a NAR can be in is moved.
-	if info, err := d.info(p); err == nil && path.Dir(info.URL) == narDir && !strings.Contains(info.URL, "\x00") {
-		names = []string{infoName(p), info.URL} // the narinfo first: it names nothing that is gone
-	}
+	aside := path.Join(asideDir, filepath.Base(made.Name()))
 	for _, name := range names {
-		if err := root.Rename(name, path.Join(aside, path.Base(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := d.dir.Rename(name, path.Join(aside, path.Base(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", err
 		}
 	}

@@ -192,7 +192,7 @@ func TestWhatWasChangedIsReplaced(t *testing.T) {
 			if paths := missing(t, r.open()); len(paths) > 0 {
 				t.Errorf("after a build, missing are %v", paths)
 			}
-			aside, _ := filepath.Glob(filepath.Join(r.dir.Name(), ".damaged", test.path.Base(), "*"))
+			aside, _ := filepath.Glob(filepath.Join(r.dir.Name(), ".damaged", test.path.Digest()+"-*", "*"))
 			if len(aside) == 0 {
 				t.Error("nothing was kept")
 			}

@@ -48,7 +48,12 @@ type Sandbox string
 const (
 	SandboxOn  Sandbox = "on"
 	SandboxOff Sandbox = "off"
+	// WritableInputs is worse: builders could change what they and others built from.
+	WritableInputs Sandbox = "writable inputs"
 )
+
+// IsOff says whether an object was built without a sandbox that keeps it apart from all else.
+func (s Sandbox) IsOff() bool { return s == SandboxOff || s == WritableInputs }
 
 // Second is the result of a second build.
 type Second string
@@ -120,7 +125,7 @@ func (r *Record) changeOne(path nix.StorePath, change func(*Object)) error {
 		return err
 	}
 	// What speaks against an object must outlast a crash. All else can be found out again.
-	return r.write(objectFile(path), after, o.Sandbox == SandboxOff || o.Second == Different)
+	return r.write(objectFile(path), after, o.Sandbox.IsOff() || o.Second == Different)
 }
 
 // Note records the contents of objects, as Nix has told them to a run.

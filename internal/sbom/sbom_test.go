@@ -124,7 +124,7 @@ func TestWriteSkipsWhatTheCacheLacks(t *testing.T) {
 	}
 }
 
-func TestFromCacheWithAHole(t *testing.T) {
+func TestCacheWithAHole(t *testing.T) {
 	dir, m := recorded(t)
 	hole := t.TempDir()
 	if err := os.CopyFS(hole, os.DirFS(dir.Name())); err != nil {

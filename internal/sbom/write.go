@@ -2,13 +2,11 @@ package sbom
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
 	"time"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -23,10 +21,18 @@ func FileName(p matrix.Package, s matrix.System) string {
 	return path.Join("sbom", fmt.Sprintf("%s-%s.cdx.json", p.FileName(), s))
 }
 
+// Cache knows what was built, and what that refers to.
+type Cache interface {
+	// Missing returns those of the paths that are not there.
+	Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePath, error)
+	// Closure returns what is known of the paths and of all that they refer to, in the order of paths.
+	Closure(ctx context.Context, roots []nix.StorePath) ([]nix.PathInfo, error)
+}
+
 // Write writes the document of each package of a run that the cache has, into out, and returns the names of the files
 // in the manifest's order. A package that failed, or that another cache serves, gets none, and an earlier one stays.
 // It needs nothing but the manifest and the cache, so it can be called at any time after the run.
-func Write(ctx context.Context, out *regular.Dir, m *pipelines.Manifest, dir *binarycache.Dir) ([]string, error) {
+func Write(ctx context.Context, out *regular.Dir, m *pipelines.Manifest, cache Cache) ([]string, error) {
 	finished, err := time.Parse(time.RFC3339, m.Finished)
 	if err != nil {
 		return nil, fmt.Errorf("write bill of materials: %v", err)
@@ -38,11 +44,16 @@ func Write(ctx context.Context, out *regular.Dir, m *pipelines.Manifest, dir *bi
 			for _, o := range result.Outputs {
 				p.Outputs = append(p.Outputs, o.Path)
 			}
-			if result.Verdict == pipelines.Failed || !has(dir, p.Outputs) {
+			if result.Verdict == pipelines.Failed || len(p.Outputs) == 0 {
+				continue
+			}
+			if missing, err := cache.Missing(ctx, p.Outputs); err != nil {
+				return names, fmt.Errorf("write bill of materials: %w", err)
+			} else if len(missing) > 0 {
 				continue
 			}
 			name := FileName(p.Name, p.System)
-			if err := write(ctx, out, name, p, dir); err != nil {
+			if err := write(ctx, out, name, p, cache); err != nil {
 				return names, fmt.Errorf("write bill of materials %s: %w", name, err)
 			}
 			names = append(names, name)
@@ -51,18 +62,8 @@ func Write(ctx context.Context, out *regular.Dir, m *pipelines.Manifest, dir *bi
 	return names, nil
 }
 
-// has reports whether the cache has all outputs. What cannot be read is there, and its error is told by who reads it.
-func has(dir *binarycache.Dir, outputs []nix.StorePath) bool {
-	for _, path := range outputs {
-		if _, err := dir.Info(path); errors.Is(err, binarycache.ErrNotFound) {
-			return false
-		}
-	}
-	return len(outputs) > 0
-}
-
-func write(ctx context.Context, out *regular.Dir, name string, p Package, dir *binarycache.Dir) error {
-	closure, err := FromCache(ctx, dir, p.Outputs...)
+func write(ctx context.Context, out *regular.Dir, name string, p Package, cache Cache) error {
+	closure, err := cache.Closure(ctx, p.Outputs)
 	if err != nil {
 		return err
 	}

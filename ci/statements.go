@@ -7,7 +7,6 @@ import (
 	"path"
 	"path/filepath"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/derivations"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
@@ -15,12 +14,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// record writes what a run leaves beside its manifest: a bill of materials for each output, and the provenance of all.
-func record(ctx context.Context, sys system, o options, m *pipelines.Manifest) error {
-	cache, err := binarycache.OpenReadOnlyIn(o.out.Sub("cache"))
-	if err != nil {
-		return err
-	}
+// writeStatements writes what a run leaves beside its manifest: a bill of materials for each output, and the provenance of all.
+func writeStatements(ctx context.Context, sys system, o options, m *pipelines.Manifest, cache sbom.Cache) error {
 	bills, err := sbom.Write(ctx, o.out, m, cache)
 	if err != nil {
 		return err

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
+)
+
+// What a push by hand may send is in the record with these contents, and the record has nothing against it.
+func TestPushOfWhatTheRecordHas(t *testing.T) {
+	r, err := record.Open(filepath.Join(t.TempDir(), "record"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	hash, err := nix.ParseHash("sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	info := nix.PathInfo{Path: "/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-hello", NARHash: hash, NARSize: 1}
+	other := info
+	other.References = []nix.StorePath{info.Path}
+	change := func(f func(*record.Object)) {
+		if err := r.Change([]nix.StorePath{info.Path}, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(name string, info nix.PathInfo, o pushOptions, want string) {
+		t.Helper()
+		err := pushing{pushOptions: o, record: r}.permit([]nix.PathInfo{info})
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: error %v, want %q", name, err, want)
+		}
+	}
+	const unknown = "no run of this user has recorded these contents"
+	check("no record", info, pushOptions{}, unknown)
+	check("no record, consent", info, pushOptions{unrecorded: true}, "")
+	if err := r.Note("run", []nix.PathInfo{info}); err != nil {
+		t.Fatal(err)
+	}
+	check("recorded", info, pushOptions{}, "")
+	check("recorded with other references", other, pushOptions{}, unknown)
+	signed := info
+	signed.Signatures = []string{strings.Split(openSesame.keys[0], ":")[0] + ":" + strings.Repeat("A", 86) + "=="}
+	check("a signature that does not hold", signed, pushOptions{}, "")
+	signed.References = other.References
+	check("a signature that does not hold, and other references", signed, pushOptions{}, unknown)
+
+	change(func(o *record.Object) { o.Sandbox = record.SandboxOff })
+	check("without a sandbox", info, pushOptions{unrecorded: true}, "built without a sandbox")
+	consent := pushOptions{}
+	consent.publish.unsandboxed = true
+	check("without a sandbox, consent", info, consent, "")
+	change(func(o *record.Object) { o.Sandbox = record.WritableInputs })
+	check("with inputs that builders can change", info, consent, "builders can change their inputs")
+	change(func(o *record.Object) { o.Sandbox, o.Second = record.SandboxOn, record.Different })
+	check("a second build differed", info, pushOptions{unrecorded: true}, "a second build differed")
+}
