@@ -14,6 +14,7 @@ import (
 	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -26,8 +27,8 @@ type fileNAR struct {
 	file   *os.File
 }
 
-func (n *fileNAR) compression() binarycache.Compression {
-	return binarycache.Compression(n.info.Compression)
+func (n *fileNAR) compression() nar.Compression {
+	return nar.Compression(n.info.Compression)
 }
 
 func (n *fileNAR) Close() error { return n.file.Close() }

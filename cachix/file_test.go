@@ -15,7 +15,7 @@ import (
 	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -27,7 +27,7 @@ type files struct {
 }
 
 // compress puts the NAR of an object into a file.
-func (f *files) compress(t testing.TB, path nix.StorePath, compression binarycache.Compression, data []byte) {
+func (f *files) compress(t testing.TB, path nix.StorePath, compression nar.Compression, data []byte) {
 	t.Helper()
 	if f.dir == "" {
 		f.dir, f.named = t.TempDir(), map[nix.StorePath]*nix.NARInfo{}
@@ -56,7 +56,7 @@ func (f *files) Dump(_ context.Context, w io.Writer, path nix.StorePath) error {
 	}
 	defer file.Close()
 	var unpacked io.Reader = file
-	if f.named[path].Compression == binarycache.Zstd {
+	if f.named[path].Compression == nar.Zstd {
 		decoder, err := zstd.NewReader(file)
 		if err != nil {
 			return err
@@ -96,8 +96,8 @@ func TestPushFiles(t *testing.T) {
 	asIs := source.add(t, "as-is", bytes.Repeat([]byte("text "), 10000))
 	plain := source.add(t, "plain", bytes.Repeat([]byte("text "), 10000), asIs)
 	file := zstdOf(t, source.nars[asIs])
-	source.compress(t, asIs, binarycache.Zstd, file)
-	source.compress(t, plain, binarycache.NoCompression, source.nars[plain])
+	source.compress(t, asIs, nar.Zstd, file)
+	source.compress(t, plain, nar.NoCompression, source.nars[plain])
 	done := mustPushFiles(t, source, c)
 	source.sees(t, s, asIs, plain)
 	text, _ := s.NARInfo(asIs.Digest())
@@ -139,7 +139,7 @@ func TestPushOfExactlySomeParts(t *testing.T) {
 			s, c := newServer(t, cachixtest.Options{}, Options{})
 			source := new(files)
 			path := source.add(t, "x", []byte("x"))
-			source.compress(t, path, binarycache.Zstd, padded(t, zstdOf(t, source.nars[path]), test.size))
+			source.compress(t, path, nar.Zstd, padded(t, zstdOf(t, source.nars[path]), test.size))
 			mustPushFiles(t, source, c)
 			source.sees(t, s, path)
 			if n := s.Count("part"); n != test.parts {
@@ -202,31 +202,31 @@ func TestPushOfBadFiles(t *testing.T) {
 		want  string
 	}{
 		"another NAR": {func(t *testing.T, f *files, path nix.StorePath) {
-			nar := bytes.Clone(f.nars[path])
-			nar[len(nar)/2] ^= 1
-			f.compress(t, path, binarycache.Zstd, zstdOf(t, nar))
+			damaged := bytes.Clone(f.nars[path])
+			damaged[len(damaged)/2] ^= 1
+			f.compress(t, path, nar.Zstd, zstdOf(t, damaged))
 		}, "was altered"},
 		"a damaged file": {func(t *testing.T, f *files, path nix.StorePath) {
 			data := zstdOf(t, f.nars[path])
-			f.compress(t, path, binarycache.Zstd, data)
+			f.compress(t, path, nar.Zstd, data)
 			data = bytes.Clone(data)
 			data[len(data)/2] ^= 1
 			writeNAR(t, f, path, data)
 		}, ""},
 		"another file of the same NAR": {func(t *testing.T, f *files, path nix.StorePath) {
 			data := zstdOf(t, f.nars[path])
-			f.compress(t, path, binarycache.Zstd, padded(t, bytes.Clone(data), len(data)+100))
+			f.compress(t, path, nar.Zstd, padded(t, bytes.Clone(data), len(data)+100))
 			other := padded(t, bytes.Clone(data), len(data)+100)
 			other[len(other)-1] = 1
 			writeNAR(t, f, path, other)
 		}, "the file is not what its narinfo says"},
 		"a file that is cut off": {func(t *testing.T, f *files, path nix.StorePath) {
 			data := zstdOf(t, f.nars[path])
-			f.compress(t, path, binarycache.Zstd, data)
+			f.compress(t, path, nar.Zstd, data)
 			writeNAR(t, f, path, data[:len(data)/2])
 		}, ""},
 		"a file that is gone": {func(t *testing.T, f *files, path nix.StorePath) {
-			f.compress(t, path, binarycache.Zstd, zstdOf(t, f.nars[path]))
+			f.compress(t, path, nar.Zstd, zstdOf(t, f.nars[path]))
 			if err := os.Remove(filepath.Join(f.dir, path.Digest())); err != nil {
 				t.Fatal(err)
 			}
@@ -238,7 +238,7 @@ func TestPushOfBadFiles(t *testing.T) {
 			bad := source.add(t, "bad", random(1, 20_000))
 			good := source.add(t, "good", []byte("good"))
 			test.spoil(t, source, bad)
-			source.compress(t, good, binarycache.Zstd, zstdOf(t, source.nars[good]))
+			source.compress(t, good, nar.Zstd, zstdOf(t, source.nars[good]))
 			plan, err := c.Plan(t.Context(), source.infos, nil)
 			if err != nil {
 				t.Fatal(err)

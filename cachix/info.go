@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 )
 
 // Info is what a cache says of itself.
@@ -22,7 +22,7 @@ type Info struct {
 	// Permission is what the one who asks may do: "Read", "Write" or "Admin".
 	Permission string
 	// Compression is what the cache's owner prefers.
-	Compression binarycache.Compression
+	Compression nar.Compression
 }
 
 // Info asks the cache about itself. GET /cache/{name}
@@ -44,10 +44,10 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	}
 	info := Info{
 		Name: answer.Name, URI: answer.URI, Public: answer.IsPublic, Keys: answer.PublicSigningKeys,
-		Permission: answer.Permission, Compression: binarycache.Zstd,
+		Permission: answer.Permission, Compression: nar.Zstd,
 	}
 	if answer.Preferred == "XZ" {
-		info.Compression = binarycache.XZ
+		info.Compression = nar.XZ
 	}
 	return info, nil
 }

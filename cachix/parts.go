@@ -10,6 +10,7 @@ import (
 	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -25,7 +26,7 @@ type FileSource interface {
 
 // narReader cuts a NAR file into parts, in order, while it is read for the only time.
 type narReader interface {
-	compression() binarycache.Compression
+	compression() nar.Compression
 	parts(ctx context.Context, send func(part) error) (binarycache.Packed, error)
 	Close() error
 }
@@ -40,7 +41,7 @@ func (p *push) open(o *object) (narReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if binarycache.Compression(info.Compression) != p.compression || info.FileHash.Type() != gonix.SHA256 || info.FileSize <= 0 {
+	if nar.Compression(info.Compression) != p.compression || info.FileHash.Type() != gonix.SHA256 || info.FileSize <= 0 {
 		return &freshNAR{p, o}, nil
 	}
 	file, err := files.OpenNAR(info)
@@ -74,8 +75,8 @@ type freshNAR struct {
 	object *object
 }
 
-func (n *freshNAR) compression() binarycache.Compression { return n.push.compression }
-func (n *freshNAR) Close() error                         { return nil }
+func (n *freshNAR) compression() nar.Compression { return n.push.compression }
+func (n *freshNAR) Close() error                 { return nil }
 
 func (n *freshNAR) parts(ctx context.Context, send func(part) error) (binarycache.Packed, error) {
 	c := &cutter{

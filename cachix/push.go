@@ -9,6 +9,7 @@ import (
 	"runtime"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -22,7 +23,7 @@ type Source interface {
 // PushOptions say how to push.
 type PushOptions struct {
 	// Compression of what is not compressed already; empty for zstd. See [binarycache.Press] for the levels.
-	Compression binarycache.Compression
+	Compression nar.Compression
 	Level       int
 	// Report, where it is not nil, is told now and then how far the push is. It must not block.
 	Report func(Progress)
@@ -60,7 +61,7 @@ func (c *Client) Push(ctx context.Context, plan Plan, source Source, o PushOptio
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	p := &push{
-		client: c, source: source, press: press, uploads: o.Uploads, compression: cmp.Or(o.Compression, binarycache.Zstd), stop: stop,
+		client: c, source: source, press: press, uploads: o.Uploads, compression: cmp.Or(o.Compression, nar.Zstd), stop: stop,
 		order: newOrder(plan.Push), reading: turns{free: 2 * runtime.GOMAXPROCS(0)},
 		meter: meter{report: o.Report, now: Progress{OfPaths: len(plan.Push), OfBytes: plan.Bytes}},
 	}

@@ -15,13 +15,13 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
 // All goes up, in an order in which nothing can be seen before what it refers to, and each NAR is read once.
 func TestPush(t *testing.T) {
-	for name, compression := range map[string]binarycache.Compression{"zstd": binarycache.Zstd, "xz": binarycache.XZ, "default": ""} {
+	for name, compression := range map[string]nar.Compression{"zstd": nar.Zstd, "xz": nar.XZ, "default": ""} {
 		t.Run(name, func(t *testing.T) {
 			s, c := newServer(t, cachixtest.Options{}, Options{})
 			objects := chain(t, 60)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -26,7 +27,7 @@ type push struct {
 	client      *Client
 	source      Source
 	press       *binarycache.Press
-	compression binarycache.Compression
+	compression nar.Compression
 	uploads     UploadLog
 	stop        context.CancelCauseFunc // ends it, for a reason that holds for every object
 

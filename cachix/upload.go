@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 )
 
 const (
@@ -45,7 +45,7 @@ type part struct {
 // upload is one NAR file on its way to the storage: created, sent in parts, and then completed or aborted.
 type upload struct {
 	client      *Client
-	compression binarycache.Compression
+	compression nar.Compression
 	narID, id   string
 
 	sending errgroup.Group
@@ -61,8 +61,8 @@ type completedPart struct {
 }
 
 // create begins an upload. POST /cache/{name}/multipart-nar?compression=
-func (c *Client) create(ctx context.Context, compression binarycache.Compression) (*upload, error) {
-	method := map[binarycache.Compression]string{binarycache.Zstd: "zst", binarycache.XZ: "xz"}[compression]
+func (c *Client) create(ctx context.Context, compression nar.Compression) (*upload, error) {
+	method := map[nar.Compression]string{nar.Zstd: "zst", nar.XZ: "xz"}[compression]
 	if method == "" {
 		return nil, fmt.Errorf("create upload: Cachix does not take files compressed by %s", compression)
 	}

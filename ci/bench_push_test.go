@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 )
 
 // These benchmarks push the machine's own files, from a store that they were added to, to a server in this process,
@@ -40,7 +40,7 @@ func realTrees(b *testing.B) []string {
 	}
 	sizes := map[string]int64{}
 	for _, tree := range append(directories(libraries, entries), strings.TrimSpace(string(goroot))) {
-		if _, size, err := binarycache.HashTree(b.Context(), tree); err == nil && size < largestTree {
+		if _, size, err := nar.HashTree(b.Context(), tree); err == nil && size < largestTree {
 			sizes[tree] = size
 		}
 	}

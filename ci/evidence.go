@@ -11,8 +11,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
@@ -29,7 +29,7 @@ func newEvidence(dir *regular.Dir, now func() time.Time) evidence { return evide
 func (e evidence) KeepExport(ctx context.Context, name string, stream io.Reader) (string, error) {
 	return e.write(name, func(w io.Writer) error {
 		objects := 0
-		err := binarycache.ReadExport(regular.Until(ctx, stream), w, func(binarycache.Object) error {
+		err := nar.ReadExport(regular.Until(ctx, stream), nar.CopyTo(w), func(nar.Object) error {
 			objects++
 			return nil
 		})

@@ -25,13 +25,13 @@ var layout = map[string]struct {
 }{
 	"matrix": {imports: []string{"internal/hint"}, because: "it is pure data"},
 	"cachix": {
-		imports: []string{"internal/binarycache", "internal/hint", "internal/nix"},
+		imports: []string{"internal/binarycache", "internal/hint", "internal/nar", "internal/nix"},
 		tests:   []string{"cachix/cachixtest"},
 		because: "it talks to Cachix, whoever asks",
 	},
 	"cachix/cachixtest": {
-		imports: []string{"internal/binarycache", "internal/nix"},
-		because: "it stands for Cachix, and so shares nothing with the client",
+		imports: []string{"internal/nar", "internal/nix"},
+		because: "it takes the place of Cachix in tests, and shares the format of NARs alone with the client",
 	},
 	"cachix/cachixtest/serve": {
 		imports: []string{"cachix/cachixtest", "internal/report"},
@@ -65,12 +65,19 @@ var layout = map[string]struct {
 		imports: []string{"internal/binfmt", "internal/probe", "matrix"},
 		because: "it asks this machine's Nix for tests, and knows no executor",
 	},
+	"internal/nar": {
+		imports: []string{"internal/nix"},
+		tests:   []string{"internal/nar/nartest"},
+		because: "it reads and writes archives, wherever they come from",
+	},
+	"internal/nar/nartest": {imports: []string{"internal/nix"}, because: "it tests package nar, and so shares nothing with it"},
 	"internal/binarycache": {
-		imports: []string{"internal/hint", "internal/nix", "internal/regular"},
+		imports: []string{"internal/hint", "internal/nar", "internal/nix", "internal/regular"},
+		tests:   []string{"internal/nar/nartest"},
 		because: "it packs store objects, whoever has built them",
 	},
 	"internal/flake": {
-		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/regular"},
+		imports: []string{"internal/hint", "internal/nar", "internal/nix", "internal/regular"},
 		because: "it reads references, lock files and trees of flakes, and evaluates nothing",
 	},
 	"internal/record": {
@@ -82,7 +89,7 @@ var layout = map[string]struct {
 		because: "it compares a binary cache with the record",
 	},
 	"internal/contract": {
-		imports: []string{"internal/binarycache", "internal/flake", "internal/hint", "internal/nix", "internal/regular", "internal/workdir", "matrix"},
+		imports: []string{"internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/regular", "internal/workdir", "matrix"},
 		tests:   []string{"example", "internal/nixtest", "internal/probe"},
 		because: "it says what a flake promises, and looks at what others have built and evaluated",
 	},
@@ -91,14 +98,13 @@ var layout = map[string]struct {
 		tests:   []string{"example"},
 		because: "it compares derivations, wherever their texts come from",
 	},
-	"internal/nar":    {because: "it reads archives, whatever they are for"},
 	"internal/unpack": {because: "it reads files of other formats, whatever they are for"},
 	"internal/compare": {
 		imports: []string{"internal/binarycache", "internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/printable", "internal/regular", "internal/unpack"},
 		because: "it compares trees, wherever they come from",
 	},
 	"internal/derivations": {
-		imports: []string{"internal/binarycache", "internal/drvdiff", "internal/nix", "internal/regular"},
+		imports: []string{"internal/drvdiff", "internal/nar", "internal/nix", "internal/regular"},
 		because: "it keeps what was to be built in files, whoever has evaluated it",
 	},
 	"internal/reproduce": {
@@ -108,7 +114,7 @@ var layout = map[string]struct {
 		because: "it compares two runs that are over",
 	},
 	"internal/provenance": {
-		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/flake", "matrix", "pipelines", "internal/regular"},
+		imports: []string{"internal/binarycache", "internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/regular", "matrix", "pipelines"},
 		because: "it states what a run did, and looks at nothing but caches and stores",
 	},
 	"internal/sbom": {
@@ -126,12 +132,12 @@ var layout = map[string]struct {
 		because: "it is one executor, and knows nothing of the others",
 	},
 	"internal/container": {
-		imports: []string{"internal/binfmt", "internal/hint", "internal/nix", "internal/probe", "internal/regular", "internal/workdir", "matrix", "pipelines"},
+		imports: []string{"internal/binfmt", "internal/hint", "internal/nar", "internal/nix", "internal/probe", "internal/regular", "internal/workdir", "matrix", "pipelines"},
 		tests:   []string{"internal/executortest"},
 		because: "it is one executor, and knows nothing of the others",
 	},
 	"internal/executortest": {
-		imports: []string{"internal/nix", "internal/probe", "matrix", "pipelines"},
+		imports: []string{"internal/nar", "internal/nix", "internal/probe", "matrix", "pipelines"},
 		tests:   []string{"internal/host", "internal/nixtest"},
 		because: "it is the executors' contract, and so knows none of them",
 	},
@@ -142,7 +148,7 @@ var layout = map[string]struct {
 	"ci": {
 		imports: []string{
 			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/compare", "internal/contract", "internal/derivations", "internal/drvdiff",
-			"internal/hint", "internal/host", "internal/nix", "internal/outcache", "internal/printable", "internal/provenance", "internal/flake", "internal/record", "internal/regular", "internal/report", "internal/reproduce", "internal/sbom", "internal/workdir",
+			"internal/hint", "internal/host", "internal/nar", "internal/nix", "internal/outcache", "internal/printable", "internal/provenance", "internal/flake", "internal/record", "internal/regular", "internal/report", "internal/reproduce", "internal/sbom", "internal/workdir",
 			"matrix", "pipelines",
 		},
 		tests:   []string{"cachix/cachixtest"},
@@ -217,8 +223,8 @@ var (
 
 func TestOnlyCIReadsTheEnvironment(t *testing.T) {
 	for _, f := range goFiles(t) {
-		// The executors' contract sets and reads a variable to see that no command does.
-		if f.test || f.pkg == "ci" || f.pkg == "internal/executortest" {
+		// The executors' contract sets and reads a variable to see that no command does; nartest runs Nix for tests.
+		if f.test || f.pkg == "ci" || f.pkg == "internal/executortest" || f.pkg == "internal/nar/nartest" {
 			continue
 		}
 		for _, use := range f.uses(readsEnvironment) {

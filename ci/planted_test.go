@@ -16,6 +16,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/example"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -143,8 +144,8 @@ func plant(t *testing.T, out string, from *binarycache.Dir, output nix.StorePath
 	}
 	evil := filepath.Join(t.TempDir(), "evil")
 	writeTest(t, filepath.Join(evil, "bin", "sesame"), "#!/bin/sh\necho EVIL\n")
-	var nar bytes.Buffer
-	if err := binarycache.DumpTree(context.Background(), &nar, evil); err != nil {
+	var archive bytes.Buffer
+	if err := nar.DumpTree(context.Background(), &archive, evil); err != nil {
 		t.Fatal(err)
 	}
 	info, err := from.Info(output)
@@ -152,15 +153,15 @@ func plant(t *testing.T, out string, from *binarycache.Dir, output nix.StorePath
 		t.Fatal(err)
 	}
 	hasher := gonix.NewHasher(gonix.SHA256)
-	_, _ = hasher.Write(nar.Bytes())
+	_, _ = hasher.Write(archive.Bytes())
 	info.URL, info.Compression = "nar/evil.nar", gonix.NoCompression
-	info.NARHash, info.NARSize = hasher.SumHash(), int64(nar.Len())
+	info.NARHash, info.NARSize = hasher.SumHash(), int64(archive.Len())
 	info.FileHash, info.FileSize = info.NARHash, info.NARSize
 	text, err := nix.FormatNARInfo(info)
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeTest(t, filepath.Join(out, "cache", info.URL), nar.String())
+	writeTest(t, filepath.Join(out, "cache", info.URL), archive.String())
 	writeTest(t, filepath.Join(out, "cache", output.Digest()+".narinfo"), string(text))
 	writeTest(t, filepath.Join(out, "journal", "1.json"),
 		fmt.Sprintf(`{"version": 1, "entries": [{"cache": "scopecreep-zip", "paths": [%q]}], "pins": {"open-sesame-x86_64-linux": %[1]q}}`, output))

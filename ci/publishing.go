@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/outcache"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
@@ -67,7 +67,7 @@ func (f *publishFlags) registerRun(c *cobra.Command) {
 // publishing is what the flags mean.
 type publishing struct {
 	publishFlags
-	compression binarycache.Compression
+	compression nar.Compression
 }
 
 func (f *publishFlags) parse() (publishing, error) {
@@ -77,11 +77,11 @@ func (f *publishFlags) parse() (publishing, error) {
 	default:
 		return p, fmt.Errorf("parse --push %q: want %s, %s or %s", f.push, pushAuto, pushAlways, pushNever)
 	}
-	switch c := binarycache.Compression(f.compression); c {
-	case "", binarycache.Zstd, binarycache.XZ:
+	switch c := nar.Compression(f.compression); c {
+	case "", nar.Zstd, nar.XZ:
 		p.compression = c
 	default:
-		return p, fmt.Errorf("parse --compression %q: want %s or %s", f.compression, binarycache.Zstd, binarycache.XZ)
+		return p, fmt.Errorf("parse --compression %q: want %s or %s", f.compression, nar.Zstd, nar.XZ)
 	}
 	for name, n := range map[string]int{"compression-level": f.level, "push-jobs": f.jobs, "keep-revisions": f.revisions} {
 		if n < 0 {

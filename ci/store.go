@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
@@ -60,5 +60,5 @@ func (s *store) closure(ctx context.Context, paths []nix.StorePath) ([]nix.PathI
 
 // Dump writes the NAR of a store object, read from its files.
 func (s *store) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
-	return binarycache.DumpTree(ctx, w, filepath.Join(s.root, string(path)))
+	return nar.DumpTree(ctx, w, filepath.Join(s.root, string(path)))
 }

@@ -90,10 +90,10 @@ func TestRefusesCompletion(t *testing.T) {
 		"a part too many":           {func(b body) { b["parts"] = append(b.parts(), map[string]any{"partNumber": 9, "eTag": `""`}) }, "InvalidPart"},
 
 		"another file size":             {set("cFileSize", 1), "cFileSize is 1"},
-		"another file hash":             {set("cFileHash", strings.Repeat("0", 64)), "cFileHash is"},
-		"a NAR size that is too small":  {set("cNarSize", 2999), "has more bytes"},
+		"another file hash":             {set("cFileHash", strings.Repeat("0", 64)), "the hash of its file is"},
+		"a NAR size that is too small":  {set("cNarSize", 2999), "its NAR has more than"},
 		"a NAR size that is too large":  {set("cNarSize", 3001), "has 3000 bytes"},
-		"another NAR hash":              {set("cNarHash", "sha256:"+strings.Repeat("0", 52)), "cNarHash is"},
+		"another NAR hash":              {set("cNarHash", "sha256:"+strings.Repeat("0", 52)), "the hash of its NAR is"},
 		"a reference that is not there": {set("cReferences", []string{other}), "reference " + other + " is not there"},
 		"a reference to another self":   {set("cStoreSuffix", "b"), "is not there"},
 		"a reference by another name":   {set("cReferences", []string{there.path + "-2"}), "is not there"},

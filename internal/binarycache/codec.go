@@ -6,17 +6,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
-	gonix "zombiezen.com/go/nix"
-)
 
-// Compression is how the file of a NAR is compressed, as narinfo's Compression field spells it.
-type Compression = gonix.CompressionType
-
-// The compressions that a [Press] has.
-const (
-	Zstd          = gonix.Zstandard
-	XZ            = gonix.XZ
-	NoCompression = gonix.NoCompression
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 )
 
 // The levels that 0 stands for.
@@ -51,13 +42,13 @@ func (c codec) memory(jobs int) int64 {
 // pieceCap is the capacity of a piece's buffer: what cannot be compressed becomes a little longer.
 func (c codec) pieceCap() int { return c.pieceSize + c.pieceSize/128 + 1024 }
 
-func newCodec(compression Compression, level int) (codec, error) {
+func newCodec(compression nar.Compression, level int) (codec, error) {
 	switch compression {
-	case "", Zstd:
+	case "", nar.Zstd:
 		return newZstd(level)
-	case XZ:
+	case nar.XZ:
 		return newXZ(level)
-	case NoCompression:
+	case nar.NoCompression:
 		return codec{pieceSize: 1 << 20}, nil
 	default:
 		return codec{}, fmt.Errorf("compression %q: only zstd, xz and none can be written", compression)

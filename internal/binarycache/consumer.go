@@ -12,6 +12,7 @@ import (
 
 	gonix "zombiezen.com/go/nix"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
@@ -177,15 +178,7 @@ func (c *Consumer) fetches(ctx context.Context, info *nix.NARInfo) error {
 		return err
 	}
 	defer response.Body.Close()
-	body := regular.Until(ctx, response.Body)
-	if !info.FileHash.IsZero() && info.FileSize > 0 {
-		return verifyNAR(body, info)
-	}
-	nar := newDigest() // Nix asks for neither
-	if err := unpack(nar, body, info); err != nil {
-		return err
-	}
-	return nar.compare("NAR", info.NARHash, info.NARSize)
+	return nar.VerifyFile(regular.Until(ctx, response.Body), info)
 }
 
 // get asks for a file of the cache. Its name comes from the cache, and may lead elsewhere only in the ways that a URL can.

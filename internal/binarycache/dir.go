@@ -15,6 +15,7 @@ import (
 	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
@@ -180,7 +181,7 @@ func (d *Dir) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
 		return err
 	}
 	defer f.Close()
-	if err := unpack(w, regular.Until(ctx, f), info); err != nil {
+	if err := nar.Decompress(w, regular.Until(ctx, f), info); err != nil {
 		return fmt.Errorf("unpack nar of %s: %w", path, err)
 	}
 	return nil

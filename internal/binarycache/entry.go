@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
@@ -57,7 +58,7 @@ func (d *Dir) check(ctx context.Context, path nix.StorePath) (Entry, error) {
 		return Entry{}, err
 	}
 	defer f.Close()
-	if err := verifyNAR(regular.Until(ctx, f), e.Info); err != nil {
+	if err := nar.VerifyFile(regular.Until(ctx, f), e.Info); err != nil {
 		return Entry{}, err
 	}
 	stat, err := f.Stat()
@@ -91,7 +92,7 @@ func (d *Dir) openEntry(path nix.StorePath) (Entry, *os.File, error) {
 	}
 	stat, err := f.Stat()
 	if err == nil {
-		err = compareSize("file", stat.Size(), info.FileSize)
+		err = nar.CompareSize("file", stat.Size(), info.FileSize)
 	}
 	if err != nil {
 		f.Close()

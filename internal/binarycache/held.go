@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	gonix "zombiezen.com/go/nix"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
@@ -100,7 +101,7 @@ func (c *HTTP) dump(ctx context.Context, w io.Writer, path nix.StorePath) error 
 	}
 	defer response.Body.Close()
 	hasher := gonix.NewHasher(info.NARHash.Type())
-	if err := unpack(io.MultiWriter(w, hasher), regular.Until(ctx, response.Body), info); err != nil {
+	if err := nar.Decompress(io.MultiWriter(w, hasher), regular.Until(ctx, response.Body), info); err != nil {
 		return err
 	}
 	if got := hasher.SumHash(); !got.Equal(info.NARHash) {

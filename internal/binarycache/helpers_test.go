@@ -3,89 +3,20 @@ package binarycache
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"zombiezen.com/go/nix/nixbase32"
-
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar/nartest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// testObject is a store object that is one file.
-type testObject struct {
-	path    nix.StorePath
-	content []byte
-	refs    []nix.StorePath
-	deriver nix.StorePath
-}
-
-// testPath makes up a store path.
-func testPath(name string) nix.StorePath {
-	sum := sha256.Sum256([]byte(name))
-	return nix.StorePath("/nix/store/" + nixbase32.EncodeToString(sum[:20]) + "-" + name)
-}
-
-// randomObject has n bytes, half of which can be compressed, and the references.
-func randomObject(name string, n int, refs ...nix.StorePath) testObject {
-	random := rand.NewChaCha8(sha256.Sum256([]byte(name)))
-	content := make([]byte, n)
-	_, _ = random.Read(content[:n/2])
-	return testObject{path: testPath(name), content: content, refs: refs}
-}
-
-// words serialises integers, strings and store paths as Nix does.
-func words(values ...any) []byte {
-	var out []byte
-	for _, v := range values {
-		switch v := v.(type) {
-		case int:
-			out = binary.LittleEndian.AppendUint64(out, uint64(v))
-		case uint64:
-			out = binary.LittleEndian.AppendUint64(out, v)
-		case nix.StorePath:
-			out = append(out, words(string(v))...)
-		case string:
-			out = binary.LittleEndian.AppendUint64(out, uint64(len(v)))
-			out = append(out, v...)
-			out = append(out, make([]byte, -len(v)&7)...)
-		case []byte:
-			out = append(out, v...)
-		}
-	}
-	return out
-}
-
-func fileNAR(content []byte) []byte {
-	return words(narMagic, "(", "type", "regular", "contents", string(content), ")")
-}
-
-func (o testObject) nar() []byte { return fileNAR(o.content) }
-
-func (o testObject) export() []byte {
-	out := words(1, o.nar(), exportMagic, o.path, len(o.refs))
-	for _, ref := range o.refs {
-		out = append(out, words(ref)...)
-	}
-	return append(out, words(o.deriver, 0)...)
-}
-
-func exportOf(objects ...testObject) []byte {
-	var out []byte
-	for _, o := range objects {
-		out = append(out, o.export()...)
-	}
-	return append(out, words(0)...)
-}
-
-func pathsOf(objects ...testObject) []nix.StorePath {
+func pathsOf(objects ...nartest.Object) []nix.StorePath {
 	var paths []nix.StorePath
 	for _, o := range objects {
-		paths = append(paths, o.path)
+		paths = append(paths, o.Path)
 	}
 	return paths
 }
@@ -168,7 +99,7 @@ func snapshot(t testing.TB, dir string) map[string]string {
 func treeNAR(t testing.TB, path string) []byte {
 	t.Helper()
 	var buf bytes.Buffer
-	if _, err := writeTree(t.Context(), &buf, path); err != nil {
+	if err := nar.DumpTree(t.Context(), &buf, path); err != nil {
 		t.Fatal(err)
 	}
 	return buf.Bytes()

@@ -14,11 +14,12 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar/nartest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
 func TestHTTPMissing(t *testing.T) {
-	here, gone, forbidden, flaky := testPath("here"), testPath("gone"), testPath("forbidden"), testPath("flaky")
+	here, gone, forbidden, flaky := nartest.Path("here"), nartest.Path("gone"), nartest.Path("forbidden"), nartest.Path("flaky")
 	var flakes atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodHead || r.Header.Get("Authorization") != "" {
@@ -65,14 +66,14 @@ func TestHTTPMissingAsksManyAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	paths := slices.Repeat([]nix.StorePath{testPath("p")}, httpRequests)
+	paths := slices.Repeat([]nix.StorePath{nartest.Path("p")}, httpRequests)
 	if missing, err := cache.Missing(t.Context(), paths); err != nil || len(missing) > 0 {
 		t.Errorf("missing are %v, %v", missing, err)
 	}
 }
 
 func TestHTTPErrors(t *testing.T) {
-	path := testPath("p")
+	path := nartest.Path("p")
 	var status, asked atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)

@@ -24,29 +24,31 @@ import (
 	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar/nartest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
 // chain returns objects each of which refers to the one before and to itself;
 // every fifth takes several frames, and one is just a frame long.
-func chain(n int) []testObject {
-	var objects []testObject
+func chain(n int) []nartest.Object {
+	var objects []nartest.Object
 	for i := range n {
 		size := 1000 * i
 		if i%5 == 4 {
 			size = frameSize*(i%3+1) + i
 		}
-		o := randomObject(fmt.Sprintf("object-%d", i), size)
-		o.refs = append(o.refs, o.path)
-		o.deriver = testPath(o.path.Name() + ".drv")
+		o := nartest.RandomObject(fmt.Sprintf("object-%d", i), size)
+		o.Refs = append(o.Refs, o.Path)
+		o.Deriver = nartest.Path(o.Path.Name() + ".drv")
 		if i > 0 {
-			o.refs = append(o.refs, objects[i-1].path)
+			o.Refs = append(o.Refs, objects[i-1].Path)
 		}
 		objects = append(objects, o)
 	}
 	if n > 1 {
-		empty := len(fileNAR(nil))
-		objects[1].content = bytes.Repeat([]byte("x"), frameSize-empty)
+		empty := len(nartest.File(nil))
+		objects[1].Content = bytes.Repeat([]byte("x"), frameSize-empty)
 	}
 	return objects
 }
@@ -54,25 +56,25 @@ func chain(n int) []testObject {
 func TestImport(t *testing.T) {
 	d := openTest(t)
 	objects := chain(12)
-	added := mustImport(t, d, exportOf(objects...))
+	added := mustImport(t, d, nartest.Export(objects...))
 	if len(added) != len(objects) {
 		t.Fatalf("added %d objects, not %d", len(added), len(objects))
 	}
 	for i, o := range objects {
-		info, err := d.Info(o.path)
+		info, err := d.Info(o.Path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := &nix.NARInfo{
-			StorePath: o.path, URL: "nar/" + info.FileHash.RawBase32() + ".nar.zst", Compression: "zstd",
+			StorePath: o.Path, URL: "nar/" + info.FileHash.RawBase32() + ".nar.zst", Compression: "zstd",
 			FileHash: info.FileHash, FileSize: info.FileSize, // Verify looks at these
-			NARHash: sha256Of(o.nar()), NARSize: int64(len(o.nar())),
-			References: nix.SortedPaths(o.refs), Deriver: o.deriver,
+			NARHash: sha256Of(o.NAR()), NARSize: int64(len(o.NAR())),
+			References: nix.SortedPaths(o.Refs), Deriver: o.Deriver,
 		}
 		if diff := cmp.Diff(text(t, want), text(t, info)); diff != "" {
 			t.Errorf("narinfo (-want +got):\n%s", diff)
 		}
-		if want := (nix.Added{Path: o.path, NARSize: want.NARSize, FileSize: info.FileSize}); added[i] != want {
+		if want := (nix.Added{Path: o.Path, NARSize: want.NARSize, FileSize: info.FileSize}); added[i] != want {
 			t.Errorf("added %+v; want %+v", added[i], want)
 		}
 	}
@@ -81,7 +83,7 @@ func TestImport(t *testing.T) {
 	}
 
 	before := snapshot(t, d.Name())
-	if again := mustImport(t, d, exportOf(objects...)); len(again) != 0 {
+	if again := mustImport(t, d, nartest.Export(objects...)); len(again) != 0 {
 		t.Errorf("the second import added %v", again)
 	}
 	if diff := cmp.Diff(before, snapshot(t, d.Name())); diff != "" {
@@ -99,9 +101,9 @@ func text(t *testing.T, info *nix.NARInfo) string {
 }
 
 func sha256Of(b []byte) nix.Hash {
-	d := newDigest()
+	d := nar.NewDigest()
 	_, _ = d.Write(b)
-	return d.hash()
+	return d.Hash()
 }
 
 // The same NAR becomes the same file, whatever the machine and whatever else is packed.
@@ -113,7 +115,7 @@ func TestImportIsDeterministic(t *testing.T) {
 			d := openTest(t)
 			d.Level, d.Jobs = level, jobs
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(jobs))
-			mustImport(t, d, exportOf(objects...))
+			mustImport(t, d, nartest.Export(objects...))
 			if got := snapshot(t, d.Name()); want == nil {
 				want = got
 			} else if !maps.Equal(want, got) {
@@ -130,9 +132,9 @@ func TestImportSigns(t *testing.T) {
 	}
 	d := openTest(t)
 	d.Signer = private
-	o := randomObject("signed", 10)
-	mustImport(t, d, exportOf(o))
-	info, err := d.Info(o.path)
+	o := nartest.RandomObject("signed", 10)
+	mustImport(t, d, nartest.Export(o))
+	info, err := d.Info(o.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +151,7 @@ func TestImportReferenceOrder(t *testing.T) {
 	objects := chain(8)
 	slices.Reverse(objects)
 	d := openTest(t)
-	added := mustImport(t, d, exportOf(objects...))
+	added := mustImport(t, d, nartest.Export(objects...))
 	slices.Reverse(objects)
 	var order []nix.StorePath
 	for _, a := range added {
@@ -162,18 +164,18 @@ func TestImportReferenceOrder(t *testing.T) {
 
 func TestImportMissingReference(t *testing.T) {
 	d := openTest(t)
-	fine := randomObject("fine", 10)
-	lacking := randomObject("lacking", 10, testPath("absent"))
-	above := randomObject("above", 10, lacking.path, fine.path)
-	mutual1, mutual2 := randomObject("mutual1", 1, testPath("mutual2")), randomObject("mutual2", 1, testPath("mutual1"))
+	fine := nartest.RandomObject("fine", 10)
+	lacking := nartest.RandomObject("lacking", 10, nartest.Path("absent"))
+	above := nartest.RandomObject("above", 10, lacking.Path, fine.Path)
+	mutual1, mutual2 := nartest.RandomObject("mutual1", 1, nartest.Path("mutual2")), nartest.RandomObject("mutual2", 1, nartest.Path("mutual1"))
 
-	added, err := d.Import(t.Context(), bytes.NewReader(exportOf(lacking, above, fine, mutual1, mutual2)))
-	if len(added) != 1 || added[0].Path != fine.path {
+	added, err := d.Import(t.Context(), bytes.NewReader(nartest.Export(lacking, above, fine, mutual1, mutual2)))
+	if len(added) != 1 || added[0].Path != fine.Path {
 		t.Errorf("added %v", added)
 	}
-	for _, o := range []testObject{lacking, above, mutual1, mutual2} {
-		if err == nil || !strings.Contains(err.Error(), string(o.path)+": its reference ") {
-			t.Errorf("the error does not name %s:\n%v", o.path, err)
+	for _, o := range []nartest.Object{lacking, above, mutual1, mutual2} {
+		if err == nil || !strings.Contains(err.Error(), string(o.Path)+": its reference ") {
+			t.Errorf("the error does not name %s:\n%v", o.Path, err)
 		}
 	}
 	checkNoLeftovers(t, d)
@@ -184,12 +186,12 @@ func TestImportMissingReference(t *testing.T) {
 
 func TestImportNeverOverwrites(t *testing.T) {
 	d := openTest(t)
-	first, second := randomObject("same", 10), randomObject("same", 12)
-	later := randomObject("later", 5)
-	mustImport(t, d, exportOf(first))
+	first, second := nartest.RandomObject("same", 10), nartest.RandomObject("same", 12)
+	later := nartest.RandomObject("later", 5)
+	mustImport(t, d, nartest.Export(first))
 	for name, stream := range map[string][]byte{
-		"in the cache":  exportOf(second, later),
-		"in the stream": exportOf(randomObject("twice", 1), randomObject("twice", 2), later),
+		"in the cache":  nartest.Export(second, later),
+		"in the stream": nartest.Export(nartest.RandomObject("twice", 1), nartest.RandomObject("twice", 2), later),
 	} {
 		before := snapshot(t, d.Name())
 		_, err := d.Import(t.Context(), bytes.NewReader(stream))
@@ -197,7 +199,7 @@ func TestImportNeverOverwrites(t *testing.T) {
 			t.Fatalf("%s: no error", name)
 		}
 		if name == "in the cache" {
-			for _, want := range []string{string(first.path), sha256Of(first.nar()).SRI(), sha256Of(second.nar()).SRI()} {
+			for _, want := range []string{string(first.Path), sha256Of(first.NAR()).SRI(), sha256Of(second.NAR()).SRI()} {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("the error does not have %s: %v", want, err)
 				}
@@ -214,7 +216,7 @@ func TestImportNeverOverwrites(t *testing.T) {
 // Whatever ends an import, all that can be seen is complete, nothing else is left, and the next import mends it.
 func TestImportInterrupted(t *testing.T) {
 	objects := chain(12)
-	stream := exportOf(objects...)
+	stream := nartest.Export(objects...)
 	mine := errors.New("mine")
 
 	tests := map[string]struct {
@@ -264,9 +266,9 @@ func TestImportInterrupted(t *testing.T) {
 }
 
 // completeIn counts the objects that end within the first n bytes of their export.
-func completeIn(objects []testObject, n int) int {
+func completeIn(objects []nartest.Object, n int) int {
 	for i, o := range objects {
-		if n -= len(o.export()); n < 0 {
+		if n -= len(o.Export()); n < 0 {
 			return i
 		}
 	}
@@ -299,8 +301,8 @@ func TestImportDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.dir.Close() // so that it can be unmounted
-	small, large := randomObject("small", 1000), randomObject("large", 30<<20)
-	added, err := d.Import(t.Context(), bytes.NewReader(exportOf(small, large)))
+	small, large := nartest.RandomObject("small", 1000), nartest.RandomObject("large", 30<<20)
+	added, err := d.Import(t.Context(), bytes.NewReader(nartest.Export(small, large)))
 	if !errors.Is(err, syscall.ENOSPC) || len(hint.Of(err)) != 1 {
 		t.Errorf("the error is %v, its hints are %q", err, hint.Of(err))
 	}
@@ -308,7 +310,7 @@ func TestImportDiskFull(t *testing.T) {
 	if n := checkConsistent(t, d); n != len(added) {
 		t.Errorf("%d objects can be seen, but %d were added", n, len(added))
 	}
-	mustImport(t, d, exportOf(small))
+	mustImport(t, d, nartest.Export(small))
 }
 
 // importerEnv has the test's program import instead of test: a process of its own for TestImportConcurrently.
@@ -335,7 +337,7 @@ func TestImportConcurrently(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	var group sync.WaitGroup
 	for i := range 4 {
-		stream := bytes.NewReader(exportOf(objects[:len(objects)-4*i]...))
+		stream := bytes.NewReader(nartest.Export(objects[:len(objects)-4*i]...))
 		group.Go(func() {
 			if i%2 == 1 {
 				d, err := Open(dir)
@@ -366,7 +368,7 @@ func TestImportConcurrently(t *testing.T) {
 	}
 	checkNoLeftovers(t, d)
 	alone := openTest(t)
-	mustImport(t, alone, exportOf(objects...))
+	mustImport(t, alone, nartest.Export(objects...))
 	if !maps.Equal(snapshot(t, alone.Name()), snapshot(t, d.Name())) {
 		t.Error("the cache differs from one that was filled alone")
 	}

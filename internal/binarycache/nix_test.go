@@ -5,38 +5,15 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	gonix "zombiezen.com/go/nix"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar/nartest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
-
-// runNix runs a program of Nix and returns what it prints. Without Nix the test is skipped.
-func runNix(t testing.TB, program string, args ...string) []byte {
-	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		t.Skipf("needs Nix: %v", err)
-	}
-	cmd := exec.CommandContext(t.Context(), program, args...)
-	cmd.Env = append(os.Environ(), "NIX_CONFIG="+nix.Settings{
-		"experimental-features": "nix-command flakes",
-		"build-users-group":     "",
-		"substituters":          "",
-		"sandbox":               "true",
-		"sandbox-paths":         "/bin /lib /lib64 /usr", // for the builder /bin/sh
-	}.Config())
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, stderr.Bytes())
-	}
-	return out
-}
 
 // nixStore is a store of a test's own, below a directory.
 type nixStore struct{ root string }
@@ -45,7 +22,7 @@ func (s nixStore) url() string { return "local?root=" + s.root }
 
 func (s nixStore) run(t testing.TB, args ...string) string {
 	t.Helper()
-	return string(runNix(t, "nix-store", append([]string{"--store", s.url()}, args...)...))
+	return string(nartest.RunNix(t, "nix-store", append([]string{"--store", s.url()}, args...)...))
 }
 
 // buildClosure builds an object that refers to a source, to a text and to itself, and returns its closure:
@@ -62,12 +39,12 @@ func (s nixStore) buildClosure(t testing.TB) []nix.StorePath {
 		in derivation {
 		  name = "top+1.0_x"; system = builtins.currentSystem; builder = "/bin/sh";
 		  args = [ "-c" "/bin/mkdir $out; echo ${leaf} $out > $out/text; /bin/ln -s ${tree} $out/link" ];
-		}`, oddTree(t))
+		}`, nartest.OddTree(t))
 	file := filepath.Join(t.TempDir(), "top.nix")
 	if err := os.WriteFile(file, []byte(expr), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	top := strings.TrimSpace(string(runNix(t, "nix-build", "--store", s.url(), "--no-out-link", file)))
+	top := strings.TrimSpace(string(nartest.RunNix(t, "nix-build", "--store", s.url(), "--no-out-link", file)))
 	closure, err := nix.ParseStorePaths(s.run(t, "-qR", top))
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +94,7 @@ func TestNixSubstitutes(t *testing.T) {
 
 			target := nixStore{t.TempDir()}
 			args := append([]string{"copy", "--from", "file://" + d.Name(), "--to", target.url(), top}, test.args...)
-			runNix(t, "nix", args...)
+			nartest.RunNix(t, "nix", args...)
 			target.run(t, "--verify", "--check-contents")
 			if !bytes.Equal(target.export(t, closure), stream) {
 				t.Error("another export of what was substituted is not the same, byte for byte")
@@ -134,7 +111,7 @@ func TestNixWritesTheSame(t *testing.T) {
 	mustImport(t, d, source.export(t, closure))
 
 	other := filepath.Join(t.TempDir(), "nix-cache")
-	runNix(t, "nix", "copy", "--from", source.url(), "--to", "file://"+other+"?compression=zstd", string(closure[2]))
+	nartest.RunNix(t, "nix", "copy", "--from", source.url(), "--to", "file://"+other+"?compression=zstd", string(closure[2]))
 	nixDir, err := OpenReadOnly(other)
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
@@ -20,7 +21,7 @@ type frame struct {
 
 // packed is a store object of which the NAR was read. Each stage of an import fills in what it finds out.
 type packed struct {
-	Object
+	nar.Object
 	narHash nix.Hash
 	narSize int64
 	exists  bool // in the cache, with the same NAR: nothing to write
@@ -39,8 +40,8 @@ type packer struct {
 	work  chan *frame // to the compressors
 	queue chan *frame // to the writer, in the stream's order
 
-	current *frame  // takes what is read; nil between two objects
-	digest  *digest // of the NAR so far
+	current *frame      // takes what is read; nil between two objects
+	digest  *nar.Digest // of the NAR so far
 }
 
 // newPacker makes a packer with a number of frames, all there will be: a channel of as many never blocks its sender.
@@ -51,7 +52,7 @@ func newPacker(ctx context.Context, dir *Dir, frames int) *packer {
 		free:   make(chan *frame, frames),
 		work:   make(chan *frame, frames),
 		queue:  make(chan *frame, frames),
-		digest: newDigest(),
+		digest: nar.NewDigest(),
 	}
 	for range frames {
 		p.free <- new(frame)
@@ -63,7 +64,7 @@ func newPacker(ctx context.Context, dir *Dir, frames int) *packer {
 func (p *packer) run(stream io.Reader) error {
 	defer close(p.queue)
 	defer close(p.work)
-	return ReadExport(regular.Until(p.ctx, stream), p, p.object)
+	return nar.ReadExport(regular.Until(p.ctx, stream), nar.CopyTo(p), p.object)
 }
 
 // Write takes a piece of a NAR.
@@ -119,15 +120,15 @@ func (p *packer) pass(last *packed) {
 // object takes the metadata of the NAR that has just ended.
 // What exists is told only now: a NAR of one frame is then not compressed, a longer one was for nothing.
 // Import is not asked for what exists, but where two runs overlap.
-func (p *packer) object(o Object) error {
+func (p *packer) object(o nar.Object) error {
 	_, _ = p.digest.Write(p.current.nar)
 	done := &packed{
 		Object:  o,
-		narHash: p.digest.hash(),
-		narSize: p.digest.size,
+		narHash: p.digest.Hash(),
+		narSize: p.digest.Size,
 		synced:  make(chan error, 1),
 	}
-	p.digest.reset()
+	p.digest.Reset()
 
 	var err error
 	if done.exists, err = p.dir.hasSame(o.Path, done.narHash); err != nil {

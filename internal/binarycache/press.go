@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -36,7 +37,7 @@ type Press struct {
 // PressOptions are settings of a [Press]. The zero value is good.
 type PressOptions struct {
 	// Compression of the files; "" stands for [Zstd].
-	Compression Compression
+	Compression nar.Compression
 	// Level is the effort; 0 stands for [DefaultZstdLevel] or [DefaultXZLevel].
 	// It is 1 to 19 for zstd and 1 to 9 for xz, as in the programs of these names, and means about the same:
 	// zstd has five efforts, from 1, 3, 4, 6 and 10 on, and xz three, from 1, 4 and 7 on.

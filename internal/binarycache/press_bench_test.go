@@ -17,6 +17,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar/nartest"
 )
 
 // libraries has some GB of real files on most machines.
@@ -24,24 +27,24 @@ const libraries = "/usr/lib"
 
 // One NAR, at each effort.
 func BenchmarkPress(b *testing.B) {
-	for name, tree := range map[string]string{"go": gorootDir(b), "lib": largestIn(b, libraries)} {
+	for name, tree := range map[string]string{"go": nartest.GOROOT(b), "lib": largestIn(b, libraries)} {
 		for _, level := range []int{1, 3, 4, 6, 10} {
 			b.Run(fmt.Sprintf("%s/zstd-%d", name, level), func(b *testing.B) {
 				benchmarkPress(b, PressOptions{Level: level}, tree)
 			})
 		}
 	}
-	small := filepath.Join(gorootDir(b), "src", "cmd", "compile")
+	small := filepath.Join(nartest.GOROOT(b), "src", "cmd", "compile")
 	for _, level := range []int{1, 4, 7} {
 		b.Run(fmt.Sprintf("compile/xz-%d", level), func(b *testing.B) {
-			benchmarkPress(b, PressOptions{Compression: XZ, Level: level}, small)
+			benchmarkPress(b, PressOptions{Compression: nar.XZ, Level: level}, small)
 		})
 	}
 }
 
 // All packages of Go's library and commands, each a NAR: more than a thousand, of 60 kB on average.
 func BenchmarkPressSmall(b *testing.B) {
-	benchmarkPress(b, PressOptions{}, directoriesBelow(b, filepath.Join(gorootDir(b), "src"))...)
+	benchmarkPress(b, PressOptions{}, directoriesBelow(b, filepath.Join(nartest.GOROOT(b), "src"))...)
 }
 
 // All directories of /usr/lib, in both orders of size.
@@ -54,20 +57,20 @@ func BenchmarkPressMixed(b *testing.B) {
 
 // Where the time of a push goes: each stage has all those before it, and the zstd program the same bytes from a file.
 func BenchmarkPressStages(b *testing.B) {
-	trees := append(directoriesIn(b, libraries)[1:], gorootDir(b))
+	trees := append(directoriesIn(b, libraries)[1:], nartest.GOROOT(b))
 	slices.SortFunc(trees, func(a, b string) int { return cmp.Compare(filepath.Base(a), filepath.Base(b)) })
 	b.Run("read", func(b *testing.B) {
 		benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Packed, error) {
 			var size counter
-			err := DumpTree(ctx, &size, tree)
+			err := nar.DumpTree(ctx, &size, tree)
 			return Packed{NARSize: int64(size)}, err
 		})
 	})
 	b.Run("read-hash", func(b *testing.B) {
 		benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Packed, error) {
-			nar := newDigest()
-			err := DumpTree(ctx, nar, tree)
-			return Packed{NARSize: nar.size}, err
+			digest := nar.NewDigest()
+			err := nar.DumpTree(ctx, digest, tree)
+			return Packed{NARSize: digest.Size}, err
 		})
 	})
 	b.Run("read-hash-compress-hash", func(b *testing.B) { benchmarkPress(b, PressOptions{}, trees...) })
@@ -80,7 +83,7 @@ func BenchmarkPressStages(b *testing.B) {
 		benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Packed, error) {
 			part := md5.New()
 			return p.Pack(ctx,
-				func(w io.Writer) error { return DumpTree(ctx, w, tree) },
+				func(w io.Writer) error { return nar.DumpTree(ctx, w, tree) },
 				func(chunk []byte) error { _, err := part.Write(chunk); return err })
 		})
 	})
@@ -111,7 +114,7 @@ func writeNARs(b *testing.B, file string, trees []string) (size int64) {
 	}
 	defer f.Close()
 	for _, tree := range trees {
-		if err := DumpTree(b.Context(), f, tree); err != nil {
+		if err := nar.DumpTree(b.Context(), f, tree); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -131,7 +134,7 @@ func benchmarkPress(b *testing.B, o PressOptions, trees ...string) {
 	defer p.Close()
 	benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Packed, error) {
 		return p.Pack(ctx,
-			func(w io.Writer) error { return DumpTree(ctx, w, tree) },
+			func(w io.Writer) error { return nar.DumpTree(ctx, w, tree) },
 			func([]byte) error { return nil })
 	})
 }
@@ -199,7 +202,7 @@ func directoriesIn(b *testing.B, dir string) []string {
 	for _, entry := range entries {
 		tree := filepath.Join(dir, entry.Name())
 		var size counter
-		if entry.IsDir() && DumpTree(context.Background(), &size, tree) == nil {
+		if entry.IsDir() && nar.DumpTree(context.Background(), &size, tree) == nil {
 			sizes[tree] = int64(size)
 			trees = append(trees, tree)
 		}

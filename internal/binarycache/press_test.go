@@ -2,6 +2,7 @@ package binarycache
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -10,18 +11,18 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar/nartest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
 // pack packs bytes, and returns the file that comes of it.
-func pack(ctx context.Context, p *Press, nar []byte) ([]byte, Packed, error) {
+func pack(ctx context.Context, p *Press, contents []byte) ([]byte, Packed, error) {
 	var file bytes.Buffer
 	packed, err := p.Pack(ctx,
-		func(w io.Writer) error { _, err := w.Write(nar); return err },
+		func(w io.Writer) error { _, err := w.Write(contents); return err },
 		func(chunk []byte) error { file.Write(chunk); return nil })
 	return file.Bytes(), packed, err
 }
@@ -36,30 +37,18 @@ func newTestPress(t *testing.T, o PressOptions) *Press {
 	return p
 }
 
-func unpacked(t *testing.T, c Compression, file []byte) (nar []byte) {
+func unpacked(t *testing.T, c nar.Compression, file []byte) []byte {
 	t.Helper()
-	switch c {
-	case XZ:
-		r, err := xz.NewReader(bytes.NewReader(file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if nar, err = io.ReadAll(r); err != nil {
-			t.Fatal(err)
-		}
-	case NoCompression:
-		return file
-	default:
-		d, err := zstd.NewReader(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer d.Close()
-		if nar, err = d.DecodeAll(file, nil); err != nil {
-			t.Fatal(err)
-		}
+	r, err := nar.NewDecompressor(bytes.NewReader(file), cmp.Or(c, nar.Zstd))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return nar
+	defer r.Close()
+	contents, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return contents
 }
 
 // What a NAR compresses to depends on nothing but its bytes, the compression and the level.
@@ -72,33 +61,33 @@ func TestPressIsDeterministic(t *testing.T) {
 		{Level: 4},
 		{Level: 6},
 		{Level: 10},
-		{Compression: XZ, Level: 1},
-		{Compression: NoCompression},
+		{Compression: nar.XZ, Level: 1},
+		{Compression: nar.NoCompression},
 	} {
 		t.Run(fmt.Sprintf("%s-%d", o.Compression, o.Level), func(t *testing.T) {
 			alone, many := o, o
 			alone.Jobs, many.Jobs, many.Memory = 1, 4, 1<<30
 			first, second := newTestPress(t, alone), newTestPress(t, many)
 			sizes := sizes
-			if o.Compression == XZ {
+			if o.Compression == nar.XZ {
 				sizes = []int{0, 1, 1 << 20}
 			}
 			for _, size := range sizes {
-				nar := randomObject(fmt.Sprint(size), size).content
-				file, packed, err := pack(t.Context(), first, nar)
+				contents := nartest.RandomObject(fmt.Sprint(size), size).Content
+				file, packed, err := pack(t.Context(), first, contents)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if !packed.NARHash.Equal(hashOf(nar)) || packed.NARSize != int64(len(nar)) {
+				if !packed.NARHash.Equal(hashOf(contents)) || packed.NARSize != int64(len(contents)) {
 					t.Errorf("%d bytes: NAR %s, %d", size, packed.NARHash.SRI(), packed.NARSize)
 				}
 				if !packed.FileHash.Equal(hashOf(file)) || packed.FileSize != int64(len(file)) {
 					t.Errorf("%d bytes: file %s, %d", size, packed.FileHash.SRI(), packed.FileSize)
 				}
-				if got := unpacked(t, o.Compression, file); !bytes.Equal(got, nar) {
+				if got := unpacked(t, o.Compression, file); !bytes.Equal(got, contents) {
 					t.Errorf("%d bytes become %d others", size, len(got))
 				}
-				again, _, err := pack(t.Context(), second, nar)
+				again, _, err := pack(t.Context(), second, contents)
 				if err != nil || !bytes.Equal(again, file) {
 					t.Errorf("%d bytes: other bytes on four processors: %v", size, err)
 				}
@@ -108,9 +97,9 @@ func TestPressIsDeterministic(t *testing.T) {
 }
 
 func hashOf(b []byte) nix.Hash {
-	d := newDigest()
+	d := nar.NewDigest()
 	_, _ = d.Write(b)
-	return d.hash()
+	return d.Hash()
 }
 
 // Each effort makes smaller files than the one below, and the mixed one lies between its two.
@@ -142,7 +131,7 @@ func TestLevelsAreInOrder(t *testing.T) {
 
 func TestPressOptionsAreChecked(t *testing.T) {
 	for _, o := range []PressOptions{
-		{Level: -1}, {Level: 20}, {Compression: XZ, Level: 10}, {Compression: "bzip2"},
+		{Level: -1}, {Level: 20}, {Compression: nar.XZ, Level: 10}, {Compression: "bzip2"},
 	} {
 		if p, err := NewPress(o); err == nil {
 			p.Close()
@@ -154,13 +143,13 @@ func TestPressOptionsAreChecked(t *testing.T) {
 // Whatever ends a Pack, its buffers come back: the press has so few of them that the next could not begin.
 func TestPressOutlivesAPackThatFails(t *testing.T) {
 	p := newTestPress(t, PressOptions{Jobs: 1})
-	nar := randomObject("x", 12<<20).content
+	contents := nartest.RandomObject("x", 12<<20).Content
 	gone := errors.New("it is gone")
-	write := func(w io.Writer) error { _, err := w.Write(nar); return err }
+	write := func(w io.Writer) error { _, err := w.Write(contents); return err }
 	take := func([]byte) error { return nil }
 	for name, c := range map[string]func() error{
 		"write": func() error {
-			_, err := p.Pack(t.Context(), func(w io.Writer) error { _, _ = w.Write(nar[:3<<20]); return gone }, take)
+			_, err := p.Pack(t.Context(), func(w io.Writer) error { _, _ = w.Write(contents[:3<<20]); return gone }, take)
 			return err
 		},
 		"sink": func() error {
@@ -185,7 +174,7 @@ func TestPressOutlivesAPackThatFails(t *testing.T) {
 				t.Errorf("%s: error %v", name, err)
 			}
 		}
-		if file, _, err := pack(t.Context(), p, nar); err != nil || !bytes.Equal(unpacked(t, Zstd, file), nar) {
+		if file, _, err := pack(t.Context(), p, contents); err != nil || !bytes.Equal(unpacked(t, nar.Zstd, file), contents) {
 			t.Errorf("after %s: %v", name, err)
 		}
 	}
@@ -198,12 +187,12 @@ func TestPacksDoNotWaitForEachOther(t *testing.T) {
 	own, _ := pieces(jobs)
 	group, ctx := errgroup.WithContext(t.Context())
 	blocked, release := make(chan struct{}, own), make(chan struct{})
-	nar := randomObject("x", 14<<20).content
+	contents := nartest.RandomObject("x", 14<<20).Content
 	for range own - 1 {
 		group.Go(func() error {
 			waited := false
 			_, err := p.Pack(ctx,
-				func(w io.Writer) error { _, err := w.Write(nar); return err },
+				func(w io.Writer) error { _, err := w.Write(contents); return err },
 				func([]byte) error {
 					if !waited {
 						waited = true
@@ -218,7 +207,7 @@ func TestPacksDoNotWaitForEachOther(t *testing.T) {
 	for range own - 1 {
 		<-blocked
 	}
-	if file, _, err := pack(ctx, p, nar); err != nil || !bytes.Equal(unpacked(t, Zstd, file), nar) {
+	if file, _, err := pack(ctx, p, contents); err != nil || !bytes.Equal(unpacked(t, nar.Zstd, file), contents) {
 		t.Errorf("%v", err)
 	}
 	close(release)

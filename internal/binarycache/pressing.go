@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 )
 
 // piece is a part of a NAR, on its way through a [Press].
@@ -39,10 +41,10 @@ type pressing struct {
 	// The producer's.
 	current *piece // takes what is written
 	taken   int    // pieces so far
-	nar     *digest
+	nar     *nar.Digest
 
 	// The collector's.
-	file *digest
+	file *nar.Digest
 }
 
 func newPressing(ctx context.Context, p *Press, own *piece) *pressing {
@@ -50,8 +52,8 @@ func newPressing(ctx context.Context, p *Press, own *piece) *pressing {
 		press: p,
 		own:   make(chan *piece, 1),
 		queue: make(chan *piece, 1+cap(p.common)),
-		nar:   newDigest(),
-		file:  newDigest(),
+		nar:   nar.NewDigest(),
+		file:  nar.NewDigest(),
 	}
 	run.ctx, run.cancel = context.WithCancelCause(ctx)
 	run.own <- own
@@ -65,7 +67,7 @@ func (r *pressing) produce(write func(io.Writer) error) {
 		return
 	}
 	// A NAR of no bytes has a frame too: no file of zstd or xz is empty.
-	if r.current == nil && r.nar.size == 0 && r.press.codec.newEncoder != nil {
+	if r.current == nil && r.nar.Size == 0 && r.press.codec.newEncoder != nil {
 		if err := r.take(); err != nil {
 			return
 		}
@@ -75,26 +77,26 @@ func (r *pressing) produce(write func(io.Writer) error) {
 	}
 }
 
-// pieceWriter is the writer of a NAR. Those who can, fill its buffers themselves.
+// pieceWriter is the writer of a NAR. It implements [nar.BufferedWriter].
 type pieceWriter struct{ *pressing }
 
 func (w pieceWriter) Write(b []byte) (int, error) {
 	written := 0
 	for len(b) > 0 {
-		room, err := w.room(len(b))
+		buf, err := w.Buffer(len(b))
 		if err != nil {
 			return written, err
 		}
-		n := copy(room, b)
-		_ = w.filled(n)
+		n := copy(buf, b)
+		_ = w.Commit(n)
 		b = b[n:]
 		written += n
 	}
 	return written, nil
 }
 
-// room returns a buffer of at most n bytes for what comes next of the NAR, and of one byte at least.
-func (w pieceWriter) room(n int) ([]byte, error) {
+// Buffer returns a buffer of 1 to n bytes for the next bytes of the NAR.
+func (w pieceWriter) Buffer(n int) ([]byte, error) {
 	if w.current == nil {
 		if err := w.take(); err != nil {
 			return nil, err
@@ -104,8 +106,8 @@ func (w pieceWriter) room(n int) ([]byte, error) {
 	return w.current.buf[have:min(have+n, w.press.codec.pieceSize)], nil
 }
 
-// filled takes so many bytes at the beginning of that buffer for written. It cannot fail.
-func (w pieceWriter) filled(n int) error {
+// Commit marks the first n bytes of that buffer as written. It cannot fail.
+func (w pieceWriter) Commit(n int) error {
 	have := len(w.current.buf)
 	w.current.buf = w.current.buf[:have+n]
 	_, _ = w.nar.Write(w.current.buf[have:])
@@ -179,7 +181,7 @@ func (r *pressing) result() (Packed, error) {
 	if r.ctx.Err() != nil {
 		return Packed{}, context.Cause(r.ctx)
 	}
-	return Packed{NARHash: r.nar.hash(), NARSize: r.nar.size, FileHash: r.file.hash(), FileSize: r.file.size}, nil
+	return Packed{NARHash: r.nar.Hash(), NARSize: r.nar.Size, FileHash: r.file.Hash(), FileSize: r.file.Size}, nil
 }
 
 // compressPieces compresses pieces until there are no more.

@@ -8,6 +8,7 @@ import (
 
 	gonix "zombiezen.com/go/nix"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar/nartest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -22,18 +23,18 @@ func TestSignedCountsWhatATrustedKeyHasSigned(t *testing.T) {
 	}
 	trusted, ours := key("ours-1")
 	_, other := key("ours-1") // the same name, and another key
-	signed, forged, unsigned, altered := randomObject("signed", 100), randomObject("forged", 100), randomObject("unsigned", 100), randomObject("altered", 100)
+	signed, forged, unsigned, altered := nartest.RandomObject("signed", 100), nartest.RandomObject("forged", 100), nartest.RandomObject("unsigned", 100), nartest.RandomObject("altered", 100)
 	d := openTest(t)
-	for object, signer := range map[*testObject]*gonix.PrivateKey{&signed: ours, &forged: other, &unsigned: nil, &altered: ours} {
+	for object, signer := range map[*nartest.Object]*gonix.PrivateKey{&signed: ours, &forged: other, &unsigned: nil, &altered: ours} {
 		d.Signer = signer
-		mustImport(t, d, exportOf(*object))
+		mustImport(t, d, nartest.Export(*object))
 	}
-	file := d.file(infoName(altered.path))
-	write(t, file, strings.Replace(readFile(t, file), "References: ", "References: "+signed.path.Base(), 1))
+	file := d.file(infoName(altered.Path))
+	write(t, file, strings.Replace(readFile(t, file), "References: ", "References: "+signed.Path.Base(), 1))
 
 	var warned []string
 	s := Signed{Cache: d, Keys: []*gonix.PublicKey{trusted}, Warn: func(text string) { warned = append(warned, text) }}
-	paths := []nix.StorePath{signed.path, forged.path, unsigned.path, altered.path, testPath("absent")}
+	paths := []nix.StorePath{signed.Path, forged.Path, unsigned.Path, altered.Path, nartest.Path("absent")}
 	missing, err := s.Missing(t.Context(), paths)
 	if err != nil || !slices.Equal(missing, paths[1:]) {
 		t.Errorf("missing are %v, %v; want %v", missing, err, paths[1:])

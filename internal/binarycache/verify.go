@@ -1,16 +1,11 @@
 package binarycache
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 	"golang.org/x/sync/errgroup"
-	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -57,47 +52,4 @@ func (d *Dir) verify(ctx context.Context, path nix.StorePath) error {
 		}
 	}
 	return nil
-}
-
-// verifyNAR reads a compressed NAR to its end.
-func verifyNAR(r io.Reader, info *nix.NARInfo) error {
-	file := newDigest()
-	nar := newDigest()
-	// More bytes than promised make it wrong already: a bomb is not unpacked.
-	r = io.TeeReader(io.LimitReader(r, info.FileSize+1), file)
-	unpackErr := unpack(nar, r, info)
-	if _, err := io.Copy(io.Discard, r); err != nil {
-		return err
-	}
-	// The file first: where it is damaged, what came of unpacking it says nothing.
-	if err := file.compare("file", info.FileHash, info.FileSize); err != nil {
-		return err
-	}
-	if unpackErr != nil {
-		return unpackErr
-	}
-	return nar.compare("NAR", info.NARHash, info.NARSize)
-}
-
-func unpack(w io.Writer, r io.Reader, info *nix.NARInfo) error {
-	switch info.Compression {
-	case gonix.NoCompression:
-	case gonix.Zstandard:
-		decoder, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
-		if err != nil {
-			return err
-		}
-		defer decoder.Close()
-		r = decoder
-	case gonix.XZ:
-		decoder, err := xz.NewReader(bufio.NewReader(r))
-		if err != nil {
-			return err
-		}
-		r = decoder
-	default:
-		return fmt.Errorf("compression %q: only zstd, xz and none can be read", info.Compression)
-	}
-	_, err := io.Copy(w, io.LimitReader(r, info.NARSize+1))
-	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar/nartest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -37,19 +38,19 @@ func serveDir(t *testing.T, d *Dir, without ...nix.StorePath) *HTTP {
 // A closure is put together from the cache and those that consumers have as well.
 func TestConsumerClosure(t *testing.T) {
 	d := openTest(t)
-	libc := randomObject("libc", 4000)
-	ssl := randomObject("ssl", 2000, libc.path)
-	tool := randomObject("tool", 1000, ssl.path, libc.path, testPath("tool")) // refers to itself
-	other := randomObject("other", 50)
-	mustImport(t, d, exportOf(libc, ssl, tool, other))
-	want, err := d.Closure(t.Context(), []nix.StorePath{tool.path})
+	libc := nartest.RandomObject("libc", 4000)
+	ssl := nartest.RandomObject("ssl", 2000, libc.Path)
+	tool := nartest.RandomObject("tool", 1000, ssl.Path, libc.Path, nartest.Path("tool")) // refers to itself
+	other := nartest.RandomObject("other", 50)
+	mustImport(t, d, nartest.Export(libc, ssl, tool, other))
+	want, err := d.Closure(t.Context(), []nix.StorePath{tool.Path})
 	if err != nil || len(want) != 3 {
 		t.Fatalf("%d paths, %v", len(want), err)
 	}
-	own := serveDir(t, d, libc.path)
+	own := serveDir(t, d, libc.Path)
 	for name, upstream := range map[string]Cache{"on the web": serveDir(t, d), "a directory": d} {
 		c := &Consumer{HTTP: own, Upstream: []Cache{upstream}}
-		got, err := c.Closure(t.Context(), []nix.StorePath{tool.path, tool.path})
+		got, err := c.Closure(t.Context(), []nix.StorePath{tool.Path, tool.Path})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,15 +58,15 @@ func TestConsumerClosure(t *testing.T) {
 			t.Errorf("upstream %s (-want +got):\n%s", name, diff)
 		}
 	}
-	if _, err := (&Consumer{HTTP: own}).Closure(t.Context(), []nix.StorePath{tool.path}); !errors.Is(err, ErrNotFound) {
+	if _, err := (&Consumer{HTTP: own}).Closure(t.Context(), []nix.StorePath{tool.Path}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a reference that nobody serves: %v", err)
 	}
-	broken := filepath.Join(d.path, infoName(ssl.path))
+	broken := filepath.Join(d.path, infoName(ssl.Path))
 	if err := os.Chmod(broken, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	write(t, broken, "no narinfo")
-	if _, err := (&Consumer{HTTP: own, Upstream: []Cache{d}}).Closure(t.Context(), []nix.StorePath{tool.path}); err == nil || errors.Is(err, ErrNotFound) {
+	if _, err := (&Consumer{HTTP: own, Upstream: []Cache{d}}).Closure(t.Context(), []nix.StorePath{tool.Path}); err == nil || errors.Is(err, ErrNotFound) {
 		t.Errorf("a narinfo that is none: %v", err)
 	}
 }

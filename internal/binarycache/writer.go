@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
@@ -20,15 +21,15 @@ type writer struct {
 	free chan<- *frame // where frames go that are written
 	out  chan *packed  // to the publisher
 
-	files  int      // so many were begun
-	file   *os.File // the one that is being written; nil between two
-	digest *digest  // of its bytes
+	files  int         // so many were begun
+	file   *os.File    // the one that is being written; nil between two
+	digest *nar.Digest // of its bytes
 }
 
 // run writes until the queue is closed, then closes the channel to the publisher.
 func (w *writer) run(ctx context.Context, queue <-chan *frame) error {
 	defer close(w.out)
-	w.digest = newDigest()
+	w.digest = nar.NewDigest()
 	var syncing errgroup.Group
 	syncing.SetLimit(syncs)
 	// The goroutines end by themselves, and before the work directory goes.
@@ -82,9 +83,9 @@ func (w *writer) write(f *frame) error {
 // finish ends the current file, which has all of an object, and has it brought to disk.
 func (w *writer) finish(done *packed, syncing *errgroup.Group) {
 	file := w.file
-	done.fileHash, done.fileSize = w.digest.hash(), w.digest.size
+	done.fileHash, done.fileSize = w.digest.Hash(), w.digest.Size
 	w.file = nil
-	w.digest.reset()
+	w.digest.Reset()
 
 	switch {
 	case file == nil:

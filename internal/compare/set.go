@@ -10,6 +10,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -66,7 +67,7 @@ func (o *setOutput) contents(ctx context.Context) (*Tree, error) {
 	if _, err := os.Lstat(string(o.path)); err != nil {
 		return nil, nil
 	}
-	hash, _, err := binarycache.HashTree(ctx, string(o.path))
+	hash, _, err := nar.HashTree(ctx, string(o.path))
 	if err == nil && hash.Equal(o.hash) {
 		tree := OnDisk(string(o.path))
 		o.tree = &tree

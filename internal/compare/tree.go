@@ -10,6 +10,7 @@ import (
 	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/unpack"
@@ -31,7 +32,7 @@ func OnDisk(path string) Tree {
 		if _, err := os.Lstat(path); err != nil {
 			return nil, err
 		}
-		return newDump(func(w io.Writer) error { return binarycache.DumpTree(ctx, w, path) }), nil
+		return newDump(func(w io.Writer) error { return nar.DumpTree(ctx, w, path) }), nil
 	})
 }
 

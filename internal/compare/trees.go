@@ -83,7 +83,7 @@ func begin(ctx context.Context, t Tree) (*side, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", shown(t.Name), err)
 	}
-	return &side{name: t.Name, reader: nar.NewReader(ctx, r)}, nil
+	return &side{name: t.Name, reader: nar.NewReaderAhead(ctx, r)}, nil
 }
 
 func (s *side) next() error {

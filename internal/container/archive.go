@@ -3,13 +3,10 @@ package container
 import (
 	"archive/tar"
 	"bufio"
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path"
@@ -17,8 +14,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -158,52 +154,35 @@ func systemsOf(files map[string][]byte) []matrix.System {
 	return systems
 }
 
-// archiveFile is a file and what decompresses it.
+// archiveFile is a file and its decompressor.
 type archiveFile struct {
-	io.Reader
-	close []func() error
+	io.ReadCloser
+	file io.Closer
 }
 
 // Close closes both.
-func (a *archiveFile) Close() error {
-	var err error
-	for _, c := range slices.Backward(a.close) {
-		err = errors.Join(err, c())
-	}
-	return err
-}
+func (a archiveFile) Close() error { return errors.Join(a.ReadCloser.Close(), a.file.Close()) }
 
-// openArchive opens a tarball. What is compressed is read through its decompressor.
+// openArchive opens a tarball. A compressed one is read through a decompressor.
 func openArchive(file string) (_ io.ReadCloser, compressed bool, err error) {
 	f, err := regular.Open(file)
 	if err != nil {
 		return nil, false, err
 	}
-	magic := make([]byte, 6)
+	magic := make([]byte, nar.MagicSize)
 	n, _ := io.ReadFull(f, magic)
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, false, errors.Join(err, f.Close())
 	}
-	a := &archiveFile{close: []func() error{f.Close}}
-	switch magic = magic[:n]; {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(bufio.NewReader(f))
-		if err != nil {
-			return nil, false, errors.Join(err, f.Close())
-		}
-		a.Reader, a.close = z, append(a.close, z.Close)
-	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(f)
-		if err != nil {
-			return nil, false, errors.Join(err, f.Close())
-		}
-		a.Reader, a.close = z, append(a.close, func() error { z.Close(); return nil })
-	case bytes.HasPrefix(magic, []byte("\xfd7zXZ")), bytes.HasPrefix(magic, []byte("BZh")):
-		return nil, false, errors.Join(fmt.Errorf("compressed with %s, not gzip or zstd", map[byte]string{0xfd: "xz", 'B': "bzip2"}[magic[0]]), f.Close())
-	default:
+	c := nar.DetectCompression(magic[:n])
+	if c == nar.NoCompression {
 		return f, false, nil // the tar reader skips by seeking
 	}
-	return a, true, nil
+	d, err := nar.NewDecompressor(bufio.NewReader(f), c)
+	if err != nil {
+		return nil, false, errors.Join(err, f.Close())
+	}
+	return archiveFile{d, f}, true, nil
 }
 
 // convert writes what Dagger can import. The file appears whole or not at all, and is never replaced: another process

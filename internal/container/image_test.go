@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/probe"
@@ -120,6 +121,20 @@ func zstded(b []byte) []byte {
 	return w.EncodeAll(b, nil)
 }
 
+func xzed(t *testing.T, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := xz.NewWriter(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = w.Write(b)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
 func TestPrepareImage(t *testing.T) {
 	shell := string(probe.ELF(matrix.AArch64Linux))
 	rootfs := tarball(t, "./usr/bin/bash", shell, "./etc/passwd", "root")
@@ -144,7 +159,8 @@ func TestPrepareImage(t *testing.T) {
 		{name: "not a tarball", content: bytes.Repeat([]byte("text"), 1000), err: "not a tar archive"},
 		{name: "truncated", content: rootfs[:len(rootfs)/2-500], err: "truncated"},
 		{name: "a few bytes", content: []byte("text"), err: "not a tar archive"},
-		{name: "xz", content: []byte("\xfd7zXZ\x00"), err: "compressed with xz"},
+		{name: "root file system, xz", content: xzed(t, rootfs), systems: arm},
+		{name: "damaged xz", content: []byte("\xfd7zXZ\x00"), err: "decompress xz"},
 		{name: "no shell", content: tarball(t, "etc/passwd", "root"), err: "it has no shell"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

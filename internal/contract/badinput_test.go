@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/scopecreep-zip/open-sesame-ci/example"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 )
 
 // evaluated is what the checks find of the example flake, changed by the edits.
@@ -216,7 +216,7 @@ func onlyBare(t *testing.T, results []Result, says string) {
 func editNixpkgs(t *testing.T, dir, old, new string) {
 	t.Helper()
 	locked := func() string {
-		hash, _, err := binarycache.HashTree(t.Context(), filepath.Join(dir, "nixpkgs"))
+		hash, _, err := nar.HashTree(t.Context(), filepath.Join(dir, "nixpkgs"))
 		if err != nil {
 			t.Fatal(err)
 		}

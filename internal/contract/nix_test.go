@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/example"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -90,7 +90,7 @@ func (m machine) reference(write func(dir string) error) string {
 	if err := write(dir); err != nil {
 		m.t.Fatal(err)
 	}
-	hash, _, err := binarycache.HashTree(m.t.Context(), dir)
+	hash, _, err := nar.HashTree(m.t.Context(), dir)
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -10,9 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	"zombiezen.com/go/nix/nar"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -43,72 +42,31 @@ func (f *File) Executable() bool { return f.Mode.IsRegular() && f.Mode&0o111 != 
 // IsELF reports whether the file is a program for some machine.
 func (f *File) IsELF() bool { return bytes.HasPrefix(f.Data, []byte("\x7fELF")) }
 
-// ReadTrees reads a stream of nix-store --export.
-// The memory it takes is bounded, whatever the stream holds.
+// ReadTrees reads a stream of nix-store --export. Its memory is bounded, whatever the stream holds.
 func ReadTrees(stream io.Reader) (map[nix.StorePath]*Tree, error) {
-	r := &treeReader{trees: map[nix.StorePath]*Tree{}, left: keepAll, files: keepFiles}
-	err := binarycache.ReadExport(stream, r, func(o binarycache.Object) error {
-		tree, err := r.finish()
-		if err != nil {
-			return fmt.Errorf("read files of %s: %w", o.Path, err)
-		}
-		r.trees[o.Path] = tree
+	trees := map[nix.StorePath]*Tree{}
+	r := &treeReader{left: keepAll, files: keepFiles}
+	err := nar.ReadExport(stream, r.read, func(o nar.Object) error {
+		trees[o.Path] = r.tree
 		return nil
 	})
 	if err != nil {
-		r.abandon(err)
 		return nil, err
 	}
-	return r.trees, nil
+	return trees, nil
 }
 
-// treeReader takes the NARs of a stream, one after the other. The NAR reader pulls and the stream pushes,
-// so there is a pipe between them.
+// treeReader reads the NARs of a stream, one after the other.
 type treeReader struct {
-	trees map[nix.StorePath]*Tree
-	left  int64 // bytes that may still be kept
+	left  int64 // bytes of contents that may still be kept
 	files int   // files that there may still be
-
-	in   *io.PipeWriter // nil between two objects
-	done chan error
-	tree *Tree
-}
-
-// Write takes a piece of the current object's NAR.
-func (r *treeReader) Write(p []byte) (int, error) {
-	if r.in == nil {
-		out, in := io.Pipe()
-		r.in, r.done, r.tree = in, make(chan error, 1), &Tree{files: map[string]*File{}}
-		go func() {
-			err := r.read(nar.NewReader(out))
-			out.CloseWithError(err) // nil lets the writer see io.ErrClosedPipe, if it has more
-			r.done <- err
-		}()
-	}
-	return r.in.Write(p)
-}
-
-// finish returns the tree of the object whose NAR has ended.
-func (r *treeReader) finish() (*Tree, error) {
-	if r.in == nil {
-		return nil, io.ErrUnexpectedEOF
-	}
-	r.in.Close()
-	r.in = nil
-	return r.tree, <-r.done
-}
-
-// abandon lets the reader of a NAR go that will never end.
-func (r *treeReader) abandon(err error) {
-	if r.in != nil {
-		r.in.CloseWithError(err)
-		<-r.done
-	}
+	tree  *Tree // the last one
 }
 
 func (r *treeReader) read(archive *nar.Reader) error {
+	r.tree = &Tree{files: map[string]*File{}}
 	for {
-		header, err := archive.Next()
+		entry, err := archive.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -118,17 +76,29 @@ func (r *treeReader) read(archive *nar.Reader) error {
 		if r.files--; r.files < 0 {
 			return fmt.Errorf("more than %d files", keepFiles)
 		}
-		f := &File{Mode: header.Mode, Target: header.LinkTarget, Size: header.Size}
+		f := &File{Mode: modeOf(entry), Target: entry.Target, Size: entry.Size}
 		if f.Mode.IsRegular() {
 			if f.Data, err = r.contents(archive, f.Size); err != nil {
 				return err
 			}
 		}
-		r.tree.add(path.Clean("./"+header.Path), f)
+		r.tree.add(path.Clean(entry.Path), f)
 	}
 }
 
-// contents reads the head of a file, and by that decides about the rest.
+func modeOf(e *nar.Entry) fs.FileMode {
+	switch {
+	case e.Type == nar.Directory:
+		return fs.ModeDir | 0o555
+	case e.Type == nar.Symlink:
+		return fs.ModeSymlink | 0o777
+	case e.Executable:
+		return 0o555
+	}
+	return 0o444
+}
+
+// contents reads the head of a file, which decides whether the rest is kept too.
 func (r *treeReader) contents(in io.Reader, size int64) ([]byte, error) {
 	head := make([]byte, min(size, keepHead))
 	if _, err := io.ReadFull(in, head); err != nil {
@@ -143,8 +113,8 @@ func (r *treeReader) contents(in io.Reader, size int64) ([]byte, error) {
 	}
 	r.left -= size
 	data := append(make([]byte, 0, size), head...)
-	rest, err := io.ReadAll(in)
-	return append(data, rest...), err
+	_, err := io.ReadFull(in, data[len(head):size])
+	return data[:size], err
 }
 
 func (t *Tree) add(name string, f *File) {

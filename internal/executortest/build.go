@@ -1,16 +1,17 @@
 package executortest
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/probe"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -109,7 +110,7 @@ func export(ctx context.Context, s subject) error {
 	}
 	found, err := exported(&stream)
 	if err != nil {
-		return fmt.Errorf("read export: %w", err)
+		return err
 	}
 	b, a := paths[0], paths[1]
 	if !slices.Equal(found, []nix.StorePath{a, b}) {
@@ -144,41 +145,12 @@ type failingWriter struct{ err error }
 
 func (f failingWriter) Write([]byte) (int, error) { return 0, f.err }
 
-// exported returns the paths of an export in their order. The format is in Nix's export-import.cc: for each path the
-// number 1, a NAR, "NIXE", the path, its references, its deriver, and a number; then the number 0.
-func exported(stream *bytes.Buffer) (paths []nix.StorePath, err error) {
-	r := wire{bufio.NewReader(stream)}
-	for {
-		more, err := r.number()
-		if err != nil || more == 0 {
-			return paths, err
-		}
-		if magic, err := r.text(); err != nil || magic != "nix-archive-1" {
-			return nil, fmt.Errorf("not a NAR: %q, %v", magic, err)
-		}
-		if err := r.node(); err != nil {
-			return nil, err
-		}
-		if magic, err := r.number(); err != nil || magic != 0x4558494e {
-			return nil, fmt.Errorf("no mark after the NAR: %x, %v", magic, err)
-		}
-		path, err := r.text()
-		if err != nil {
-			return nil, err
-		}
-		paths = append(paths, nix.StorePath(path))
-		references, err := r.number()
-		for range references {
-			_, err = r.text()
-		}
-		if err != nil {
-			return nil, err
-		}
-		if _, err := r.text(); err != nil { // the deriver
-			return nil, err
-		}
-		if _, err := r.number(); err != nil {
-			return nil, err
-		}
-	}
+// exported returns the paths of an export stream in their order.
+func exported(stream io.Reader) (paths []nix.StorePath, err error) {
+	passOver := func(*nar.Reader) error { return nil }
+	err = nar.ReadExport(stream, passOver, func(o nar.Object) error {
+		paths = append(paths, o.Path)
+		return nil
+	})
+	return paths, err
 }

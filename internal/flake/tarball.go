@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"bufio"
 	"bytes"
-	"compress/bzip2"
 	"context"
 	"errors"
 	"fmt"
@@ -16,11 +15,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
-
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
@@ -95,35 +91,21 @@ func (t *Snapshotter) open(ctx context.Context) (io.ReadCloser, error) {
 	}
 }
 
-// unpack adds what is in an archive, whose format its first bytes tell, and returns the newest of its times.
+// unpack adds the files of an archive to the tree and returns the newest of their times. The first bytes tell the format.
 func unpack(ctx context.Context, tree *tree, r io.Reader, scratch string) (time.Time, error) {
 	buffered := bufio.NewReaderSize(r, 1<<16)
-	magic, err := buffered.Peek(6)
+	head, err := buffered.Peek(nar.MagicSize)
 	if err != nil && err != io.EOF {
 		return time.Time{}, err
 	}
-	var content io.Reader = buffered
-	switch {
-	case bytes.HasPrefix(magic, []byte("PK\x03\x04")):
+	if bytes.HasPrefix(head, []byte("PK\x03\x04")) {
 		return unzip(ctx, tree, buffered, scratch)
-	case bytes.HasPrefix(magic, []byte("\x1f\x8b")):
-		content, err = gzip.NewReader(buffered)
-	case bytes.HasPrefix(magic, []byte("\x28\xb5\x2f\xfd")):
-		var d *zstd.Decoder
-		if d, err = zstd.NewReader(buffered); err == nil {
-			defer d.Close()
-			content = d
-		}
-	case bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00")):
-		content, err = xz.NewReader(buffered)
-	case bytes.HasPrefix(magic, []byte("BZh")):
-		content = bzip2.NewReader(buffered)
-	default:
-		err = nil // not compressed
 	}
+	content, err := nar.NewDecompressor(buffered, nar.DetectCompression(head))
 	if err != nil {
 		return time.Time{}, err
 	}
+	defer content.Close()
 	return tree.untar(ctx, content, "")
 }
 

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 	zombienix "zombiezen.com/go/nix"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
@@ -222,7 +222,7 @@ func (t *tree) seal(at time.Time) error {
 
 // hash returns the SRI SHA-256 of the tree as a NAR.
 func (t *tree) hash(ctx context.Context) (string, error) {
-	h, _, err := binarycache.HashTree(ctx, t.dir)
+	h, _, err := nar.HashTree(ctx, t.dir)
 	if err != nil {
 		return "", err
 	}

@@ -2,19 +2,17 @@ package nar
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 )
 
 const (
 	blockSize = 512 << 10
-	// readAhead is the number of blocks that are read before peek needs them.
+	// readAhead is the number of blocks that are read before NextBlock needs them.
 	readAhead = 4
 )
 
 // blockReader reads a stream ahead in a goroutine, so that two streams can be read in parallel.
-// It copies nothing: peek returns a part of the block that was read.
+// It copies nothing: NextBlock returns the block that was read.
 type blockReader struct {
 	filled chan block
 	free   chan []byte
@@ -23,10 +21,8 @@ type blockReader struct {
 	// stopped is the cause of the context's end, if that came before the end of the stream. It is set before filled is closed.
 	stopped error
 
-	current []byte // the block that peek returns
-	rest    []byte // the unread part of current
+	current []byte // the block that NextBlock has returned
 	err     error  // the error after current
-	pos     int64  // bytes read
 }
 
 type block struct {
@@ -90,52 +86,24 @@ func readBlock(r io.Reader, buf []byte) (n int, err error) {
 	return n, err
 }
 
-// peek returns the next bytes of the stream, at least one. They are valid until the next call of peek or discard.
-// At the end of the stream the error is [io.EOF].
-func (b *blockReader) peek() ([]byte, error) {
-	for len(b.rest) == 0 {
-		if b.err != nil {
-			return nil, b.err
-		}
-		if b.current != nil {
-			b.free <- b.current[:cap(b.current)] // never blocks: free has room for all blocks
-			b.current = nil
-		}
+// NextBlock implements [Blocks].
+func (b *blockReader) NextBlock() ([]byte, error) {
+	if b.current != nil {
+		b.free <- b.current[:cap(b.current)] // has space for all blocks
+		b.current = nil
+	}
+	for b.err == nil {
 		next, ok := <-b.filled
 		if !ok {
 			b.err = b.stopped
-			continue
+			break
 		}
-		b.current, b.rest, b.err = next.data, next.data, next.err
-	}
-	return b.rest, nil
-}
-
-// discard skips n bytes that peek has returned.
-func (b *blockReader) discard(n int) {
-	b.rest = b.rest[n:]
-	b.pos += int64(n)
-}
-
-// read fills p. At the end of the stream the error is [io.ErrUnexpectedEOF], with the offset.
-func (b *blockReader) read(p []byte) error {
-	for len(p) > 0 {
-		have, err := b.peek()
-		if err != nil {
-			return b.readError(err)
+		b.current, b.err = next.data, next.err
+		if len(next.data) > 0 {
+			return next.data, nil
 		}
-		n := copy(p, have)
-		b.discard(n)
-		p = p[n:]
 	}
-	return nil
-}
-
-func (b *blockReader) readError(err error) error {
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("at byte %d: %w", b.pos, err)
+	return nil, b.err
 }
 
 // close stops the goroutine and waits for it.

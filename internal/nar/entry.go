@@ -1,10 +1,5 @@
 package nar
 
-import (
-	"fmt"
-	"strings"
-)
-
 // Type is the type of a file.
 type Type string
 
@@ -27,14 +22,6 @@ type Entry struct {
 	Target string `json:"target,omitempty"`
 }
 
-// Limits of Linux. A longer string makes an archive invalid.
-const (
-	maxWord   = 16 // the longest word of the grammar has 13 bytes
-	maxName   = 255
-	maxTarget = 4095
-	maxDepth  = 2048
-)
-
 // Order compares two paths in the order of an archive: a directory, its entries, the next name.
 func Order(a, b string) int {
 	for i := range min(len(a), len(b)) {
@@ -51,21 +38,4 @@ func separator(c byte) byte {
 		return 0
 	}
 	return c
-}
-
-func join(dir, name string) string {
-	if dir == "" {
-		return name
-	}
-	return dir + "/" + name
-}
-
-func checkName(name, last string) error {
-	switch {
-	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00"):
-		return fmt.Errorf("%q is not a valid file name", name)
-	case name <= last:
-		return fmt.Errorf("the name %q after %q is out of order", name, last)
-	}
-	return nil
 }

@@ -1,300 +1,288 @@
-// Package nar reads the archives of Nix, which are described on the page "Nix Archive (NAR) format" of its manual.
 package nar
 
 import (
+	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
+	"math"
 	"strings"
 )
 
-const magicWord = "nix-archive-1"
+const magic = "nix-archive-1"
 
-// Reader reads a NAR entry by entry, and the contents of each file as a stream. The names of a directory are in the order
-// of their bytes, and a directory comes before its entries. Memory does not depend on the archive.
+// Reader reads an archive entry by entry: a directory comes before its entries, and entries in the order of their names.
+// Its memory does not depend on the archive.
 type Reader struct {
-	in     *blockReader
-	closer io.Closer
+	in      *input
+	partial bool // the stream goes on behind the archive
 
-	dirs    []dir // the open directories, outermost first
-	begun   bool
-	left    int64 // unread bytes of the current file
-	padding int64 // bytes after the file
-	inFile  bool
-	scratch [maxTarget + 9]byte
+	close func() error // of a reader that reads ahead
+
+	started bool
+	entry   Entry  // but for its path
+	path    []byte // of the current entry
+	dirs    []int  // lengths of the paths of the open directories, the outermost first
+	inFile  bool   // the current entry is a file that was not passed over yet
+	left    int64  // bytes of its contents to come
 }
 
-// dir is a directory whose end was not read yet.
-type dir struct {
-	path string
-	last string // the previous name
+// NewReader returns a reader of a stream that holds one archive. Where r implements [Blocks], its blocks are used.
+func NewReader(r io.Reader) *Reader { return &Reader{in: newInput(r)} }
+
+// NewReaderAhead returns a reader that reads r ahead in a goroutine, so that two archives can be read in parallel. Close ends
+// the goroutine, for which r.Read has to return in the end or when ctx is done.
+func NewReaderAhead(ctx context.Context, r io.ReadCloser) *Reader {
+	b := newBlockReader(ctx, r)
+	return &Reader{in: &input{blocks: b}, close: func() error {
+		b.close()
+		return r.Close()
+	}}
 }
 
-// NewReader reads r, and closes it in Close. A goroutine reads ahead: r.Read has to return in the end, or when ctx is done.
-func NewReader(ctx context.Context, r io.ReadCloser) *Reader {
-	return &Reader{in: newBlockReader(ctx, r), closer: r}
-}
-
-// Close stops the goroutine, waits for it, and closes the stream.
-func (w *Reader) Close() error {
-	w.in.close()
-	return w.closer.Close()
-}
-
-// Next returns the next entry, and [io.EOF] after the last one. It skips unread contents of the current file.
-func (w *Reader) Next() (*Entry, error) {
-	if !w.begun {
-		w.begun = true
-		if err := w.magic(); err != nil {
-			return nil, err
-		}
-		return w.node("")
-	}
-	if err := w.endFile(); err != nil {
-		return nil, err
-	}
-	for len(w.dirs) > 0 {
-		d := &w.dirs[len(w.dirs)-1]
-		word, err := w.word()
-		if err != nil {
-			return nil, err
-		}
-		if word == "entry" {
-			return w.entry(d)
-		}
-		if word != ")" {
-			return nil, w.invalid("%q where %q must be", word, "entry")
-		}
-		w.dirs = w.dirs[:len(w.dirs)-1]
-		if err := w.endEntry(); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := w.in.peek(); err == nil {
-		return nil, w.invalid("more bytes follow the end of the archive")
-	} else if !errors.Is(err, io.EOF) {
-		return nil, w.in.readError(err)
-	}
-	return nil, io.EOF
-}
-
-// magic reads the first word.
-func (w *Reader) magic() error {
-	p, err := w.in.peek()
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	if !IsNAR(p) {
-		return errors.New("not a NAR: it does not begin with " + magicWord)
-	}
-	return w.expect(magicWord)
-}
+// Close closes the stream of a reader that reads ahead.
+func (r *Reader) Close() error { return r.close() }
 
 // IsNAR reports whether head, the first bytes of a file, can be those of a NAR.
 func IsNAR(head []byte) bool {
-	const start = "\x0d\x00\x00\x00\x00\x00\x00\x00" + magicWord
+	start := words(magic)
 	return len(head) > 0 && strings.HasPrefix(start, string(head[:min(len(head), len(start))]))
 }
 
-// entry reads an entry of a directory up to its contents.
-func (w *Reader) entry(d *dir) (*Entry, error) {
-	if err := w.expect("(", "name"); err != nil {
+// CopyTo copies the bytes of the archive to w as they are read. It is called before the first Next.
+func (r *Reader) CopyTo(w io.Writer) { _ = r.in.copyTo(w) } // nothing is left of another writer
+
+// Next returns the next entry. Behind the last one it returns [io.EOF], after it has seen that the archive ends there.
+// It passes over what was not read of a file's contents.
+func (r *Reader) Next() (*Entry, error) {
+	if err := r.advance(); err != nil {
 		return nil, err
 	}
-	name, err := w.text(maxName)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkName(name, d.last); err != nil {
-		return nil, w.invalid("%v", err)
-	}
-	d.last = name
-	if err := w.expect("node"); err != nil {
-		return nil, err
-	}
-	return w.node(join(d.path, name))
+	e := r.entry
+	e.Path = string(r.path)
+	return &e, nil
 }
 
-func (w *Reader) node(path string) (*Entry, error) {
-	if err := w.expect("(", "type"); err != nil {
-		return nil, err
-	}
-	kind, err := w.word()
-	if err != nil {
-		return nil, err
-	}
-	e := &Entry{Path: path}
-	switch kind {
-	case "directory":
-		if len(w.dirs) > maxDepth {
-			return nil, w.invalid("directories nested deeper than %d", maxDepth)
-		}
-		e.Type = Directory
-		w.dirs = append(w.dirs, dir{path: path})
-		return e, nil
-	case "regular":
-		e.Type = Regular
-		return e, w.regular(e)
-	case "symlink":
-		e.Type = Symlink
-		if err := w.expect("target"); err != nil {
-			return nil, err
-		}
-		if e.Target, err = w.text(maxTarget); err != nil {
-			return nil, err
-		}
-		return e, w.endNode()
-	}
-	return nil, w.invalid("%q is not a type of file", kind)
-}
-
-// regular reads a file up to its contents.
-func (w *Reader) regular(e *Entry) error {
-	word, err := w.word()
-	if err != nil {
-		return err
-	}
-	if word == "executable" {
-		e.Executable = true
-		if err := w.expect("", "contents"); err != nil {
-			return err
-		}
-	} else if word != "contents" {
-		return w.invalid("%q where %q must be", word, "contents")
-	}
-	n, err := w.length()
-	if err != nil {
-		return err
-	}
-	if n > 1<<62 {
-		return w.invalid("a file of %d bytes", n)
-	}
-	e.Size = int64(n)
-	w.left, w.padding, w.inFile = e.Size, -e.Size&7, true
-	return nil
-}
-
-// Peek returns the next bytes of the current file, valid until the next call, and [io.EOF] after the last one.
-func (w *Reader) Peek() ([]byte, error) {
-	if w.left == 0 {
+// Peek returns the next bytes of the file that Next has returned, valid until the next call, and [io.EOF] at their end.
+func (r *Reader) Peek() ([]byte, error) {
+	if r.left == 0 {
 		return nil, io.EOF
 	}
-	p, err := w.in.peek()
+	have, err := r.in.peek()
 	if err != nil {
-		return nil, w.in.readError(err)
+		return nil, err
 	}
-	return p[:min(int64(len(p)), w.left)], nil
+	return have[:min(int64(len(have)), r.left)], nil
 }
 
-// Discard skips n bytes that Peek has returned.
-func (w *Reader) Discard(n int) {
-	w.in.discard(n)
-	w.left -= int64(n)
+// Discard passes over n bytes that Peek has returned.
+func (r *Reader) Discard(n int) {
+	r.in.at += n
+	r.left -= int64(n)
 }
 
-// endFile skips the rest of a file.
-func (w *Reader) endFile() error {
-	if !w.inFile {
-		return nil
-	}
-	w.inFile = false
-	for w.left > 0 {
-		p, err := w.Peek()
-		if err != nil {
-			return err
-		}
-		w.Discard(len(p))
-	}
-	if err := w.zeros(w.padding); err != nil {
-		return err
-	}
-	return w.endNode()
-}
-
-func (w *Reader) endNode() error {
-	if err := w.expect(")"); err != nil {
-		return err
-	}
-	return w.endEntry()
-}
-
-// endEntry ends the entry of a node. The root has none.
-func (w *Reader) endEntry() error {
-	if len(w.dirs) == 0 {
-		return nil
-	}
-	return w.expect(")")
-}
-
-func (w *Reader) length() (uint64, error) {
-	if err := w.in.read(w.scratch[:8]); err != nil {
+// Read reads the contents of the file that Next has returned.
+func (r *Reader) Read(p []byte) (int, error) {
+	have, err := r.Peek()
+	if err != nil {
 		return 0, err
 	}
-	return binary.LittleEndian.Uint64(w.scratch[:8]), nil
+	n := copy(p, have)
+	r.Discard(n)
+	return n, nil
 }
 
-// text reads a string of at most limit bytes.
-func (w *Reader) text(limit int) (string, error) {
-	b, err := w.bytes(limit)
-	return string(b), err
-}
-
-// word reads a word of the grammar.
-func (w *Reader) word() (string, error) {
-	b, err := w.bytes(maxWord)
-	for _, known := range words {
-		if string(b) == known {
-			return known, err // without an allocation for each
+// skip passes over the rest of the archive.
+func (r *Reader) skip() error {
+	for {
+		if err := r.advance(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
 		}
 	}
-	return string(b), err
 }
 
-var words = []string{"(", ")", "type", "entry", "name", "node", "regular", "contents", "directory", "symlink", "target", "executable", ""}
-
-func (w *Reader) bytes(limit int) ([]byte, error) {
-	n, err := w.length()
-	if err != nil {
-		return nil, err
+// advance reads as far as the next entry, and makes it the current one.
+func (r *Reader) advance() error {
+	if !r.started {
+		r.started = true
+		if err := r.in.expect(magic); err != nil {
+			return err
+		}
+		return r.node()
 	}
-	if n > uint64(limit) {
-		return nil, w.invalid("a string of %d bytes; the limit is %d", n, limit)
-	}
-	b := w.scratch[8 : 8+n]
-	if err := w.in.read(b); err != nil {
-		return nil, err
-	}
-	return b, w.zeros(-int64(n) & 7)
-}
-
-func (w *Reader) zeros(n int64) error {
-	b := w.scratch[:n]
-	if err := w.in.read(b); err != nil {
-		return err
-	}
-	for _, c := range b {
-		if c != 0 {
-			return w.invalid("padding that is not zero")
+	if r.inFile {
+		if err := r.endFile(); err != nil {
+			return err
 		}
 	}
-	return nil
-}
-
-func (w *Reader) expect(words ...string) error {
-	for _, want := range words {
-		got, err := w.word()
+	for len(r.dirs) > 0 {
+		word, err := r.in.string(maxWord)
 		if err != nil {
 			return err
 		}
-		if got != want {
-			return w.invalid("%q where %q must be", got, want)
+		if string(word) == "entry" {
+			return r.directoryEntry()
+		}
+		if string(word) != ")" {
+			return r.in.invalid("%q where %q is expected", word, "entry")
+		}
+		last := len(r.dirs) - 1
+		r.path, r.dirs = r.path[:r.dirs[last]], r.dirs[:last]
+		if err := r.endEntry(); err != nil {
+			return err
 		}
 	}
+	return r.end()
+}
+
+// end returns [io.EOF], where the stream ends with the archive or may go on.
+func (r *Reader) end() error {
+	if err := r.in.flush(); err != nil {
+		return err
+	}
+	if r.partial {
+		return io.EOF
+	}
+	ended, err := r.in.ended()
+	switch {
+	case err != nil:
+		return err
+	case !ended:
+		return r.in.invalid("more data after the end of the archive")
+	}
+	return io.EOF
+}
+
+// directoryEntry reads the name of an entry in the innermost directory, and the beginning of its node.
+func (r *Reader) directoryEntry() error {
+	if err := r.in.expect("(", "name"); err != nil {
+		return err
+	}
+	name, err := r.in.string(maxName)
+	if err != nil {
+		return err
+	}
+	if !validName(name) {
+		return r.in.invalid("%q cannot name a file", name)
+	}
+	dir := r.dirs[len(r.dirs)-1]
+	// The current path is the directory's own, or that of the entry before.
+	previous := bytes.TrimPrefix(r.path[dir:], []byte("/"))
+	if bytes.Compare(previous, name) >= 0 {
+		return r.in.invalid("the name %q after %q is out of order", name, previous)
+	}
+	r.path = r.path[:dir]
+	if dir > 0 {
+		r.path = append(r.path, '/')
+	}
+	r.path = append(r.path, name...)
+	if err := r.in.expect("node"); err != nil {
+		return err
+	}
+	return r.node()
+}
+
+func validName(name []byte) bool {
+	switch string(name) {
+	case "", ".", "..":
+		return false
+	}
+	return !bytes.ContainsAny(name, "/\x00")
+}
+
+// node reads a node as far as the contents of a file, or the entries of a directory.
+func (r *Reader) node() error {
+	if len(r.dirs) > maxDepth {
+		return r.in.invalid("directories nested deeper than %d", maxDepth)
+	}
+	if err := r.in.expect("(", "type"); err != nil {
+		return err
+	}
+	kind, err := r.in.string(maxWord)
+	if err != nil {
+		return err
+	}
+	switch string(kind) {
+	case "regular":
+		return r.regular()
+	case "symlink":
+		return r.symlink()
+	case "directory":
+		r.entry = Entry{Type: Directory}
+		r.dirs = append(r.dirs, len(r.path))
+		return nil
+	default:
+		return r.in.invalid("%q is no type of file", kind)
+	}
+}
+
+func (r *Reader) regular() error {
+	word, err := r.in.string(maxWord)
+	if err != nil {
+		return err
+	}
+	executable := string(word) == "executable"
+	if executable {
+		err = r.in.expect("", "contents")
+	} else if string(word) != "contents" {
+		err = r.in.invalid("%q where %q is expected", word, "contents")
+	}
+	if err != nil {
+		return err
+	}
+	n, err := r.in.uint64()
+	if err != nil {
+		return err
+	}
+	if n > math.MaxInt64 {
+		return r.in.invalid("a file of %d bytes", n)
+	}
+	r.entry = Entry{Type: Regular, Executable: executable, Size: int64(n)}
+	r.inFile, r.left = true, int64(n)
 	return nil
 }
 
-func (w *Reader) invalid(format string, args ...any) error {
-	return fmt.Errorf("at byte %d: "+format, append([]any{w.in.pos}, args...)...)
+func (r *Reader) symlink() error {
+	if err := r.in.expect("target"); err != nil {
+		return err
+	}
+	target, err := r.in.string(maxTarget)
+	if err != nil {
+		return err
+	}
+	r.entry = Entry{Type: Symlink, Target: string(target)}
+	return r.endNode()
+}
+
+// endFile passes over the rest of a file.
+func (r *Reader) endFile() error {
+	for r.left > 0 {
+		have, err := r.Peek()
+		if err != nil {
+			return err
+		}
+		r.Discard(len(have))
+	}
+	r.inFile = false
+	if err := r.in.padding(int(-r.entry.Size & 7)); err != nil {
+		return err
+	}
+	return r.endNode()
+}
+
+func (r *Reader) endNode() error {
+	if err := r.in.expect(")"); err != nil {
+		return err
+	}
+	return r.endEntry()
+}
+
+// endEntry ends the directory entry that a node belongs to. The root belongs to none.
+func (r *Reader) endEntry() error {
+	if len(r.dirs) == 0 {
+		return nil
+	}
+	return r.in.expect(")")
 }

@@ -2,101 +2,156 @@ package nar
 
 import (
 	"bytes"
-	"context"
-	"encoding/binary"
+	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar/nartest"
 )
 
-func archiveOf(all ...string) []byte {
-	var out []byte
-	for _, w := range all {
-		out = binary.LittleEndian.AppendUint64(out, uint64(len(w)))
-		out = append(out, w...)
-		out = append(out, make([]byte, -len(w)&7)...)
-	}
-	return out
-}
-
-// tree is a directory with a file, a directory, an executable in it, and a link.
-func tree() []byte {
-	return archiveOf(magicWord, "(", "type", "directory",
-		"entry", "(", "name", "a", "node", "(", "type", "regular", "contents", strings.Repeat("text ", 5), ")", ")",
-		"entry", "(", "name", "dir", "node", "(", "type", "directory",
-		"entry", "(", "name", "x", "node", "(", "type", "regular", "executable", "", "contents", "run", ")", ")", ")", ")",
-		"entry", "(", "name", "link", "node", "(", "type", "symlink", "target", "a", ")", ")", ")")
-}
-
-// readAll returns the entries of an archive, and the contents of all files in a row.
-func readAll(ctx context.Context, data []byte) (entries []Entry, contents string, err error) {
-	r := NewReader(ctx, io.NopCloser(bytes.NewReader(data)))
-	defer r.Close()
+// read returns the entries of an archive, and the contents of its files.
+func read(r *Reader) (entries []Entry, contents []string, err error) {
 	for {
-		e, err := r.Next()
-		if err == io.EOF {
+		entry, err := r.Next()
+		if errors.Is(err, io.EOF) {
 			return entries, contents, nil
 		}
 		if err != nil {
-			return entries, contents, err
+			return nil, nil, err
 		}
-		entries = append(entries, *e)
-		for e.Type == Regular {
-			p, err := r.Peek()
-			if err == io.EOF {
-				break
-			}
-			if err != nil {
-				return entries, contents, err
-			}
-			contents += string(p)
-			r.Discard(len(p))
+		data, err := io.ReadAll(r)
+		if err != nil {
+			return nil, nil, err
 		}
+		entries, contents = append(entries, *entry), append(contents, string(data))
 	}
+}
+
+// onDisk returns what read returns, by looking at the tree itself.
+func onDisk(t *testing.T, tree string) (entries []Entry, contents []string) {
+	t.Helper()
+	err := filepath.WalkDir(tree, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(tree, name)
+		e, data := Entry{Path: strings.TrimPrefix(rel, ".")}, []byte(nil)
+		if rel != "." {
+			e.Path = rel
+		}
+		switch info.Mode().Type() {
+		case fs.ModeDir:
+			e.Type = Directory
+		case fs.ModeSymlink:
+			e.Type = Symlink
+			e.Target, err = os.Readlink(name)
+		default:
+			e.Type, e.Size = Regular, info.Size()
+			e.Executable = info.Mode()&0o100 != 0
+			data, err = os.ReadFile(name)
+		}
+		entries, contents = append(entries, e), append(contents, string(data))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entries, contents
+}
+
+// oneByteBlocks are blocks of one byte.
+type oneByteBlocks struct {
+	io.Reader
+	data []byte
+}
+
+func (b *oneByteBlocks) NextBlock() ([]byte, error) {
+	if len(b.data) == 0 {
+		return nil, io.EOF
+	}
+	block := b.data[:1]
+	b.data = b.data[1:]
+	return slices.Clone(block), nil
 }
 
 func TestReader(t *testing.T) {
-	entries, contents, err := readAll(t.Context(), tree())
-	want := []Entry{
-		{Type: Directory},
-		{Path: "a", Type: Regular, Size: 25},
-		{Path: "dir", Type: Directory},
-		{Path: "dir/x", Type: Regular, Size: 3, Executable: true},
-		{Path: "link", Type: Symlink, Target: "a"},
-	}
-	if err != nil || !slices.Equal(entries, want) || contents != strings.Repeat("text ", 5)+"run" {
-		t.Errorf("%+v, %q, %v", entries, contents, err)
-	}
-	for n := range len(tree()) - 1 {
-		if _, _, err := readAll(t.Context(), tree()[:n]); err == nil {
-			t.Errorf("an archive of %d bytes is complete", n)
-		}
-	}
-}
-
-func TestOrder(t *testing.T) {
-	sorted := []string{"", "a", "a/b", "a/b/c", "a/c", "a.b", "ab", "b"}
-	if !slices.IsSortedFunc(sorted, Order) {
-		t.Error("a directory, its entries and the next name are not in this order")
-	}
-}
-
-// The names of what it accepts are sorted, and no name leaves its directory.
-func FuzzReader(f *testing.F) {
-	f.Add(tree())
-	f.Fuzz(func(t *testing.T, data []byte) {
-		entries, _, err := readAll(t.Context(), data)
+	tree := nartest.OddTree(t)
+	archive := dump(t, tree)
+	wantEntries, wantContents := onDisk(t, tree)
+	for name, in := range map[string]io.Reader{
+		"at once": bytes.NewReader(archive), "byte by byte": iotest.OneByteReader(bytes.NewReader(archive)),
+		"blocks": &oneByteBlocks{data: archive}, "data with EOF": iotest.DataErrReader(bytes.NewReader(archive)),
+	} {
+		var copied bytes.Buffer
+		r := NewReader(in)
+		r.CopyTo(&copied)
+		entries, contents, err := read(r)
 		if err != nil {
-			return
+			t.Fatalf("%s: %v", name, err)
 		}
-		if !slices.IsSortedFunc(entries, func(a, b Entry) int { return Order(a.Path, b.Path) }) {
-			t.Errorf("not sorted: %+v", entries)
+		if diff := cmp.Diff(wantEntries, entries); diff != "" {
+			t.Errorf("%s: entries (-want +got):\n%s", name, diff)
 		}
-		for _, e := range entries {
-			if slices.Contains(strings.Split(e.Path, "/"), "..") {
-				t.Errorf("path %q", e.Path)
-			}
+		if !slices.Equal(contents, wantContents) {
+			t.Errorf("%s: the contents are not those of the tree", name)
 		}
-	})
+		if !bytes.Equal(copied.Bytes(), archive) {
+			t.Errorf("%s: the copy is not the archive", name)
+		}
+	}
+}
+
+// A reader that passes over the contents returns the same entries.
+func TestReaderPassesOverContents(t *testing.T) {
+	tree := nartest.OddTree(t)
+	want, _ := onDisk(t, tree)
+	r := NewReader(bytes.NewReader(dump(t, tree)))
+	var got []Entry
+	for i := 0; ; i++ {
+		entry, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = r.Read(make([]byte, i%3)) // a part, of some
+		got = append(got, *entry)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestReaderRefuses(t *testing.T) {
+	archive := nartest.File([]byte("content"))
+	if _, _, err := read(NewReader(bytes.NewReader(append(slices.Clone(archive), 'x')))); err == nil || !strings.Contains(err.Error(), "more data after the end of the archive") {
+		t.Errorf("data behind the archive: %v", err)
+	}
+	for n := range archive {
+		if _, _, err := read(NewReader(bytes.NewReader(archive[:n]))); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Fatalf("cut after %d bytes: %v", n, err)
+		}
+	}
+	mine := errors.New("mine")
+	if _, _, err := read(NewReader(io.MultiReader(bytes.NewReader(archive[:40]), iotest.ErrReader(mine)))); !errors.Is(err, mine) {
+		t.Errorf("error of the stream: %v", err)
+	}
+	r := NewReader(bytes.NewReader(archive))
+	r.CopyTo(failingWriter{mine})
+	if _, _, err := read(r); !errors.Is(err, mine) {
+		t.Errorf("error of the copy: %v", err)
+	}
 }

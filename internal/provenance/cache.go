@@ -7,11 +7,8 @@ import (
 	"io"
 	"io/fs"
 
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
-	gonix "zombiezen.com/go/nix"
-
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
@@ -56,39 +53,14 @@ func hashOf(info *nix.NARInfo) nix.Hash {
 	return info.NARHash
 }
 
-// rehash unpacks a NAR and holds it to its narinfo. No more is unpacked than that promises.
+// rehash compares a NAR with its narinfo.
 func rehash(ctx context.Context, r io.Reader, info *nix.NARInfo) error {
-	unpacked, done, err := unpack(r, info.Compression)
-	if err != nil {
-		return err
-	}
-	defer done()
-	hasher := gonix.NewHasher(gonix.SHA256)
-	n, err := io.Copy(hasher, io.LimitReader(regular.Until(ctx, unpacked), info.NARSize+1))
-	if err != nil {
+	err := nar.Verify(regular.Until(ctx, r), info)
+	switch {
+	case errors.Is(err, nar.ErrMismatch):
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	case err != nil:
 		return fmt.Errorf("unpack its NAR: %w", err)
 	}
-	if got := hasher.SumHash(); n != info.NARSize || !got.Equal(info.NARHash) {
-		return fmt.Errorf("%w: %d bytes or more with %s, not %d with %s", ErrDamaged, n, got.SRI(), info.NARSize, info.NARHash.SRI())
-	}
 	return nil
-}
-
-// unpack takes off the compressions that caches use today.
-func unpack(r io.Reader, compression gonix.CompressionType) (io.Reader, func(), error) {
-	switch compression {
-	case gonix.NoCompression:
-		return r, func() {}, nil
-	case gonix.Zstandard:
-		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
-		if err != nil {
-			return nil, nil, err
-		}
-		return d, d.Close, nil
-	case gonix.XZ:
-		d, err := xz.NewReader(r)
-		return d, func() {}, err
-	default:
-		return nil, nil, fmt.Errorf("compression %q: only zstd, xz and none can be read", compression)
-	}
 }

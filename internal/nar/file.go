@@ -1,4 +1,4 @@
-package binarycache
+package nar
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 // and its cleanup is more work for the garbage collector.
 
 // regular writes a file's node, but for the end.
-func (w *narWriter) regular(path string) error {
+func (w *treeWriter) regular(path string) error {
 	// The directory says that this is a regular file. If something else has taken its place since,
 	// it must be neither followed nor waited for.
 	fd, err := retry(func() (int, error) {
@@ -44,7 +44,7 @@ func (w *narWriter) regular(path string) error {
 	return nil
 }
 
-func (w *narWriter) contents(fd int, path string, stat *unix.Stat_t) error {
+func (w *treeWriter) contents(fd int, path string, stat *unix.Stat_t) error {
 	words := wordsRegular
 	if stat.Mode&0o100 != 0 {
 		words = wordsExecutable
@@ -56,13 +56,13 @@ func (w *narWriter) contents(fd int, path string, stat *unix.Stat_t) error {
 		return err
 	}
 	for left := stat.Size; ; {
-		if err := w.next(); err != nil {
+		if err := w.grow(); err != nil {
 			return err
 		}
 		// One byte more than there should be is asked for, to see a file that has grown.
-		room := w.buf[len(w.buf):cap(w.buf)]
-		room = room[:min(int64(len(room)), left+1)]
-		n, err := retry(func() (int, error) { return unix.Read(fd, room) })
+		buf := w.buf[len(w.buf):cap(w.buf)]
+		buf = buf[:min(int64(len(buf)), left+1)]
+		n, err := retry(func() (int, error) { return unix.Read(fd, buf) })
 		switch {
 		case err != nil:
 			return &fs.PathError{Op: "read", Path: path, Err: err}
@@ -71,7 +71,7 @@ func (w *narWriter) contents(fd int, path string, stat *unix.Stat_t) error {
 		}
 		left -= int64(n)
 		w.buf = w.buf[:len(w.buf)+n]
-		if left == 0 && n < len(room) { // the end was read
+		if left == 0 && n < len(buf) { // the end was read
 			return w.padding(stat.Size)
 		}
 	}

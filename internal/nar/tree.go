@@ -1,4 +1,4 @@
-package binarycache
+package nar
 
 import (
 	"context"
@@ -32,26 +32,26 @@ func HashTree(ctx context.Context, path string) (nix.Hash, int64, error) {
 	return hash.SumHash(), size, nil
 }
 
-// narBuffer is how much of a NAR is read and hashed at a time. It stays in a processor's cache.
+// narBuffer is how many bytes are read and hashed at a time. They stay in a processor's cache.
 const narBuffer = 128 << 10
 
-// roomWriter is a writer with buffers of its own to fill, which spares a copy.
-type roomWriter interface {
-	// room returns a buffer of 1 to n bytes for what comes next.
-	room(n int) ([]byte, error)
-	// filled writes so many bytes from that buffer's beginning.
-	filled(n int) error
+// BufferedWriter is a writer whose own buffers can be filled, which saves a copy.
+type BufferedWriter interface {
+	// Buffer returns a buffer of 1 to n bytes for the next bytes.
+	Buffer(n int) ([]byte, error)
+	// Commit writes the first n bytes of that buffer.
+	Commit(n int) error
 }
 
-// buffered makes a roomWriter of any writer.
+// buffered makes a [BufferedWriter] of any writer.
 type buffered struct {
 	w   io.Writer
 	buf []byte
 }
 
-func (b *buffered) room(n int) ([]byte, error) { return b.buf[:min(n, len(b.buf))], nil }
+func (b *buffered) Buffer(n int) ([]byte, error) { return b.buf[:min(n, len(b.buf))], nil }
 
-func (b *buffered) filled(n int) error {
+func (b *buffered) Commit(n int) error {
 	_, err := b.w.Write(b.buf[:n])
 	return err
 }

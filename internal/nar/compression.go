@@ -1,0 +1,74 @@
+package nar
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+	gonix "zombiezen.com/go/nix"
+)
+
+// Compression is a format of compression, as the field Compression of a narinfo names it.
+type Compression = gonix.CompressionType
+
+// The formats that can be read.
+const (
+	NoCompression = gonix.NoCompression
+	Gzip          = gonix.Gzip
+	Bzip2         = gonix.Bzip2
+	XZ            = gonix.XZ
+	Zstd          = gonix.Zstandard
+)
+
+// MagicSize is how many bytes tell the compression of a stream.
+const MagicSize = 6
+
+// DetectCompression tells the compression of a stream by its first bytes.
+func DetectCompression(head []byte) Compression {
+	for magic, c := range map[string]Compression{
+		"\x1f\x8b": Gzip, "BZh": Bzip2, "\xfd7zXZ\x00": XZ, "\x28\xb5\x2f\xfd": Zstd,
+	} {
+		if bytes.HasPrefix(head, []byte(magic)) {
+			return c
+		}
+	}
+	return NoCompression
+}
+
+// maxWindow is the largest window that a zstd stream may ask for: the limit of the library that Nix uses
+// (ZSTD_WINDOWLOG_LIMIT_DEFAULT).
+const maxWindow = 128 << 20
+
+// NewDecompressor returns a reader of the decompressed stream, of all its frames. Closing it does not close r.
+func NewDecompressor(r io.Reader, c Compression) (io.ReadCloser, error) {
+	var d io.Reader
+	var err error
+	switch c {
+	case NoCompression:
+		d = r
+	case Gzip:
+		d, err = gzip.NewReader(r)
+	case Bzip2:
+		d = bzip2.NewReader(r)
+	case XZ:
+		d, err = xz.NewReader(bufio.NewReader(r))
+	case Zstd:
+		z, err := zstd.NewReader(r,
+			zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, fmt.Errorf("decompress %s: %w", c, err)
+		}
+		return z.IOReadCloser(), nil
+	default:
+		return nil, fmt.Errorf("decompress %s: only zstd, xz, bzip2, gzip and none are supported", c)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decompress %s: %w", c, err)
+	}
+	return io.NopCloser(d), nil
+}
