@@ -65,6 +65,7 @@ var layout = map[string]struct {
 		imports: []string{"internal/binfmt", "internal/probe", "matrix"},
 		because: "it asks this machine's Nix for tests, and knows no executor",
 	},
+	"internal/nixtext": {because: "it reads text, and knows nothing of what the text is for"},
 	"internal/nar": {
 		imports: []string{"internal/nix"},
 		tests:   []string{"internal/nar/nartest"},
@@ -77,7 +78,7 @@ var layout = map[string]struct {
 		because: "it packs store objects, whoever has built them",
 	},
 	"internal/flake": {
-		imports: []string{"internal/hint", "internal/nar", "internal/nix", "internal/regular"},
+		imports: []string{"internal/hint", "internal/nar", "internal/nix", "internal/nixtext", "internal/regular"},
 		because: "it reads references, lock files and trees of flakes, and evaluates nothing",
 	},
 	"internal/record": {
@@ -89,7 +90,7 @@ var layout = map[string]struct {
 		because: "it compares a binary cache with the record",
 	},
 	"internal/contract": {
-		imports: []string{"internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/regular", "internal/workdir", "matrix"},
+		imports: []string{"internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/nixtext", "internal/regular", "internal/workdir", "matrix"},
 		tests:   []string{"example", "internal/nixtest", "internal/probe"},
 		because: "it says what a flake promises, and looks at what others have built and evaluated",
 	},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtext"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
@@ -14,22 +15,22 @@ type cargoSet struct {
 	line     int
 	lockFile string // as it is written; empty where there is none
 	fetchGit string // the value of allowBuiltinFetchGit, as it is written
-	table    *binding
-	dotted   []binding // entries that are bindings of their own: outputHashes."foo-0.1.0" = "…";
-	prefix   string    // of those
-	inherits bool      // inherit outputHashes;
-	merged   bool      // an operand of //, so that there may be more
+	table    *nixtext.Binding
+	dotted   []nixtext.Binding // entries that are bindings of their own: outputHashes."foo-0.1.0" = "…";
+	prefix   string            // of those
+	inherits bool              // inherit outputHashes;
+	merged   bool              // an operand of //, so that there may be more
 }
 
 // hashFile is a Nix file that is searched for tables of hashes.
 type hashFile struct {
 	file, text string
-	tokens     []token
+	tokens     []nixtext.Token
 	scopes     []*scope
 	sets       []*cargoSet
-	values     map[int]*cargoSet    // by the index of the token at which the value begins that is this set
-	bound      map[string][]binding // names that a let or a recursive set binds
-	given      map[string]bool      // names that come from elsewhere: arguments of functions, inherit (from)
+	values     map[int]*cargoSet            // by the index of the token at which the value begins that is this set
+	bound      map[string][]nixtext.Binding // names that a let or a recursive set binds
+	given      map[string]bool              // names that come from elsewhere: arguments of functions, inherit (from)
 }
 
 // scope is a let or an attribute set that is being read.
@@ -50,16 +51,16 @@ func readHashes(tree, file, lock string) ([]hashTable, error) {
 
 func parseHashes(file, text, lock string) []hashTable {
 	f := &hashFile{
-		file: file, text: text, tokens: tokens(text), scopes: []*scope{{sets: map[string]*cargoSet{}}},
-		values: map[int]*cargoSet{}, bound: map[string][]binding{}, given: map[string]bool{},
+		file: file, text: text, tokens: nixtext.Scan(text), scopes: []*scope{{sets: map[string]*cargoSet{}}},
+		values: map[int]*cargoSet{}, bound: map[string][]nixtext.Binding{}, given: map[string]bool{},
 	}
 	for i, t := range f.tokens {
 		switch {
-		case t.kind == '{':
+		case t.Kind == '{':
 			f.open(i)
-		case t.is("let"):
+		case t.Is("let"):
 			f.scopes = append(f.scopes, &scope{isLet: true, sets: map[string]*cargoSet{}})
-		case t.kind == '}', t.is("in") && f.top().isLet:
+		case t.Kind == '}', t.Is("in") && f.top().isLet:
 			f.close(i)
 		}
 		f.binding(i)
@@ -71,16 +72,16 @@ func (f *hashFile) top() *scope { return f.scopes[len(f.scopes)-1] }
 
 // at tells whether the token at i is of that kind; there is none beyond the ends of the file.
 func (f *hashFile) at(i int, kind byte) bool {
-	return i >= 0 && i < len(f.tokens) && f.tokens[i].kind == kind
+	return i >= 0 && i < len(f.tokens) && f.tokens[i].Kind == kind
 }
 
 func (f *hashFile) open(i int) {
-	s := &scope{isRec: i > 0 && f.tokens[i-1].is("rec"), sets: map[string]*cargoSet{}}
+	s := &scope{isRec: i > 0 && f.tokens[i-1].Is("rec"), sets: map[string]*cargoSet{}}
 	if set := f.values[i]; set != nil {
 		s.sets[""] = set // cargoLock = { … }; and cargoLock.outputHashes = …; are one set
 	}
 	if f.at(i-1, '/') && f.at(i-2, '/') {
-		f.set(s, "", f.tokens[i].line).merged = true
+		f.set(s, "", f.tokens[i].Line).merged = true
 	}
 	f.scopes = append(f.scopes, s)
 }
@@ -93,7 +94,7 @@ func (f *hashFile) close(i int) {
 		for _, set := range f.top().sets {
 			set.merged = true
 		}
-		f.set(f.top(), "", f.tokens[i].line).merged = true
+		f.set(f.top(), "", f.tokens[i].Line).merged = true
 	}
 	f.scopes = f.scopes[:len(f.scopes)-1]
 }
@@ -110,46 +111,46 @@ func (f *hashFile) set(s *scope, path string, line int) *cargoSet {
 // binding notes what begins at the token, where that has to do with hashes.
 func (f *hashFile) binding(i int) {
 	t := f.tokens[i]
-	if t.kind != 'w' && t.kind != 's' {
+	if t.Kind != nixtext.Word && t.Kind != nixtext.String {
 		return
 	}
-	if t.kind == 'w' && (f.at(i-1, '{') || f.at(i-1, ',')) && (f.at(i+1, ',') || f.at(i+1, '?') || f.at(i+1, '}')) || f.at(i+1, ':') {
-		f.given[t.text] = true
+	if t.Kind == nixtext.Word && (f.at(i-1, '{') || f.at(i-1, ',')) && (f.at(i+1, ',') || f.at(i+1, '?') || f.at(i+1, '}')) || f.at(i+1, ':') {
+		f.given[t.Text] = true
 		return
 	}
-	if !f.at(i-1, '{') && !f.at(i-1, ';') && (i == 0 || !f.tokens[i-1].is("let")) {
+	if !f.at(i-1, '{') && !f.at(i-1, ';') && (i == 0 || !f.tokens[i-1].Is("let")) {
 		return
 	}
-	if t.is("inherit") {
+	if t.Is("inherit") {
 		f.inherit(i)
 		return
 	}
-	names, end, ok := attributePath(f.tokens, i)
+	names, end, ok := nixtext.AttributePath(f.tokens, i)
 	if !ok || len(names) == 0 {
 		return
 	}
-	value := f.tokens[end+1 : valueEnd(f.tokens, end+1)]
+	value := f.tokens[end+1 : nixtext.ValueEnd(f.tokens, end+1)]
 	last, before := names[len(names)-1], strings.Join(names[:len(names)-1], ".")
-	b := binding{name: last, line: t.line, value: value}
+	b := nixtext.Binding{Path: names[len(names)-1:], Line: t.Line, Value: value}
 	if s := f.top(); len(names) == 1 && (s.isLet || s.isRec) {
 		f.bound[last] = append(f.bound[last], b)
 	}
 	switch k := slices.Index(names, "outputHashes"); {
 	case k == len(names)-1:
-		f.set(f.top(), before, t.line).table = &b
+		f.set(f.top(), before, t.Line).table = &b
 	case k >= 0 && k == len(names)-2:
-		s := f.set(f.top(), strings.Join(names[:k], "."), t.line)
+		s := f.set(f.top(), strings.Join(names[:k], "."), t.Line)
 		s.dotted, s.prefix = append(s.dotted, b), strings.TrimPrefix(before+".", ".")
 	case last == "lockFile" || last == "lockFileContents":
-		s := f.set(f.top(), before, t.line)
-		s.lockFile, s.line = f.source(value), t.line
+		s := f.set(f.top(), before, t.Line)
+		s.lockFile, s.line = f.source(value), t.Line
 	case last == "allowBuiltinFetchGit":
-		s := f.set(f.top(), before, t.line)
-		s.fetchGit, s.line = f.source(value), t.line
-	case len(value) > 0 && value[0].kind == '{' && !f.top().isLet:
+		s := f.set(f.top(), before, t.Line)
+		s.fetchGit, s.line = f.source(value), t.Line
+	case len(value) > 0 && value[0].Kind == '{' && !f.top().isLet:
 		// Its set is noted only where it turns out to have something.
 		if last == "cargoLock" {
-			f.values[end+1] = f.set(f.top(), strings.Join(names, "."), t.line)
+			f.values[end+1] = f.set(f.top(), strings.Join(names, "."), t.Line)
 		}
 	}
 }
@@ -157,27 +158,27 @@ func (f *hashFile) binding(i int) {
 // inherit notes the names that the inherit at the token takes from elsewhere.
 func (f *hashFile) inherit(i int) {
 	from := f.at(i+1, '(')
-	for j := i + 1; j < len(f.tokens) && f.tokens[j].kind != ';'; j++ {
-		name := f.tokens[j].text
+	for j := i + 1; j < len(f.tokens) && f.tokens[j].Kind != ';'; j++ {
+		name := f.tokens[j].Text
 		switch name {
 		case "outputHashes":
-			s := f.set(f.top(), "", f.tokens[j].line)
-			s.inherits, s.line = true, f.tokens[j].line
+			s := f.set(f.top(), "", f.tokens[j].Line)
+			s.inherits, s.line = true, f.tokens[j].Line
 		case "lockFile":
-			f.set(f.top(), "", f.tokens[j].line).lockFile = "inherited"
+			f.set(f.top(), "", f.tokens[j].Line).lockFile = "inherited"
 		case "allowBuiltinFetchGit":
-			f.set(f.top(), "", f.tokens[j].line).fetchGit = "inherited"
+			f.set(f.top(), "", f.tokens[j].Line).fetchGit = "inherited"
 		}
 		f.given[name] = f.given[name] || from
 	}
 }
 
 // source returns the text of a value on one line, cut to what a message can show.
-func (f *hashFile) source(value []token) string {
+func (f *hashFile) source(value []nixtext.Token) string {
 	if len(value) == 0 {
 		return "nothing"
 	}
-	text := []rune(strings.Join(strings.Fields(f.text[value[0].start:value[len(value)-1].end]), " "))
+	text := []rune(strings.Join(strings.Fields(f.text[value[0].Start:value[len(value)-1].End]), " "))
 	const most = 60
 	if len(text) > most {
 		return string(text[:most]) + "…"

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtext"
 )
 
 // hashTable is one outputHashes of a file, as far as it can be read without Nix.
@@ -77,7 +79,7 @@ func (f *hashFile) tables(lock string) []hashTable {
 // withoutTable says why a file without outputHashes and without a lock file cannot be judged.
 func (f *hashFile) withoutTable() string {
 	for _, t := range f.tokens {
-		switch name := t.text[strings.LastIndexByte(t.text, '.')+1:]; name {
+		switch name := t.Text[strings.LastIndexByte(t.Text, '.')+1:]; name {
 		case "cargoHash", "cargoSha256", "fetchCargoVendor", "fetchCargoTarball":
 			return name + " has the hash of all dependencies"
 		}
@@ -122,13 +124,13 @@ func (f *hashFile) table(s *cargoSet) hashTable {
 		}
 	}
 	if s.table != nil {
-		t.line = s.table.line
-		t.entries, t.last, t.opaque = f.entries(s.table.value, 0)
+		t.line = s.table.Line
+		t.entries, t.last, t.opaque = f.entries(s.table.Value, 0)
 	}
 	for _, b := range s.dotted {
 		t.entries, t.prefix = append(t.entries, f.entry(b)), s.prefix
-		t.last = max(t.last, b.line)
-		t.line = min(t.line, b.line)
+		t.last = max(t.last, b.Line)
+		t.line = min(t.line, b.Line)
 	}
 	switch {
 	case slices.ContainsFunc(t.entries, hashEntry.ofCrane):
@@ -144,10 +146,10 @@ const maxNames = 8
 
 // entries reads a value of outputHashes: a set, several that are merged, or a name for such.
 // It returns the line at which the set ends, 0 where it is not one set alone, and why the value cannot be read.
-func (f *hashFile) entries(value []token, depth int) (all []hashEntry, last int, opaque string) {
-	value = unwrap(value)
+func (f *hashFile) entries(value []nixtext.Token, depth int) (all []hashEntry, last int, opaque string) {
+	value = nixtext.Unwrap(value)
 	opaque = fmt.Sprintf("outputHashes is made by %q, which is not read without Nix", f.source(value))
-	if parts := operands(value); len(parts) > 1 {
+	if parts := nixtext.Operands(value); len(parts) > 1 && depth < maxNames {
 		for _, part := range parts {
 			more, _, why := f.entries(part, depth+1)
 			if why != "" {
@@ -160,83 +162,33 @@ func (f *hashFile) entries(value []token, depth int) (all []hashEntry, last int,
 		}
 		return all, 0, ""
 	}
-	if len(value) == 1 && value[0].kind == 'w' && depth < maxNames {
-		if b := f.bound[value[0].text]; len(b) == 1 && !f.given[value[0].text] {
-			return f.entries(b[0].value, depth+1)
+	if len(value) == 1 && value[0].Kind == nixtext.Word && depth < maxNames {
+		if b := f.bound[value[0].Text]; len(b) == 1 && !f.given[value[0].Text] {
+			return f.entries(b[0].Value, depth+1)
 		}
 	}
-	if len(value) > 0 && value[0].is("rec") {
-		value = value[1:]
-	}
-	if len(value) == 0 || value[0].kind != '{' {
-		return nil, 0, opaque
-	}
-	found, end, ok := bindings(value, 0)
-	if !ok || end != len(value) {
+	found, complete, ok := nixtext.Set(value)
+	if !ok || !complete {
 		return nil, 0, opaque
 	}
 	for _, b := range found {
 		all = append(all, f.entry(b))
 	}
-	return all, value[end-1].line, ""
+	return all, value[len(value)-1].Line, ""
 }
 
-func (f *hashFile) entry(b binding) hashEntry {
-	e := hashEntry{name: b.name, line: b.line}
-	value := unwrap(b.value)
-	if len(value) == 1 && value[0].kind == 'w' {
-		if named := f.bound[value[0].text]; len(named) == 1 && !f.given[value[0].text] {
-			value = unwrap(named[0].value)
+func (f *hashFile) entry(b nixtext.Binding) hashEntry {
+	e := hashEntry{name: b.Name(), line: b.Line}
+	value := nixtext.Unwrap(b.Value)
+	if len(value) == 1 && value[0].Kind == nixtext.Word {
+		if named := f.bound[value[0].Text]; len(named) == 1 && !f.given[value[0].Text] {
+			value = nixtext.Unwrap(named[0].Value)
 		}
 	}
-	if len(value) == 1 && value[0].kind == 's' && !value[0].open {
-		e.hash = strings.TrimSpace(value[0].text)
+	if len(value) == 1 && value[0].Kind == nixtext.String && !value[0].Interpolated {
+		e.hash = strings.TrimSpace(value[0].Text)
 		return e
 	}
 	e.expression = f.source(value)
 	return e
-}
-
-// unwrap takes away parentheses around a whole value.
-func unwrap(value []token) []token {
-	for len(value) > 1 && value[0].kind == '(' && closing(value) == len(value)-1 {
-		value = value[1 : len(value)-1]
-	}
-	return value
-}
-
-// closing returns the index of what closes the bracket at the beginning.
-func closing(value []token) int {
-	depth := 0
-	for i, t := range value {
-		switch t.kind {
-		case '{', '[', '(':
-			depth++
-		case '}', ']', ')':
-			if depth--; depth == 0 {
-				return i
-			}
-		}
-	}
-	return -1
-}
-
-// operands cuts a value at each // that is in none of its brackets.
-func operands(value []token) [][]token {
-	var parts [][]token
-	depth, from := 0, 0
-	for i, t := range value {
-		switch t.kind {
-		case '{', '[', '(':
-			depth++
-		case '}', ']', ')':
-			depth--
-		case '/':
-			if depth == 0 && i > 0 && i > from && value[i-1].kind == '/' && value[i-1].end == t.start {
-				parts = append(parts, value[from:i-1])
-				from = i + 1
-			}
-		}
-	}
-	return append(parts, value[from:])
 }

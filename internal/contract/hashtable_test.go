@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -198,4 +199,31 @@ func TestFixFindsAHashWithoutPadding(t *testing.T) {
 	if diff := cmp.Diff(want, Mismatch{Specified: fooHash, Got: barHash}.Locate(tree).Places); diff != "" {
 		t.Errorf("places (-want +got):\n%s", diff)
 	}
+}
+
+// Whatever a flake's files hold, reading them ends, and what is found is inside of the file.
+func FuzzParseHashes(f *testing.F) {
+	tree := writeExample(f)
+	for _, file := range []string{headlessFile, desktopFile, "flake.nix"} {
+		data, err := os.ReadFile(filepath.Join(tree, file))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(data))
+	}
+	f.Add(`outputHashes = { "a`)
+	f.Add(`a = let x = { in } // rec { cargoLock.outputHashes."b" = (with y; x); inherit (z`)
+	f.Add("{\n  inputs.a.url = \"x\";\n  outputs = _: { }; # }\n}")
+	f.Fuzz(func(t *testing.T, text string) {
+		lines := strings.Count(text, "\n") + 1
+		readNixConfig(text)
+		if line := inputsLine(text); line < 0 || line > lines {
+			t.Fatalf("inputs at line %d of %d", line, lines)
+		}
+		for _, table := range parseHashes("a.nix", text, "Cargo.lock") {
+			if table.last > lines {
+				t.Fatalf("a table that ends at line %d of %d", table.last, lines)
+			}
+		}
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtext"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
@@ -74,13 +75,13 @@ func (l *Lock) withoutLock(tree string) []Result {
 }
 
 // inputsLine returns the line of the first inputs of a flake.nix, 0 where there are none.
-func inputsLine(text string) int {
-	for _, t := range tokens(text) {
-		if t.kind == 'w' && (t.text == "inputs" || strings.HasPrefix(t.text, "inputs.")) {
-			return t.line
+func inputsLine(text string) (line int) {
+	nixtext.Walk(nixtext.Scan(text), func(b nixtext.Binding) {
+		if line == 0 && b.Path[0] == "inputs" {
+			line = b.Line
 		}
-	}
-	return 0
+	})
+	return line
 }
 
 // dangling tells the inputs that a node refers to and that have no node.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtext"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
@@ -88,33 +89,20 @@ func (c nixConfig) holds(check string, wanted []string, name string) Result {
 // readNixConfig finds nixConfig = { … } and nixConfig.NAME = …; in a flake.nix.
 func readNixConfig(text string) nixConfig {
 	c := nixConfig{line: 1, settings: map[string]setting{}}
-	all := tokens(text)
-	for i := 0; i+2 < len(all); i++ {
-		if all[i].kind != 'w' || all[i+1].kind != '=' {
-			continue
-		}
-		name, dotted := strings.CutPrefix(all[i].text, "nixConfig.")
+	nixtext.Walk(nixtext.Scan(text), func(b nixtext.Binding) {
 		switch {
-		case all[i].text == "nixConfig" && all[i+2].kind == '{':
-			c.line = all[i].line
-			found, _, _ := bindings(all, i+2) // what it cannot read is missing, and told as that
-			for _, b := range found {
-				c.add(b.name, b.line, b.value)
+		case b.Path[0] != "nixConfig":
+		case len(b.Path) == 1:
+			c.line = b.Line
+		default:
+			s := setting{line: b.Line}
+			for _, t := range b.Value {
+				if t.Kind == nixtext.String {
+					s.values = append(s.values, strings.Fields(t.Text)...)
+				}
 			}
-		case dotted:
-			end := slices.IndexFunc(all[i:], func(t token) bool { return t.kind == ';' })
-			c.add(name, all[i].line, all[i+2:i+max(end, 2)])
+			c.settings[b.Path[1]] = s
 		}
-	}
+	})
 	return c
-}
-
-func (c nixConfig) add(name string, line int, value []token) {
-	s := setting{line: line}
-	for _, t := range value {
-		if t.kind == 's' {
-			s.values = append(s.values, strings.Fields(t.text)...)
-		}
-	}
-	c.settings[name] = s
 }

@@ -39,15 +39,6 @@ func TestSelfAttributes(t *testing.T) {
 	}
 }
 
-func FuzzSelfAttributes(f *testing.F) {
-	f.Add(`{ inputs.self.submodules = true; x = "${''${"}"}''}"; }`)
-	f.Fuzz(func(t *testing.T, flake string) {
-		if len(selfAttributes(flake)) > strings.Count(flake, "true") {
-			t.Error("more attributes than the file says true")
-		}
-	})
-}
-
 // A flake that asks for its submodules is the same tree, whether the reference asks for them as well or not.
 func TestFlakeThatAsksForItsSubmodules(t *testing.T) {
 	r, files := nested(t)
