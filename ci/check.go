@@ -137,7 +137,7 @@ func mismatchesOf(m *pipelines.Manifest) []contract.Mismatch {
 	return all
 }
 
-func tellChanges(w io.Writer, flake string, changed []contract.Place) error {
+func tellChanges(w io.Writer, flake string, changed []contract.Position) error {
 	for _, p := range changed {
 		if _, err := fmt.Fprintf(w, "fixed %s: %s\n", filepath.Join(flake, p.String()), p.Text); err != nil {
 			return err

@@ -99,7 +99,7 @@ type options struct {
 	verbose      bool
 	summary      bool
 	since        string
-	contract     pipelines.Terms
+	contract     pipelines.ContractPolicy
 	publish      publishing
 	rebuild      pipelines.Rebuilding
 	// rebuildOn is the engine of second builds; its kind is empty, and it has no native ones, where that is the first.
@@ -225,7 +225,7 @@ const (
 // parseContract chooses the contract. Packages that were named on the command line are not the target's,
 // and what the target promises says nothing of them.
 func (f *flags) parseContract(o *options) (err error) {
-	o.contract = pipelines.Terms{Contract: o.target.contract, WarnOnly: f.contract == warn, HomeManager: f.homeManager}
+	o.contract = pipelines.ContractPolicy{Contract: o.target.contract, WarnOnly: f.contract == warn, HomeManager: f.homeManager}
 	switch {
 	case !slices.Contains([]string{enforce, warn, off}, f.contract):
 		return fmt.Errorf("parse --contract %q: want %s, %s or %s", f.contract, enforce, warn, off)

@@ -51,7 +51,7 @@ const exampleFlake = "example"
 var builtIn = target{
 	flake:    exampleFlake,
 	packages: openSesame.packages,
-	// It keeps even the promises that Open Sesame is still to mend.
+	// It meets even the requirements that Open Sesame does not meet yet.
 	contract: strictly(*contract.OpenSesame()),
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 // Terms are what a flake has promised, and how it is held to it.
-type Terms struct {
+type ContractPolicy struct {
 	// Contract is nil where nothing is checked; Without says why.
 	Contract *contract.Contract
 	Without  string
@@ -27,7 +27,7 @@ type Terms struct {
 }
 
 // key tells terms apart: a cell is remembered as good under those that it was checked against.
-func (t Terms) key() string {
+func (t ContractPolicy) key() string {
 	if t.Contract == nil {
 		return ""
 	}
@@ -106,8 +106,8 @@ func (r *Release) judge(system matrix.System, results []contract.Result) (string
 		return text, nil
 	}
 	for _, result := range broken.Broken {
-		if result.Mend != "" {
-			err = hint.Wrap(err, "%s", contract.MendLine(result))
+		if result.Fix != "" {
+			err = hint.Wrap(err, "%s", contract.FixLine(result))
 		}
 	}
 	return text, err

@@ -82,9 +82,9 @@ func TestWithoutContractTheStepSaysWhy(t *testing.T) {
 }
 
 func TestAnotherContractIsCheckedAgain(t *testing.T) {
-	plain, strict := Terms{Contract: &contract.Contract{}}, Terms{Contract: &contract.Contract{Strict: true}}
+	plain, strict := ContractPolicy{Contract: &contract.Contract{}}, ContractPolicy{Contract: &contract.Contract{Strict: true}}
 	keys := map[string]bool{}
-	for _, terms := range []Terms{{}, plain, strict, {Contract: plain.Contract, WarnOnly: true}} {
+	for _, terms := range []ContractPolicy{{}, plain, strict, {Contract: plain.Contract, WarnOnly: true}} {
 		keys[terms.key()] = true
 	}
 	if len(keys) != 4 {
@@ -109,7 +109,7 @@ func TestWrongHashIsPointedOut(t *testing.T) {
 	}
 	want := []contract.Mismatch{{
 		Derivation: fakePath(matrix.X8664Linux, "desktop", ".drv"), Specified: specified, Got: got,
-		Places: []contract.Place{{File: "package.nix", Line: 2, Text: line}},
+		Positions: []contract.Position{{File: "package.nix", Line: 2, Text: line}},
 	}}
 	if diff := cmp.Diff(want, m.Cells[0].Mismatches); diff != "" {
 		t.Errorf("mismatches (-want +got):\n%s", diff)

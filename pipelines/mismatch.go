@@ -39,10 +39,10 @@ func (r *Release) pointOut(s Snapshot, result *CellResult, err error) error {
 		m = m.Locate(flakeDir(s))
 		result.Mismatches = append(result.Mismatches, m)
 		r.event(HashWrong{System: result.System, Mismatch: fromRoot(s, m)})
-		if len(m.Places) == 0 {
+		if len(m.Positions) == 0 {
 			err = hint.Wrap(err, "no file of the flake holds %s, which should be %s", m.Specified, m.Got)
 		}
-		for _, p := range m.Places {
+		for _, p := range m.Positions {
 			err = hint.Wrap(err, "%s: %s", p, p.Text)
 		}
 	}
@@ -54,9 +54,9 @@ func (r *Release) pointOut(s Snapshot, result *CellResult, err error) error {
 
 // fromRoot names the places of a wrong hash as an annotation wants them: from the root of the tree.
 func fromRoot(s Snapshot, m contract.Mismatch) contract.Mismatch {
-	m.Places = slices.Clone(m.Places)
-	for i := range m.Places {
-		m.Places[i].File = path.Join(s.Subdir, m.Places[i].File)
+	m.Positions = slices.Clone(m.Positions)
+	for i := range m.Positions {
+		m.Positions[i].File = path.Join(s.Subdir, m.Positions[i].File)
 	}
 	return m
 }

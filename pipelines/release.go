@@ -41,7 +41,7 @@ type Release struct {
 	Fresh  bool
 	Report Reporter
 
-	Contract Terms // what the flake has promised
+	Contract ContractPolicy // what the flake has promised
 
 	Settings nix.Settings  // of Nix, for every command
 	Builders []nix.Builder // remote builders, which may run a system that the engine cannot

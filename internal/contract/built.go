@@ -47,28 +47,28 @@ func (c *Contract) Exported(b Build) []nix.StorePath {
 
 // Built looks at what was built: the files of the outputs, and their closure.
 func (c *Contract) Built(b Build) []Result {
-	v := &verdicts{system: b.System}
-	u := &built{Contract: c, verdicts: v, made: b, objects: b.Objects}
+	v := &recorder{system: b.System}
+	u := &built{Contract: c, recorder: v, build: b, objects: b.Objects}
 	for _, name := range slices.Sorted(maps.Keys(c.Packages)) {
 		u.pkg(name, c.Packages[name])
 	}
 	u.verify()
-	u.outside()
+	u.testsOutside()
 	return v.results
 }
 
 // built is one system's outputs on their way to a verdict.
 type built struct {
 	*Contract
-	*verdicts
-	made    Build
+	*recorder
+	build   Build
 	objects objects
 }
 
 // pkg looks into one package.
 func (b *built) pkg(name matrix.Package, p Package) {
 	check := "package/" + string(name)
-	out, ok := b.made.Outputs[name]
+	out, ok := b.build.Outputs[name]
 	tree := b.objects[out]
 	if !ok || tree == nil {
 		b.fail(check, "it was not built, and its files cannot be looked at")
@@ -126,7 +126,7 @@ func (b *built) program(check string, out nix.StorePath, name string) {
 		f = inner
 	}
 	if f != nil {
-		if wanted, found := machines[b.made.System], f.machine(); found != wanted {
+		if wanted, found := machines[b.build.System], f.machine(); found != wanted {
 			b.compare(check, at+" is for another processor", wanted.String(), found.String())
 			return
 		}
@@ -160,7 +160,7 @@ func (b *built) file(check string, tree *Tree, name string) {
 // closure looks for libraries that have no business at run time.
 func (b *built) closure(check string, out nix.StorePath, unwanted []string) {
 	var found []string
-	for _, info := range nix.Closure(b.made.Closure, out) {
+	for _, info := range nix.Closure(b.build.Closure, out) {
 		for _, library := range unwanted {
 			// libxkbcommon is "libxkbcommon" to some, "xkbcommon" to others.
 			name, prefix := strings.TrimPrefix(info.Path.Name(), "lib"), strings.TrimPrefix(library, "lib")
@@ -176,7 +176,7 @@ func (b *built) closure(check string, out nix.StorePath, unwanted []string) {
 	b.add(Result{
 		Check: check, Status: Fail, Reason: "it needs libraries of the desktop at run time",
 		Wanted: "none of " + strings.Join(unwanted, ", "), Found: strings.Join(found, " "),
-		Mend: fmt.Sprintf("nix why-depends %s %s", out, found[0]),
+		Fix: fmt.Sprintf("nix why-depends %s %s", out, found[0]),
 	})
 }
 
@@ -199,7 +199,7 @@ func (b *built) wrapped(check string, out nix.StorePath, w Wrapped) {
 		return
 	}
 	object, _, err := splitStorePath(value)
-	inClosure := slices.ContainsFunc(nix.Closure(b.made.Closure, out), func(info nix.PathInfo) bool { return info.Path == object })
+	inClosure := slices.ContainsFunc(nix.Closure(b.build.Closure, out), func(info nix.PathInfo) bool { return info.Path == object })
 	if err != nil || !inClosure {
 		b.fail(check, "%s is %s, which is not in the closure", w.Variable, value)
 		return
@@ -221,26 +221,26 @@ func (b *built) propagates(check string, out nix.StorePath, other matrix.Package
 	if f, err := b.objects.find(path.Join(string(out), file)); err == nil {
 		found = string(f.Data)
 	}
-	if slices.Contains(strings.Fields(found), string(b.made.Outputs[other])) {
+	if slices.Contains(strings.Fields(found), string(b.build.Outputs[other])) {
 		b.pass(check)
 		return
 	}
 	b.add(Result{
-		Check: check, Status: Fail, Reason: file + " does not name it", Wanted: string(b.made.Outputs[other]), Found: strings.TrimSpace(found),
-		Mend: fmt.Sprintf("propagatedBuildInputs = [ %s ];", other),
+		Check: check, Status: Fail, Reason: file + " does not name it", Wanted: string(b.build.Outputs[other]), Found: strings.TrimSpace(found),
+		Fix: fmt.Sprintf("propagatedBuildInputs = [ %s ];", other),
 	})
 }
 
 // outside is about files that tests leave behind, or find there. All that can be looked at is whether there was anywhere else to write.
-func (b *built) outside() {
+func (b *built) testsOutside() {
 	if b.PreCheck == nil {
 		return
 	}
 	const check = "pre-check/outside"
 	switch {
-	case b.made.Sandboxed == nil:
+	case b.build.Sandboxed == nil:
 		b.skip(check, "nothing was built in this run, so nobody has seen where the tests wrote")
-	case !*b.made.Sandboxed:
+	case !*b.build.Sandboxed:
 		b.skip(check, "built without a sandbox: the tests could write anywhere")
 	default:
 		b.pass(check) // the sandbox had nothing else to write to

@@ -66,7 +66,7 @@ type Wrapped struct {
 
 // Directives are those of a unit's section, or an option of the Home Manager module.
 // A list asks for at least its elements; "*" stands for any value but none.
-type Directives map[string]Values
+type Expectations map[string]Values
 
 // Units are the unit files of the packages.
 type Units struct {
@@ -75,9 +75,9 @@ type Units struct {
 	// Forbidden are texts that no unit may hold, such as "/usr/bin".
 	Forbidden []string `toml:"forbidden,omitempty"`
 	// Service is what the [Service] sections of all services say.
-	Service Directives `toml:"service,omitempty"`
+	Service Expectations `toml:"service,omitempty"`
 	// Of is what single units say beyond that, by name: units.of."open-sesame-secrets.service".
-	Of map[string]Directives `toml:"of,omitempty"`
+	Of map[string]Expectations `toml:"of,omitempty"`
 	// Verify asks for systemd-analyze --user verify, where that program is there.
 	Verify bool `toml:"verify,omitempty"`
 }
@@ -115,10 +115,10 @@ type HomeManager struct {
 	Headless Suite `toml:"headless,omitempty"`
 	Desktop  Suite `toml:"desktop,omitempty"`
 	// Targets are what targets say by "Unit" and "Install" taken together: home-manager.targets.open-sesame-desktop.
-	Targets map[string]Directives `toml:"targets,omitempty"`
+	Targets map[string]Expectations `toml:"targets,omitempty"`
 	// Service is what all services say in any of their sections, Of what single ones do beyond that.
-	Service Directives            `toml:"service,omitempty"`
-	Of      map[string]Directives `toml:"of,omitempty"`
+	Service Expectations            `toml:"service,omitempty"`
+	Of      map[string]Expectations `toml:"of,omitempty"`
 	// ConfigFile is made below ~/.config where there are settings or profiles, with ConfigVersion as its config_version.
 	ConfigFile    string `toml:"config-file,omitempty"`
 	ConfigVersion int    `toml:"config-version,omitempty"`

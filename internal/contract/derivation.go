@@ -27,7 +27,7 @@ func (e *evaluation) features() {
 		}
 		e.add(p.at(Result{
 			Check: check, Status: Fail, Reason: "Cargo builds it with default features", Wanted: "--no-default-features",
-			Mend: "buildNoDefaultFeatures = true;",
+			Fix: "buildNoDefaultFeatures = true;",
 		}, featureAttributes...))
 	}
 }
@@ -51,7 +51,7 @@ func (e *evaluation) preCheck() {
 		case !strings.Contains(found, e.PreCheck.Contains):
 			e.add(p.at(Result{
 				Check: check, Status: Fail, Reason: "its tests do not run in a home directory of their own",
-				Wanted: e.PreCheck.Contains, Found: found, Mend: "preCheck = " + nixString(e.PreCheck.Contains) + ";",
+				Wanted: e.PreCheck.Contains, Found: found, Fix: "preCheck = " + nixString(e.PreCheck.Contains) + ";",
 			}, "preCheck"))
 		default:
 			e.pass(check)
@@ -81,7 +81,7 @@ func (e *evaluation) sourceFilter() {
 		case len(s.ChangedBy) > 0:
 			e.add(e.packages[name].at(Result{
 				Check: check + "/ignores", Status: Fail, Reason: "a change of " + strings.Join(s.ChangedBy, ", ") + " rebuilds it",
-				Mend: "leave it out of src, with lib.fileset.toSource",
+				Fix: "leave it out of src, with lib.fileset.toSource",
 			}, "src"))
 		case len(s.Ignored) == 0:
 			e.skip(check+"/ignores", "the tree has none of %s", strings.Join(e.SourceFilter.Ignores, ", "))

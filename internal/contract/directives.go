@@ -14,11 +14,11 @@ type directives map[string][]string
 const anyValue = "*"
 
 // check reports each promise that the unit does not keep.
-func (d directives) check(v *verdicts, prefix string, promises Directives) {
+func (d directives) check(v *recorder, prefix string, promises Expectations) {
 	for _, name := range slices.Sorted(maps.Keys(promises)) {
 		wanted := promises[name]
 		found, ok := d[name]
-		if !ok || !keeps(found, wanted) {
+		if !ok || !satisfies(found, wanted) {
 			r := Result{Check: prefix + "/" + name, Status: Fail, Reason: name + " is not as promised"}
 			if !ok {
 				r.Reason = name + " is not set"
@@ -30,7 +30,7 @@ func (d directives) check(v *verdicts, prefix string, promises Directives) {
 }
 
 // keeps tells whether all that is wanted was found; what is found beyond that is the unit's own affair.
-func keeps(found []string, wanted Values) bool {
+func satisfies(found []string, wanted Values) bool {
 	if len(wanted) == 1 && wanted[0] == anyValue {
 		return strings.Join(found, "") != ""
 	}
@@ -73,8 +73,8 @@ func assignments(name string, values []string) string {
 }
 
 // with returns the promises of both; where both name a directive, the others count.
-func (d Directives) with(others Directives) Directives {
-	all := Directives{}
+func (d Expectations) merge(others Expectations) Expectations {
+	all := Expectations{}
 	maps.Copy(all, d)
 	maps.Copy(all, others)
 	return all

@@ -56,7 +56,7 @@ func TestKeeps(t *testing.T) {
 		{[]string{"true"}, []string{"1"}, false},
 		{[]string{"truely"}, []string{"true"}, false},
 	} {
-		if got := keeps(test.found, test.wanted); got != test.want {
+		if got := satisfies(test.found, test.wanted); got != test.want {
 			t.Errorf("keeps(%q, %q) = %t", test.found, test.wanted, got)
 		}
 	}

@@ -35,8 +35,8 @@ func (c *Contract) Evaluate(r Request, eval Evaluator) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if bare := found[bareHome]; c.HomeManager != nil && (bare == nil || bare.Thrown) {
-		if bare, err = c.askAlone(r, eval, bareHome); err != nil {
+	if bare := found[withoutModule]; c.HomeManager != nil && (bare == nil || bare.Thrown) {
+		if bare, err = c.askAlone(r, eval, withoutModule); err != nil {
 			return nil, err
 		}
 		if bare.Thrown && len(found) == 0 { // the error cannot be caught, and has hidden the other answers
@@ -46,11 +46,11 @@ func (c *Contract) Evaluate(r Request, eval Evaluator) ([]Result, error) {
 				return nil, err
 			}
 		}
-		found[bareHome] = bare
+		found[withoutModule] = bare
 	}
 	for _, name := range c.questions() {
-		switch a, bare := found[name], found[bareHome]; {
-		case name == bareHome, a != nil && (!a.Thrown || name == wrongLevel):
+		switch a, bare := found[name], found[withoutModule]; {
+		case name == withoutModule, a != nil && (!a.Thrown || name == wrongLevel):
 			continue
 		case bare != nil && bare.Thrown && (strings.HasPrefix(name, "home/") || strings.HasPrefix(name, "level/")):
 			continue
@@ -59,7 +59,7 @@ func (c *Contract) Evaluate(r Request, eval Evaluator) ([]Result, error) {
 			return nil, err
 		}
 	}
-	return c.judge(r, found), nil
+	return c.check(r, found), nil
 }
 
 // ask asks all questions at once. There are no answers where an error could not be caught.
@@ -109,7 +109,7 @@ const (
 	// wrongLevel is the answer that is to be an error.
 	wrongLevel = "level/" + badLevel
 	// bareHome is what a configuration without the module has.
-	bareHome = "home/bare"
+	withoutModule = "home/bare"
 )
 
 // modes are the ways in which evaluate.nix configures the module.
@@ -135,7 +135,7 @@ func (c *Contract) questions() []string {
 		names = append(names, "source/"+string(p))
 	}
 	if q.Module != "" {
-		names = append(names, bareHome)
+		names = append(names, withoutModule)
 		for _, m := range modes {
 			names = append(names, "home/"+m)
 		}
@@ -147,9 +147,9 @@ func (c *Contract) questions() []string {
 }
 
 // judge holds the answers against the promises.
-func (c *Contract) judge(r Request, found answers) []Result {
-	v := &verdicts{system: r.System}
-	e := &evaluation{Contract: c, verdicts: v, request: r, answers: found, packages: map[matrix.Package]evaluatedPackage{}}
+func (c *Contract) check(r Request, found answers) []Result {
+	v := &recorder{system: r.System}
+	e := &evaluation{Contract: c, recorder: v, request: r, answers: found, packages: map[matrix.Package]evaluatedPackage{}}
 	e.outputs()
 	e.features()
 	e.preCheck()
@@ -161,7 +161,7 @@ func (c *Contract) judge(r Request, found answers) []Result {
 // evaluation is one system's answers on their way to a verdict.
 type evaluation struct {
 	*Contract
-	*verdicts
+	*recorder
 	request  Request
 	answers  answers
 	packages map[matrix.Package]evaluatedPackage // those that are there

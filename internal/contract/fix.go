@@ -21,18 +21,18 @@ type Mismatch struct {
 	Specified string `json:"specified"`
 	Got       string `json:"got"`
 	// Places are where the flake's files hold the hash that was specified.
-	Places []Place `json:"places,omitempty"`
+	Positions []Position `json:"places,omitempty"`
 }
 
 // Place is a line of a file of the tree.
-type Place struct {
+type Position struct {
 	File string `json:"file"`
 	Line int    `json:"line"`
 	// Text is the line as it should be, ready to paste.
 	Text string `json:"text"`
 }
 
-func (p Place) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
+func (p Position) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
 
 var mismatchText = regexp.MustCompile(`hash mismatch in fixed-output derivation '([^']+)':?\s+(?:specified|wanted):\s+(\S+)\s+got:\s+(\S+)`)
 
@@ -47,12 +47,12 @@ func ParseMismatch(message string) (Mismatch, bool) {
 
 // Locate finds the hash in the Nix files of a tree.
 func (m Mismatch) Locate(tree string) Mismatch {
-	m.Places = nil
+	m.Positions = nil
 	forms := spellings(m.Specified)
 	_ = eachNixFile(tree, func(file, text string) error { // what cannot be read has no line to tell
 		for i, line := range strings.Split(text, "\n") {
 			if form := firstIn(line, forms); form != "" {
-				m.Places = append(m.Places, Place{file, i + 1, strings.TrimSpace(strings.ReplaceAll(line, form, m.Got))})
+				m.Positions = append(m.Positions, Position{file, i + 1, strings.TrimSpace(strings.ReplaceAll(line, form, m.Got))})
 			}
 		}
 		return nil
@@ -68,19 +68,19 @@ func derivationName(drv nix.StorePath) string {
 
 // Fix puts the right hash in the place of the wrong one, in every Nix file of the flake that holds it.
 // It returns the places that it has changed. Each file is written beside and renamed.
-func Fix(flake string, mismatches []Mismatch) ([]Place, error) {
+func Fix(flake string, mismatches []Mismatch) ([]Position, error) {
 	if err := ambiguous(mismatches); err != nil {
 		return nil, err
 	}
-	var changed []Place
+	var changed []Position
 	err := eachNixFile(flake, func(file, text string) error {
 		lines := strings.Split(text, "\n")
-		var here []Place
+		var here []Position
 		for i, line := range lines {
 			for _, m := range mismatches {
 				if form := firstIn(line, spellings(m.Specified)); form != "" {
 					lines[i] = strings.ReplaceAll(line, form, m.Got)
-					here = append(here, Place{file, i + 1, strings.TrimSpace(lines[i])})
+					here = append(here, Position{file, i + 1, strings.TrimSpace(lines[i])})
 					break
 				}
 			}
@@ -110,7 +110,7 @@ func ambiguous(mismatches []Mismatch) error {
 
 // FixStatic adds to each table of hashes what it lacks and another one has.
 // Nothing is guessed: a hash that no file holds is left to a build to tell.
-func (c *Contract) FixStatic(flake string) ([]Place, error) {
+func (c *Contract) FixStatic(flake string) ([]Position, error) {
 	if c.Hashes == nil {
 		return nil, nil
 	}
@@ -125,12 +125,12 @@ func (c *Contract) FixStatic(flake string) ([]Place, error) {
 			continue // the check says so
 		}
 		for _, t := range found {
-			if t.opaque == "" && t.last > 0 {
+			if t.unreadable == "" && t.last > 0 {
 				tables = append(tables, t)
 			}
 		}
 	}
-	var changed []Place
+	var changed []Position
 	for _, t := range slices.Backward(tables) { // lines that are added move those below them
 		added, err := t.complete(flake, tables, packages)
 		if err != nil {
@@ -142,7 +142,7 @@ func (c *Contract) FixStatic(flake string) ([]Place, error) {
 }
 
 // complete adds to one table, before the brace that ends it, the entries of the others that it lacks.
-func (t hashTable) complete(flake string, tables []hashTable, packages []gitPackage) ([]Place, error) {
+func (t hashTable) complete(flake string, tables []hashTable, packages []gitPackage) ([]Position, error) {
 	have := map[string]bool{}
 	for _, name := range t.names() {
 		have[name] = true
@@ -176,9 +176,9 @@ func (t hashTable) complete(flake string, tables []hashTable, packages []gitPack
 	default:
 		return nil, fmt.Errorf("fix %s:%d: the table does not end on a line of its own", t.file, t.last)
 	}
-	var places []Place
+	var places []Position
 	for i, entry := range add {
-		places = append(places, Place{t.file, at + 1 + i, entry})
+		places = append(places, Position{t.file, at + 1 + i, entry})
 		add[i] = indent + entry
 	}
 	lines = slices.Insert(lines, at, add...)

@@ -38,11 +38,11 @@ func TestFixFindsAHashInWhateverForm(t *testing.T) {
 		write(t, filepath.Join(tree, "b.md"), form)
 		write(t, filepath.Join(tree, ".git/c.nix"), form)
 		mismatch := Mismatch{Specified: nucleoHash, Got: otherHash}
-		want := []Place{{"nix/a.nix", 2, `hash = "` + otherHash + `"; # ` + otherHash}}
+		want := []Position{{"nix/a.nix", 2, `hash = "` + otherHash + `"; # ` + otherHash}}
 		if form == strings.TrimPrefix(nucleoHash, "sha256-") {
 			want = nil // without its algorithm it could be anything's
 		}
-		if diff := cmp.Diff(want, mismatch.Locate(tree).Places); diff != "" {
+		if diff := cmp.Diff(want, mismatch.Locate(tree).Positions); diff != "" {
 			t.Errorf("%s: places (-want +got):\n%s", form, diff)
 		}
 		got, err := Fix(tree, []Mismatch{mismatch})

@@ -27,8 +27,8 @@ func (h *Hashes) check(tree string) []Result {
 		var opaque, values, stale []Result
 		var readable []hashTable
 		for _, t := range tables {
-			if t.opaque != "" {
-				opaque = append(opaque, Result{Status: Skip, Reason: t.opaque, File: file, Line: t.line})
+			if t.unreadable != "" {
+				opaque = append(opaque, Result{Status: Skip, Reason: t.unreadable, File: file, Line: t.line})
 				continue
 			}
 			readable = append(readable, t)
@@ -36,27 +36,27 @@ func (h *Hashes) check(tree string) []Result {
 			stale = append(stale, t.stale(packages, h.Lock)...)
 		}
 		if len(opaque) > 0 {
-			results = append(results, orPass("hashes/"+file, opaque))
+			results = append(results, passUnless("hashes/"+file, opaque))
 			unread = append(unread, Result{Status: Skip, Reason: "hashes of " + file + " could not be read", File: file, Line: opaque[0].Line})
 		}
 		if len(readable) > 0 {
-			results = append(results, orPass("hashes/"+file+"/values", values), orPass("hashes/"+file+"/stale", stale))
+			results = append(results, passUnless("hashes/"+file+"/values", values), passUnless("hashes/"+file+"/stale", stale))
 			all = append(all, readable...)
 		}
 	}
 	for i, t := range all {
 		incomplete = append(incomplete, t.missing(packages, all)...)
 		if i+1 == len(all) || all[i+1].file != t.file {
-			results = append(results, orPass("hashes/"+t.file+"/complete", incomplete))
+			results = append(results, passUnless("hashes/"+t.file+"/complete", incomplete))
 			incomplete = nil
 		}
 	}
-	return append(results, orPass("hashes/equal", append(unequal(all, packages), unread...)))
+	return append(results, passUnless("hashes/equal", append(unequal(all, packages), unread...)))
 }
 
 // orPass returns one result for a check: the worst of those found, or a pass where there is none.
 // A result that has no status yet has failed. Where several are equally bad, the first has the line, and the reasons are joined.
-func orPass(check string, found []Result) Result {
+func passUnless(check string, found []Result) Result {
 	for _, status := range []Status{Fail, Warn, Skip} {
 		var r *Result
 		for _, f := range found {
@@ -67,7 +67,7 @@ func orPass(check string, found []Result) Result {
 				r = &f
 			default:
 				r.Reason += "; " + f.Reason
-				r.Mend = strings.TrimSpace(r.Mend + "\n" + f.Mend)
+				r.Fix = strings.TrimSpace(r.Fix + "\n" + f.Fix)
 			}
 		}
 		if r != nil {
@@ -80,10 +80,10 @@ func orPass(check string, found []Result) Result {
 // values returns the entries that hold no hash, and those whose hash is an expression that only Nix can evaluate.
 func (t hashTable) values() (found []Result) {
 	for _, e := range t.entries {
-		r := Result{File: t.file, Line: e.line, Wanted: "sha256-…", Found: cmp.Or(e.expression, e.hash), Mend: "build once; the error tells the right value"}
+		r := Result{File: t.file, Line: e.line, Wanted: "sha256-…", Found: cmp.Or(e.expression, e.hash), Fix: "build once; the error tells the right value"}
 		switch hash, err := parseHash(e.hash); {
 		case e.expression != "" && !placeholder.MatchString(e.expression):
-			r.Status, r.Mend = Skip, ""
+			r.Status, r.Fix = Skip, ""
 			r.Reason = fmt.Sprintf("%s has %s in the place of a hash, which is not read without Nix", e.name, e.expression)
 		case e.expression != "":
 			r.Reason = fmt.Sprintf("%s has %s in the place of a hash", e.name, e.expression)
@@ -111,7 +111,7 @@ func (t hashTable) stale(packages []gitPackage, lock string) (broken []Result) {
 		}
 		r := Result{
 			Reason: fmt.Sprintf("%s is no git dependency in %s", e.name, lock), File: t.file, Line: e.line,
-			Wanted: names(packages), Found: e.name, Mend: fmt.Sprintf("remove line %d of %s", e.line, t.file),
+			Wanted: names(packages), Found: e.name, Fix: fmt.Sprintf("remove line %d of %s", e.line, t.file),
 		}
 		if e.ofCrane() {
 			r.Status, r.Reason = Warn, r.Reason+", and crane does not use its hash"
@@ -125,20 +125,20 @@ func (t hashTable) stale(packages []gitPackage, lock string) (broken []Result) {
 func (t hashTable) missing(packages []gitPackage, tables []hashTable) (broken []Result) {
 	told := map[string]bool{}
 	for _, p := range packages {
-		if told[p.commit] || t.of(packages, p.commit) != nil {
+		if told[p.commit] || t.entryFor(packages, p.commit) != nil {
 			continue
 		}
 		told[p.commit] = true
 		r := Result{
 			Reason: fmt.Sprintf("no hash of %s, from %s at %.7s", p.name, p.source, p.commit), File: t.file, Line: max(t.last, t.line),
 			Wanted: p.name, Found: strings.Join(t.names(), " "),
-			Mend: fmt.Sprintf("%s%q = \"sha256-…\"; with the value that the build tells", t.prefix, p.name),
+			Fix: fmt.Sprintf("%s%q = \"sha256-…\"; with the value that the build tells", t.prefix, p.name),
 		}
-		if e := known(tables, packages, p.commit); e != nil {
-			r.Mend = fmt.Sprintf("%s%q = %q;", t.prefix, e.name, e.hash)
+		if e := anyEntryFor(tables, packages, p.commit); e != nil {
+			r.Fix = fmt.Sprintf("%s%q = %q;", t.prefix, e.name, e.hash)
 		}
-		if t.mayLack != "" {
-			r.Status, r.Reason, r.Mend = Skip, r.Reason+", and "+t.mayLack, ""
+		if t.optional != "" {
+			r.Status, r.Reason, r.Fix = Skip, r.Reason+", and "+t.optional, ""
 		}
 		broken = append(broken, r)
 	}
@@ -174,17 +174,17 @@ func unequal(tables []hashTable, packages []gitPackage) (broken []Result) {
 				continue // told already
 			}
 			for _, other := range tables[i:] {
-				if f := other.of(packages, commit); f != nil && isHash(f.hash) && !sameHash(f.hash, e.hash) {
+				if f := other.entryFor(packages, commit); f != nil && isHash(f.hash) && !sameHash(f.hash, e.hash) {
 					broken = append(broken, Result{
 						Reason: fmt.Sprintf("%s differs from %s in %s:%d", e.name, f.name, other.file, f.line),
-						File:   t.file, Line: e.line, Wanted: f.hash, Found: e.hash, Mend: "build once; the error tells which is right",
+						File:   t.file, Line: e.line, Wanted: f.hash, Found: e.hash, Fix: "build once; the error tells which is right",
 					})
 				}
 			}
-			if without := lacking(tables, e.name, commit, packages); without != nil && !e.ofCrane() {
+			if without := tableWithout(tables, e.name, commit, packages); without != nil && !e.ofCrane() {
 				broken = append(broken, Result{
 					Reason: fmt.Sprintf("%s is not in %s", e.name, without.file), File: without.file, Line: max(without.last, without.line),
-					Wanted: e.name, Found: strings.Join(without.names(), " "), Mend: fmt.Sprintf("%s%q = %q;", without.prefix, e.name, e.hash),
+					Wanted: e.name, Found: strings.Join(without.names(), " "), Fix: fmt.Sprintf("%s%q = %q;", without.prefix, e.name, e.hash),
 				})
 			}
 		}
@@ -194,9 +194,9 @@ func unequal(tables []hashTable, packages []gitPackage) (broken []Result) {
 
 // lacking returns a table that has a hash for the commit, and none of that name.
 // One that has no hash for the commit at all is reported as incomplete, and one that may lack hashes may lack names.
-func lacking(tables []hashTable, name, commit string, packages []gitPackage) *hashTable {
+func tableWithout(tables []hashTable, name, commit string, packages []gitPackage) *hashTable {
 	for i, t := range tables {
-		if t.mayLack == "" && t.of(packages, commit) != nil && !slices.Contains(t.names(), name) {
+		if t.optional == "" && t.entryFor(packages, commit) != nil && !slices.Contains(t.names(), name) {
 			return &tables[i]
 		}
 	}
@@ -204,7 +204,7 @@ func lacking(tables []hashTable, name, commit string, packages []gitPackage) *ha
 }
 
 // of returns the table's entry for a commit, or nil.
-func (t hashTable) of(packages []gitPackage, commit string) *hashEntry {
+func (t hashTable) entryFor(packages []gitPackage, commit string) *hashEntry {
 	for i, e := range t.entries {
 		if commitOf(packages, e.name) == commit {
 			return &t.entries[i]
@@ -222,9 +222,9 @@ func (t hashTable) names() []string {
 }
 
 // known returns an entry of any table that has a hash for the commit, or nil.
-func known(tables []hashTable, packages []gitPackage, commit string) *hashEntry {
+func anyEntryFor(tables []hashTable, packages []gitPackage, commit string) *hashEntry {
 	for _, t := range tables {
-		if e := t.of(packages, commit); e != nil && e.hash != "" {
+		if e := t.entryFor(packages, commit); e != nil && e.hash != "" {
 			return e
 		}
 	}

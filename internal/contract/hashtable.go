@@ -20,9 +20,9 @@ type hashTable struct {
 	prefix  string
 	entries []hashEntry
 	// mayLack says why a git dependency may do without a hash here; empty where none may.
-	mayLack string
+	optional string
 	// opaque says why the table cannot be read; it may be sound all the same.
-	opaque string
+	unreadable string
 }
 
 // hashEntry is "name-version" = "hash";
@@ -44,7 +44,7 @@ func (f *hashFile) tables(lock string) []hashTable {
 		switch other := f.otherLock(s.lockFile, lock); {
 		case s.table == nil && len(s.dotted) == 0:
 		case other != "":
-			all = append(all, hashTable{file: f.file, line: s.line, opaque: fmt.Sprintf("outputHashes is for %s, not for %s", other, lock)})
+			all = append(all, hashTable{file: f.file, line: s.line, unreadable: fmt.Sprintf("outputHashes is for %s, not for %s", other, lock)})
 		default:
 			all = append(all, f.table(s))
 		}
@@ -58,20 +58,20 @@ func (f *hashFile) tables(lock string) []hashTable {
 		case s.inherits && (defined && !f.given["outputHashes"]):
 			continue // from a table that was read
 		case s.inherits:
-			t.opaque = "outputHashes comes from elsewhere"
+			t.unreadable = "outputHashes comes from elsewhere"
 		case s.lockFile == "":
 			continue
 		case s.fetchGit != "" && s.fetchGit != "false":
-			t.opaque = s.lacks()
+			t.unreadable = s.whyOptional()
 		case s.merged:
-			t.opaque = "the set with lockFile is merged with another, which may have the hashes"
+			t.unreadable = "the set with lockFile is merged with another, which may have the hashes"
 		case !defined:
 			t.line = 1
 		}
 		all = append(all, t)
 	}
 	if len(all) == 0 {
-		return []hashTable{{file: f.file, line: 1, opaque: f.withoutTable()}}
+		return []hashTable{{file: f.file, line: 1, unreadable: f.withoutTable()}}
 	}
 	return all
 }
@@ -102,7 +102,7 @@ func (f *hashFile) otherLock(lockFile, lock string) string {
 var plainPath = regexp.MustCompile(`^\.\.?/[\w./+-]+$`)
 
 // lacks says why a git dependency may do without a hash in the set; empty where none may.
-func (s *cargoSet) lacks() string {
+func (s *cargoSet) whyOptional() string {
 	switch {
 	case s.fetchGit == "true":
 		return "allowBuiltinFetchGit needs no hashes"
@@ -116,16 +116,16 @@ func (s *cargoSet) lacks() string {
 
 // table reads the table of a set.
 func (f *hashFile) table(s *cargoSet) hashTable {
-	t := hashTable{file: f.file, line: s.line, mayLack: s.lacks()}
+	t := hashTable{file: f.file, line: s.line, optional: s.whyOptional()}
 	hasLock := s.lockFile != ""
 	for _, other := range f.sets { // a table that is named first may be used in any of them
 		if hasLock = hasLock || other.lockFile != ""; s.lockFile == "" && other.inherits {
-			t.mayLack = cmp.Or(t.mayLack, other.lacks())
+			t.optional = cmp.Or(t.optional, other.whyOptional())
 		}
 	}
 	if s.table != nil {
 		t.line = s.table.Line
-		t.entries, t.last, t.opaque = f.entries(s.table.Value, 0)
+		t.entries, t.last, t.unreadable = f.entries(s.table.Value, 0)
 	}
 	for _, b := range s.dotted {
 		t.entries, t.prefix = append(t.entries, f.entry(b)), s.prefix
@@ -134,9 +134,9 @@ func (f *hashFile) table(s *cargoSet) hashTable {
 	}
 	switch {
 	case slices.ContainsFunc(t.entries, hashEntry.ofCrane):
-		t.mayLack = cmp.Or(t.mayLack, "crane fetches what has no hash")
+		t.optional = cmp.Or(t.optional, "crane fetches what has no hash")
 	case len(t.entries) == 0 && !hasLock:
-		t.mayLack = cmp.Or(t.mayLack, "nothing in the file says which lock file the table is for")
+		t.optional = cmp.Or(t.optional, "nothing in the file says which lock file the table is for")
 	}
 	return t
 }

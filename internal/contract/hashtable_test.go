@@ -177,7 +177,7 @@ func TestFixStaticKeepsTheForm(t *testing.T) {
 	write(t, filepath.Join(tree, "b.nix"), "{\n  cargoLock.lockFile = ./Cargo.lock;\n  cargoLock.outputHashes.\"foo-0.1.0\" = \""+fooHash+"\";\n}\n")
 	c := &Contract{Hashes: &Hashes{Lock: "Cargo.lock", Files: []string{"a.nix", "b.nix"}}}
 	changed, err := c.FixStatic(tree)
-	want := []Place{{"b.nix", 4, `cargoLock.outputHashes."bar-0.2.0" = "` + barHash + `";`}}
+	want := []Position{{"b.nix", 4, `cargoLock.outputHashes."bar-0.2.0" = "` + barHash + `";`}}
 	if diff := cmp.Diff(want, changed); diff != "" || err != nil {
 		t.Errorf("%v; changed (-want +got):\n%s", err, diff)
 	}
@@ -195,8 +195,8 @@ func TestFixStaticKeepsTheForm(t *testing.T) {
 func TestFixFindsAHashWithoutPadding(t *testing.T) {
 	tree := t.TempDir()
 	write(t, filepath.Join(tree, "a.nix"), `{ h = "`+strings.TrimSuffix(fooHash, "=")+`"; }`)
-	want := []Place{{"a.nix", 1, `{ h = "` + barHash + `"; }`}}
-	if diff := cmp.Diff(want, Mismatch{Specified: fooHash, Got: barHash}.Locate(tree).Places); diff != "" {
+	want := []Position{{"a.nix", 1, `{ h = "` + barHash + `"; }`}}
+	if diff := cmp.Diff(want, Mismatch{Specified: fooHash, Got: barHash}.Locate(tree).Positions); diff != "" {
 		t.Errorf("places (-want +got):\n%s", diff)
 	}
 }

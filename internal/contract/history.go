@@ -42,7 +42,7 @@ func (h *Hashes) MovedHashes(tree string, history History) Result {
 	}
 	hashes, found := h.dated(tree, packages)
 	if len(hashes) == 0 {
-		return orPass(check, append(found, Result{Status: Skip, Reason: "there are no hashes to compare with the history"}))
+		return passUnless(check, append(found, Result{Status: Skip, Reason: "there are no hashes to compare with the history"}))
 	}
 	locks := map[string][]gitPackage{} // by commit; none where the lock could not be parsed
 	complete, err := history(h.Files, h.Lock, func(commit string, read func(string) ([]byte, error)) (bool, error) {
@@ -72,7 +72,7 @@ func (h *Hashes) MovedHashes(tree string, history History) Result {
 	if unknown {
 		found = append(found, unknownHistory(err))
 	}
-	return orPass(check, found)
+	return passUnless(check, found)
 }
 
 // dated returns the hashes of the tree that are of a package in the lock, and results for those that cannot be read.
@@ -83,7 +83,7 @@ func (h *Hashes) dated(tree string, packages []gitPackage) (all []*datedHash, un
 			unread = append(unread, Result{Status: Skip, Reason: err.Error(), File: file})
 		}
 		for _, t := range tables {
-			if t.opaque != "" || slices.ContainsFunc(t.entries, func(e hashEntry) bool { return e.expression != "" }) {
+			if t.unreadable != "" || slices.ContainsFunc(t.entries, func(e hashEntry) bool { return e.expression != "" }) {
 				unread = append(unread, Result{Status: Skip, Reason: "hashes of " + file + " could not be read", File: file, Line: t.line})
 			}
 			for _, e := range t.entries {
@@ -134,7 +134,7 @@ func (d *datedHash) moved(lock string, then []gitPackage) []Result {
 		Status: Warn, File: d.file, Line: d.line, Wanted: fmt.Sprintf("a hash of %.7s", d.now.commit), Found: d.hash,
 		Reason: fmt.Sprintf("%s moved from %.7s to %.7s in %s:%d, and its hash in %s:%d is still the one of commit %.7s",
 			d.name, before.commit, d.now.commit, lock, d.now.line, d.file, d.line, d.set),
-		Mend: fmt.Sprintf("put lib.fakeHash in the place of the hash in %s:%d and build once; the error tells the right value", d.file, d.line),
+		Fix: fmt.Sprintf("put lib.fakeHash in the place of the hash in %s:%d and build once; the error tells the right value", d.file, d.line),
 	}}
 }
 
@@ -143,5 +143,5 @@ func unknownHistory(err error) Result {
 	if err == nil {
 		return Result{Status: Skip, Reason: "the history that was searched does not show for which commit each hash was set"}
 	}
-	return Result{Status: Skip, Reason: err.Error(), Mend: strings.Join(hint.Of(err), "\n")}
+	return Result{Status: Skip, Reason: err.Error(), Fix: strings.Join(hint.Of(err), "\n")}
 }

@@ -99,8 +99,8 @@ func TestMovedHashes(t *testing.T) {
 			if got.Check != "hashes/history" || got.Status != test.status || !strings.HasPrefix(got.Reason, test.reason) || (test.reason == "") != (got.Reason == "") {
 				t.Errorf("%+v\nwant %s: %s", got, test.status, test.reason)
 			}
-			if got.Status == Warn && (Where(got) != "a.nix:4" || !strings.Contains(got.Mend, "a.nix:4")) {
-				t.Errorf("at %s: %s, want a.nix:4", Where(got), got.Mend)
+			if got.Status == Warn && (Where(got) != "a.nix:4" || !strings.Contains(got.Fix, "a.nix:4")) {
+				t.Errorf("at %s: %s, want a.nix:4", Where(got), got.Fix)
 			}
 			if test.past.visited != test.visited {
 				t.Errorf("%d commits were visited, want %d", test.past.visited, test.visited)
@@ -116,7 +116,7 @@ func TestMovedHashesTellsTheHint(t *testing.T) {
 	}
 	cut := past{err: hint.Wrap(errors.New("the clone is shallow"), "git fetch --unshallow"), commits: []pastCommit{{newRev, fooLine}}}
 	got := (&Hashes{Lock: "Cargo.lock", Files: []string{"a.nix"}}).MovedHashes(dir, cut.history)
-	want := Result{Check: "hashes/history", Status: Skip, Reason: "the clone is shallow", Mend: "git fetch --unshallow"}
+	want := Result{Check: "hashes/history", Status: Skip, Reason: "the clone is shallow", Fix: "git fetch --unshallow"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}

@@ -71,7 +71,7 @@ func modeCheck(mode string) string {
 
 // homeManager judges the module by what it makes of some configurations.
 func (e *evaluation) homeManager() {
-	if e.HomeManager == nil || !e.bare() {
+	if e.HomeManager == nil || !e.evaluatesWithoutModule() {
 		return
 	}
 	// The module's file is all that can be told of a place: what becomes of its attributes has none.
@@ -110,18 +110,18 @@ func (e *evaluation) homeManager() {
 	if h, ok := homes["desktop"]; ok {
 		e.suite("home-manager/desktop", h, e.HomeManager.Desktop)
 	}
-	e.elsewhere(homes)
-	e.override(homes)
+	e.desktopRules(homes)
+	e.packageOverride(homes)
 	e.config(homes)
 	e.logLevels()
 }
 
 // bare tells whether a configuration without the module evaluates. Where it does not, the module is not to blame,
 // and one result stands in the place of all that would be about it.
-func (e *evaluation) bare() bool {
+func (e *evaluation) evaluatesWithoutModule() bool {
 	r := Result{Check: "home-manager", Status: Fail}
 	var h *home
-	switch a := e.answers[bareHome]; {
+	switch a := e.answers[withoutModule]; {
 	case a == nil:
 		r.Reason = "the evaluation does not tell"
 	case a.Thrown:
@@ -137,7 +137,7 @@ func (e *evaluation) bare() bool {
 	}
 	r.Reason = "the module cannot be checked, since a configuration without it fails too: " + r.Reason
 	if e.request.HomeManager != "" {
-		r.Mend = "give --home-manager a release that fits the flake's nixpkgs, or leave it out"
+		r.Fix = "give --home-manager a release that fits the flake's nixpkgs, or leave it out"
 	}
 	e.add(r)
 	return false
@@ -181,7 +181,7 @@ func (e *evaluation) suite(check string, h home, s Suite) {
 	for _, name := range s.Targets {
 		if unit, ok := h.Targets[name]; ok {
 			at := check + "/targets/" + name
-			e.group(at, func() { unit.directives().check(e.verdicts, at, e.HomeManager.Targets[name]) })
+			e.group(at, func() { unit.directives().check(e.recorder, at, e.HomeManager.Targets[name]) })
 		}
 	}
 	for _, name := range s.Services {
@@ -218,7 +218,7 @@ func (e *evaluation) same(check string, wanted []string, found map[string]unitSe
 
 func (e *evaluation) service(check, name string, d directives) {
 	e.group(check, func() {
-		d.check(e.verdicts, check, e.HomeManager.Service.with(e.HomeManager.Of[name]))
+		d.check(e.recorder, check, e.HomeManager.Service.merge(e.HomeManager.Of[name]))
 		if reason := e.startable(strings.Join(d["ExecStart"], " ")); reason != "" {
 			e.add(Result{Check: check + "/ExecStart", Status: Fail, Reason: reason, Found: assignments("ExecStart", d["ExecStart"])})
 		}
@@ -246,7 +246,7 @@ func (e *evaluation) startable(command string) string {
 }
 
 // elsewhere looks that a rule of the desktop's alone is not made in headless mode.
-func (e *evaluation) elsewhere(homes map[string]home) {
+func (e *evaluation) desktopRules(homes map[string]home) {
 	h, ok := homes["headless"]
 	if !ok {
 		return
@@ -257,7 +257,7 @@ func (e *evaluation) elsewhere(homes map[string]home) {
 }
 
 // override looks that the package can be another one.
-func (e *evaluation) override(homes map[string]home) {
+func (e *evaluation) packageOverride(homes map[string]home) {
 	h, ok := homes["package"]
 	if !ok {
 		return
@@ -278,7 +278,7 @@ func (e *evaluation) override(homes map[string]home) {
 		// Open Sesame's own module installs the package and starts its own programs, so this only warns.
 		e.add(Result{
 			Check: check, Status: Warn, Reason: "another package is asked for and installed, and no service starts a program of it",
-			Mend: "let each ExecStart take its program from cfg.package",
+			Fix: "let each ExecStart take its program from cfg.package",
 		})
 	default:
 		e.pass(check)

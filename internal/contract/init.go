@@ -95,8 +95,8 @@ func draftPackage(t *Tree, services map[string]directives) (p Package) {
 }
 
 // common returns what all services say alike. What each says of itself is no promise.
-func common(services map[string]directives) Directives {
-	all := Directives{}
+func common(services map[string]directives) Expectations {
+	all := Expectations{}
 	for _, first := range services {
 		for name, values := range first {
 			alike := !slices.Contains([]string{"Description", "ExecStart"}, name)

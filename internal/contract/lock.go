@@ -41,21 +41,21 @@ func (l *Lock) check(tree string, now time.Time) []Result {
 		r := Result{File: file, Line: lock.line(name), Wanted: "a commit or a hash"}
 		switch {
 		case !ref.IsLocked():
-			r.Reason, r.Mend = fmt.Sprintf("input %s is not locked", name), "nix flake lock --update-input "+name
+			r.Reason, r.Fix = fmt.Sprintf("input %s is not locked", name), "nix flake lock --update-input "+name
 			unlocked = append(unlocked, r)
 		case ref.DirtyRev != "" || ref.Type == "git" && ref.Rev == "":
 			r.Reason, r.Found = fmt.Sprintf("input %s is locked to a tree with uncommitted changes", name), ref.DirtyRev
-			r.Mend = "commit there, and then: nix flake lock --update-input " + name
+			r.Fix = "commit there, and then: nix flake lock --update-input " + name
 			dirty = append(dirty, r)
 		case lock.isLocal(name):
 			r.Reason, r.Found = fmt.Sprintf("input %s is on this machine alone", name), ref.URL+ref.Path
-			r.Mend = "give it a URL that others can fetch, or a relative path inside the tree"
+			r.Fix = "give it a URL that others can fetch, or a relative path inside the tree"
 			local = append(local, r)
 		}
 	}
 	return []Result{
-		orPass("lock/locked", append(unlocked, lock.dangling()...)),
-		orPass("lock/clean", dirty), orPass("lock/fetchable", local), l.age(lock, now),
+		passUnless("lock/locked", append(unlocked, lock.dangling()...)),
+		passUnless("lock/clean", dirty), passUnless("lock/fetchable", local), l.age(lock, now),
 	}
 }
 
@@ -68,7 +68,7 @@ func (l *Lock) withoutLock(tree string) []Result {
 	if line := inputsLine(string(data)); line > 0 {
 		return []Result{{
 			Check: "lock/locked", Status: Fail, Reason: "the flake has inputs and no flake.lock", File: "flake.nix", Line: line,
-			Wanted: "flake.lock", Mend: "nix flake lock, and commit the result",
+			Wanted: "flake.lock", Fix: "nix flake lock, and commit the result",
 		}}
 	}
 	return []Result{{Check: "lock", Status: Skip, Reason: "the flake has no inputs"}}
@@ -96,7 +96,7 @@ func (f *lockFile) dangling() (broken []Result) {
 			if _, ok := f.Nodes[node]; !ok {
 				broken = append(broken, Result{
 					Reason: fmt.Sprintf("input %s of %s is not locked", input, name), File: "flake.lock", Line: f.line(name),
-					Wanted: "a node " + node, Mend: "nix flake lock",
+					Wanted: "a node " + node, Fix: "nix flake lock",
 				})
 			}
 		}
@@ -135,7 +135,7 @@ func (l *Lock) age(f *lockFile, now time.Time) Result {
 	days := int(now.Sub(time.Unix(ref.LastModified, 0)).Hours() / 24)
 	r.Status, r.Reason, r.Found = Pass, fmt.Sprintf("%s is %d days old", l.Nixpkgs, days), fmt.Sprintf("%d days", days)
 	if l.MaxAgeDays > 0 && days > l.MaxAgeDays {
-		r.Status, r.Wanted, r.Mend = Warn, fmt.Sprintf("at most %d days", l.MaxAgeDays), "nix flake lock --update-input "+l.Nixpkgs
+		r.Status, r.Wanted, r.Fix = Warn, fmt.Sprintf("at most %d days", l.MaxAgeDays), "nix flake lock --update-input "+l.Nixpkgs
 	}
 	return r
 }

@@ -41,7 +41,7 @@ func (c *Contract) ReportedKeys(ask func() ([]string, error)) []Result {
 			return []Result{{
 				Check: check, Status: Fail, Reason: "the cache does not sign with " + key + ": consumers would refuse what is pushed",
 				Wanted: key, Found: strings.Join(reported, " "), File: "flake.nix",
-				Mend: "put the key that the cache reports into nixConfig.extra-trusted-public-keys and into the contract",
+				Fix: "put the key that the cache reports into nixConfig.extra-trusted-public-keys and into the contract",
 			}}
 		}
 	}
@@ -82,7 +82,7 @@ func (c nixConfig) holds(check string, wanted []string, name string) Result {
 		Check: check, Status: Fail, File: "flake.nix", Line: line,
 		Reason: fmt.Sprintf("extra-%s lacks %s: consumers would not find what is pushed", name, strings.Join(missing, " ")),
 		Wanted: strings.Join(wanted, " "), Found: strings.Join(found, " "),
-		Mend: fmt.Sprintf("nixConfig.extra-%s = [ %q ];", name, strings.Join(missing, `" "`)),
+		Fix: fmt.Sprintf("nixConfig.extra-%s = [ %q ];", name, strings.Join(missing, `" "`)),
 	}
 }
 

@@ -55,15 +55,15 @@ func (e *evaluation) outputs() {
 	}
 	e.overlay()
 	for _, name := range e.Outputs.Modules {
-		e.has("outputs/homeManagerModules/"+name, "module/"+name, "homeManagerModules."+name)
+		e.exists("outputs/homeManagerModules/"+name, "module/"+name, "homeManagerModules."+name)
 	}
 	for _, name := range e.Outputs.DevShells {
-		e.has("outputs/devShells/"+name, "shell/"+name, fmt.Sprintf("devShells.%s.%s", e.system, name))
+		e.exists("outputs/devShells/"+name, "shell/"+name, fmt.Sprintf("devShells.%s.%s", e.system, name))
 	}
 }
 
 // has is for an output of which nothing more than its existence is promised.
-func (e *evaluation) has(check, name, output string) {
+func (e *evaluation) exists(check, name, output string) {
 	var found any
 	switch {
 	case !e.read(check, name, &found):

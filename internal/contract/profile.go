@@ -46,8 +46,8 @@ func (b *built) onPath(check string, name matrix.Package, programs []string) {
 		b.skip(check, "one package is installed for a look, and that is %s", first)
 		return
 	}
-	bin, err := b.objects.find(path.Join(string(b.made.Environment), "bin"))
-	if b.made.Environment == "" || err != nil {
+	bin, err := b.objects.find(path.Join(string(b.build.Environment), "bin"))
+	if b.build.Environment == "" || err != nil {
 		b.fail(check, "installed alone, it has no bin")
 		return
 	}
@@ -60,7 +60,7 @@ func (b *built) onPath(check string, name matrix.Package, programs []string) {
 	b.add(Result{
 		Check: check, Status: Warn, Wanted: strings.Join(programs, ", "), Found: strings.Join(bin.names, ", "),
 		Reason: "not on PATH where it is installed alone: " + strings.Join(lacking, ", "),
-		Mend: fmt.Sprintf("propagatedUserEnvPkgs = [ %s ];  # beside propagatedBuildInputs, which profiles and Home Manager do not follow",
+		Fix: fmt.Sprintf("propagatedUserEnvPkgs = [ %s ];  # beside propagatedBuildInputs, which profiles and Home Manager do not follow",
 			strings.ReplaceAll(joined(b.Packages[name].Propagates), ",", "")),
 	})
 }

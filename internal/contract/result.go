@@ -31,8 +31,8 @@ type Result struct {
 	// File is relative to the flake's tree; Line is 0 where it cannot be told.
 	File string `json:"file,omitempty"`
 	Line int    `json:"line,omitempty"`
-	// Mend is what to type or to change.
-	Mend string `json:"mend,omitempty"`
+	// Fix is what to type or to change.
+	Fix string `json:"fix,omitempty"`
 }
 
 // Where returns the place of a result as editors take it, "file:line"; empty where it has none.
@@ -56,9 +56,9 @@ func Line(r Result) string {
 }
 
 // MendLine tells where to do what. Some mends are several lines, each with its place.
-func MendLine(r Result) string {
-	if where := Where(r); where != "" && !strings.HasPrefix(r.Mend, where) {
-		return where + ": " + r.Mend
+func FixLine(r Result) string {
+	if where := Where(r); where != "" && !strings.HasPrefix(r.Fix, where) {
+		return where + ": " + r.Fix
 	}
-	return r.Mend
+	return r.Fix
 }

@@ -49,7 +49,7 @@ func (b *built) unit(name matrix.Package, out nix.StorePath, unit string) {
 				if strings.Contains(line, text) {
 					b.add(Result{
 						Check: check + "/forbidden", Status: Fail, Reason: "it says " + text, Wanted: "the store path", Found: strings.TrimSpace(line),
-						Mend: "substituteInPlace … --replace-fail " + text + "/ $out/bin/",
+						Fix: "substituteInPlace … --replace-fail " + text + "/ $out/bin/",
 					})
 					break
 				}
@@ -57,7 +57,7 @@ func (b *built) unit(name matrix.Package, out nix.StorePath, unit string) {
 		}
 		if strings.HasSuffix(unit, ".service") {
 			d := parseUnit(string(f.Data))
-			d.check(b.verdicts, check, b.Units.Service.with(b.Units.Of[unit]))
+			d.check(b.recorder, check, b.Units.Service.merge(b.Units.Of[unit]))
 			b.execStart(check+"/ExecStart", d["ExecStart"])
 		}
 	})

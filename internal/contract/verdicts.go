@@ -8,28 +8,28 @@ import (
 )
 
 // verdicts collects the results of one system.
-type verdicts struct {
+type recorder struct {
 	system  matrix.System
 	results []Result
 }
 
-func (v *verdicts) add(r Result) {
+func (v *recorder) add(r Result) {
 	r.System = v.system
 	v.results = append(v.results, r)
 }
 
-func (v *verdicts) pass(check string) { v.add(Result{Check: check, Status: Pass}) }
+func (v *recorder) pass(check string) { v.add(Result{Check: check, Status: Pass}) }
 
-func (v *verdicts) skip(check, format string, args ...any) {
+func (v *recorder) skip(check, format string, args ...any) {
 	v.add(Result{Check: check, Status: Skip, Reason: fmt.Sprintf(format, args...)})
 }
 
-func (v *verdicts) fail(check, format string, args ...any) {
+func (v *recorder) fail(check, format string, args ...any) {
 	v.add(Result{Check: check, Status: Fail, Reason: fmt.Sprintf(format, args...)})
 }
 
 // compare is for a promise that has one wanted value.
-func (v *verdicts) compare(check, reason, wanted, found string) {
+func (v *recorder) compare(check, reason, wanted, found string) {
 	if wanted == found {
 		v.pass(check)
 		return
@@ -38,7 +38,7 @@ func (v *verdicts) compare(check, reason, wanted, found string) {
 }
 
 // group reports the failures of f, or one pass in the name of all that it has looked at.
-func (v *verdicts) group(check string, f func()) {
+func (v *recorder) group(check string, f func()) {
 	before := len(v.results)
 	f()
 	if len(v.results) == before {

@@ -63,7 +63,7 @@ func (b *built) unitFiles() map[string]string {
 	units := map[string]string{}
 	for name, p := range b.Packages {
 		for _, unit := range p.Units {
-			f, err := b.objects.find(path.Join(string(b.made.Outputs[name]), b.unitDir(), unit))
+			f, err := b.objects.find(path.Join(string(b.build.Outputs[name]), b.unitDir(), unit))
 			if err == nil && f.Mode.IsRegular() {
 				units[unit] = string(f.Data)
 			}

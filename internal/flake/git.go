@@ -30,7 +30,7 @@ const grace = 5 * time.Second
 
 // elsewhere are the variables that make git look at another repository than the one it is run in.
 // They are set where this program is run by a hook. See git rev-parse --local-env-vars.
-var elsewhere = []string{
+var locationVariables = []string{
 	"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_IMPLICIT_WORK_TREE",
 	"GIT_INDEX_FILE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE", "GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY",
 	"GIT_PREFIX", "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
@@ -44,7 +44,7 @@ func newGit(program string, env []string) git {
 	}
 	own := slices.DeleteFunc(slices.Clone(env), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
-		return slices.Contains(elsewhere, name)
+		return slices.Contains(locationVariables, name)
 	})
 	return git{program, append(own,
 		"GIT_TERMINAL_PROMPT=0",     // nobody may be there to answer
@@ -114,7 +114,7 @@ func (g git) output(ctx context.Context, dir string, args ...string) (string, er
 func (g git) run(ctx context.Context, dir string, w io.Writer, args ...string) error {
 	cmd := exec.CommandContext(ctx, g.program, args...)
 	cmd.Dir, cmd.Env, cmd.Stdout = dir, g.env, w
-	stderr := &tail{max: 16 << 10}
+	stderr := &lastBytes{max: 16 << 10}
 	cmd.Stderr = stderr
 	// A session of its own has no terminal, so that ssh cannot prompt on it, and ends as a whole.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -218,12 +218,12 @@ func subcommand(args []string) string {
 }
 
 // tail keeps the end of what is written to it.
-type tail struct {
+type lastBytes struct {
 	max int
 	buf []byte
 }
 
-func (t *tail) Write(p []byte) (int, error) {
+func (t *lastBytes) Write(p []byte) (int, error) {
 	t.buf = append(t.buf, p...)
 	if over := len(t.buf) - t.max; over > 0 {
 		t.buf = slices.Delete(t.buf, 0, over)
@@ -231,4 +231,4 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (t *tail) String() string { return string(t.buf) }
+func (t *lastBytes) String() string { return string(t.buf) }

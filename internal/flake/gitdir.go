@@ -17,8 +17,8 @@ import (
 // gitDir is where the files of a repository on this machine are. They are read as data: git never runs on them, since
 // their configuration can start programs, and whoever has made the directory chooses it. See [view].
 type gitDir struct {
-	own    string // HEAD and index; a linked worktree has a directory of its own for them
-	common string // objects, references and configuration
+	private string // HEAD and index; a linked worktree has a directory of its own for them
+	common  string // objects, references and configuration
 }
 
 // maxSmallFile bounds files of a git directory that hold a line or a few.
@@ -66,24 +66,24 @@ func (c checkout) gitDir() (gitDir, error) {
 			if !ok {
 				return gitDir{}, fmt.Errorf("%s does not name a git directory", own)
 			}
-			own = within(c.top, name)
+			own = joinUnlessAbsolute(c.top, name)
 		}
 	}
 	d := gitDir{own, own}
 	switch common, err := readLineOf(filepath.Join(own, "commondir")); {
 	case err == nil:
-		d.common = within(own, common)
+		d.common = joinUnlessAbsolute(own, common)
 	case !errors.Is(err, fs.ErrNotExist):
 		return gitDir{}, err
 	}
-	if !isDir(filepath.Join(d.common, "objects")) || !isFile(filepath.Join(d.own, "HEAD")) {
+	if !isDir(filepath.Join(d.common, "objects")) || !isFile(filepath.Join(d.private, "HEAD")) {
 		return gitDir{}, fmt.Errorf("%s is not a git repository", c.top)
 	}
 	return d, nil
 }
 
 // within returns a path that may be relative to a directory.
-func within(dir, name string) string {
+func joinUnlessAbsolute(dir, name string) string {
 	if filepath.IsAbs(name) {
 		return filepath.Clean(name)
 	}
@@ -117,7 +117,7 @@ func (c checkout) checkOwner(d gitDir, safe []string, sudo string) error {
 			return nil
 		}
 	}
-	for _, name := range []string{c.top, d.own, d.common} {
+	for _, name := range []string{c.top, d.private, d.common} {
 		info, err := os.Stat(name)
 		if err != nil {
 			return err

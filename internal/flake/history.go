@@ -57,7 +57,7 @@ func (t *Snapshotter) history(ctx context.Context, s Snapshot, files []string, f
 		return false, err
 	}
 	defer os.RemoveAll(scratch)
-	p, err := t.past(ctx, s, scratch)
+	p, err := t.commitHistory(ctx, s, scratch)
 	if err != nil {
 		return false, err
 	}
@@ -68,7 +68,7 @@ func (t *Snapshotter) history(ctx context.Context, s Snapshot, files []string, f
 		return files
 	}
 	if p.remote != nil {
-		if err := p.remote.bring(ctx, p.rev, inTree(slices.Clone(files)...), inTree(append(slices.Clone(files), further)...)); err != nil {
+		if err := p.remote.fetchFiles(ctx, p.rev, inTree(slices.Clone(files)...), inTree(append(slices.Clone(files), further)...)); err != nil {
 			return false, err
 		}
 	}
@@ -76,59 +76,59 @@ func (t *Snapshotter) history(ctx context.Context, s Snapshot, files []string, f
 		return visit(commit, func(file string) ([]byte, error) { return read(path.Join(s.Subdir, file)) })
 	})
 	if err == nil && !whole {
-		err = p.cut
+		err = p.incomplete
 	}
 	return whole, err
 }
 
 // past is a repository with the history of a commit.
-type past struct {
+type commitHistory struct {
 	*repository
-	rev    string
-	cut    error  // why older commits are missing, where that can be mended
-	remote *depot // where the files are fetched from; nil where they are there
+	rev        string
+	incomplete error             // why older commits are missing, where that can be fixed
+	remote     *remoteRepository // where the files are fetched from; nil where they are there
 }
 
 // past opens the history that the flake's reference leads to.
-func (t *Snapshotter) past(ctx context.Context, s Snapshot, scratch string) (past, error) {
+func (t *Snapshotter) commitHistory(ctx context.Context, s Snapshot, scratch string) (commitHistory, error) {
 	g := newGit(t.Git, t.Env)
 	dir := t.localDir()
 	switch {
 	case t.Ref.Kind == KindPath:
-		return past{}, errors.New("a path: reference has no history")
+		return commitHistory{}, errors.New("a path: reference has no history")
 	case t.Ref.Kind == KindTarball:
-		return past{}, errors.New("a tarball has no history")
+		return commitHistory{}, errors.New("a tarball has no history")
 	case dir == "":
 		repo, err := newRepository(ctx, g, scratch)
 		if err != nil {
-			return past{}, err
+			return commitHistory{}, err
 		}
-		d := &depot{repo, t.Ref.CloneURL()}
-		return past{repository: repo, rev: s.Rev, remote: d}, d.fetchHistory(ctx, s.Rev)
+		d := &remoteRepository{repo, t.Ref.CloneURL()}
+		return commitHistory{repository: repo, rev: s.Rev, remote: d}, d.fetchHistory(ctx, s.Rev)
 	}
 	v, err := openAt(ctx, g, scratch, dir)
 	if err != nil {
-		return past{}, err
+		return commitHistory{}, err
 	}
 	rev := s.Rev
 	if rev == "" {
 		if rev, err = v.resolve(ctx, t.revision()); err != nil {
-			return past{}, err
+			return commitHistory{}, err
 		}
 	}
 	if rev == "" {
-		return past{}, errors.New("it has no commits")
+		return commitHistory{}, errors.New("it has no commits")
 	}
-	p := past{repository: v.repository, rev: rev}
+	p := commitHistory{repository: v.repository, rev: rev}
 	if v.isShallow() {
-		p.cut = hint.Wrap(errors.New("the clone is shallow"), "git fetch --unshallow; on GitHub Actions: fetch-depth: 0")
+		p.incomplete = hint.Wrap(errors.New("the clone is shallow"), "git fetch --unshallow; on GitHub Actions: fetch-depth: 0")
 	}
 	return p, nil
 }
 
 // partial returns the arguments of a git fetch that leaves files out. The remote has a name for as long as that takes,
 // so that its URL, which may hold credentials, is in no file.
-func (d *depot) partial(args ...string) []string {
+func (d *remoteRepository) partial(args ...string) []string {
 	return d.bare(slices.Concat([]string{
 		"-c", "core.hooksPath=/dev/null", "-c", "remote.origin.url=" + d.url, "-c", "fetch.negotiationAlgorithm=noop",
 		"fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-gc", "--filter=blob:none",
@@ -136,13 +136,13 @@ func (d *depot) partial(args ...string) []string {
 }
 
 // fetchHistory fetches the commits that lead to one, and their trees.
-func (d *depot) fetchHistory(ctx context.Context, rev string) error {
+func (d *remoteRepository) fetchHistory(ctx context.Context, rev string) error {
 	_, err := d.user.output(ctx, d.dir, d.partial(fmt.Sprintf("--depth=%d", maxDepth), "origin", rev)...)
 	return err
 }
 
 // bring fetches some files of the commits that changed others.
-func (d *depot) bring(ctx context.Context, rev string, changed, files []string) error {
+func (d *remoteRepository) fetchFiles(ctx context.Context, rev string, changed, files []string) error {
 	commits, err := d.neutral.output(ctx, d.dir, d.bare(logOf(rev, changed)...)...)
 	if err != nil {
 		return err

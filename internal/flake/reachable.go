@@ -38,7 +38,7 @@ func (t *Snapshotter) reachable(ctx context.Context, rev string) (bool, error) {
 			return v.leadsTo(ctx, rev)
 		}
 		if dir, ok := localPath(url); ok {
-			if v, err = openAt(ctx, g, scratch, within(v.checkout.top, dir)); err != nil {
+			if v, err = openAt(ctx, g, scratch, joinUnlessAbsolute(v.checkout.top, dir)); err != nil {
 				return false, err
 			}
 			return v.leadsTo(ctx, rev)
@@ -50,7 +50,7 @@ func (t *Snapshotter) reachable(ctx context.Context, rev string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	d := &depot{bare, url}
+	d := &remoteRepository{bare, url}
 	if tips, err := d.tips(ctx); err != nil || tips[rev] {
 		return tips[rev], err
 	}
@@ -86,7 +86,7 @@ func (r *repository) leadsTo(ctx context.Context, rev string) (bool, error) {
 }
 
 // tips returns the commits that the remote's branches and tags point to.
-func (d *depot) tips(ctx context.Context) (map[string]bool, error) {
+func (d *remoteRepository) tips(ctx context.Context) (map[string]bool, error) {
 	out, err := d.user.output(ctx, d.dir, d.bare("ls-remote", "--quiet", "--heads", "--tags", "--", d.url)...)
 	if err != nil {
 		return nil, err

@@ -193,7 +193,7 @@ func parseRef(s string) (Ref, error) {
 	}
 	if strings.HasPrefix(rest, "/") || strings.HasPrefix(rest, ".") {
 		ref := Ref{Kind: KindLocal, Path: cleanPath(rest)}
-		return ref, ref.take(params, "dir", "ref", "rev", "submodules")
+		return ref, ref.setParams(params, "dir", "ref", "rev", "submodules")
 	}
 	scheme, rest, ok := strings.Cut(rest, ":")
 	if !ok {
@@ -228,7 +228,7 @@ func parsePath(rest string, params map[string]string) (Ref, error) {
 		return Ref{}, errors.New("has no path")
 	}
 	ref := Ref{Kind: KindPath, Path: cleanPath(dir)}
-	return ref, ref.take(params, "dir", "rev", "narHash", "lastModified", "revCount")
+	return ref, ref.setParams(params, "dir", "rev", "narHash", "lastModified", "revCount")
 }
 
 // cleanPath makes a path clean while it still looks like one: foo becomes ./foo, since foo alone would be a name.
@@ -266,7 +266,7 @@ func parseForge(kind Kind, rest string, params map[string]string) (Ref, error) {
 		}
 		params[name] = parts[2]
 	}
-	if err := ref.take(params, "ref", "rev", "dir", "host", "narHash", "lastModified"); err != nil {
+	if err := ref.setParams(params, "ref", "rev", "dir", "host", "narHash", "lastModified"); err != nil {
 		return Ref{}, err
 	}
 	if ref.Ref != "" && ref.Rev != "" {
@@ -321,12 +321,12 @@ func parseURL(scheme, rest string, params map[string]string) (Ref, error) {
 		return Ref{}, fmt.Errorf("is not %s://host/path", transport)
 	}
 	ref.URL = withQuery(u.String(), foreign)
-	return ref, ref.take(own, known...)
+	return ref, ref.setParams(own, known...)
 }
 
 // take sets the reference's fields from its parameters. A parameter that is not known is an error:
 // it would be lost, and with it what its author wanted.
-func (r *Ref) take(params map[string]string, known ...string) error {
+func (r *Ref) setParams(params map[string]string, known ...string) error {
 	for name, value := range params {
 		if !slices.Contains(known, name) {
 			return fmt.Errorf("has the unknown parameter %q", name)

@@ -52,7 +52,7 @@ func (r *repository) fetch(ctx context.Context, url, revision string) (string, e
 	if err != nil {
 		return "", err
 	}
-	rev, err := (&depot{bare, url}).fetch(ctx, revision)
+	rev, err := (&remoteRepository{bare, url}).fetch(ctx, revision)
 	if err != nil {
 		return "", err
 	}
@@ -61,14 +61,14 @@ func (r *repository) fetch(ctx context.Context, url, revision string) (string, e
 
 // depot is a repository that a remote is fetched into. What is archived only borrows its objects: git would print
 // the references that it has, and that it is shallow, where export-subst asks for the names of a commit.
-type depot struct {
+type remoteRepository struct {
 	*repository
 	url string // may hold credentials
 }
 
 // fetch fetches the commit of a revision. A tag goes before a branch of the same name,
 // and both before an abbreviated commit, as in git itself.
-func (d *depot) fetch(ctx context.Context, revision string) (string, error) {
+func (d *remoteRepository) fetch(ctx context.Context, revision string) (string, error) {
 	switch {
 	case revision == "":
 		return d.fetchRef(ctx, "HEAD")
@@ -100,7 +100,7 @@ func (d *depot) fetch(ctx context.Context, revision string) (string, error) {
 }
 
 // list returns the full names of the remote's references that end as one of the patterns does.
-func (d *depot) list(ctx context.Context, patterns ...string) ([]string, error) {
+func (d *remoteRepository) list(ctx context.Context, patterns ...string) ([]string, error) {
 	args := append([]string{"ls-remote", "--quiet", "--refs", "--", d.url}, patterns...)
 	out, err := d.user.output(ctx, d.dir, d.bare(args...)...)
 	if err != nil {
@@ -116,7 +116,7 @@ func (d *depot) list(ctx context.Context, patterns ...string) ([]string, error) 
 }
 
 // fetchRef fetches what a reference points to, and returns its commit.
-func (d *depot) fetchRef(ctx context.Context, ref string) (string, error) {
+func (d *remoteRepository) fetchRef(ctx context.Context, ref string) (string, error) {
 	err := d.fetchShallow(ctx, ref)
 	if failedWith(err, "couldn't find remote ref HEAD") {
 		return "", hint.Wrap(err, "the repository is empty, or its default branch does not exist: give a branch with --ref")
@@ -129,7 +129,7 @@ func (d *depot) fetchRef(ctx context.Context, ref string) (string, error) {
 
 // fetchCommit fetches a commit by its hash. A server may refuse one that no reference points to,
 // and none knows abbreviated ones: then everything is fetched that branches and tags lead to.
-func (d *depot) fetchCommit(ctx context.Context, rev string) (string, error) {
+func (d *remoteRepository) fetchCommit(ctx context.Context, rev string) (string, error) {
 	if fullRev.MatchString(rev) {
 		err := d.fetchShallow(ctx, rev)
 		if err == nil {
@@ -153,7 +153,7 @@ func (d *depot) fetchCommit(ctx context.Context, rev string) (string, error) {
 }
 
 // fetchShallow fetches one commit without its history, if the server can do that.
-func (d *depot) fetchShallow(ctx context.Context, what string) error {
+func (d *remoteRepository) fetchShallow(ctx context.Context, what string) error {
 	err := d.run(ctx, []string{"--depth=1"}, what)
 	if failedWith(err, "does not support shallow", "dumb http transport") {
 		return d.run(ctx, nil, what)
@@ -162,7 +162,7 @@ func (d *depot) fetchShallow(ctx context.Context, what string) error {
 }
 
 // run runs git fetch. Hooks and housekeeping that a person has configured are for their own repositories.
-func (d *depot) run(ctx context.Context, options []string, refspecs ...string) error {
+func (d *remoteRepository) run(ctx context.Context, options []string, refspecs ...string) error {
 	args := d.bare(slices.Concat(
 		[]string{"-c", "core.hooksPath=/dev/null", "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-gc"},
 		options, []string{"--", d.url}, refspecs)...)
@@ -171,7 +171,7 @@ func (d *depot) run(ctx context.Context, options []string, refspecs ...string) e
 }
 
 // peel returns the full hash of the commit that a revision names, which may be an annotated tag.
-func (d *depot) peel(ctx context.Context, revision string) (string, error) {
+func (d *remoteRepository) peel(ctx context.Context, revision string) (string, error) {
 	rev, err := d.neutral.output(ctx, d.dir, d.bare("rev-parse", "--verify", revision+"^{commit}")...)
 	if err != nil {
 		return "", err

@@ -123,7 +123,7 @@ func (t *Snapshotter) finish(ctx context.Context, tree *tree, s Snapshot) (Snaps
 	case !errors.Is(err, os.ErrNotExist):
 		return Snapshot{}, err
 	}
-	if err := tree.seal(s.ModTime()); err != nil {
+	if err := tree.setTimes(s.ModTime()); err != nil {
 		return Snapshot{}, err
 	}
 	if s.NARHash, err = tree.hash(ctx); err != nil {

@@ -29,8 +29,8 @@ func (t *Snapshotter) tarball(ctx context.Context, tree *tree, scratch string) (
 		return Snapshot{}, err
 	}
 	defer body.Close()
-	if tree.left = t.MaxBytes; tree.left == 0 {
-		tree.left = DefaultMaxBytes
+	if tree.quota = t.MaxBytes; tree.quota == 0 {
+		tree.quota = DefaultMaxBytes
 	}
 	newest, err := unpack(ctx, tree, body, scratch)
 	if errors.Is(err, errTooLarge) {
@@ -39,7 +39,7 @@ func (t *Snapshotter) tarball(ctx context.Context, tree *tree, scratch string) (
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("unpack: %w", err)
 	}
-	if err := tree.strip(); err != nil {
+	if err := tree.stripTopDirectory(); err != nil {
 		return Snapshot{}, err
 	}
 	ref := t.Ref
@@ -116,11 +116,11 @@ func unzip(ctx context.Context, tree *tree, r io.Reader, scratch string) (newest
 		return newest, err
 	}
 	defer f.Close()
-	size, err := io.Copy(f, io.LimitReader(r, tree.left+1))
+	size, err := io.Copy(f, io.LimitReader(r, tree.quota+1))
 	if err != nil {
 		return newest, err
 	}
-	if size > tree.left {
+	if size > tree.quota {
 		return newest, errTooLarge
 	}
 	archive, err := zip.NewReader(f, size)
@@ -162,7 +162,7 @@ func (t *tree) unzipEntry(entry *zip.File) error {
 }
 
 // strip makes the tree's only entry the tree itself, if that is a directory. Nothing may be added afterwards.
-func (t *tree) strip() error {
+func (t *tree) stripTopDirectory() error {
 	entries, err := os.ReadDir(t.dir)
 	if err != nil || len(entries) != 1 || !entries[0].IsDir() {
 		return err

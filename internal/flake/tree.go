@@ -30,7 +30,7 @@ type tree struct {
 	root *os.Root
 	dirs map[string]bool // the directories made so far: real ones, no symbolic links
 	// left is how many bytes may still be added; negative when that does not matter.
-	left int64
+	quota int64
 }
 
 // entryCost is what an entry counts beside its content, so that a bomb of empty files is one as well.
@@ -51,13 +51,13 @@ func newTree(parent string) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tree{dir: dir, root: root, dirs: map[string]bool{".": true}, left: -1}, nil
+	return &tree{dir: dir, root: root, dirs: map[string]bool{".": true}, quota: -1}, nil
 }
 
 func (t *tree) close() error { return t.root.Close() }
 
 // enter checks the name of a new entry and makes the directory that it stands in.
-func (t *tree) enter(name string) (string, error) {
+func (t *tree) addEntry(name string) (string, error) {
 	clean := path.Clean(name)
 	if strings.HasPrefix(name, "/") || !filepath.IsLocal(clean) {
 		return "", fmt.Errorf("add %q: leads out of the tree", name)
@@ -65,21 +65,21 @@ func (t *tree) enter(name string) (string, error) {
 	if t.dirs[clean] {
 		return clean, nil
 	}
-	if err := t.spend(entryCost); err != nil {
+	if err := t.chargeQuota(entryCost); err != nil {
 		return "", err
 	}
 	return clean, t.mkdir(path.Dir(clean))
 }
 
 // spend counts n bytes against the tree's limit.
-func (t *tree) spend(n int64) error {
-	if t.left < 0 {
+func (t *tree) chargeQuota(n int64) error {
+	if t.quota < 0 {
 		return nil
 	}
-	if t.left < n {
+	if t.quota < n {
 		return errTooLarge
 	}
-	t.left -= n
+	t.quota -= n
 	return nil
 }
 
@@ -88,7 +88,7 @@ func (t *tree) mkdir(name string) error {
 	if t.dirs[name] {
 		return nil
 	}
-	parent, err := t.enter(name)
+	parent, err := t.addEntry(name)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (t *tree) mkdir(name string) error {
 
 // file adds a file. Of its mode only the executable bit is kept: a NAR has no more.
 func (t *tree) file(name string, executable bool, content io.Reader) error {
-	clean, err := t.enter(name)
+	clean, err := t.addEntry(name)
 	if err != nil {
 		return err
 	}
@@ -125,17 +125,17 @@ func (t *tree) file(name string, executable bool, content io.Reader) error {
 
 // copy copies the content of a file, as far as the tree's limit allows.
 func (t *tree) copy(w io.Writer, content io.Reader) error {
-	if t.left < 0 {
+	if t.quota < 0 {
 		_, err := io.Copy(w, content)
 		return err
 	}
-	n, err := io.Copy(w, io.LimitReader(content, t.left+1))
-	return errors.Join(err, t.spend(n))
+	n, err := io.Copy(w, io.LimitReader(content, t.quota+1))
+	return errors.Join(err, t.chargeQuota(n))
 }
 
 // symlink adds a symbolic link. Its target is only text here: it may lead anywhere or nowhere.
 func (t *tree) symlink(name, target string) error {
-	clean, err := t.enter(name)
+	clean, err := t.addEntry(name)
 	if err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ func (t *tree) untar(ctx context.Context, r io.Reader, prefix string) (newest ti
 
 // seal gives every file, link and directory the same time. Nothing may be added afterwards:
 // that would change the time of a directory again.
-func (t *tree) seal(at time.Time) error {
+func (t *tree) setTimes(at time.Time) error {
 	ts := unix.NsecToTimespec(at.UnixNano())
 	times := []unix.Timespec{ts, ts}
 	return filepath.WalkDir(t.dir, func(name string, _ fs.DirEntry, err error) error {

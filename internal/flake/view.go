@@ -124,7 +124,7 @@ func (v *view) config(ctx context.Context, g git, options ...string) (map[string
 
 // link gives the view what git reads of a git directory besides objects and configuration. What may be large is linked.
 func (v *view) link(ignored []byte) error {
-	head, err := regular.Read(filepath.Join(v.files.own, "HEAD"), maxSmallFile)
+	head, err := regular.Read(filepath.Join(v.files.private, "HEAD"), maxSmallFile)
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (v *view) link(ignored []byte) error {
 	if err != nil {
 		return err
 	}
-	if v.files.own != v.files.common && isDir(filepath.Join(v.files.own, "reftable")) {
+	if v.files.private != v.files.common && isDir(filepath.Join(v.files.private, "reftable")) {
 		// Its HEAD and the shared references are in two tables, which git joins only through the checkout's own files.
 		return hint.Wrap(errors.New("a linked worktree with reference storage reftable is not supported"),
 			"use the main working tree, or a clone: git clone %s DIRECTORY", v.checkout.top)
@@ -153,11 +153,11 @@ func (v *view) link(ignored []byte) error {
 			err = errors.Join(err, os.Symlink(from, filepath.Join(v.dir, name)))
 		}
 	}
-	shared, _ := filepath.Glob(filepath.Join(v.files.own, "sharedindex.*")) // of a split index
+	shared, _ := filepath.Glob(filepath.Join(v.files.private, "sharedindex.*")) // of a split index
 	for _, from := range shared {
 		err = errors.Join(err, os.Symlink(from, filepath.Join(v.dir, filepath.Base(from))))
 	}
-	return errors.Join(err, copyIndex(filepath.Join(v.files.own, "index"), filepath.Join(v.dir, "index")))
+	return errors.Join(err, copyIndex(filepath.Join(v.files.private, "index"), filepath.Join(v.dir, "index")))
 }
 
 // copyIndex copies the index, if there is one, with its time: files that are not older are compared by their contents.

@@ -42,7 +42,7 @@ func (e EvalError) String() string {
 
 // ParseEvalError reads what Nix wrote to its standard error, preferably with --show-trace.
 // Up to 2.13 it gives the error first and the innermost frame after it; newer ones end with the innermost frame and the error.
-// The source is the flake's own, whose frames are those that its author can mend.
+// The source is the flake's own, whose frames are those that its author can change.
 func ParseEvalError(stderr string, source StorePath) EvalError {
 	text := PlainText(stderr)
 	message, framesText, innermostFirst := splitError(text)

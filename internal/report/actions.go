@@ -112,8 +112,8 @@ func (a *Actions) endGroup() []shown {
 // hashWrong puts the hash that is wrong beside each line of the flake that has it.
 func (a *Actions) hashWrong(e pipelines.HashWrong) []shown {
 	lines := a.endGroup()
-	for _, place := range e.Places {
-		b := block{head: "the hash should be " + e.Got, why: []string{"specified: " + e.Specified, "mend: " + place.Text}, file: place.File, line: place.Line}
+	for _, place := range e.Positions {
+		b := block{head: "the hash should be " + e.Got, why: []string{"specified: " + e.Specified, "fix: " + place.Text}, file: place.File, line: place.Line}
 		lines = append(lines, a.annotation(b, (*githubactions.Action).Errorf))
 	}
 	return lines

@@ -85,7 +85,7 @@ func oneSystem() []moment {
 	return append(moments,
 		moment{at(740.05), pipelines.HashWrong{System: arm, Mismatch: contract.Mismatch{
 			Derivation: openssl, Specified: "sha256-AAAA=", Got: "sha256-BBBB=",
-			Places: []contract.Place{{File: "nix/package.nix", Line: 40, Text: `hash = "sha256-BBBB=";`}, {File: "nix/package-desktop.nix", Line: 31, Text: `x = "sha256-BBBB=";`}},
+			Positions: []contract.Position{{File: "nix/package.nix", Line: 40, Text: `hash = "sha256-BBBB=";`}, {File: "nix/package-desktop.nix", Line: 31, Text: `x = "sha256-BBBB=";`}},
 		}}},
 		moment{at(741), pipelines.StepFinished{Step: pipelines.StepEvaluate, System: arm, Error: "evaluate: undefined variable", At: &pipelines.Line{File: "flake.nix", Line: 3}}},
 		moment{at(741.2), pipelines.RunFinished{Seconds: 741.2}},
@@ -173,7 +173,7 @@ func hostile(text string) []pipelines.Event {
 		pipelines.StepFinished{Step: pipelines.StepEvaluate, Summary: text},
 		pipelines.StepFinished{Step: pipelines.StepEvaluate, Skipped: text},
 		pipelines.StepFinished{Step: pipelines.StepEvaluate, Error: text, At: &pipelines.Line{File: text, Line: 1}},
-		pipelines.HashWrong{System: x86, Mismatch: contract.Mismatch{Got: text, Specified: text, Places: []contract.Place{{File: text, Line: 1, Text: text}}}},
+		pipelines.HashWrong{System: x86, Mismatch: contract.Mismatch{Got: text, Specified: text, Positions: []contract.Position{{File: text, Line: 1, Text: text}}}},
 		pipelines.LogTail{System: x86, Derivation: openssl, Tail: []string{text}},
 		pipelines.LastRelease{From: text},
 		pipelines.RunFinished{Path: text, Manifest: &pipelines.Manifest{Cells: []pipelines.CellResult{{

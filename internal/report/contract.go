@@ -25,7 +25,7 @@ func checkBlocks(e pipelines.Checked) []block {
 			b.head = string(e.System) + ": " + b.head
 		}
 		for _, detail := range []struct{ name, text string }{
-			{"at", contract.Where(r)}, {"wanted", r.Wanted}, {"found", r.Found}, {"mend", r.Mend},
+			{"at", contract.Where(r)}, {"wanted", r.Wanted}, {"found", r.Found}, {"fix", r.Fix},
 		} {
 			if detail.text != "" {
 				b.why = append(b.why, detail.name+": "+detail.text)

@@ -16,7 +16,7 @@ var checked = []contract.Result{
 	{Check: "outputs/default", System: x86, Status: contract.Pass},
 	{
 		Check: "hashes/equal", System: x86, Status: contract.Fail, Reason: "nucleo-0.5.0 differs", File: "nix/package.nix", Line: 38,
-		Wanted: "sha256-B", Found: "sha256-C", Mend: "build once; the error tells which is right",
+		Wanted: "sha256-B", Found: "sha256-C", Fix: "build once; the error tells which is right",
 	},
 	{Check: "lock/age", System: x86, Status: contract.Warn, Reason: "nixpkgs is 200 days old", File: "flake.lock"},
 	{Check: "units/verify", System: x86, Status: contract.Skip, Reason: "no systemd-analyze"},
@@ -64,7 +64,7 @@ func TestContractTakesNoCommandsFromFlakes(t *testing.T) {
 	var out bytes.Buffer
 	a := report.NewActions(&out, report.Options{})
 	a.Report(time.Now(), pipelines.Checked{Results: []contract.Result{
-		{Check: text, Status: contract.Fail, Reason: text, Wanted: text, Found: text, File: text, Line: 1, Mend: text},
+		{Check: text, Status: contract.Fail, Reason: text, Wanted: text, Found: text, File: text, Line: 1, Fix: text},
 	}})
 	if err := a.Close(); err != nil {
 		t.Fatal(err)

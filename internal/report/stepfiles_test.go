@@ -208,7 +208,7 @@ func TestSummaryIsNotForged(t *testing.T) {
 	m := released()
 	m.Outcome, m.Command, m.Tool = pipelines.OutcomeFailed, hostile, hostile
 	m.Source.URL = hostile
-	m.Contract = []contract.Result{{Check: hostile, Status: contract.Fail, Reason: hostile, File: hostile, Mend: hostile}}
+	m.Contract = []contract.Result{{Check: hostile, Status: contract.Fail, Reason: hostile, File: hostile, Fix: hostile}}
 	c := &m.Cells[0]
 	c.Error, c.Job, c.Engine = hostile, "https://e.example/ )"+hostile, &pipelines.Engine{Kind: hostile, Version: hostile, Nix: nix.Version{Text: hostile}}
 	c.Publish = &pipelines.PublishResult{Verdict: pipelines.Unpublished, Cache: hostile, Reason: hostile, Left: 1}

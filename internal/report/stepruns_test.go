@@ -87,7 +87,7 @@ func failedRun() []pipelines.Event {
 	m.Outcome = pipelines.OutcomeFailed
 	m.Contract = append(m.Contract, contract.Result{
 		Check: "hashes/nix/package.nix/complete", Status: contract.Fail, Reason: "no hash of nucleo-0.5.0", File: "nix/package.nix", Line: 38,
-		Mend: `"nucleo-0.5.0" = "sha256-BmqF9UfZ94W3ztwd7srASZ1LZ1bPxrI5CzxKexDd2DY=";`,
+		Fix: `"nucleo-0.5.0" = "sha256-BmqF9UfZ94W3ztwd7srASZ1LZ1bPxrI5CzxKexDd2DY=";`,
 	}, contract.Result{Check: "lock/age", Status: contract.Skip, Reason: "nixpkgs is part of the tree"})
 	x, a := &m.Cells[0], &m.Cells[1]
 	x.Packages[1].Outputs[0].Rebuild = pipelines.Bad
@@ -104,7 +104,7 @@ func failedRun() []pipelines.Event {
 	a.Packages[1].Derivation, a.Packages[1].Failure.At = desktop, &pipelines.Line{File: "src/ipc.rs", Line: 88}
 	a.Mismatches = []contract.Mismatch{{
 		Derivation: openssl, Specified: "sha256-AAAA=", Got: "sha256-BBBB=",
-		Places: []contract.Place{{File: "nix/package.nix", Line: 40, Text: `hash = "sha256-BBBB=";`}},
+		Positions: []contract.Position{{File: "nix/package.nix", Line: 40, Text: `hash = "sha256-BBBB=";`}},
 	}}
 	a.Publish = &pipelines.PublishResult{Verdict: pipelines.Published, Cache: "scopecreep-zip", Added: 7, FileBytes: 9 << 20}
 	events := []pipelines.Event{started()}

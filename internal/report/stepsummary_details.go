@@ -32,7 +32,7 @@ func (s *stepSummary) failures() []part {
 		}
 		for _, mismatch := range c.Mismatches {
 			var lines []string
-			for _, place := range mismatch.Places {
+			for _, place := range mismatch.Positions {
 				lines = append(lines, fmt.Sprintf("%s: %s", place, place.Text))
 			}
 			text := fmt.Sprintf("❌ %s: a hash is wrong: %s should be %s", code(string(c.System)), code(mismatch.Specified), code(mismatch.Got))

@@ -214,14 +214,14 @@ func (s *stepSummary) contract() part {
 	return part{text: short + "\n" + folded("what has not passed", list), short: short + "\n<sub>What has not passed is in the manifest.</sub>\n"}
 }
 
-// reason is why a check has not passed, and the line that is to be mended.
+// reason is why a check has not passed, and the line that has to be fixed.
 func (s *stepSummary) reason(r contract.Result) string {
 	text := words(r.Reason)
 	if place := contract.Where(r); place != "" {
 		text += " (" + s.source(place, r.File, r.Line) + ")"
 	}
-	if r.Mend != "" && r.Status == contract.Fail {
-		text += "<br>" + code(r.Mend)
+	if r.Fix != "" && r.Status == contract.Fail {
+		text += "<br>" + code(r.Fix)
 	}
 	return text
 }
