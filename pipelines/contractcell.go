@@ -58,7 +58,7 @@ func (r *Release) check(ctx context.Context, x Executor, e Engine, s Snapshot, c
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return c.Finish(slices.Concat(evaluated, built, unbuilt), cell.System, c.Planned(cell.System)), nil
+	return c.Finish(slices.Concat(evaluated, built, unbuilt), cell.System, c.Planned()), nil
 }
 
 // buildable returns the contract without what it says of the files of packages that do not evaluate, and a result for

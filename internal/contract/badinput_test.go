@@ -69,7 +69,7 @@ func TestFlakeOfAnotherKind(t *testing.T) {
 	c := OpenSesame()
 	flake := m.reference(func(dir string) error { return example.WriteFixture(dir, "other") })
 	results := m.evaluate(c, flake, native())
-	for _, r := range c.Finish(results, native(), c.Planned(native())) {
+	for _, r := range c.Finish(results, native(), c.Planned()) {
 		if r.Status == Pass {
 			t.Errorf("%+v", r)
 		}
@@ -156,7 +156,7 @@ func evaluateCounting(t *testing.T, m machine, r Request) (results []Result, cal
 		t.Fatal(err)
 	}
 	var planned []string // of the evaluation
-	for _, check := range c.Planned(r.System) {
+	for _, check := range c.Planned() {
 		if strings.HasPrefix(check, "home-manager/") || strings.HasPrefix(check, "outputs/") {
 			planned = append(planned, check)
 		}

@@ -5,7 +5,6 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -18,46 +17,47 @@ import (
 // maxExported is up to what size a store object is read that a wrapper may point into. The keyboard rules have some MiB.
 const maxExported = 32 << 20
 
-// Exported returns the store objects whose files the checks look into: the packages' own outputs, and where a program
-// is wrapped, what its package refers to, for the wrapper points there.
+// Exported returns the store objects whose files the checks read: the packages' own outputs and, where a program is
+// wrapped, what its package refers to, since the wrapper refers to files there.
 func (c *Contract) Exported(b Build) []nix.StorePath {
 	var paths []nix.StorePath
+	sizes := map[nix.StorePath]int64{}
+	references := map[nix.StorePath][]nix.StorePath{}
+	for _, info := range b.Closure {
+		sizes[info.Path], references[info.Path] = info.NARSize, info.References
+	}
 	for name, out := range b.Outputs {
 		paths = append(paths, out)
 		if len(c.Packages[name].Wrapped) == 0 {
 			continue
 		}
-		sizes := map[nix.StorePath]int64{}
-		for _, info := range b.Closure {
-			sizes[info.Path] = info.NARSize
-		}
-		for _, info := range b.Closure {
-			if info.Path != out {
-				continue
-			}
-			for _, ref := range info.References {
-				if sizes[ref] <= maxExported {
-					paths = append(paths, ref)
-				}
+		for _, ref := range references[out] {
+			if sizes[ref] <= maxExported {
+				paths = append(paths, ref)
 			}
 		}
 	}
 	return nix.SortedPaths(paths)
 }
 
-// Built looks at what was built: the files of the outputs, and their closure.
-func (c *Contract) Built(b Build) []Result {
-	v := &recorder{system: b.System}
-	u := &built{Contract: c, recorder: v, build: b, objects: b.Objects}
-	for _, name := range slices.Sorted(maps.Keys(c.Packages)) {
-		u.pkg(name, c.Packages[name])
+// Built checks the files of the outputs, and their closure.
+func (c *Contract) Built(build Build) []Result {
+	b := &built{Contract: c, recorder: &recorder{system: build.System}, build: build, objects: build.Objects}
+	absent := map[matrix.Package]bool{}
+	for _, check := range c.built() {
+		if check.pkg != "" && b.objects[build.Outputs[check.pkg]] == nil {
+			if !absent[check.pkg] {
+				b.fail("package/"+string(check.pkg), "it was not built, so that its files cannot be checked")
+			}
+			absent[check.pkg] = true
+			continue
+		}
+		check.run(b, check.name)
 	}
-	u.verify()
-	u.testsOutside()
-	return v.results
+	return b.results
 }
 
-// built is one system's outputs on their way to a verdict.
+// built is what was built for one system, with the results so far.
 type built struct {
 	*Contract
 	*recorder
@@ -65,41 +65,14 @@ type built struct {
 	objects objects
 }
 
-// pkg looks into one package.
-func (b *built) pkg(name matrix.Package, p Package) {
-	check := "package/" + string(name)
-	out, ok := b.build.Outputs[name]
-	tree := b.objects[out]
-	if !ok || tree == nil {
-		b.fail(check, "it was not built, and its files cannot be looked at")
-		return
-	}
-	for _, program := range p.Binaries {
-		b.program(check+"/binaries/"+program, out, program)
-	}
-	for _, file := range p.Files {
-		b.file(check+"/files/"+file, tree, file)
-	}
-	for _, unit := range p.Units {
-		b.unit(name, out, unit)
-	}
-	if len(p.NotInClosure) > 0 {
-		b.closure(check+"/closure", out, p.NotInClosure)
-	}
-	for _, w := range p.Wrapped {
-		b.wrapped(check+"/wrapped/"+w.Binary, out, w)
-	}
-	for _, other := range p.Propagates {
-		b.propagates(check+"/propagates/"+string(other), out, other)
-	}
-	if len(p.OnPath) > 0 {
-		b.onPath(check+"/on-path", name, p.OnPath)
-	}
+// in returns the path of a file in a package's output.
+func (b *built) in(name matrix.Package, elem ...string) string {
+	return path.Join(append([]string{string(b.build.Outputs[name])}, elem...)...)
 }
 
-// program looks for an executable that the system can run.
-func (b *built) program(check string, out nix.StorePath, name string) {
-	at := path.Join(string(out), "bin", name)
+// program checks an executable, and that the system can run it.
+func (b *built) program(check string, pkg matrix.Package, name string) {
+	at := b.in(pkg, "bin", name)
 	f, err := b.objects.find(at)
 	switch {
 	case err != nil:
@@ -109,15 +82,16 @@ func (b *built) program(check string, out nix.StorePath, name string) {
 		b.fail(check, "%s is not executable", at)
 		return
 	}
-	for f != nil && !f.IsELF() {
-		// A wrapper's program is beside it, under a hidden name, and may be a wrapper again.
+	for !f.IsELF() {
+		// The program of a wrapper is beside it, under a hidden name, and may itself be a wrapper.
 		name = "." + name + "-wrapped"
-		inner, err := b.objects.find(path.Join(string(out), "bin", name))
+		inner, err := b.objects.find(b.in(pkg, "bin", name))
 		switch {
 		case err != nil && !bytes.Contains(f.Data, []byte(name)):
-			inner = nil // a script in its own right
+			b.pass(check) // a script that wraps nothing
+			return
 		case err != nil:
-			b.fail(check, "%s, which it wraps, is not there", name)
+			b.fail(check, "%s, which it wraps, does not exist", name)
 			return
 		case !inner.Executable():
 			b.fail(check, "%s, which it wraps, is not executable", name)
@@ -125,13 +99,7 @@ func (b *built) program(check string, out nix.StorePath, name string) {
 		}
 		f = inner
 	}
-	if f != nil {
-		if wanted, found := machines[b.build.System], f.machine(); found != wanted {
-			b.compare(check, at+" is for another processor", wanted.String(), found.String())
-			return
-		}
-	}
-	b.pass(check)
+	b.compare(check, at+" is for another processor", machines[b.build.System].String(), f.machine().String())
 }
 
 // machines are those whose programs a system runs.
@@ -146,9 +114,9 @@ func (f *File) machine() elf.Machine {
 	return elf.Machine(binary.LittleEndian.Uint16(f.Data[offset:]))
 }
 
-// file looks for a file by its path, or by its name alone.
-func (b *built) file(check string, tree *Tree, name string) {
-	for _, at := range tree.walk() {
+// file checks that the output has a file of that path, or of that name in any directory.
+func (b *built) file(check string, pkg matrix.Package, name string) {
+	for _, at := range b.objects[b.build.Outputs[pkg]].walk() {
 		if at == name || !strings.Contains(name, "/") && path.Base(at) == name {
 			b.pass(check)
 			return
@@ -157,9 +125,10 @@ func (b *built) file(check string, tree *Tree, name string) {
 	b.fail(check, "no file of the output has that name")
 }
 
-// closure looks for libraries that have no business at run time.
-func (b *built) closure(check string, out nix.StorePath, unwanted []string) {
+// closure checks that the closure has none of some libraries.
+func (b *built) closure(check string, pkg matrix.Package, unwanted []string) {
 	var found []string
+	out := b.build.Outputs[pkg]
 	for _, info := range nix.Closure(b.build.Closure, out) {
 		for _, library := range unwanted {
 			// libxkbcommon is "libxkbcommon" to some, "xkbcommon" to others.
@@ -180,9 +149,9 @@ func (b *built) closure(check string, out nix.StorePath, unwanted []string) {
 	})
 }
 
-// wrapped looks whether a wrapper sets a variable to a directory that is installed along with it.
-func (b *built) wrapped(check string, out nix.StorePath, w Wrapped) {
-	f, err := b.objects.find(path.Join(string(out), "bin", w.Binary))
+// wrapped checks that a wrapper sets a variable to a directory of its closure.
+func (b *built) wrapped(check string, pkg matrix.Package, w Wrapped) {
+	f, err := b.objects.find(b.in(pkg, "bin", w.Binary))
 	if err != nil {
 		b.fail(check, "there is no program to be wrapped")
 		return
@@ -199,7 +168,7 @@ func (b *built) wrapped(check string, out nix.StorePath, w Wrapped) {
 		return
 	}
 	object, _, err := splitStorePath(value)
-	inClosure := slices.ContainsFunc(nix.Closure(b.build.Closure, out), func(info nix.PathInfo) bool { return info.Path == object })
+	inClosure := slices.ContainsFunc(nix.Closure(b.build.Closure, b.build.Outputs[pkg]), func(info nix.PathInfo) bool { return info.Path == object })
 	if err != nil || !inClosure {
 		b.fail(check, "%s is %s, which is not in the closure", w.Variable, value)
 		return
@@ -215,34 +184,30 @@ func (b *built) wrapped(check string, out nix.StorePath, w Wrapped) {
 	b.pass(check)
 }
 
-func (b *built) propagates(check string, out nix.StorePath, other matrix.Package) {
+func (b *built) propagates(check string, pkg, other matrix.Package) {
 	const file = "nix-support/propagated-build-inputs"
-	var found string
-	if f, err := b.objects.find(path.Join(string(out), file)); err == nil {
+	found, wanted := "", string(b.build.Outputs[other])
+	if f, err := b.objects.find(b.in(pkg, file)); err == nil {
 		found = string(f.Data)
 	}
-	if slices.Contains(strings.Fields(found), string(b.build.Outputs[other])) {
+	if slices.Contains(strings.Fields(found), wanted) {
 		b.pass(check)
 		return
 	}
 	b.add(Result{
-		Check: check, Status: Fail, Reason: file + " does not name it", Wanted: string(b.build.Outputs[other]), Found: strings.TrimSpace(found),
+		Check: check, Status: Fail, Reason: file + " does not name it", Wanted: wanted, Found: strings.TrimSpace(found),
 		Fix: fmt.Sprintf("propagatedBuildInputs = [ %s ];", other),
 	})
 }
 
-// outside is about files that tests leave behind, or find there. All that can be looked at is whether there was anywhere else to write.
-func (b *built) testsOutside() {
-	if b.PreCheck == nil {
-		return
-	}
-	const check = "pre-check/outside"
-	switch {
-	case b.build.Sandboxed == nil:
-		b.skip(check, "nothing was built in this run, so nobody has seen where the tests wrote")
-	case !*b.build.Sandboxed:
+// testsOutside checks that the tests could write only into the build directory, which is so in a sandbox.
+func (b *built) testsOutside(check string) {
+	switch sandboxed := b.build.Sandboxed; {
+	case sandboxed == nil:
+		b.skip(check, "nothing was built in this run, so it is not known where the tests wrote")
+	case !*sandboxed:
 		b.skip(check, "built without a sandbox: the tests could write anywhere")
 	default:
-		b.pass(check) // the sandbox had nothing else to write to
+		b.pass(check)
 	}
 }

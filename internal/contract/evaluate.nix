@@ -30,8 +30,8 @@ let
   isDerivation = x: (x.type or null) == "derivation";
   derivation = x: if isDerivation x then x.drvPath else null;
 
-  # Where an attribute is written, in the flake's own tree.
-  place =
+  # The position of an attribute, where that is in the flake's own tree.
+  position =
     name: attributes:
     let
       at = builtins.unsafeGetAttrPos name attributes;
@@ -68,10 +68,10 @@ let
         # Lists and strings, as the build sees them.
         attributes = builtins.mapAttrs (_: toString) (builtins.intersectAttrs ask.attributes attributes);
         # The package's name stands for what is not there.
-        places = builtins.listToAttrs (
+        positions = builtins.listToAttrs (
           map (name: {
             inherit name;
-            value = place name attributes;
+            value = position name attributes;
           }) ([ "pname" "src" ] ++ builtins.attrNames ask.attributes)
         );
       };
@@ -101,9 +101,9 @@ let
     let
       m = flake.homeManagerModules.${name};
       arguments = if builtins.isFunction m then builtins.functionArgs m else { };
-      places = builtins.filter (at: at != null) (map (argument: place argument arguments) (builtins.attrNames arguments));
+      positions = builtins.filter (at: at != null) (map (argument: position argument arguments) (builtins.attrNames arguments));
     in
-    if !(flake ? homeManagerModules.${name}) then null else { file = if places == [ ] then "" else (builtins.head places).file; };
+    if !(flake ? homeManagerModules.${name}) then null else { file = if positions == [ ] then "" else (builtins.head positions).file; };
 
   # Source filter ----------------------------------------------------------------------------------
 

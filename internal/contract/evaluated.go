@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -115,47 +116,35 @@ const (
 // modes are the ways in which evaluate.nix configures the module.
 var modes = []string{"disabled", "headless", "desktop", "package", "both", "settings", "profiles"}
 
-// questions are the names of all answers.
+// questions returns the names of all answers.
 func (c *Contract) questions() []string {
-	q := c.question()
 	var names []string
-	for _, p := range q.Packages {
-		names = append(names, "package/"+string(p))
-	}
-	for _, o := range q.Overlays {
-		names = append(names, "overlay/"+o)
-	}
-	for _, m := range q.Modules {
-		names = append(names, "module/"+m)
-	}
-	for _, s := range q.Shells {
-		names = append(names, "shell/"+s)
-	}
-	for _, p := range q.Sources {
-		names = append(names, "source/"+string(p))
-	}
-	if q.Module != "" {
+	if c.HomeManager != nil {
 		names = append(names, withoutModule)
-		for _, m := range modes {
-			names = append(names, "home/"+m)
+		for _, mode := range modes {
+			names = append(names, "home/"+mode)
 		}
 	}
-	for _, l := range q.Levels {
-		names = append(names, "level/"+l)
+	for _, check := range c.evaluated() {
+		names = append(names, check.question)
 	}
-	return names
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
-// judge holds the answers against the promises.
+// check compares the answers with the contract.
 func (c *Contract) check(r Request, found answers) []Result {
-	v := &recorder{system: r.System}
-	e := &evaluation{Contract: c, recorder: v, request: r, answers: found, packages: map[matrix.Package]evaluatedPackage{}}
-	e.outputs()
-	e.features()
-	e.preCheck()
-	e.sourceFilter()
+	e := &evaluation{
+		Contract: c, recorder: &recorder{system: r.System}, request: r, answers: found,
+		packages: map[matrix.Package]evaluatedPackage{},
+	}
+	for _, check := range c.evaluated() {
+		if check.run != nil {
+			check.run(e, check.name)
+		}
+	}
 	e.homeManager()
-	return v.results
+	return e.results
 }
 
 // evaluation is one system's answers on their way to a verdict.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -123,7 +124,7 @@ func (c *Contract) evaluatedPackages() []matrix.Package {
 func (c *Contract) Expression(r Request) string { return c.expression(r, "null") }
 
 // alone returns an expression for one of the answers, which catches nothing.
-func (c *Contract) alone(r Request, answer string) string { return c.expression(r, nixString(answer)) }
+func (c *Contract) alone(r Request, answer string) string { return c.expression(r, nix.Quote(answer)) }
 
 func (c *Contract) expression(r Request, only string) string {
 	q := c.question()
@@ -133,15 +134,10 @@ func (c *Contract) expression(r Request, only string) string {
 		panic(err) // it is made of strings
 	}
 	return "(" + evaluateNix + ") {\n" +
-		"  flake = builtins.getFlake " + nixString(r.Flake) + ";\n" +
-		"  system = " + nixString(string(r.System)) + ";\n" +
-		"  ask = builtins.fromJSON " + nixString(string(ask)) + ";\n" +
+		"  flake = builtins.getFlake " + nix.Quote(r.Flake) + ";\n" +
+		"  system = " + nix.Quote(string(r.System)) + ";\n" +
+		"  ask = builtins.fromJSON " + nix.Quote(string(ask)) + ";\n" +
 		"  only = " + only + ";\n}"
-}
-
-// nixString returns s as a string of the Nix language.
-func nixString(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `${`, `\${`, "\n", `\n`).Replace(s) + `"`
 }
 
 // list is never nil: JSON has an array for it.

@@ -77,7 +77,7 @@ func (e *evaluation) homeManager() {
 	// The module's file is all that can be told of a place: what becomes of its attributes has none.
 	before := len(e.results)
 	defer func() {
-		var m position
+		var m Position
 		if a := e.answers["module/"+e.HomeManager.Module]; a != nil && json.Unmarshal(a.Value, &m) == nil {
 			for i := range e.results[before:] {
 				if r := &e.results[before+i]; r.Status == Fail && r.File == "" {

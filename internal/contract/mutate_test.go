@@ -101,7 +101,7 @@ func TestBuiltMutants(t *testing.T) {
 			m := newMachine(t)
 			flake := m.flake(func(dir string) { mu.write(t, dir) })
 			results := append(m.evaluate(c, flake, native()), c.Built(m.build(c, flake, native()))...)
-			mu.check(t, c.Finish(results, native(), c.Planned(native())))
+			mu.check(t, c.Finish(results, native(), c.Planned()))
 		})
 	}
 }

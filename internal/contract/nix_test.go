@@ -157,7 +157,7 @@ func TestExampleKeepsItsPromises(t *testing.T) {
 			nixtest.NeedSystem(t, system)
 			m := machine{t}
 			results := append(m.evaluate(c, flake, system), c.Built(m.build(c, flake, system))...)
-			for _, r := range c.Finish(results, system, c.Planned(system)) {
+			for _, r := range c.Finish(results, system, c.Planned()) {
 				if r.Status != Pass && !(r.Status == Skip && r.Check == "units/verify") {
 					t.Errorf("%+v", r)
 				}

@@ -8,24 +8,18 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// evaluatedPackage is what a package's derivation tells.
+// evaluatedPackage is what evaluate.nix returns of a package's derivation.
 type evaluatedPackage struct {
 	Derivation nix.StorePath
 	Output     nix.StorePath
 	Attributes map[string]string
-	Places     map[string]*position
+	Positions  map[string]*Position // of attributes, in the flake's tree
 }
 
-// position is where something is written, in the flake's tree.
-type position struct {
-	File string
-	Line int
-}
-
-// at gives a result the place of the first of the attributes that the package's author has written.
+// at gives a result the position of the first of the attributes that is in the flake's own files.
 func (p evaluatedPackage) at(r Result, attributes ...string) Result {
 	for _, name := range append(slices.Clip(attributes), "pname") {
-		if at := p.Places[name]; at != nil {
+		if at := p.Positions[name]; at != nil {
 			r.File, r.Line = at.File, at.Line
 			break
 		}
@@ -33,40 +27,33 @@ func (p evaluatedPackage) at(r Result, attributes ...string) Result {
 	return r
 }
 
-// outputs are the attributes that the flake promises to have.
-func (e *evaluation) outputs() {
-	for _, name := range e.evaluatedPackages() {
-		check := "outputs/packages/" + string(name)
-		var p *evaluatedPackage
-		switch {
-		case !e.read(check, "package/"+string(name), &p):
-		case p == nil:
-			e.fail(check, "the flake has no package packages.%s.%s", e.system, name)
-		default:
-			e.packages[name] = *p
-			if name != "default" {
-				e.pass(check)
-			}
+// output reads what the evaluation tells of a package.
+func (e *evaluation) output(check string, name matrix.Package) {
+	var p *evaluatedPackage
+	switch {
+	case !e.read(check, "package/"+string(name), &p):
+	case p == nil:
+		e.fail(check, "the flake has no package packages.%s.%s", e.system, name)
+	default:
+		e.packages[name] = *p
+		if name != "default" { // which defaultPackage reports
+			e.pass(check)
 		}
-	}
-	if p, ok := e.packages["default"]; ok {
-		e.compare("outputs/packages/default", fmt.Sprintf("packages.%s.default is another derivation than %s", e.system, e.Outputs.Default),
-			string(e.packages[e.Outputs.Default].Derivation), string(p.Derivation))
-	}
-	e.overlay()
-	for _, name := range e.Outputs.Modules {
-		e.exists("outputs/homeManagerModules/"+name, "module/"+name, "homeManagerModules."+name)
-	}
-	for _, name := range e.Outputs.DevShells {
-		e.exists("outputs/devShells/"+name, "shell/"+name, fmt.Sprintf("devShells.%s.%s", e.system, name))
 	}
 }
 
-// has is for an output of which nothing more than its existence is promised.
-func (e *evaluation) exists(check, name, output string) {
+func (e *evaluation) defaultPackage(check string) {
+	if p, ok := e.packages["default"]; ok {
+		e.compare(check, fmt.Sprintf("packages.%s.default is another derivation than %s", e.system, e.Outputs.Default),
+			string(e.packages[e.Outputs.Default].Derivation), string(p.Derivation))
+	}
+}
+
+// exists checks an output of which only its existence is required.
+func (e *evaluation) exists(check, question, output string) {
 	var found any
 	switch {
-	case !e.read(check, name, &found):
+	case !e.read(check, question, &found):
 	case found == nil:
 		e.fail(check, "the flake has no %s", output)
 	default:
@@ -74,11 +61,10 @@ func (e *evaluation) exists(check, name, output string) {
 	}
 }
 
-func (e *evaluation) overlay() {
+func (e *evaluation) overlay(check string) {
 	name := e.Outputs.Overlay
-	check := "outputs/overlays/" + name
 	var found map[matrix.Package]nix.StorePath
-	if name == "" || !e.read(check, "overlay/"+name, &found) {
+	if !e.read(check, "overlay/"+name, &found) {
 		return
 	}
 	if found == nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -24,7 +25,7 @@ func (c *Contract) Environment(b Build) string {
   system = "builtin";
   builder = "builtin:buildenv";
   manifest = builtins.toFile "contract-manifest" "";
-  derivations = [ "true" "5" "1" (builtins.storePath ` + nixString(string(out)) + `) ];
+  derivations = [ "true" "5" "1" (builtins.storePath ` + nix.Quote(string(out)) + `) ];
   preferLocalBuild = true;
   allowSubstitutes = false;
 }`

@@ -1,7 +1,6 @@
 package contract
 
 import (
-	"path"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -32,10 +31,9 @@ func parseUnit(text string) directives {
 	return d
 }
 
-// unit looks at one unit file of a package.
-func (b *built) unit(name matrix.Package, out nix.StorePath, unit string) {
-	check := "units/" + string(name) + "/" + unit
-	f, err := b.objects.find(path.Join(string(out), b.unitDir(), unit))
+// unit checks one unit file of a package.
+func (b *built) unit(check string, pkg matrix.Package, unit string) {
+	f, err := b.objects.find(b.in(pkg, b.unitDir(), unit))
 	if err != nil || !f.Mode.IsRegular() {
 		b.fail(check, "there is no %s in %s", unit, b.unitDir())
 		return

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -24,27 +23,24 @@ const verifyLimit = 30 * time.Second
 var execLine = regexp.MustCompile(`(?m)^(Exec\w+\s*=\s*[-@:+!]*)\S+`)
 
 // verify lets systemd itself read all units together, for they name each other.
-func (b *built) verify() {
-	if b.Units == nil || !b.Units.Verify {
-		return
-	}
+func (b *built) verify(check string) {
 	units := b.unitFiles()
 	if len(units) == 0 {
-		b.skip("units/verify", "there are no units to be read")
+		b.skip(check, "there are no units to be read")
 		return
 	}
 	said, err := systemdVerify(units)
 	var skip *unverified
 	switch {
 	case errors.As(err, &skip):
-		b.skip("units/verify", "%s", skip.reason)
+		b.skip(check, "%s", skip.reason)
 		return
 	case err != nil:
-		b.fail("units/verify", "%v", err)
+		b.fail(check, "%v", err)
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(units)) {
-		check := "units/verify/" + name
+		check := check + "/" + name
 		lines := said[name]
 		if len(lines) == 0 {
 			b.pass(check)
@@ -63,7 +59,7 @@ func (b *built) unitFiles() map[string]string {
 	units := map[string]string{}
 	for name, p := range b.Packages {
 		for _, unit := range p.Units {
-			f, err := b.objects.find(path.Join(string(b.build.Outputs[name]), b.unitDir(), unit))
+			f, err := b.objects.find(b.in(name, b.unitDir(), unit))
 			if err == nil && f.Mode.IsRegular() {
 				units[unit] = string(f.Data)
 			}
