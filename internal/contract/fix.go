@@ -14,10 +14,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// Mismatch is a fixed-output derivation whose output was not what its hash says.
+// Mismatch is a fixed-output derivation whose output has another hash than specified.
 type Mismatch struct {
 	Derivation nix.StorePath `json:"derivation,omitempty"`
-	// Specified is the hash in the flake and Got that of what was fetched, both in SRI form.
+	// Specified is the hash in the flake, Got the hash of what was fetched, both in SRI form.
 	Specified string `json:"specified"`
 	Got       string `json:"got"`
 	// Places are where the flake's files hold the hash that was specified.
@@ -36,7 +36,7 @@ func (p Position) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) 
 
 var mismatchText = regexp.MustCompile(`hash mismatch in fixed-output derivation '([^']+)':?\s+(?:specified|wanted):\s+(\S+)\s+got:\s+(\S+)`)
 
-// ParseMismatch reads Nix's message of a wrong hash, whatever the space between its words is.
+// ParseMismatch parses Nix's message of a wrong hash, with any white space between its words.
 func ParseMismatch(message string) (Mismatch, bool) {
 	m := mismatchText.FindStringSubmatch(message)
 	if m == nil {
@@ -48,59 +48,59 @@ func ParseMismatch(message string) (Mismatch, bool) {
 // Locate finds the hash in the Nix files of a tree.
 func (m Mismatch) Locate(tree string) Mismatch {
 	m.Positions = nil
-	forms := spellings(m.Specified)
-	_ = eachNixFile(tree, func(file, text string) error { // what cannot be read has no line to tell
-		for i, line := range strings.Split(text, "\n") {
-			if form := firstIn(line, forms); form != "" {
-				m.Positions = append(m.Positions, Position{file, i + 1, strings.TrimSpace(strings.ReplaceAll(line, form, m.Got))})
-			}
-		}
+	_ = eachNixFile(tree, func(file, text string) error { // a file that cannot be read has no position to report
+		_, found := correct(file, text, []Mismatch{m})
+		m.Positions = append(m.Positions, found...)
 		return nil
 	})
 	return m
 }
 
-// derivationName is the part of a derivation's path that a person knows.
+// Fix replaces each wrong hash by the right one, in every Nix file of the flake that holds it, and returns the positions
+// that it has changed.
+func Fix(flake string, mismatches []Mismatch) (changed []Position, err error) {
+	if err := ambiguous(mismatches); err != nil {
+		return nil, err
+	}
+	err = eachNixFile(flake, func(file, text string) error {
+		corrected, found := correct(file, text, mismatches)
+		if len(found) == 0 {
+			return nil
+		}
+		changed = append(changed, found...)
+		return replaceFile(filepath.Join(flake, file), corrected)
+	})
+	return changed, err
+}
+
+// correct returns the text of a file with the right hashes, and the positions where it differs.
+func correct(file, text string, mismatches []Mismatch) (corrected string, changed []Position) {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		for _, m := range mismatches {
+			if form := firstIn(line, spellings(m.Specified)); form != "" {
+				lines[i] = strings.ReplaceAll(line, form, m.Got)
+				changed = append(changed, Position{file, i + 1, strings.TrimSpace(lines[i])})
+				break
+			}
+		}
+	}
+	return strings.Join(lines, "\n"), changed
+}
+
+// derivationName returns the name in a derivation's path.
 func derivationName(drv nix.StorePath) string {
 	_, name, _ := strings.Cut(filepath.Base(string(drv)), "-")
 	return strings.TrimSuffix(name, ".drv")
 }
 
-// Fix puts the right hash in the place of the wrong one, in every Nix file of the flake that holds it.
-// It returns the places that it has changed. Each file is written beside and renamed.
-func Fix(flake string, mismatches []Mismatch) ([]Position, error) {
-	if err := ambiguous(mismatches); err != nil {
-		return nil, err
-	}
-	var changed []Position
-	err := eachNixFile(flake, func(file, text string) error {
-		lines := strings.Split(text, "\n")
-		var here []Position
-		for i, line := range lines {
-			for _, m := range mismatches {
-				if form := firstIn(line, spellings(m.Specified)); form != "" {
-					lines[i] = strings.ReplaceAll(line, form, m.Got)
-					here = append(here, Position{file, i + 1, strings.TrimSpace(lines[i])})
-					break
-				}
-			}
-		}
-		if len(here) == 0 {
-			return nil
-		}
-		changed = append(changed, here...)
-		return replaceFile(filepath.Join(flake, file), strings.Join(lines, "\n"))
-	})
-	return changed, err
-}
-
-// ambiguous refuses a hash that is to become several: a placeholder, most often, that stands for more than one fetch.
+// ambiguous refuses a hash that several fetches use with different results. It is usually a placeholder.
 func ambiguous(mismatches []Mismatch) error {
 	got := map[string]Mismatch{}
 	for _, m := range mismatches {
 		first, again := got[m.Specified]
 		if again && first.Got != m.Got {
-			return fmt.Errorf("fix hash %s: it is to become %s for %s and %s for %s; put one of them in its place by hand",
+			return fmt.Errorf("fix hash %s: it has to be %s for %s and %s for %s; replace one of them by hand",
 				m.Specified, first.Got, derivationName(first.Derivation), m.Got, derivationName(m.Derivation))
 		}
 		got[m.Specified] = m
@@ -108,8 +108,8 @@ func ambiguous(mismatches []Mismatch) error {
 	return nil
 }
 
-// FixStatic adds to each table of hashes what it lacks and another one has.
-// Nothing is guessed: a hash that no file holds is left to a build to tell.
+// FixStatic adds to each table of hashes the entries that it lacks and another table has. It guesses nothing: only a
+// build tells a hash that no file holds.
 func (c *Contract) FixStatic(flake string) ([]Position, error) {
 	if c.Hashes == nil {
 		return nil, nil
@@ -122,7 +122,7 @@ func (c *Contract) FixStatic(flake string) ([]Position, error) {
 	for _, file := range c.Hashes.Files {
 		found, err := readHashes(flake, file, c.Hashes.Lock)
 		if err != nil {
-			continue // the check says so
+			continue // the check reports it
 		}
 		for _, t := range found {
 			if t.unreadable == "" && t.last > 0 {
@@ -131,7 +131,7 @@ func (c *Contract) FixStatic(flake string) ([]Position, error) {
 		}
 	}
 	var changed []Position
-	for _, t := range slices.Backward(tables) { // lines that are added move those below them
+	for _, t := range slices.Backward(tables) { // added lines move the lines below
 		added, err := t.complete(flake, tables, packages)
 		if err != nil {
 			return changed, err
@@ -141,7 +141,7 @@ func (c *Contract) FixStatic(flake string) ([]Position, error) {
 	return changed, nil
 }
 
-// complete adds to one table, before the brace that ends it, the entries of the others that it lacks.
+// complete adds to one table, before its closing brace, the entries of the others that it lacks.
 func (t hashTable) complete(flake string, tables []hashTable, packages []gitPackage) ([]Position, error) {
 	have := map[string]bool{}
 	for _, name := range t.names() {
@@ -170,11 +170,11 @@ func (t hashTable) complete(flake string, tables []hashTable, packages []gitPack
 	at, indent := t.last-1, end[:len(end)-len(strings.TrimLeft(end, " \t"))]
 	switch line := strings.TrimSpace(end); {
 	case t.prefix != "" && strings.HasSuffix(line, ";"):
-		at = t.last // behind the last entry
+		at = t.last // after the last entry
 	case t.prefix == "" && strings.HasPrefix(line, "}"):
 		indent += "  "
 	default:
-		return nil, fmt.Errorf("fix %s:%d: the table does not end on a line of its own", t.file, t.last)
+		return nil, fmt.Errorf("fix %s:%d: the closing brace of the table is not on a line of its own", t.file, t.last)
 	}
 	var places []Position
 	for i, entry := range add {
@@ -185,7 +185,7 @@ func (t hashTable) complete(flake string, tables []hashTable, packages []gitPack
 	return places, replaceFile(file, strings.Join(lines, "\n"))
 }
 
-// spellings are the forms in which a file may hold a hash, the longest first.
+// spellings returns the forms in which a file can hold a hash, the longest first.
 func spellings(hash string) []string {
 	h, err := nix.ParseHash(hash)
 	if err != nil {
@@ -203,8 +203,8 @@ func firstIn(line string, forms []string) string {
 	return ""
 }
 
-// eachNixFile calls f with every Nix file of a flake, by its path in it.
-// Directories with a dot before their name, of git among them, are none of the flake's code.
+// eachNixFile calls f with every Nix file of a flake, by its relative path. It passes over hidden directories, such as
+// .git.
 func eachNixFile(flake string, f func(file, text string) error) error {
 	return filepath.WalkDir(flake, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -227,7 +227,7 @@ func eachNixFile(flake string, f func(file, text string) error) error {
 	})
 }
 
-// replaceFile replaces a file by one with the text, and with the mode that the file had.
+// replaceFile replaces a file atomically and keeps its mode.
 func replaceFile(file, text string) error {
 	info, err := os.Stat(file)
 	if err == nil {

@@ -105,33 +105,29 @@ func typeName(t string) string {
 	return t
 }
 
-// place returns the line and column of a key. The decoder tells them for errors alone,
-// so it is led down to the key and given one.
+// place returns the line and column of a key. The decoder gives a position only with an error of syntax, so the text is
+// searched: a header names the table of the keys below it.
 func place(data []byte, key toml.Key) string {
-	var level map[string]toml.Primitive
-	meta, err := toml.Decode(string(data), &level)
-	for i := 0; err == nil && i < len(key); i++ {
-		p, ok := level[key[i]]
-		if !ok {
-			break
+	table, last := "", key[len(key)-1]
+	found := "1:1"
+	for i, line := range strings.Split(string(data), "\n") {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), "=")
+		name = strings.TrimSpace(name)
+		if strings.HasPrefix(name, "[") {
+			table = strings.Trim(name, "[] ")
+			name = table
+		} else {
+			name = strings.TrimPrefix(table+"."+name, ".")
 		}
-		if i == len(key)-1 {
-			err = meta.PrimitiveDecode(p, &trap{})
-			break
+		at := fmt.Sprintf("%d:%d", i+1, strings.Index(line, last)+1)
+		if name == key.String() {
+			return at
 		}
-		level, err = descend(meta, p)
+		if found == "1:1" && strings.Contains(line, last) {
+			found = at // the key may be in an inline table, or written in another way
+		}
 	}
-	var parse toml.ParseError
-	if !errors.As(err, &parse) {
-		return "1:1"
-	}
-	// What it tells is the place of the value, and that not to the column.
-	line, column := lineColumn(data, parse.Position.Start)
-	text := strings.Split(string(data), "\n")[line-1]
-	if i := strings.Index(text, key[len(key)-1]); i >= 0 {
-		column = i + 1
-	}
-	return fmt.Sprintf("%d:%d", line, column)
+	return found
 }
 
 // lineColumn turns an offset into a place. The decoder's own is wrong at the beginning of a line.
@@ -139,30 +135,6 @@ func lineColumn(data []byte, offset int) (line, column int) {
 	before := data[:min(offset, len(data))]
 	return bytes.Count(before, []byte("\n")) + 1, len(before) - bytes.LastIndexByte(before, '\n')
 }
-
-// descend returns the keys of a table, or of all the tables of an array of them.
-func descend(meta toml.MetaData, p toml.Primitive) (map[string]toml.Primitive, error) {
-	var table map[string]toml.Primitive
-	if meta.PrimitiveDecode(p, &table) == nil && table != nil { // it is nil for a list, without an error
-		return table, nil
-	}
-	var tables []map[string]toml.Primitive
-	if err := meta.PrimitiveDecode(p, &tables); err != nil {
-		return nil, err
-	}
-	all := map[string]toml.Primitive{}
-	for _, t := range tables {
-		for key, value := range t {
-			all[key] = value
-		}
-	}
-	return all, nil
-}
-
-// trap is a value that cannot be decoded.
-type trap struct{}
-
-func (*trap) UnmarshalTOML(any) error { return errors.New("found") }
 
 // Values are a string, a number, a boolean or a list of such.
 type Values []string

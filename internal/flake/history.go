@@ -189,7 +189,7 @@ func (r *repository) visit(ctx context.Context, rev string, files []string, visi
 				return err
 			}
 			visited++
-			read := func(file string) ([]byte, error) { return r.blob(ctx, commit, file) }
+			read := func(file string) ([]byte, error) { return r.blob(ctx, commit, file, maxFileSize) }
 			more, err := visit(commit, read)
 			if err != nil {
 				return err
@@ -212,19 +212,27 @@ func (r *repository) isShallow() bool {
 	return err == nil && info.Size() > 0
 }
 
-// blob returns a file of a commit.
-func (r *repository) blob(ctx context.Context, commit, file string) ([]byte, error) {
-	var data []byte
+// blob returns a file of a commit, of at most limit bytes.
+func (r *repository) blob(ctx context.Context, commit, file string, limit int64) ([]byte, error) {
+	data, err := r.object(ctx, commit+":"+file, limit)
+	if failedWith(err, "does not exist in", "exists on disk, but not in") {
+		err = fs.ErrNotExist
+	}
+	if _, failed := errors.AsType[*gitError](err); err == nil || failed {
+		return data, err
+	}
+	return nil, fmt.Errorf("read %s of %.7s: %w", file, commit, err)
+}
+
+// object returns the contents of a blob of at most limit bytes.
+func (r *repository) object(ctx context.Context, name string, limit int64) (data []byte, err error) {
 	read := func(out io.Reader) (err error) {
-		data, err = io.ReadAll(io.LimitReader(out, maxFileSize+1))
-		if err == nil && len(data) > maxFileSize {
-			err = fmt.Errorf("read %s of %.7s: larger than %d MiB", file, commit, maxFileSize>>20)
+		data, err = io.ReadAll(io.LimitReader(out, limit+1))
+		if err == nil && int64(len(data)) > limit {
+			err = fmt.Errorf("it is larger than %d KiB", limit>>10)
 		}
 		return err
 	}
-	err := r.neutral.stream(ctx, r.dir, read, r.bare("cat-file", "blob", commit+":"+file)...)
-	if failedWith(err, "does not exist in", "exists on disk, but not in") {
-		return nil, fmt.Errorf("read %s of %.7s: %w", file, commit, fs.ErrNotExist)
-	}
+	err = r.neutral.stream(ctx, r.dir, read, r.bare("cat-file", "blob", name)...)
 	return data, err
 }

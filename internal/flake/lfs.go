@@ -13,7 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// lfsPointer is what Git LFS commits in a file's place: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md.
+// lfsPointer is the file that Git LFS commits instead of the real one: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md.
 var lfsPointer = regexp.MustCompile(`^version https://git-lfs\.github\.com/spec/v1\n(?:ext-.*\n)*oid sha256:([0-9a-f]{64})\nsize ([0-9]+)\n$`)
 
 const maxLFSPointer = 1024 // bytes, by the specification
@@ -46,18 +46,11 @@ func (v *view) onlyLFS(ctx context.Context, rev string) (bool, error) {
 	return only, err
 }
 
-// isCheckedOutLFS tells whether a file is what the pointer in the commit's blob says.
+// isCheckedOutLFS tells whether a file has the hash and the size that the pointer in the commit's blob states.
 func (v *view) isCheckedOutLFS(ctx context.Context, root *os.Root, blob, name string) bool {
-	size, err := v.neutral.output(ctx, v.dir, v.bare("cat-file", "-s", blob)...)
-	if err != nil || len(size) > len(fmt.Sprint(maxLFSPointer)) {
-		return false
-	}
-	var pointer strings.Builder
-	if v.neutral.run(ctx, v.dir, &pointer, v.bare("cat-file", "blob", blob)...) != nil {
-		return false
-	}
-	m := lfsPointer.FindStringSubmatch(pointer.String())
-	if m == nil {
+	pointer, err := v.object(ctx, blob, maxLFSPointer)
+	m := lfsPointer.FindSubmatch(pointer)
+	if err != nil || m == nil {
 		return false
 	}
 	f, err := regular.OpenIn(root, name)
@@ -66,10 +59,10 @@ func (v *view) isCheckedOutLFS(ctx context.Context, root *os.Root, blob, name st
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err != nil || fmt.Sprint(info.Size()) != m[2] {
+	if err != nil || fmt.Sprint(info.Size()) != string(m[2]) {
 		return false
 	}
 	hash := sha256.New()
 	_, err = io.Copy(hash, f)
-	return err == nil && hex.EncodeToString(hash.Sum(nil)) == m[1]
+	return err == nil && hex.EncodeToString(hash.Sum(nil)) == string(m[1])
 }

@@ -61,31 +61,23 @@ func (r Ref) IsLocal() bool {
 
 // String returns the reference as Nix writes it, without credentials, so that it is fit for a log and a lock file.
 func (r Ref) String() string {
-	params := url.Values{}
-	set := func(name, value string) {
-		if value != "" {
-			params.Set(name, value)
-		}
-	}
-	set("dir", r.Dir)
-	set("narHash", r.NARHash)
+	params := map[string]string{"dir": r.Dir, "narHash": r.NARHash}
 	if r.LastModified != 0 {
-		set("lastModified", strconv.FormatInt(r.LastModified, 10))
+		params["lastModified"] = strconv.FormatInt(r.LastModified, 10)
 	}
 	if r.Submodules {
-		set("submodules", "1")
+		params["submodules"] = "1"
 	}
 	switch r.Kind {
 	case KindGitHub, KindGitLab, KindSourceHut:
-		set("host", r.Host)
+		params["host"] = r.Host
 		parts := []string{url.PathEscape(r.Owner), url.PathEscape(r.Repo)}
 		if at := r.Ref + r.Rev; at != "" {
 			parts = append(parts, (&url.URL{Path: at}).EscapedPath())
 		}
 		return withQuery(string(r.Kind)+":"+strings.Join(parts, "/"), params)
 	}
-	set("ref", r.Ref)
-	set("rev", r.Rev)
+	params["ref"], params["rev"] = r.Ref, r.Rev
 	switch r.Kind {
 	case KindLocal:
 		return withQuery(r.Path, params)
@@ -305,12 +297,10 @@ func parseURL(scheme, rest string, params map[string]string) (Ref, error) {
 
 	own, foreign := map[string]string{}, url.Values{}
 	for name, value := range params {
-		foreign.Set(name, value)
-	}
-	for _, name := range known {
-		if value, ok := params[name]; ok {
+		if slices.Contains(known, name) {
 			own[name] = value
-			foreign.Del(name)
+		} else {
+			foreign.Set(name, value)
 		}
 	}
 	u, err := url.Parse(transport + ":" + rest)
@@ -320,7 +310,8 @@ func parseURL(scheme, rest string, params map[string]string) (Ref, error) {
 	if u.Opaque != "" || (u.Host == "") != (transport == "file") || u.Path == "" && transport == "file" {
 		return Ref{}, fmt.Errorf("is not %s://host/path", transport)
 	}
-	ref.URL = withQuery(u.String(), foreign)
+	u.RawQuery = encodeQuery(foreign)
+	ref.URL = u.String()
 	return ref, ref.setParams(own, known...)
 }
 

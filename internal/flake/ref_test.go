@@ -55,6 +55,10 @@ func TestParseRef(t *testing.T) {
 			str:   "git+https://example.org/r.git?x=y&dir=d&ref=main&rev=" + testRev + "&submodules=1",
 			clone: "https://example.org/r.git?x=y",
 		},
+		{
+			in: "https://example.org/a.tar.gz?archive&b=", want: Ref{Kind: KindTarball, URL: "https://example.org/a.tar.gz?archive=&b="},
+			str: "tarball+https://example.org/a.tar.gz?archive=&b=",
+		},
 		{in: "git+file:///a%20b", want: Ref{Kind: KindGit, URL: "file:///a%20b"}, clone: "file:///a%20b"},
 		{in: "file:///a/bare.git", want: Ref{Kind: KindGit, URL: "file:///a/bare.git"}, str: "git+file:///a/bare.git", clone: "file:///a/bare.git"},
 		{in: "git@github.com:o/r.git", want: Ref{Kind: KindGit, URL: "ssh://git@github.com/o/r.git"}, str: "git+ssh://git@github.com/o/r.git", clone: "ssh://git@github.com/o/r.git"},

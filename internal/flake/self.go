@@ -3,11 +3,9 @@ package flake
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"path"
 	"path/filepath"
-	"strconv"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtext"
@@ -54,22 +52,11 @@ func workingFlakeFile(top, subdir string) ([]byte, error) {
 
 // flakeFile returns the flake.nix of a commit. It is empty where there is none.
 func (r *repository) flakeFile(ctx context.Context, rev, subdir string) ([]byte, error) {
-	name := rev + ":" + path.Join(subdir, "flake.nix")
-	size, err := r.neutral.output(ctx, r.dir, r.bare("cat-file", "-s", name)...)
-	if _, ok := errors.AsType[*gitError](err); ok {
-		return nil, nil
+	data, err := r.blob(ctx, rev, path.Join(subdir, "flake.nix"), maxFlakeFile)
+	if _, failed := errors.AsType[*gitError](err); failed || errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // git fails where it is a directory
 	}
-	if err != nil {
-		return nil, err
-	}
-	if n, err := strconv.Atoi(size); err != nil || n > maxFlakeFile {
-		return nil, errors.Join(err, fmt.Errorf("%s is too large", name))
-	}
-	text, err := r.neutral.output(ctx, r.dir, r.bare("cat-file", "blob", name)...)
-	if _, ok := errors.AsType[*gitError](err); ok {
-		return nil, nil // a directory
-	}
-	return []byte(text), err
+	return data, err
 }
 
 // selfAttributes returns the attributes of inputs.self in a flake.nix that are true. Nix accepts only a set there, whose

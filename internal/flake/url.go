@@ -37,8 +37,8 @@ func withoutCredentials(raw string) string {
 			params.Del(name)
 		}
 	}
-	u.RawQuery = ""
-	return withQuery(u.String(), params)
+	u.RawQuery = encodeQuery(params)
+	return u.String()
 }
 
 // withoutURL strips a *url.Error of its URL, which may hold credentials.
@@ -49,20 +49,28 @@ func withoutURL(err error) error {
 	return err
 }
 
-// withQuery appends parameters to a URL, in order and encoded as Nix does it.
-func withQuery(base string, params url.Values) string {
-	if len(params) == 0 {
+// withQuery appends the parameters that are not empty to a URL, in order and encoded as Nix does it.
+func withQuery(base string, params map[string]string) string {
+	values := url.Values{}
+	for name, value := range params {
+		if value != "" {
+			values.Set(name, value)
+		}
+	}
+	if len(values) == 0 {
 		return base
 	}
 	sep := "?"
 	if strings.Contains(base, "?") {
 		sep = "&"
 	}
-	return base + sep + queryAsNix.Replace(params.Encode())
+	return base + sep + encodeQuery(values)
 }
 
-// queryAsNix turns the encoding of forms into that of URLs, where + is no space and / and : stand for themselves.
-var queryAsNix = strings.NewReplacer("+", "%20", "%2F", "/", "%3A", ":", "%40", "@")
+// encodeQuery encodes parameters as Nix does it: unlike in a form, a space is not a plus sign, and / : @ are not encoded.
+func encodeQuery(params url.Values) string { return unescaped.Replace(params.Encode()) }
+
+var unescaped = strings.NewReplacer("+", "%20", "%2F", "/", "%3A", ":", "%40", "@")
 
 // parseQuery splits a query. Unlike package net/url it takes + for itself, as Nix does: SRI hashes are full of it.
 func parseQuery(query string) (map[string]string, error) {
