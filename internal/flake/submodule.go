@@ -30,23 +30,29 @@ const maxNesting = 16
 
 // fromCommit adds the tree of a commit and, where the reference asks for them, those of its submodules.
 //
-// An archive of a forge has an empty directory for each submodule. Whoever wants them must clone,
-// and a clone leaves nothing out: the tree of a commit with submodules is not filtered by export-ignore.
+// An archive of a forge has an empty directory for each submodule. A consumer that wants them has to clone, and a clone
+// leaves nothing out: the tree of a commit with submodules is not filtered by export-ignore.
 func (t *Snapshotter) fromCommit(ctx context.Context, tree *tree, o origin, scratch, rev string) error {
 	if !t.Ref.Submodules {
 		return o.archive(ctx, tree, rev, "")
 	}
-	return withSubmodules(ctx, tree, o, scratch, rev, "", 0)
+	return recursive{tree, scratch}.add(ctx, o, rev, "", 0)
 }
 
-func withSubmodules(ctx context.Context, tree *tree, o origin, scratch, rev, prefix string, depth int) error {
+// recursive adds trees with their submodules to a tree.
+type recursive struct {
+	tree    *tree
+	scratch string
+}
+
+func (r recursive) add(ctx context.Context, o origin, rev, prefix string, depth int) error {
 	if depth > maxNesting {
 		return fmt.Errorf("submodule %s: nested too deeply", prefix)
 	}
 	if err := o.raw(); err != nil {
 		return err
 	}
-	if err := o.archive(ctx, tree, rev, prefix); err != nil {
+	if err := o.archive(ctx, r.tree, rev, prefix); err != nil {
 		return err
 	}
 	subs, err := o.submodules(ctx, rev)
@@ -55,11 +61,11 @@ func withSubmodules(ctx context.Context, tree *tree, o origin, scratch, rev, pre
 	}
 	for _, sub := range subs {
 		within := path.Join(prefix, sub.path)
-		child, err := o.open(ctx, scratch, sub)
+		child, err := o.open(ctx, r.scratch, sub)
 		if err != nil {
 			return fmt.Errorf("submodule %s: %w", within, err)
 		}
-		if err := withSubmodules(ctx, tree, child, scratch, sub.rev, within, depth+1); err != nil {
+		if err := r.add(ctx, child, sub.rev, within, depth+1); err != nil {
 			return err
 		}
 	}

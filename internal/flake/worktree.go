@@ -1,0 +1,164 @@
+package flake
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+)
+
+// dirty tells whether a tracked file differs from the commit, be it only in the index. A file of Git LFS may be checked
+// out; other filters do not run, so that a file that git compares by its contents differs where one would change it.
+func (v *view) dirty(ctx context.Context, rev string, submodules bool) (bool, error) {
+	if rev == "" {
+		return true, nil
+	}
+	// git would look into submodules by itself, with their own configuration.
+	differs, err := v.differs(ctx, "--ignore-submodules=all", rev)
+	if differs && err == nil {
+		var only bool
+		only, err = v.onlyLFS(ctx, rev)
+		differs = !only
+	}
+	if differs || err != nil || !submodules {
+		return differs, err
+	}
+	if differs, err = v.differs(ctx, "--cached", "--ignore-submodules=none", rev); differs || err != nil {
+		return differs, err
+	}
+	err = v.eachTracked(ctx, func(entry tracked) error {
+		sub, ok := v.submodule(entry)
+		if !ok || differs {
+			return nil // a submodule that was never initialised has no changes
+		}
+		child, err := sub.open(ctx, v.user, v.dir)
+		if err != nil {
+			return err
+		}
+		head, err := child.resolve(ctx, "")
+		if err == nil && head == entry.object {
+			differs, err = child.dirty(ctx, head, true)
+		} else {
+			differs = true
+		}
+		return err
+	})
+	return differs, err
+}
+
+// differs runs git diff and tells whether it finds a difference.
+func (v *view) differs(ctx context.Context, args ...string) (bool, error) {
+	args = slices.Concat([]string{"diff", "--quiet", "--no-ext-diff", "--no-textconv"}, args, []string{"--"})
+	err := v.neutral.run(ctx, v.checkout.top, io.Discard, v.worktree(args...)...)
+	if e, ok := errors.AsType[*gitError](err); ok && e.code == 1 {
+		return true, nil
+	}
+	return false, err
+}
+
+// untracked returns a few of the files and directories that git neither tracks nor ignores; a directory ends with a slash.
+func (v *view) untracked(ctx context.Context) ([]string, error) {
+	var names []string
+	read := func(r io.Reader) error {
+		return eachZero(r, func(name string) error {
+			if len(names) < maxUntracked {
+				names = append(names, name)
+			}
+			return nil
+		})
+	}
+	err := v.neutral.stream(ctx, v.checkout.top, read,
+		v.worktree("ls-files", "-z", "--others", "--exclude-standard", "--directory", "--no-empty-directory")...)
+	return names, err
+}
+
+// tracked is an entry of the index.
+type tracked struct {
+	mode, object string
+	name         string
+}
+
+// eachTracked calls f with every entry of the index.
+func (v *view) eachTracked(ctx context.Context, f func(tracked) error) error {
+	seen := ""
+	read := func(r io.Reader) error {
+		return eachZero(r, func(line string) error {
+			meta, name, ok := strings.Cut(line, "\t")
+			fields := strings.Fields(meta)
+			if !ok || len(fields) < 2 || name == seen {
+				return nil // a conflict has a file up to three times
+			}
+			seen = name
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return f(tracked{fields[0], fields[1], name})
+		})
+	}
+	return v.neutral.stream(ctx, v.checkout.top, read, v.worktree("ls-files", "-z", "--stage", "--cached")...)
+}
+
+// submodule returns the checkout of an entry that is an initialised submodule.
+func (v *view) submodule(entry tracked) (checkout, bool) {
+	if entry.mode != "160000" {
+		return checkout{}, false
+	}
+	dir := filepath.Join(v.checkout.top, entry.name)
+	if real, err := filepath.EvalSymlinks(dir); err != nil || real != dir {
+		return checkout{}, false // a link could lead to any repository of the user
+	}
+	sub, ok := findCheckout(dir, false)
+	return sub, ok && sub.top == dir && !sub.bare
+}
+
+// copyTracked adds the working tree's content of all tracked files, under a prefix.
+// A deleted file is left out, and a submodule is an empty directory unless it is asked for.
+func (v *view) copyTracked(ctx context.Context, tree *tree, prefix string, submodules bool) error {
+	w, err := regular.OpenRoot(v.checkout.top)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	return v.eachTracked(ctx, func(entry tracked) error {
+		if entry.mode != "160000" {
+			return copyWorking(tree, w, entry.name, path.Join(prefix, entry.name))
+		}
+		if err := tree.mkdir(path.Join(prefix, entry.name)); err != nil || !submodules {
+			return err
+		}
+		sub, ok := v.submodule(entry)
+		if !ok {
+			return nil // it was never initialised
+		}
+		child, err := sub.open(ctx, v.user, v.dir)
+		if err != nil {
+			return err
+		}
+		return child.copyTracked(ctx, tree, path.Join(prefix, entry.name), true)
+	})
+}
+
+// copyWorking adds a tracked file as it is in the working tree. What has become a directory, or lies beyond
+// a directory that has become a symbolic link, is deleted in git's eyes.
+func copyWorking(tree *tree, w *os.Root, name, as string) error {
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		if info, err := w.Lstat(dir); err != nil || !info.IsDir() {
+			return nil
+		}
+	}
+	info, err := w.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return copyEntry(tree, w, name, as, info)
+}
