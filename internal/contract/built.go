@@ -14,7 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// maxExported is up to what size a store object is read that a wrapper may point into. The keyboard rules have some MiB.
+// maxExported is the size up to which a store object is read that a wrapper may refer to. The keyboard rules have some MiB.
 const maxExported = 32 << 20
 
 // Exported returns the store objects whose files the checks read: the packages' own outputs and, where a program is
@@ -102,7 +102,7 @@ func (b *built) program(check string, pkg matrix.Package, name string) {
 	b.compare(check, at+" is for another processor", machines[b.build.System].String(), f.machine().String())
 }
 
-// machines are those whose programs a system runs.
+// machines are the processors of the systems.
 var machines = map[matrix.System]elf.Machine{matrix.X8664Linux: elf.EM_X86_64, matrix.AArch64Linux: elf.EM_AARCH64}
 
 // machine returns the processor that an ELF file is for. Both systems are little-endian.
@@ -131,7 +131,7 @@ func (b *built) closure(check string, pkg matrix.Package, unwanted []string) {
 	out := b.build.Outputs[pkg]
 	for _, info := range nix.Closure(b.build.Closure, out) {
 		for _, library := range unwanted {
-			// libxkbcommon is "libxkbcommon" to some, "xkbcommon" to others.
+			// A contract may name libxkbcommon "libxkbcommon" or "xkbcommon".
 			name, prefix := strings.TrimPrefix(info.Path.Name(), "lib"), strings.TrimPrefix(library, "lib")
 			if name == prefix || strings.HasPrefix(name, prefix+"-") {
 				found = append(found, string(info.Path))
@@ -156,7 +156,7 @@ func (b *built) wrapped(check string, pkg matrix.Package, w Wrapped) {
 		b.fail(check, "there is no program to be wrapped")
 		return
 	}
-	// A shell script says XKB_CONFIG_ROOT='/nix/store/…', a compiled wrapper keeps its command line: --set 'XKB_CONFIG_ROOT' '/nix/store/…'.
+	// A shell script has XKB_CONFIG_ROOT='/nix/store/…'. A compiled wrapper has its command line: --set 'XKB_CONFIG_ROOT' '/nix/store/…'.
 	set := regexp.MustCompile(regexp.QuoteMeta(w.Variable) + `\W{1,8}?(/[^'"\s\x00]+)`).FindSubmatch(f.Data)
 	if set == nil {
 		b.fail(check, "%s is not set", w.Variable)

@@ -15,11 +15,11 @@ import (
 type gitPackage struct {
 	// name is "name-version", as in outputHashes.
 	name string
-	// key is the source as Cargo.lock has it, by which crane knows it.
+	// key is the source as Cargo.lock has it. Crane uses it as a name.
 	key string
 	// source is the repository, for messages.
 	source string
-	// commit is what nixpkgs knows a source by: packages of the same one share a hash.
+	// commit identifies a source in nixpkgs: packages of the same commit share a hash.
 	commit string
 	line   int // of the source in Cargo.lock
 }
@@ -50,7 +50,7 @@ func parseCargoLock(file string, data []byte) ([]gitPackage, error) {
 	for _, p := range lock.Package {
 		if source, ok := strings.CutPrefix(p.Source, "git+"); ok {
 			url, commit, _ := strings.Cut(source, "#")
-			url, _, _ = strings.Cut(url, "?") // by which branch or tag it was come to is no matter
+			url, _, _ = strings.Cut(url, "?") // the branch or tag does not matter
 			name := p.Name + "-" + p.Version
 			all = append(all, gitPackage{name: name, key: p.Source, source: url, commit: commit, line: at[name+" "+p.Source]})
 		}
@@ -97,7 +97,7 @@ type placedError struct {
 func (e *placedError) Error() string { return e.err.Error() }
 func (e *placedError) Unwrap() error { return e.err }
 
-// failed makes a result of an error.
+// failed returns the result of a check that ended with an error.
 func failed(check, file string, err error) Result {
 	r := Result{Check: check, Status: Fail, Reason: err.Error(), File: file}
 	var placed *placedError

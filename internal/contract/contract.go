@@ -2,11 +2,11 @@ package contract
 
 import "github.com/scopecreep-zip/open-sesame-ci/matrix"
 
-// Contract is what a flake promises. A section that is left out promises nothing.
+// Contract is what is required of a flake. A section that is left out requires nothing.
 type Contract struct {
-	// File is where it was read from, for messages.
+	// File is the file that it was read from, for messages.
 	File string `toml:"-,omitempty"`
-	// Strict makes a failure of every warning.
+	// Strict turns every warning into a failure.
 	Strict bool `toml:"strict,omitempty"`
 
 	Outputs      Outputs                    `toml:"outputs,omitempty"`
@@ -24,12 +24,12 @@ type Contract struct {
 type Outputs struct {
 	// Packages are those under packages.<system>.
 	Packages []matrix.Package `toml:"packages,omitempty"`
-	// Default is the package that packages.<system>.default is, to the derivation.
+	// Default is the package with the same derivation as packages.<system>.default.
 	Default matrix.Package `toml:"default,omitempty"`
-	// Overlay is the overlay's name under overlays; applied to the flake's nixpkgs it gives OverlayPackages.
+	// Overlay is the overlay's name under overlays. Applied to the flake's nixpkgs, it defines OverlayPackages.
 	Overlay string `toml:"overlay,omitempty"`
-	// OverlayNeeds are overlays that are applied before, by their paths below the flake's inputs.
-	// One that is not there is passed over.
+	// OverlayNeeds are overlays that are applied first, by their paths below the flake's inputs. Those that do not exist
+	// are ignored.
 	OverlayNeeds    []string         `toml:"overlay-needs,omitempty"`
 	OverlayPackages []matrix.Package `toml:"overlay-packages,omitempty"`
 	// Modules are the names under homeManagerModules, DevShells those under devShells.<system>.
@@ -37,9 +37,9 @@ type Outputs struct {
 	DevShells []string `toml:"dev-shells,omitempty"`
 }
 
-// Package is what a built package holds.
+// Package is what is required of a built package.
 type Package struct {
-	// Binaries are files in bin: executable and, where they are ELF, for the system's machine.
+	// Binaries are executables in bin. Where they are ELF files, they are for the system's processor.
 	Binaries []string `toml:"binaries,omitempty"`
 	// Files are further files. A name without a slash may be in any directory.
 	Files []string `toml:"files,omitempty"`
@@ -47,13 +47,13 @@ type Package struct {
 	Units []string `toml:"units,omitempty"`
 	// NoDefaultFeatures says that Cargo builds it with --no-default-features.
 	NoDefaultFeatures bool `toml:"no-default-features,omitempty"`
-	// NotInClosure are names of packages, such as "wayland", that it must not refer to at run time.
+	// NotInClosure are names of packages, such as "wayland", that must not be in its closure.
 	NotInClosure []string `toml:"not-in-closure,omitempty"`
 	// Wrapped are binaries that are started with a variable set.
 	Wrapped []Wrapped `toml:"wrapped,omitempty"`
 	// Propagates are packages in nix-support/propagated-build-inputs.
 	Propagates []matrix.Package `toml:"propagates,omitempty"`
-	// OnPath are the binaries in the bin of an environment that this package alone is installed into.
+	// OnPath are the binaries in bin of an environment in which only this package is installed.
 	OnPath []string `toml:"on-path,omitempty"`
 }
 
@@ -64,21 +64,21 @@ type Wrapped struct {
 	Suffix   string `toml:"suffix,omitempty"`
 }
 
-// Directives are those of a unit's section, or an option of the Home Manager module.
-// A list asks for at least its elements; "*" stands for any value but none.
+// Expectations are the required values of directives in a unit's section. A list requires at least its elements; "*"
+// requires any value.
 type Expectations map[string]Values
 
-// Units are the unit files of the packages.
+// Units are requirements of the packages' unit files.
 type Units struct {
-	// Dir is where they are in a package.
+	// Dir is their directory in a package.
 	Dir string `toml:"dir,omitempty"`
-	// Forbidden are texts that no unit may hold, such as "/usr/bin".
+	// Forbidden are texts that no unit may contain, such as "/usr/bin".
 	Forbidden []string `toml:"forbidden,omitempty"`
-	// Service is what the [Service] sections of all services say.
+	// Service is required of the [Service] sections of all services.
 	Service Expectations `toml:"service,omitempty"`
-	// Of is what single units say beyond that, by name: units.of."open-sesame-secrets.service".
+	// Of is required of single units besides, by name: units.of."open-sesame-secrets.service".
 	Of map[string]Expectations `toml:"of,omitempty"`
-	// Verify asks for systemd-analyze --user verify, where that program is there.
+	// Verify runs systemd-analyze --user verify, where that program is installed.
 	Verify bool `toml:"verify,omitempty"`
 }
 
@@ -86,49 +86,49 @@ type Units struct {
 type Hashes struct {
 	// Lock is the path of Cargo.lock in the tree.
 	Lock string `toml:"lock,omitempty"`
-	// Files hold a cargoLock.outputHashes each, and all the same one.
+	// Files have a cargoLock.outputHashes each, with the same entries.
 	Files []string `toml:"files,omitempty"`
 }
 
-// SourceFilter says which files have a part in the packages' derivations.
+// SourceFilter is about the files that change the packages' derivations.
 type SourceFilter struct {
 	Packages []matrix.Package `toml:"packages,omitempty"`
-	// Ignores are files and directories of the tree that may change without a rebuild; Follows those that may not.
-	// What the tree does not have is passed over.
+	// A change of Ignores, files and directories of the tree, must not rebuild the packages; a change of Follows must.
+	// Those that the tree does not have are ignored.
 	Ignores []string `toml:"ignores,omitempty"`
 	Follows []string `toml:"follows,omitempty"`
 }
 
-// PreCheck is the isolation of the packages' tests.
+// PreCheck is about the isolation of the packages' tests.
 type PreCheck struct {
 	Packages []matrix.Package `toml:"packages,omitempty"`
-	// Contains is a text of each of their preCheck.
+	// Contains is a text that the preCheck of each has to contain.
 	Contains string `toml:"contains,omitempty"`
 }
 
-// HomeManager is the module of the flake, as Home Manager sees it.
+// HomeManager is about the Home Manager module of the flake.
 type HomeManager struct {
 	// Module is its name under homeManagerModules; Option is the path of its options, such as "programs.open-sesame".
 	Module string `toml:"module,omitempty"`
 	Option string `toml:"option,omitempty"`
-	// Headless and Desktop are what it makes in each mode.
+	// Headless and Desktop are what it configures in each mode.
 	Headless Suite `toml:"headless,omitempty"`
 	Desktop  Suite `toml:"desktop,omitempty"`
-	// Targets are what targets say by "Unit" and "Install" taken together: home-manager.targets.open-sesame-desktop.
+	// Targets is required of "Unit" and "Install" of targets together: home-manager.targets.open-sesame-desktop.
 	Targets map[string]Expectations `toml:"targets,omitempty"`
-	// Service is what all services say in any of their sections, Of what single ones do beyond that.
+	// Service is required of all services, in any of their sections; Of of single services besides.
 	Service Expectations            `toml:"service,omitempty"`
 	Of      map[string]Expectations `toml:"of,omitempty"`
-	// ConfigFile is made below ~/.config where there are settings or profiles, with ConfigVersion as its config_version.
+	// ConfigFile is generated below ~/.config where there are settings or profiles. Its config_version is ConfigVersion.
 	ConfigFile    string `toml:"config-file,omitempty"`
 	ConfigVersion int    `toml:"config-version,omitempty"`
-	// LogLevels are the values of logLevel; each reaches RUST_LOG.
+	// LogLevels are the values of logLevel. Each sets RUST_LOG.
 	LogLevels []string `toml:"log-levels,omitempty"`
-	// SessionVariables are those of systemd's user sessions.
+	// SessionVariables are variables of systemd's user sessions.
 	SessionVariables map[string]string `toml:"session-variables,omitempty"`
 }
 
-// Suite is what the module makes in one mode: exactly these units, and at least these rules.
+// Suite is what the module configures in one mode: exactly these units, and at least these rules.
 type Suite struct {
 	Package  matrix.Package `toml:"package,omitempty"`
 	Targets  []string       `toml:"targets,omitempty"`
@@ -136,16 +136,16 @@ type Suite struct {
 	Tmpfiles []string       `toml:"tmpfiles,omitempty"`
 }
 
-// NixConfig is the flake's own nixConfig.
+// NixConfig is about the flake's nixConfig.
 type NixConfig struct {
-	// Substituters and Keys are those of the cache that is pushed to; the flake names at least these.
+	// Substituters and Keys are those of the cache for pushes. The flake has to name at least these.
 	Substituters []string `toml:"substituters,omitempty"`
 	Keys         []string `toml:"keys,omitempty"`
 }
 
 // Lock is about flake.lock.
 type Lock struct {
-	// Nixpkgs is the input whose age is reported; it is warned of above MaxAgeDays, where that is not 0.
+	// Nixpkgs is the input whose age is reported. Above MaxAgeDays, where that is not 0, it is a warning.
 	Nixpkgs    string `toml:"nixpkgs,omitempty"`
 	MaxAgeDays int    `toml:"max-age-days,omitempty"`
 }

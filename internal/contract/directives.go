@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// directives are what a unit says, by name: of a file, or of an attribute set that becomes one.
+// directives are the values in a unit by name. The unit is a file, or an attribute set that becomes one.
 type directives map[string][]string
 
-// anyValue stands in a contract for any value but none.
+// anyValue requires any value.
 const anyValue = "*"
 
-// check reports each promise that the unit does not keep.
+// check reports each directive that is not as expected.
 func (d directives) check(v *recorder, prefix string, promises Expectations) {
 	for _, name := range slices.Sorted(maps.Keys(promises)) {
 		wanted := promises[name]
 		found, ok := d[name]
 		if !ok || !satisfies(found, wanted) {
-			r := Result{Check: prefix + "/" + name, Status: Fail, Reason: name + " is not as promised"}
+			r := Result{Check: prefix + "/" + name, Status: Fail, Reason: name + " is not as required"}
 			if !ok {
 				r.Reason = name + " is not set"
 			}
@@ -29,7 +29,7 @@ func (d directives) check(v *recorder, prefix string, promises Expectations) {
 	}
 }
 
-// keeps tells whether all that is wanted was found; what is found beyond that is the unit's own affair.
+// satisfies tells whether all wanted values were found. Further values are allowed.
 func satisfies(found []string, wanted Values) bool {
 	if len(wanted) == 1 && wanted[0] == anyValue {
 		return strings.Join(found, "") != ""
@@ -44,8 +44,8 @@ func satisfies(found []string, wanted Values) bool {
 	return len(missing(wanted, words)) == 0
 }
 
-// sameValue compares two values as systemd reads them. It writes booleans in several ways, of which 0 and 1
-// are numbers where the contract does not ask for a boolean by word.
+// sameValue compares two values as systemd reads them. Systemd accepts several words for a boolean; where the contract
+// has 0 or 1, it means the number.
 func sameValue(found, wanted string) bool {
 	if _, err := strconv.Atoi(wanted); err == nil {
 		return found == wanted
@@ -54,7 +54,7 @@ func sameValue(found, wanted string) bool {
 	return found == wanted || f != "" && f == w
 }
 
-// boolean gives systemd's ways to write a boolean one form; it is empty for any other value.
+// boolean returns "true" or "false" for any of systemd's words for a boolean, and "" for other values.
 func boolean(value string) string {
 	switch strings.ToLower(value) {
 	case "1", "yes", "y", "true", "t", "on":
@@ -72,7 +72,7 @@ func assignments(name string, values []string) string {
 	return name + "=" + strings.Join(values, " ")
 }
 
-// with returns the promises of both; where both name a directive, the others count.
+// merge returns the expectations of both. Where both have a directive, others takes precedence.
 func (d Expectations) merge(others Expectations) Expectations {
 	all := Expectations{}
 	maps.Copy(all, d)

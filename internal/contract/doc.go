@@ -1,15 +1,14 @@
-// Package contract holds a flake to its promises.
+// Package contract checks whether a flake satisfies its contract.
 //
-// A [Contract] is data: what a flake's outputs, packages, units, module, lock files and settings are to be.
-// It is read from a TOML file; the one for Open Sesame is built in. Its strictness is "at least these":
-// a flake that has grown beyond its contract keeps it.
+// A [Contract] is data: requirements of a flake's outputs, packages, units, module, lock files and settings. It is read
+// from a TOML file; the one of Open Sesame is built in. A flake may have more than its contract requires.
 //
-// Checks come in three kinds, by what they need:
+// There are three kinds of checks, by what they need:
 //
-//   - of files alone ([Contract.Static]): no Nix, milliseconds, before anything is built;
-//   - of one evaluation a system ([Contract.Evaluate]);
-//   - of what was built ([Contract.Built]): the outputs' files, and their closure.
+//   - files of the tree ([Contract.Static]): without Nix, in milliseconds, before anything is built;
+//   - one evaluation for each system ([Contract.Evaluate]);
+//   - what was built ([Contract.Built]): the files of the outputs, and their closure.
 //
-// This package runs nothing itself but systemd-analyze, on units; package pipelines drives it. Every check that a contract plans must report:
-// [Complete] turns one that did not into a failure.
+// The only program that this package runs is systemd-analyze, on units; package pipelines runs Nix for it. Every planned
+// check has to report a result: [Complete] adds a failure for one that does not.
 package contract

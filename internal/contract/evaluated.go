@@ -12,25 +12,25 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Evaluator runs nix eval --json --show-trace --expr, and returns its result, or what it has said where the expression does not evaluate.
-// The error is one of running Nix at all.
+// Evaluator runs nix eval --json --show-trace --expr, and returns its result, or Nix's message where the expression does
+// not evaluate. The error means that Nix could not be run.
 type Evaluator func(expression string) (out []byte, said string, err error)
 
-// answer is what evaluate.nix says to one question.
+// answer is the answer of evaluate.nix to one question.
 type answer struct {
 	Value  json.RawMessage `json:"value"`
 	Thrown bool            `json:"thrown"`
-	why    *nix.EvalError  // of a thrown one, where Nix was asked for its words
+	why    *nix.EvalError  // of a thrown error, where Nix was asked for its message
 }
 
 type answers map[string]*answer
 
-// Evaluate judges all that one evaluation of the flake tells.
+// Evaluate runs the checks of one evaluation of the flake.
 //
-// Nix is asked once. What has thrown is asked again, alone, for Nix to say why; and where an error cannot be caught,
-// such as an infinite recursion, each question is asked alone, so that one promise that cannot be looked at does not hide the others.
+// All questions are asked at once. A question that throws is asked again alone, for Nix's message. Where an error cannot
+// be caught, such as an infinite recursion, each question is asked alone, so that it does not hide the other answers.
 // Where a configuration without the module does not evaluate, those with the module are not asked for.
-// A flake that cannot be evaluated breaks its promises; the error is one of running Nix at all.
+// A flake that does not evaluate fails its checks. The error means that Nix could not be run.
 func (c *Contract) Evaluate(r Request, eval Evaluator) ([]Result, error) {
 	found, err := c.ask(r, eval)
 	if err != nil {
@@ -40,7 +40,7 @@ func (c *Contract) Evaluate(r Request, eval Evaluator) ([]Result, error) {
 		if bare, err = c.askAlone(r, eval, withoutModule); err != nil {
 			return nil, err
 		}
-		if bare.Thrown && len(found) == 0 { // the error cannot be caught, and has hidden the other answers
+		if bare.Thrown && len(found) == 0 { // the error cannot be caught, and hides the other answers
 			without := *c
 			without.HomeManager = nil
 			if found, err = without.ask(r, eval); err != nil {
@@ -79,7 +79,7 @@ func (c *Contract) ask(r Request, eval Evaluator) (answers, error) {
 	return found, nil
 }
 
-// askAlone asks one question, and where it throws, why.
+// askAlone asks one question. Where it throws, the answer has Nix's message.
 func (c *Contract) askAlone(r Request, eval Evaluator, name string) (*answer, error) {
 	out, said, err := eval(c.alone(r, name))
 	switch {
@@ -92,7 +92,7 @@ func (c *Contract) askAlone(r Request, eval Evaluator, name string) (*answer, er
 	return &answer{Thrown: true, why: &why}, nil
 }
 
-// source returns where Nix keeps the flake's tree; empty where its reference does not tell.
+// source returns the store path of the flake's tree; empty where its reference has no hash.
 func (r Request) source() nix.StorePath {
 	_, query, _ := strings.Cut(r.Flake, "?")
 	values, err := url.ParseQuery(query)
@@ -107,9 +107,9 @@ func (r Request) source() nix.StorePath {
 }
 
 const (
-	// wrongLevel is the answer that is to be an error.
+	// wrongLevel is the answer that has to be an error.
 	wrongLevel = "level/" + badLevel
-	// bareHome is what a configuration without the module has.
+	// withoutModule is a configuration without the module.
 	withoutModule = "home/bare"
 )
 
@@ -147,36 +147,36 @@ func (c *Contract) check(r Request, found answers) []Result {
 	return e.results
 }
 
-// evaluation is one system's answers on their way to a verdict.
+// evaluation has the answers of one system, and the results so far.
 type evaluation struct {
 	*Contract
 	*recorder
 	request  Request
 	answers  answers
-	packages map[matrix.Package]evaluatedPackage // those that are there
+	packages map[matrix.Package]evaluatedPackage // those that the flake has
 }
 
-// read decodes an answer. Where there is none, it reports that for the check, and returns false.
+// read decodes an answer. Where there is none, it reports a failure of the check and returns false.
 func (e *evaluation) read(check, name string, into any) bool {
 	a := e.answers[name]
 	switch {
 	case a == nil:
-		e.fail(check, "the evaluation does not tell")
+		e.fail(check, "the evaluation gives no answer")
 		return false
 	case a.Thrown:
 		e.add(thrown(check, a.why))
 		return false
 	}
 	decoder := json.NewDecoder(bytes.NewReader(a.Value))
-	decoder.UseNumber() // a limit of 1000000 is not one of 1e+06
+	decoder.UseNumber() // so that 1000000 does not become 1e+06
 	if err := decoder.Decode(into); err != nil {
-		e.fail(check, "the flake gives something of another type: %v", err)
+		e.fail(check, "the flake has a value of another type: %v", err)
 		return false
 	}
 	return true
 }
 
-// thrown is a check that Nix has failed for us, with the place in the flake where it is known.
+// thrown returns the failure of a check whose answer throws, with the position in the flake where it is known.
 func thrown(check string, said *nix.EvalError) Result {
 	r := Result{Check: check, Status: Fail, Reason: "it does not evaluate"}
 	if said == nil {

@@ -14,7 +14,7 @@ import (
 //go:embed evaluate.nix
 var evaluateNix string
 
-// question is what evaluate.nix is asked.
+// question is the argument of evaluate.nix.
 type question struct {
 	Nixpkgs         string           `json:"nixpkgs"`
 	Packages        []matrix.Package `json:"packages"`
@@ -39,7 +39,7 @@ type question struct {
 	Profiles map[string]any `json:"profiles"`
 }
 
-// The attributes of a derivation that tell how it is built and tested.
+// The attributes of a derivation that determine how it is built and tested.
 var (
 	featureAttributes = []string{
 		"cargoBuildNoDefaultFeatures", "buildNoDefaultFeatures", // of buildRustPackage
@@ -48,10 +48,10 @@ var (
 	testAttributes = []string{"preCheck", "checkPhase", "doCheck"}
 )
 
-// badLevel is no level of any logger.
+// badLevel is not a level of any logger.
 const badLevel = "contract-loud"
 
-// What the module is configured with. The names say what they are for where they turn up in a message.
+// The module is configured with these values. Their names show their purpose in a message.
 var (
 	settings = map[string]any{"key_bindings": map[string]any{"g": map[string]any{"apps": []any{"contract-app"}}}}
 	profiles = map[string]any{"contract-profile": map[string]any{"launch_profiles": map[string]any{"dev": map[string]any{"env": map[string]any{"RUST_LOG": "debug"}}}}}
@@ -92,7 +92,7 @@ func (c *Contract) question() question {
 	return q
 }
 
-// evaluatedPackages are all that the contract names, in order.
+// evaluatedPackages returns all packages that the contract names, in order.
 func (c *Contract) evaluatedPackages() []matrix.Package {
 	names := map[matrix.Package]bool{}
 	for _, p := range c.Outputs.Packages {
@@ -119,11 +119,11 @@ func (c *Contract) evaluatedPackages() []matrix.Package {
 	return list(slices.Sorted(maps.Keys(names)))
 }
 
-// Expression returns what nix eval --json --expr makes the answers of, by which [Contract.Evaluate] judges.
-// It is pure: a flake that is given by a locked reference evaluates as it does for its consumers.
+// Expression returns the expression whose value has the answers for [Contract.Evaluate]. It is pure: a flake that is
+// given by a locked reference evaluates as it does for its consumers.
 func (c *Contract) Expression(r Request) string { return c.expression(r, "null") }
 
-// alone returns an expression for one of the answers, which catches nothing.
+// alone returns an expression for one of the answers, which catches no errors.
 func (c *Contract) alone(r Request, answer string) string { return c.expression(r, nix.Quote(answer)) }
 
 func (c *Contract) expression(r Request, only string) string {
@@ -131,7 +131,7 @@ func (c *Contract) expression(r Request, only string) string {
 	q.HomeManager = r.HomeManager
 	ask, err := json.Marshal(q)
 	if err != nil {
-		panic(err) // it is made of strings
+		panic(err) // it has only strings
 	}
 	return "(" + evaluateNix + ") {\n" +
 		"  flake = builtins.getFlake " + nix.Quote(r.Flake) + ";\n" +
@@ -140,10 +140,10 @@ func (c *Contract) expression(r Request, only string) string {
 		"  only = " + only + ";\n}"
 }
 
-// list is never nil: JSON has an array for it.
+// list returns a copy that is never nil, so that JSON has an array for it.
 func list[T any](s []T) []T { return append([]T{}, s...) }
 
-// named is a list of the name, where there is one.
+// named returns a list of the name, where there is one.
 func named(name string) []string {
 	if name == "" {
 		return []string{}

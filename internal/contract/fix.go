@@ -20,15 +20,15 @@ type Mismatch struct {
 	// Specified is the hash in the flake, Got the hash of what was fetched, both in SRI form.
 	Specified string `json:"specified"`
 	Got       string `json:"got"`
-	// Places are where the flake's files hold the hash that was specified.
+	// Positions are those of the specified hash in the flake's files.
 	Positions []Position `json:"places,omitempty"`
 }
 
-// Place is a line of a file of the tree.
+// Position is a line of a file of the tree.
 type Position struct {
 	File string `json:"file"`
 	Line int    `json:"line"`
-	// Text is the line as it should be, ready to paste.
+	// Text is the corrected line; empty where nothing is corrected.
 	Text string `json:"text"`
 }
 

@@ -54,8 +54,8 @@ func (h *Hashes) check(tree string) []Result {
 	return append(results, passUnless("hashes/equal", append(unequal(all, packages), unread...)))
 }
 
-// orPass returns one result for a check: the worst of those found, or a pass where there is none.
-// A result that has no status yet has failed. Where several are equally bad, the first has the line, and the reasons are joined.
+// passUnless returns one result for a check: the worst of those found, or a pass where there is none. A result without a
+// status is a failure. Where several are equally bad, the result has the line of the first and the reasons of all.
 func passUnless(check string, found []Result) Result {
 	for _, status := range []Status{Fail, Warn, Skip} {
 		var r *Result
@@ -77,16 +77,16 @@ func passUnless(check string, found []Result) Result {
 	return Result{Check: check, Status: Pass}
 }
 
-// values returns the entries that hold no hash, and those whose hash is an expression that only Nix can evaluate.
+// values returns results for the entries without a hash, and for those whose hash only Nix can evaluate.
 func (t hashTable) values() (found []Result) {
 	for _, e := range t.entries {
-		r := Result{File: t.file, Line: e.line, Wanted: "sha256-…", Found: cmp.Or(e.expression, e.hash), Fix: "build once; the error tells the right value"}
+		r := Result{File: t.file, Line: e.line, Wanted: "sha256-…", Found: cmp.Or(e.expression, e.hash), Fix: "build once; the error states the right value"}
 		switch hash, err := parseHash(e.hash); {
 		case e.expression != "" && !placeholder.MatchString(e.expression):
 			r.Status, r.Fix = Skip, ""
-			r.Reason = fmt.Sprintf("%s has %s in the place of a hash, which is not read without Nix", e.name, e.expression)
+			r.Reason = fmt.Sprintf("%s has %s instead of a hash, which is not read without Nix", e.name, e.expression)
 		case e.expression != "":
-			r.Reason = fmt.Sprintf("%s has %s in the place of a hash", e.name, e.expression)
+			r.Reason = fmt.Sprintf("%s has %s instead of a hash", e.name, e.expression)
 		case err != nil || hash.SRI() == fakeHash:
 			r.Reason = fmt.Sprintf("%s has no real hash", e.name)
 		default:
@@ -97,13 +97,13 @@ func (t hashTable) values() (found []Result) {
 	return found
 }
 
-// placeholder matches the names that nixpkgs has for hashes of nothing.
+// placeholder matches the names of placeholders in nixpkgs.
 var placeholder = regexp.MustCompile(`(^|\.)fake(Hash|Sha256|Sha512|SRI)$`)
 
 // fakeHash is lib.fakeHash.
 const fakeHash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
-// stale tells the entries that no package of the lock has: nixpkgs refuses to evaluate them.
+// stale returns results for the entries that no package of the lock has: nixpkgs refuses to evaluate them.
 func (t hashTable) stale(packages []gitPackage, lock string) (broken []Result) {
 	for _, e := range t.entries {
 		if commitOf(packages, e.name) != "" {
@@ -121,18 +121,18 @@ func (t hashTable) stale(packages []gitPackage, lock string) (broken []Result) {
 	return broken
 }
 
-// missing tells the git sources for which the table has no hash. The hash of any package of the same commit will do.
+// missing returns results for the git sources without a hash in the table. All packages of a commit have the same hash.
 func (t hashTable) missing(packages []gitPackage, tables []hashTable) (broken []Result) {
-	told := map[string]bool{}
+	reported := map[string]bool{}
 	for _, p := range packages {
-		if told[p.commit] || t.entryFor(packages, p.commit) != nil {
+		if reported[p.commit] || t.entryFor(packages, p.commit) != nil {
 			continue
 		}
-		told[p.commit] = true
+		reported[p.commit] = true
 		r := Result{
 			Reason: fmt.Sprintf("no hash of %s, from %s at %.7s", p.name, p.source, p.commit), File: t.file, Line: max(t.last, t.line),
 			Wanted: p.name, Found: strings.Join(t.names(), " "),
-			Fix: fmt.Sprintf("%s%q = \"sha256-…\"; with the value that the build tells", t.prefix, p.name),
+			Fix: fmt.Sprintf("%s%q = \"sha256-…\"; with the value that the build states", t.prefix, p.name),
 		}
 		if e := anyEntryFor(tables, packages, p.commit); e != nil {
 			r.Fix = fmt.Sprintf("%s%q = %q;", t.prefix, e.name, e.hash)
@@ -145,7 +145,7 @@ func (t hashTable) missing(packages []gitPackage, tables []hashTable) (broken []
 	return broken
 }
 
-// parseHash reads a hash in any form that Nix takes: an SRI hash may end without its padding.
+// parseHash parses a hash in any form that Nix accepts: an SRI hash may lack its padding.
 func parseHash(s string) (nix.Hash, error) {
 	if _, digest, ok := strings.Cut(s, "-"); ok && !strings.HasSuffix(s, "=") {
 		s += strings.Repeat("=", -len(digest)&3)
@@ -158,26 +158,26 @@ func isHash(s string) bool {
 	return err == nil
 }
 
-// sameHash compares two hashes, in whatever form each is.
+// sameHash compares two hashes in any form.
 func sameHash(a, b string) bool {
 	h, err := parseHash(a)
 	g, errB := parseHash(b)
 	return a == b || err == nil && errB == nil && h.Equal(g)
 }
 
-// unequal tells where two tables differ in what both may hold.
+// unequal returns results for the differences between tables.
 func unequal(tables []hashTable, packages []gitPackage) (broken []Result) {
 	for i, t := range tables {
 		for _, e := range t.entries {
 			commit := commitOf(packages, e.name)
 			if commit == "" || !isHash(e.hash) {
-				continue // told already
+				continue // reported by values
 			}
 			for _, other := range tables[i:] {
 				if f := other.entryFor(packages, commit); f != nil && isHash(f.hash) && !sameHash(f.hash, e.hash) {
 					broken = append(broken, Result{
 						Reason: fmt.Sprintf("%s differs from %s in %s:%d", e.name, f.name, other.file, f.line),
-						File:   t.file, Line: e.line, Wanted: f.hash, Found: e.hash, Fix: "build once; the error tells which is right",
+						File:   t.file, Line: e.line, Wanted: f.hash, Found: e.hash, Fix: "build once; the error states which is right",
 					})
 				}
 			}
@@ -192,8 +192,8 @@ func unequal(tables []hashTable, packages []gitPackage) (broken []Result) {
 	return broken
 }
 
-// lacking returns a table that has a hash for the commit, and none of that name.
-// One that has no hash for the commit at all is reported as incomplete, and one that may lack hashes may lack names.
+// tableWithout returns a table that has a hash for the commit, but not under that name. A table without any hash for the
+// commit is reported as incomplete, and one with optional hashes needs no name.
 func tableWithout(tables []hashTable, name, commit string, packages []gitPackage) *hashTable {
 	for i, t := range tables {
 		if t.optional == "" && t.entryFor(packages, commit) != nil && !slices.Contains(t.names(), name) {
@@ -203,7 +203,7 @@ func tableWithout(tables []hashTable, name, commit string, packages []gitPackage
 	return nil
 }
 
-// of returns the table's entry for a commit, or nil.
+// entryFor returns the table's entry for a commit, or nil.
 func (t hashTable) entryFor(packages []gitPackage, commit string) *hashEntry {
 	for i, e := range t.entries {
 		if commitOf(packages, e.name) == commit {
@@ -221,7 +221,7 @@ func (t hashTable) names() []string {
 	return all
 }
 
-// known returns an entry of any table that has a hash for the commit, or nil.
+// anyEntryFor returns an entry of any table with a hash for the commit, or nil.
 func anyEntryFor(tables []hashTable, packages []gitPackage, commit string) *hashEntry {
 	for _, t := range tables {
 		if e := t.entryFor(packages, commit); e != nil && e.hash != "" {

@@ -10,7 +10,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// cargoSet is an attribute set with hashes or a lock file: what nixpkgs calls cargoLock.
+// cargoSet is an attribute set with hashes or a lock file, such as cargoLock of nixpkgs.
 type cargoSet struct {
 	line     int
 	lockFile string // as it is written; empty where there is none
@@ -28,19 +28,19 @@ type hashFile struct {
 	tokens     []nixtext.Token
 	scopes     []*scope
 	sets       []*cargoSet
-	values     map[int]*cargoSet            // by the index of the token at which the value begins that is this set
-	bound      map[string][]nixtext.Binding // names that a let or a recursive set binds
-	given      map[string]bool              // names that come from elsewhere: arguments of functions, inherit (from)
+	values     map[int]*cargoSet            // by the index of the token that begins the set
+	bound      map[string][]nixtext.Binding // the bindings of let and of recursive sets
+	given      map[string]bool              // names without a value in the file: arguments of functions, inherit (from)
 }
 
-// scope is a let or an attribute set that is being read.
+// scope is a let or an attribute set around the current token.
 type scope struct {
 	isLet, isRec bool
-	sets         map[string]*cargoSet // by the path in front of outputHashes, lockFile and so on
+	sets         map[string]*cargoSet // by the path before outputHashes, lockFile and so on
 }
 
-// readHashes finds the tables of hashes in a file, for Cargo's lock file of that path in the tree.
-// A file that uses the lock file without hashes has an empty table at its first line.
+// readHashes returns the tables of hashes in a file, for the Cargo.lock of that path in the tree. A file that uses the
+// lock file without hashes has an empty table at its first line.
 func readHashes(tree, file, lock string) ([]hashTable, error) {
 	data, err := regular.Read(filepath.Join(tree, file), maxFile)
 	if err != nil {
@@ -70,7 +70,7 @@ func parseHashes(file, text, lock string) []hashTable {
 
 func (f *hashFile) top() *scope { return f.scopes[len(f.scopes)-1] }
 
-// at tells whether the token at i is of that kind; there is none beyond the ends of the file.
+// at tells whether there is a token of that kind at i.
 func (f *hashFile) at(i int, kind byte) bool {
 	return i >= 0 && i < len(f.tokens) && f.tokens[i].Kind == kind
 }
@@ -88,7 +88,7 @@ func (f *hashFile) open(i int) {
 
 func (f *hashFile) close(i int) {
 	if len(f.scopes) == 1 {
-		return // braces that do not match: no Nix
+		return // braces that do not match
 	}
 	if f.at(i+1, '/') && f.at(i+2, '/') {
 		for _, set := range f.top().sets {
@@ -99,7 +99,7 @@ func (f *hashFile) close(i int) {
 	f.scopes = f.scopes[:len(f.scopes)-1]
 }
 
-// set returns the set with that path in the scope.
+// set returns the set of that path in the scope.
 func (f *hashFile) set(s *scope, path string, line int) *cargoSet {
 	if s.sets[path] == nil {
 		s.sets[path] = &cargoSet{line: line}
@@ -108,7 +108,7 @@ func (f *hashFile) set(s *scope, path string, line int) *cargoSet {
 	return s.sets[path]
 }
 
-// binding notes what begins at the token, where that has to do with hashes.
+// binding records the binding that begins at the token, if it is about hashes.
 func (f *hashFile) binding(i int) {
 	t := f.tokens[i]
 	if t.Kind != nixtext.Word && t.Kind != nixtext.String {
@@ -148,14 +148,14 @@ func (f *hashFile) binding(i int) {
 		s := f.set(f.top(), before, t.Line)
 		s.fetchGit, s.line = f.source(value), t.Line
 	case len(value) > 0 && value[0].Kind == '{' && !f.top().isLet:
-		// Its set is noted only where it turns out to have something.
+		// open uses the set when it gets to the brace.
 		if last == "cargoLock" {
 			f.values[end+1] = f.set(f.top(), strings.Join(names, "."), t.Line)
 		}
 	}
 }
 
-// inherit notes the names that the inherit at the token takes from elsewhere.
+// inherit records the names of the inherit at the token.
 func (f *hashFile) inherit(i int) {
 	from := f.at(i+1, '(')
 	for j := i + 1; j < len(f.tokens) && f.tokens[j].Kind != ';'; j++ {
@@ -173,7 +173,7 @@ func (f *hashFile) inherit(i int) {
 	}
 }
 
-// source returns the text of a value on one line, cut to what a message can show.
+// source returns the text of a value on one line, cut for a message.
 func (f *hashFile) source(value []nixtext.Token) string {
 	if len(value) == 0 {
 		return "nothing"

@@ -11,17 +11,17 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtext"
 )
 
-// hashTable is one outputHashes of a file, as far as it can be read without Nix.
+// hashTable is one outputHashes of a file, as read without Nix.
 type hashTable struct {
 	file string
 	line int // where it begins
-	last int // the line of its closing brace, or of the last entry that is a binding of its own; 0 where there is none
-	// prefix stands before the name of an entry that is a binding of its own, such as "cargoLock.outputHashes.".
+	last int // the line of its closing brace, or of the last entry with a path of its own; 0 where there is none
+	// prefix comes before the name of an entry with a path of its own, such as "cargoLock.outputHashes.".
 	prefix  string
 	entries []hashEntry
-	// mayLack says why a git dependency may do without a hash here; empty where none may.
+	// optional says why a git dependency needs no hash here; empty where each needs one.
 	optional string
-	// opaque says why the table cannot be read; it may be sound all the same.
+	// unreadable says why the table cannot be read, which is not a fault of it.
 	unreadable string
 }
 
@@ -34,10 +34,10 @@ type hashEntry struct {
 	line       int
 }
 
-// ofCrane tells whether the entry is one of crane's, which knows a source as Cargo.lock writes it.
+// ofCrane tells whether the entry is for crane, which names a source as Cargo.lock writes it.
 func (e hashEntry) ofCrane() bool { return strings.HasPrefix(e.name, "git+") }
 
-// tables are those of the file, each with what is known of the set that it is in.
+// tables returns the tables of the file, each with the properties of the set that it is in.
 func (f *hashFile) tables(lock string) []hashTable {
 	var all []hashTable
 	for _, s := range f.sets {
@@ -56,7 +56,7 @@ func (f *hashFile) tables(lock string) []hashTable {
 		case s.table != nil || len(s.dotted) > 0 || f.otherLock(s.lockFile, lock) != "":
 			continue
 		case s.inherits && (defined && !f.given["outputHashes"]):
-			continue // from a table that was read
+			continue // it inherits a table of this file
 		case s.inherits:
 			t.unreadable = "outputHashes comes from elsewhere"
 		case s.lockFile == "":
@@ -76,7 +76,7 @@ func (f *hashFile) tables(lock string) []hashTable {
 	return all
 }
 
-// withoutTable says why a file without outputHashes and without a lock file cannot be judged.
+// withoutTable says why a file without outputHashes and without a lock file cannot be checked.
 func (f *hashFile) withoutTable() string {
 	for _, t := range f.tokens {
 		switch name := t.Text[strings.LastIndexByte(t.Text, '.')+1:]; name {
@@ -87,8 +87,8 @@ func (f *hashFile) withoutTable() string {
 	return "it has no outputHashes and no lockFile"
 }
 
-// otherLock returns the lock file of a set where it is another one than that of the contract.
-// A path that is made by an expression is taken for that one.
+// otherLock returns the lock file of a set where it is not that of the contract. A path that an expression computes is
+// assumed to be that of the contract.
 func (f *hashFile) otherLock(lockFile, lock string) string {
 	if !plainPath.MatchString(lockFile) {
 		return ""
@@ -101,7 +101,7 @@ func (f *hashFile) otherLock(lockFile, lock string) string {
 
 var plainPath = regexp.MustCompile(`^\.\.?/[\w./+-]+$`)
 
-// lacks says why a git dependency may do without a hash in the set; empty where none may.
+// whyOptional says why a git dependency needs no hash in the set; empty where each needs one.
 func (s *cargoSet) whyOptional() string {
 	switch {
 	case s.fetchGit == "true":
@@ -118,7 +118,7 @@ func (s *cargoSet) whyOptional() string {
 func (f *hashFile) table(s *cargoSet) hashTable {
 	t := hashTable{file: f.file, line: s.line, optional: s.whyOptional()}
 	hasLock := s.lockFile != ""
-	for _, other := range f.sets { // a table that is named first may be used in any of them
+	for _, other := range f.sets { // any of them may use a table that a name is bound to
 		if hasLock = hasLock || other.lockFile != ""; s.lockFile == "" && other.inherits {
 			t.optional = cmp.Or(t.optional, other.whyOptional())
 		}
@@ -141,11 +141,11 @@ func (f *hashFile) table(s *cargoSet) hashTable {
 	return t
 }
 
-// maxNames is how many names may lead from one to the next before a table.
+// maxNames is how many names are followed to a table, and how deep operands may nest.
 const maxNames = 8
 
-// entries reads a value of outputHashes: a set, several that are merged, or a name for such.
-// It returns the line at which the set ends, 0 where it is not one set alone, and why the value cannot be read.
+// entries reads a value of outputHashes: a set, several that are merged, or a name of one. It returns the last line of
+// the set, 0 where it is not a single set, and the reason where the value cannot be read.
 func (f *hashFile) entries(value []nixtext.Token, depth int) (all []hashEntry, last int, opaque string) {
 	value = nixtext.Unwrap(value)
 	opaque = fmt.Sprintf("outputHashes is made by %q, which is not read without Nix", f.source(value))

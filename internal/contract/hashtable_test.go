@@ -153,7 +153,7 @@ func TestHashesThatAreWrongInManyForms(t *testing.T) {
 		"a second table differs":   {`{ a = f { cargoLock = ` + table + `; }; b = f { cargoLock = { lockFile = ./Cargo.lock; outputHashes = { "foo-0.1.0" = BAR; "bar-0.2.0" = BAR; }; }; }; }`, []string{"equal FAIL: foo-0.1.0 differs from foo-0.1.0 in a.nix:1"}},
 		"a stale entry of a path":  {`{ cargoLock = ` + strings.TrimSuffix(table, "}") + ` outputHashes."old-0.1.0" = FOO; }; }`, []string{"stale FAIL: old-0.1.0 is no git dependency in Cargo.lock"}},
 		"fetchGit and a stale one": {`{ lockFile = ./Cargo.lock; allowBuiltinFetchGit = true; outputHashes = { "old-0.1.0" = FOO; "foo-0.1.0" = FOO; "bar-0.2.0" = BAR; }; }`, []string{"stale FAIL: old-0.1.0 is no git dependency in Cargo.lock"}},
-		"a named placeholder":      {`{ lockFile = ./Cargo.lock; outputHashes = { "foo-0.1.0" = pkgs.lib.fakeSha256; "bar-0.2.0" = BAR; }; }`, []string{"values FAIL: foo-0.1.0 has pkgs.lib.fakeSha256 in the place of a hash"}},
+		"a named placeholder":      {`{ lockFile = ./Cargo.lock; outputHashes = { "foo-0.1.0" = pkgs.lib.fakeSha256; "bar-0.2.0" = BAR; }; }`, []string{"values FAIL: foo-0.1.0 has pkgs.lib.fakeSha256 instead of a hash"}},
 		"an empty hash":            {`{ lockFile = ./Cargo.lock; outputHashes = { "foo-0.1.0" = ""; "bar-0.2.0" = BAR; }; }`, []string{"values FAIL: foo-0.1.0 has no real hash"}},
 		"a cut hash":               {`{ lockFile = ./Cargo.lock; outputHashes = { "foo-0.1.0" = "sha256-BmqF9UfZ94W3ztwd7srASZ1LZ1bPxrI5CzxKexDd2D"; "bar-0.2.0" = BAR; }; }`, []string{"values FAIL: foo-0.1.0 has no real hash"}},
 		"a bound placeholder":      {`let h = ""; in { lockFile = ./Cargo.lock; outputHashes = { "foo-0.1.0" = h; "bar-0.2.0" = BAR; }; }`, []string{"values FAIL: foo-0.1.0 has no real hash"}},

@@ -10,13 +10,13 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// Visit takes a commit, and a function that reads a file of the flake as the commit has it. The error of a file that the
-// commit does not have wraps [fs.ErrNotExist]. Visit returns whether it wants the next commit.
+// Visit is called with a commit, and a function that reads a file of the flake in that commit. The error of a file that
+// the commit does not have wraps [fs.ErrNotExist]. Visit returns whether it needs the next commit.
 type Visit = func(commit string, read func(file string) ([]byte, error)) (more bool, err error)
 
 // History visits the commits of the flake's repository that changed one of the files, the newest first. It returns false
-// where older ones are missing, as in a shallow clone, and an error where there is no history to look at.
-// Of each commit, these files are read and a further one.
+// where older ones are missing, as in a shallow clone, and an error where there is no history. Visit reads these files
+// and a further one.
 type History = func(files []string, further string, visit Visit) (complete bool, err error)
 
 // datedHash is a hash of the tree, with the commit in which it was set.
@@ -24,13 +24,13 @@ type datedHash struct {
 	hashEntry
 	file string
 	now  gitPackage
-	// set is the oldest commit from which on the hash was always this one; empty where no commit has it.
+	// set is the oldest commit since which the hash has not changed; empty where no commit has it.
 	set     string
 	settled bool // an older commit has another hash, or none
 }
 
-// MovedHashes looks for hashes of git dependencies whose commit has moved in Cargo.lock since the hash was set. Such a
-// hash is most likely stale, and where a store still has what was fetched for the old commit, no build notices.
+// MovedHashes warns of hashes of git dependencies whose commit in Cargo.lock has changed since the hash was set. Such a
+// hash is most likely stale. No build notices that, where a store still has the source of the old commit.
 func (h *Hashes) MovedHashes(tree string, history History) Result {
 	const check = "hashes/history"
 	packages, err := gitPackages(tree, h.Lock)
@@ -75,7 +75,7 @@ func (h *Hashes) MovedHashes(tree string, history History) Result {
 	return passUnless(check, found)
 }
 
-// dated returns the hashes of the tree that are of a package in the lock, and results for those that cannot be read.
+// dated returns the hashes of the tree that belong to a package in the lock, and results for those that cannot be read.
 func (h *Hashes) dated(tree string, packages []gitPackage) (all []*datedHash, unread []Result) {
 	for _, file := range h.Files {
 		tables, err := readHashes(tree, file, h.Lock)
@@ -96,7 +96,7 @@ func (h *Hashes) dated(tree string, packages []gitPackage) (all []*datedHash, un
 	return all, unread
 }
 
-// date compares the hashes with those of a commit, which is older than all before.
+// date compares the hashes with those of a commit that is older than the commits before.
 func (h *Hashes) date(hashes []*datedHash, commit string, read func(string) ([]byte, error)) error {
 	for _, file := range h.Files {
 		var there []hashEntry
@@ -124,7 +124,7 @@ func (h *Hashes) date(hashes []*datedHash, commit string, read func(string) ([]b
 	return nil
 }
 
-// moved warns where the lock that the hash was set for has another commit.
+// moved warns where the lock had another commit when the hash was set.
 func (d *datedHash) moved(lock string, then []gitPackage) []Result {
 	before := packageNamed(then, d.name)
 	if before == nil || before.commit == d.now.commit {
@@ -134,7 +134,7 @@ func (d *datedHash) moved(lock string, then []gitPackage) []Result {
 		Status: Warn, File: d.file, Line: d.line, Wanted: fmt.Sprintf("a hash of %.7s", d.now.commit), Found: d.hash,
 		Reason: fmt.Sprintf("%s moved from %.7s to %.7s in %s:%d, and its hash in %s:%d is still the one of commit %.7s",
 			d.name, before.commit, d.now.commit, lock, d.now.line, d.file, d.line, d.set),
-		Fix: fmt.Sprintf("put lib.fakeHash in the place of the hash in %s:%d and build once; the error tells the right value", d.file, d.line),
+		Fix: fmt.Sprintf("replace the hash in %s:%d by lib.fakeHash and build once; the error states the right value", d.file, d.line),
 	}}
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// config reads the generated configuration back.
+// config checks the generated configuration file.
 func (e *evaluation) config(homes map[string]home) {
 	file := e.HomeManager.ConfigFile
 	if file == "" {
@@ -28,7 +28,7 @@ func (e *evaluation) config(homes map[string]home) {
 			continue
 		}
 		if generated.Derivation != "" {
-			e.skip(check, "%s is made by a build, %s, that does not show what it will hold", file, generated.Derivation)
+			e.skip(check, "%s is the output of a build, %s, whose contents are not known before", file, generated.Derivation)
 			continue
 		}
 		found, err := generated.parse()
@@ -40,11 +40,11 @@ func (e *evaluation) config(homes map[string]home) {
 	}
 	if h, ok := homes["desktop"]; ok {
 		_, made := h.Files[file]
-		e.compare("home-manager/config/none", "without settings and profiles "+file+" is made all the same", "false", fmt.Sprint(made))
+		e.compare("home-manager/config/none", file+" is generated although there are no settings and no profiles", "false", fmt.Sprint(made))
 	}
 }
 
-// wantedConfig is what the configuration comes to in a mode.
+// wantedConfig returns the required configuration in a mode.
 func (e *evaluation) wantedConfig(mode string) map[string]any {
 	all := map[string]any{}
 	if mode != "settings" {
@@ -68,7 +68,7 @@ func (f homeFile) parse() (tree map[string]any, err error) {
 	return tree, err
 }
 
-// contains reports the first of the wanted values that is not found, or a pass.
+// contains reports the first wanted value that is not found, or a pass.
 func (e *evaluation) contains(check, at string, wanted, found map[string]any) {
 	if key, want, got := differ(at, wanted, found); key != "" {
 		e.add(Result{Check: check, Status: Fail, Reason: key + " is not as configured", Wanted: want, Found: got})
@@ -77,7 +77,7 @@ func (e *evaluation) contains(check, at string, wanted, found map[string]any) {
 	e.pass(check)
 }
 
-// differ returns the first key, in order, whose value is not the one that is wanted.
+// differ returns the first key, in order, whose value is not the wanted one.
 func differ(at string, wanted, found map[string]any) (key, want, got string) {
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		key := strings.TrimPrefix(at+"."+name, ".")
@@ -96,7 +96,7 @@ func differ(at string, wanted, found map[string]any) (key, want, got string) {
 	return "", "", ""
 }
 
-// logLevels looks that each level reaches every service, and that no other is taken.
+// logLevels checks that each level reaches every service, and that another level is refused.
 func (e *evaluation) logLevels() {
 	for _, level := range e.HomeManager.LogLevels {
 		check := "home-manager/log-level/" + level
@@ -126,12 +126,12 @@ func (e *evaluation) logLevels() {
 	const check = "home-manager/log-level/refused"
 	switch a, good := e.answers[wrongLevel], e.answers["level/"+e.HomeManager.LogLevels[0]]; {
 	case a == nil || good == nil || good.Thrown:
-		e.fail(check, "the evaluation does not tell: a good level is refused too")
+		e.fail(check, "the evaluation gives no answer: a good level is refused too")
 	case a.Thrown:
 		e.pass(check)
 	case string(a.Value) == "null":
 		e.skip(check, "the flake has no such module")
 	default:
-		e.fail(check, "logLevel = %q is taken", badLevel)
+		e.fail(check, "logLevel = %q is accepted", badLevel)
 	}
 }

@@ -11,27 +11,27 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// home is what the module has configured.
+// home is a configuration with the module.
 type home struct {
 	Services, Targets map[string]unitSections
 	SessionVariables  map[string]any
 	Tmpfiles          []string
 	Packages          []nix.StorePath
 	Files             map[string]homeFile
-	Refused           []string // messages of assertions that do not hold
+	Refused           []string // messages of failed assertions
 	Stranger          nix.StorePath
 }
 
 // unitSections is a unit as an attribute set: its sections, with their directives.
 type unitSections map[string]map[string]any
 
-// homeFile is a generated file, in the form in which its contents can be had before it is built.
+// homeFile is a generated file, with its contents where they are known without a build.
 type homeFile struct {
 	Text, JSON *string
 	Derivation string
 }
 
-// directives are those of all sections together.
+// directives returns those of all sections together.
 func (u unitSections) directives() directives {
 	d := directives{}
 	for _, section := range u {
@@ -42,7 +42,7 @@ func (u unitSections) directives() directives {
 	return d
 }
 
-// values writes what Nix has for a directive as systemd will read it.
+// values returns the value of a directive in Nix as systemd will read it.
 func values(value any) []string {
 	switch value := value.(type) {
 	case nil:
@@ -58,7 +58,7 @@ func values(value any) []string {
 	}
 }
 
-// modeCheck is the name of what is checked in a mode.
+// modeCheck returns the name of the checks in a mode.
 func modeCheck(mode string) string {
 	switch mode {
 	case "both", "settings", "profiles":
@@ -69,12 +69,12 @@ func modeCheck(mode string) string {
 	return "home-manager/" + mode
 }
 
-// homeManager judges the module by what it makes of some configurations.
+// homeManager checks the module by the configurations that it makes.
 func (e *evaluation) homeManager() {
 	if e.HomeManager == nil || !e.evaluatesWithoutModule() {
 		return
 	}
-	// The module's file is all that can be told of a place: what becomes of its attributes has none.
+	// The positions of the module's options are not known, only its file.
 	before := len(e.results)
 	defer func() {
 		var m Position
@@ -116,16 +116,16 @@ func (e *evaluation) homeManager() {
 	e.logLevels()
 }
 
-// bare tells whether a configuration without the module evaluates. Where it does not, the module is not to blame,
-// and one result stands in the place of all that would be about it.
+// evaluatesWithoutModule tells whether a configuration without the module evaluates. Where it does not, the module is not
+// the cause, and one failure replaces all results about the module.
 func (e *evaluation) evaluatesWithoutModule() bool {
 	r := Result{Check: "home-manager", Status: Fail}
 	var h *home
 	switch a := e.answers[withoutModule]; {
 	case a == nil:
-		r.Reason = "the evaluation does not tell"
+		r.Reason = "the evaluation gives no answer"
 	case a.Thrown:
-		r.Reason = thrown(r.Check, a.why).Reason // the place that Nix names is none where a promise is broken
+		r.Reason = thrown(r.Check, a.why).Reason // without the position, which is not that of a fault in the flake
 	case json.Unmarshal(a.Value, &h) != nil:
 		r.Reason = "it has values of another type"
 	case h == nil: // the flake has no such module
@@ -161,7 +161,7 @@ func (e *evaluation) disabled(homes map[string]home) {
 	e.compare("home-manager/disabled", "the module configures something though it is not enabled", "", strings.Join(found, ", "))
 }
 
-// suite is what the module makes in one mode.
+// suite checks what the module configures in one mode.
 func (e *evaluation) suite(check string, h home, s Suite) {
 	e.same(check+"/targets", s.Targets, h.Targets)
 	e.same(check+"/services", s.Services, h.Services)
@@ -175,7 +175,7 @@ func (e *evaluation) suite(check string, h home, s Suite) {
 	}
 	e.installs(check+"/package", h, s.Package)
 	for _, name := range slices.Sorted(maps.Keys(e.HomeManager.SessionVariables)) {
-		e.compare(check+"/session-variables/"+name, name+" is not as promised",
+		e.compare(check+"/session-variables/"+name, name+" is not as required",
 			e.HomeManager.SessionVariables[name], strings.Join(values(h.SessionVariables[name]), " "))
 	}
 	for _, name := range s.Targets {
@@ -191,7 +191,7 @@ func (e *evaluation) suite(check string, h home, s Suite) {
 	}
 }
 
-// installs looks for the package that is the default of a mode. Headless mode has no use for the desktop's.
+// installs checks that the default package of a mode is installed, and in headless mode not that of the desktop.
 func (e *evaluation) installs(check string, h home, wanted matrix.Package) {
 	p, ok := e.packages[wanted]
 	if !ok {
@@ -210,10 +210,10 @@ func (e *evaluation) installs(check string, h home, wanted matrix.Package) {
 	})
 }
 
-// same is for names of which there are to be these and no others.
+// same checks that there are exactly these names.
 func (e *evaluation) same(check string, wanted []string, found map[string]unitSections) {
 	names := slices.Sorted(maps.Keys(found))
-	e.compare(check, "there are others than promised", strings.Join(slices.Sorted(slices.Values(wanted)), ", "), strings.Join(names, ", "))
+	e.compare(check, "there are others than required", strings.Join(slices.Sorted(slices.Values(wanted)), ", "), strings.Join(names, ", "))
 }
 
 func (e *evaluation) service(check, name string, d directives) {
@@ -225,8 +225,8 @@ func (e *evaluation) service(check, name string, d directives) {
 	})
 }
 
-// startable says why a command cannot be one of the packages' programs; empty where it can.
-// Whether that program was built is checked with the packages.
+// startable says why a command is not a program of the packages; empty where it can be one. The checks of the packages
+// find whether that program was built.
 func (e *evaluation) startable(command string) string {
 	words := strings.Fields(command)
 	if len(words) == 0 {
@@ -237,15 +237,15 @@ func (e *evaluation) startable(command string) string {
 		return "the service starts a program that is not in the store"
 	}
 	for name, p := range e.packages {
-		promised, known := e.Packages[name]
-		if program, ok := strings.CutPrefix(file, "bin/"); known && p.Output == object && (!ok || !slices.Contains(promised.Binaries, program)) {
+		required, known := e.Packages[name]
+		if program, ok := strings.CutPrefix(file, "bin/"); known && p.Output == object && (!ok || !slices.Contains(required.Binaries, program)) {
 			return fmt.Sprintf("the service starts a program that %s does not have", name)
 		}
 	}
 	return ""
 }
 
-// elsewhere looks that a rule of the desktop's alone is not made in headless mode.
+// desktopRules checks that a rule of the desktop is not made in headless mode.
 func (e *evaluation) desktopRules(homes map[string]home) {
 	h, ok := homes["headless"]
 	if !ok {
@@ -256,7 +256,7 @@ func (e *evaluation) desktopRules(homes map[string]home) {
 	e.compare("home-manager/headless/tmpfiles-of-desktop", "a rule of the desktop is made in headless mode", "", strings.Join(stray, "; "))
 }
 
-// override looks that the package can be another one.
+// packageOverride checks that another package can be configured.
 func (e *evaluation) packageOverride(homes map[string]home) {
 	h, ok := homes["package"]
 	if !ok {
@@ -271,13 +271,13 @@ func (e *evaluation) packageOverride(homes map[string]home) {
 	switch {
 	case !slices.Contains(h.Packages, h.Stranger), desktop != "" && slices.Contains(h.Packages, desktop):
 		e.add(Result{
-			Check: check, Status: Fail, Reason: "another package is asked for, and not installed",
+			Check: check, Status: Fail, Reason: "another package is configured, and not installed",
 			Wanted: string(h.Stranger), Found: joined(h.Packages),
 		})
 	case !started:
 		// Open Sesame's own module installs the package and starts its own programs, so this only warns.
 		e.add(Result{
-			Check: check, Status: Warn, Reason: "another package is asked for and installed, and no service starts a program of it",
+			Check: check, Status: Warn, Reason: "another package is configured and installed, and no service starts a program of it",
 			Fix: "let each ExecStart take its program from cfg.package",
 		})
 	default:

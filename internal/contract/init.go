@@ -17,7 +17,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Inventory is what a flake has today: the names of its outputs, and what was built of them.
+// Inventory is what a flake has: the names of its outputs, and what was built.
 type Inventory struct {
 	// Tree is the flake's directory.
 	Tree  string
@@ -27,7 +27,7 @@ type Inventory struct {
 	Names       Names
 }
 
-// Names are what [NamesExpression] evaluates to.
+// Names is the value of [NamesExpression].
 type Names struct {
 	Overlays  []string
 	Modules   []string
@@ -35,7 +35,7 @@ type Names struct {
 	Default   nix.StorePath // the derivation of packages.<system>.default; empty where there is none
 }
 
-// NamesExpression returns the expression that tells the names of a flake's outputs.
+// NamesExpression returns an expression for the names of a flake's outputs.
 func NamesExpression(r Request) string {
 	return fmt.Sprintf(`let
   flake = builtins.getFlake %q;
@@ -48,8 +48,8 @@ in {
 }`, r.Flake, r.System)
 }
 
-// Draft makes a first contract of what a flake has. It promises no more than can be seen;
-// what the module does, which files rebuild a package and how its tests are isolated is left to its author to add.
+// Draft returns a first contract, made of what a flake has. Its author has to add what the module does, which files
+// rebuild a package, and how its tests are isolated.
 func Draft(in Inventory) *Contract {
 	c := &Contract{Packages: map[matrix.Package]Package{}}
 	c.Outputs = Outputs{Packages: slices.Sorted(maps.Keys(in.Build.Outputs)), Modules: in.Names.Modules, DevShells: in.Names.DevShells}
@@ -77,7 +77,7 @@ func Draft(in Inventory) *Contract {
 // unitDir is where packages keep the units of systemd's user sessions.
 const unitDir = "lib/systemd/user"
 
-// draftPackage lists a package's programs and units, and notes what its services say.
+// draftPackage returns a package's programs and units, and collects the directives of its services.
 func draftPackage(t *Tree, services map[string]directives) (p Package) {
 	for _, name := range t.walk() {
 		f, base := t.files[name], path.Base(name)
@@ -94,7 +94,7 @@ func draftPackage(t *Tree, services map[string]directives) (p Package) {
 	return p
 }
 
-// common returns what all services say alike. What each says of itself is no promise.
+// common returns the directives that all services have in common, but for those that describe a single service.
 func common(services map[string]directives) Expectations {
 	all := Expectations{}
 	for _, first := range services {
@@ -107,16 +107,16 @@ func common(services map[string]directives) Expectations {
 				all[name] = values
 			}
 		}
-		break // one that is not in the first is not in all
+		break // a directive that is not in the first is not in all
 	}
 	return all
 }
 
-// draftFiles looks for Cargo.lock and the hashes of its git dependencies, for nixConfig and for flake.lock.
+// draftFiles adds what the tree has of Cargo.lock with its hashes, nixConfig and flake.lock.
 func (c *Contract) draftFiles(tree string) {
 	if packages, err := gitPackages(tree, "Cargo.lock"); err == nil && len(packages) > 0 {
 		c.Hashes = &Hashes{Lock: "Cargo.lock"}
-		_ = eachNixFile(tree, func(file, _ string) error { // a file that cannot be read promises nothing
+		_ = eachNixFile(tree, func(file, _ string) error { // a file that cannot be read adds nothing
 			tables, err := readHashes(tree, file, c.Hashes.Lock)
 			if err == nil && slices.ContainsFunc(tables, func(t hashTable) bool { return t.last > 0 }) {
 				c.Hashes.Files = append(c.Hashes.Files, file)
@@ -141,7 +141,7 @@ func (c *Contract) draftFiles(tree string) {
 	}
 }
 
-// Encode writes a contract as the file that it is read from.
+// Encode returns a contract as TOML.
 func (c *Contract) Encode() ([]byte, error) {
 	var b bytes.Buffer
 	enc := toml.NewEncoder(&b)

@@ -10,8 +10,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// check holds the flake's nixConfig against the cache that is pushed to. Nix itself takes nothing but literals there,
-// so it can be read without Nix, which would tell no line.
+// check compares the flake's nixConfig with the cache for pushes. Nix accepts only literals there, so that it can be read
+// without Nix, and with its lines.
 func (n *NixConfig) check(tree string) []Result {
 	const file = "flake.nix"
 	data, err := regular.Read(filepath.Join(tree, file), maxFile)
@@ -20,13 +20,13 @@ func (n *NixConfig) check(tree string) []Result {
 	}
 	config := readNixConfig(string(data))
 	return []Result{
-		config.holds("nix-config/substituters", n.Substituters, "substituters"),
-		config.holds("nix-config/keys", n.Keys, "trusted-public-keys"),
+		config.has("nix-config/substituters", n.Substituters, "substituters"),
+		config.has("nix-config/keys", n.Keys, "trusted-public-keys"),
 	}
 }
 
-// ReportedKeys holds the keys that the flake promises against those that the cache itself reports.
-// Ask asks it, if there is something to compare; where it cannot be asked, that is no fault of the flake.
+// ReportedKeys compares the keys in the flake with those that the cache reports. It calls ask only if the contract has
+// keys. An error of ask is not a fault of the flake.
 func (c *Contract) ReportedKeys(ask func() ([]string, error)) []Result {
 	const check = "nix-config/reported-keys"
 	if c.NixConfig == nil {
@@ -41,14 +41,14 @@ func (c *Contract) ReportedKeys(ask func() ([]string, error)) []Result {
 			return []Result{{
 				Check: check, Status: Fail, Reason: "the cache does not sign with " + key + ": consumers would refuse what is pushed",
 				Wanted: key, Found: strings.Join(reported, " "), File: "flake.nix",
-				Fix: "put the key that the cache reports into nixConfig.extra-trusted-public-keys and into the contract",
+				Fix: "add the key that the cache reports to nixConfig.extra-trusted-public-keys and to the contract",
 			}}
 		}
 	}
 	return []Result{{Check: check, Status: Pass}}
 }
 
-// nixConfig are the settings of a flake, and where each is.
+// nixConfig has the settings of a flake, and their lines.
 type nixConfig struct {
 	line     int // of nixConfig itself; 1 where there is none
 	settings map[string]setting
@@ -59,8 +59,8 @@ type setting struct {
 	line   int
 }
 
-// holds checks that a setting, or the one that extends it, has all values that are wanted.
-func (c nixConfig) holds(check string, wanted []string, name string) Result {
+// has checks that a setting, or the one that extends it, has all wanted values.
+func (c nixConfig) has(check string, wanted []string, name string) Result {
 	extra, plain := c.settings["extra-"+name], c.settings[name]
 	found := slices.Concat(extra.values, plain.values)
 	var missing []string

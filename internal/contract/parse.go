@@ -19,7 +19,7 @@ import (
 //go:embed open-sesame.toml
 var openSesame []byte
 
-// OpenSesame returns the contract of Open Sesame, which the example flake keeps too.
+// OpenSesame returns the contract of Open Sesame, which the example flake satisfies too.
 func OpenSesame() *Contract {
 	c, err := Parse("open-sesame.toml", openSesame)
 	if err != nil {
@@ -28,7 +28,7 @@ func OpenSesame() *Contract {
 	return c
 }
 
-// maxFile bounds what is read of one file of a flake: nixpkgs has one of 20 MiB.
+// maxFile is the maximum size of a file that is read: nixpkgs has one of 20 MiB.
 const maxFile = 64 << 20
 
 // Load reads a contract from a file.
@@ -40,7 +40,7 @@ func Load(file string) (*Contract, error) {
 	return Parse(file, data)
 }
 
-// cause drops the operation and the path from an error that will name both itself.
+// cause returns an error without its operation and path, for a message that names both.
 func cause(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -49,7 +49,7 @@ func cause(err error) error {
 	return err
 }
 
-// Parse reads a contract. A key that it does not know is an error: what is misspelt would check nothing.
+// Parse parses a contract. An unknown key is an error: a misspelt key would check nothing.
 func Parse(file string, data []byte) (*Contract, error) {
 	c := &Contract{File: file}
 	meta, err := toml.Decode(string(data), c)
@@ -67,10 +67,10 @@ func Parse(file string, data []byte) (*Contract, error) {
 	return c, nil
 }
 
-// wrongType matches what the decoder says of a value of the wrong type: the key, the type it has and the one it should have.
+// wrongType matches the decoder's message about a wrong type: the key, the type found and the type wanted.
 var wrongType = regexp.MustCompile(`\(last key ("(?:[^"\\]|\\.)*")\): (?:incompatible types: TOML value has type (\S+); destination has type (.+)|type mismatch for \S+: expected (table) but found (\S+))$`)
 
-// parseError gives an error of the decoder its place, in the form that editors jump to.
+// parseError adds its position to an error of the decoder, in the form that editors jump to.
 func parseError(file string, data []byte, meta toml.MetaData, err error) error {
 	var parse toml.ParseError
 	if errors.As(err, &parse) {
@@ -82,7 +82,7 @@ func parseError(file string, data []byte, meta toml.MetaData, err error) error {
 		return fmt.Errorf("parse contract %s: %v", file, err)
 	}
 	found, wanted := m[2]+m[5], m[3]+m[4]
-	name, _ := strconv.Unquote(m[1]) // a quoted string, by the expression
+	name, _ := strconv.Unquote(m[1]) // it is a quoted string, by the regular expression
 	for _, key := range meta.Keys() {
 		if key.String() == name {
 			return fmt.Errorf("parse contract %s:%s: %s: want %s, not %s", file, place(data, key), key, typeName(wanted), typeName(found))
@@ -91,7 +91,7 @@ func parseError(file string, data []byte, meta toml.MetaData, err error) error {
 	return fmt.Errorf("parse contract %s: %s: want %s, not %s", file, name, typeName(wanted), typeName(found))
 }
 
-// typeName puts the decoder's name of a type into words.
+// typeName returns a plain name for a type of the decoder.
 func typeName(t string) string {
 	names := map[string]string{
 		"slice": "a list", "[]interface": "a list", "[]any": "a list", "[]interface{}": "a list",
@@ -130,7 +130,7 @@ func place(data []byte, key toml.Key) string {
 	return found
 }
 
-// lineColumn turns an offset into a place. The decoder's own is wrong at the beginning of a line.
+// lineColumn returns the position of an offset. The decoder's own is wrong at the beginning of a line.
 func lineColumn(data []byte, offset int) (line, column int) {
 	before := data[:min(offset, len(data))]
 	return bytes.Count(before, []byte("\n")) + 1, len(before) - bytes.LastIndexByte(before, '\n')
@@ -139,7 +139,7 @@ func lineColumn(data []byte, offset int) (line, column int) {
 // Values are a string, a number, a boolean or a list of such.
 type Values []string
 
-// UnmarshalTOML takes a value alone for a list of one.
+// UnmarshalTOML reads a single value as a list of one.
 func (v *Values) UnmarshalTOML(data any) error {
 	list, ok := data.([]any)
 	if !ok {

@@ -11,15 +11,15 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Environment returns an expression of what nix profile install makes of the package whose programs are to be on PATH,
-// and "" where no package promises that. The builder is the one that Nix itself uses for profiles, and needs nothing but Nix.
+// Environment returns an expression for the environment that nix profile install makes of the package whose programs have
+// to be on PATH, and "" where no package requires that. It uses Nix's own builder of profiles.
 func (c *Contract) Environment(b Build) string {
 	name, ok := c.installed()
 	out := b.Outputs[name]
 	if !ok || out == "" {
 		return ""
 	}
-	// A package is a word for whether it is active, its priority, the number of its outputs, and these.
+	// Each package has: whether it is active, its priority, the number of its outputs, and the outputs.
 	return `builtins.derivation {
   name = "contract-environment";
   system = "builtin";
@@ -31,7 +31,7 @@ func (c *Contract) Environment(b Build) string {
 }`
 }
 
-// installed is the package that is installed to see what comes with it: the first one that promises anything.
+// installed returns the package that is installed for the check of PATH: the first one with that requirement.
 func (c *Contract) installed() (matrix.Package, bool) {
 	for _, name := range slices.Sorted(maps.Keys(c.Packages)) {
 		if len(c.Packages[name].OnPath) > 0 {
@@ -41,10 +41,10 @@ func (c *Contract) installed() (matrix.Package, bool) {
 	return "", false
 }
 
-// onPath looks for programs in an environment that holds the package alone.
+// onPath checks the programs in an environment that has only the package.
 func (b *built) onPath(check string, name matrix.Package, programs []string) {
 	if first, _ := b.installed(); first != name {
-		b.skip(check, "one package is installed for a look, and that is %s", first)
+		b.skip(check, "only one package is installed for this check: %s", first)
 		return
 	}
 	bin, err := b.objects.find(path.Join(string(b.build.Environment), "bin"))
@@ -57,7 +57,7 @@ func (b *built) onPath(check string, name matrix.Package, programs []string) {
 		b.pass(check)
 		return
 	}
-	// Known to be so where packages rely on propagatedBuildInputs for it.
+	// A warning: it is common in packages that rely on propagatedBuildInputs.
 	b.add(Result{
 		Check: check, Status: Warn, Wanted: strings.Join(programs, ", "), Found: strings.Join(bin.names, ", "),
 		Reason: "not on PATH where it is installed alone: " + strings.Join(lacking, ", "),

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Static checks what can be seen in the files of a flake's tree. It needs no Nix and takes milliseconds.
+// Static checks the files of a flake's tree. It needs no Nix and takes milliseconds.
 func (c *Contract) Static(tree string, now time.Time) []Result {
 	var results []Result
 	if c.Hashes != nil {
@@ -20,7 +20,7 @@ func (c *Contract) Static(tree string, now time.Time) []Result {
 	return c.Finish(results, "", c.plannedStatic())
 }
 
-// plannedStatic are the checks that Static owes a result.
+// plannedStatic returns the names of the checks of [Contract.Static].
 func (c *Contract) plannedStatic() []string {
 	var planned []string
 	if c.Hashes != nil {
@@ -35,7 +35,7 @@ func (c *Contract) plannedStatic() []string {
 	return planned
 }
 
-// Counts puts results into a few words, and says whether any has failed.
+// Counts returns the numbers of results in words, and whether any has failed.
 func Counts(results []Result) (text string, broken bool) {
 	n := map[Status]int{}
 	for _, r := range results {

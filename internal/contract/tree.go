@@ -15,12 +15,12 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// What is kept of a file's contents, in bytes: all of a text and of a small program, the head of anything else.
+// How much of a file's contents is kept, in bytes: all of a text and of a small program, the head of other files.
 const (
 	keepText    = 1 << 20
 	keepProgram = 128 << 10 // a wrapper that makeBinaryWrapper has compiled is smaller
 	keepHead    = 1 << 10
-	keepAll     = 64 << 20 // of all files together; beyond it, heads only
+	keepAll     = 64 << 20 // of all files together; after that, only heads
 	keepFiles   = 1 << 18
 )
 
@@ -36,10 +36,10 @@ type File struct {
 	names  []string // of a directory's entries, in order
 }
 
-// Executable reports whether the file is one that can be run.
+// Executable reports whether the file can be executed.
 func (f *File) Executable() bool { return f.Mode.IsRegular() && f.Mode&0o111 != 0 }
 
-// IsELF reports whether the file is a program for some machine.
+// IsELF reports whether the file is an ELF file.
 func (f *File) IsELF() bool { return bytes.HasPrefix(f.Data, []byte("\x7fELF")) }
 
 // ReadTrees reads a stream of nix-store --export. Its memory is bounded, whatever the stream holds.
@@ -59,7 +59,7 @@ func ReadTrees(stream io.Reader) (map[nix.StorePath]*Tree, error) {
 // treeReader reads the NARs of a stream, one after the other.
 type treeReader struct {
 	left  int64 // bytes of contents that may still be kept
-	files int   // files that there may still be
+	files int   // files that may still come
 	tree  *Tree // the last one
 }
 
@@ -137,13 +137,13 @@ func (t *Tree) walk() []string {
 	return names
 }
 
-// objects are store objects whose files are known.
+// objects are store objects with their files.
 type objects map[nix.StorePath]*Tree
 
-// maxLinks is as many as Linux follows.
+// maxLinks is the number of links that Linux follows.
 const maxLinks = 40
 
-// find returns the file at an absolute path below the store, after all links, as the kernel would.
+// find returns the file at an absolute path in the store. It follows links, as the kernel does.
 func (o objects) find(name string) (*File, error) {
 	links := 0
 	for {
@@ -182,7 +182,7 @@ func (o objects) find(name string) (*File, error) {
 	}
 }
 
-// splitStorePath cuts "/nix/store/…-name/bin/x" behind the store object.
+// splitStorePath splits "/nix/store/…-name/bin/x" after the store object.
 func splitStorePath(name string) (object nix.StorePath, rest string, err error) {
 	below, ok := strings.CutPrefix(path.Clean(name), string(nix.StoreDir)+"/")
 	if !ok {

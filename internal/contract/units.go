@@ -7,8 +7,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// parseUnit reads a unit file. Of its sections only the directives count, whose names differ;
-// one that is set to nothing forgets what was said before.
+// parseUnit parses a unit file. It ignores the sections, since the names of directives differ. An empty value resets a
+// directive.
 func parseUnit(text string) directives {
 	d := directives{}
 	text = strings.ReplaceAll(text, "\\\n", " ")
@@ -46,7 +46,7 @@ func (b *built) unit(check string, pkg matrix.Package, unit string) {
 			for line := range strings.Lines(string(f.Data)) {
 				if strings.Contains(line, text) {
 					b.add(Result{
-						Check: check + "/forbidden", Status: Fail, Reason: "it says " + text, Wanted: "the store path", Found: strings.TrimSpace(line),
+						Check: check + "/forbidden", Status: Fail, Reason: "it contains " + text, Wanted: "the store path", Found: strings.TrimSpace(line),
 						Fix: "substituteInPlace … --replace-fail " + text + "/ $out/bin/",
 					})
 					break
@@ -61,7 +61,7 @@ func (b *built) unit(check string, pkg matrix.Package, unit string) {
 	})
 }
 
-// unitDir is where the units of a package are.
+// unitDir returns the directory of units in a package.
 func (b *built) unitDir() string {
 	if b.Units == nil || b.Units.Dir == "" {
 		return unitDir
@@ -69,7 +69,7 @@ func (b *built) unitDir() string {
 	return b.Units.Dir
 }
 
-// execStart looks for the program that a service starts.
+// execStart checks the program that a service starts.
 func (b *built) execStart(check string, commands []string) {
 	if len(commands) == 0 {
 		b.fail(check, "ExecStart is not set")
@@ -84,7 +84,7 @@ func (b *built) execStart(check string, commands []string) {
 		program := strings.TrimLeft(words[0], "-@:+!")
 		for _, text := range b.Units.Forbidden {
 			if strings.Contains(program, text) {
-				return // said already
+				return // reported as forbidden
 			}
 		}
 		f, err := b.objects.find(program)

@@ -16,17 +16,17 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 )
 
-// verifyLimit is how long systemd may think about some units. It takes some hundredths of a second.
+// verifyLimit is the time limit of systemd-analyze. It takes some hundredths of a second.
 const verifyLimit = 30 * time.Second
 
-// execLine is a command of a unit: its program may be of another system, or in an engine whose store is not this machine's.
+// execLine matches a command of a unit. Its program may be of another system, or in the store of an engine.
 var execLine = regexp.MustCompile(`(?m)^(Exec\w+\s*=\s*[-@:+!]*)\S+`)
 
-// verify lets systemd itself read all units together, for they name each other.
+// verify runs systemd-analyze on all units together, since they refer to each other.
 func (b *built) verify(check string) {
 	units := b.unitFiles()
 	if len(units) == 0 {
-		b.skip(check, "there are no units to be read")
+		b.skip(check, "there are no units")
 		return
 	}
 	said, err := systemdVerify(units)
@@ -48,13 +48,13 @@ func (b *built) verify(check string) {
 		}
 		r := Result{Check: check, Status: Fail, Reason: "systemd-analyze verify: " + strings.Join(lines, "; ")}
 		if !slices.ContainsFunc(lines, func(l string) bool { return !strings.Contains(l, "Unknown ") }) {
-			r.Status = Warn // a misspelt key, or one that this machine's systemd is too old for
+			r.Status = Warn // a misspelt key, or one that this machine's systemd does not know yet
 		}
 		b.add(r)
 	}
 }
 
-// unitFiles are the texts of all units that are there, by name.
+// unitFiles returns the texts of all units that exist, by name.
 func (b *built) unitFiles() map[string]string {
 	units := map[string]string{}
 	for name, p := range b.Packages {
@@ -68,13 +68,13 @@ func (b *built) unitFiles() map[string]string {
 	return units
 }
 
-// unverified is why systemd was not asked.
+// unverified is the reason why systemd-analyze gave no result.
 type unverified struct{ reason string }
 
 func (u *unverified) Error() string { return u.reason }
 
-// systemdVerify returns what systemd-analyze has to say of each unit.
-// Whether a unit's program exists is checked elsewhere; here this very program stands for it.
+// systemdVerify returns the messages of systemd-analyze by unit. Another check looks for a unit's program; here it is
+// replaced by this program, which exists.
 func systemdVerify(units map[string]string) (map[string][]string, error) {
 	program, err := exec.LookPath("systemd-analyze")
 	if err != nil {
@@ -102,7 +102,7 @@ func systemdVerify(units map[string]string) (map[string][]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), verifyLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
-	// The units that ours refer to are the machine's; nothing of this user's is.
+	// Units may refer to those of the machine, but not to those of this user.
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + dir, "XDG_RUNTIME_DIR=" + dir, "LC_ALL=C.UTF-8"}
 	out, err := cmd.CombinedOutput()
 	said := map[string][]string{}
@@ -115,7 +115,7 @@ func systemdVerify(units map[string]string) (map[string][]string, error) {
 		}
 	}
 	if err != nil && len(said) == 0 {
-		// It could not do its work, for example because it is too old to know --user, and found no fault with any unit.
+		// It failed without a message about a unit, for example because it is too old for --user.
 		reason, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 		return nil, &unverified{fmt.Sprintf("systemd-analyze verify: %v: %s", err, reason)}
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// verdicts collects the results of one system.
+// recorder collects the results of one system.
 type recorder struct {
 	system  matrix.System
 	results []Result
@@ -28,7 +28,7 @@ func (v *recorder) fail(check, format string, args ...any) {
 	v.add(Result{Check: check, Status: Fail, Reason: fmt.Sprintf(format, args...)})
 }
 
-// compare is for a promise that has one wanted value.
+// compare records a result for a check that has one wanted value.
 func (v *recorder) compare(check, reason, wanted, found string) {
 	if wanted == found {
 		v.pass(check)
@@ -37,7 +37,7 @@ func (v *recorder) compare(check, reason, wanted, found string) {
 	v.add(Result{Check: check, Status: Fail, Reason: reason, Wanted: wanted, Found: found})
 }
 
-// group reports the failures of f, or one pass in the name of all that it has looked at.
+// group records a pass, unless f records results.
 func (v *recorder) group(check string, f func()) {
 	before := len(v.results)
 	f()
