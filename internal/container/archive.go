@@ -2,7 +2,6 @@ package container
 
 import (
 	"archive/tar"
-	"bufio"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -154,15 +153,6 @@ func systemsOf(files map[string][]byte) []matrix.System {
 	return systems
 }
 
-// archiveFile is a file and its decompressor.
-type archiveFile struct {
-	io.ReadCloser
-	file io.Closer
-}
-
-// Close closes both.
-func (a archiveFile) Close() error { return errors.Join(a.ReadCloser.Close(), a.file.Close()) }
-
 // openArchive opens a tarball. A compressed one is read through a decompressor.
 func openArchive(file string) (_ io.ReadCloser, compressed bool, err error) {
 	f, err := regular.Open(file)
@@ -178,11 +168,8 @@ func openArchive(file string) (_ io.ReadCloser, compressed bool, err error) {
 	if c == nar.NoCompression {
 		return f, false, nil // the tar reader skips by seeking
 	}
-	d, err := nar.NewDecompressor(bufio.NewReader(f), c)
-	if err != nil {
-		return nil, false, errors.Join(err, f.Close())
-	}
-	return archiveFile{d, f}, true, nil
+	d, err := nar.DecompressFile(f, c)
+	return d, true, err
 }
 
 // convert writes what Dagger can import. The file appears whole or not at all, and is never replaced: another process

@@ -1,7 +1,6 @@
 package derivations
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/drvdiff"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
@@ -18,10 +18,10 @@ func File(out *regular.Dir, system string) regular.File {
 	return regular.File{Dir: out.Sub("derivations"), Base: system + ".export.zst"}
 }
 
-// Write makes a file of the stream that export writes. The file is complete, or it is the one before.
+// Write writes the stream of export to a file, atomically.
 func Write(file regular.File, export func(io.Writer) error) error {
 	err := file.Replace(0o644, func(w io.Writer) error {
-		// Derivations are much alike: the default effort makes a twelfth of them.
+		// Derivations are similar to each other: the default level compresses them to a twelfth.
 		z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(8<<20))
 		if err != nil {
 			return err
@@ -34,14 +34,13 @@ func Write(file regular.File, export func(io.Writer) error) error {
 	return nil
 }
 
-// ReadFile returns the texts of the derivations in a file. A file that is not there is an [io/fs.ErrNotExist].
+// ReadFile returns the texts of the derivations in a file. Where there is no file, the error is an [io/fs.ErrNotExist].
 func ReadFile(ctx context.Context, file regular.File) (drvdiff.Texts, error) {
 	f, err := file.OpenRegular()
 	if err != nil {
 		return nil, fmt.Errorf("read derivations: %w", err)
 	}
-	defer f.Close()
-	z, err := zstd.NewReader(bufio.NewReader(f), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20))
+	z, err := nar.DecompressFile(f, nar.Zstd)
 	if err != nil {
 		return nil, fmt.Errorf("read derivations %s: %w", file.Path(), err)
 	}

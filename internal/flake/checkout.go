@@ -16,7 +16,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// maxUntracked is how many untracked files are named: enough to recognise the one that was forgotten.
+// maxUntracked is how many untracked files are listed: enough to recognise a forgotten one.
 const maxUntracked = 10
 
 // checkout is a repository on this machine. A bare one has no working tree.
@@ -25,7 +25,7 @@ type checkout struct {
 	bare bool
 }
 
-// local takes a directory of this machine, whatever it is.
+// local takes the snapshot of a directory of this machine: a checkout, a bare repository or any other.
 func (t *Snapshotter) local(ctx context.Context, g git, tree *tree, scratch, dir string) (Snapshot, error) {
 	dir, err := realPath(dir)
 	if err != nil {
@@ -84,7 +84,7 @@ func realPath(dir string) (string, error) {
 	return filepath.EvalSymlinks(dir)
 }
 
-// fromCheckout fills the tree, from the working tree where it is dirty and else from the commit.
+// fromCheckout fills the tree: from the working tree if that is dirty, else from the commit.
 func (t *Snapshotter) fromCheckout(ctx context.Context, v *view, tree *tree, scratch string, s Snapshot) (Snapshot, error) {
 	repo, err := newRepository(ctx, v.user, scratch)
 	if err != nil {
@@ -112,8 +112,8 @@ func (t *Snapshotter) fromCheckout(ctx context.Context, v *view, tree *tree, scr
 	return s, t.fromCommit(ctx, tree, from, scratch, s.Rev)
 }
 
-// subdir returns the flake's directory within the repository: the one named or,
-// where that has no flake.nix, the nearest one above it that has, as Nix does.
+// subdir returns the flake's directory within the repository: the named one or, where that has no flake.nix, the nearest
+// one above it that has one. Nix does the same.
 func (t *Snapshotter) subdir(c checkout, dir string) (string, error) {
 	rel, err := filepath.Rel(c.top, dir)
 	if err != nil {
@@ -133,7 +133,7 @@ func (t *Snapshotter) subdir(c checkout, dir string) (string, error) {
 	}
 }
 
-// inTree writes a clean relative path as a snapshot does: the root is empty.
+// inTree returns a clean relative path in the form of a snapshot, in which the root is empty.
 func inTree(dir string) string {
 	if dir == "." {
 		return ""
@@ -141,9 +141,8 @@ func inTree(dir string) string {
 	return dir
 }
 
-// resolve returns the full hash of a revision's commit. The empty revision is HEAD;
-// it has the empty hash in a checkout without commits. A branch may be one that only the remote has,
-// since a CI system checks out no other than its own.
+// resolve returns the full hash of a revision's commit. The empty revision is HEAD, whose hash is empty in a checkout
+// without commits. A branch may exist only as a branch of the remote: a CI system checks out a single one.
 func (v *view) resolve(ctx context.Context, revision string) (string, error) {
 	candidates := []string{revision, "refs/remotes/origin/" + revision}
 	if revision == "" {
@@ -175,8 +174,8 @@ func (v *view) resolve(ctx context.Context, revision string) (string, error) {
 	return "", noSuchRevision(revision, strings.Fields(names), "git fetch --tags may bring it")
 }
 
-// headIsUnborn returns an error where HEAD names a commit: one that cannot be read. Without the error, a repository that
-// has lost objects would pass for one without commits.
+// headIsUnborn returns an error where HEAD names a commit, which then cannot be read. Without the error, a repository
+// with missing objects would look like one without commits.
 func (v *view) headIsUnborn(ctx context.Context) error {
 	head, err := v.neutral.output(ctx, v.dir, v.bare("rev-parse", "--verify", "--quiet", "HEAD")...)
 	if e, ok := errors.AsType[*gitError](err); ok && e.stderr == "" {
@@ -188,7 +187,7 @@ func (v *view) headIsUnborn(ctx context.Context) error {
 	return hint.Wrap(fmt.Errorf("the repository has lost its commit %s", head), "git -C %s fsck says what is missing; clone it again", hint.Quote(v.checkout.top))
 }
 
-// noSuchRevision says that there is no such revision, and which ones there are that are written much like it.
+// noSuchRevision returns the error of a revision that does not exist, with similar names that do.
 func noSuchRevision(revision string, names []string, advice string) error {
 	err := fmt.Errorf("no tag, branch or commit %q", revision)
 	if near := hint.Nearest(revision, names, 3); len(near) > 0 {

@@ -19,25 +19,25 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// git runs git with some environment.
+// git runs git with an environment.
 type git struct {
 	program string
 	env     []string
 }
 
-// grace is how long git has to end after SIGTERM, in which it removes its lock files.
+// grace is the time between SIGTERM, at which git removes its lock files, and SIGKILL.
 const grace = 5 * time.Second
 
-// elsewhere are the variables that make git look at another repository than the one it is run in.
-// They are set where this program is run by a hook. See git rev-parse --local-env-vars.
+// locationVariables make git use another repository than the one in which it runs. They are set where a hook runs this
+// program. See git rev-parse --local-env-vars.
 var locationVariables = []string{
 	"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_IMPLICIT_WORK_TREE",
 	"GIT_INDEX_FILE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE", "GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY",
 	"GIT_PREFIX", "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
 }
 
-// newGit returns a git that uses the user's own configuration, for what needs it: to reach a remote. It runs in
-// repositories of our own alone, so that no tree has a part in its configuration.
+// newGit returns a git with the user's own configuration, which it needs to reach a remote. It runs only in repositories
+// that this program has made, so that no checkout contributes to its configuration.
 func newGit(program string, env []string) git {
 	if program == "" {
 		program = "git"
@@ -47,15 +47,15 @@ func newGit(program string, env []string) git {
 		return slices.Contains(locationVariables, name)
 	})
 	return git{program, append(own,
-		"GIT_TERMINAL_PROMPT=0",     // nobody may be there to answer
-		"SSH_ASKPASS_REQUIRE=never", // nor to look at a window; see also Setsid
-		"GIT_OPTIONAL_LOCKS=0",      // looking at a checkout leaves it alone
-		"LC_ALL=C",                  // messages are matched
+		"GIT_TERMINAL_PROMPT=0",     // a prompt would wait for ever
+		"SSH_ASKPASS_REQUIRE=never", // no prompt in a window; see also Setsid
+		"GIT_OPTIONAL_LOCKS=0",      // reading a checkout does not change it
+		"LC_ALL=C",                  // messages are parsed
 	)}
 }
 
-// neutral returns a git that knows no configuration at all but that of the repository it is run in, which is our own.
-// Whatever a user, a system or a hook has set must not change a tree: line endings, filters, attributes.
+// neutral returns a git without any configuration but that of the repository in which it runs, which this program has
+// made. Settings of a user, a system or a hook must not change a tree: line endings, filters, attributes.
 func (g git) neutral(home string) git {
 	env := slices.DeleteFunc(slices.Clone(g.env), func(variable string) bool {
 		return strings.HasPrefix(variable, "GIT_") || strings.HasPrefix(variable, "HOME=") ||
@@ -67,12 +67,12 @@ func (g git) neutral(home string) git {
 		"GIT_CONFIG_NOSYSTEM=1",
 		"GIT_ATTR_NOSYSTEM=1",
 		"GIT_OPTIONAL_LOCKS=0",
-		"GIT_NO_LAZY_FETCH=1",      // since git 2.45; our repositories name no remote to fetch from
-		"GIT_NO_REPLACE_OBJECTS=1", // a commit is what its hash says
+		"GIT_NO_LAZY_FETCH=1",      // since git 2.45; older ones find no remote to fetch from
+		"GIT_NO_REPLACE_OBJECTS=1", // the contents of a commit are those that its hash states
 	)}
 }
 
-// with returns a git with more in its environment.
+// with returns a git with further variables.
 func (g git) with(env ...string) git {
 	return git{g.program, slices.Concat(g.env, env)}
 }
@@ -87,8 +87,8 @@ func (g git) lookup(name string) string {
 	return ""
 }
 
-// ignoreFile returns the contents of the user's file of patterns for files that git ignores. It only shortens a hint,
-// so one that cannot be read is empty.
+// ignoreFile returns the user's file of patterns for ignored files. It is used only for a hint, so that an unreadable one
+// counts as empty.
 func (g git) ignoreFile(configured []string) []byte {
 	home := g.lookup("HOME")
 	name := filepath.Join(cmp.Or(g.lookup("XDG_CONFIG_HOME"), filepath.Join(home, ".config")), "git", "ignore")
@@ -102,21 +102,21 @@ func (g git) ignoreFile(configured []string) []byte {
 	return data
 }
 
-// output runs git in a directory and returns what it prints, without the last line's end.
+// output runs git in a directory and returns its output without the last line break.
 func (g git) output(ctx context.Context, dir string, args ...string) (string, error) {
 	var out strings.Builder
 	err := g.run(ctx, dir, &out, args...)
 	return strings.TrimSuffix(out.String(), "\n"), err
 }
 
-// run runs git in a directory and copies what it prints to w.
-// If git fails, the error is a *gitError; if git was ended because of ctx, the context's.
+// run runs git in a directory and copies its output to w. If git fails, the error is a *gitError; if the context ends it,
+// that of the context.
 func (g git) run(ctx context.Context, dir string, w io.Writer, args ...string) error {
 	cmd := exec.CommandContext(ctx, g.program, args...)
 	cmd.Dir, cmd.Env, cmd.Stdout = dir, g.env, w
 	stderr := &lastBytes{max: 16 << 10}
 	cmd.Stderr = stderr
-	// A session of its own has no terminal, so that ssh cannot prompt on it, and ends as a whole.
+	// In a session of its own there is no terminal on which ssh could prompt, and all processes can be ended together.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = grace
@@ -125,7 +125,7 @@ func (g git) run(ctx context.Context, dir string, w io.Writer, args ...string) e
 		return nil
 	}
 	if ctx.Err() != nil {
-		if cmd.Process != nil { // what git has started, such as ssh, may still be there
+		if cmd.Process != nil { // processes that git has started, such as ssh, may still run
 			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		}
 		return fmt.Errorf("git %s: %w", subcommand(args), ctx.Err())
@@ -141,7 +141,7 @@ func (g git) run(ctx context.Context, dir string, w io.Writer, args ...string) e
 	return withGitHint(&gitError{subcommand(args), exit.ExitCode(), nix.Redact(stderr.String())})
 }
 
-// stream runs git and has read take what it prints. An error of read's ends git and goes before git's own.
+// stream runs git and calls read with its output. An error of read ends git and takes precedence over git's own.
 func (g git) stream(ctx context.Context, dir string, read func(io.Reader) error, args ...string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -154,7 +154,7 @@ func (g git) stream(ctx context.Context, dir string, read func(io.Reader) error,
 	}()
 	err := read(r)
 	if err == nil {
-		_, err = io.Copy(io.Discard, r) // such as the padding of an archive: git should not die of a closed pipe
+		_, err = io.Copy(io.Discard, r) // such as the padding of an archive: git would fail on a closed pipe
 	}
 	if err != nil {
 		cancel()
@@ -166,7 +166,7 @@ func (g git) stream(ctx context.Context, dir string, read func(io.Reader) error,
 	return err
 }
 
-// gitError says that git ran and failed.
+// gitError is the error of a git that ran and failed.
 type gitError struct {
 	subcommand string
 	code       int
@@ -185,13 +185,13 @@ func (e *gitError) Error() string {
 	return fmt.Sprintf("git %s: exit code %d", e.subcommand, e.code)
 }
 
-// failedWith tells whether git failed and said one of the texts.
+// failedWith tells whether git failed with one of the texts in its message.
 func failedWith(err error, texts ...string) bool {
 	e, ok := errors.AsType[*gitError](err)
 	return ok && slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(e.stderr, text) })
 }
 
-// withGitHint adds what a user can do about the usual failures of git.
+// withGitHint adds hints to the usual failures of git.
 func withGitHint(err *gitError) error {
 	switch {
 	case failedWith(err, "Could not resolve host", "Temporary failure in name resolution", "Name or service not known"):
@@ -207,7 +207,7 @@ func withGitHint(err *gitError) error {
 	}
 }
 
-// subcommand returns the first argument that is not an option, such as "fetch". Options here have their value in one argument.
+// subcommand returns the first argument that is not an option, such as "fetch". Options other than -c include their value.
 func subcommand(args []string) string {
 	for i, arg := range args {
 		if !strings.HasPrefix(arg, "-") && (i == 0 || args[i-1] != "-c") {
@@ -217,7 +217,7 @@ func subcommand(args []string) string {
 	return ""
 }
 
-// tail keeps the end of what is written to it.
+// lastBytes is a writer that keeps the last bytes.
 type lastBytes struct {
 	max int
 	buf []byte

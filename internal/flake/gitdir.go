@@ -14,19 +14,19 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// gitDir is where the files of a repository on this machine are. They are read as data: git never runs on them, since
-// their configuration can start programs, and whoever has made the directory chooses it. See [view].
+// gitDir has the directories of a repository on this machine. Their files are read as data. Git never runs on them, since
+// their configuration can start programs, and another user may have written it. See [view].
 type gitDir struct {
-	private string // HEAD and index; a linked worktree has a directory of its own for them
-	common  string // objects, references and configuration
+	private string // of HEAD and the index; a linked worktree has its own
+	common  string // of objects, references and configuration
 }
 
-// maxSmallFile bounds files of a git directory that hold a line or a few.
+// maxSmallFile is the maximum size of files in a git directory that have a few lines.
 const maxSmallFile = 1 << 20
 
-// findCheckout finds the repository that a directory is or lies in, as Nix does: by the entry .git of the nearest
-// directory that has one. A directory that looks like a bare repository is one only outside of any checkout, or where
-// the reference says that it is a repository: inside of a checkout it is an ordinary directory, which anyone can commit.
+// findCheckout finds the repository of a directory as Nix does: by the entry .git of the nearest directory that has one.
+// A directory that looks like a bare repository is one only outside of any checkout, or where the reference is explicitly
+// to a repository: inside a checkout it may be a committed directory.
 func findCheckout(dir string, explicit bool) (checkout, bool) {
 	bare := checkout{top: dir, bare: true}
 	if explicit && looksBare(dir) {
@@ -51,8 +51,8 @@ func looksBare(dir string) bool {
 	return true
 }
 
-// gitDir finds the files of the checkout's repository. The entry .git of a linked worktree, of a submodule and of a
-// clone with a separate git directory is a file that names the directory.
+// gitDir finds the directories of the checkout's repository. In a linked worktree, a submodule and a clone with a separate
+// git directory, .git is a file that names the directory.
 func (c checkout) gitDir() (gitDir, error) {
 	own := c.top
 	if !c.bare {
@@ -82,7 +82,7 @@ func (c checkout) gitDir() (gitDir, error) {
 	return d, nil
 }
 
-// within returns a path that may be relative to a directory.
+// joinUnlessAbsolute returns a path that may be relative to a directory.
 func joinUnlessAbsolute(dir, name string) string {
 	if filepath.IsAbs(name) {
 		return filepath.Clean(name)
@@ -107,9 +107,9 @@ func readLineOf(name string) (string, error) {
 	return strings.TrimSuffix(line, "\r"), err
 }
 
-// checkOwner refuses a repository of another user, as git does: it may lie above a directory that is this user's own,
-// and would then decide what is built. Root may use those of the user who has called sudo. The user's list of safe
-// directories (safe.directory) makes exceptions.
+// checkOwner refuses a repository of another user, as git does: it may be above a directory of this user, and would then
+// determine what is built. Root may use repositories of the user who has called sudo. The user's setting safe.directory
+// lists exceptions.
 func (c checkout) checkOwner(d gitDir, safe []string, sudo string) error {
 	for _, entry := range safe {
 		prefix, all := strings.CutSuffix(entry, "*")

@@ -17,11 +17,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// Visit takes a commit, and a function that reads a file of the flake as the commit has it. The error of a file that the
-// commit does not have wraps [fs.ErrNotExist]. Visit returns whether it wants the next commit.
+// Visit is called with a commit, and a function that reads a file of the flake in that commit. The error of a file that
+// the commit does not have wraps [fs.ErrNotExist]. Visit returns whether it needs the next commit.
 type Visit = func(commit string, read func(file string) ([]byte, error)) (more bool, err error)
 
-// What History may cost.
+// Limits of History.
 const (
 	maxCommits  = 200  // that are visited
 	maxDepth    = 1000 // of a remote's history that is fetched
@@ -29,11 +29,12 @@ const (
 	maxFileSize = 16 << 20
 )
 
-// History visits the commits that changed one of the flake's files, from the snapshot's commit back along first parents:
-// what a merge brought is one change. Further files that are read are named beforehand.
-// It returns whether that was the whole history, or as much as was wanted of it.
+// History visits the commits that changed one of the flake's files, from the snapshot's commit back along first parents,
+// so that a merge is one change. Visit reads these files and a further one. History returns whether it has visited all
+// commits, or as many as visit needs.
 //
-// Git runs in a repository of our own that borrows the objects of a checkout, see [view], or that commits and trees of a remote are fetched into, and of the files only what is read.
+// Git runs in a repository of this program. It borrows the objects of a checkout, see [view]; from a remote it fetches
+// commits and trees, and only the files that visit reads.
 func (t *Snapshotter) History(ctx context.Context, s Snapshot, files []string, further string, visit Visit) (complete bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxTime, fmt.Errorf("not done within %s", maxTime))
 	defer cancel()
@@ -48,7 +49,7 @@ func (t *Snapshotter) History(ctx context.Context, s Snapshot, files []string, f
 }
 
 func (t *Snapshotter) history(ctx context.Context, s Snapshot, files []string, further string, visit Visit) (complete bool, err error) {
-	dir, err := filepath.Abs(t.Dir) // git is run elsewhere
+	dir, err := filepath.Abs(t.Dir) // git runs in another directory
 	if err != nil {
 		return false, err
 	}
@@ -81,15 +82,15 @@ func (t *Snapshotter) history(ctx context.Context, s Snapshot, files []string, f
 	return whole, err
 }
 
-// past is a repository with the history of a commit.
+// commitHistory is a repository with the history of a commit.
 type commitHistory struct {
 	*repository
 	rev        string
-	incomplete error             // why older commits are missing, where that can be fixed
-	remote     *remoteRepository // where the files are fetched from; nil where they are there
+	incomplete error             // why older commits are missing, where a hint can help
+	remote     *remoteRepository // to fetch files from; nil where the repository has them
 }
 
-// past opens the history that the flake's reference leads to.
+// commitHistory opens the history of the snapshot's commit.
 func (t *Snapshotter) commitHistory(ctx context.Context, s Snapshot, scratch string) (commitHistory, error) {
 	g := newGit(t.Git, t.Env)
 	dir := t.localDir()
@@ -126,8 +127,8 @@ func (t *Snapshotter) commitHistory(ctx context.Context, s Snapshot, scratch str
 	return p, nil
 }
 
-// partial returns the arguments of a git fetch that leaves files out. The remote has a name for as long as that takes,
-// so that its URL, which may hold credentials, is in no file.
+// partial returns the arguments of a git fetch without files. It needs a named remote; its URL is only in the arguments,
+// since it may hold credentials.
 func (d *remoteRepository) partial(args ...string) []string {
 	return d.bare(slices.Concat([]string{
 		"-c", "core.hooksPath=/dev/null", "-c", "remote.origin.url=" + d.url, "-c", "fetch.negotiationAlgorithm=noop",
@@ -141,7 +142,7 @@ func (d *remoteRepository) fetchHistory(ctx context.Context, rev string) error {
 	return err
 }
 
-// bring fetches some files of the commits that changed others.
+// fetchFiles fetches some files of the commits that changed others.
 func (d *remoteRepository) fetchFiles(ctx context.Context, rev string, changed, files []string) error {
 	commits, err := d.neutral.output(ctx, d.dir, d.bare(logOf(rev, changed)...)...)
 	if err != nil {
@@ -174,11 +175,11 @@ func logOf(rev string, files []string) []string {
 	return append(args, files...)
 }
 
-// errEnough ends a list of commits of which no more are wanted.
+// errEnough ends the list of commits when no more are needed.
 var errEnough = errors.New("enough")
 
-// visit lists the commits and visits each. It returns false where commits are missing: beyond the most that are
-// visited, and in a shallow clone, whose oldest commit looks as if it had made all files.
+// visit lists the commits and visits each. It returns false where commits are missing: after [maxCommits], and in a
+// shallow clone, whose oldest commit seems to add all files.
 func (r *repository) visit(ctx context.Context, rev string, files []string, visit Visit) (whole bool, err error) {
 	visited := 0
 	list := func(out io.Reader) error {

@@ -18,8 +18,8 @@ var lfsPointer = regexp.MustCompile(`^version https://git-lfs\.github\.com/spec/
 
 const maxLFSPointer = 1024 // bytes, by the specification
 
-// onlyLFS tells whether the working tree differs from the commit in nothing but files of Git LFS that are checked out.
-// git would ask LFS itself, which is a program that the configuration names.
+// onlyLFS tells whether the working tree differs from the commit only in files of Git LFS that are checked out. git itself
+// would run the LFS program that the configuration names.
 func (v *view) onlyLFS(ctx context.Context, rev string) (bool, error) {
 	root, err := regular.OpenRoot(v.checkout.top)
 	if err != nil {

@@ -12,19 +12,19 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// MaxLockSize is the most bytes that are read as a flake.lock: large flakes have some hundred KiB.
+// MaxLockSize is the maximum size of a flake.lock: large flakes have some hundred KiB.
 const MaxLockSize = 16 << 20
 
-// Input is an input of a flake, or an input of an input, and what it is locked to.
+// Input is a direct or indirect input of a flake, with its lock.
 type Input struct {
-	// Name is the path of inputs that leads to it, as --override-input takes it: "nixpkgs", "home-manager/nixpkgs".
-	// Where several paths lead to one node, it is the shortest, and of these the first in order.
+	// Name is the path of inputs that leads to it, as in --override-input: "nixpkgs", "home-manager/nixpkgs". Where several
+	// paths lead to one node, it is the shortest, and of several shortest ones the first in order.
 	Name string `json:"name"`
 	// URL is the locked flake reference, such as "github:NixOS/nixpkgs/<rev>", without credentials.
 	URL string `json:"url"`
-	// NARHash is the SRI hash of the tree as a NAR. Every fetcher of Nix but that of very old locks gives one.
+	// NARHash is the SRI hash of the tree as a NAR. Only very old locks have none.
 	NARHash string `json:"narHash,omitempty"`
-	// Rev is the commit; empty where the input is under no version control.
+	// Rev is the commit; empty where the input is not under version control.
 	Rev string `json:"rev,omitempty"`
 	// LastModified is the time of the commit or of the newest file, in seconds since 1970.
 	LastModified int64 `json:"lastModified,omitempty"`
@@ -42,14 +42,14 @@ type Lock struct {
 type Node struct {
 	Inputs Edges
 	Locked *LockedRef // nil for the root, and for an input that is not locked
-	// Parent is the path of inputs to the flake that a relative path starts from. Nix before 2.26 does not write it.
+	// Parent is the path of inputs to the flake from which a relative path starts. Nix before 2.26 does not write it.
 	Parent []string
 }
 
-// Edge is where an input of a node leads: to the node of that name, or to where another input leads.
+// Edge is the target of an input: a node, or that of another input.
 type Edge struct {
 	Node    string   // empty for an input that follows another one
-	Follows []string // the path of inputs, from the root, of that other one
+	Follows []string // the path of that other input from the root
 }
 
 // Edges are the inputs of a node, by name.
@@ -88,9 +88,9 @@ func ParseLock(data []byte) (*Lock, error) {
 	return l, nil
 }
 
-// Inputs returns the inputs that a flake.lock pins, by name and in the order of names.
-// An input that is overridden, and what nothing but it leads to, is not among them: it has no part in the build.
-// An input that follows another is that other. A node without a lock is an error.
+// Inputs returns the inputs of a flake.lock in the order of names. It leaves out an overridden input, and the inputs that
+// only it leads to: they do not take part in the build. An input that follows another is the same as that one. A node
+// without a lock is an error.
 func Inputs(data []byte, overridden func(name string) bool) ([]Input, error) {
 	l, err := ParseLock(data)
 	if err != nil {

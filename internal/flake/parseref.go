@@ -14,11 +14,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// ParseRef parses a flake reference as a person types it. Beyond Nix's own forms it takes
+// ParseRef parses a flake reference as a user types it. Besides Nix's own forms it accepts
 // the URL of a repository as it stands in a browser or in git ("https://host/owner/repo", "git@host:owner/repo.git").
 //
-// It refuses a fragment ("#package"), as packages are named apart, and what would go through the registry
-// ("nixpkgs"), as two machines may have different ones. It looks at no file: a local path need not exist.
+// It refuses a fragment ("#package"), since packages have their own option, and a name in the registry ("nixpkgs"), which
+// two machines may resolve differently. It reads no file: a local path need not exist.
 func ParseRef(s string) (Ref, error) {
 	ref, err := parseRef(s)
 	if err != nil {
@@ -62,7 +62,7 @@ func parseRef(s string) (Ref, error) {
 	return parseURL(scheme, rest, params)
 }
 
-// needsRegistry is the error for a reference that only a registry could resolve.
+// needsRegistry returns the error of a reference that only a registry could resolve.
 func needsRegistry(name string) error {
 	return hint.Wrap(errors.New("needs a registry, which is not locked"),
 		"give a URL, such as github:owner/repo, or a directory, such as ./%s", name)
@@ -83,7 +83,7 @@ func parsePath(rest string, params map[string]string) (Ref, error) {
 	return ref, ref.setParams(params, "dir", "rev", "narHash", "lastModified", "revCount")
 }
 
-// cleanPath makes a path clean while it still looks like one: foo becomes ./foo, since foo alone would be a name.
+// cleanPath returns a clean path that cannot be confused with a name: foo becomes ./foo.
 func cleanPath(p string) string {
 	p = filepath.Clean(p)
 	if filepath.IsAbs(p) || strings.HasPrefix(p, ".") {
@@ -127,7 +127,7 @@ func parseForge(kind Kind, rest string, params map[string]string) (Ref, error) {
 	return ref, nil
 }
 
-// parseURL parses what has the form of a URL: a tarball by its ending or prefix, else a repository of git.
+// parseURL parses a URL: that of a tarball, by its ending or prefix, or else of a git repository.
 func parseURL(scheme, rest string, params map[string]string) (Ref, error) {
 	kind, transport, ok := strings.Cut(scheme, "+")
 	if !ok {
@@ -175,8 +175,8 @@ func parseURL(scheme, rest string, params map[string]string) (Ref, error) {
 	return ref, ref.setParams(own, known...)
 }
 
-// take sets the reference's fields from its parameters. A parameter that is not known is an error:
-// it would be lost, and with it what its author wanted.
+// setParams sets the reference's fields from its parameters. An unknown parameter is an error, since it would have no
+// effect.
 func (r *Ref) setParams(params map[string]string, known ...string) error {
 	for name, value := range params {
 		if !slices.Contains(known, name) {
@@ -189,7 +189,7 @@ func (r *Ref) setParams(params map[string]string, known ...string) error {
 	return nil
 }
 
-// set sets one parameter. What says how to fetch rather than what (shallow, allRefs, revCount) is let go.
+// set sets one parameter. It ignores those that say how to fetch and not what: shallow, allRefs, revCount.
 func (r *Ref) set(name, value string) error {
 	switch name {
 	case "dir":

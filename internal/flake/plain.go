@@ -15,8 +15,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// plain takes a directory with all that is in it but results of runs, as Nix does for path: references, a .git among the
-// rest. Its time is that of its newest file or directory, unless the reference says otherwise.
+// plain takes the snapshot of a directory with all of its files, .git included, as Nix does for path: references, but
+// without results of runs. Its time is that of its newest file or directory, unless the reference has a time.
 func (t *Snapshotter) plain(ctx context.Context, tree *tree, dir string) (Snapshot, error) {
 	dir, err := realPath(dir)
 	if err != nil {
@@ -42,20 +42,20 @@ func (t *Snapshotter) plain(ctx context.Context, tree *tree, dir string) (Snapsh
 	return s, nil
 }
 
-// checkOutside refuses a tree that lies within what is copied to it, which would have no end.
+// checkOutside refuses a tree inside the directory that is copied to it: the copy would not end.
 func checkOutside(tree, dir string) error {
 	tree, err := filepath.EvalSymlinks(tree)
 	if err != nil {
 		return err
 	}
 	if rel, err := filepath.Rel(dir, tree); err == nil && filepath.IsLocal(rel) {
-		return fmt.Errorf("%s lies within the directory itself", filepath.Dir(tree))
+		return fmt.Errorf("%s is inside the directory itself", filepath.Dir(tree))
 	}
 	return nil
 }
 
-// resultsIn returns the directories for results that are below a directory, relative to it. One that holds the flake
-// itself is refused: nothing would be left.
+// resultsIn returns the directories for results that are below a directory, relative to it. It refuses one that contains
+// the flake itself, which would be left out.
 func (t *Snapshotter) resultsIn(dir string) ([]string, error) {
 	var below []string
 	for _, results := range t.Results {
@@ -68,7 +68,7 @@ func (t *Snapshotter) resultsIn(dir string) ([]string, error) {
 			continue
 		}
 		if flake, err := filepath.Rel(rel, filepath.FromSlash(t.Ref.Dir)); rel == "." || t.Ref.Dir != "" && err == nil && filepath.IsLocal(flake) {
-			return nil, hint.Wrap(fmt.Errorf("%s is the flake's own directory, and is to hold the results of the run", at),
+			return nil, hint.Wrap(fmt.Errorf("%s is the flake's own directory and cannot be the directory for results", at),
 				"name another directory for the results: --out DIR")
 		}
 		below = append(below, rel)
@@ -90,9 +90,9 @@ func resolve(file string) (string, error) {
 	return filepath.Join(parent, filepath.Base(file)), err
 }
 
-// copyAll adds everything in a directory but the results, which are relative to it. It returns the newest time there, in
-// seconds since 1970, and those of the results that exist. A directory that leads to results is there for what else is
-// in it; its own time changes with the results.
+// copyAll adds everything in a directory but the results, whose paths are relative to it. It returns the newest time in
+// seconds since 1970, and the results that exist. The time of a directory above results does not count, since it changes
+// with them.
 func copyAll(ctx context.Context, tree *tree, dir string, results []string) (newest int64, leftOut []string, err error) {
 	src, err := regular.OpenRoot(dir)
 	if err != nil {

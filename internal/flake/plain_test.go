@@ -98,7 +98,7 @@ func TestPlainFails(t *testing.T) {
 	if err := os.Mkdir(tk.Dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	takeFails(t, tk, "lies within the directory itself", "")
+	takeFails(t, tk, "is inside the directory itself", "")
 
 	socket, err := net.Listen("unix", filepath.Join(dir, "socket"))
 	if err != nil {

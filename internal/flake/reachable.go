@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// Reachable tells whether a branch or tag of the flake's repository leads to a commit. A server may serve others, too:
-// a forge has the commits of all forks in one place. For a checkout, it is the repository that the checkout is a clone
-// of that counts, and for one without a remote its own branches and tags.
+// Reachable tells whether a branch or tag of the flake's repository contains a commit. A server may have other commits: a
+// forge stores those of all forks together. For a checkout, the branches and tags of its remote count, and without a
+// remote its own.
 //
-// Where no branch or tag points to the commit itself, the history of all is fetched, without files.
+// Where no branch or tag points to the commit itself, it fetches the history of all of them, without files.
 func (t *Snapshotter) Reachable(ctx context.Context, rev string) (bool, error) {
 	ok, err := t.reachable(ctx, rev)
 	if err != nil {
@@ -43,7 +43,7 @@ func (t *Snapshotter) reachable(ctx context.Context, rev string) (bool, error) {
 			}
 			return v.leadsTo(ctx, rev)
 		}
-		// The checkout names the URL, not the user: git's own policy says which protocols may be used.
+		// The URL comes from the checkout, not from the user: git's own policy determines the protocols.
 		g = g.with("GIT_PROTOCOL_FROM_USER=0")
 	}
 	bare, err := newRepository(ctx, g, scratch)
@@ -60,7 +60,7 @@ func (t *Snapshotter) reachable(ctx context.Context, rev string) (bool, error) {
 	return d.leadsTo(ctx, rev)
 }
 
-// openAt makes the view of the checkout that a directory is or lies in.
+// openAt makes the view of the checkout of a directory.
 func openAt(ctx context.Context, g git, scratch, dir string) (*view, error) {
 	dir, err := realPath(dir)
 	if err != nil {
@@ -73,7 +73,7 @@ func openAt(ctx context.Context, g git, scratch, dir string) (*view, error) {
 	return c.open(ctx, g, scratch)
 }
 
-// leadsTo tells whether a branch or tag of the repository leads to a commit.
+// leadsTo tells whether a branch or tag of the repository contains a commit.
 func (r *repository) leadsTo(ctx context.Context, rev string) (bool, error) {
 	if !fullRev.MatchString(rev) {
 		return false, fmt.Errorf("%q is not the full hash of a commit", rev)

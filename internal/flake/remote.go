@@ -10,7 +10,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// remote takes a commit of a repository elsewhere.
+// remote takes the snapshot of a commit of a repository on another machine.
 func (t *Snapshotter) remote(ctx context.Context, g git, tree *tree, scratch string) (Snapshot, error) {
 	clone := t.Ref.CloneURL()
 	repo, err := newRepository(ctx, g, scratch)
@@ -45,8 +45,8 @@ func (t *Snapshotter) remote(ctx context.Context, g git, tree *tree, scratch str
 
 var abbreviatedRev = regexp.MustCompile(`^[0-9a-f]{4,39}$`)
 
-// fetch makes the commit of a revision of a remote available in r, and as little else as the remote allows.
-// It returns the commit's full hash.
+// fetch makes the commit of a revision of a remote available in r, with as few other objects as the remote allows. It
+// returns the commit's full hash.
 func (r *repository) fetch(ctx context.Context, url, revision string) (string, error) {
 	bare, err := newRepository(ctx, r.user, r.dir)
 	if err != nil {

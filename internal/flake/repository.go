@@ -69,7 +69,7 @@ func (r *repository) borrow(objects string) error {
 	return f.Close()
 }
 
-// raw makes archives leave out nothing and substitute nothing: what a clone gives, not what a forge serves.
+// raw turns off export-ignore and export-subst, so that an archive has the files of a clone.
 func (r *repository) raw() error {
 	info := filepath.Join(r.dir, "info")
 	if err := os.MkdirAll(info, 0o755); err != nil {
@@ -80,7 +80,7 @@ func (r *repository) raw() error {
 
 // commitTime returns the committer's time of a commit in seconds since 1970: Nix's lastModified.
 func (r *repository) commitTime(ctx context.Context, rev string) (int64, error) {
-	// Not git show: where the checkout is shallow, it stumbles over the parents.
+	// git show would fail in a shallow checkout, which lacks the parents.
 	out, err := r.neutral.output(ctx, r.dir, r.bare("cat-file", "commit", rev)...)
 	if err != nil {
 		return 0, err
@@ -92,7 +92,7 @@ func (r *repository) commitTime(ctx context.Context, rev string) (int64, error) 
 	return strconv.ParseInt(m[1], 10, 64)
 }
 
-// committer matches the line of a commit that says when it was made. Its first match is in the header, not the message.
+// committer matches the line of a commit with its time. The first match is in the header, not in the message.
 var committer = regexp.MustCompile(`(?m)^committer .*> (\d+) [+-]\d+$`)
 
 // has tells whether the repository has a commit.

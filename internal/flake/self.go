@@ -12,7 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// maxFlakeFile bounds what is read of a flake.nix.
+// maxFlakeFile is the maximum size of a flake.nix.
 const maxFlakeFile = 4 << 20
 
 // withSelf returns a Snapshotter that follows the attributes of inputs.self. Since version 2.27, Nix fetches a flake in git

@@ -5,9 +5,9 @@ import "time"
 // Snapshot is the exact tree of a flake that a run builds.
 //
 // It is a directory in which every file has the same modification time, so that Nix evaluates
-// path:<dir>?lastModified=…&rev=…&narHash=… with the very attributes that a consumer of github:owner/repo/<rev> sees.
+// path:<dir>?lastModified=…&rev=…&narHash=… with the same attributes as github:owner/repo/<rev> for a consumer.
 type Snapshot struct {
-	// Dir holds the tree on this machine, for as long as the run lasts.
+	// Dir is the tree on this machine, which exists until the end of the run.
 	Dir string `json:"-"`
 	// Subdir is the flake's directory within the tree ("?dir="); empty for its root.
 	Subdir string `json:"subdir,omitempty"`
@@ -25,11 +25,11 @@ type Snapshot struct {
 	LockHash string `json:"lockHash,omitempty"`
 	// Overrides are the inputs that were replaced, by input path. A tree with overrides is not what consumers evaluate.
 	Overrides map[string]string `json:"overrides,omitempty"`
-	// Untracked names a few untracked files, which Nix does not see: often the reason for a missing file.
+	// Untracked has a few untracked files. Nix does not see them, which is often why a file is missing.
 	Untracked []string `json:"-"`
-	// LeftOut names the directories of the flake that are no part of the tree, since they hold results of runs.
+	// LeftOut has the directories of the flake that are not part of the tree, since they contain results of runs.
 	LeftOut []string `json:"-"`
 }
 
-// ModTime returns the time that every file of the tree bears.
+// ModTime returns the time of every file of the tree.
 func (s Snapshot) ModTime() time.Time { return time.Unix(s.LastModified, 0) }

@@ -14,24 +14,23 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// DefaultMaxBytes is how large the tree of a tarball may be: several times the source of nixpkgs.
+// DefaultMaxBytes is the maximum size of a tarball's tree: several times the source of nixpkgs.
 const DefaultMaxBytes = 4 << 30
 
 // Snapshotter takes the snapshot of one flake.
 type Snapshotter struct {
 	Ref Ref
-	// Revision is a tag, branch or commit, short or full. It goes before those of Ref.
+	// Revision is a tag, branch or commit, short or full. It takes precedence over those of Ref.
 	Revision string
-	// Dir is where a directory is made for the tree, by a name of its own.
-	// Removing it, when the snapshot is no longer needed, is left to the caller.
+	// Dir is the parent of the new directory for the tree. The caller removes it when the snapshot is no longer needed.
 	Dir string
-	// Results are directories that hold the results of runs. They are no part of the tree of a directory without git:
+	// Results are directories that contain results of runs. They are not part of the tree of a directory without git, since
 	// the results of one run would change what the next one builds. They need not exist.
 	Results []string
 	// Git is the program; "git" where it is empty.
 	Git string
 	// Env is the environment of git ("NAME=value"): PATH and HOME, and what it needs to reach a remote.
-	// Git is told never to prompt. What points it to another repository (GIT_DIR and its like) is taken out.
+	// Git never prompts. Variables that name another repository, such as GIT_DIR, are removed.
 	Env []string
 	// HTTP fetches tarballs; nil is http.DefaultClient.
 	HTTP *http.Client
@@ -54,7 +53,7 @@ func (t *Snapshotter) snapshot(ctx context.Context) (_ Snapshot, err error) {
 	if t.Dir == "" {
 		return Snapshot{}, errors.New("no directory to put it in")
 	}
-	dir, err := filepath.Abs(t.Dir) // git is run elsewhere
+	dir, err := filepath.Abs(t.Dir) // git runs in another directory
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -81,8 +80,7 @@ func (t *Snapshotter) snapshot(ctx context.Context) (_ Snapshot, err error) {
 	return t.finish(ctx, tree, s)
 }
 
-// fill puts the flake's files into the tree and returns what is known of them:
-// Subdir, URL, Rev, LastModified, Dirty and Untracked.
+// fill adds the flake's files to the tree and returns their Subdir, URL, Rev, LastModified, Dirty and Untracked.
 func (t *Snapshotter) fill(ctx context.Context, tree *tree, scratch string) (Snapshot, error) {
 	git := newGit(t.Git, t.Env)
 	switch t.Ref.Kind {
@@ -101,7 +99,7 @@ func (t *Snapshotter) fill(ctx context.Context, tree *tree, scratch string) (Sna
 	case KindGit:
 		u, err := url.Parse(t.Ref.URL)
 		if err != nil {
-			return Snapshot{}, errors.New("not a URL") // the error would quote it, credentials and all
+			return Snapshot{}, errors.New("not a URL") // the error would quote it with its credentials
 		}
 		if u.Scheme == "file" {
 			return t.local(ctx, git, tree, scratch, u.Path)
@@ -110,7 +108,7 @@ func (t *Snapshotter) fill(ctx context.Context, tree *tree, scratch string) (Sna
 	return t.remote(ctx, git, tree, scratch)
 }
 
-// finish checks that the tree holds a flake, gives every file its time and hashes the whole.
+// finish checks that the tree has a flake, sets the time of every file and hashes the tree.
 func (t *Snapshotter) finish(ctx context.Context, tree *tree, s Snapshot) (Snapshot, error) {
 	s.Dir = tree.dir
 	if err := t.checkFlake(tree, s); err != nil {
@@ -135,7 +133,7 @@ func (t *Snapshotter) finish(ctx context.Context, tree *tree, s Snapshot) (Snaps
 	return s, nil
 }
 
-// checkFlake finds flake.nix or says why it is not there.
+// checkFlake checks that there is a flake.nix; its error says why there is none.
 func (t *Snapshotter) checkFlake(tree *tree, s Snapshot) error {
 	name := path.Join(s.Subdir, "flake.nix")
 	info, err := tree.root.Stat(name)
@@ -162,7 +160,7 @@ func (t *Snapshotter) checkFlake(tree *tree, s Snapshot) error {
 	return err
 }
 
-// localDir returns the directory that the reference names on this machine, if it does.
+// localDir returns the reference's directory on this machine; empty where it has none.
 func (t *Snapshotter) localDir() string {
 	if t.Ref.Kind == KindLocal {
 		return t.Ref.Path
@@ -173,7 +171,7 @@ func (t *Snapshotter) localDir() string {
 	return ""
 }
 
-// revision returns the revision to take; empty for the one that a repository itself holds up: HEAD.
+// revision returns the revision to take; empty for HEAD.
 func (t *Snapshotter) revision() string {
 	for _, revision := range []string{t.Revision, t.Ref.Rev, t.Ref.Ref} {
 		if revision != "" {
@@ -184,7 +182,7 @@ func (t *Snapshotter) revision() string {
 }
 
 // locked returns the reference that a consumer of the commit would lock.
-// The repository's URL stands in ref; a forge's archive has no submodules, so these need a clone.
+// ref has the repository's URL. An archive of a forge has no submodules, so that these need a clone.
 func (t *Snapshotter) locked(ref Ref, rev, subdir string) string {
 	if t.Ref.Submodules && ref.Kind != KindGit {
 		ref = Ref{Kind: KindGit, URL: ref.CloneURL()}

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// origin is a repository and where it came from, which is where the URLs of its submodules begin.
+// origin is a repository with its URL, to which the URLs of its submodules are relative.
 type origin struct {
 	*repository
 	url     string // may hold credentials
@@ -25,7 +25,7 @@ type submodule struct {
 	name, url string // of .gitmodules
 }
 
-// maxNesting is how deep submodules may lie within each other. A repository can be its own submodule.
+// maxNesting is how deep submodules may be nested. A repository can be its own submodule.
 const maxNesting = 16
 
 // fromCommit adds the tree of a commit and, where the reference asks for them, those of its submodules.
@@ -134,9 +134,9 @@ func gitmodules(out string) map[string]submodule {
 	return byPath
 }
 
-// open finds a submodule's commit: on this machine where its repository is there, else at its URL.
+// open finds a submodule's commit: in its repository on this machine, or else at its URL.
 func (o origin) open(ctx context.Context, scratch string, sub submodule) (origin, error) {
-	// The URL is not one that the person gave: git's own policy (protocol.file.allow) is to say whether it may be a local one.
+	// The URL does not come from the user: git's own policy (protocol.file.allow) determines whether it may be a local one.
 	repo, err := newRepository(ctx, o.user.with("GIT_PROTOCOL_FROM_USER=0"), scratch)
 	if err != nil {
 		return origin{}, err
@@ -174,7 +174,7 @@ func localPath(url string) (string, bool) {
 }
 
 // borrowLocal makes a commit of another repository on this machine available in r, if the user's policy for submodules
-// allows that. git fetch would start a git there, which reads the configuration of that repository.
+// allows that. git fetch would start a git in that repository, which reads its configuration.
 func (r *repository) borrowLocal(ctx context.Context, dir, rev string) error {
 	policy, err := r.user.output(ctx, r.dir, r.bare("config", "--default", "user", "--get", "protocol.file.allow")...)
 	if err != nil {

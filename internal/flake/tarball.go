@@ -21,7 +21,7 @@ import (
 )
 
 // tarball takes an archive from an HTTP server or a file.
-// The tree is what the archive's only directory holds, where it has but one, and its time that of the newest entry:
+// If the archive has a single directory, that is the tree. The time of the tree is that of its newest entry:
 // https://nix.dev/manual/nix/latest/protocols/tarball-fetcher.
 func (t *Snapshotter) tarball(ctx context.Context, tree *tree, scratch string) (Snapshot, error) {
 	body, err := t.open(ctx)
@@ -55,7 +55,7 @@ func (t *Snapshotter) tarball(ctx context.Context, tree *tree, scratch string) (
 func (t *Snapshotter) open(ctx context.Context) (io.ReadCloser, error) {
 	u, err := url.Parse(t.Ref.URL)
 	if err != nil {
-		return nil, errors.New("not a URL") // the error would quote it, credentials and all
+		return nil, errors.New("not a URL") // the error would quote it with its credentials
 	}
 	if u.Scheme == "file" {
 		return regular.Open(u.Path)
@@ -70,7 +70,7 @@ func (t *Snapshotter) open(ctx context.Context) (io.ReadCloser, error) {
 	}
 	resp, err := client.Do(req)
 	if e, ok := errors.AsType[*url.Error](err); ok {
-		err = e.Err // the URL around it may hold credentials
+		err = e.Err // its URL may hold credentials
 	}
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("fetch tarball: %w", ctx.Err())
@@ -91,7 +91,8 @@ func (t *Snapshotter) open(ctx context.Context) (io.ReadCloser, error) {
 	}
 }
 
-// unpack adds the files of an archive to the tree and returns the newest of their times. The first bytes tell the format.
+// unpack adds the files of an archive to the tree and returns the newest of their times. It detects the format by the
+// first bytes.
 func unpack(ctx context.Context, tree *tree, r io.Reader, scratch string) (time.Time, error) {
 	buffered := bufio.NewReaderSize(r, 1<<16)
 	head, err := buffered.Peek(nar.MagicSize)
@@ -109,7 +110,7 @@ func unpack(ctx context.Context, tree *tree, r io.Reader, scratch string) (time.
 	return tree.untar(ctx, content, "")
 }
 
-// unzip adds the files of a zip archive. Its directory stands at the end, so it is first stored in a file.
+// unzip adds the files of a zip archive. Its directory is at the end, so that it is first stored in a file.
 func unzip(ctx context.Context, tree *tree, r io.Reader, scratch string) (newest time.Time, err error) {
 	f, err := os.Create(filepath.Join(scratch, "archive.zip"))
 	if err != nil {
@@ -161,7 +162,7 @@ func (t *tree) unzipEntry(entry *zip.File) error {
 	return t.symlink(entry.Name, string(target))
 }
 
-// strip makes the tree's only entry the tree itself, if that is a directory. Nothing may be added afterwards.
+// stripTopDirectory replaces the tree by its only entry, if that is a directory. Nothing may be added afterwards.
 func (t *tree) stripTopDirectory() error {
 	entries, err := os.ReadDir(t.dir)
 	if err != nil || len(entries) != 1 || !entries[0].IsDir() {

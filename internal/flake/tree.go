@@ -21,19 +21,19 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// tree is a directory that is being filled with the files of a flake.
+// tree is a directory to which the files of a flake are added.
 //
-// Names come from archives that others made. They are relative and have slashes; none can lead out of the directory,
-// write through a symbolic link or replace a file, not even where the file system ignores case.
+// Names come from untrusted archives. They are relative and have slashes. None can lead out of the directory, write
+// through a symbolic link or replace a file, not even where the file system ignores case.
 type tree struct {
 	dir  string
 	root *os.Root
 	dirs map[string]bool // the directories made so far: real ones, no symbolic links
-	// left is how many bytes may still be added; negative when that does not matter.
+	// quota is how many bytes may still be added; negative for no limit.
 	quota int64
 }
 
-// entryCost is what an entry counts beside its content, so that a bomb of empty files is one as well.
+// entryCost is the size of an entry in addition to its contents, so that many empty files reach the limit too.
 const entryCost = 512
 
 var errTooLarge = errors.New("tree is too large")
@@ -43,7 +43,7 @@ func newTree(parent string) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A daemon of Nix reads the tree as another user, so it may not be private as temporary directories are.
+	// The Nix daemon reads the tree as another user, so that it cannot be private, unlike other temporary directories.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func newTree(parent string) (*tree, error) {
 
 func (t *tree) close() error { return t.root.Close() }
 
-// enter checks the name of a new entry and makes the directory that it stands in.
+// addEntry checks the name of a new entry and makes its directory.
 func (t *tree) addEntry(name string) (string, error) {
 	clean := path.Clean(name)
 	if strings.HasPrefix(name, "/") || !filepath.IsLocal(clean) {
@@ -71,7 +71,7 @@ func (t *tree) addEntry(name string) (string, error) {
 	return clean, t.mkdir(path.Dir(clean))
 }
 
-// spend counts n bytes against the tree's limit.
+// chargeQuota subtracts n bytes from the quota.
 func (t *tree) chargeQuota(n int64) error {
 	if t.quota < 0 {
 		return nil
@@ -83,7 +83,7 @@ func (t *tree) chargeQuota(n int64) error {
 	return nil
 }
 
-// mkdir makes a directory, and those it stands in, unless mkdir has done so before.
+// mkdir makes a directory and its parents, unless it has made them before.
 func (t *tree) mkdir(name string) error {
 	if t.dirs[name] {
 		return nil
@@ -96,10 +96,10 @@ func (t *tree) mkdir(name string) error {
 		return fmt.Errorf("add %q: %w", name, err)
 	}
 	t.dirs[parent] = true
-	return t.root.Chmod(parent, 0o755) // whatever the umask
+	return t.root.Chmod(parent, 0o755) // independent of the umask
 }
 
-// file adds a file. Of its mode only the executable bit is kept: a NAR has no more.
+// file adds a file. A NAR has no more of its mode than the executable bit.
 func (t *tree) file(name string, executable bool, content io.Reader) error {
 	clean, err := t.addEntry(name)
 	if err != nil {
@@ -113,7 +113,7 @@ func (t *tree) file(name string, executable bool, content io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("add %q: %w", name, err)
 	}
-	err = f.Chmod(mode) // whatever the umask
+	err = f.Chmod(mode) // independent of the umask
 	if err == nil {
 		err = t.copy(f, content)
 	}
@@ -123,7 +123,7 @@ func (t *tree) file(name string, executable bool, content io.Reader) error {
 	return nil
 }
 
-// copy copies the content of a file, as far as the tree's limit allows.
+// copy copies the contents of a file within the quota.
 func (t *tree) copy(w io.Writer, content io.Reader) error {
 	if t.quota < 0 {
 		_, err := io.Copy(w, content)
@@ -133,7 +133,7 @@ func (t *tree) copy(w io.Writer, content io.Reader) error {
 	return errors.Join(err, t.chargeQuota(n))
 }
 
-// symlink adds a symbolic link. Its target is only text here: it may lead anywhere or nowhere.
+// symlink adds a symbolic link. Its target may be anything and need not exist.
 func (t *tree) symlink(name, target string) error {
 	clean, err := t.addEntry(name)
 	if err != nil {
@@ -145,7 +145,7 @@ func (t *tree) symlink(name, target string) error {
 	return nil
 }
 
-// link adds a file with the content of another one, as a hard link in an archive asks for.
+// link adds a file with the contents of another one, for a hard link in an archive.
 func (t *tree) link(name, target string) error {
 	target = path.Clean(target)
 	info, err := t.root.Lstat(target)
@@ -178,12 +178,12 @@ func (t *tree) untar(ctx context.Context, r io.Reader, prefix string) (newest ti
 			return newest, err
 		}
 		if !filepath.IsLocal(path.Clean(h.Name)) {
-			return newest, fmt.Errorf("add %q: leads out of the tree", h.Name) // before the prefix hides it
+			return newest, fmt.Errorf("add %q: leads out of the tree", h.Name) // checked before the prefix is added
 		}
 		name := path.Join(prefix, h.Name)
 		switch h.Typeflag {
 		case tar.TypeXGlobalHeader:
-			continue // where git notes the commit: no entry
+			continue // not an entry: git stores the commit there
 		case tar.TypeDir:
 			err = t.mkdir(name)
 		case tar.TypeReg:
@@ -204,8 +204,8 @@ func (t *tree) untar(ctx context.Context, r io.Reader, prefix string) (newest ti
 	}
 }
 
-// seal gives every file, link and directory the same time. Nothing may be added afterwards:
-// that would change the time of a directory again.
+// setTimes sets the time of every file, link and directory. Nothing may be added afterwards: that would change the time
+// of a directory.
 func (t *tree) setTimes(at time.Time) error {
 	ts := unix.NsecToTimespec(at.UnixNano())
 	times := []unix.Timespec{ts, ts}

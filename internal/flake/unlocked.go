@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// Unlocked returns the nodes of a flake.lock that do not say by a hash or a commit what they are, in the order of names.
-// A directory within the flake's own tree needs no lock: it is part of what is locked.
+// Unlocked returns the nodes of a flake.lock that have neither a hash nor a commit, in the order of names. A directory in
+// the flake's own tree needs no lock of its own.
 //
-// Nix writes such nodes for what it could not lock, such as a repository with changes; see --allow-dirty-locks in its manual.
+// Nix writes such nodes for inputs that it cannot lock, such as a repository with changes; see --allow-dirty-locks.
 func Unlocked(data []byte) ([]string, error) {
 	l, err := ParseLock(data)
 	if err != nil {
@@ -25,8 +25,8 @@ func Unlocked(data []byte) ([]string, error) {
 	return names, nil
 }
 
-// IsLocked says whether a hash or a commit says what the reference is, or it is a part of a tree that is locked.
-// Since version 2.26, Nix writes no hash for a relative path.
+// IsLocked says whether the reference has a hash or a commit, or is part of a locked tree. Since version 2.26, Nix writes
+// no hash for a relative path.
 func (l *LockedRef) IsLocked() bool {
 	if l == nil {
 		return false
@@ -43,7 +43,7 @@ func (l *Lock) Within(name string) string {
 	return path.Clean(l.within(name, 0))
 }
 
-// maxParents bounds a chain of parents, which a lock that no Nix has written can make endless.
+// maxParents limits a chain of parents, which may be circular in a lock that Nix has not written.
 const maxParents = 100
 
 func (l *Lock) within(name string, depth int) string {
@@ -57,7 +57,7 @@ func (l *Lock) within(name string, depth int) string {
 	return path.Join(l.within(l.find(n.Parent), depth+1), n.Locked.Path)
 }
 
-// find returns the name of the node that a path of inputs leads to; of the root where the path leads nowhere.
+// find returns the node at a path of inputs, and the root where there is none.
 func (l *Lock) find(inputs []string) string {
 	name := l.Root
 	for range maxParents {
@@ -77,7 +77,7 @@ func (l *Lock) find(inputs []string) string {
 	return l.Root
 }
 
-// isCommit tells a full hash of git, by SHA-1 or SHA-256.
+// isCommit tells whether a revision is a full SHA-1 or SHA-256 hash.
 func isCommit(rev string) bool {
 	return (len(rev) == 40 || len(rev) == 64) && strings.Trim(rev, "0123456789abcdef") == ""
 }

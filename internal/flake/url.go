@@ -13,9 +13,8 @@ import (
 // secretName matches the parameters that carry credentials: tokens of forges and signatures of object stores.
 var secretName = regexp.MustCompile(`(?i)token|secret|passw|signature|credential|^sig$|key|auth`)
 
-// withoutCredentials removes from a URL what may be a secret.
-// SSH keeps its user name, without which the URL would not work and which is no secret;
-// the user name of an HTTPS URL is often the token itself.
+// withoutCredentials removes secrets from a URL. The user name of an SSH URL stays: it is needed and not secret. That of
+// an HTTPS URL is often the token itself.
 func withoutCredentials(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -72,7 +71,8 @@ func encodeQuery(params url.Values) string { return unescaped.Replace(params.Enc
 
 var unescaped = strings.NewReplacer("+", "%20", "%2F", "/", "%3A", ":", "%40", "@")
 
-// parseQuery splits a query. Unlike package net/url it takes + for itself, as Nix does: SRI hashes are full of it.
+// parseQuery parses a query. Unlike in package net/url, a plus sign is not a space: Nix does the same, and SRI hashes
+// contain plus signs.
 func parseQuery(query string) (map[string]string, error) {
 	params := map[string]string{}
 	for pair := range strings.SplitSeq(query, "&") {
@@ -98,7 +98,7 @@ func parseQuery(query string) (map[string]string, error) {
 	return params, nil
 }
 
-// parseSRI parses an SRI hash and returns it in its one proper form. NAR hashes are SHA-256 alone.
+// parseSRI parses an SRI hash and returns its canonical form. NAR hashes are SHA-256.
 func parseSRI(s string) (string, error) {
 	h, err := nix.ParseHash(s)
 	if err != nil || !strings.HasPrefix(s, "sha256-") {
@@ -107,7 +107,7 @@ func parseSRI(s string) (string, error) {
 	return h.SRI(), nil
 }
 
-// cutLast slices s around the last sep.
+// cutLast splits s at the last sep.
 func cutLast(s, sep string) (before, after string, found bool) {
 	if i := strings.LastIndex(s, sep); i >= 0 {
 		return s[:i], s[i+len(sep):], true

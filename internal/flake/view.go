@@ -17,11 +17,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// view is a repository of our own through which git reads a checkout. It borrows the checkout's objects and links to
-// its references, has a copy of its index, and takes only harmless settings of its configuration.
+// view is a repository of this program through which git reads a checkout. It borrows the checkout's objects, links to its
+// references, has a copy of its index, and only the harmless settings of its configuration.
 //
-// git executes what a repository's configuration names: filters, hooks, monitors, the ssh of a partial clone. The
-// checkout may be a stranger's, so git never reads its configuration as that of the repository it runs in.
+// git runs programs that a repository's configuration names: filters, hooks, monitors, the ssh of a partial clone. The
+// checkout may be untrusted, so that git never runs with its configuration.
 type view struct {
 	*repository
 	checkout checkout
@@ -68,10 +68,10 @@ func (v *view) fill(ctx context.Context, own map[string][]string) error {
 }
 
 var (
-	// harmless are the settings that say how a working tree is compared with a commit, and in what form references are
+	// harmless matches the settings that determine how a working tree is compared with a commit, and how references are
 	// stored. None of them names a program or a file.
 	harmless = regexp.MustCompile(`^(core\.(autocrlf|checkstat|eol|filemode|ignorecase|precomposeunicode|symlinks|trustctime)|extensions\.(objectformat|refstorage))$`)
-	// plainValue is the form of their values.
+	// plainValue matches their values.
 	plainValue = regexp.MustCompile(`^[A-Za-z0-9]*$`)
 )
 
@@ -122,7 +122,7 @@ func (v *view) config(ctx context.Context, g git, options ...string) (map[string
 	return settings, nil
 }
 
-// link gives the view what git reads of a git directory besides objects and configuration. What may be large is linked.
+// link adds to the view what git reads of a git directory besides objects and configuration. It links large files.
 func (v *view) link(ignored []byte) error {
 	head, err := regular.Read(filepath.Join(v.files.private, "HEAD"), maxSmallFile)
 	if err != nil {
@@ -144,7 +144,7 @@ func (v *view) link(ignored []byte) error {
 		return err
 	}
 	if v.files.private != v.files.common && isDir(filepath.Join(v.files.private, "reftable")) {
-		// Its HEAD and the shared references are in two tables, which git joins only through the checkout's own files.
+		// Its HEAD and the shared references are in two tables. Git joins them only in the checkout's own git directory.
 		return hint.Wrap(errors.New("a linked worktree with reference storage reftable is not supported"),
 			"use the main working tree, or a clone: git clone %s DIRECTORY", v.checkout.top)
 	}
@@ -160,7 +160,7 @@ func (v *view) link(ignored []byte) error {
 	return errors.Join(err, copyIndex(filepath.Join(v.files.private, "index"), filepath.Join(v.dir, "index")))
 }
 
-// copyIndex copies the index, if there is one, with its time: files that are not older are compared by their contents.
+// copyIndex copies the index, if there is one, with its time: git compares files that are not older by their contents.
 func copyIndex(from, to string) error {
 	src, err := regular.Open(from)
 	if errors.Is(err, fs.ErrNotExist) {

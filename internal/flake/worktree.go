@@ -14,13 +14,13 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// dirty tells whether a tracked file differs from the commit, be it only in the index. A file of Git LFS may be checked
-// out; other filters do not run, so that a file that git compares by its contents differs where one would change it.
+// dirty tells whether a tracked file differs from the commit, in the working tree or in the index. A file of Git LFS may
+// be checked out. Other filters do not run: a file that a filter changes is dirty.
 func (v *view) dirty(ctx context.Context, rev string, submodules bool) (bool, error) {
 	if rev == "" {
 		return true, nil
 	}
-	// git would look into submodules by itself, with their own configuration.
+	// git itself would read submodules with their own configuration.
 	differs, err := v.differs(ctx, "--ignore-submodules=all", rev)
 	if differs && err == nil {
 		var only bool
@@ -112,14 +112,14 @@ func (v *view) submodule(entry tracked) (checkout, bool) {
 	}
 	dir := filepath.Join(v.checkout.top, entry.name)
 	if real, err := filepath.EvalSymlinks(dir); err != nil || real != dir {
-		return checkout{}, false // a link could lead to any repository of the user
+		return checkout{}, false // a link may lead to any repository of the user
 	}
 	sub, ok := findCheckout(dir, false)
 	return sub, ok && sub.top == dir && !sub.bare
 }
 
 // copyTracked adds the working tree's content of all tracked files, under a prefix.
-// A deleted file is left out, and a submodule is an empty directory unless it is asked for.
+// It leaves out a deleted file. A submodule is an empty directory, unless submodules are included.
 func (v *view) copyTracked(ctx context.Context, tree *tree, prefix string, submodules bool) error {
 	w, err := regular.OpenRoot(v.checkout.top)
 	if err != nil {
@@ -145,8 +145,8 @@ func (v *view) copyTracked(ctx context.Context, tree *tree, prefix string, submo
 	})
 }
 
-// copyWorking adds a tracked file as it is in the working tree. What has become a directory, or lies beyond
-// a directory that has become a symbolic link, is deleted in git's eyes.
+// copyWorking adds a tracked file of the working tree. A file that has become a directory, or that is below a directory
+// that has become a symbolic link, is a deleted file for git.
 func copyWorking(tree *tree, w *os.Root, name, as string) error {
 	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 		if info, err := w.Lstat(dir); err != nil || !info.IsDir() {

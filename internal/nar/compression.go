@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/bzip2"
+	"errors"
 	"fmt"
 	"io"
 
@@ -72,3 +73,19 @@ func NewDecompressor(r io.Reader, c Compression) (io.ReadCloser, error) {
 	}
 	return io.NopCloser(d), nil
 }
+
+// DecompressFile returns a reader of a decompressed file. Closing it closes the file, which an error closes too.
+func DecompressFile(f io.ReadCloser, c Compression) (io.ReadCloser, error) {
+	d, err := NewDecompressor(bufio.NewReader(f), c)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return decompressed{d, f}, nil
+}
+
+type decompressed struct {
+	io.ReadCloser
+	file io.Closer
+}
+
+func (d decompressed) Close() error { return errors.Join(d.ReadCloser.Close(), d.file.Close()) }

@@ -15,9 +15,9 @@ import (
 type Builder struct {
 	// URI is its store, in the form in which Nix names it in its log.
 	URI string
-	// Systems are those that it builds for; empty for the system of the Nix that asks it.
+	// Systems are those that it builds for; empty for the system of its client.
 	Systems []string
-	// Jobs is the number of builds that it takes at a time.
+	// Jobs is how many builds it runs at a time.
 	Jobs int
 
 	fields []string
@@ -55,7 +55,7 @@ func parseBuilders(text string, within []string) ([]Builder, error) {
 	return all, nil
 }
 
-// maxBuilders bounds what is read of a file of builders, which has a line for each.
+// maxBuilders is the maximum size of a file of builders, which has a line for each.
 const maxBuilders = 1 << 20
 
 func parseBuilderEntry(entry string, within []string) ([]Builder, error) {
@@ -105,13 +105,13 @@ func parseBuilder(line string) (Builder, error) {
 	return b, nil
 }
 
-// isLocalStore tells the words for stores of this machine from the names of others, as Nix does.
+// isLocalStore tells whether a word means a store of this machine and not another machine, as in Nix.
 func isLocalStore(uri string) bool {
 	word, _, _ := strings.Cut(uri, "?")
 	return word == "" || word == "auto" || word == "daemon" || word == "local"
 }
 
-// Builds reports whether the builder takes derivations of a system; native is that of the Nix that asks it.
+// Builds reports whether the builder builds for a system; native is that of its client.
 func (b Builder) Builds(system, native string) bool {
 	if len(b.Systems) == 0 {
 		return system == native
@@ -130,7 +130,7 @@ func (b Builder) WithJobs(n int) Builder {
 	return b
 }
 
-// FormatBuilders returns the value of the setting on one line, as the environment passes it.
+// FormatBuilders returns the value of the setting on one line, for an environment variable.
 func FormatBuilders(all []Builder) string {
 	lines := make([]string, len(all))
 	for i, b := range all {

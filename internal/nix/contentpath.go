@@ -11,7 +11,7 @@ import (
 // The store paths of objects whose names contain the hash of their contents: other contents have another path.
 // See https://nix.dev/manual/nix/latest/protocols/store-path.
 
-// TextPath is the path of a file that Nix has written itself, such as a derivation. Sum is the SHA-256 of its text.
+// TextPath returns the path of a file that Nix itself writes, such as a derivation. Sum is the SHA-256 of its text.
 func TextPath(name string, sum [sha256.Size]byte, references []StorePath) StorePath {
 	kind := "text"
 	for _, ref := range SortedPaths(references) {

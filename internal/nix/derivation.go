@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Derivation is what a store derivation says of its outputs.
+// Derivation has the outputs of a store derivation.
 type Derivation struct {
 	// Outputs are their paths, in order; none for an output whose path depends on its contents.
 	Outputs []StorePath
@@ -31,8 +31,8 @@ type derivationJSON struct {
 	Env map[string]json.RawMessage `json:"env"`
 }
 
-// ParseDerivations parses what nix derivation show prints: an object by path up to Nix 2.31; newer versions put it
-// into a field "derivations" and leave the store's directory out of paths.
+// ParseDerivations parses the output of nix derivation show: an object by path up to Nix 2.31. Newer versions have the
+// object in a field "derivations", and paths without the store's directory.
 func ParseDerivations(data []byte) (map[StorePath]Derivation, error) {
 	var newer struct {
 		Derivations map[string]derivationJSON `json:"derivations"`
@@ -51,7 +51,7 @@ func ParseDerivations(data []byte) (map[StorePath]Derivation, error) {
 		for name, o := range d.Outputs {
 			parsed.Fixed = parsed.Fixed || len(o.Hash) > 0 // no other output has a hash
 			if o.Path == "" {
-				// Newer versions leave out the path of a fixed output, which the builder has in its environment.
+				// Newer versions have the path of a fixed output only in the builder's environment.
 				_ = json.Unmarshal(d.Env[name], &o.Path)
 			}
 			if _, err := ParseStorePath(string(inStore(o.Path))); err == nil {

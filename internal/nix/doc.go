@@ -1,8 +1,7 @@
-// Package nix is the vocabulary of Nix: store paths, settings, and what the Nix commands print.
-// It runs nothing and touches no file.
+// Package nix has the types of Nix: store paths, hashes, settings, and what the Nix commands print. It runs no program.
 //
-// The words are those of the Nix manual's glossary
+// Terms are those of the Nix manual's glossary
 // (https://nix.dev/manual/nix/latest/glossary): store path, derivation, output, closure, substituter.
-// What the commands print changed over the years; every decoder here takes the forms of Nix 2.8
-// (the one that Debian 12 packages) up to today's.
+// The output of the commands depends on their version. Every decoder here accepts that of Nix 2.8, which Debian 12
+// packages, and of all later versions.
 package nix

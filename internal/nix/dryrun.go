@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// DryRun is what nix-store --realise --dry-run says that it would do.
+// DryRun is what nix-store --realise --dry-run reports that it would do.
 type DryRun struct {
 	Build []StorePath // derivations
 	Fetch []StorePath
-	// Unknown are paths that no substituter has and no derivation makes.
+	// Unknown are paths that no substituter has and no derivation builds.
 	Unknown       []StorePath
 	DownloadBytes int64
 	UnpackedBytes int64
@@ -18,8 +18,7 @@ type DryRun struct {
 
 var fetchSizes = regexp.MustCompile(`\(([0-9.]+) (\w+) download, ([0-9.]+) (\w+) unpacked\)`)
 
-// ParseDryRun parses what Nix writes to its standard error on a dry run:
-// a heading for each kind, and its paths below it, indented.
+// ParseDryRun parses the standard error of a dry run: a heading for each kind, with its paths indented below.
 func ParseDryRun(stderr string) DryRun {
 	var d DryRun
 	var list *[]StorePath
@@ -46,7 +45,7 @@ func ParseDryRun(stderr string) DryRun {
 	return d
 }
 
-// parseSize returns the bytes of a number in the unit that Nix prints it with: always MiB up to 2.29, the fitting one since.
+// parseSize returns a size in bytes. Nix prints it in MiB up to version 2.29, and in a suitable unit since.
 func parseSize(number, unit string) int64 {
 	f, err := strconv.ParseFloat(number, 64)
 	if err != nil {

@@ -10,21 +10,21 @@ import (
 	"zombiezen.com/go/nix"
 )
 
-// A trace's frame begins with a position, "at /nix/store/…-source/flake.nix:19:9:", and goes on with an excerpt of the file.
+// A frame of a trace begins with a position, "at /nix/store/…-source/flake.nix:19:9:", followed by an excerpt of the file.
 var (
 	position    = regexp.MustCompile(`^\s*at (\S.*:\d+:\d+):?$`)
 	excerptLine = regexp.MustCompile(`^\s*\d*\|`)
 	errorLine   = regexp.MustCompile(`(?m)^error:`)
 )
 
-// EvalError is what Nix says of an evaluation that failed, without the trace that led there.
+// EvalError is the error of an evaluation, without its trace.
 type EvalError struct {
-	// Message is the innermost error; often of several lines.
+	// Message is that of the innermost error, often with several lines.
 	Message string
-	// Position is "file:line:column" of the frame that is nearest to the error in the flake's own source, relative to it.
-	// Where none is in the flake's own source, it is that of the nearest frame, with its whole path; empty where there is no frame.
+	// Position is "file:line:column" of the frame nearest to the error in the flake's own source, relative to it. Where no
+	// frame is in the flake's own source, it is that of the nearest frame, with its whole path; empty without frames.
 	Position string
-	// Excerpt is the lines around the position, as Nix shows them.
+	// Excerpt has the lines around the position, as Nix shows them.
 	Excerpt []string
 }
 
@@ -40,9 +40,9 @@ func (e EvalError) String() string {
 	return text
 }
 
-// ParseEvalError reads what Nix wrote to its standard error, preferably with --show-trace.
-// Up to 2.13 it gives the error first and the innermost frame after it; newer ones end with the innermost frame and the error.
-// The source is the flake's own, whose frames are those that its author can change.
+// ParseEvalError parses the standard error of Nix, preferably with --show-trace. Up to version 2.13 it has the error and
+// then the innermost frame; newer versions end with the innermost frame and the error. Source is the flake's own tree:
+// its author can change the code in its frames.
 func ParseEvalError(stderr string, source StorePath) EvalError {
 	text := PlainText(stderr)
 	message, framesText, innermostFirst := splitError(text)
@@ -51,7 +51,7 @@ func ParseEvalError(stderr string, source StorePath) EvalError {
 	if !innermostFirst {
 		slices.Reverse(frames)
 	}
-	// A store at another root shows the path below that root.
+	// In a store at another root, the path is below that root.
 	own := string(source) + "/"
 	if source != "" {
 		e.Message = strings.ReplaceAll(e.Message, own, "")
@@ -65,9 +65,9 @@ func ParseEvalError(stderr string, source StorePath) EvalError {
 	return e
 }
 
-// splitError returns the message of the innermost error, and the text that has the frames in it.
+// splitError returns the message of the innermost error, and the text with the frames.
 func splitError(text string) (message, frames string, innermostFirst bool) {
-	// Before it there may be warnings that quote other errors: "warning: error: unable to download …; retrying".
+	// There may be warnings before it that quote other errors: "warning: error: unable to download …; retrying".
 	start := errorLine.FindStringIndex(text)
 	if start == nil {
 		return FirstLine(text), "", true
@@ -80,7 +80,7 @@ func splitError(text string) (message, frames string, innermostFirst bool) {
 	if last < 0 {
 		return untilFrame(rest), rest, true
 	}
-	// The error's own frame, where it has one, is the last of all.
+	// The error's own frame, if it has one, is the last.
 	return untilFrame(rest[last+len("error:"):]), rest, false
 }
 
@@ -123,11 +123,11 @@ func parseFrames(text string) []frame {
 			open = false
 		}
 	}
-	return slices.DeleteFunc(frames, func(f frame) bool { return strings.HasPrefix(f.position, "«") }) // of our own expression
+	return slices.DeleteFunc(frames, func(f frame) bool { return strings.HasPrefix(f.position, "«") }) // of an expression of this program
 }
 
-// ErrorMessage returns the innermost error of what Nix wrote to its standard error; empty where there is none.
-// Of a log in the internal-json format it is the last error; the protocol itself is no message.
+// ErrorMessage returns the innermost error in the standard error of Nix; empty where there is none. In a log in the
+// internal-json format it is the last error.
 func ErrorMessage(stderr string) string {
 	if !strings.Contains(stderr, string(logPrefix)) {
 		return ParseEvalError(stderr, "").Message
@@ -142,7 +142,7 @@ func ErrorMessage(stderr string) string {
 	return message
 }
 
-// SourcePath returns the path at which Nix keeps a source tree of the NAR hash ("sha256-…=") and the name "source".
+// SourcePath returns the store path of a source tree by its NAR hash ("sha256-…="). Its name is "source".
 func SourcePath(narHash string) (StorePath, error) {
 	h, err := nix.ParseHash(narHash)
 	if err != nil {

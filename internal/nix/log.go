@@ -20,7 +20,7 @@ const (
 	LogStop    LogAction = "stop"
 	LogResult  LogAction = "result"
 	LogMessage LogAction = "msg"
-	// LogPlain is not of Nix: it stands for a line that is not in the internal-json format.
+	// LogPlain is not an action of Nix: it marks a line that is not in the internal-json format.
 	LogPlain LogAction = "plain"
 )
 
@@ -46,13 +46,13 @@ const (
 type LogEntry struct {
 	Action LogAction `json:"action"`
 	ID     uint64    `json:"id"`
-	// Level is 0 for errors, 1 for warnings; more is less important.
+	// Level is 0 for errors and 1 for warnings; higher levels are less important.
 	Level int `json:"level"`
 	// Type is one of the Activity or Result numbers, by Action.
 	Type int    `json:"type"`
 	Text string `json:"text"`
 	Msg  string `json:"msg"`
-	// RawMsg is Msg without its "error:" frame and excerpt; since Nix 2.4, for errors alone.
+	// RawMsg is Msg without its "error:" frame and excerpt; only of errors, since Nix 2.4.
 	RawMsg string `json:"raw_msg"`
 	Fields []any  `json:"fields"`
 }
@@ -80,13 +80,13 @@ func (e *LogEntry) IsPlainError() bool {
 	return e.Action == LogPlain && strings.HasPrefix(PlainText(e.Text), "error:")
 }
 
-// ErrorText returns the text of an error, without its frame where Nix gives that apart.
+// ErrorText returns the text of an error, without its frame where Nix separates that.
 func (e *LogEntry) ErrorText() string { return cmp.Or(e.RawMsg, e.Msg, e.Text) }
 
 var logPrefix = []byte("@nix ")
 
-// ParseLogEntry parses one line. It never fails: a line in another form becomes a [LogPlain] entry with the line as Text,
-// since warnings of the dynamic loader, of SSH or of an emulator stand between Nix's own lines.
+// ParseLogEntry parses one line. It never fails: a line in another form becomes a [LogPlain] entry with the line as Text.
+// Such lines are warnings of the dynamic loader, of SSH or of an emulator.
 func ParseLogEntry(line []byte) LogEntry {
 	line = bytes.TrimRight(line, "\r\n")
 	if rest, ok := bytes.CutPrefix(line, logPrefix); ok {
@@ -111,9 +111,9 @@ var (
 	buildLogLineEnd   = []byte(`,"type":101}`)
 )
 
-// parseBuildLogLine parses a line of a build's log in the one form that Nix writes it in, where nothing in it is escaped.
-// Nearly all of a log are such lines, and here they take a seventh of the time that encoding/json does: a log of 200 MB is
-// three million of them. False says nothing but that this is for [parseAnyEntry].
+// parseBuildLogLine parses a line of a build's log in the exact form in which Nix writes it, if it has no escapes. Most
+// lines of a log are such lines, and a log of 200 MB has three million. This takes a seventh of the time of encoding/json.
+// False means that [parseAnyEntry] has to parse the line.
 func parseBuildLogLine(data []byte) (e LogEntry, ok bool) {
 	data, starts := bytes.CutPrefix(data, buildLogLineStart)
 	data, ends := bytes.CutSuffix(data, buildLogLineEnd)
@@ -138,17 +138,16 @@ func isVerbatim(text []byte) bool {
 	return utf8.Valid(text)
 }
 
-// maxLogLine bounds what is kept of one line. Nix itself holds a whole line in memory before it writes it.
+// maxLogLine is how much of one line is kept. Nix itself keeps a whole line in memory before it writes it.
 const maxLogLine = 64 << 20
 
-// LogWriter splits what is written to it into lines and hands each, parsed, to Entry.
-// A line that is too long is shortened, and says so.
-// It is not safe for concurrent use. Flush hands over a last line without an end.
+// LogWriter splits what is written into lines, parses each, and calls Entry with it. It shortens a long line and marks
+// the cut. It is not safe for concurrent use. Flush passes on a last line without a line break.
 type LogWriter struct {
 	Entry   func(LogEntry)
 	partial []byte
-	end     []byte // the last bytes of a line of which more was written than partial holds
-	dropped int64  // bytes of the line that are in neither
+	end     []byte // the last bytes of a line that is longer than partial
+	dropped int64  // bytes of the line in neither
 	limit   int    // maxLogLine, or less in a test
 }
 
@@ -171,10 +170,10 @@ func (w *LogWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// lineEnd is enough for what follows the text of a build's line in the protocol.
+// lineEnd is enough for what follows the text in a line of a build's log.
 const lineEnd = 128
 
-// add appends to the line that is not at its end yet.
+// add appends to the unfinished line.
 func (w *LogWriter) add(p []byte) {
 	if w.limit == 0 {
 		w.limit = maxLogLine
@@ -187,7 +186,7 @@ func (w *LogWriter) add(p []byte) {
 	w.end = w.end[max(0, len(w.end)-lineEnd):]
 }
 
-// Flush hands over what was written since the last line break.
+// Flush passes on what was written since the last line break.
 func (w *LogWriter) Flush() {
 	if len(w.partial) > 0 {
 		w.Entry(ParseLogEntry(w.line()))
@@ -198,7 +197,7 @@ func (w *LogWriter) Flush() {
 	}
 }
 
-// line returns the line, shortened where it is too long. Of a build's line, the text alone is shortened.
+// line returns the line, shortened where it is too long. In a line of a build's log, only the text is shortened.
 func (w *LogWriter) line() []byte {
 	if w.dropped == 0 {
 		return w.partial
@@ -208,7 +207,7 @@ func (w *LogWriter) line() []byte {
 		if i := bytes.LastIndex(w.end, buildLogLineID); i >= 0 {
 			tail = w.end[i:]
 		}
-		// An escape sequence or a character may be cut in two.
+		// The cut may be inside an escape sequence or a character.
 		if i := bytes.LastIndexByte(head[len(head)-8:], '\\'); i >= 0 {
 			head = bytes.TrimRight(head[:len(head)-8+i], `\`)
 		}

@@ -8,12 +8,12 @@ import (
 	"zombiezen.com/go/nix"
 )
 
-// required are the fields of a narinfo without which it says less than it seems to. Each writer of narinfos has them all,
-// References even where there are none: a file that was cut off before that line must not pass for one without any.
+// required are the fields that every narinfo has. References is there even where it is empty, so that a truncated file
+// cannot be taken for one without references.
 var required = []string{"StorePath", "URL", "Compression", "NarHash", "NarSize", "References"}
 
-// ParseNARInfo parses a narinfo, as Nix or Cachix writes it. One that is cut off, or of another store or hash than Nix's
-// own, is an error.
+// ParseNARInfo parses a narinfo as Nix or Cachix writes it. A truncated one, and one with another store directory or kind
+// of hash, is an error.
 func ParseNARInfo(data []byte) (*NARInfo, error) {
 	if !bytes.HasSuffix(data, []byte("\n")) {
 		return nil, errors.New("parse narinfo: it does not end with a line break")
@@ -23,7 +23,7 @@ func ParseNARInfo(data []byte) (*NARInfo, error) {
 			return nil, fmt.Errorf("parse narinfo: it has no field %s", name)
 		}
 	}
-	// Cachix's word for no deriver is no store path, which the parser refuses.
+	// Cachix writes this word where there is no deriver. The parser refuses it, since it is not a store path.
 	data = bytes.Replace(data, []byte("\nDeriver: unknown-deriver\n"), []byte("\n"), 1)
 	info := new(NARInfo)
 	if err := info.UnmarshalText(data); err != nil {

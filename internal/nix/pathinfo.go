@@ -9,7 +9,7 @@ import (
 	"zombiezen.com/go/nix"
 )
 
-// PathInfo is what a store knows of one of its objects.
+// PathInfo is the metadata of an object in a store.
 type PathInfo struct {
 	Path       StorePath
 	NARHash    Hash
@@ -22,7 +22,7 @@ type PathInfo struct {
 	Ultimate bool
 }
 
-// pathInfoJSON holds the fields of all forms that nix path-info --json has had.
+// pathInfoJSON has the fields of all forms of nix path-info --json.
 type pathInfoJSON struct {
 	Path       string          `json:"path"`
 	Valid      *bool           `json:"valid"`
@@ -38,14 +38,13 @@ type pathInfoJSON struct {
 func PathInfoArgs(v Version) []string {
 	args := []string{"path-info", "--json"}
 	if v.AtLeast(2, 33) {
-		args = append(args, "--json-format", "1") // a bare --json is deprecated, and to become an error
+		args = append(args, "--json-format", "1") // --json without it is deprecated and will become an error
 	}
 	return args
 }
 
-// ParsePathInfo parses what nix path-info --json prints: an array up to Nix 2.18, an object by path since 2.19,
-// an object with "info", base names for paths and structured hashes since 2.33. Objects that are not valid are left out.
-// The result is in the order of paths.
+// ParsePathInfo parses the output of nix path-info --json: an array up to Nix 2.18, an object by path since 2.19, an object
+// with "info", base names for paths and structured hashes since 2.33. It leaves out invalid objects and sorts by path.
 func ParsePathInfo(data []byte) ([]PathInfo, error) {
 	entries, err := pathInfoEntries(data)
 	if err != nil {
@@ -114,7 +113,7 @@ func (e *pathInfoJSON) parse(path string) (info PathInfo, err error) {
 	return info, nil
 }
 
-// parseAnyPath takes a whole store path, or its base name as newer forms have it.
+// parseAnyPath parses a whole store path, or its base name, as in newer forms.
 func parseAnyPath(s string) (StorePath, error) {
 	if !strings.HasPrefix(s, "/") {
 		s = string(StoreDir) + "/" + s
@@ -122,7 +121,7 @@ func parseAnyPath(s string) (StorePath, error) {
 	return ParseStorePath(s)
 }
 
-// parseAnyHash takes a hash as a string, or as an object with algorithm and hash.
+// parseAnyHash parses a hash that is a string, or an object with algorithm and hash.
 func parseAnyHash(data json.RawMessage) (Hash, error) {
 	var text string
 	if err := json.Unmarshal(data, &text); err == nil {

@@ -20,7 +20,7 @@ var (
 	keywords   = []string{"assert", "else", "if", "in", "inherit", "let", "or", "rec", "then", "with"}
 )
 
-// Attribute returns the name of an attribute as it stands in an attribute path of Nix.
+// Attribute returns the name of an attribute as part of an attribute path of Nix.
 func Attribute(name string) string {
 	if identifier.MatchString(name) && !slices.Contains(keywords, name) {
 		return name

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// The statements by which Nix 2.8 to 2.34 says that it cannot set up a sandbox, in src/libstore/**/build. Some of them are
-// about a system call: then the cause counts too. Too many processes or too little memory say nothing of the sandbox.
+// The messages of Nix 2.8 to 2.34 about a sandbox that cannot be set up, from src/libstore/**/build. Some of them are about
+// a system call, and then depend on its error: too many processes or too little memory are not caused by the sandbox.
 var (
 	noSandbox = regexp.MustCompile(`cannot perform a sandboxed build because` +
 		`|this system does not support the kernel namespaces that are required for sandboxing` +
@@ -23,13 +23,13 @@ var (
 		`|.*/proc/\d+/(?:uid_map|gid_map|setgroups)["'])` +
 		`: (?:Operation not permitted|Permission denied|Invalid argument|Function not implemented|No space left on device|No such file or directory|No such device)`)
 
-	// noProcess is all that a client of a daemon gets to see of a process that could not be cloned.
+	// noProcess is the only message that a client of the daemon gets about a process that could not be cloned.
 	noProcess    = regexp.MustCompile(`unable to start build process`)
 	otherProcess = regexp.MustCompile(`(?:cloning builder process|unable to fork): `)
 )
 
-// NoSandbox returns the line in which Nix says that it cannot set up a sandbox, of what it wrote to standard error.
-// It is empty where Nix failed for another reason.
+// NoSandbox returns the line of Nix's standard error that says that it cannot set up a sandbox; empty where Nix failed for
+// another reason.
 func NoSandbox(stderr string) string {
 	started := ""
 	for line := range strings.Lines(PlainText(stderr)) {
@@ -38,7 +38,7 @@ func NoSandbox(stderr string) string {
 		case noSandbox.MatchString(line), noSandboxCall.MatchString(line):
 			return line
 		case otherProcess.MatchString(line):
-			return "" // the cause of a process that could not be started, and it is not the sandbox
+			return "" // the process could not be started for another reason
 		case noProcess.MatchString(line):
 			started = line
 		}

@@ -11,7 +11,7 @@ import (
 // A name with the prefix "extra-" appends to the list that it names.
 type Settings map[string]string
 
-// With returns the settings with those of others in their place. Neither argument is changed.
+// With returns the settings of both, where others take precedence. It changes neither.
 func (s Settings) With(others Settings) Settings {
 	all := maps.Clone(s)
 	if all == nil {
@@ -21,8 +21,8 @@ func (s Settings) With(others Settings) Settings {
 	return all
 }
 
-// Config returns the settings as the value of NIX_CONFIG, one a line and in order.
-// A line break within a value would begin another setting: it becomes a space.
+// Config returns the settings as the value of NIX_CONFIG, one a line and in order. A line break in a value would begin
+// another setting, and becomes a space.
 func (s Settings) Config() string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(s)) {

@@ -18,8 +18,8 @@ type Hash = nix.Hash
 // NARInfo is the metadata of one store object in a binary cache.
 type NARInfo = nix.NARInfo
 
-// StoreDir is the only store directory that is served: paths of another one
-// could not be substituted by a consumer whose store is at the default place.
+// StoreDir is the only supported store directory. A consumer whose store is in the default directory cannot substitute
+// paths of another one.
 const StoreDir = nix.DefaultStoreDirectory
 
 // ParseStorePath parses the absolute path of a store object in [StoreDir].
@@ -34,7 +34,7 @@ func ParseStorePath(s string) (StorePath, error) {
 	return p, nil
 }
 
-// ParseStorePaths parses one store path a line, as nix-store prints them. Empty lines are passed over.
+// ParseStorePaths parses one store path a line, as nix-store prints them. It ignores empty lines.
 func ParseStorePaths(text string) ([]StorePath, error) {
 	var paths []StorePath
 	for line := range strings.Lines(text) {
@@ -51,12 +51,12 @@ func ParseStorePaths(text string) ([]StorePath, error) {
 	return paths, nil
 }
 
-// SortedPaths returns the paths in order, each once. The argument is left as it is.
+// SortedPaths returns the paths in order, each once. It does not change its argument.
 func SortedPaths(paths []StorePath) []StorePath {
 	return slices.Compact(slices.Sorted(slices.Values(paths)))
 }
 
-// ParseHash parses a SHA-256 hash in any of the forms that fetchers take: SRI, with the algorithm before it, or bare.
+// ParseHash parses a SHA-256 hash in any form that fetchers accept: SRI, with the algorithm before it, or without.
 func ParseHash(s string) (Hash, error) {
 	h, err := nix.ParseHash(s)
 	if err != nil && !strings.ContainsAny(s, ":-") {

@@ -9,8 +9,8 @@ import (
 // Escape sequences of terminals: CSI (colours, cursor), OSC (titles, links) and two-character ones.
 var escapes = regexp.MustCompile("\x1b(\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(\x07|\x1b\\\\)?|[@-Z\\\\^_])")
 
-// PlainText returns s without escape sequences and control characters, but for tabs and line breaks.
-// A builder's output is untrusted: shown as it is, it could move a terminal's cursor or forge a line.
+// PlainText returns s without escape sequences and control characters other than tabs and line breaks. A builder's output
+// is untrusted: it could move the terminal's cursor or forge a line.
 func PlainText(s string) string {
 	if !needsPlaining(s) {
 		return s
@@ -37,7 +37,7 @@ func needsPlaining(s string) bool {
 	return false
 }
 
-// FirstLine returns the first line of s that says something, without an "error:" in front of it.
+// FirstLine returns the first line of s that is not empty, without "error:" before it.
 func FirstLine(s string) string {
 	for line := range strings.Lines(s) {
 		line = strings.TrimSpace(line)
