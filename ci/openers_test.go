@@ -34,7 +34,6 @@ var otherOpeners = map[string]string{
 	"internal/binfmt/version.go: os.ReadFile":          "an interpreter that root has registered",
 	"internal/container/archive.go: os.DirFS":          "archive/tar opens what it has found to be a regular file",
 	"internal/contract/verify.go: os.WriteFile":        "a file in a directory that the program has just made",
-	"internal/flake/repository.go: os.OpenFile":        "a repository that the program has just made",
 	"internal/flake/repository.go: os.WriteFile":       "a repository that the program has just made",
 	"internal/flake/tarball.go: method Open":           "an entry of a zip archive",
 	"internal/flake/tarball.go: os.Create":             "a file in a directory that the program has just made",

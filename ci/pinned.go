@@ -11,7 +11,6 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -56,13 +55,13 @@ func (p pinnedSource) checkInputs(s flake.Snapshot) error {
 	if len(p.inputs) == 0 {
 		return nil
 	}
-	lock, err := regular.Read(filepath.Join(s.Dir, filepath.FromSlash(p.want.Subdir), "flake.lock"), flake.MaxLockSize)
+	lock, err := flake.ReadLock(filepath.Join(s.Dir, filepath.FromSlash(p.want.Subdir)))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read flake.lock of the source: %v", err)
+		return fmt.Errorf("read the locks of the source: %v", err)
 	}
 	var inputs []flake.Input
 	if err == nil {
-		inputs, err = flake.Inputs(lock, func(name string) bool { _, ok := p.want.Overrides[name]; return ok })
+		inputs, err = lock.Inputs(func(name string) bool { _, ok := p.want.Overrides[name]; return ok })
 		if err != nil {
 			return err
 		}

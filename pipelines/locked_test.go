@@ -21,7 +21,7 @@ func TestWhatIsNotLockedIsWithheld(t *testing.T) {
 		"a locked input":           {"github:o/r/abc", "abc", `{"type": "github", "narHash": "sha256-x"}`, ""},
 		"an input within the tree": {"github:o/r/abc", "abc", `{"type": "path", "path": "./x"}`, ""},
 		"an input of this machine": {"github:o/r/abc", "abc", `{"type": "path", "path": "/src/x"}`, "not locked: x"},
-		"a lock that is none":      {"github:o/r/abc", "abc", `[`, "cannot be told"},
+		"a lock that is none":      {"github:o/r/abc", "abc", `[`, "are unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run, cache := newFakeRun(t), &fakeCachix{}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"io/fs"
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
@@ -296,13 +296,16 @@ func (r *Release) conclude(ctx context.Context, started time.Time, m *Manifest) 
 	return err
 }
 
-// inputs reads what the flake's inputs are locked to. A lock that cannot be read has failed the evaluation already.
+// inputs returns the flake's locked inputs. Where the lock cannot be read, evaluation has failed before.
 func (r *Release) inputs(s Snapshot) []flake.Input {
-	data, err := regular.Read(filepath.Join(flakeDir(s), "flake.lock"), flake.MaxLockSize)
-	if err != nil {
+	lock, err := flake.ReadLock(flakeDir(s))
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil // a flake without inputs needs none
 	}
-	inputs, err := flake.Inputs(data, func(name string) bool { _, ok := s.Overrides[name]; return ok })
+	var inputs []flake.Input
+	if err == nil {
+		inputs, err = lock.Inputs(func(name string) bool { _, ok := s.Overrides[name]; return ok })
+	}
 	if err != nil {
 		r.event(Notice{Level: Warning, Text: fmt.Sprintf("note inputs in the manifest: %v", err)})
 	}

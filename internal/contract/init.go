@@ -12,6 +12,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -133,7 +134,7 @@ func (c *Contract) draftFiles(tree string) {
 			c.NixConfig = &n
 		}
 	}
-	if lock, err := readLock(tree, "flake.lock"); err == nil {
+	if lock, err := flake.ReadLock(tree); err == nil {
 		c.Lock = &Lock{}
 		if _, ok := lock.Nodes[lock.Root].Inputs["nixpkgs"]; ok {
 			c.Lock.Nixpkgs, c.Lock.MaxAgeDays = "nixpkgs", 90

@@ -63,13 +63,8 @@ type setting struct {
 func (c nixConfig) has(check string, wanted []string, name string) Result {
 	extra, plain := c.settings["extra-"+name], c.settings[name]
 	found := slices.Concat(extra.values, plain.values)
-	var missing []string
-	for _, w := range wanted {
-		if !slices.Contains(found, w) {
-			missing = append(missing, w)
-		}
-	}
-	if len(missing) == 0 {
+	lacking := missing(wanted, found)
+	if len(lacking) == 0 {
 		return Result{Check: check, Status: Pass}
 	}
 	line := c.line
@@ -80,9 +75,9 @@ func (c nixConfig) has(check string, wanted []string, name string) Result {
 	}
 	return Result{
 		Check: check, Status: Fail, File: "flake.nix", Line: line,
-		Reason: fmt.Sprintf("extra-%s lacks %s: consumers would not find what is pushed", name, strings.Join(missing, " ")),
+		Reason: fmt.Sprintf("extra-%s lacks %s: consumers would not find what is pushed", name, strings.Join(lacking, " ")),
 		Wanted: strings.Join(wanted, " "), Found: strings.Join(found, " "),
-		Fix: fmt.Sprintf("nixConfig.extra-%s = [ %q ];", name, strings.Join(missing, `" "`)),
+		Fix: fmt.Sprintf("nixConfig.extra-%s = [ %q ];", name, strings.Join(lacking, `" "`)),
 	}
 }
 

@@ -62,10 +62,10 @@ name = "nucleo"`, "hashes/nix/package.nix/complete hashes/nix/package-desktop.ni
       "original"`, `"path": "/home/me/nixpkgs",
         "type": "path"
       },
-      "original"`, "lock/fetchable", "flake.lock:3", "input nixpkgs is on this machine alone"},
+      "original"`, "lock/fetchable", "flake.lock:3", "input nixpkgs is only on this machine"},
 	{"path out of the tree", "flake.lock", `bM=",
         "path": "./nixpkgs"`, `bM=",
-        "path": "../nixpkgs"`, "lock/fetchable", "flake.lock:3", "input nixpkgs is on this machine alone"},
+        "path": "../nixpkgs"`, "lock/fetchable", "flake.lock:3", "input nixpkgs is only on this machine"},
 	{
 		"input without a hash", "flake.lock", `"narHash": "sha256-kRMfxoOOV1vJGtLktwkqs+f/IAGgtaGGraoSvgdnwbM=",
         "path": "./nixpkgs",

@@ -6,14 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// MaxLockSize is the maximum size of a flake.lock: large flakes have some hundred KiB.
-const MaxLockSize = 16 << 20
+// maxLockSize is the maximum size of a flake.lock: large flakes have some hundred KiB.
+const maxLockSize = 16 << 20
 
 // Input is a direct or indirect input of a flake, with its lock.
 type Input struct {
@@ -36,6 +37,8 @@ type Lock struct {
 	Version int
 	Root    string // the name of the flake's own node
 	Nodes   map[string]Node
+
+	text string
 }
 
 // Node is the flake itself, or one of its direct or indirect inputs.
@@ -72,11 +75,34 @@ func (e *Edges) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// ParseLock reads a flake.lock of a version that Nix accepts: 5, 6 or 7. Like Nix, it ignores a byte order mark.
-// The error of a file that is not JSON wraps a [*json.SyntaxError].
+// ReadLock reads the flake.lock in a flake's directory. The error of a flake without one wraps [fs.ErrNotExist].
+func ReadLock(dir string) (*Lock, error) {
+	data, err := regular.Read(filepath.Join(dir, "flake.lock"), maxLockSize)
+	if err != nil {
+		return nil, fmt.Errorf("read flake.lock: %w", err)
+	}
+	return ParseLock(data)
+}
+
+// SyntaxError is the error of a flake.lock that is not JSON.
+type SyntaxError struct {
+	Line, Column int
+	Err          error
+}
+
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("parse flake.lock:%d:%d: %v", e.Line, e.Column, e.Err)
+}
+
+// ParseLock parses a flake.lock of a version that Nix accepts: 5, 6 or 7. Like Nix, it ignores a byte order mark.
 func ParseLock(data []byte) (*Lock, error) {
-	l := new(Lock)
-	if err := regular.UnmarshalJSON(bytes.TrimPrefix(data, []byte("\ufeff")), l); err != nil {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	l := &Lock{text: string(data)}
+	if err := regular.UnmarshalJSON(data, l); err != nil {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+			before := l.text[:min(int(syntax.Offset), len(l.text))]
+			return nil, &SyntaxError{strings.Count(before, "\n") + 1, len(before) - strings.LastIndexByte(before, '\n'), syntax}
+		}
 		return nil, fmt.Errorf("parse flake.lock: %w", err)
 	}
 	if l.Version < 5 || l.Version > 7 {
@@ -88,22 +114,21 @@ func ParseLock(data []byte) (*Lock, error) {
 	return l, nil
 }
 
-// Inputs returns the inputs of a flake.lock in the order of names. It leaves out an overridden input, and the inputs that
-// only it leads to: they do not take part in the build. An input that follows another is the same as that one. A node
-// without a lock is an error.
-func Inputs(data []byte, overridden func(name string) bool) ([]Input, error) {
-	l, err := ParseLock(data)
-	if err != nil {
-		return nil, err
+// Line returns the line of a node, 0 where it is unknown. Nix writes the name of a node before a brace nowhere else, but for
+// a node called "inputs".
+func (l *Lock) Line(node string) int {
+	for i, line := range strings.Split(l.text, "\n") {
+		if strings.HasPrefix(strings.TrimSpace(line), fmt.Sprintf("%q: {", node)) {
+			return i + 1
+		}
 	}
-	inputs, err := l.inputs(overridden)
-	if err != nil {
-		return nil, fmt.Errorf("parse flake.lock: %v", err)
-	}
-	return inputs, nil
+	return 0
 }
 
-func (l *Lock) inputs(overridden func(string) bool) ([]Input, error) {
+// Inputs returns the inputs in the order of names. It leaves out an overridden input, and the inputs that
+// only it leads to: they do not take part in the build. An input that follows another is the same as that one. A node
+// without a lock is an error.
+func (l *Lock) Inputs(overridden func(name string) bool) ([]Input, error) {
 	// Breadth first, so that the first path to a node is the shortest. A cycle ends at the node that it comes back to.
 	type step struct{ name, node string }
 	var found []Input
@@ -119,7 +144,7 @@ func (l *Lock) inputs(overridden func(string) bool) ([]Input, error) {
 			}
 			input, err := l.input(name, target)
 			if err != nil {
-				return nil, fmt.Errorf("input %s: %v", name, err)
+				return nil, fmt.Errorf("parse flake.lock: input %s: %v", name, err)
 			}
 			seen[target] = true
 			found = append(found, input)

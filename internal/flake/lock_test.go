@@ -30,7 +30,7 @@ const lockText = `{
 }`
 
 func TestInputs(t *testing.T) {
-	got, err := Inputs([]byte(lockText), nil)
+	got, err := inputsOf([]byte(lockText), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestInputs(t *testing.T) {
 
 // What only an overridden input leads to has no part in the build; what others lead to as well has.
 func TestInputsLeavesOutWhatIsOverridden(t *testing.T) {
-	got, err := Inputs([]byte(lockText), func(name string) bool { return name == "tools" || name == "hm" })
+	got, err := inputsOf([]byte(lockText), func(name string) bool { return name == "tools" || name == "hm" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestInputsLeavesOutWhatIsOverridden(t *testing.T) {
 	if want := []string{"nixpkgs", "own", "web"}; !slices.Equal(names, want) {
 		t.Errorf("inputs %q, want %q", names, want)
 	}
-	got, err = Inputs([]byte(lockText), func(name string) bool { return name == "hm" })
+	got, err = inputsOf([]byte(lockText), func(name string) bool { return name == "hm" })
 	if err != nil || !slices.ContainsFunc(got, func(i Input) bool { return i.Name == "tools/systems" }) {
 		t.Errorf("inputs %v, error %v: want tools/systems, to which hm led first", got, err)
 	}
@@ -79,7 +79,7 @@ func TestInputsOfExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := Inputs(data, nil)
+	got, err := inputsOf(data, nil)
 	if err != nil || len(got) != 1 || got[0].Name != "nixpkgs" || got[0].URL != "path:./nixpkgs" || !strings.HasPrefix(got[0].NARHash, "sha256-") {
 		t.Errorf("inputs %+v, error %v", got, err)
 	}
@@ -98,7 +98,7 @@ func TestInputsRefuses(t *testing.T) {
 		"deep":            {strings.Repeat(`{"nodes":`, 20000), "exceeded max depth"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Inputs([]byte(test.lock), nil)
+			_, err := inputsOf([]byte(test.lock), nil)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %q in it", err, test.want)
 			}
@@ -107,10 +107,28 @@ func TestInputsRefuses(t *testing.T) {
 }
 
 func TestInputsEndsOnCycle(t *testing.T) {
-	got, err := Inputs([]byte(`{"version": 7, "root": "r", "nodes": {"r": {"inputs": {"a": "a"}},
+	got, err := inputsOf([]byte(`{"version": 7, "root": "r", "nodes": {"r": {"inputs": {"a": "a"}},
 		"a": {"inputs": {"up": "r", "b": "b"}, "locked": {"type": "path", "path": "a"}},
 		"b": {"inputs": {"a": "a"}, "locked": {"type": "path", "path": "b"}}}}`), nil)
 	if err != nil || len(got) != 2 || got[1].Name != "a/b" {
 		t.Errorf("inputs %v, error %v", got, err)
 	}
+}
+
+// inputsOf parses a flake.lock and returns its inputs.
+func inputsOf(data []byte, overridden func(string) bool) ([]Input, error) {
+	lock, err := ParseLock(data)
+	if err != nil {
+		return nil, err
+	}
+	return lock.Inputs(overridden)
+}
+
+// unlockedOf parses a flake.lock and returns its unlocked nodes.
+func unlockedOf(data []byte) ([]string, error) {
+	lock, err := ParseLock(data)
+	if err != nil {
+		return nil, err
+	}
+	return lock.Unlocked(), nil
 }

@@ -58,15 +58,7 @@ func (r *repository) borrow(objects string) error {
 	if strings.HasPrefix(objects, `"`) || strings.Contains(objects, "\n") {
 		objects = strconv.Quote(objects) // as git's own quoting, as long as it has no other control characters
 	}
-	f, err := os.OpenFile(filepath.Join(info, "alternates"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := fmt.Fprintln(f, objects); err != nil {
-		return err
-	}
-	return f.Close()
+	return appendFile(filepath.Join(info, "alternates"), []byte(objects+"\n"))
 }
 
 // raw turns off export-ignore and export-subst, so that an archive has the files of a clone.

@@ -1,6 +1,7 @@
 package flake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,7 +115,7 @@ func (t *Snapshotter) finish(ctx context.Context, tree *tree, s Snapshot) (Snaps
 	if err := t.checkFlake(tree, s); err != nil {
 		return Snapshot{}, err
 	}
-	lock, err := regular.ReadIn(tree.root, path.Join(s.Subdir, "flake.lock"), MaxLockSize)
+	lock, err := regular.ReadIn(tree.root, path.Join(s.Subdir, "flake.lock"), maxLockSize)
 	switch {
 	case err == nil:
 		s.LockHash = sri(lock)
@@ -173,12 +174,7 @@ func (t *Snapshotter) localDir() string {
 
 // revision returns the revision to take; empty for HEAD.
 func (t *Snapshotter) revision() string {
-	for _, revision := range []string{t.Revision, t.Ref.Rev, t.Ref.Ref} {
-		if revision != "" {
-			return revision
-		}
-	}
-	return ""
+	return cmp.Or(t.Revision, t.Ref.Rev, t.Ref.Ref)
 }
 
 // locked returns the reference that a consumer of the commit would lock.

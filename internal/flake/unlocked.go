@@ -7,22 +7,17 @@ import (
 	"strings"
 )
 
-// Unlocked returns the nodes of a flake.lock that have neither a hash nor a commit, in the order of names. A directory in
+// Unlocked returns the nodes that have neither a hash nor a commit, in the order of names. A directory in
 // the flake's own tree needs no lock of its own.
 //
 // Nix writes such nodes for inputs that it cannot lock, such as a repository with changes; see --allow-dirty-locks.
-func Unlocked(data []byte) ([]string, error) {
-	l, err := ParseLock(data)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
+func (l *Lock) Unlocked() (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(l.Nodes)) {
 		if name != l.Root && !l.Nodes[name].Locked.IsLocked() {
 			names = append(names, name)
 		}
 	}
-	return names, nil
+	return names
 }
 
 // IsLocked says whether the reference has a hash or a commit, or is part of a locked tree. Since version 2.26, Nix writes

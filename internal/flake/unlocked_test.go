@@ -24,7 +24,7 @@ func TestUnlocked(t *testing.T) {
 		"no lock at all":               {`{"original": {"type": "github"}}`, []string{"x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := Unlocked([]byte(`{"version": 7, "root": "root", "nodes": {"root": {"inputs": {"x": "x"}}, "x": ` + test.node + `}}`))
+			got, err := unlockedOf([]byte(`{"version": 7, "root": "root", "nodes": {"root": {"inputs": {"x": "x"}}, "x": ` + test.node + `}}`))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -38,12 +38,12 @@ func TestUnlocked(t *testing.T) {
 // What cannot be read says nothing of what is locked.
 func TestUnlockedRefuses(t *testing.T) {
 	for lock, want := range map[string]string{
-		"{":                           "parse flake.lock: unexpected end",
+		"{":                           "parse flake.lock:1:2: unexpected end",
 		`{"version": 8, "nodes": {}}`: "version 8: want 5, 6 or 7",
 		`{"nodes": {}}`:               "version 0",
 		`{"version": 7, "nodes": {}}`: "no node",
 	} {
-		if names, err := Unlocked([]byte(lock)); err == nil || !strings.Contains(err.Error(), want) {
+		if names, err := unlockedOf([]byte(lock)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, %v, want %q", lock, names, err, want)
 		}
 	}
@@ -52,11 +52,11 @@ func TestUnlockedRefuses(t *testing.T) {
 // Nix ignores a byte order mark, and takes any white space.
 func TestLocksThatWindowsHasEdited(t *testing.T) {
 	text := "\ufeff" + strings.ReplaceAll(lockText, "\n", "\r\n")
-	want, err := Inputs([]byte(lockText), nil)
+	want, err := inputsOf([]byte(lockText), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := Inputs([]byte(text), nil)
+	got, err := inputsOf([]byte(text), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestTheExampleIsLocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if names, err := Unlocked(data); err != nil || len(names) > 0 {
+	if names, err := unlockedOf(data); err != nil || len(names) > 0 {
 		t.Errorf("not locked: %v, %v", names, err)
 	}
 }

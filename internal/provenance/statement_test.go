@@ -36,11 +36,11 @@ func recorded(t *testing.T) *pipelines.Manifest {
 // testFacts are those of the example, with its own lock.
 func testFacts(t *testing.T) Facts {
 	t.Helper()
-	lock, err := os.ReadFile(filepath.Join("..", "..", "example", "flake", "flake.lock"))
+	lock, err := flake.ReadLock(filepath.Join("..", "..", "example", "flake"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	inputs, err := flake.Inputs(lock, nil)
+	inputs, err := lock.Inputs(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
