@@ -14,9 +14,9 @@ type directives map[string][]string
 const anyValue = "*"
 
 // check reports each directive that is not as expected.
-func (d directives) check(v *recorder, prefix string, promises Expectations) {
-	for _, name := range slices.Sorted(maps.Keys(promises)) {
-		wanted := promises[name]
+func (d directives) check(v *recorder, prefix string, expected Expectations) {
+	for _, name := range slices.Sorted(maps.Keys(expected)) {
+		wanted := expected[name]
 		found, ok := d[name]
 		if !ok || !satisfies(found, wanted) {
 			r := Result{Check: prefix + "/" + name, Status: Fail, Reason: name + " is not as required"}

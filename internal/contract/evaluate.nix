@@ -1,9 +1,8 @@
-# What the evaluated checks need to know of a flake, for one system, as one value that JSON can hold.
-# The questions are in `ask` (see expression.go); what the answers are worth is judged elsewhere.
+# Returns the answers that the evaluated checks need about a flake, for one system, as a value for JSON.
+# The questions are in `ask` (see expression.go). The Go code checks the answers.
 #
-# Answers are apart from each other: one that throws says so, and the others are given all the same.
-# Nix keeps the message of an error that was caught to itself. So that it can be had, `only` asks for one
-# answer alone, and catches nothing.
+# Answers are independent: one that throws is marked, and the others are still returned. A caught error loses its
+# message. To get the message, `only` selects a single answer, whose errors are not caught.
 {
   flake,
   system,
@@ -46,7 +45,7 @@ let
         inherit (at) line;
       };
 
-  # A package first: a flake may have to put an input into the store before Nix before 2.26 finds it by its relative path.
+  # A package is evaluated first: Nix before 2.26 finds an input with a relative path only when it is in the store.
   nixpkgs = builtins.seq (builtins.tryEval (flake.packages.${system} or null)) flake.inputs.${ask.nixpkgs};
   pkgs = nixpkgs.legacyPackages.${system} or (throw "the input ${ask.nixpkgs} has no legacyPackages.${system}");
   inherit (nixpkgs) lib;
@@ -67,7 +66,7 @@ let
         output = p.outPath;
         # Lists and strings, as the build sees them.
         attributes = builtins.mapAttrs (_: toString) (builtins.intersectAttrs ask.attributes attributes);
-        # The package's name stands for what is not there.
+        # The position of pname is the fallback for attributes without one.
         positions = builtins.listToAttrs (
           map (name: {
             inherit name;
@@ -95,7 +94,7 @@ let
         }) ask.overlayPackages
       );
 
-  # A function tells where it is written by its arguments.
+  # The position of a function is that of its arguments.
   module =
     name:
     let
@@ -107,8 +106,8 @@ let
 
   # Source filter ----------------------------------------------------------------------------------
 
-  # The flake as it would be without the files at or below some paths, in a commit of its own: like call-flake.nix of Nix.
-  # Directories stay, so that who names one still finds it.
+  # The flake without the files at or below some paths, and with another commit, made as by call-flake.nix of Nix.
+  # Directories stay, so that a reference to one still works.
   without =
     paths:
     let
@@ -142,7 +141,7 @@ let
     self;
 
   inTree = builtins.filter (path: builtins.pathExists "${flake.outPath}/${path}");
-  # Where nothing of the kind is there to be changed, the commit still does change.
+  # Where there are no such files, the commit still changes.
   unread = without (inTree ask.ignores);
 
   source =
@@ -150,7 +149,7 @@ let
     let
       p = flake.packages.${system}.${name};
       src = p.src or null;
-      # A file that is sorely missed has a part in it too.
+      # If it does not evaluate without the file, the package depends on it too.
       changes = other: builtins.tryEval other.packages.${system}.${name}.drvPath != { success = true; value = p.drvPath; };
       ignored = inTree ask.ignores;
       guilty = builtins.filter (path: changes (without [ path ])) ignored;
@@ -160,9 +159,9 @@ let
     else
       {
         inherit ignored;
-        # One tree without them all; only where that tells, one by one.
+        # First one tree without all of them; only if that differs, one tree for each.
         changedBy = if !(changes unread) then [ ] else if guilty == [ ] then [ "the commit" ] else guilty;
-        # The source's name in the store is made of what it holds, and is part of the derivation. What a build makes is not looked into.
+        # The store path of a source is computed from its contents, and is part of the derivation. Outputs of builds are ignored.
         plain = src != null && !(isDerivation src);
         followed = inTree ask.follows;
         lacks = builtins.filter (path: !(builtins.pathExists "${src}/${path}")) (inTree ask.follows);
@@ -189,7 +188,7 @@ let
       inherit default;
     };
 
-  # The options of Home Manager that a module like this one sets or reads, declared as plainly as possible.
+  # The options of Home Manager that a module like this one sets or reads, declared as simply as possible.
   home.options = {
     home = {
       packages = listOf lib.types.package;
@@ -247,8 +246,8 @@ let
       { config = lib.setAttrByPath ask.option settings; }
     ];
 
-  # A generated file is a derivation. What it will hold is among its attributes: as text, or as the JSON that a
-  # program of nixpkgs turns into TOML.
+  # A generated file is a derivation. Its contents are in its attributes: as text, or as JSON that a program of nixpkgs
+  # converts to TOML.
   contents =
     file:
     if (file.text or null) != null then
@@ -262,7 +261,7 @@ let
     else
       { text = builtins.readFile file.source; };
 
-  # What there is without the module is not its doing. Only Home Manager itself has any of that.
+  # What a configuration has without the module does not come from the module. Only the real Home Manager adds any of it.
   bare = evaluated [ ];
   view =
     config:
@@ -278,7 +277,7 @@ let
       packages = ownOf (c: map toString c.home.packages);
       files = builtins.mapAttrs (name: file: if name == ask.configFile then contents file else { }) (own (c: c.xdg.configFile));
       refused = map (a: a.message) (builtins.filter (a: !a.assertion) config.assertions);
-      # Its type is looked at even where nothing makes use of it.
+      # The type is checked even where the value is not used.
       logLevel = (lib.attrByPath ask.option { } config).logLevel or null;
     };
 
@@ -313,7 +312,7 @@ let
     };
   };
 
-  # A module that is missing is missed once, among the outputs.
+  # A missing module is reported once, among the outputs.
   ifThere = answer: if flake ? homeManagerModules.${ask.module} then answer else null;
   mode = name: ifThere (view (configured modes.${name}) // { stranger = stranger.outPath; });
   logLevel =

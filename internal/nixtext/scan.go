@@ -87,8 +87,8 @@ func (s *scanner) next() {
 	s.tokens = append(s.tokens, t)
 }
 
-// string reads a string to the mark that ends it. An escaped character stands for itself, which is right for all but
-// line breaks and tabs; what is interpolated is left out.
+// string reads a string to the mark that ends it. It replaces an escape by the escaped character, which is right
+// for all but line breaks and tabs, and leaves out interpolations.
 func (s *scanner) string(mark string) (text string, interpolated bool) {
 	var b strings.Builder
 	s.advance(len(mark))
