@@ -168,7 +168,7 @@ func TestPlainRefusesResultsInItsPlace(t *testing.T) {
 	for _, tt := range []struct{ ref, results string }{{ref, dir}, {ref, dir + "/"}, {ref + "?dir=sub", filepath.Join(dir, "sub")}} {
 		tk := snapshotter(t, tt.ref, nil)
 		tk.Results = []string{tt.results}
-		takeFails(t, tk, "is the flake's own directory, and is to hold the results", "--out")
+		takeFails(t, tk, "is the flake's own directory and cannot be the directory for results", "--out")
 	}
 	tk := snapshotter(t, ref, nil)
 	tk.Results = []string{filepath.Dir(dir)}
