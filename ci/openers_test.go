@@ -52,11 +52,10 @@ var otherOpeners = map[string]string{
 	"pipelines/preflight.go: method Open":              "opens an engine",
 	"pipelines/smoke.go: os.WriteFile":                 "a file in a directory that the program has just made",
 	"internal/unpack/formats.go: method Open":          "a member of a file that is in memory",
-	"internal/nar/nartest/nartest.go: os.WriteFile":    "a tree that a test has just made",
 }
 
 // Packages that only tests use.
-var onlyForTests = []string{"cachix/cachixtest", "internal/executortest", "internal/nixtest"}
+var onlyForTests = []string{"cachix/cachixtest", "internal/executortest", "internal/nar/nartest", "internal/nixtest"}
 
 // Whoever names or makes a file may make it a named pipe. Package regular alone opens files, so that no new command
 // waits for one.
