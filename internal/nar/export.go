@@ -139,7 +139,7 @@ func (in *input) references() ([]nix.StorePath, error) {
 		return nil, err
 	}
 	if n > maxRefs {
-		return nil, in.invalid("%d references, where %d are the most", n, maxRefs)
+		return nil, in.invalid("%d references; the limit is %d", n, maxRefs)
 	}
 	var refs []nix.StorePath // grows as they come: n is only a claim
 	for range n {

@@ -168,7 +168,7 @@ func (in *input) string(limit int) ([]byte, error) {
 		return nil, err
 	}
 	if n > uint64(limit) {
-		return nil, in.invalid("a string of %d bytes, where %d are the most", n, limit)
+		return nil, in.invalid("a string of %d bytes; the limit is %d", n, limit)
 	}
 	text, err := in.take(int(n + -n&7))
 	if err != nil {
@@ -203,7 +203,7 @@ func (in *input) expect(words ...string) error {
 			return err
 		}
 		if string(got) != want {
-			return in.invalid("%q where %q is expected", got, want)
+			return in.invalid("%q where %q must be", got, want)
 		}
 	}
 	return nil

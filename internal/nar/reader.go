@@ -45,7 +45,7 @@ func (r *Reader) Close() error { return r.close() }
 
 // IsNAR reports whether head, the first bytes of a file, can be those of a NAR.
 func IsNAR(head []byte) bool {
-	start := words(magic)
+	start := words(magic)[:8+len(magic)] // without its padding
 	return len(head) > 0 && strings.HasPrefix(start, string(head[:min(len(head), len(start))]))
 }
 
@@ -107,6 +107,13 @@ func (r *Reader) skip() error {
 func (r *Reader) advance() error {
 	if !r.started {
 		r.started = true
+		if !r.partial {
+			if head, err := r.in.peek(); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+				return err
+			} else if !IsNAR(head) {
+				return errors.New("not a NAR: it does not begin with " + magic)
+			}
+		}
 		if err := r.in.expect(magic); err != nil {
 			return err
 		}
@@ -126,7 +133,7 @@ func (r *Reader) advance() error {
 			return r.directoryEntry()
 		}
 		if string(word) != ")" {
-			return r.in.invalid("%q where %q is expected", word, "entry")
+			return r.in.invalid("%q where %q must be", word, "entry")
 		}
 		last := len(r.dirs) - 1
 		r.path, r.dirs = r.path[:r.dirs[last]], r.dirs[:last]
@@ -150,7 +157,7 @@ func (r *Reader) end() error {
 	case err != nil:
 		return err
 	case !ended:
-		return r.in.invalid("more data after the end of the archive")
+		return r.in.invalid("more bytes follow the end of the archive")
 	}
 	return io.EOF
 }
@@ -165,7 +172,7 @@ func (r *Reader) directoryEntry() error {
 		return err
 	}
 	if !validName(name) {
-		return r.in.invalid("%q cannot name a file", name)
+		return r.in.invalid("%q is not a valid file name", name)
 	}
 	dir := r.dirs[len(r.dirs)-1]
 	// The current path is the directory's own, or that of the entry before.
@@ -214,7 +221,7 @@ func (r *Reader) node() error {
 		r.dirs = append(r.dirs, len(r.path))
 		return nil
 	default:
-		return r.in.invalid("%q is no type of file", kind)
+		return r.in.invalid("%q is not a type of file", kind)
 	}
 }
 
@@ -227,7 +234,7 @@ func (r *Reader) regular() error {
 	if executable {
 		err = r.in.expect("", "contents")
 	} else if string(word) != "contents" {
-		err = r.in.invalid("%q where %q is expected", word, "contents")
+		err = r.in.invalid("%q where %q must be", word, "contents")
 	}
 	if err != nil {
 		return err

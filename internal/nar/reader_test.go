@@ -137,10 +137,10 @@ func TestReaderPassesOverContents(t *testing.T) {
 
 func TestReaderRefuses(t *testing.T) {
 	archive := nartest.File([]byte("content"))
-	if _, _, err := read(NewReader(bytes.NewReader(append(slices.Clone(archive), 'x')))); err == nil || !strings.Contains(err.Error(), "more data after the end of the archive") {
+	if _, _, err := read(NewReader(bytes.NewReader(append(slices.Clone(archive), 'x')))); err == nil || !strings.Contains(err.Error(), "more bytes follow the end of the archive") {
 		t.Errorf("data behind the archive: %v", err)
 	}
-	for n := range archive {
+	for n := 1; n < len(archive); n++ {
 		if _, _, err := read(NewReader(bytes.NewReader(archive[:n]))); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatalf("cut after %d bytes: %v", n, err)
 		}
