@@ -3,7 +3,7 @@
 # cgo needs a C compiler and the headers of the C library. Debian's gcc does not bring them, and Go does not look.
 export CGO_ENABLED ?= $(shell cc -E -x c -include stdlib.h /dev/null >/dev/null 2>&1 && echo 1 || echo 0)
 
-.PHONY: demo test bench fuzz lint vulnerabilities
+.PHONY: demo test bench fuzz lint picture vulnerabilities
 
 demo: ## set this machine up and release the example flake
 	go run ./ci demo
@@ -12,7 +12,7 @@ test: ## set this machine up and run all tests; those that need an engine run wh
 	go run ./ci doctor --fix
 	.ci/test ./...
 
-bench: ## measure, on the host engine; docs/benchmarks.md says how to read it
+bench: ## measure, on the host engine; docs/benchmarks.md explains the figures
 	go run ./ci doctor --fix
 	go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./...
 
@@ -24,6 +24,9 @@ lint:
 	go vet ./...
 	go tool staticcheck ./...
 	go tool actionlint .github/workflows/*.yml
+
+picture: ## release the example flake, and draw the picture of README.md from that run
+	.ci/picture
 
 vulnerabilities: ## what is known of the code that is used; asks a database on the web
 	go tool govulncheck ./...
