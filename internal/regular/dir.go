@@ -284,8 +284,11 @@ func (d *Dir) lstat(root *os.Root, path string) (fs.FileInfo, error) {
 	return info, d.named(err)
 }
 
-// named gives an error of [os.Root] the whole path.
+// named gives an error of [os.Root] the whole path. One that is about two files gets that of the one to be made.
 func (d *Dir) named(err error) error {
+	if e, ok := err.(*os.LinkError); ok {
+		err = &fs.PathError{Op: e.Op, Path: e.New, Err: e.Err}
+	}
 	if e, ok := err.(*fs.PathError); ok && !filepath.IsAbs(e.Path) && !strings.HasPrefix(e.Path, d.top.path+"/") {
 		return &fs.PathError{Op: strings.TrimSuffix(e.Op, "at"), Path: filepath.Join(d.top.path, e.Path), Err: e.Err}
 	}

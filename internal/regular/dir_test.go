@@ -130,6 +130,18 @@ func TestDir(t *testing.T) {
 	}
 }
 
+// An error names the file that cannot be replaced, and not the one that was written beside it.
+func TestDirNamesTheFile(t *testing.T) {
+	d := NewDir(filepath.Join(t.TempDir(), "out"))
+	if err := d.Sub("file").Make(); err != nil {
+		t.Fatal(err)
+	}
+	err := d.Write("file", nil)
+	if want := "rename " + d.File("file") + ": file exists"; err == nil || err.Error() != want || !errors.Is(err, fs.ErrExist) {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 func TestWhoseFilesAreUsed(t *testing.T) {
 	const alice, root = 1000, 0
 	for name, test := range map[string]struct {
