@@ -83,7 +83,8 @@ func (d *Dir) Remove() error {
 }
 
 // RemoveDead removes the working directories below parent that killed runs of this user have left. What cannot be
-// removed stays: it takes room and does no other harm.
+// removed stays: it takes room and does no other harm. So does all where other users can rename directories: they could
+// give any directory of this user there the name of a working directory.
 func RemoveDead(parent string) {
 	if parent == "" {
 		parent = os.TempDir()
@@ -93,6 +94,9 @@ func RemoveDead(parent string) {
 		return
 	}
 	defer root.Close()
+	if info, err := root.Stat("."); err != nil || othersRename(info) {
+		return
+	}
 	entries, _ := os.ReadDir(parent)
 	for _, entry := range entries {
 		if strings.HasPrefix(entry.Name(), prefix) {
@@ -120,9 +124,17 @@ func removeIfDead(root *os.Root, name string) {
 	}
 }
 
-func isOwn(info fs.FileInfo) bool {
+func isOwn(info fs.FileInfo) bool { return belongsTo(info, os.Geteuid()) }
+
+func belongsTo(info fs.FileInfo, user int) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && int(stat.Uid) == os.Geteuid()
+	return ok && int(stat.Uid) == user
+}
+
+// othersRename says whether users other than this one and root can rename what this user has in a directory.
+func othersRename(info fs.FileInfo) bool {
+	shared := info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0
+	return shared || !isOwn(info) && !belongsTo(info, 0)
 }
 
 // remove removes a directory of root, unless something is mounted below it. It follows no link.

@@ -136,6 +136,31 @@ func TestRemoveDeadFollowsNothing(t *testing.T) {
 	}
 }
 
+// Where other users can rename directories, one with the name of a working directory may be any directory of this user.
+func TestRemoveDeadWhereOthersRename(t *testing.T) {
+	for mode, removed := range map[os.FileMode]bool{0o777: false, 0o775: false, 0o777 | os.ModeSticky: true, 0o755: true} {
+		parent := filepath.Join(t.TempDir(), "tmp")
+		renamed := filepath.Join(parent, prefix+"renamed")
+		if err := errors.Join(os.MkdirAll(renamed, 0o755), os.Chmod(parent, mode)); err != nil {
+			t.Fatal(err)
+		}
+		if RemoveDead(parent); exists(renamed) == removed {
+			t.Errorf("%v: removed is %v, want %v", mode, !removed, removed)
+		}
+	}
+	if os.Geteuid() != 0 {
+		return
+	}
+	parent := filepath.Join(t.TempDir(), "tmp")
+	renamed := filepath.Join(parent, prefix+"renamed")
+	if err := errors.Join(os.MkdirAll(renamed, 0o755), os.Chown(parent, 4711, 4711)); err != nil {
+		t.Fatal(err)
+	}
+	if RemoveDead(parent); !exists(renamed) {
+		t.Error("a directory in that of another user is removed")
+	}
+}
+
 func TestMountBelow(t *testing.T) {
 	const table = "22 1 0:21 / /proc rw - proc proc rw\n23 1 8:1 /x /tmp/a\\040b/root rw - ext4 /dev/sda rw\n"
 	for path, want := range map[string]string{"/tmp/a b": "/tmp/a b/root", "/tmp/a b/root": "/tmp/a b/root", "/tmp/a": "", "/tmp/a b/r": ""} {
