@@ -6,8 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
@@ -74,6 +77,33 @@ func TestJournalOfAKilledRunIsSettled(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Another user who can read OUT can lock it. No run waits for that without end.
+func TestLockOfAnotherProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := regular.NewDir(t.TempDir())
+		f, err := out.OpenItself()
+		if err == nil {
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		uploads := NewUploadLog(out, "1", "c")
+		uploads.Begun("x")
+		for what, err := range map[string]error{
+			"journal": NewJournal(out, "1", nil).Add(JournalEntry{Cache: "c"}), "uploads": uploads.Settle(),
+		} {
+			if err == nil || !strings.Contains(err.Error(), "another process has locked it for 10s") {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		time.AfterFunc(time.Second, func() { f.Close() })
+		if err := NewJournal(out, "2", nil).Add(JournalEntry{Cache: "c"}); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestJournalThatIsNoneIsRefused(t *testing.T) {
