@@ -54,6 +54,41 @@ func TestLinksInOUT(t *testing.T) {
 	}
 }
 
+// What is of the wrong kind in OUT, or cannot be written there, ends a run before it evaluates anything: a run of hours
+// would end without results.
+func TestResultsThatCannotBeWritten(t *testing.T) {
+	for name, test := range map[string]struct {
+		file, out, want string
+		commands        []string
+	}{
+		"a file for a directory":  {"sbom", "out", "out/sbom: not a directory", []string{"release", "check", "plan"}},
+		"a file for the journals": {"journal", "out", "out/journal: not a directory", []string{"release"}},
+		"a directory for a file":  {"manifest.json/x", "out", "out/manifest.json: is a directory", []string{"release", "check"}},
+		"another one":             {"check.json/x", "out", "out/check.json: is a directory", []string{"check"}},
+		"what is no provenance":   {"provenance.intoto.jsonl", "out", "read provenance out/provenance.intoto.jsonl", []string{"release"}},
+		"what no user can make":   {"x", "/proc/out", "mkdir /proc/out", []string{"release", "check"}},
+	} {
+		for _, command := range test.commands {
+			t.Run(name+", "+command, func(t *testing.T) {
+				dir := t.TempDir()
+				t.Chdir(dir)
+				writeTest(t, filepath.Join("out", test.file), "")
+				var log bytes.Buffer
+				code := run(t.Context(), []string{command, "example", "--engine", "host", "--out", test.out}, system{
+					stdout: &log, stderr: &log, secrets: &vault{values: map[string]string{}},
+					environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + t.TempDir(), "NIX_REMOTE=local?root=" + dir + "/store"},
+				})
+				if code == exitOK || !strings.Contains(log.String(), test.want) {
+					t.Errorf("exit code %d:\n%s", code, &log)
+				}
+				if _, err := os.Stat("store"); err == nil {
+					t.Error("Nix was started")
+				}
+			})
+		}
+	}
+}
+
 // What a killed run has left is published from OUT: push --resume follows no link there.
 func TestLinksInOUTAreNotResumed(t *testing.T) {
 	for _, name := range []string{"out", "out/journal", "out/journal/1.json", "out/cache", "out/cache/nix-cache-info"} {

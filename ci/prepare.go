@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix"
@@ -35,7 +36,7 @@ import (
 func prepare(ctx context.Context, sys system, command string, o options, report pipelines.Reporter) (r *pipelines.Release, cleanup func(), err error) {
 	now := sys.clock()
 	id := cmp.Or(o.run, newRunID(now()))
-	if err := checkResults(o.out); err != nil {
+	if err := checkResults(o.out, command); err != nil {
 		return nil, nil, err
 	}
 	dirs, err := makeDirs(sys, o, id)
@@ -145,15 +146,52 @@ func once(pass func(string)) func(string) {
 }
 
 // checkResults refuses a directory of results in which a run could not write in the end, before it begins.
-func checkResults(out *regular.Dir) error {
-	for _, name := range []string{
-		"cache", "check.json", "derivations", "differs", "journal", "logs", "manifest.json", provenance.FileName, "sbom",
+func checkResults(out *regular.Dir, command string) error {
+	for name, isDir := range map[string]bool{
+		"cache": true, "derivations": true, "differs": true, "journal": true, "logs": true, "sbom": true,
+		"check.json": false, "manifest.json": false, provenance.FileName: false,
 	} {
-		if _, err := out.Stat(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return hint.Wrap(fmt.Errorf("open directory of results: %w", err), "name another directory: --out DIR")
+		info, err := out.Stat(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+		case isDir && !info.IsDir():
+			err = &fs.PathError{Op: "open", Path: out.File(name), Err: syscall.ENOTDIR}
+		case !isDir && info.IsDir():
+			err = &fs.PathError{Op: "open", Path: out.File(name), Err: syscall.EISDIR}
+		case !isDir && !info.Mode().IsRegular():
+			err = &fs.PathError{Op: "open", Path: out.File(name), Err: regular.ErrNotRegular}
+		}
+		if err != nil {
+			return unfit(err)
 		}
 	}
+	if command == commandPlan || command == commandCheck {
+		return nil
+	}
+	// The run adds to the provenance of earlier ones.
+	_, err := provenance.Read(regular.File{Dir: out, Base: provenance.FileName})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return hint.Wrap(err, "move the file away; a new one is then written")
+	}
 	return nil
+}
+
+// tryWriting makes a directory of results, and makes and removes a directory in it.
+func tryWriting(out *regular.Dir) error {
+	trial, err := out.MakeTemp(".trial-")
+	if err == nil {
+		err = out.Remove(filepath.Base(trial.Name()))
+	}
+	if err != nil {
+		return unfit(err)
+	}
+	return nil
+}
+
+func unfit(err error) error {
+	return hint.Wrap(fmt.Errorf("open directory of results: %w", err), "name another directory: --out DIR")
 }
 
 // dirs are the directories of a run.
@@ -190,7 +228,7 @@ const (
 // with the command build, outputs are always exported, even if a public cache has them.
 func openCaches(o options, command string, builds *record.Record, warn func(string)) (*outcache.Store, []pipelines.ServingCache, error) {
 	if command == commandCheck {
-		return nil, nil, nil // what a cache serves is looked into as well, and nothing is exported
+		return nil, nil, tryWriting(o.out) // what a cache serves is looked into as well, and nothing is exported
 	}
 	var store *outcache.Store
 	var caches []pipelines.ServingCache
