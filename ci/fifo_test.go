@@ -26,7 +26,7 @@ const (
 )
 
 // notAFile is what is said of a pipe: as a file, in a tree that is compared, in a flake, as a directory.
-var notAFile = []string{"not a regular file", "has no place in a NAR", "is neither file, directory nor symbolic link", "neither a file nor a directory", "not a directory"}
+var notAFile = []string{"not a regular file", "cannot be in a NAR", "is neither file, directory nor symbolic link", "neither a file nor a directory", "not a directory"}
 
 // Opening a named pipe waits for a writer, and no signal ends that. In place of any file that a run reads, a pipe is an
 // error at once.

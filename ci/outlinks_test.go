@@ -112,8 +112,9 @@ func TestLinksInOUTAreNotResumed(t *testing.T) {
 				t.Fatal(err)
 			}
 			var log bytes.Buffer
-			code := run(t.Context(), []string{"push", "--resume", "--cachix", "c"}, system{
+			code := run(t.Context(), []string{"push", "--resume", "--unrecorded", "--cachix", "c"}, system{
 				stdout: &log, stderr: &log, secrets: &vault{values: map[string]string{defaultSecret: cachixtest.TestToken}},
+				environ: []string{"HOME=" + t.TempDir()},
 			})
 			if code == exitOK || !strings.Contains(log.String(), "it is a symbolic link") {
 				t.Errorf("exit code %d:\n%s", code, &log)
