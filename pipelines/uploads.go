@@ -35,11 +35,12 @@ type UploadLog struct {
 	err   error  // the first; nothing is written after it
 }
 
-// Bounds on what is read of a log, which anyone may have written.
+// Bounds on what is read of logs, which anyone may have written. A run has one upload open for each of its --push-jobs.
 const (
 	uploadsExt     = ".uploads"
 	maxUploadLog   = 256 << 20
-	maxOpenUploads = 1 << 17
+	maxUploadLine  = 4 << 10
+	maxOpenUploads = 1 << 12 // of all logs that one run reads
 )
 
 // NewUploadLog returns the log of a run's uploads to a cache, in the directory of its results.
@@ -140,7 +141,7 @@ func (l *UploadLog) AbortLeft(ctx context.Context, abort func(context.Context, [
 	if l == nil {
 		return 0, nil
 	}
-	left, err := l.left()
+	left, err := l.left(ctx)
 	for f, ids := range left {
 		n, abortErr := abort(ctx, ids)
 		aborted += n
@@ -155,7 +156,8 @@ func (l *UploadLog) AbortLeft(ctx context.Context, abort func(context.Context, [
 }
 
 // left locks the logs of killed runs that are about the same destination, and returns the uploads that they have open.
-func (l *UploadLog) left() (map[*os.File][]string, error) {
+// Once these are as many as one run aborts, the other logs are for later runs.
+func (l *UploadLog) left(ctx context.Context) (map[*os.File][]string, error) {
 	names, err := journalNames(l.out, uploadsExt)
 	if err != nil || len(names) == 0 {
 		return nil, err
@@ -165,46 +167,53 @@ func (l *UploadLog) left() (map[*os.File][]string, error) {
 		return nil, err
 	}
 	defer unlock()
-	left := map[*os.File][]string{}
+	left, n := map[*os.File][]string{}, 0
 	for _, name := range names {
+		if ctx.Err() != nil {
+			return left, context.Cause(ctx)
+		}
+		if n >= maxOpenUploads {
+			break
+		}
 		f, err := journalDir(l.out).OpenRegular(name)
 		if err != nil {
 			continue // its run has ended meanwhile, or it is no log
 		}
-		destination, ids := "", []string(nil)
+		ids, ok := []string(nil), false
 		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil { // else its run is alive
-			destination, ids = readUploadLog(f)
+			ids, ok = readUploadLog(regular.Until(ctx, f), l.destination, maxOpenUploads-n)
 		}
-		if destination != l.destination {
+		if !ok {
 			_ = f.Close()
 			continue
 		}
 		left[f] = ids
+		n += len(ids)
 	}
 	return left, nil
 }
 
-// readUploadLog returns the destination of a log, and the uploads that are open. A line that is cut off counts for nothing.
-func readUploadLog(r io.Reader) (destination string, ids []string) {
-	lines := bufio.NewReader(io.LimitReader(r, maxUploadLog))
-	line := func() (string, error) {
-		text, err := lines.ReadString('\n')
-		return strings.TrimSuffix(text, "\n"), err
+// readUploadLog returns the uploads that are open in a log, at most as many as limit. Ok is false where the log is about
+// another destination. A line that is cut off or too long ends the log.
+func readUploadLog(r io.Reader, destination string, limit int) (ids []string, ok bool) {
+	lines := bufio.NewReaderSize(io.LimitReader(r, maxUploadLog), maxUploadLine)
+	line, err := lines.ReadSlice('\n')
+	if err != nil || string(line) != destination+"\n" {
+		return nil, false
 	}
-	destination, err := line()
 	open := map[string]bool{}
-	for err == nil {
-		var text string
-		if text, err = line(); err != nil {
-			break
+	for {
+		line, err := lines.ReadSlice('\n')
+		if err != nil {
+			return slices.Sorted(maps.Keys(open)), true
 		}
-		if id, ok := strings.CutPrefix(text, "+"); ok && len(open) < maxOpenUploads {
+		mark, id := line[0], strings.TrimSuffix(string(line[1:]), "\n")
+		if mark == '+' && len(open) < limit {
 			open[id] = true
-		} else if id, ok := strings.CutPrefix(text, "-"); ok {
+		} else if mark == '-' {
 			delete(open, id)
 		}
 	}
-	return destination, slices.Sorted(maps.Keys(open))
 }
 
 // abortLeft aborts what killed runs have left open on the cache. A failure is a warning: a later run tries again.

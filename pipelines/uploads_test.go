@@ -77,6 +77,39 @@ func TestAbortLeft(t *testing.T) {
 	}
 }
 
+// A checkout can bring logs, as many and as long as it likes. They cost no more memory and requests than those of real runs.
+func TestUploadLogsOfAStrangerAreBounded(t *testing.T) {
+	out := t.TempDir()
+	if err := os.Mkdir(filepath.Join(out, "journal"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	text.WriteString(destination + "\n")
+	for i := range 2 * maxOpenUploads {
+		fmt.Fprintf(&text, "+%d\n", i)
+	}
+	long := destination + "\n+" + strings.Repeat("x", maxUploadLine+1) + "\n"
+	for name, text := range map[string]string{"0": long, "1": text.String(), "2": text.String(), "3": text.String()} {
+		if err := os.WriteFile(filepath.Join(out, "journal", name+".uploads"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, err := NewUploadLog(regular.NewDir(out), "4", destination).AbortLeft(t.Context(), func(_ context.Context, ids []string) (int, error) {
+		return len(ids), nil
+	})
+	if n != maxOpenUploads || err != nil {
+		t.Errorf("%d are aborted, want %d; error %v", n, maxOpenUploads, err)
+	}
+	if diff := cmp.Diff([]string{"2.uploads", "3.uploads"}, logsIn(t, out)); diff != "" {
+		t.Errorf("logs that later runs read (-want +got):\n%s", diff)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := NewUploadLog(regular.NewDir(out), "5", destination).AbortLeft(ctx, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("a run that has ended reads logs: %v", err)
+	}
+}
+
 // What could not be aborted is tried again by the next run.
 func TestAbortLeftThatFails(t *testing.T) {
 	out := t.TempDir()
