@@ -45,7 +45,7 @@ type JournalEntry struct {
 // journalVersion is the version of the file's schema.
 const journalVersion = 1
 
-// maxJournal bounds what is read as a journal: 2^17 store paths fit.
+// maxJournal bounds what is read as a journal, and as all of them to resume: 2^17 store paths fit.
 const maxJournal = 32 << 20
 
 type journalFile struct {
@@ -227,7 +227,15 @@ func OpenJournals(out *regular.Dir, r *record.Record) ([]*Journal, error) {
 		return nil, fmt.Errorf("read journals in %s: %w", out.Name(), err)
 	}
 	var all []*Journal
+	size := int64(0)
 	for _, name := range names {
+		info, err := journalDir(out).Stat(name)
+		if err == nil {
+			size += info.Size()
+		}
+		if size > maxJournal {
+			return nil, fmt.Errorf("read journals in %s: more than %d MiB in all", out.Name(), maxJournal>>20)
+		}
 		j, err := openJournal(out, name, r)
 		if err != nil {
 			return nil, hint.Wrap(fmt.Errorf("read journal %s: %v", journalDir(out).File(name), err),

@@ -106,6 +106,20 @@ func TestLockOfAnotherProcess(t *testing.T) {
 	})
 }
 
+// A checkout can bring as many journals as it likes.
+func TestJournalsAreBoundedInAll(t *testing.T) {
+	out := regular.NewDir(t.TempDir())
+	for _, name := range []string{"1.json", "2.json"} {
+		text := `{"version":1,"entries":[]}` + strings.Repeat(" ", maxJournal/2)
+		if err := journalDir(out).Write(name, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := OpenJournals(out, nil); err == nil || !strings.Contains(err.Error(), "more than 32 MiB in all") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestJournalThatIsNoneIsRefused(t *testing.T) {
 	for name, content := range map[string]string{
 		"truncated":     `{"version":1,"entries":[`,
