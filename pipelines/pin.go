@@ -26,7 +26,7 @@ func (r *Release) pin(ctx context.Context, cells []CellResult, runErr error) err
 				return "", skipped(reason)
 			}
 			if err := r.Publish.Journal.Pin(pinsOf(cells)); err != nil {
-				return "", err
+				return "", &PublishError{Cache: r.Publish.To.Name(), Err: err}
 			}
 			return "", skipped(reason + "; push --resume pins, when they are")
 		}

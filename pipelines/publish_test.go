@@ -49,6 +49,20 @@ func bothSystems(v PublishVerdict) map[matrix.System]PublishVerdict {
 	return map[matrix.System]PublishVerdict{matrix.X8664Linux: v, matrix.AArch64Linux: v}
 }
 
+// What is good and cannot be noted in the journal is unpublished: that is no failure of a build.
+func TestJournalThatCannotBeWritten(t *testing.T) {
+	run := newFakeRun(t)
+	run.publishTo(&fakeCachix{})
+	run.Publish.Journal = NewJournal(nil, "run", nil)
+	m, err := run.Run(t.Context())
+	if got := OutcomeOf(err); got != OutcomeUnpublished {
+		t.Errorf("outcome %v, error %v", got, err)
+	}
+	if diff := cmp.Diff(bothSystems(Unpublished), publishVerdicts(m)); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+}
+
 func TestReleasePublishesAndPins(t *testing.T) {
 	run, cache := newFakeRun(t), &fakeCachix{}
 	run.publishTo(cache)
