@@ -36,7 +36,7 @@ func TestUploadsOfAKilledRunAreAborted(t *testing.T) {
 	run := func(name string) []string {
 		return []string{name, "example", "--engine", "host", "--rebuild=off", "--contract=off", "--system", string(system), "--served-by", "none"}
 	}
-	many := []string{"push"}
+	many := []string{"push", "--unrecorded"}
 	for i := range 100 {
 		file := filepath.Join(dir, fmt.Sprintf("file-%d", i))
 		if err := os.WriteFile(file, []byte(file), 0o644); err != nil {
