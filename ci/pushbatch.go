@@ -65,7 +65,7 @@ func (p pushing) batches(ctx context.Context, cache string) (batches []batch, le
 		b.infos, b.source, err = p.store(ctx)
 	}
 	if err == nil {
-		err = p.permit(b.infos)
+		err = p.permit(b.infos, pipelines.Consent{Unsandboxed: p.publish.unsandboxed})
 	}
 	return []batch{b}, nil, err
 }
@@ -139,17 +139,35 @@ func (p pushing) resumed(ctx context.Context, cache string) (batches []batch, le
 		for _, e := range b.entries {
 			roots = append(roots, e.Paths...)
 		}
-		if b.infos, b.source, err = p.directory(ctx, out.Sub("cache"), slices.Concat([]nix.StorePath{}, roots)); err != nil {
-			return nil, nil, err
+		b.infos, b.source, err = p.directory(ctx, out.Sub("cache"), slices.Concat([]nix.StorePath{}, roots))
+		if err == nil {
+			err = p.permit(b.infos, p.consent(j))
 		}
-		batches = append(batches, b)
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil, err
+		case err != nil: // which is about this journal alone
+			left = errors.Join(left, err)
+		default:
+			batches = append(batches, b)
+		}
 	}
 	return batches, left, nil
 }
 
+// consent is what the command line agrees to, and what the run agreed to that has written a journal.
+func (p pushing) consent(j *pipelines.Journal) pipelines.Consent {
+	c := pipelines.Consent{}
+	if j.IsRecorded() {
+		c = j.Consent()
+	}
+	c.Unsandboxed = c.Unsandboxed || p.publish.unsandboxed
+	return c
+}
+
 // permit refuses what no run of this user has recorded, and what the record speaks against. What a trusted key has signed
 // is what consumers take anyway.
-func (p pushing) permit(infos []nix.PathInfo) error {
+func (p pushing) permit(infos []nix.PathInfo, c pipelines.Consent) error {
 	keys, err := binarycache.ParsePublicKeys(p.consumers().keys)
 	if err != nil {
 		return err
@@ -161,11 +179,11 @@ func (p pushing) permit(infos []nix.PathInfo) error {
 		}
 		o, _ := p.record.Object(info.Path)
 		switch {
-		case o.Second == record.Different:
+		case o.Second == record.Different && !c.Different:
 			different = append(different, string(info.Path))
 		case o.Sandbox == record.WritableInputs:
 			writable = append(writable, string(info.Path))
-		case o.Sandbox == record.SandboxOff && !p.publish.unsandboxed:
+		case o.Sandbox == record.SandboxOff && !c.Unsandboxed:
 			unsandboxed = append(unsandboxed, string(info.Path))
 		case !o.Matches(info) && !p.unrecorded:
 			unknown = append(unknown, string(info.Path))

@@ -40,6 +40,13 @@ type JournalEntry struct {
 	System matrix.System   `json:"system,omitempty"`
 	Cache  string          `json:"cache"`
 	Paths  []nix.StorePath `json:"paths"`
+	Consent
+}
+
+// Consent is what a run was told to publish all the same.
+type Consent struct {
+	Unsandboxed bool `json:"unsandboxed,omitempty"` // what was built without a sandbox
+	Different   bool `json:"different,omitempty"`   // that of which a second build differed
 }
 
 // journalVersion is the version of the file's schema.
@@ -130,10 +137,11 @@ func (j *Journal) settleOthers(e JournalEntry) error {
 			return o.Cache != e.Cache || slices.ContainsFunc(o.Paths, func(p nix.StorePath) bool { return !published[p] })
 		})
 		if !isLeft {
-			err = journalDir(j.out).Remove(name)
+			other.record = j.record
+			err = other.remove()
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove journal %s: %v", journalDir(j.out).File(name), err)
+		if err != nil {
+			return fmt.Errorf("remove journal %s: %v", other.File(), err)
 		}
 	}
 	_ = j.out.Remove(journalBase) // stays where another run has a file there
@@ -177,9 +185,7 @@ func (j *Journal) save() error {
 	}
 	defer unlock()
 	if len(j.entries) == 0 {
-		if err = j.file().Dir.Remove(j.file().Base); errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
+		err = j.remove()
 		_ = j.out.Remove(journalBase) // stays where another run has a file there
 	} else {
 		var data []byte
@@ -197,6 +203,17 @@ func (j *Journal) save() error {
 		return fmt.Errorf("write journal %s: %v", j.File(), err)
 	}
 	return nil
+}
+
+// remove removes the file, and has the record forget it: whoever puts it there again must not have it resumed once more.
+func (j *Journal) remove() error {
+	if err := j.file().Dir.Remove(j.file().Base); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if j.record == nil {
+		return nil
+	}
+	return j.record.ForgetJournal(j.run)
 }
 
 // journalBase is the name of the directory of journals.
@@ -293,6 +310,16 @@ func (j *Journal) Entries() []JournalEntry {
 
 // IsRecorded says whether the record knows that a run of this user has written the journal as it is.
 func (j *Journal) IsRecorded() bool { return j.record != nil }
+
+// Consent is what the run has agreed to for all entries.
+func (j *Journal) Consent() Consent {
+	c := Consent{Unsandboxed: true, Different: true}
+	for _, e := range j.Entries() {
+		c.Unsandboxed = c.Unsandboxed && e.Unsandboxed
+		c.Different = c.Different && e.Different
+	}
+	return c
+}
 
 // Caches are the caches that the journal names.
 func (j *Journal) Caches() []string {

@@ -99,6 +99,8 @@ func (r *Release) withholds(s Snapshot, result *CellResult, closure []nix.PathIn
 		return Withheld, "promises of the flake are broken"
 	case isRebuildError(buildErr), differs && !r.Rebuild.WarnOnly:
 		return Withheld, "a second build was not the same (--rebuild=warn publishes it all the same)"
+	case r.differed(closure) != "" && !r.Rebuild.WarnOnly:
+		return Withheld, fmt.Sprintf("a second build of %s was not the same (--rebuild=warn publishes it all the same)", r.differed(closure))
 	case r.writableInputs(result, closure):
 		return Withheld, fmt.Sprintf("%s%s, because there are no build users: what it was built from may not be what it should be",
 			writableInputs, strings.Join(result.machinesWithWritableInputs(), " and"))
@@ -116,7 +118,10 @@ func (r *Release) withholds(s Snapshot, result *CellResult, closure []nix.PathIn
 func (r *Release) upload(ctx context.Context, system matrix.System, closure []nix.PathInfo, compared choice) (PublishResult, []nix.Added, error) {
 	p, started := r.Publish, r.Now()
 	done := PublishResult{Verdict: Unpublished, Cache: p.To.Name(), Left: len(closure)}
-	entry := JournalEntry{System: system, Cache: p.To.Name(), Paths: pathsOf(closure)}
+	entry := JournalEntry{
+		System: system, Cache: p.To.Name(), Paths: pathsOf(closure),
+		Consent: Consent{Unsandboxed: p.Unsandboxed, Different: r.Rebuild.WarnOnly},
+	}
 	if err := p.Journal.Add(entry); err != nil {
 		return done, nil, err
 	}

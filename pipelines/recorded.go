@@ -127,12 +127,25 @@ func (r *Release) anyBuilt(result *CellResult, closure []nix.PathInfo, is func(r
 		}
 	}
 	for _, info := range closure {
-		isSigned := !info.Ultimate && len(info.Signatures) > 0
-		if !isSigned && !fetched[info.Path] && recorded(info.Path) {
+		if !isFetched(info) && !fetched[info.Path] && recorded(info.Path) {
 			return true
 		}
 	}
 	return false
+}
+
+// isFetched says whether Nix has an object from a cache, whose key it trusts.
+func isFetched(info nix.PathInfo) bool { return !info.Ultimate && len(info.Signatures) > 0 }
+
+// differed returns an object of a closure of which a second build came out differently once; empty where there is none.
+// An object that was fetched is what consumers have anyway.
+func (r *Release) differed(closure []nix.PathInfo) nix.StorePath {
+	for _, info := range closure {
+		if o, ok := r.Record.Object(info.Path); ok && o.Second == record.Different && !isFetched(info) {
+			return info.Path
+		}
+	}
+	return ""
 }
 
 // knownToDiffer returns the packages of which an earlier run has recorded that a second build came out differently, with

@@ -1,7 +1,9 @@
 package record
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 )
@@ -24,6 +26,15 @@ func (r *Record) NoteJournal(run string, data []byte) error {
 	})
 	if err != nil {
 		return fmt.Errorf("record journal of run %s: %w", run, err)
+	}
+	return nil
+}
+
+// ForgetJournal forgets what a run has written as its journal: all of it is published.
+func (r *Record) ForgetJournal(run string) error {
+	err := r.change(func() error { return r.root.Remove(journalFile(run)) })
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget journal of run %s: %w", run, err)
 	}
 	return nil
 }

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// afterBuild returns the record of a user who has built the package, with the package and one of its dependencies.
+func afterBuild(t *testing.T, u *releaser) (r *record.Record, output, dependency nix.StorePath) {
+	t.Helper()
+	if code, log := u.run(t, "build", ".", "--out", u.out("out")); code != exitOK {
+		t.Fatalf("exit code %d:\n%s", code, log)
+	}
+	r, err := record.Open(filepath.Join(u.home, ".local/state/open-sesame-ci"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	cache, err := binarycache.OpenReadOnly(filepath.Join(u.out("out"), "cache"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	infos, err := cache.All(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, info := range infos {
+		if strings.HasPrefix(info.Path.Name(), "open-sesame-1") {
+			output = info.Path
+		} else {
+			dependency = info.Path
+		}
+	}
+	if output == "" || dependency == "" {
+		t.Fatalf("no package with a dependency in %v", infos)
+	}
+	return r, output, dependency
+}
+
+// journal writes what a release leaves whose cache was down.
+func (u *releaser) journal(t *testing.T, r *record.Record, output nix.StorePath, c pipelines.Consent) {
+	t.Helper()
+	j := pipelines.NewJournal(regular.NewDir(u.out("out")), "1", r)
+	entry := pipelines.JournalEntry{System: "x86_64-linux", Cache: "scopecreep-zip", Paths: []nix.StorePath{output}, Consent: c}
+	if err := j.Add(entry); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Pin(map[string]nix.StorePath{"open-sesame-x86_64-linux": output}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What the record speaks against is not published as a dependency either, nor by a journal that was written before.
+// A run that was told to publish it all the same has noted that in its journal.
+func TestWhatTheRecordSpeaksAgainstIsNotPublished(t *testing.T) {
+	u := newReleaser(t)
+	r, output, dependency := afterBuild(t, u)
+	for _, test := range []struct {
+		name    string
+		change  func(*record.Object)
+		consent pipelines.Consent
+	}{
+		{"differed", func(o *record.Object) { o.Second = record.Different }, pipelines.Consent{Different: true}},
+		{"no sandbox", func(o *record.Object) { o.Second, o.Sandbox = "", record.SandboxOff }, pipelines.Consent{Unsandboxed: true}},
+	} {
+		if err := r.Change([]nix.StorePath{dependency}, test.change); err != nil {
+			t.Fatal(err)
+		}
+		u.journal(t, r, output, pipelines.Consent{})
+		for _, args := range [][]string{{"release", "."}, {"push", "--from", filepath.Join(u.out("out"), "cache")}, {"push", "--resume"}} {
+			code, log := u.run(t, args[0], append(args[1:], "--out", u.out("out"))...)
+			if code == exitOK != (args[0] == "release") || !strings.Contains(log, "second build") && !strings.Contains(log, "without a sandbox") {
+				t.Errorf("%s, %v: exit code %d:\n%s", test.name, args, code, log)
+			}
+			u.published(t, false)
+			if pins := u.server.Count("pin"); pins > 0 {
+				t.Fatalf("%s, %v: %d pins", test.name, args, pins)
+			}
+		}
+	}
+	u.journal(t, r, output, pipelines.Consent{Unsandboxed: true})
+	if code, log := u.run(t, "push", "--resume", "--out", u.out("out")); code != exitOK {
+		t.Errorf("with the consent of the run: exit code %d:\n%s", code, log)
+	}
+	u.published(t, true)
+}
+
+// A journal of which all is published is not to be resumed once more: it would pin an old release again.
+func TestJournalIsNotReplayed(t *testing.T) {
+	u := newReleaser(t)
+	r, output, _ := afterBuild(t, u)
+	u.journal(t, r, output, pipelines.Consent{})
+	file := filepath.Join(u.out("out"), "journal", "1.json")
+	text := readTest(t, file)
+	if code, log := u.run(t, "push", "--resume", "--out", u.out("out")); code != exitOK {
+		t.Fatalf("exit code %d:\n%s", code, log)
+	}
+	if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeTest(t, file, text)
+	code, log := u.run(t, "push", "--resume", "--out", u.out("out"))
+	if pins := u.server.Count("pin"); code == exitOK || !strings.Contains(log, "--unrecorded") || pins != 1 {
+		t.Errorf("exit code %d, %d pins:\n%s", code, pins, log)
+	}
+}
