@@ -107,34 +107,55 @@ func identity(info fs.FileInfo) string {
 	return fmt.Sprintf("%d:%d:%d:%d.%09d:%d.%09d", s.Dev, s.Ino, s.Size, s.Mtim.Sec, s.Mtim.Nsec, s.Ctim.Sec, s.Ctim.Nsec)
 }
 
-// SetAside moves the narinfo of an object, and the file that it names, into a directory of their own, so that the object
-// can be imported again. Nothing is deleted. It returns the directory; an object that is not there is no error.
-func (d *Dir) SetAside(p nix.StorePath) (string, error) {
-	aside, err := d.setAside(p)
+// SetAside moves the narinfo of an object into a directory of its own, so that the object can be imported again. It is
+// moved only if isBad says so of what is there while no other process changes it. The file that it names is kept there
+// as well, and stays where it is: other objects may have the same. Nothing is deleted. SetAside returns the directory;
+// empty where nothing was moved.
+func (d *Dir) SetAside(p nix.StorePath, isBad func() bool) (string, error) {
+	aside, err := d.setAside(p, isBad)
 	if err != nil {
 		return "", fmt.Errorf("set aside %s in %s: %w", p, d.path, err)
+	}
+	if aside == "" {
+		return "", nil
 	}
 	return d.file(aside), nil
 }
 
-func (d *Dir) setAside(p nix.StorePath) (string, error) {
+func (d *Dir) setAside(p nix.StorePath, isBad func() bool) (string, error) {
 	if d.readOnly {
 		return "", errors.New("the cache is open for reading only")
 	}
-	names := []string{infoName(p)}
-	// A narinfo can name any file. Only one that a NAR can be in is moved.
-	if info, err := d.info(p); err == nil && path.Dir(info.URL) == narDir {
-		names = append(names, info.URL) // after the narinfo, which must name nothing that is gone
+	unlock, err := d.lock()
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if has, err := d.has(p); err != nil || !has || !isBad() {
+		return "", err
 	}
 	made, err := d.dir.Sub(asideDir).MakeTemp(p.Digest() + "-")
 	if err != nil {
 		return "", err
 	}
 	aside := path.Join(asideDir, filepath.Base(made.Name()))
-	for _, name := range names {
-		if err := d.dir.Rename(name, path.Join(aside, path.Base(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", err
+	// A narinfo can name any file. Only one that a NAR can be in is kept.
+	if info, err := d.info(p); err == nil && path.Dir(info.URL) == narDir {
+		_ = d.dir.Link(info.URL, path.Join(aside, path.Base(info.URL))) // not there, or no hard links: it is of little use
+	}
+	return aside, d.dir.Rename(infoName(p), path.Join(aside, infoName(p)))
+}
+
+// lock keeps other processes from making objects visible, and from setting them aside, until unlock is called.
+func (d *Dir) lock() (unlock func(), err error) {
+	f, err := d.dir.OpenItself()
+	if err != nil {
+		return nil, err
+	}
+	for {
+		// A file system may have no locks. Then two runs at once can lose what one of them has imported, and find that out.
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); !errors.Is(err, syscall.EINTR) {
+			return func() { _ = f.Close() }, nil // which lets go of the lock
 		}
 	}
-	return aside, nil
 }

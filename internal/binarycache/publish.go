@@ -72,6 +72,11 @@ func (p *publisher) publish(o *packed) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	unlock, err := p.dir.lock()
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
 	// The name says what is in the file: it can replace only its like. The file is on disk; its new name is
 	// before the narinfo, since the journal that the narinfo's fsync writes out is in order.
 	if err := p.dir.dir.Rename(incomingName(p.work, o.file), info.URL); err != nil {

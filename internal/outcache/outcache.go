@@ -175,15 +175,25 @@ func (s *Store) SetAside(ctx context.Context, paths []nix.StorePath) error {
 	if _, err := s.examineAll(ctx, paths); err != nil {
 		return err
 	}
+	return s.setAside(ctx, paths)
+}
+
+func (s *Store) setAside(ctx context.Context, paths []nix.StorePath) error {
 	var moved []string
 	for _, path := range paths {
 		st := s.state(path)
 		if st.err == nil || errors.Is(st.err, binarycache.ErrNotFound) {
 			continue
 		}
-		where, err := s.dir.SetAside(path)
+		where, err := s.dir.SetAside(path, func() bool { // another run may have replaced it
+			st = s.examine(ctx, path, false)
+			return st.err != nil && ctx.Err() == nil
+		})
 		if err != nil {
 			return err
+		}
+		if where == "" {
+			continue
 		}
 		moved = append(moved, fmt.Sprintf("%s: %v; moved to %s", path, st.err, where))
 	}
