@@ -89,7 +89,7 @@ func (r *Record) open(create bool) error {
 	if err != nil {
 		return err
 	}
-	if err := checkDir(r.path, info); err != nil {
+	if err := errors.Join(checkDir(r.path, info), checkAbove(r.path)); err != nil {
 		return err
 	}
 	root, err := regular.OpenRoot(r.path)
@@ -127,6 +127,21 @@ func checkDir(path string, info fs.FileInfo) error {
 			"if only you have written to it: chmod -R go= %s", hint.Quote(path))
 	}
 	return nil
+}
+
+// checkAbove refuses a directory that every user can replace by another one.
+func checkAbove(path string) error {
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	for ; err == nil; dir = filepath.Dir(dir) {
+		var info fs.FileInfo
+		if info, err = os.Stat(dir); err == nil && info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
+			return hint.Wrap(fmt.Errorf("every user may write to %s, and replace %s", dir, path), "chmod o-w %s, or set XDG_STATE_HOME to another directory", hint.Quote(dir))
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	return err
 }
 
 // Path returns the directory.

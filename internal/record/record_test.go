@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -199,6 +200,28 @@ func TestDirectoriesOfOthersAreRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Whoever can write to a directory above can put another one in the place of the record.
+func TestRecordBelowADirectoryOfAllIsRefused(t *testing.T) {
+	for mode, refused := range map[os.FileMode]bool{0o777: true, 0o773: true, 0o777 | os.ModeSticky: false, 0o775: false} {
+		above := filepath.Join(t.TempDir(), "above")
+		dir := filepath.Join(above, "state", "record")
+		if r, err := Open(dir); err != nil {
+			t.Fatal(err)
+		} else if err := errors.Join(r.Close(), os.Chmod(above, mode)); err != nil {
+			t.Fatal(err)
+		}
+		for _, open := range []func(string) (*Record, error){Open, OpenReadOnly} {
+			r, err := open(dir)
+			if (err != nil) != refused || refused && !strings.Contains(err.Error(), "every user may write to "+above) {
+				t.Errorf("%v: the error is %v", mode, err)
+			}
+			if err == nil {
+				r.Close()
+			}
+		}
 	}
 }
 
