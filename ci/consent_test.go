@@ -68,3 +68,39 @@ func TestCacheOfAFileWantsConsent(t *testing.T) {
 		})
 	}
 }
+
+// A manifest that comes with a checkout would choose which path of the cache gets the name of a release.
+func TestTrackedManifestIsNotPinned(t *testing.T) {
+	server := cachixtest.New(cachixtest.Options{})
+	defer server.Close()
+	for name, args := range map[string][]string{
+		"pin":    {"pin", "out/manifest.json"},
+		"report": {"report", "out/manifest.json", "--system", "x86_64-linux", "--since", "none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := newJob(t, pushed("refs/heads/main"))
+			m := cellManifest(matrix.X8664Linux)
+			m.Cells[0].Publish = &pipelines.PublishResult{Verdict: pipelines.Published, Cache: "scopecreep-zip"}
+			data, err := json.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			writeTest(t, "out/manifest.json", string(data))
+			checkout := &releaser{flake: "."}
+			checkout.git(t, "init", "-q")
+			for _, tracked := range []bool{false, true} {
+				if tracked {
+					checkout.commit(t)
+				}
+				server.Reset()
+				code := j.run(t, append(args, "--cachix-url", server.APIURL())...)
+				if pins := server.Count("pin"); (pins == 0) != tracked || (code == exitUsage) != tracked {
+					t.Errorf("tracked: %v, exit code %d, %d pins:\n%s", tracked, code, pins, &j.stderr)
+				}
+			}
+			if want := "git tracks out/manifest.json"; !strings.Contains(j.stderr.String(), want) {
+				t.Errorf("standard error is\n%swithout %q", &j.stderr, want)
+			}
+		})
+	}
+}

@@ -55,6 +55,9 @@ func runPin(ctx context.Context, sys system, p publishing, args []string) error 
 		if m, err = pipelines.ReadManifest(args[0]); err != nil {
 			return err
 		}
+		if err := checkManifest(ctx, sys, args[0]); err != nil {
+			return err
+		}
 		if p.cachix == "" {
 			err = p.agreeTo(cachesOf(m), args[0])
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 )
 
 // checkOut refuses a directory for results of which a part comes with a checkout: who has committed that is not who runs
@@ -24,6 +25,25 @@ func checkOut(ctx context.Context, sys system, out, scratch string) error {
 		err = fmt.Errorf("use %s for results: git tracks %s", out, relativeTo(out, file))
 	}
 	return usage(hint.Wrap(err, "name a directory that is in no checkout, or is ignored there: --out DIR"))
+}
+
+// checkManifest refuses a manifest that comes with a checkout, where it says what is to be pinned: it would choose which
+// of the paths in the cache gets the name of a release.
+func checkManifest(ctx context.Context, sys system, file string) error {
+	work, err := workdir.Make(environment(sys.environ).get("TMPDIR"), "manifest")
+	if err != nil {
+		return fmt.Errorf("make working directory: %v", err)
+	}
+	defer work.Remove()
+	tracked, err := flake.Tracked(ctx, host.Environment(sys.environ), file, work.Path)
+	if err == nil && tracked != "" {
+		err = hint.Wrap(fmt.Errorf("pin outputs of %s: git tracks %s", file, relativeTo(filepath.Dir(file), tracked)),
+			"name the manifest that the release has written")
+	}
+	if err != nil {
+		return usage(err)
+	}
+	return nil
 }
 
 // relativeTo writes a file as it would be reached by a name of a directory that it is in.

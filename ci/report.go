@@ -129,7 +129,7 @@ func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter 
 	all := options{
 		target: openSesame, cells: cells, publish: o.publish, since: o.since, summary: o.summary,
 	}
-	if err := o.agreed(sys, found, m); err != nil {
+	if err := o.agreed(ctx, sys, found, m); err != nil {
 		refused(now(), reporter, err)
 		return nil, err
 	}
@@ -221,12 +221,16 @@ func (o *reportOptions) wantsPin(m *pipelines.Manifest) bool {
 }
 
 // agreed says whether what the manifests name may be pinned, where it is to be and can be.
-func (o *reportOptions) agreed(sys system, found []left, m *pipelines.Manifest) error {
+func (o *reportOptions) agreed(ctx context.Context, sys system, found []left, m *pipelines.Manifest) error {
 	if credential, err := sys.secrets.credential(o.publish.secret); err != nil || credential.IsZero() || !o.wantsPin(m) {
 		return nil
 	}
 	for _, l := range found {
-		if err := o.publish.agreeTo(cachesOf(l.manifest), l.file); err != nil {
+		err := o.publish.agreeTo(cachesOf(l.manifest), l.file)
+		if err == nil {
+			err = checkManifest(ctx, sys, l.file)
+		}
+		if err != nil {
 			return err
 		}
 	}
