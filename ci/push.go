@@ -177,7 +177,7 @@ func pushBatch(ctx context.Context, sys system, o pushOptions, to *publisher, b 
 	}
 	added, err := run.Republish(ctx, b.infos)
 	if err == nil && b.journal != nil {
-		err = run.PinResumed(ctx, b.journal.Pins())
+		err = run.PinResumed(ctx, b.journal)
 	}
 	if err == nil || isConflict(err) { // to try that once more changes nothing
 		for _, e := range b.entries {

@@ -42,6 +42,11 @@ func (r *Release) pin(ctx context.Context, cells []CellResult, runErr error) err
 		if err != nil {
 			return "", &PublishError{Cache: r.Publish.To.Name(), Err: err}
 		}
+		for name := range pinsOf(cells) {
+			if err := notePin(r.Record, pinKey{r.Publish.To.Name(), name}, r.ID); err != nil {
+				return "", err
+			}
+		}
 		return count(pins, "pin"), nil
 	})
 }

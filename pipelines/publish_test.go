@@ -486,7 +486,7 @@ func TestWhatAResumedReleasePins(t *testing.T) {
 				}
 				return
 			}
-			if err := run.PinResumed(t.Context(), pins); err != nil {
+			if err := run.PinResumed(t.Context(), journals[0]); err != nil {
 				t.Fatal(err)
 			}
 			if len(cache.pins) != 4 || cache.pins["desktop-x86_64-linux"] != fakePath(matrix.X8664Linux, "desktop", "") {
@@ -501,5 +501,33 @@ func TestWhatAResumedReleasePins(t *testing.T) {
 				t.Errorf("the journal is left, with %v", left)
 			}
 		})
+	}
+}
+
+// A journal that was left by an old release does not take the name away from what a later one has pinned.
+func TestAnOldJournalPinsNothingOverALaterRelease(t *testing.T) {
+	run, cache := newFakeRun(t), &fakeCachix{}
+	run.publishTo(cache)
+	const name = "desktop-x86_64-linux"
+	old := nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-old")
+	journal := NewJournal(run.ManifestFile.Dir, "0", run.Record)
+	if err := journal.Add(JournalEntry{Cache: cache.Name(), Paths: []nix.StorePath{old}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := journal.Pin(map[string]nix.StorePath{name: old, "other-x86_64-linux": old}); err != nil {
+		t.Fatal(err)
+	}
+	run.ID = "1"
+	if _, err := run.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := run.PinResumed(t.Context(), journal); err != nil {
+		t.Fatal(err)
+	}
+	if cache.pins[name] != fakePath(matrix.X8664Linux, "desktop", "") || cache.pins["other-x86_64-linux"] != old {
+		t.Errorf("pinned %v", cache.pins)
+	}
+	if !slices.ContainsFunc(of[Notice](run.recorder), func(n Notice) bool { return strings.Contains(n.Text, name) }) {
+		t.Error("nothing is said of it")
 	}
 }

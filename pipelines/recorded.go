@@ -148,6 +148,27 @@ func (r *Release) differed(closure []nix.PathInfo) nix.StorePath {
 	return ""
 }
 
+// pinKey is a pin of a cache, of which the record has the run that has made it last.
+type pinKey struct{ PinCache, PinName string }
+
+// notePin records which run has made a pin.
+func notePin(r *record.Record, key pinKey, run string) error {
+	if r == nil {
+		return nil
+	}
+	return r.SetCell(key, run)
+}
+
+// pinnedLater returns the run that has made a pin since the journal was written; empty where there is none. The names of
+// runs begin with the time.
+func (j *Journal) pinnedLater(key pinKey) string {
+	var last string
+	if j.record == nil || !j.record.Cell(key, &last) || last <= j.run {
+		return ""
+	}
+	return last
+}
+
 // knownToDiffer returns the packages of which an earlier run has recorded that a second build came out differently, with
 // that difference. Bits that were not the same once are not reproducible, whoever serves them now.
 func (r *Release) knownToDiffer(packages []PackageResult) (known []PackageResult) {

@@ -44,19 +44,29 @@ func (r *Release) Republish(ctx context.Context, infos []nix.PathInfo) (added []
 }
 
 // PinResumed pins what a release has left to be pinned, when all that it has left to be published is.
-func (r *Release) PinResumed(ctx context.Context, pins map[string]nix.StorePath) error {
+func (r *Release) PinResumed(ctx context.Context, j *Journal) error {
+	pins := j.Pins()
 	if len(pins) == 0 {
 		return nil
 	}
 	return r.step(ctx, StepPin, "", func() (string, error) {
 		ctx, stop := WithTimeout(ctx, r.Publish.Timeout, "push-timeout")
 		defer stop()
+		made := 0
 		for _, name := range slices.Sorted(maps.Keys(pins)) {
+			if later := j.pinnedLater(pinKey{r.Publish.To.Name(), name}); later != "" {
+				r.event(Notice{Level: Warning, Text: fmt.Sprintf("%s is not pinned: run %s, which is later than %s, has pinned it", name, later, j.run)})
+				continue
+			}
 			if err := r.Publish.To.Pin(ctx, name, pins[name]); err != nil {
 				return "", &PublishError{Cache: r.Publish.To.Name(), Err: fmt.Errorf("pin %s: %w", name, err)}
 			}
+			if err := notePin(j.record, pinKey{r.Publish.To.Name(), name}, j.run); err != nil {
+				return "", err
+			}
+			made++
 		}
-		return count(len(pins), "pin"), nil
+		return count(made, "pin"), nil
 	})
 }
 
