@@ -47,6 +47,7 @@ var otherOpeners = map[string]string{
 	"internal/host/resources.go: os.ReadFile":          "counters of the kernel",
 	"internal/host/buildusers.go: os.ReadFile":         "a file of root's",
 	"internal/workdir/workdir.go: method OpenFile":     "a directory",
+	"internal/record/record.go: method Open":           "a directory that the program has made, to bring its names to disk",
 	"internal/record/record.go: method OpenFile":       "files that the program makes in a directory of this user alone",
 	"pipelines/elsewhere.go: method Open":              "opens an engine",
 	"pipelines/preflight.go: method Open":              "opens an engine",

@@ -225,8 +225,19 @@ func (r *Record) write(name string, data []byte, sync bool) error {
 	}
 	if err != nil {
 		_ = r.root.Remove(temp)
+	} else if sync {
+		err = r.syncDir(filepath.Dir(name))
 	}
 	return err
+}
+
+// syncDir brings the names in a directory of the record to disk.
+func (r *Record) syncDir(name string) error {
+	dir, err := r.root.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // change calls f while no other process changes the record.
