@@ -41,7 +41,7 @@ type push struct {
 	gone  int // objects in a row that failed because the server did not answer
 }
 
-// run returns when every object is over.
+// execute returns when every object is over.
 func (p *push) run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, p.order.giveUp)
 	defer stop()

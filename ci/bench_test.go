@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/example"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/binfmt"
 )
 
 // Each benchmark runs the program as it is shipped and a peer, in turn and on stores of the same kind, and reports
@@ -79,7 +79,7 @@ func (m *bench) release(store string, args ...string) *exec.Cmd {
 	return m.command([]string{store}, m.ci, append([]string{"release", "--engine", "host", "--contract", "off", "--rebuild=off"}, args...)...)
 }
 
-// run runs a command that must succeed, and returns how long it took.
+// execute runs a command that must succeed, and returns how long it took.
 func (m *bench) run(cmd *exec.Cmd) time.Duration {
 	m.Helper()
 	var log bytes.Buffer

@@ -11,7 +11,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/example"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // release is the command line that releases the packages of a fixture for one system, without a contract.
@@ -33,7 +33,7 @@ func (w *workspace) release(t *testing.T, fixture string, args ...string) []stri
 var both = []string{"--package", "open-sesame", "--package", "open-sesame-desktop"}
 
 // built is how many derivations each machine has built, by its address.
-func built(m *pipelines.Manifest) map[string]int {
+func built(m *run.Manifest) map[string]int {
 	by := map[string]int{}
 	for _, machine := range m.Cells[0].Machines {
 		by[strings.TrimPrefix(machine.Builder, "ssh-ng://")] = machine.Built
@@ -60,7 +60,7 @@ func TestRemoteBuilders(t *testing.T) {
 			r.count(t, "│ test number_40 ... FAILED", 1)
 			cell := r.manifest.Cells[0]
 			good, bad := cell.Packages[0], cell.Packages[1]
-			if good.Verdict != pipelines.Built || good.Builder != scheme+"://127.0.0.2" || bad.Failure == nil || bad.Failure.Kind != pipelines.BuilderFailed {
+			if good.Verdict != run.Built || good.Builder != scheme+"://127.0.0.2" || bad.Failure == nil || bad.Failure.Kind != run.BuilderFailed {
 				t.Errorf("packages are recorded as %+v, %+v", good, bad)
 			}
 			if scheme == "ssh-ng" && bad.Failure.Phase != "checkPhase" { // ssh tells no phases
@@ -158,7 +158,7 @@ func TestRemoteBuilders(t *testing.T) {
 				t.Errorf("it is said %d times that a builder broke off, want once for each build", n)
 			}
 			for _, p := range r.manifest.Cells[0].Packages {
-				if p.Verdict != pipelines.Built || p.Builder != scheme+"://127.0.0.2" {
+				if p.Verdict != run.Built || p.Builder != scheme+"://127.0.0.2" {
 					t.Errorf("%s is %s, on %q", p.Package, p.Verdict, p.Builder)
 				}
 			}
@@ -169,13 +169,13 @@ func TestRemoteBuilders(t *testing.T) {
 	// in a sandbox.
 	for name, test := range map[string]struct {
 		builder *remote
-		want    pipelines.PublishVerdict
+		want    run.PublishVerdict
 		rebuild string
 		reason  string
 	}{
-		"without a sandbox":   {open, pipelines.Withheld, "enforce", "without a sandbox on ssh-ng://127.0.0.4"},
-		"without build users": {root, pipelines.Withheld, "enforce", "builders can change their inputs on ssh-ng://127.0.0.5"},
-		"with a sandbox":      {one, pipelines.Published, "off", ""},
+		"without a sandbox":   {open, run.Withheld, "enforce", "without a sandbox on ssh-ng://127.0.0.4"},
+		"without build users": {root, run.Withheld, "enforce", "builders can change their inputs on ssh-ng://127.0.0.5"},
+		"with a sandbox":      {one, run.Published, "off", ""},
 	} {
 		t.Run("what is built on one "+name+" is "+string(test.want), func(t *testing.T) {
 			server := cachixtest.New(cachixtest.Options{})
@@ -193,7 +193,7 @@ func TestRemoteBuilders(t *testing.T) {
 				t.Errorf("exit code %d", r.code)
 			}
 			cell := r.manifest.Cells[0]
-			published := test.want == pipelines.Published
+			published := test.want == run.Published
 			if cell.Publish == nil || cell.Publish.Verdict != test.want || len(server.Paths()) > 0 != published {
 				t.Errorf("publishing is recorded as %+v, and %d paths are there", cell.Publish, len(server.Paths()))
 			}

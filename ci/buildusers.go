@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/host"
 )
 
 // buildUsers is how many users Nix's own installer makes: each builds one derivation at a time.

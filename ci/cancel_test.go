@@ -12,6 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/example"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -136,13 +137,13 @@ func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
 			if len(server.Pins()) > 0 {
 				t.Errorf("pinned %v", server.Pins())
 			}
-			m, err := pipelines.ReadManifest("out/manifest.json")
+			m, err := run.ReadManifest("out/manifest.json")
 			if err != nil {
 				t.Fatal(err)
 			}
 			done := m.Cells[0].Publish
-			if m.Outcome != pipelines.OutcomeInterrupted || m.Cells[0].Verdict != pipelines.Built || done == nil ||
-				done.Verdict != pipelines.Unpublished || done.Left == 0 || done.Added != len(server.Paths()) || done.Added+done.Left != 10 {
+			if m.Outcome != run.OutcomeInterrupted || m.Cells[0].Verdict != run.Built || done == nil ||
+				done.Verdict != run.Unpublished || done.Left == 0 || done.Added != len(server.Paths()) || done.Added+done.Left != 10 {
 				t.Errorf("the manifest says %s, %+v; the server has %d paths", m.Outcome, done, len(server.Paths()))
 			}
 			journals, err := pipelines.OpenJournals(regular.NewDir("out"), nil)
@@ -167,8 +168,8 @@ func TestAJobThatIsCancelledWhileItBuilds(t *testing.T) {
 	if code := p.cancel(t, syscall.SIGINT); code != exitInterrupted {
 		t.Fatalf("exit code %d:\n%s", code, &p.said)
 	}
-	m, err := pipelines.ReadManifest("out/manifest.json")
-	if err != nil || m.Outcome != pipelines.OutcomeInterrupted || m.Cells[0].Verdict != pipelines.Failed {
+	m, err := run.ReadManifest("out/manifest.json")
+	if err != nil || m.Outcome != run.OutcomeInterrupted || m.Cells[0].Verdict != run.Failed {
 		t.Fatalf("the manifest says %+v, %v", m, err)
 	}
 	checkCancelled(t, p)

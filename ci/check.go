@@ -12,7 +12,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // commandCheck is the command that builds and checks, and exports nothing.
@@ -85,7 +85,7 @@ func runDraft(ctx context.Context, sys system, o options) error {
 }
 
 // runCheck runs the story as far as its contract.
-func runCheck(ctx context.Context, sys system, o options) (*pipelines.Manifest, error) {
+func runCheck(ctx context.Context, sys system, o options) (*run.Manifest, error) {
 	reporter := newReporter(sys, o)
 	r, cleanup, err := prepare(ctx, sys, commandCheck, o, reporter)
 	if err != nil {
@@ -126,7 +126,7 @@ func runFix(ctx context.Context, sys system, o options) error {
 }
 
 // mismatchesOf returns the wrong hashes that a run has found. Two systems often find the same ones.
-func mismatchesOf(m *pipelines.Manifest) []contract.Mismatch {
+func mismatchesOf(m *run.Manifest) []contract.Mismatch {
 	if m == nil {
 		return nil
 	}

@@ -41,7 +41,7 @@ func BenchmarkCheck(b *testing.B) {
 			args := []string{"check", "example", "--engine", "host", "--system", string(s), "--contract", mode, "--out", filepath.Join(dir, "out")}
 			check := func() {
 				var log bytes.Buffer
-				if code := run(b.Context(), args, system{stdout: &log, stderr: &log, environ: environ}); code != exitOK {
+				if code := execute(b.Context(), args, system{stdout: &log, stderr: &log, environ: environ}); code != exitOK {
 					b.Fatalf("exit code %d:\n%s", code, &log)
 				}
 			}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // collectingNix makes a directory of programs that run Nix, and collect all garbage of its store after every command,
@@ -64,8 +64,8 @@ func TestACollectorBetweenAllCommands(t *testing.T) {
 				t.Errorf("%d evaluations: the collector has not come between an evaluation and the roots", n)
 			}
 			manifest := map[string]string{"release": "manifest.json", "check": "check.json"}[name]
-			m, err := pipelines.ReadManifest(filepath.Join(dir, "out", manifest))
-			if err != nil || m.Outcome != pipelines.OutcomeGood {
+			m, err := run.ReadManifest(filepath.Join(dir, "out", manifest))
+			if err != nil || m.Outcome != run.OutcomeGood {
 				t.Errorf("the manifest is %+v, %v", m, err)
 			}
 			if left := leftBehind(t, dir); len(left) > 0 {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 const compareManual = `Report what differs between two builds, and why where that is certain.
@@ -67,7 +67,7 @@ func newCompare(sys system) *cobra.Command {
 type differs struct{ *compare.DifferenceError }
 
 // Outcome of two sides that are not the same.
-func (differs) Outcome() pipelines.Outcome { return pipelines.OutcomeDifferent }
+func (differs) Outcome() run.Outcome { return run.OutcomeDifferent }
 
 func different(err error) error {
 	var d *compare.DifferenceError

@@ -55,7 +55,7 @@ func (s *pushedStore) push(t *testing.T, server *cachixtest.Server, args ...stri
 	t.Helper()
 	var out, errs bytes.Buffer
 	args = append([]string{"push", "--cachix-url", server.APIURL(), "--confirm-timeout", "0s", "--unrecorded", "--out", filepath.Join(s.root, "out")}, args...)
-	code = run(t.Context(), args, system{
+	code = execute(t.Context(), args, system{
 		stdout: &out, stderr: &errs, environ: s.environ,
 		secrets: &vault{values: map[string]string{defaultSecret: cachixtest.TestToken}},
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -46,7 +47,7 @@ func TestConflictWithThePublicCache(t *testing.T) {
 		home := filepath.Join(dir, name)
 		var out, errs bytes.Buffer
 		args = append(slices.Clone(args), "--out", filepath.Join(home, "out"), "--cachix-url", server.APIURL())
-		code = run(t.Context(), args, system{
+		code = execute(t.Context(), args, system{
 			stdout: &out, stderr: &errs,
 			environ: append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME="+home, "NIX_REMOTE=local?root="+filepath.Join(home, "store")),
 			secrets: &vault{values: map[string]string{defaultSecret: cachixtest.TestToken}},
@@ -125,13 +126,13 @@ func narInfos(server *cachixtest.Server) map[string]string {
 	return all
 }
 
-func conflictsOf(t *testing.T, file string) []pipelines.Conflict {
+func conflictsOf(t *testing.T, file string) []run.Conflict {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var m pipelines.Manifest
+	var m run.Manifest
 	if err := json.Unmarshal(data, &m); err != nil {
 		t.Fatal(err)
 	}

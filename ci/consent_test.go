@@ -6,16 +6,16 @@ import (
 	"testing"
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // A manifest and a journal are files that anyone may have written. The cache that they name is used only where it is
 // the target's, or where the command line names it.
 func TestCacheOfAFileWantsConsent(t *testing.T) {
-	published := func(system matrix.System, cache string) *pipelines.Manifest {
+	published := func(system matrix.System, cache string) *run.Manifest {
 		m := cellManifest(system)
-		m.Cells[0].Publish = &pipelines.PublishResult{Verdict: pipelines.Published, Cache: cache}
+		m.Cells[0].Publish = &run.PublishResult{Verdict: run.Published, Cache: cache}
 		return m
 	}
 	server := cachixtest.New(cachixtest.Options{Name: "another"})
@@ -38,7 +38,7 @@ func TestCacheOfAFileWantsConsent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server.Reset()
 			j := newJob(t, pushed("refs/heads/main"))
-			for file, m := range map[string]*pipelines.Manifest{"another.json": published(matrix.X8664Linux, "another"), "mixed.json": published(matrix.X8664Linux, "scopecreep-zip")} {
+			for file, m := range map[string]*run.Manifest{"another.json": published(matrix.X8664Linux, "another"), "mixed.json": published(matrix.X8664Linux, "scopecreep-zip")} {
 				if file == "mixed.json" {
 					m.Cells = append(m.Cells, published(matrix.AArch64Linux, "another").Cells...)
 				}
@@ -80,7 +80,7 @@ func TestTrackedManifestIsNotPinned(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			j := newJob(t, pushed("refs/heads/main"))
 			m := cellManifest(matrix.X8664Linux)
-			m.Cells[0].Publish = &pipelines.PublishResult{Verdict: pipelines.Published, Cache: "scopecreep-zip"}
+			m.Cells[0].Publish = &run.PublishResult{Verdict: run.Published, Cache: "scopecreep-zip"}
 			data, err := json.Marshal(m)
 			if err != nil {
 				t.Fatal(err)

@@ -13,8 +13,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/reproduce"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // derivationFiles keeps derivations beside the manifest. It implements [pipelines.DerivationKeeper].
@@ -25,14 +25,14 @@ func (d derivationFiles) Keep(ctx context.Context, system matrix.System, export 
 }
 
 // theirRun is the run of a manifest, with what is to be had of its results: beside it, and in caches.
-func theirRun(sys system, o options, file string, m *pipelines.Manifest) (reproduce.Run, error) {
+func theirRun(sys system, o options, file string, m *run.Manifest) (reproduce.Run, error) {
 	dir := regular.AnyDir(filepath.Dir(file))
-	run := reproduce.Run{Name: file, Manifest: m, Derivations: derivationsIn(dir, sys)}
+	original := reproduce.Run{Name: file, Manifest: m, Derivations: derivationsIn(dir, sys)}
 	cache, err := binarycache.OpenReadOnlyIn(dir.Sub("cache"))
 	if err == nil {
-		run.Caches = append(run.Caches, cache)
+		original.Caches = append(original.Caches, cache)
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		return run, err
+		return original, err
 	}
 	for _, url := range append([]string{o.target.cache}, o.target.substituters...) {
 		if url == "" {
@@ -42,17 +42,17 @@ func theirRun(sys system, o options, file string, m *pipelines.Manifest) (reprod
 		if err != nil {
 			continue // Nix knows more kinds of caches than are read here
 		}
-		if holder, ok := public.(pipelines.Holder); ok {
-			run.Caches = append(run.Caches, holder)
+		if holder, ok := public.(run.NARHasher); ok {
+			original.Caches = append(original.Caches, holder)
 		}
 	}
-	return run, nil
+	return original, nil
 }
 
 // ourRun is the run that has just been made.
-func ourRun(sys system, out *regular.Dir, m *pipelines.Manifest) (reproduce.Run, error) {
+func ourRun(sys system, out *regular.Dir, m *run.Manifest) (reproduce.Run, error) {
 	cache, err := binarycache.OpenReadOnlyIn(out.Sub("cache"))
-	return reproduce.Run{Name: "here", Manifest: m, Caches: []pipelines.Holder{cache}, Derivations: derivationsIn(out, sys)}, err
+	return reproduce.Run{Name: "here", Manifest: m, Caches: []run.NARHasher{cache}, Derivations: derivationsIn(out, sys)}, err
 }
 
 // derivationsIn returns what has the derivations of a run: the files beside its manifest, and this machine's store, where

@@ -11,10 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/binfmt"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/dagger"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -158,7 +158,7 @@ func nativeSystem(ctx context.Context) (matrix.System, error) {
 }
 
 func examineDagger(ctx context.Context, sys system) finding {
-	found, err := container.Detect(ctx, sys.environ)
+	found, err := dagger.Detect(ctx, sys.environ)
 	if err != nil {
 		return finding{part: partDagger, found: err.Error(), fix: strings.Join(hint.Of(err), "; ")}
 	}

@@ -8,12 +8,12 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/dagger"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // The values of --engine that are not of one system.
@@ -48,7 +48,7 @@ func parseEngineChoice(flag string, values []string) (engineChoice, error) {
 			if err != nil {
 				return choice, err
 			}
-			if err := container.CheckAddress(url); err != nil {
+			if err := dagger.CheckAddress(url); err != nil {
 				return choice, fmt.Errorf("parse %s %q: %w", flag, nix.Redact(s), err)
 			}
 			choice.native[system] = url
@@ -68,7 +68,7 @@ func parseEngineChoice(flag string, values []string) (engineChoice, error) {
 // engines opens executors. It implements [pipelines.Engines].
 type engines struct {
 	choice   engineChoice
-	image    container.Image
+	image    dagger.Image
 	memlock  int64
 	settings nix.Settings
 	environ  []string
@@ -97,7 +97,7 @@ func (e *engines) with(choice engineChoice) *engines {
 }
 
 // Open opens an executor for the system.
-func (e *engines) Open(ctx context.Context, system matrix.System) (pipelines.Executor, error) {
+func (e *engines) Open(ctx context.Context, system matrix.System) (engine.Executor, error) {
 	if url := e.choice.native[system]; url != "" {
 		return e.container(ctx, system, url)
 	}
@@ -117,7 +117,7 @@ func (e *engines) Open(ctx context.Context, system matrix.System) (pipelines.Exe
 
 // choose takes Dagger where an engine or a runtime answers, else this machine's Nix, and says so.
 func (e *engines) choose(ctx context.Context) (string, error) {
-	found, daggerErr := container.Detect(ctx, e.environ)
+	found, daggerErr := dagger.Detect(ctx, e.environ)
 	if daggerErr == nil {
 		e.notice("engine dagger: " + found)
 		return engineDagger, nil
@@ -131,14 +131,14 @@ func (e *engines) choose(ctx context.Context) (string, error) {
 		"start Docker, or: %s", strings.Join(hint.Of(access.Problem()), "; "))
 }
 
-func (e *engines) host(ctx context.Context, system matrix.System) (pipelines.Executor, error) {
+func (e *engines) host(ctx context.Context, system matrix.System) (engine.Executor, error) {
 	return host.Open(ctx, host.Options{
 		System: system, Settings: e.settings, Env: e.environ, Memlock: e.memlock, NoFallback: e.guarded, Nix: &e.nix,
 	})
 }
 
-func (e *engines) container(ctx context.Context, system matrix.System, url string) (pipelines.Executor, error) {
-	return container.Open(ctx, container.Options{
+func (e *engines) container(ctx context.Context, system matrix.System, url string) (engine.Executor, error) {
+	return dagger.Open(ctx, dagger.Options{
 		System: system, RunnerHost: url, RunnerFlag: fmt.Sprintf("%s %s=URL", e.choice.flag, system), Image: e.image, Settings: e.settings, Env: e.environ, Memlock: e.memlock,
 		Log: e.log, LogFile: e.logFile, Notice: e.notice, Cache: e.cacheDir,
 	})

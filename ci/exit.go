@@ -7,7 +7,7 @@ import (
 	"io"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // Exit codes, as --help documents them.
@@ -57,14 +57,14 @@ func exitCode(ctx context.Context, err error) int {
 }
 
 // codes are those of the outcomes of a run.
-var codes = map[pipelines.Outcome]int{
-	pipelines.OutcomeGood: exitOK, pipelines.OutcomeFailed: exitFailed, pipelines.OutcomeDifferent: exitDifferent,
-	pipelines.OutcomeContract: exitContract, pipelines.OutcomeUnpublished: exitPublish, pipelines.OutcomeInterrupted: exitInterrupted,
+var codes = map[run.Outcome]int{
+	run.OutcomeGood: exitOK, run.OutcomeFailed: exitFailed, run.OutcomeDifferent: exitDifferent,
+	run.OutcomeContract: exitContract, run.OutcomeUnpublished: exitPublish, run.OutcomeInterrupted: exitInterrupted,
 }
 
 // codeOf returns the code of the heaviest of all errors that are joined in one.
 func codeOf(err error) int {
-	if code, known := codes[pipelines.OutcomeOf(err)]; known {
+	if code, known := codes[run.OutcomeOf(err)]; known {
 		return code
 	}
 	return exitFailed

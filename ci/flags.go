@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/dagger"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
@@ -54,7 +54,7 @@ func (f *flags) register(c *cobra.Command) {
 	s.StringArrayVar(&f.systems, "system", nil, "system to build for; repeatable (default: all)")
 	s.StringArrayVar(&f.packages, "package", nil, "package to build; repeatable (default: the target's)")
 	s.StringArrayVar(&f.engines, "engine", []string{"auto"}, "auto, dagger or host; or SYSTEM=URL of a native Dagger engine; repeatable")
-	s.StringVar(&f.image, "image", container.DefaultImage, "Nix image: a reference pinned by digest, or an archive or root file system tarball")
+	s.StringVar(&f.image, "image", dagger.DefaultImage, "Nix image: a reference pinned by digest, or an archive or root file system tarball")
 	s.StringVar(&f.builders, "builders", "", "remote builders, as in nix.conf")
 	s.StringVar(&f.out, "out", "out", "directory for the binary cache, the manifest and the logs")
 	s.Var(&f.jobs, "jobs", jobsUsage)
@@ -83,7 +83,7 @@ type options struct {
 	ref      string
 	cells    []matrix.Cell
 	engines  engineChoice
-	image    container.Image
+	image    dagger.Image
 	builders []nix.Builder
 	out      *regular.Dir
 	outGiven bool
@@ -200,7 +200,7 @@ func (f *flags) parseBuilders(o *options) (err error) {
 }
 
 func (f *flags) parseImage(o *options) (err error) {
-	o.image, err = container.ParseImage(f.image)
+	o.image, err = dagger.ParseImage(f.image)
 	return err
 }
 

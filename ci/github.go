@@ -23,7 +23,7 @@ func (g github) repository() string {
 	return g.get("GITHUB_SERVER_URL") + "/" + g.get("GITHUB_REPOSITORY")
 }
 
-// run is the web page of the run that the job is part of; empty elsewhere.
+// execute is the web page of the run that the job is part of; empty elsewhere.
 func (g github) run() string {
 	if !g.here() {
 		return ""

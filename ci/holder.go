@@ -5,11 +5,11 @@ import (
 	"io"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // holder returns the public side of the cache, with what it holds.
-func (p *publisher) holder() pipelines.Holder { return (*publicSide)(p) }
+func (p *publisher) holder() run.NARHasher { return (*publicSide)(p) }
 
 // Infos wants paths that the cache's API says are there: of others the public side would go on to say that they are
 // not, to consumers of what is about to be pushed.

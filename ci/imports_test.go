@@ -23,7 +23,10 @@ var layout = map[string]struct {
 	tests   []string // further ones, for its tests
 	because string
 }{
-	"matrix": {imports: []string{"internal/hint"}, because: "it is pure data"},
+	"matrix": {
+		imports: []string{"internal/hint"},
+		because: "it is pure data",
+	},
 	"cachix": {
 		imports: []string{"internal/binarycache", "internal/hint", "internal/nar", "internal/nix"},
 		tests:   []string{"cachix/cachixtest"},
@@ -41,37 +44,49 @@ var layout = map[string]struct {
 		tests:   []string{"internal/nixtest", "matrix"},
 		because: "it is a flake, with the code to write it out",
 	},
-	"internal/hint":    {because: "every error may carry a hint, so it lies below everything"},
-	"internal/regular": {because: "it opens files for all that read them, so it lies below everything"},
-	"internal/workdir": {imports: []string{"internal/regular"}, because: "it makes directories for all that need one for a time"},
+	"internal/hint": {
+		because: "every error may carry a hint, so it lies below everything",
+	},
+	"internal/regular": {
+		because: "it opens files for all that read them, so it lies below everything",
+	},
+	"internal/workdir": {
+		imports: []string{"internal/regular"},
+		because: "it makes directories for all that need one for a time",
+	},
 	"internal/nix": {
-		imports: []string{"internal/hint", "internal/regular"},
+		imports: []string{"internal/regular"},
 		because: "it is the vocabulary: it knows neither what is built nor where",
 	},
 	"internal/printable": {
 		imports: []string{"internal/nix"},
 		because: "it cleans text for all that show or write it, so it lies below them",
 	},
-	"internal/binfmt": {
+	"internal/engine/binfmt": {
 		imports: []string{"internal/hint"},
 		because: "it reads the kernel's table for anybody who asks",
 	},
-	"internal/probe": {
+	"internal/engine/probe": {
 		imports: []string{"matrix"},
-		tests:   []string{"internal/binfmt"},
+		tests:   []string{"internal/engine/binfmt"},
 		because: "it is one small program for each system",
 	},
 	"internal/nixtest": {
-		imports: []string{"internal/binfmt", "internal/probe", "matrix"},
+		imports: []string{"internal/engine/binfmt", "internal/engine/probe", "matrix"},
 		because: "it asks this machine's Nix for tests, and knows no executor",
 	},
-	"internal/nixtext": {because: "it reads text, and knows nothing of what the text is for"},
+	"internal/nixtext": {
+		because: "it reads text, and knows nothing of what the text is for",
+	},
 	"internal/nar": {
 		imports: []string{"internal/nix"},
 		tests:   []string{"internal/nar/nartest"},
 		because: "it reads and writes archives, wherever they come from",
 	},
-	"internal/nar/nartest": {imports: []string{"internal/nix"}, because: "it tests package nar, and so shares nothing with it"},
+	"internal/nar/nartest": {
+		imports: []string{"internal/nix"},
+		because: "it tests package nar, and so shares nothing with it",
+	},
 	"internal/binarycache": {
 		imports: []string{"internal/hint", "internal/nar", "internal/nix", "internal/regular"},
 		tests:   []string{"internal/nar/nartest"},
@@ -90,8 +105,11 @@ var layout = map[string]struct {
 		because: "it compares a binary cache with the record",
 	},
 	"internal/contract": {
-		imports: []string{"internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/nixtext", "internal/regular", "internal/workdir", "matrix"},
-		tests:   []string{"example", "internal/nixtest", "internal/probe"},
+		imports: []string{
+			"internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/nixtext", "internal/regular",
+			"internal/workdir", "matrix",
+		},
+		tests:   []string{"example", "internal/nixtest"},
 		because: "it says what a flake promises, and looks at what others have built and evaluated",
 	},
 	"internal/drvdiff": {
@@ -99,67 +117,98 @@ var layout = map[string]struct {
 		tests:   []string{"example"},
 		because: "it compares derivations, wherever their texts come from",
 	},
-	"internal/unpack": {because: "it reads files of other formats, whatever they are for"},
+	"internal/unpack": {
+		because: "it reads files of other formats, whatever they are for",
+	},
 	"internal/compare": {
-		imports: []string{"internal/binarycache", "internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/printable", "internal/regular", "internal/unpack"},
+		imports: []string{
+			"internal/binarycache", "internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/printable",
+			"internal/regular", "internal/unpack",
+		},
 		because: "it compares trees, wherever they come from",
 	},
 	"internal/derivations": {
-		imports: []string{"internal/drvdiff", "internal/nar", "internal/nix", "internal/regular"},
+		imports: []string{"internal/drvdiff", "internal/nar", "internal/regular"},
+		tests:   []string{"internal/nix"},
 		because: "it keeps what was to be built in files, whoever has evaluated it",
 	},
 	"internal/reproduce": {
 		imports: []string{
-			"internal/binarycache", "internal/compare", "internal/contract", "internal/drvdiff", "internal/nix", "matrix", "pipelines",
+			"internal/binarycache", "internal/compare", "internal/contract", "internal/drvdiff", "internal/nix",
+			"internal/run", "matrix",
 		},
+		tests:   []string{"internal/engine"},
 		because: "it compares two runs that are over",
 	},
 	"internal/provenance": {
-		imports: []string{"internal/binarycache", "internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/regular", "matrix", "pipelines"},
+		imports: []string{
+			"internal/binarycache", "internal/engine", "internal/flake", "internal/hint", "internal/nar", "internal/nix",
+			"internal/regular", "internal/run", "matrix",
+		},
 		because: "it states what a run did, and looks at nothing but caches and stores",
 	},
 	"internal/sbom": {
-		imports: []string{"internal/nix", "internal/printable", "internal/regular", "matrix", "pipelines"},
+		imports: []string{"internal/nix", "internal/printable", "internal/regular", "internal/run", "matrix"},
 		tests:   []string{"internal/binarycache"},
 		because: "it lists what a cache holds",
 	},
 	"pipelines": {
-		imports: []string{"internal/contract", "internal/flake", "internal/hint", "internal/nix", "internal/printable", "internal/probe", "internal/record", "internal/regular", "internal/workdir", "matrix"},
+		imports: []string{
+			"internal/contract", "internal/engine", "internal/engine/probe", "internal/flake", "internal/hint", "internal/nix",
+			"internal/printable", "internal/record", "internal/regular", "internal/run", "internal/workdir", "matrix",
+		},
 		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
 	},
-	"internal/host": {
-		imports: []string{"internal/binfmt", "internal/hint", "internal/nix", "internal/workdir", "matrix", "pipelines"},
-		tests:   []string{"internal/executortest", "internal/nixtest"},
+	"internal/engine/host": {
+		imports: []string{"internal/engine", "internal/engine/binfmt", "internal/hint", "internal/nix", "internal/workdir", "matrix"},
+		tests:   []string{"internal/engine/enginetest", "internal/nixtest"},
 		because: "it is one executor, and knows nothing of the others",
 	},
-	"internal/container": {
-		imports: []string{"internal/binfmt", "internal/hint", "internal/nar", "internal/nix", "internal/probe", "internal/regular", "internal/workdir", "matrix", "pipelines"},
-		tests:   []string{"internal/executortest"},
+	"internal/engine/dagger": {
+		imports: []string{
+			"internal/engine", "internal/engine/binfmt", "internal/engine/probe", "internal/hint", "internal/nar",
+			"internal/nix", "internal/regular", "internal/workdir", "matrix",
+		},
+		tests:   []string{"internal/engine/enginetest"},
 		because: "it is one executor, and knows nothing of the others",
 	},
-	"internal/executortest": {
-		imports: []string{"internal/nar", "internal/nix", "internal/probe", "matrix", "pipelines"},
-		tests:   []string{"internal/host", "internal/nixtest"},
+	"internal/engine/enginetest": {
+		imports: []string{"internal/engine", "internal/engine/probe", "internal/nar", "internal/nix", "matrix"},
+		tests:   []string{"internal/engine/host", "internal/nixtest"},
 		because: "it is the executors' contract, and so knows none of them",
 	},
 	"internal/report": {
-		imports: []string{"internal/contract", "internal/nix", "internal/printable", "matrix", "pipelines"},
+		imports: []string{"internal/contract", "internal/nix", "internal/printable", "internal/run", "matrix"},
+		tests:   []string{"internal/engine"},
 		because: "it shows events, and does nothing else",
 	},
 	"ci": {
 		imports: []string{
-			"cachix", "example", "internal/binarycache", "internal/binfmt", "internal/container", "internal/compare", "internal/contract", "internal/derivations", "internal/drvdiff",
-			"internal/hint", "internal/host", "internal/nar", "internal/nix", "internal/outcache", "internal/printable", "internal/provenance", "internal/flake", "internal/record", "internal/regular", "internal/report", "internal/reproduce", "internal/sbom", "internal/workdir",
-			"matrix", "pipelines",
+			"cachix", "example", "internal/binarycache", "internal/compare", "internal/contract", "internal/derivations",
+			"internal/drvdiff", "internal/engine", "internal/engine/binfmt", "internal/engine/dagger", "internal/engine/host",
+			"internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/outcache", "internal/printable",
+			"internal/provenance", "internal/record", "internal/regular", "internal/report", "internal/reproduce",
+			"internal/run", "internal/sbom", "internal/workdir", "matrix", "pipelines",
 		},
 		tests:   []string{"cachix/cachixtest"},
 		because: "it puts the parts together",
+	},
+	"internal/engine": {
+		imports: []string{"internal/nix", "matrix"},
+		because: "it is what the steps of a run need of an engine, and knows no engine",
+	},
+	"internal/run": {
+		imports: []string{
+			"internal/contract", "internal/engine", "internal/flake", "internal/hint", "internal/nix", "internal/regular",
+			"matrix",
+		},
+		because: "it is the vocabulary of a run: manifest, results, outcome and events",
 	},
 }
 
 // Modules that one package alone may import, so that they can be replaced there.
 var onlyIn = []struct{ module, pkg, because string }{
-	{"dagger.io/dagger", "internal/container", "all that is particular to Dagger is in one place"},
+	{"dagger.io/dagger", "internal/engine/dagger", "all that is particular to Dagger is in one place"},
 	{"github.com/sethvargo/go-githubactions", "internal/report", "workflow commands are one way to show events"},
 	{"github.com/in-toto/attestation", "internal/provenance", "its forms are those of one kind of statement"},
 	{"github.com/secure-systems-lab/go-securesystemslib", "internal/provenance", "statements alone are signed in envelopes"},
@@ -225,7 +274,7 @@ var (
 func TestOnlyCIReadsTheEnvironment(t *testing.T) {
 	for _, f := range goFiles(t) {
 		// The executors' contract sets and reads a variable to see that no command does; nartest runs Nix for tests.
-		if f.test || f.pkg == "ci" || f.pkg == "internal/executortest" || f.pkg == "internal/nar/nartest" {
+		if f.test || f.pkg == "ci" || f.pkg == "internal/engine/enginetest" || f.pkg == "internal/nar/nartest" {
 			continue
 		}
 		for _, use := range f.uses(readsEnvironment) {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // A release is interrupted when each of its steps ends, and a time limit ends it at times that are spread over its
@@ -38,8 +38,8 @@ func TestAReleaseThatIsInterruptedBetweenSteps(t *testing.T) {
 	check := func(name string, cmd *exec.Cmd, said string, server *cachixtest.Server, out string, want ...int) {
 		t.Helper()
 		code := cmd.ProcessState.ExitCode()
-		m, err := pipelines.ReadManifest(filepath.Join(dir, out, "manifest.json"))
-		good := err == nil && m.Outcome == pipelines.OutcomeGood
+		m, err := run.ReadManifest(filepath.Join(dir, out, "manifest.json"))
+		good := err == nil && m.Outcome == run.OutcomeGood
 		if done := len(server.Pins()) == 2; (code == exitOK || good) && !done {
 			t.Errorf("%s: exit code %d, the manifest says good: %v, and %d of 2 outputs are pinned:\n%s", name, code, good, len(server.Pins()), said)
 		}

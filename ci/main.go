@@ -17,7 +17,7 @@ func main() {
 	ctx := untilSignal(context.Background())
 	environ, secrets := takeEnvironment()
 	log.SetOutput(report.NewOutput(os.Stderr)) // of net/http, which quotes what a server sends
-	os.Exit(run(ctx, os.Args[1:], system{
+	os.Exit(execute(ctx, os.Args[1:], system{
 		stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets,
 	}))
 }
@@ -53,8 +53,8 @@ func (sys system) clock() func() time.Time {
 	return sys.now
 }
 
-// run is main, in the hands of a test: it carries out the command line and returns the exit code.
-func run(ctx context.Context, args []string, sys system) int {
+// execute is main, in the hands of a test: it carries out the command line and returns the exit code.
+func execute(ctx context.Context, args []string, sys system) int {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stdout := &output{Writer: sys.stdout, name: "standard output", closed: cancel}

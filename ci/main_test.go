@@ -16,8 +16,8 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/example"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/binfmt"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/dagger"
 )
 
 func TestMain(m *testing.M) {
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 			hideMemory()
 			ctx := untilSignal(context.Background())
 			environ, secrets := takeEnvironment()
-			os.Exit(run(ctx, os.Args[1:], system{stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets}))
+			os.Exit(execute(ctx, os.Args[1:], system{stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets}))
 		},
 	})
 }
@@ -72,7 +72,7 @@ func TestScripts(t *testing.T) {
 			case "emulator":
 				return binfmt.Find("aarch64") != nil && binfmt.Find("x86_64") == nil, nil
 			case "dagger":
-				_, err := container.Detect(context.Background(), os.Environ())
+				_, err := dagger.Detect(context.Background(), os.Environ())
 				return err == nil && os.Getenv(imageVariable) != "", nil
 			case "root":
 				return os.Geteuid() == 0, nil

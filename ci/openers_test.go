@@ -28,11 +28,11 @@ var otherOpeners = map[string]string{
 	"example/example.go: method ReadFile":              "files that are embedded in the program",
 	"example/example.go: os.WriteFile":                 "a tree that the program writes into its own working directory",
 	"internal/nar/file.go: golang.org/x/sys/unix.Open": "does the same as package regular, with fewer system calls for each of many files",
-	"internal/binfmt/binfmt.go: os.ReadFile":           "the kernel's table",
-	"internal/binfmt/register.go: os.ReadFile":         "a file of root's",
-	"internal/binfmt/register.go: os.WriteFile":        "the kernel's table",
-	"internal/binfmt/version.go: os.ReadFile":          "an interpreter that root has registered",
-	"internal/container/archive.go: os.DirFS":          "archive/tar opens what it has found to be a regular file",
+	"internal/engine/binfmt/binfmt.go: os.ReadFile":    "the kernel's table",
+	"internal/engine/binfmt/register.go: os.ReadFile":  "a file of root's",
+	"internal/engine/binfmt/register.go: os.WriteFile": "the kernel's table",
+	"internal/engine/binfmt/version.go: os.ReadFile":   "an interpreter that root has registered",
+	"internal/engine/dagger/archive.go: os.DirFS":      "archive/tar opens what it has found to be a regular file",
 	"internal/contract/verify.go: os.WriteFile":        "a file in a directory that the program has just made",
 	"internal/flake/repository.go: os.WriteFile":       "a repository that the program has just made",
 	"internal/flake/tarball.go: method Open":           "an entry of a zip archive",
@@ -43,9 +43,9 @@ var otherOpeners = map[string]string{
 	"internal/flake/view.go: os.Create":                "a repository that the program has just made",
 	"internal/flake/view.go: os.OpenFile":              "a repository that the program has just made",
 	"internal/flake/view.go: os.WriteFile":             "a repository that the program has just made",
-	"internal/host/neighbours.go: os.WriteFile":        "a file in a directory that the program has just made",
-	"internal/host/resources.go: os.ReadFile":          "counters of the kernel",
-	"internal/host/buildusers.go: os.ReadFile":         "a file of root's",
+	"internal/engine/host/neighbours.go: os.WriteFile": "a file in a directory that the program has just made",
+	"internal/engine/host/resources.go: os.ReadFile":   "counters of the kernel",
+	"internal/engine/host/buildusers.go: os.ReadFile":  "a file of root's",
 	"internal/workdir/workdir.go: method OpenFile":     "a directory",
 	"internal/record/record.go: method Open":           "a directory that the program has made, to bring its names to disk",
 	"internal/record/record.go: method OpenFile":       "files that the program makes in a directory of this user alone",
@@ -56,7 +56,7 @@ var otherOpeners = map[string]string{
 }
 
 // Packages that only tests use.
-var onlyForTests = []string{"cachix/cachixtest", "internal/executortest", "internal/nar/nartest", "internal/nixtest"}
+var onlyForTests = []string{"cachix/cachixtest", "internal/engine/enginetest", "internal/nar/nartest", "internal/nixtest"}
 
 // Whoever names or makes a file may make it a named pipe. Package regular alone opens files, so that no new command
 // waits for one.

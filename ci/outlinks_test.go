@@ -38,7 +38,7 @@ func TestLinksInOUT(t *testing.T) {
 					t.Fatal(err)
 				}
 				var log bytes.Buffer
-				code := run(t.Context(), []string{command, "example", "--engine", "host"}, system{
+				code := execute(t.Context(), []string{command, "example", "--engine", "host"}, system{
 					stdout: &log, stderr: &log, secrets: &vault{values: map[string]string{}},
 					environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + t.TempDir(), "NIX_REMOTE=local?root=" + dir + "/store"},
 				})
@@ -74,7 +74,7 @@ func TestResultsThatCannotBeWritten(t *testing.T) {
 				t.Chdir(dir)
 				writeTest(t, filepath.Join("out", test.file), "")
 				var log bytes.Buffer
-				code := run(t.Context(), []string{command, "example", "--engine", "host", "--out", test.out}, system{
+				code := execute(t.Context(), []string{command, "example", "--engine", "host", "--out", test.out}, system{
 					stdout: &log, stderr: &log, secrets: &vault{values: map[string]string{}},
 					environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + t.TempDir(), "NIX_REMOTE=local?root=" + dir + "/store"},
 				})
@@ -112,7 +112,7 @@ func TestLinksInOUTAreNotResumed(t *testing.T) {
 				t.Fatal(err)
 			}
 			var log bytes.Buffer
-			code := run(t.Context(), []string{"push", "--resume", "--unrecorded", "--cachix", "c"}, system{
+			code := execute(t.Context(), []string{"push", "--resume", "--unrecorded", "--cachix", "c"}, system{
 				stdout: &log, stderr: &log, secrets: &vault{values: map[string]string{defaultSecret: cachixtest.TestToken}},
 				environ: []string{"HOME=" + t.TempDir()},
 			})

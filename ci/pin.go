@@ -10,6 +10,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -49,10 +50,10 @@ func newPin(sys system) *cobra.Command {
 }
 
 func runPin(ctx context.Context, sys system, p publishing, args []string) error {
-	var m *pipelines.Manifest
+	var m *run.Manifest
 	if len(args) == 1 {
 		var err error
-		if m, err = pipelines.ReadManifest(args[0]); err != nil {
+		if m, err = run.ReadManifest(args[0]); err != nil {
 			return err
 		}
 		if err := checkManifest(ctx, sys, args[0]); err != nil {
@@ -95,13 +96,13 @@ func runPin(ctx context.Context, sys system, p publishing, args []string) error 
 }
 
 // pinManifest pins what a run has published, all of it or nothing.
-func pinManifest(ctx context.Context, sys system, to *publisher, resume, file string, m *pipelines.Manifest) error {
+func pinManifest(ctx context.Context, sys system, to *publisher, resume, file string, m *run.Manifest) error {
 	for _, cell := range m.Cells {
-		if cell.Publish == nil || cell.Publish.Verdict != pipelines.Published {
+		if cell.Publish == nil || cell.Publish.Verdict != run.Published {
 			return hint.Wrap(fmt.Errorf("pin outputs of %s: those of %s are not published", file, cell.System), "%s", resume)
 		}
 		for _, p := range cell.Packages {
-			if p.Verdict == pipelines.Failed {
+			if p.Verdict == run.Failed {
 				return fmt.Errorf("pin outputs of %s: package %s failed on %s", file, p.Package, cell.System)
 			}
 		}

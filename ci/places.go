@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 )

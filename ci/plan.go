@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 func newPlan(sys system) *cobra.Command {
@@ -52,7 +52,7 @@ func runPlan(ctx context.Context, sys system, o options) (err error) {
 }
 
 // printPlan writes a line for each package, and one for what else its system needs.
-func printPlan(w io.Writer, m *pipelines.Manifest) error {
+func printPlan(w io.Writer, m *run.Manifest) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "SYSTEM\tPACKAGE\tPLAN\tOUTPUT")
 	for _, cell := range m.Cells {

@@ -66,7 +66,7 @@ func (u *releaser) commit(t *testing.T) {
 // out is a directory of results beside the flake.
 func (u *releaser) out(name string) string { return filepath.Join(u.home, name) }
 
-// run runs a command in the flake's directory, with a secret where it can push.
+// execute runs a command in the flake's directory, with a secret where it can push.
 func (u *releaser) run(t *testing.T, command string, args ...string) (code int, log string) {
 	t.Helper()
 	t.Chdir(u.flake)
@@ -81,7 +81,7 @@ func (u *releaser) run(t *testing.T, command string, args ...string) (code int, 
 			"--substituter", "none", "--served-by", "none", "--trusted-key", "none", "--memlock", "0", "--package", "open-sesame")
 	}
 	var out, errs bytes.Buffer
-	code = run(t.Context(), args, system{
+	code = execute(t.Context(), args, system{
 		stdout: &out, stderr: &errs, secrets: secrets,
 		environ: append(os.Environ(), "HOME="+u.home, "XDG_CACHE_HOME="+u.home, "XDG_STATE_HOME="+u.state, "NIX_REMOTE=local?root="+filepath.Join(u.home, "store")),
 	})

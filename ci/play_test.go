@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // Both halves of the workflow, each in a directory of its own, with nothing but files between them.
@@ -43,7 +43,7 @@ func TestPlay(t *testing.T) {
 				}
 				return
 			}
-			m, err := pipelines.ReadManifest(file)
+			m, err := run.ReadManifest(file)
 			if err != nil {
 				t.Fatal(err)
 			}

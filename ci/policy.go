@@ -13,7 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // trigger is what has started a run of GitHub Actions, as far as it says whose code the run is about.
@@ -178,7 +178,7 @@ type guardedSource struct {
 }
 
 // Snapshot takes the snapshot, and refuses one of a commit that the policy does not allow.
-func (g guardedSource) Snapshot(ctx context.Context) (pipelines.Snapshot, error) {
+func (g guardedSource) Snapshot(ctx context.Context) (run.Snapshot, error) {
 	s, err := g.Snapshotter.Snapshot(ctx)
 	if err != nil {
 		return s, err

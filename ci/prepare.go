@@ -19,21 +19,22 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix"
 	"github.com/scopecreep-zip/open-sesame-ci/example"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/outcache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // prepare makes a run out of the options: the one place where interfaces get their concrete types.
 // What it has opened, cleanup closes.
-func prepare(ctx context.Context, sys system, command string, o options, report pipelines.Reporter) (r *pipelines.Release, cleanup func(), err error) {
+func prepare(ctx context.Context, sys system, command string, o options, report run.Reporter) (r *pipelines.Release, cleanup func(), err error) {
 	now := sys.clock()
 	id := cmp.Or(o.run, newRunID(now()))
 	if err := checkResults(o.out, command); err != nil {
@@ -67,7 +68,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		return nil, nil, err
 	}
 	closeAll = func() { engineLog.Close(); builds.Close(); dirs.work.Remove() }
-	warn := once(func(text string) { report.Report(now(), pipelines.Notice{Level: pipelines.Warning, Text: text}) })
+	warn := once(func(text string) { report.Report(now(), run.Notice{Level: run.Warning, Text: text}) })
 	store, served, err := openCaches(o, command, builds, warn)
 	if err != nil {
 		return nil, nil, err
@@ -90,7 +91,7 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		cacheDir: dirs.cache, log: engineLog.when(o.verbose && command != commandPlan), logFile: engineLog.Path(),
 		guarded: len(sys.secrets.texts()) > 0 && !o.publish.unsandboxed,
 		notice: once(func(text string) {
-			report.Report(now(), pipelines.Notice{Level: pipelines.Info, Text: text})
+			report.Report(now(), run.Notice{Level: run.Info, Text: text})
 		}),
 	}
 	r = &pipelines.Release{
@@ -98,9 +99,9 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publish, Rebuild: o.rebuild, Engines: engines,
 		CacheKeys: cacheKeys(o.target.cache),
 		Record:    builds, Fresh: command == commandCheck || command == commandReproduce, Contract: o.contract,
-		Report: report, Settings: settings, Builders: o.builders, Memlock: o.target.memlock,
+		Recorder: run.Recorder{Report: report, Now: now}, Settings: settings, Builders: o.builders, Memlock: o.target.memlock,
 		Logs: dirs.logs, ManifestFile: regular.File{Dir: o.out, Base: manifest},
-		FixHint: fixHint(o), FailFast: o.failFast, Stall: o.stall, Now: now,
+		FixHint: fixHint(o), FailFast: o.failFast, Stall: o.stall,
 	}
 	r.History, _ = src.(pipelines.History) // the built-in flake has none
 	r.Rebuild.Evidence = newEvidence(o.out.Sub("differs", id), now)
@@ -130,9 +131,9 @@ func (o options) revision() string {
 }
 
 // refused tells of a run that is at its end before it has begun.
-func refused(at time.Time, report pipelines.Reporter, err error) {
-	report.Report(at, pipelines.StepFinished{Step: pipelines.StepPreflight, Error: err.Error()})
-	report.Report(at, pipelines.RunFinished{})
+func refused(at time.Time, report run.Reporter, err error) {
+	report.Report(at, run.StepFinished{Step: run.StepPreflight, Error: err.Error()})
+	report.Report(at, run.RunFinished{})
 }
 
 // once returns a function that passes each text on the first time alone: several systems often share an engine.
@@ -317,14 +318,14 @@ type exampleSource struct {
 // exampleTime is the modification time of the built-in flake: a fixed one, so that everyone builds the same paths.
 const exampleTime = 1767225600 // 2026-01-01
 
-func (s exampleSource) Snapshot(ctx context.Context) (pipelines.Snapshot, error) {
+func (s exampleSource) Snapshot(ctx context.Context) (run.Snapshot, error) {
 	dir := filepath.Join(s.work, exampleFlake)
 	if err := example.Write(dir); err != nil {
-		return pipelines.Snapshot{}, err
+		return run.Snapshot{}, err
 	}
 	ref, err := flake.ParseRef("path:" + dir + "?lastModified=" + strconv.Itoa(exampleTime))
 	if err != nil {
-		return pipelines.Snapshot{}, err
+		return run.Snapshot{}, err
 	}
 	snapshot, err := (&flake.Snapshotter{Ref: ref, Dir: s.work, Env: s.env}).Snapshot(ctx)
 	snapshot.URL = exampleFlake

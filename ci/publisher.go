@@ -10,6 +10,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -84,21 +85,21 @@ func (p *publisher) known(ctx context.Context) (cachix.Info, error) {
 	return *info, nil
 }
 
-func (p *publisher) Push(ctx context.Context, infos []nix.PathInfo, agree func([]nix.StorePath) error, progress func(pipelines.Pushing)) (pipelines.Pushed, error) {
+func (p *publisher) Push(ctx context.Context, infos []nix.PathInfo, agree func([]nix.StorePath) error, progress func(run.Pushing)) (run.Pushed, error) {
 	all := make([]nix.StorePath, len(infos))
 	for i, info := range infos {
 		all[i] = info.Path
 	}
 	info, err := p.known(ctx)
 	if err != nil {
-		return pipelines.Pushed{Left: all}, err
+		return run.Pushed{Left: all}, err
 	}
 	plan, err := p.client.Plan(ctx, infos, p.upstream)
 	if err != nil {
-		return pipelines.Pushed{Left: all}, err
+		return run.Pushed{Left: all}, err
 	}
 	if err := agree(plan.There); err != nil {
-		return pipelines.Pushed{Left: all}, err
+		return run.Pushed{Left: all}, err
 	}
 	options := p.options
 	options.Uploads = p.uploads
@@ -107,19 +108,19 @@ func (p *publisher) Push(ctx context.Context, infos []nix.PathInfo, agree func([
 	}
 	if progress != nil {
 		options.Report = func(now cachix.Progress) {
-			progress(pipelines.Pushing{Paths: now.Paths, OfPaths: now.OfPaths, Bytes: now.Bytes, OfBytes: now.OfBytes, Sent: now.Sent})
+			progress(run.Pushing{Paths: now.Paths, OfPaths: now.OfPaths, Bytes: now.Bytes, OfBytes: now.OfBytes, Sent: now.Sent})
 		}
 	}
 	done, err := p.client.Push(ctx, plan, p.source, options)
-	return pipelines.Pushed{Added: done.Added, There: len(plan.There), Upstream: len(plan.Upstream), Left: done.Left}, err
+	return run.Pushed{Added: done.Added, There: len(plan.There), Upstream: len(plan.Upstream), Left: done.Left}, err
 }
 
-func (p *publisher) Preview(ctx context.Context, infos []nix.PathInfo) (pipelines.PushPlan, error) {
+func (p *publisher) Preview(ctx context.Context, infos []nix.PathInfo) (run.PushPlan, error) {
 	plan, err := p.client.Plan(ctx, infos, p.upstream)
 	if err != nil {
-		return pipelines.PushPlan{}, err
+		return run.PushPlan{}, err
 	}
-	preview := pipelines.PushPlan{Cache: p.Name(), Bytes: plan.Bytes, There: len(plan.There), Upstream: len(plan.Upstream)}
+	preview := run.PushPlan{Cache: p.Name(), Bytes: plan.Bytes, There: len(plan.There), Upstream: len(plan.Upstream)}
 	for _, info := range plan.Push {
 		preview.Push = append(preview.Push, info.Path)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/outcache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -136,7 +137,7 @@ func (p publishing) agreeTo(caches []string, file string) error {
 }
 
 // cachesOf are the caches that the runs of a manifest have pushed to.
-func cachesOf(m *pipelines.Manifest) []string {
+func cachesOf(m *run.Manifest) []string {
 	var names []string
 	for _, c := range m.Cells {
 		if c.Publish != nil && c.Publish.Cache != "" {

@@ -12,6 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -169,8 +170,8 @@ func pushBatch(ctx context.Context, sys system, o pushOptions, to *publisher, b 
 			To: to, Timeout: o.publish.timeout, Holder: to.holder(), From: b.source,
 			Patience: o.publish.patience, Uploads: to.logUploads(regular.NewDir(o.out), id),
 		},
-		Rebuild: pipelines.Rebuilding{Evidence: newEvidence(regular.NewDir(o.out).Sub("differs", id), sys.clock())},
-		Report:  reporter, Now: time.Now,
+		Rebuild:  pipelines.Rebuilding{Evidence: newEvidence(regular.NewDir(o.out).Sub("differs", id), sys.clock())},
+		Recorder: run.Recorder{Report: reporter, Now: time.Now},
 	}
 	if o.confirm {
 		run.Publish.Consumer = to.consumer()

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // newPipeline makes the commands that run the whole story: release, warm and build.
@@ -67,10 +67,10 @@ func runPipeline(ctx context.Context, sys system, command string, o options) err
 }
 
 // printOutputs writes the paths of all that is there, one a line: input for the next command of a pipe.
-func printOutputs(w io.Writer, m *pipelines.Manifest) {
+func printOutputs(w io.Writer, m *run.Manifest) {
 	for _, cell := range m.Cells {
 		for _, p := range cell.Packages {
-			if p.Verdict == pipelines.Failed {
+			if p.Verdict == run.Failed {
 				continue
 			}
 			for _, o := range p.Outputs {
@@ -82,7 +82,7 @@ func printOutputs(w io.Writer, m *pipelines.Manifest) {
 
 // reporter is a reporter that can be ended.
 type reporter interface {
-	pipelines.Reporter
+	run.Reporter
 	Close() error
 }
 

@@ -11,8 +11,8 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // commandLine is a command of this program for a hint, safe to paste into a shell.
@@ -77,7 +77,7 @@ func (o options) repeat(names []string) []string {
 }
 
 // repeatHint adds to a failure the one command that repeats it on another machine.
-func repeatHint(ctx context.Context, err error, o options, m *pipelines.Manifest) error {
+func repeatHint(ctx context.Context, err error, o options, m *run.Manifest) error {
 	if err == nil || m == nil || ctx.Err() != nil && !timedOut(ctx) {
 		return err
 	}
@@ -109,15 +109,15 @@ func repeatHint(ctx context.Context, err error, o options, m *pipelines.Manifest
 }
 
 // failedParts returns the systems and the packages that have failed, as flags. The packages are those of all systems.
-func failedParts(m *pipelines.Manifest) (systems, packages []string) {
+func failedParts(m *run.Manifest) (systems, packages []string) {
 	seen := map[matrix.Package]bool{}
 	for _, cell := range m.Cells {
-		if cell.Verdict != pipelines.Failed {
+		if cell.Verdict != run.Failed {
 			continue
 		}
 		systems = append(systems, "--system", string(cell.System))
 		for _, p := range cell.Packages {
-			if p.Verdict == pipelines.Failed && !seen[p.Package] {
+			if p.Verdict == run.Failed && !seen[p.Package] {
 				seen[p.Package] = true
 				packages = append(packages, "--package", string(p.Package))
 			}
@@ -127,7 +127,7 @@ func failedParts(m *pipelines.Manifest) (systems, packages []string) {
 }
 
 // repeatFlake names the tree that was built, so that it is the same tomorrow: by its commit where it has one.
-func repeatFlake(o options, m *pipelines.Manifest) string {
+func repeatFlake(o options, m *run.Manifest) string {
 	if m.Source.Rev != "" && !strings.Contains(m.Source.URL, "file:") {
 		return m.Source.URL
 	}

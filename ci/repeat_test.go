@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // parseOptions reads a command line of release.
@@ -33,20 +33,20 @@ func parseOptions(t *testing.T, args ...string) options {
 func TestRepeatHint(t *testing.T) {
 	o := parseOptions(t, "./f", "--engine", "dagger", "--engine", "aarch64-linux=tcp://arm:8080", "--image", "nixos/nix@sha256:"+strings.Repeat("0", 64),
 		"--served-by", "none", "--timeout", "5m", "--strict", "--out", "elsewhere", "--json", "--rebuild-on", "host", "--ref", "v1")
-	m := &pipelines.Manifest{Cells: []pipelines.CellResult{{
-		System: matrix.AArch64Linux, Verdict: pipelines.Failed, Packages: []pipelines.PackageResult{{Package: "a b", Verdict: pipelines.Failed}, {Package: "good", Verdict: pipelines.Built}},
+	m := &run.Manifest{Cells: []run.CellResult{{
+		System: matrix.AArch64Linux, Verdict: run.Failed, Packages: []run.PackageResult{{Package: "a b", Verdict: run.Failed}, {Package: "good", Verdict: run.Built}},
 	}}}
 	const flags = "--engine dagger --engine aarch64-linux=tcp://arm:8080 --image nixos/nix@sha256:0000000000000000000000000000000000000000000000000000000000000000 --served-by none --timeout 5m0s --strict=true"
-	rebuilt := &pipelines.Manifest{Cells: []pipelines.CellResult{{
-		System: matrix.AArch64Linux, Verdict: pipelines.Failed, Packages: []pipelines.PackageResult{{Package: "good", Verdict: pipelines.Built}},
+	rebuilt := &run.Manifest{Cells: []run.CellResult{{
+		System: matrix.AArch64Linux, Verdict: run.Failed, Packages: []run.PackageResult{{Package: "good", Verdict: run.Built}},
 	}}}
 	for _, test := range []struct {
-		m    *pipelines.Manifest
+		m    *run.Manifest
 		err  error
 		want string
 	}{
 		{m, errors.New("built badly"), "to repeat it: go run ./ci build ./f --ref v1 --system aarch64-linux --package 'a b' " + flags},
-		{m, &pipelines.OutcomeError{Text: "differs", End: pipelines.OutcomeDifferent}, "to repeat it: go run ./ci build ./f --ref v1 --rebuild --system aarch64-linux --package 'a b' " + flags + " --rebuild-on host"},
+		{m, &run.OutcomeError{Text: "differs", End: run.OutcomeDifferent}, "to repeat it: go run ./ci build ./f --ref v1 --rebuild --system aarch64-linux --package 'a b' " + flags + " --rebuild-on host"},
 		{rebuilt, errors.New("the second build failed"), "to repeat it: go run ./ci build ./f --ref v1 --rebuild --system aarch64-linux " + flags + " --rebuild-on host"},
 	} {
 		hints := hint.Of(repeatHint(t.Context(), test.err, o, test.m))

@@ -16,6 +16,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -114,7 +115,7 @@ func runReport(ctx context.Context, sys system, o reportOptions) error {
 }
 
 // concludeRelease joins, pins and reports. The manifest is nil where nothing could be joined.
-func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter pipelines.Reporter) (*pipelines.Manifest, error) {
+func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter run.Reporter) (*run.Manifest, error) {
 	now := sys.clock()
 	if _, err := sys.allow(""); err != nil {
 		refused(now(), reporter, err)
@@ -141,7 +142,7 @@ func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter 
 		defer to.client.Close()
 	}
 	r := pipelines.Release{
-		ID: "report", Flake: flakeOf(m), Cells: cells, Publish: publish, Report: reporter, Now: now,
+		ID: "report", Flake: flakeOf(m), Cells: cells, Publish: publish, Recorder: run.Recorder{Report: reporter, Now: now},
 		ManifestFile: regular.File{Dir: regular.AnyDir(filepath.Dir(o.out)), Base: filepath.Base(o.out)},
 	}
 	for _, l := range found {
@@ -153,14 +154,14 @@ func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter 
 // left is a manifest as a job has left it, in a file of the directory of its results.
 type left struct {
 	file     string
-	manifest *pipelines.Manifest
+	manifest *run.Manifest
 }
 
 // join reads the manifests and makes one of them; nil where there is none at all.
-func (o *reportOptions) join() (found []left, joined *pipelines.Manifest, err error) {
-	var all []*pipelines.Manifest
+func (o *reportOptions) join() (found []left, joined *run.Manifest, err error) {
+	var all []*run.Manifest
 	for _, file := range o.manifests {
-		m, err := pipelines.ReadManifest(file)
+		m, err := run.ReadManifest(file)
 		if errors.Is(err, fs.ErrNotExist) && strings.Contains(file, "*") {
 			continue // a shell leaves a pattern as it is where nothing is like it
 		}
@@ -172,12 +173,12 @@ func (o *reportOptions) join() (found []left, joined *pipelines.Manifest, err er
 	if len(all) == 0 {
 		return nil, nil, nil
 	}
-	joined, err = pipelines.Join(all)
+	joined, err = run.Join(all)
 	return found, joined, usage(err)
 }
 
 // cells are those that there have to be. The packages of a lost one are those of the others.
-func (o *reportOptions) cells(m *pipelines.Manifest) []matrix.Cell {
+func (o *reportOptions) cells(m *run.Manifest) []matrix.Cell {
 	packages := openSesame.packages
 	if m != nil && len(m.Cells) > 0 {
 		packages = nil
@@ -190,10 +191,10 @@ func (o *reportOptions) cells(m *pipelines.Manifest) []matrix.Cell {
 
 // missing says what has become of a system without a manifest.
 func (o *reportOptions) missing() map[matrix.System]error {
-	why := &pipelines.OutcomeError{Text: "no manifest: its job was lost, or failed before it had anything to say", End: pipelines.OutcomeFailed}
+	why := &run.OutcomeError{Text: "no manifest: its job was lost, or failed before it had anything to say", End: run.OutcomeFailed}
 	switch o.result {
 	case jobCancelled:
-		why = &pipelines.OutcomeError{Text: "no manifest: its job was cancelled", End: pipelines.OutcomeInterrupted}
+		why = &run.OutcomeError{Text: "no manifest: its job was cancelled", End: run.OutcomeInterrupted}
 	case jobSkipped:
 		why.Text = "no manifest: its job was skipped"
 	}
@@ -205,23 +206,23 @@ func (o *reportOptions) missing() map[matrix.System]error {
 }
 
 // unexplained is for jobs that have not succeeded, while all that they have left behind says that they have.
-func (o *reportOptions) unexplained(m *pipelines.Manifest) error {
+func (o *reportOptions) unexplained(m *run.Manifest) error {
 	switch {
-	case o.result == "" || o.result == jobSuccess || m == nil || m.Outcome != pipelines.OutcomeGood || len(m.Cells) < len(o.systems):
+	case o.result == "" || o.result == jobSuccess || m == nil || m.Outcome != run.OutcomeGood || len(m.Cells) < len(o.systems):
 		return nil
 	case o.result == jobCancelled:
-		return &pipelines.OutcomeError{Text: "the jobs that build were cancelled", End: pipelines.OutcomeInterrupted}
+		return &run.OutcomeError{Text: "the jobs that build were cancelled", End: run.OutcomeInterrupted}
 	}
 	return hint.Wrap(fmt.Errorf("the result of the jobs that build is %s, though what they have built is good", o.result), "look at their logs")
 }
 
 // wantsPin says whether there is a release to pin: one that was not to be pinned is one whose jobs did not all succeed.
-func (o *reportOptions) wantsPin(m *pipelines.Manifest) bool {
+func (o *reportOptions) wantsPin(m *run.Manifest) bool {
 	return o.pin && m != nil && m.Command == commandRelease && (o.result == "" || o.result == jobSuccess)
 }
 
 // agreed says whether what the manifests name may be pinned, where it is to be and can be.
-func (o *reportOptions) agreed(ctx context.Context, sys system, found []left, m *pipelines.Manifest) error {
+func (o *reportOptions) agreed(ctx context.Context, sys system, found []left, m *run.Manifest) error {
 	if credential, err := sys.secrets.credential(o.publish.secret); err != nil || credential.IsZero() || !o.wantsPin(m) {
 		return nil
 	}
@@ -238,7 +239,7 @@ func (o *reportOptions) agreed(ctx context.Context, sys system, found []left, m 
 }
 
 // publishing says whether to pin, and by what right.
-func (o *reportOptions) publishing(sys system, all options, m *pipelines.Manifest) (pipelines.Publishing, error) {
+func (o *reportOptions) publishing(sys system, all options, m *run.Manifest) (pipelines.Publishing, error) {
 	if !o.wantsPin(m) {
 		return pipelines.Publishing{}, nil
 	}
@@ -260,11 +261,11 @@ func (o *reportOptions) publishing(sys system, all options, m *pipelines.Manifes
 	return pipelines.Publishing{To: to, Pin: true, Timeout: o.publish.timeout}, nil
 }
 
-func isPublished(c pipelines.CellResult) bool {
-	return c.Publish != nil && c.Publish.Verdict == pipelines.Published
+func isPublished(c run.CellResult) bool {
+	return c.Publish != nil && c.Publish.Verdict == run.Published
 }
 
-func flakeOf(m *pipelines.Manifest) string {
+func flakeOf(m *run.Manifest) string {
 	if m == nil {
 		return "a flake of which nothing is known"
 	}
@@ -274,20 +275,20 @@ func flakeOf(m *pipelines.Manifest) string {
 // tellTails reports the ends of the logs of failed builds, where their files have come along with a manifest. A manifest
 // is from another job, which may not choose what else this one shows of its machine: only regular files in the directory
 // logs beside the manifest are read, whatever it names.
-func (l left) tellTails(at time.Time, reporter pipelines.Reporter) {
+func (l left) tellTails(at time.Time, reporter run.Reporter) {
 	logs, err := regular.OpenRoot(filepath.Join(filepath.Dir(l.file), "logs"))
 	if err != nil {
 		return
 	}
 	defer logs.Close()
-	run := filepath.Base(l.manifest.Logs) // of the directory that the job knew as OUT/logs/<run>
+	runID := filepath.Base(l.manifest.Logs) // of the directory that the job knew as OUT/logs/<run>
 	for _, cell := range l.manifest.Cells {
 		for _, p := range cell.Packages {
 			if p.Failure == nil || p.Log == "" {
 				continue
 			}
-			if tail, err := tailOf(logs, filepath.Join(run, p.Log)); err == nil { // without it, the summary names the file alone
-				reporter.Report(at, pipelines.LogTail{System: cell.System, Derivation: p.Derivation, Tail: tail})
+			if tail, err := tailOf(logs, filepath.Join(runID, p.Log)); err == nil { // without it, the summary names the file alone
+				reporter.Report(at, run.LogTail{System: cell.System, Derivation: p.Derivation, Tail: tail})
 			}
 		}
 	}

@@ -7,32 +7,33 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // cellManifest is the manifest of a job that has built one system well, and had no secret.
-func cellManifest(system matrix.System) *pipelines.Manifest {
+func cellManifest(system matrix.System) *run.Manifest {
 	yes := true
-	return &pipelines.Manifest{
-		Version: pipelines.ManifestVersion, Tool: "open-sesame-ci 0.1.0", Command: "release", Outcome: pipelines.OutcomeGood,
+	return &run.Manifest{
+		Version: run.ManifestVersion, Tool: "open-sesame-ci 0.1.0", Command: "release", Outcome: run.OutcomeGood,
 		Started: "2026-01-02T03:04:05Z", Finished: "2026-01-02T03:14:05Z", Logs: "cells/" + string(system) + "/logs/1",
-		Source: pipelines.Snapshot{URL: "github:o/r/abc", Rev: "abc", NARHash: "sha256-x"},
-		Cells: []pipelines.CellResult{{
-			System: system, Verdict: pipelines.Built, Sandbox: &yes, Emulated: system == matrix.AArch64Linux, Seconds: 90,
-			Engine: &pipelines.Engine{Kind: "host", Nix: nix.Version{Text: "2.8.0"}, Native: matrix.X8664Linux},
-			Packages: []pipelines.PackageResult{{
-				Package: "hello", Verdict: pipelines.Built, Derivation: "/nix/store/1b9p07z77phvv2hf6gm9f28syp39f1ag-hello.drv", Seconds: 60,
-				Outputs: []pipelines.Output{{Name: "out", Path: "/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-hello"}}, ClosureBytes: 2 << 20, ClosurePaths: 3,
+		Source: run.Snapshot{URL: "github:o/r/abc", Rev: "abc", NARHash: "sha256-x"},
+		Cells: []run.CellResult{{
+			System: system, Verdict: run.Built, Sandbox: &yes, Emulated: system == matrix.AArch64Linux, Seconds: 90,
+			Engine: &engine.Engine{Kind: "host", Nix: nix.Version{Text: "2.8.0"}, Native: matrix.X8664Linux},
+			Packages: []run.PackageResult{{
+				Package: "hello", Verdict: run.Built, Derivation: "/nix/store/1b9p07z77phvv2hf6gm9f28syp39f1ag-hello.drv", Seconds: 60,
+				Outputs: []run.Output{{Name: "out", Path: "/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-hello"}}, ClosureBytes: 2 << 20, ClosurePaths: 3,
 			}},
-			Publish: &pipelines.PublishResult{Verdict: pipelines.NotWanted, Reason: "no secret: X is not set"},
+			Publish: &run.PublishResult{Verdict: run.NotWanted, Reason: "no secret: X is not set"},
 		}},
 	}
 }
 
 // leave writes a manifest where a cell of the workflow leaves it, and returns the file.
-func leave(t *testing.T, m *pipelines.Manifest) string {
+func leave(t *testing.T, m *run.Manifest) string {
 	t.Helper()
 	data, err := json.Marshal(m)
 	if err != nil {
@@ -43,84 +44,84 @@ func leave(t *testing.T, m *pipelines.Manifest) string {
 	return file
 }
 
-func failedCell(m *pipelines.Manifest) *pipelines.Manifest {
-	m.Outcome = pipelines.OutcomeFailed
+func failedCell(m *run.Manifest) *run.Manifest {
+	m.Outcome = run.OutcomeFailed
 	c := &m.Cells[0]
-	c.Verdict, c.Error = pipelines.Failed, "build hello: builder failed"
-	c.Packages[0].Verdict, c.Packages[0].Outputs, c.Packages[0].ClosureBytes = pipelines.Failed, nil, 0
+	c.Verdict, c.Error = run.Failed, "build hello: builder failed"
+	c.Packages[0].Verdict, c.Packages[0].Outputs, c.Packages[0].ClosureBytes = run.Failed, nil, 0
 	c.Packages[0].Log = string(c.System) + "/hello.log"
-	c.Packages[0].Failure = &pipelines.Failure{Kind: pipelines.BuilderFailed, Message: "builder failed", Phase: "checkPhase", ExitCode: 1}
+	c.Packages[0].Failure = &run.Failure{Kind: run.BuilderFailed, Message: "builder failed", Phase: "checkPhase", ExitCode: 1}
 	return m
 }
 
 // What the cells have left decides the exit code and the summary.
 func TestReport(t *testing.T) {
 	x86, arm := matrix.X8664Linux, matrix.AArch64Linux
-	differ := func(change func(*pipelines.Manifest)) *pipelines.Manifest {
+	differ := func(change func(*run.Manifest)) *run.Manifest {
 		m := cellManifest(arm)
 		change(m)
 		return m
 	}
 	for name, test := range map[string]struct {
-		manifests []*pipelines.Manifest
+		manifests []*run.Manifest
 		result    string
 		args      []string
 		code      int
 		log       string // that standard error has
 		summary   string // that the summary has
 	}{
-		"both good": {[]*pipelines.Manifest{cellManifest(x86), cellManifest(arm)}, jobSuccess, nil, 0, "2 of 2 packages good", "## ✅ Built"},
+		"both good": {[]*run.Manifest{cellManifest(x86), cellManifest(arm)}, jobSuccess, nil, 0, "2 of 2 packages good", "## ✅ Built"},
 		"both good, and nothing is known of their jobs": {
-			[]*pipelines.Manifest{cellManifest(x86), cellManifest(arm)}, "", nil, 0, "2 of 2 packages good", "of machines; the same builds took 1.0 times as long under QEMU",
+			[]*run.Manifest{cellManifest(x86), cellManifest(arm)}, "", nil, 0, "2 of 2 packages good", "of machines; the same builds took 1.0 times as long under QEMU",
 		},
 		"one is lost": {
-			[]*pipelines.Manifest{cellManifest(x86)},
+			[]*run.Manifest{cellManifest(x86)},
 			jobFailure, nil, exitFailed,
 			"error: aarch64-linux: no manifest: its job was lost", "<code>aarch64-linux</code> | ❌ no manifest&#58; its job was lost",
 		},
 		"one was cancelled": {
-			[]*pipelines.Manifest{cellManifest(x86)},
+			[]*run.Manifest{cellManifest(x86)},
 			jobCancelled, nil, exitInterrupted,
 			"error: aarch64-linux: no manifest: its job was cancelled", "## ⏹️ Cancelled",
 		},
 		"both are lost":     {nil, jobFailure, nil, exitFailed, "error: x86_64-linux: no manifest", "## ❌ No system has left a result"},
 		"both were skipped": {nil, jobSkipped, nil, exitFailed, "its job was skipped", "its job was skipped"},
-		"one was not to be": {[]*pipelines.Manifest{cellManifest(x86)}, jobSuccess, []string{"--system", "x86_64-linux"}, 0, "1 of 1 package good", "## ✅ Built"},
+		"one was not to be": {[]*run.Manifest{cellManifest(x86)}, jobSuccess, []string{"--system", "x86_64-linux"}, 0, "1 of 1 package good", "## ✅ Built"},
 		"one failed": {
-			[]*pipelines.Manifest{cellManifest(x86), failedCell(cellManifest(arm))},
+			[]*run.Manifest{cellManifest(x86), failedCell(cellManifest(arm))},
 			jobFailure, nil, exitFailed,
 			"error: not every system is good: failed", "the last line of it\n```",
 		},
 		"one was broken": {
-			[]*pipelines.Manifest{cellManifest(x86), differ(func(m *pipelines.Manifest) { m.Outcome = pipelines.OutcomeContract })},
+			[]*run.Manifest{cellManifest(x86), differ(func(m *run.Manifest) { m.Outcome = run.OutcomeContract })},
 			jobFailure, nil, exitContract, "error: not every system is good: contract broken", "## ❌ The contract is broken",
 		},
 		"one differs": {
-			[]*pipelines.Manifest{cellManifest(x86), differ(func(m *pipelines.Manifest) { m.Outcome = pipelines.OutcomeDifferent })},
+			[]*run.Manifest{cellManifest(x86), differ(func(m *run.Manifest) { m.Outcome = run.OutcomeDifferent })},
 			jobFailure, nil, exitDifferent, "error: not every system is good: not reproducible", "## ❌ Built, and not reproducible",
 		},
 		"one was not published": {
-			[]*pipelines.Manifest{cellManifest(x86), differ(func(m *pipelines.Manifest) { m.Outcome = pipelines.OutcomeUnpublished })},
+			[]*run.Manifest{cellManifest(x86), differ(func(m *run.Manifest) { m.Outcome = run.OutcomeUnpublished })},
 			jobFailure, nil, exitPublish, "error: not every system is good: not published", "## ⚠️ Built, and not published",
 		},
 		"a job failed, and what it built is good": {
-			[]*pipelines.Manifest{cellManifest(x86), cellManifest(arm)},
+			[]*run.Manifest{cellManifest(x86), cellManifest(arm)},
 			jobFailure, nil, exitFailed,
 			"hint: look at their logs", "⚠️ the result of the jobs that build is failure",
 		},
 		"a job was cancelled at its end": {
-			[]*pipelines.Manifest{cellManifest(x86), cellManifest(arm)}, jobCancelled, nil, exitInterrupted, "were cancelled", "## ⏹️ Cancelled",
+			[]*run.Manifest{cellManifest(x86), cellManifest(arm)}, jobCancelled, nil, exitInterrupted, "were cancelled", "## ⏹️ Cancelled",
 		},
 		"of another source": {
-			[]*pipelines.Manifest{cellManifest(x86), differ(func(m *pipelines.Manifest) { m.Source.Rev = "def" })},
+			[]*run.Manifest{cellManifest(x86), differ(func(m *run.Manifest) { m.Source.Rev = "def" })},
 			jobSuccess, nil, exitUsage, "is of another source", "is of another source",
 		},
 		"two of one system": {
-			[]*pipelines.Manifest{cellManifest(x86), differ(func(m *pipelines.Manifest) { m.Cells[0].System = x86 })},
+			[]*run.Manifest{cellManifest(x86), differ(func(m *run.Manifest) { m.Cells[0].System = x86 })},
 			jobSuccess, nil, exitUsage, "two are of x86_64-linux", "two are of x86_64-linux",
 		},
 		"of another version": {
-			[]*pipelines.Manifest{differ(func(m *pipelines.Manifest) { m.Version = 99 })}, jobSuccess, nil, exitFailed, "it is of version 99", "it is of version 99",
+			[]*run.Manifest{differ(func(m *run.Manifest) { m.Version = 99 })}, jobSuccess, nil, exitFailed, "it is of version 99", "it is of version 99",
 		},
 		"no such result": {nil, "odd", nil, exitUsage, `parse --jobs-result "odd"`, ""},
 		"no such system": {nil, "", []string{"--system", "x86"}, exitUsage, `parse system "x86"`, ""},
@@ -164,7 +165,7 @@ func TestReportWithoutTheSecretOfItsCells(t *testing.T) {
 	j := newJob(t, pushed("refs/heads/main"))
 	j.event.secret = false
 	m := cellManifest(matrix.X8664Linux)
-	m.Cells[0].Publish = &pipelines.PublishResult{Verdict: pipelines.Published, Cache: "c"}
+	m.Cells[0].Publish = &run.PublishResult{Verdict: run.Published, Cache: "c"}
 	args := []string{"report", leave(t, m), "--system", "x86_64-linux", "--since", "none"}
 	if code := j.run(t, args...); code != exitPublish || !strings.Contains(j.stderr.String(), "hint: what was pushed is to be pinned: give the secret to this job, too") {
 		t.Errorf("exit code %d\n%s", code, &j.stderr)

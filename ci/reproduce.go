@@ -15,6 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/reproduce"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -97,7 +98,7 @@ func (f *reproduceFlags) run(c *cobra.Command, sys system, file string) error {
 	if name := filepath.Join(file, "manifest.json"); isFile(name) {
 		file = name
 	}
-	m, err := pipelines.ReadManifest(file)
+	m, err := run.ReadManifest(file)
 	if err == nil {
 		err = checkUnedited(ctx, file, m)
 	}
@@ -120,7 +121,7 @@ func (f *reproduceFlags) run(c *cobra.Command, sys system, file string) error {
 
 // checkUnedited compares a manifest with the hash that the provenance of its run states of it. Without provenance, or
 // with one of other runs alone, there is nothing to compare with.
-func checkUnedited(ctx context.Context, file string, m *pipelines.Manifest) error {
+func checkUnedited(ctx context.Context, file string, m *run.Manifest) error {
 	attestations, err := provenance.Read(regular.AnyFile(filepath.Join(filepath.Dir(file), provenance.FileName)))
 	if err != nil {
 		return nil // it is for verify to say what is wrong with it
@@ -141,7 +142,7 @@ func checkUnedited(ctx context.Context, file string, m *pipelines.Manifest) erro
 }
 
 // buildAgain runs the story for what the manifest names.
-func (f *reproduceFlags) buildAgain(ctx context.Context, sys system, o options, m *pipelines.Manifest) (*pipelines.Manifest, error) {
+func (f *reproduceFlags) buildAgain(ctx context.Context, sys system, o options, m *run.Manifest) (*run.Manifest, error) {
 	shown := o
 	shown.json = false // the result is on standard output, not the events
 	reporter := newReporter(sys, shown)
@@ -182,10 +183,10 @@ func discardUnused(out *regular.Dir) {
 }
 
 // explained says that every package has come to an end of its own, so that the run's error says nothing more.
-func explained(m *pipelines.Manifest) bool {
+func explained(m *run.Manifest) bool {
 	for _, cell := range m.Cells {
 		for _, p := range cell.Packages {
-			if p.Failure == nil && (p.Derivation == "" || p.Verdict == pipelines.Failed) {
+			if p.Failure == nil && (p.Derivation == "" || p.Verdict == run.Failed) {
 				return false
 			}
 		}
@@ -194,7 +195,7 @@ func explained(m *pipelines.Manifest) bool {
 }
 
 // compareWith compares both runs, and prints the result.
-func (f *reproduceFlags) compareWith(ctx context.Context, sys system, o options, file string, theirs, ours *pipelines.Manifest) error {
+func (f *reproduceFlags) compareWith(ctx context.Context, sys system, o options, file string, theirs, ours *run.Manifest) error {
 	a, err := theirRun(sys, o, file, theirs)
 	if err != nil {
 		return err

@@ -11,26 +11,27 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/container"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/dagger"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // reproduceOptions makes of a manifest the command line that would do the same.
-func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, file string, m *pipelines.Manifest) (options, error) {
+func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, file string, m *run.Manifest) (options, error) {
 	f.stall, f.contract = 0, warn
 	if m.Source.URL == "" || len(m.Cells) == 0 {
 		return options{}, errors.New("reproduce: the manifest names no source, or no system")
 	}
 	f.packages = nil
-	run := newRunID(sys.clock()())
+	runID := newRunID(sys.clock()())
 	o := options{
 		target: openSesame, json: f.json, verbose: f.verbose, jobs: f.jobs, timeout: f.timeout,
-		run: run, out: regular.NewDir(cmp.Or(f.out, filepath.Join("reproduced", run))), outGiven: true,
+		run: runID, out: regular.NewDir(cmp.Or(f.out, filepath.Join("reproduced", runID))), outGiven: true,
 	}
 	if dir := filepath.Dir(file); isFile(filepath.Join(dir, "cache", "nix-cache-info")) {
 		o.otherResults = append(o.otherResults, dir) // the run of the manifest has left its results there
@@ -53,7 +54,7 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, file str
 	if err := errors.Join(f.cellsOf(m, &o), f.parseEngines(&o), f.parseContract(&o), f.parseBuilders(&o)); err != nil {
 		return o, usage(err)
 	}
-	if len(m.Contract) == 0 && !slices.ContainsFunc(m.Cells, func(c pipelines.CellResult) bool { return len(c.Contract) > 0 }) {
+	if len(m.Contract) == 0 && !slices.ContainsFunc(m.Cells, func(c run.CellResult) bool { return len(c.Contract) > 0 }) {
 		o.contract.Contract, o.contract.Without = nil, "the run of the manifest checked no contract"
 	}
 	if err := f.overridesOf(m, &o); err != nil {
@@ -71,20 +72,20 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, file str
 
 // differed says whether a second build in the run of the manifest came out differently: to see that again takes two
 // builds here.
-func differed(m *pipelines.Manifest) bool {
-	return slices.ContainsFunc(m.Cells, func(c pipelines.CellResult) bool {
-		return slices.ContainsFunc(c.Packages, func(p pipelines.PackageResult) bool { return p.Difference != nil })
+func differed(m *run.Manifest) bool {
+	return slices.ContainsFunc(m.Cells, func(c run.CellResult) bool {
+		return slices.ContainsFunc(c.Packages, func(p run.PackageResult) bool { return p.Difference != nil })
 	})
 }
 
 // cellsOf are those of the manifest's systems that were asked for, with its packages.
-func (f *reproduceFlags) cellsOf(m *pipelines.Manifest, o *options) error {
+func (f *reproduceFlags) cellsOf(m *run.Manifest, o *options) error {
 	for _, name := range f.systems {
 		system, err := matrix.ParseSystem(name)
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(m.Cells, func(c pipelines.CellResult) bool { return c.System == system }) {
+		if !slices.ContainsFunc(m.Cells, func(c run.CellResult) bool { return c.System == system }) {
 			return fmt.Errorf("parse --system %s: the manifest has none of it", name)
 		}
 	}
@@ -105,7 +106,7 @@ func (f *reproduceFlags) cellsOf(m *pipelines.Manifest, o *options) error {
 // overridesOf takes the flakes that the run has put in the place of inputs. One that was a directory is named on the
 // command line, and has to be the same tree: the file that a stranger wrote must not choose what of this machine the
 // flake gets to see.
-func (f *reproduceFlags) overridesOf(m *pipelines.Manifest, o *options) error {
+func (f *reproduceFlags) overridesOf(m *run.Manifest, o *options) error {
 	if err := f.parseOverrides(o); err != nil {
 		return err
 	}
@@ -157,22 +158,22 @@ func (f *reproduceFlags) trustedOf(settings nix.Settings, t target, o *options) 
 }
 
 // imageOf chooses the image: the command line's, or the manifest's. A host needs none, and which it is should not matter.
-func (f *reproduceFlags) imageOf(c *cobra.Command, m *pipelines.Manifest, o *options) (err error) {
+func (f *reproduceFlags) imageOf(c *cobra.Command, m *run.Manifest, o *options) (err error) {
 	if c.Flags().Changed("image") {
-		o.image, err = container.ParseImage(f.image)
+		o.image, err = dagger.ParseImage(f.image)
 		return usage(err)
 	}
-	o.image, err = container.ParseImage(container.DefaultImage)
+	o.image, err = dagger.ParseImage(dagger.DefaultImage)
 	for _, cell := range m.Cells {
 		if cell.Engine == nil || cell.Engine.Image == "" || strings.HasPrefix(cell.Engine.Image, "sha256:") {
 			continue // a file, which is not here: another image will do
 		}
-		if name := cell.Engine.Image; name != container.DefaultImage && o.engines.kind != engineHost {
+		if name := cell.Engine.Image; name != dagger.DefaultImage && o.engines.kind != engineHost {
 			if !f.trust {
 				return hint.Wrap(fmt.Errorf("reproduce: the run of the manifest was made in image %s, which is not this program's own", name),
 					"an image may do anything to the engine; where you trust it: --image %s, or --trust", name)
 			}
-			o.image, err = container.ParseImage(name)
+			o.image, err = dagger.ParseImage(name)
 		}
 	}
 	return err

@@ -10,9 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/binfmt"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 

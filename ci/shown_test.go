@@ -17,8 +17,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // evil is text that a stranger puts wherever he can: commands for GitHub's runner, escape sequences that set the
@@ -167,9 +167,9 @@ func TestFieldsOfManifestsAreCleaned(t *testing.T) {
 }
 
 // publishedManifest is that of a run whose outputs are in the cache, and can be pinned.
-func publishedManifest() *pipelines.Manifest {
+func publishedManifest() *run.Manifest {
 	m := cellManifest(matrix.X8664Linux)
-	m.Cells[0].Publish = &pipelines.PublishResult{Verdict: pipelines.Published, Cache: "scopecreep-zip"}
+	m.Cells[0].Publish = &run.PublishResult{Verdict: run.Published, Cache: "scopecreep-zip"}
 	return m
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -18,13 +19,13 @@ const sinceTimeout = 15 * time.Second
 
 // tellLastRelease reports how large the closures of the last release were, where that can be found out. It fails only
 // where a manifest was named that cannot be read; whatever keeps a cache from answering is a notice.
-func tellLastRelease(ctx context.Context, sys system, o options, reporter pipelines.Reporter) error {
-	var last pipelines.LastRelease
+func tellLastRelease(ctx context.Context, sys system, o options, reporter run.Reporter) error {
+	var last run.LastRelease
 	switch {
 	case o.since == none:
 		return nil
 	case o.since != "":
-		m, err := pipelines.ReadManifest(o.since)
+		m, err := run.ReadManifest(o.since)
 		if err != nil {
 			return usage(err)
 		}
@@ -34,8 +35,8 @@ func tellLastRelease(ctx context.Context, sys system, o options, reporter pipeli
 		defer cancel()
 		var err error
 		if last, err = lastInPins(ctx, o); err != nil && ctx.Err() != context.Canceled {
-			reporter.Report(sys.clock()(), pipelines.Notice{
-				Level: pipelines.Info, Text: fmt.Sprintf("compare with the last release: %s", nix.FirstLine(err.Error())),
+			reporter.Report(sys.clock()(), run.Notice{
+				Level: run.Info, Text: fmt.Sprintf("compare with the last release: %s", nix.FirstLine(err.Error())),
 			})
 		}
 	}
@@ -46,11 +47,11 @@ func tellLastRelease(ctx context.Context, sys system, o options, reporter pipeli
 }
 
 // lastInManifest is what a manifest says of its run.
-func lastInManifest(file string, m *pipelines.Manifest) pipelines.LastRelease {
-	last := pipelines.LastRelease{From: file}
+func lastInManifest(file string, m *run.Manifest) run.LastRelease {
+	last := run.LastRelease{From: file}
 	for _, cell := range m.Cells {
 		for _, p := range cell.Packages {
-			last.Packages = append(last.Packages, pipelines.LastPackage{
+			last.Packages = append(last.Packages, run.LastPackage{
 				System: cell.System, Package: p.Package, ClosureBytes: p.ClosureBytes, Outputs: len(p.Outputs),
 				Derivation: p.Derivation, Seconds: p.Seconds,
 			})
@@ -61,8 +62,8 @@ func lastInManifest(file string, m *pipelines.Manifest) pipelines.LastRelease {
 
 // lastInPins weighs what is pinned at present. A release pins its outputs as its last act, so that is the release before
 // this one, and a consumer's caches say how large it is: nobody has to have kept its manifest.
-func lastInPins(ctx context.Context, o options) (pipelines.LastRelease, error) {
-	last := pipelines.LastRelease{From: "the pins of " + cacheName(o)}
+func lastInPins(ctx context.Context, o options) (run.LastRelease, error) {
+	last := run.LastRelease{From: "the pins of " + cacheName(o)}
 	client, err := cachix.New(cacheName(o), cachix.Options{URL: o.publish.url, Agent: "open-sesame-ci/" + version})
 	if err != nil {
 		return last, err
@@ -103,7 +104,7 @@ func lastInPins(ctx context.Context, o options) (pipelines.LastRelease, error) {
 		for _, info := range nix.Closure(infos, path) {
 			bytes += info.NARSize
 		}
-		last.Packages = append(last.Packages, pipelines.LastPackage{System: system, Package: p, ClosureBytes: bytes, Outputs: 1})
+		last.Packages = append(last.Packages, run.LastPackage{System: system, Package: p, ClosureBytes: bytes, Outputs: 1})
 	})
 	return last, nil
 }

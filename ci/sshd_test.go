@@ -20,7 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // farm is a network of its own for remote builders, with nothing but a loopback interface. Each has an address, an sshd
@@ -296,7 +296,7 @@ func (f *farm) workspace(t *testing.T) *workspace {
 type result struct {
 	code           int
 	stdout, stderr string
-	manifest       *pipelines.Manifest
+	manifest       *run.Manifest
 }
 
 // count wants a text so many times on standard error.
@@ -307,7 +307,7 @@ func (r result) count(t *testing.T, text string, want int) {
 	}
 }
 
-// run runs the program to its end.
+// execute runs the program to its end.
 func (w *workspace) run(t *testing.T, args ...string) result {
 	t.Helper()
 	return w.start(t, new(watched), args...)()
@@ -340,7 +340,7 @@ func (w *workspace) start(t *testing.T, said *watched, args ...string) (wait fun
 		r.code, r.stdout, r.stderr = cmd.ProcessState.ExitCode(), stdout.String(), said.String()
 		t.Logf("%s\nexit code %d\n%s", strings.Join(args, " "), r.code, r.stderr)
 		var err error
-		if r.manifest, err = pipelines.ReadManifest(filepath.Join(w.dir, "out", "manifest.json")); err != nil {
+		if r.manifest, err = run.ReadManifest(filepath.Join(w.dir, "out", "manifest.json")); err != nil {
 			t.Fatal(err)
 		}
 		return r

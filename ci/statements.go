@@ -10,12 +10,12 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/derivations"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/sbom"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // writeStatements writes what a run leaves beside its manifest: a bill of materials for each output, and the provenance of all.
-func writeStatements(ctx context.Context, sys system, o options, m *pipelines.Manifest, cache sbom.Cache) error {
+func writeStatements(ctx context.Context, sys system, o options, m *run.Manifest, cache sbom.Cache) error {
 	bills, err := sbom.Write(ctx, o.out, m, cache)
 	if err != nil {
 		return err
@@ -34,7 +34,7 @@ func writeStatements(ctx context.Context, sys system, o options, m *pipelines.Ma
 }
 
 // byproducts are the files that a run has left beside its outputs, with their hashes.
-func byproducts(ctx context.Context, out *regular.Dir, m *pipelines.Manifest, bills []string) (all []provenance.File, err error) {
+func byproducts(ctx context.Context, out *regular.Dir, m *run.Manifest, bills []string) (all []provenance.File, err error) {
 	kinds := map[string]string{"manifest.json": "application/json"}
 	names := append([]string{"manifest.json"}, bills...)
 	for _, bill := range bills {
@@ -42,7 +42,7 @@ func byproducts(ctx context.Context, out *regular.Dir, m *pipelines.Manifest, bi
 	}
 	for _, cell := range m.Cells {
 		file := derivations.File(out, string(cell.System))
-		if _, err := file.Dir.Stat(file.Base); err == nil && cell.Verdict != pipelines.Served {
+		if _, err := file.Dir.Stat(file.Base); err == nil && cell.Verdict != run.Served {
 			name := path.Join(filepath.Base(file.Dir.Name()), file.Base)
 			names = append(names, name)
 			kinds[name] = "application/zstd"

@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/host"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // store is this machine's store, read directly: Nix tells what is in it, and its files are there for everybody to read.
@@ -51,7 +51,7 @@ func (s *store) closure(ctx context.Context, paths []nix.StorePath) ([]nix.PathI
 	for _, p := range paths {
 		args = append(args, string(p))
 	}
-	out, err := s.nix.Run(ctx, pipelines.Command{Program: "nix", Args: args})
+	out, err := s.nix.Run(ctx, engine.Command{Program: "nix", Args: args})
 	if err != nil {
 		return nil, fmt.Errorf("look up closure: %w", err)
 	}

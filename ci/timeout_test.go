@@ -72,7 +72,7 @@ func TestTimeoutEndsTheQuestionToACacheThatHoldsIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out, errs bytes.Buffer
 			started := time.Now()
-			code := run(t.Context(), []string{
+			code := execute(t.Context(), []string{
 				"release", "example", "--engine", "host", "--timeout", "2s", "--cachix-url", url, "--out", t.TempDir(), "--since", "none",
 			}, system{
 				stdout: &out, stderr: &errs, environ: append(os.Environ(), "HOME="+t.TempDir(), "XDG_CACHE_HOME="+t.TempDir()),

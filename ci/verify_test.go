@@ -16,8 +16,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/sbom"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // TestVerifyRun verifies what a run has left: in its cache, on the web, and in the store of the Nix that built it.
@@ -30,7 +30,7 @@ func TestVerifyRun(t *testing.T) {
 	environ := append(os.Environ(), "HOME="+dir, "XDG_CACHE_HOME="+dir, "NIX_REMOTE=local?root="+filepath.Join(dir, "store"))
 	ci := func(args ...string) (code int, stdout, stderr string) {
 		var out, log bytes.Buffer
-		code = run(t.Context(), args, system{stdout: &out, stderr: &log, environ: environ})
+		code = execute(t.Context(), args, system{stdout: &out, stderr: &log, environ: environ})
 		return code, out.String(), log.String()
 	}
 	out := filepath.Join(dir, "out")
@@ -114,13 +114,13 @@ func TestVerifyRun(t *testing.T) {
 	}
 }
 
-func readManifest(t *testing.T, file string) *pipelines.Manifest {
+func readManifest(t *testing.T, file string) *run.Manifest {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := new(pipelines.Manifest)
+	m := new(run.Manifest)
 	if err := json.Unmarshal(data, m); err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func newKeyOfNix(t *testing.T, dir string) (public string, secret *provenance.Se
 }
 
 // attest writes bills of materials and a signed provenance that names them.
-func attest(t *testing.T, out string, m *pipelines.Manifest, cache *binarycache.Dir, key *provenance.SecretKey) string {
+func attest(t *testing.T, out string, m *run.Manifest, cache *binarycache.Dir, key *provenance.SecretKey) string {
 	t.Helper()
 	names, err := sbom.Write(t.Context(), regular.NewDir(out), m, cache)
 	if err != nil || len(names) != 2 {

@@ -49,7 +49,7 @@ var otherWriters = map[string]string{
 	"ci/main.go: method SetOut": "a report.Output",
 	"ci/main.go: method SetErr": "a report.Output",
 
-	"internal/host/logpipe.go: os.NewFile":           "an end of a pipe that it has made",
+	"internal/engine/host/logpipe.go: os.NewFile":    "an end of a pipe that it has made",
 	"internal/report/stepfiles.go: method SetOutput": "an output of a step, which goes into a file of the runner's",
 
 	"cachix/cachixtest/serve/main.go: os.Stdout":         "a report.Output is in front of it",

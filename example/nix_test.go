@@ -30,7 +30,7 @@ func newNix(t *testing.T, settings ...string) nix {
 	return nix{t, settings}
 }
 
-// run returns what a command printed: its result, and its log together with its errors.
+// execute returns what a command printed: its result, and its log together with its errors.
 func (n nix) run(args ...string) (stdout, stderr string, err error) {
 	n.t.Helper()
 	settings := append([]string{

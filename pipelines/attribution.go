@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sort"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // counts are what Nix's progress tells of builds without naming them: how many have succeeded, and how many have failed.
@@ -150,7 +152,7 @@ func (l *buildLog) uncounted() []*running {
 func (l *buildLog) countFailure(b *running) {
 	can := possible(l.bads, b)
 	if len(can) > 0 {
-		b.seconds = seconds(can[0].at.Sub(b.started))
+		b.seconds = run.Seconds(can[0].at.Sub(b.started))
 	}
 	if len(can) == 1 {
 		only := can[0]

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // Counts are matched with builds in little time, even where thousands of them can be about any of thousands of builds.
@@ -47,12 +49,12 @@ func TestTheEndOfARunIsNotTheReasonOfABuildThatMayHaveEnded(t *testing.T) {
 	defer cancel()
 	log.close(ctx, context.DeadlineExceeded)
 	log.decideBy(nil)
-	got := map[string]FailureKind{}
-	for _, e := range of[BuildFinished](rec) {
+	got := map[string]run.FailureKind{}
+	for _, e := range of[run.BuildFinished](rec) {
 		got[string(e.Derivation)] = e.Failure.Kind
 	}
-	if got[bad] != Unfinished || got[slow] != TimedOut || len(got) != 2 {
-		t.Errorf("kinds %v, want %q for what may have ended, and %q for what spoke later", got, Unfinished, TimedOut)
+	if got[bad] != run.Unfinished || got[slow] != run.TimedOut || len(got) != 2 {
+		t.Errorf("kinds %v, want %q for what may have ended, and %q for what spoke later", got, run.Unfinished, run.TimedOut)
 	}
 	if f := log.failure(bad); f == nil || !strings.Contains(f.Message, "timed out after 1m0s") {
 		t.Errorf("the package's failure is %+v, want one that names the end of the run as well", f)

@@ -8,8 +8,10 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -17,18 +19,18 @@ import (
 type BuildError struct {
 	System matrix.System
 	// Failed are the packages that have no outputs.
-	Failed []PackageResult
+	Failed []run.PackageResult
 	// Mismatches are the fetches whose hash was wrong; each keeps a package from being built.
 	Mismatches []contract.Mismatch
 	// Downloads are the fetches that got nothing, by reason.
-	Downloads []FailedDownloads
+	Downloads []run.FailedDownloads
 }
 
 func (e *BuildError) Error() string {
 	reasons := make([]string, len(e.Failed))
 	for i, p := range e.Failed {
 		reasons[i] = fmt.Sprintf("%s: %s", p.Package, p.Failure.Message)
-		if p.Failure.Kind != BuilderFailed && p.Failure.Kind != UnknownFailure {
+		if p.Failure.Kind != run.BuilderFailed && p.Failure.Kind != run.UnknownFailure {
 			reasons[i] = fmt.Sprintf("%s: %s: %s", p.Package, p.Failure.Kind, p.Failure.Message)
 		}
 	}
@@ -42,15 +44,15 @@ func (e *BuildError) Error() string {
 // Nix builds what they share once, and the siblings of a failed package to their end.
 // It returns the runtime closure of those that are good, and of whatever else was built before something failed,
 // and what Nix had to do.
-func (r *Release) build(ctx context.Context, x Executor, e Engine, s Snapshot, cell matrix.Cell, todo []*PackageResult, plan Plan, p probed) (closure []nix.PathInfo, work *Work, err error) {
-	err = r.step(ctx, StepBuild, cell.System, func() (string, error) {
+func (r *Release) build(ctx context.Context, x engine.Executor, e engine.Engine, s run.Snapshot, cell matrix.Cell, todo []*run.PackageResult, plan run.Plan, p probed) (closure []nix.PathInfo, work *run.Work, err error) {
+	err = r.Step(ctx, run.StepBuild, cell.System, func() (string, error) {
 		if len(todo) == 0 {
-			return "", skipped("a cache serves every output")
+			return "", run.Skipped("a cache serves every output")
 		}
 		log := newBuildLog(r, cell.System)
 		log.blame(s, todo)
-		work = new(Work)
-		if plan.nothing() {
+		work = new(run.Work)
+		if plan.Nothing() {
 			// A look is all there is to do, unless a collector has come since the plan was made.
 			if infos, err := r.pathInfo(ctx, x, e, todo); err == nil && len(absent(infos, todo)) == 0 {
 				closure = infos
@@ -72,7 +74,7 @@ func (r *Release) build(ctx context.Context, x Executor, e Engine, s Snapshot, c
 		infos, invalid, lookErr := r.inspect(ctx, x, e, todo, err)
 		if lookErr != nil {
 			log.decideBy(nil)
-			if !errors.Is(err, ErrEngineLost) { // else it says the same of the next command
+			if !errors.Is(err, engine.ErrEngineLost) { // else it says the same of the next command
 				err = errors.Join(err, lookErr)
 			}
 			return "", lostEngine(ctx, log, todo, err)
@@ -84,7 +86,7 @@ func (r *Release) build(ctx context.Context, x Executor, e Engine, s Snapshot, c
 			r.explainPackages(ctx, x, log, todo, invalid)
 		}
 		for _, d := range log.downloads() {
-			r.event(DownloadsFailed{System: cell.System, FailedDownloads: d})
+			r.Event(run.DownloadsFailed{System: cell.System, FailedDownloads: d})
 		}
 		return settle(ctx, cell, todo, log, infos, invalid, err)
 	})
@@ -92,19 +94,19 @@ func (r *Release) build(ctx context.Context, x Executor, e Engine, s Snapshot, c
 }
 
 // settle says what came of each package, by what the store has rather than by what the log tells.
-func settle(ctx context.Context, cell matrix.Cell, todo []*PackageResult, log *buildLog, closure []nix.PathInfo, invalid map[nix.StorePath]bool, buildErr error) (string, error) {
-	var failed []PackageResult
-	counts := map[Verdict]int{}
+func settle(ctx context.Context, cell matrix.Cell, todo []*run.PackageResult, log *buildLog, closure []nix.PathInfo, invalid map[nix.StorePath]bool, buildErr error) (string, error) {
+	var failed []run.PackageResult
+	counts := map[run.Verdict]int{}
 	for _, p := range todo {
 		log.settle(p, invalid)
 		p.Builder = log.builderOf(p)
-		if p.Verdict == Failed && p.Failure == nil {
-			p.Failure = &Failure{Kind: UnknownFailure, Message: "Nix said it was done, and an output is not there"}
+		if p.Verdict == run.Failed && p.Failure == nil {
+			p.Failure = &run.Failure{Kind: run.UnknownFailure, Message: "Nix said it was done, and an output is not there"}
 			if buildErr != nil {
 				p.Failure = failureOf(ctx, buildErr)
 			}
 		}
-		if p.Verdict == Failed {
+		if p.Verdict == run.Failed {
 			failed = append(failed, *p)
 		}
 		counts[p.Verdict]++
@@ -118,7 +120,7 @@ func settle(ctx context.Context, cell matrix.Cell, todo []*PackageResult, log *b
 }
 
 // inspect asks the store for the runtime closure of the packages that it has whole, and for the outputs that it has not.
-func (r *Release) inspect(ctx context.Context, x Executor, e Engine, todo []*PackageResult, buildErr error) (closure []nix.PathInfo, invalid map[nix.StorePath]bool, err error) {
+func (r *Release) inspect(ctx context.Context, x engine.Executor, e engine.Engine, todo []*run.PackageResult, buildErr error) (closure []nix.PathInfo, invalid map[nix.StorePath]bool, err error) {
 	if buildErr == nil {
 		// One question is enough where all went well, and each costs the start of a process. Nix fails where a path is invalid.
 		if closure, err = r.pathInfo(ctx, x, e, todo); err == nil {
@@ -128,9 +130,9 @@ func (r *Release) inspect(ctx context.Context, x Executor, e Engine, todo []*Pac
 	if invalid, err = r.invalid(ctx, x, todo); err != nil {
 		return nil, nil, err
 	}
-	var good []*PackageResult
+	var good []*run.PackageResult
 	for _, p := range todo {
-		if !slices.ContainsFunc(p.Outputs, func(o Output) bool { return invalid[o.Path] }) {
+		if !slices.ContainsFunc(p.Outputs, func(o run.Output) bool { return invalid[o.Path] }) {
 			good = append(good, p)
 		}
 	}
@@ -139,7 +141,7 @@ func (r *Release) inspect(ctx context.Context, x Executor, e Engine, todo []*Pac
 }
 
 // absent returns those outputs that infos say nothing of.
-func absent(infos []nix.PathInfo, todo []*PackageResult) map[nix.StorePath]bool {
+func absent(infos []nix.PathInfo, todo []*run.PackageResult) map[nix.StorePath]bool {
 	paths := map[nix.StorePath]bool{}
 	for _, p := range todo {
 		for _, o := range p.Outputs {
@@ -153,9 +155,9 @@ func absent(infos []nix.PathInfo, todo []*PackageResult) map[nix.StorePath]bool 
 }
 
 // invalid returns those outputs that the store does not have.
-func (r *Release) invalid(ctx context.Context, x Executor, todo []*PackageResult) (map[nix.StorePath]bool, error) {
+func (r *Release) invalid(ctx context.Context, x engine.Executor, todo []*run.PackageResult) (map[nix.StorePath]bool, error) {
 	args := append([]string{"--check-validity", "--print-invalid"}, pathArgs(todo)...)
-	out, err := x.Run(ctx, Command{Program: "nix-store", Args: args, Settings: r.Settings})
+	out, err := x.Run(ctx, engine.Command{Program: "nix-store", Args: args, Settings: r.Settings})
 	if err != nil {
 		return nil, fmt.Errorf("check outputs: %w", err)
 	}
@@ -168,7 +170,7 @@ func (r *Release) invalid(ctx context.Context, x Executor, todo []*PackageResult
 }
 
 // measure notes hashes and sizes of the outputs that are there, and of their closures.
-func measure(infos []nix.PathInfo, todo []*PackageResult) {
+func measure(infos []nix.PathInfo, todo []*run.PackageResult) {
 	byPath := make(map[nix.StorePath]*nix.PathInfo, len(infos))
 	for i := range infos {
 		byPath[infos[i].Path] = &infos[i]
@@ -190,20 +192,20 @@ func measure(infos []nix.PathInfo, todo []*PackageResult) {
 }
 
 // pathInfo returns the runtime closure of the packages.
-func (r *Release) pathInfo(ctx context.Context, x Executor, e Engine, packages []*PackageResult) ([]nix.PathInfo, error) {
+func (r *Release) pathInfo(ctx context.Context, x engine.Executor, e engine.Engine, packages []*run.PackageResult) ([]nix.PathInfo, error) {
 	if len(packages) == 0 {
 		return nil, nil
 	}
 	args := append(nix.PathInfoArgs(e.Nix), "--recursive")
 	args = append(args, pathArgs(packages)...)
-	out, err := x.Run(ctx, Command{Program: "nix", Args: args, Settings: r.Settings})
+	out, err := x.Run(ctx, engine.Command{Program: "nix", Args: args, Settings: r.Settings})
 	if err != nil {
 		return nil, fmt.Errorf("measure closure: %w", err)
 	}
 	return nix.ParsePathInfo(out)
 }
 
-func pathArgs(packages []*PackageResult) []string {
+func pathArgs(packages []*run.PackageResult) []string {
 	var args []string
 	for _, p := range packages {
 		for _, o := range p.Outputs {
@@ -215,17 +217,17 @@ func pathArgs(packages []*PackageResult) []string {
 
 // lostEngine is for an engine that died while it built, or that cannot be asked what it has built. What Nix has said of
 // a package stays.
-func lostEngine(ctx context.Context, log *buildLog, todo []*PackageResult, err error) error {
+func lostEngine(ctx context.Context, log *buildLog, todo []*run.PackageResult, err error) error {
 	f := failureOf(ctx, err)
-	exit := (*ExitError)(nil)
+	exit := (*engine.ExitError)(nil)
 	switch {
-	case errors.Is(err, ErrDiskFull), errors.Is(err, ErrEngineLost): // the engine has said so itself
+	case errors.Is(err, engine.ErrDiskFull), errors.Is(err, engine.ErrEngineLost): // the engine has said so itself
 	case !errors.As(err, &exit):
-		f.Kind = EngineLost
+		f.Kind = run.EngineLost
 	case log.run != nil:
 		f = log.run
 	}
-	var known []PackageResult
+	var known []run.PackageResult
 	for _, p := range todo {
 		if p.Failure = log.failureOf(p.Derivation); p.Failure != nil {
 			known = append(known, *p)
@@ -234,16 +236,16 @@ func lostEngine(ctx context.Context, log *buildLog, todo []*PackageResult, err e
 		}
 	}
 	err = withHints(err, known)
-	if advice := f.hint(); advice != "" && len(hint.Of(err)) == 0 { // the engine's own hint knows more
+	if advice := f.Hint(); advice != "" && len(hint.Of(err)) == 0 { // the engine's own hint knows more
 		return hint.Wrap(err, "%s", advice)
 	}
 	return err
 }
 
 // withHints adds to an error what is known to help against its failures.
-func withHints(err error, failed []PackageResult) error {
+func withHints(err error, failed []run.PackageResult) error {
 	for _, p := range failed {
-		if advice := p.Failure.hint(); advice != "" {
+		if advice := p.Failure.Hint(); advice != "" {
 			err = hint.Wrap(err, "%s", advice)
 		}
 	}
@@ -251,9 +253,9 @@ func withHints(err error, failed []PackageResult) error {
 }
 
 // tally puts counts of verdicts into words.
-func tally(counts map[Verdict]int) string {
+func tally(counts map[run.Verdict]int) string {
 	var parts []string
-	for _, v := range []Verdict{Built, Substituted, Present} {
+	for _, v := range []run.Verdict{run.Built, run.Substituted, run.Present} {
 		if n := counts[v]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, v))
 		}

@@ -11,8 +11,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -20,7 +22,7 @@ import (
 func ended(t *testing.T, rec *recorder) map[string]string {
 	t.Helper()
 	got := map[string]string{}
-	for _, e := range of[BuildFinished](rec) {
+	for _, e := range of[run.BuildFinished](rec) {
 		name := strings.TrimSuffix(e.Derivation.Name(), ".drv")
 		if _, twice := got[name]; twice {
 			t.Errorf("%s finished twice", name)
@@ -95,7 +97,7 @@ func TestCasesOfRealNix(t *testing.T) {
 				data := readFile(t, file)
 				rec, log := newReplay(t)
 				knowOutputs(t, log, data)
-				end := error(&ExitError{Program: "nix-store", Code: 1, Stderr: data[max(0, len(data)-1000):]})
+				end := error(&engine.ExitError{Program: "nix-store", Code: 1, Stderr: data[max(0, len(data)-1000):]})
 				if name == "chain" || name == "json" && version != "2.8" {
 					end = nil
 				}
@@ -110,7 +112,7 @@ func TestCasesOfRealNix(t *testing.T) {
 				if strings.HasPrefix(log.runMessage(), "warning:") {
 					t.Errorf("Nix's error is a warning: %s", log.runMessage())
 				}
-				for _, e := range of[BuildFinished](rec) {
+				for _, e := range of[run.BuildFinished](rec) {
 					if f := e.Failure; f != nil {
 						if strings.Contains(f.Message, "@nix") {
 							t.Errorf("message of %s is the protocol: %s", e.Derivation.Name(), f.Message)
@@ -135,13 +137,13 @@ func (l *buildLog) runMessage() string {
 func TestNixsOwnErrorIsTheCauseOfWhatIsNotFinished(t *testing.T) {
 	rec, log := newReplay(t)
 	feed(t, log, readFile(t, "testdata/json-nix-2.8.log"))
-	log.close(t.Context(), &ExitError{Program: "nix-store", Code: 1})
+	log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: 1})
 	log.decideBy(nil)
 	const want = "[json.exception.type_error.305] cannot use operator[] with a string argument with number"
 	if log.run.Message != want {
 		t.Errorf("Nix's error %q, want %q", log.run.Message, want)
 	}
-	for _, e := range of[BuildFinished](rec) {
+	for _, e := range of[run.BuildFinished](rec) {
 		if e.Failure == nil || !strings.HasSuffix(e.Failure.Message, want) {
 			t.Errorf("%s ended with %+v, want Nix's error", e.Derivation.Name(), e.Failure)
 		}
@@ -170,7 +172,7 @@ func TestSecondsAreThoseOfTheBuild(t *testing.T) {
 	} {
 		rec := &recorder{}
 		clock := time.Unix(0, 0)
-		log := newBuildLog(&Release{Report: rec, Now: func() time.Time { return clock }, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
+		log := newBuildLog(&Release{Recorder: run.Recorder{Report: rec, Now: func() time.Time { return clock }}, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
 		var ended int64
 		for line := range strings.Lines(readFile(t, "testdata/"+file)) {
 			// A build takes a minute; Nix takes an hour to close the activities of packages.
@@ -185,8 +187,8 @@ func TestSecondsAreThoseOfTheBuild(t *testing.T) {
 			feed(t, log, line)
 		}
 		got := map[string]float64{}
-		for _, e := range of[BuildFinished](rec) {
-			p := &PackageResult{Derivation: e.Derivation}
+		for _, e := range of[run.BuildFinished](rec) {
+			p := &run.PackageResult{Derivation: e.Derivation}
 			log.settle(p, nil)
 			got[e.Derivation.Name()] = p.Seconds
 			if p.Seconds != e.Seconds {
@@ -217,8 +219,8 @@ func TestRemoteBuildIsOneBuild(t *testing.T) {
 		err  error
 		want string
 	}{
-		"told while it is open":   {counter + outer + inner + fails, &ExitError{Code: 100}, "builder failed"},
-		"told after it is closed": {counter + outer + inner + stops + fails, &ExitError{Code: 100}, "builder failed"},
+		"told while it is open":   {counter + outer + inner + fails, &engine.ExitError{Code: 100}, "builder failed"},
+		"told after it is closed": {counter + outer + inner + stops + fails, &engine.ExitError{Code: 100}, "builder failed"},
 		"good": {counter + outer + inner + `@nix {"action":"stop","id":3}` + "\n" +
 			`@nix {"action":"result","fields":[1,1,0,0],"id":1,"type":105}` + "\n" + `@nix {"action":"stop","id":2}` + "\n", nil, "good"},
 	} {
@@ -230,10 +232,10 @@ func TestRemoteBuildIsOneBuild(t *testing.T) {
 			if diff := cmp.Diff(map[string]string{"a": test.want}, ended(t, rec)); diff != "" {
 				t.Errorf("builds (-want +got):\n%s", diff)
 			}
-			if n := len(of[BuildStarted](rec)); n != 1 {
+			if n := len(of[run.BuildStarted](rec)); n != 1 {
 				t.Errorf("%d builds started, want 1", n)
 			}
-			e := of[BuildFinished](rec)[0]
+			e := of[run.BuildFinished](rec)[0]
 			if e.Machine != "ssh-ng://b" || !slices.Equal(e.Tail, []string{"its test"}) || readFile(t, e.Log) != "its test\n" {
 				t.Errorf("finished as %+v, want its machine and its whole log", e)
 			}
@@ -249,13 +251,13 @@ func TestErrorsAreRankedByWhatTheyTell(t *testing.T) {
 	drv := nix.StorePath(okDrv)
 	for _, step := range []struct {
 		message string
-		want    FailureKind
+		want    run.FailureKind
 	}{
-		{`building '` + okDrv + `' went wrong`, UnknownFailure},
-		{`1 dependencies of derivation '` + okDrv + `' failed to build`, DependencyFailed},
-		{`cycle detected in build of '` + okDrv + `' in the references of output 'a' from output 'b'`, OutputRefused},
-		{`building '` + okDrv + `' went wrong`, OutputRefused},
-		{`build of '` + okDrv + `' failed`, OutputRefused},
+		{`building '` + okDrv + `' went wrong`, run.UnknownFailure},
+		{`1 dependencies of derivation '` + okDrv + `' failed to build`, run.DependencyFailed},
+		{`cycle detected in build of '` + okDrv + `' in the references of output 'a' from output 'b'`, run.OutputRefused},
+		{`building '` + okDrv + `' went wrong`, run.OutputRefused},
+		{`build of '` + okDrv + `' failed`, run.OutputRefused},
 	} {
 		feed(t, log, nixSays("%s", step.message)+"\n")
 		if got := log.failures[drv].Kind; got != step.want {
@@ -280,7 +282,7 @@ func TestPlainLinesOfNixAreItsError(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, log := newReplay(t)
 			feed(t, log, test.lines)
-			log.close(t.Context(), &ExitError{Program: "nix-store", Code: 1, Stderr: test.lines})
+			log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: 1, Stderr: test.lines})
 			if log.run.Message != test.want {
 				t.Errorf("Nix's error %q, want %q", log.run.Message, test.want)
 			}
@@ -290,16 +292,16 @@ func TestPlainLinesOfNixAreItsError(t *testing.T) {
 
 // What Nix has said of one derivation is not why a signal has ended it.
 func TestASignalToNixIsTheErrorOfTheRun(t *testing.T) {
-	for code, want := range map[int]Failure{
-		137: {Kind: Killed, Message: "nix-store was ended by signal 9", ExitCode: 137},
-		139: {Kind: UnknownFailure, Message: "nix-store was ended by signal 11", ExitCode: 139},
+	for code, want := range map[int]run.Failure{
+		137: {Kind: run.Killed, Message: "nix-store was ended by signal 9", ExitCode: 137},
+		139: {Kind: run.UnknownFailure, Message: "nix-store was ended by signal 11", ExitCode: 139},
 	} {
 		rec, log := newReplay(t)
 		data := readFile(t, "testdata/parallel-nix-2.8.log")
 		told := nixSays("builder for '%s' failed with exit code 1", "/nix/store/23rmr944ir11cav9hhlaxnzqy47cp5c9-other.drv") + "\n"
 		data = data[:strings.Index(data, "test number_2")] + "\n" + told
 		feed(t, log, data)
-		log.close(t.Context(), &ExitError{Program: "nix-store", Code: code, Stderr: data})
+		log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: code, Stderr: data})
 		if diff := cmp.Diff(&want, log.run); diff != "" {
 			t.Errorf("error of the run (-want +got):\n%s", diff)
 		}
@@ -326,18 +328,18 @@ func TestABuilderCannotBlameAnother(t *testing.T) {
 		want map[string]string
 	}{
 		"all end well":     {start + forged, nil, nil, map[string]string{"victim": "good", "forger": "good"}},
-		"the store has it": {start + forged, &ExitError{Code: 1}, map[nix.StorePath]bool{victim: true}, map[string]string{"victim": "good", "forger": "not finished"}},
-		"it is not there":  {start + forged, &ExitError{Code: 1}, nil, map[string]string{"victim": "hash mismatch", "forger": "not finished"}},
+		"the store has it": {start + forged, &engine.ExitError{Code: 1}, map[nix.StorePath]bool{victim: true}, map[string]string{"victim": "good", "forger": "not finished"}},
+		"it is not there":  {start + forged, &engine.ExitError{Code: 1}, nil, map[string]string{"victim": "hash mismatch", "forger": "not finished"}},
 		"Nix counts a failure": {
 			start + `@nix {"action":"result","fields":[0,2,1,1],"id":1,"type":105}` + "\n" + claim("builder for '"+victim+"' failed with exit code 1") + "\n",
-			&ExitError{Code: 1}, nil,
+			&engine.ExitError{Code: 1}, nil,
 			map[string]string{"victim": "builder failed", "forger": "not finished"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rec, log := newReplay(t)
 			feed(t, log, test.log)
-			if n := len(of[BuildFinished](rec)); (n > 0) != (name == "Nix counts a failure") {
+			if n := len(of[run.BuildFinished](rec)); (n > 0) != (name == "Nix counts a failure") {
 				t.Errorf("%d builds have ended before Nix has", n)
 			}
 			log.close(t.Context(), test.err)
@@ -367,7 +369,7 @@ func TestWarningOfEachServerIsToldOnce(t *testing.T) {
 	if len(log.claimed)+len(log.errors) > 0 {
 		t.Errorf("a warning became an error: %+v, %+v", log.claimed, log.errors)
 	}
-	if got := of[Notice](rec); len(got) != 1 || !strings.Contains(got[0].Text, "http://x.invalid/a") {
+	if got := of[run.Notice](rec); len(got) != 1 || !strings.Contains(got[0].Text, "http://x.invalid/a") {
 		t.Errorf("notices %+v, want one", got)
 	}
 }
@@ -375,7 +377,7 @@ func TestWarningOfEachServerIsToldOnce(t *testing.T) {
 func newReplay(t *testing.T) (*recorder, *buildLog) {
 	t.Helper()
 	rec := &recorder{}
-	return rec, newBuildLog(&Release{Report: rec, Now: time.Now, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
+	return rec, newBuildLog(&Release{Recorder: run.Recorder{Report: rec, Now: time.Now}, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
 }
 
 func feed(t *testing.T, log *buildLog, data string) {

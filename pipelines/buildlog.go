@@ -8,7 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -22,20 +24,20 @@ type buildLog struct {
 	// known is what the plan's derivations say of themselves; empty where that is not known.
 	known    map[nix.StorePath]nix.Derivation
 	byOutput map[nix.StorePath]nix.StorePath // the derivation of an output
-	blamed   func(drv nix.StorePath, tail []string) *Line
-	meter    ResourceMeter // nil where the engine measures nothing
+	blamed   func(drv nix.StorePath, tail []string) *run.Line
+	meter    engine.ResourceMeter // nil where the engine measures nothing
 
 	mu       sync.Mutex
 	builds   map[nix.StorePath]*running
-	failures map[nix.StorePath]*Failure
+	failures map[nix.StorePath]*run.Failure
 	fetched  map[nix.StorePath]bool
 	bytes    map[uint64]int64 // downloaded, by activity
 	shown    time.Time        // when Fetched was last reported
 	warned   map[string]bool
 	seq      int64
 	full     fullDisk
-	run      *Failure // Nix's own error of the last realisation that failed
-	cut      bool     // the run's time was over then, or it was interrupted
+	run      *run.Failure // Nix's own error of the last realisation that failed
+	cut      bool         // the run's time was over then, or it was interrupted
 	lost     lostBuilds
 	attempt
 }
@@ -43,10 +45,10 @@ type buildLog struct {
 // attempt is what belongs to one process of Nix.
 type attempt struct {
 	open   map[uint64]*running // by Nix's number of the activity
-	errors []*Failure          // Nix's errors that name no derivation
+	errors []*run.Failure      // Nix's errors that name no derivation
 	// claims are errors that may be a builder's words, by derivation, and claimed those that name none.
-	claims  map[nix.StorePath]*Failure
-	claimed []*Failure
+	claims  map[nix.StorePath]*run.Failure
+	claimed []*run.Failure
 	plain   []string // the last lines that Nix wrote outside of its log's format
 	counts
 	killsBefore int64 // of processes by the kernel, for want of memory, before Nix was started; -1 where not known
@@ -62,8 +64,8 @@ type running struct {
 	began, spoke   int64     // the sequence numbers of its start and of its last line or phase
 	closed         int64     // that of the end of its last activity; 0 while one is open
 	activities     int
-	stale          bool     // of an earlier process of Nix
-	claim          *Failure // what an error says of it that may be a builder's words
+	stale          bool         // of an earlier process of Nix
+	claim          *run.Failure // what an error says of it that may be a builder's words
 	state          buildState
 	counted        bool  // one of Nix's counts is known to be about it
 	kills          int64 // of processes by the kernel, for want of memory, before it began
@@ -84,14 +86,14 @@ const (
 func newBuildLog(r *Release, system matrix.System) *buildLog {
 	return &buildLog{
 		r: r, system: system, byOutput: map[nix.StorePath]nix.StorePath{},
-		builds: map[nix.StorePath]*running{}, failures: map[nix.StorePath]*Failure{},
+		builds: map[nix.StorePath]*running{}, failures: map[nix.StorePath]*run.Failure{},
 		fetched: map[nix.StorePath]bool{}, bytes: map[uint64]int64{}, warned: map[string]bool{},
 		attempt: newAttempt(),
 	}
 }
 
 func newAttempt() attempt {
-	return attempt{open: map[uint64]*running{}, claims: map[nix.StorePath]*Failure{}, killsBefore: -1}
+	return attempt{open: map[uint64]*running{}, claims: map[nix.StorePath]*run.Failure{}, killsBefore: -1}
 }
 
 // entry takes one line of Nix's log.
@@ -137,7 +139,7 @@ func (l *buildLog) begin(e nix.LogEntry) {
 		b.spoke = b.began
 		l.builds[drv] = b
 		l.begun = append(l.begun, b)
-		l.r.event(BuildStarted{System: l.system, Derivation: drv})
+		l.r.Event(run.BuildStarted{System: l.system, Derivation: drv})
 	}
 	b.machine = cmp.Or(b.machine, machine)
 	b.activities++
@@ -157,7 +159,7 @@ func (l *buildLog) stop(id uint64) {
 		b.closed = l.next()
 		l.lastClosed = b.closed
 		if b.state == undecided {
-			b.seconds = seconds(l.r.Now().Sub(b.started))
+			b.seconds = run.Seconds(l.r.Now().Sub(b.started))
 		}
 	}
 }
@@ -173,7 +175,7 @@ func (l *buildLog) result(e nix.LogEntry) {
 		if b != nil {
 			b.phase = e.String(0)
 			l.hear(b)
-			l.r.event(BuildPhase{System: l.system, Derivation: b.drv, Phase: b.phase})
+			l.r.Event(run.BuildPhase{System: l.system, Derivation: b.drv, Phase: b.phase})
 		}
 	case nix.ResultProgress:
 		if _, ok := l.bytes[e.ID]; ok {
@@ -192,7 +194,7 @@ func (l *buildLog) line(b *running, text string) {
 	l.hear(b)
 	text = nix.PlainText(lastDrawn(text))
 	b.log.line(b.phase, text)
-	l.r.event(BuildLine{System: l.system, Derivation: b.drv, Phase: b.phase, Text: text[:min(len(text), maxEventLine)]})
+	l.r.Event(run.BuildLine{System: l.system, Derivation: b.drv, Phase: b.phase, Text: text[:min(len(text), maxEventLine)]})
 }
 
 // hear notes that a build is still going on.
@@ -211,14 +213,14 @@ func lastDrawn(line string) string {
 // succeed ends a build that is certain to be good.
 func (l *buildLog) succeed(b *running, at time.Time) {
 	b.state = succeeded
-	b.seconds = seconds(at.Sub(b.started))
+	b.seconds = run.Seconds(at.Sub(b.started))
 	l.finish(b, nil)
 }
 
 // finish reports the end of a build.
-func (l *buildLog) finish(b *running, f *Failure) {
+func (l *buildLog) finish(b *running, f *run.Failure) {
 	b.log.close()
-	l.r.event(BuildFinished{
+	l.r.Event(run.BuildFinished{
 		System: l.system, Derivation: b.drv, Machine: nix.Redact(b.machine), Seconds: b.seconds, Failure: f, Log: b.log.path, Tail: slices.Clone(b.log.tail),
 	})
 }
@@ -244,7 +246,7 @@ func (l *buildLog) isGood(drv nix.StorePath) bool {
 }
 
 // succeeded returns the derivations that were built well and are none of the packages' own, in order.
-func (l *buildLog) succeeded(packages []*PackageResult) []nix.StorePath {
+func (l *buildLog) succeeded(packages []*run.PackageResult) []nix.StorePath {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	own := map[nix.StorePath]bool{}

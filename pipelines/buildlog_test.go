@@ -10,25 +10,27 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // recorder keeps events for a test.
 type recorder struct {
 	mu     sync.Mutex
-	events []Event
+	events []run.Event
 }
 
-func (r *recorder) Report(_ time.Time, e Event) {
+func (r *recorder) Report(_ time.Time, e run.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, e)
 }
 
 // of returns the events of one type, in order.
-func of[T Event](r *recorder) []T {
+func of[T run.Event](r *recorder) []T {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var found []T
@@ -54,7 +56,7 @@ func replay(t *testing.T, file string) (*recorder, *buildLog) {
 	t.Helper()
 	rec, log := newReplay(t)
 	feed(t, log, readFile(t, file))
-	log.close(t.Context(), &ExitError{Program: "nix-store", Code: 102})
+	log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: 102})
 	log.decideBy(nil)
 	return rec, log
 }
@@ -69,15 +71,15 @@ func TestBuildLogOfRealNix(t *testing.T) {
 	for _, file := range logs {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".log"), func(t *testing.T) {
 			rec, log := replay(t, file)
-			got := map[string]Failure{}
-			for _, e := range of[BuildFinished](rec) {
+			got := map[string]run.Failure{}
+			for _, e := range of[run.BuildFinished](rec) {
 				name := strings.TrimSuffix(e.Derivation.Name(), ".drv")
 				if _, twice := got[name]; twice {
 					t.Errorf("%s finished twice", name)
 				}
-				got[name] = Failure{}
+				got[name] = run.Failure{}
 				if e.Failure != nil {
-					got[name] = Failure{Kind: e.Failure.Kind, ExitCode: e.Failure.ExitCode, Phase: e.Failure.Phase}
+					got[name] = run.Failure{Kind: e.Failure.Kind, ExitCode: e.Failure.ExitCode, Phase: e.Failure.Phase}
 				}
 				if diff := cmp.Diff([]string{"line 0", "line 1", "line 2", "in check"}, e.Tail); diff != "" {
 					t.Errorf("tail of %s (-want +got):\n%s", name, diff)
@@ -91,11 +93,11 @@ func TestBuildLogOfRealNix(t *testing.T) {
 					t.Errorf("check log of %s: %q, %v, want the line of checkPhase alone", name, check, err)
 				}
 			}
-			want := map[string]Failure{
+			want := map[string]run.Failure{
 				"ok":   {},
-				"bad":  {Kind: BuilderFailed, ExitCode: 3, Phase: "checkPhase"},
-				"kill": {Kind: Killed, ExitCode: 137, Phase: "checkPhase"},
-				"hm":   {Kind: HashMismatch, Phase: "checkPhase"},
+				"bad":  {Kind: run.BuilderFailed, ExitCode: 3, Phase: "checkPhase"},
+				"kill": {Kind: run.Killed, ExitCode: 137, Phase: "checkPhase"},
+				"hm":   {Kind: run.HashMismatch, Phase: "checkPhase"},
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("builds (-want +got):\n%s", diff)
@@ -112,8 +114,8 @@ func checkUser(t *testing.T, log *buildLog) {
 		if drv.Name() != "user.drv" {
 			continue
 		}
-		if f.Kind != DependencyFailed {
-			t.Errorf("user failed as %q, want %q", f.Kind, DependencyFailed)
+		if f.Kind != run.DependencyFailed {
+			t.Errorf("user failed as %q, want %q", f.Kind, run.DependencyFailed)
 		}
 		if f := log.dependencyFailure(log.causes()); !strings.Contains(f.Message, ".drv: ") {
 			t.Errorf("user's failure is %+v, want the root cause named", f)
@@ -126,28 +128,28 @@ func checkUser(t *testing.T, log *buildLog) {
 func TestStalledBuildShowsItsLastLines(t *testing.T) {
 	rec := &recorder{}
 	clock := time.Unix(0, 0)
-	r := &Release{Report: rec, Now: func() time.Time { return clock }, Logs: regular.NewDir(t.TempDir())}
+	r := &Release{Recorder: run.Recorder{Report: rec, Now: func() time.Time { return clock }}, Logs: regular.NewDir(t.TempDir())}
 	log := newBuildLog(r, matrix.X8664Linux)
 	w := &nix.LogWriter{Entry: log.entry}
 	w.Write([]byte(`@nix {"action":"start","fields":["/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv","",1,1],"id":7,"level":3,"text":"","type":105}` + "\n"))
 	w.Write([]byte(`@nix {"action":"result","fields":["last words"],"id":7,"type":101}` + "\n"))
 	clock = clock.Add(59 * time.Second)
 	log.reportStalls(time.Minute)
-	if got := of[BuildStalled](rec); len(got) != 0 {
+	if got := of[run.BuildStalled](rec); len(got) != 0 {
 		t.Errorf("stalled after 59 s of a minute: %+v", got)
 	}
 	for range 3 { // asked again and again, it says it once
 		clock = clock.Add(time.Second)
 		log.reportStalls(time.Minute)
 	}
-	got := of[BuildStalled](rec)
+	got := of[run.BuildStalled](rec)
 	if len(got) != 1 || !cmp.Equal(got[0].Tail, []string{"last words"}) || got[0].Silent != 60 {
 		t.Errorf("stalls: %+v, want one, of 60 s, with the last words", got)
 	}
 	w.Write([]byte(`@nix {"action":"result","fields":["again"],"id":7,"type":101}` + "\n"))
 	clock = clock.Add(time.Minute)
 	log.reportStalls(time.Minute)
-	if got := of[BuildStalled](rec); len(got) != 2 {
+	if got := of[run.BuildStalled](rec); len(got) != 2 {
 		t.Errorf("a second silence is reported too: got %d, want 2", len(got))
 	}
 }
@@ -158,17 +160,17 @@ func TestBuildThatIsLeftOpenEndsAsNixDoes(t *testing.T) {
 		failed bool
 	}{
 		"well, as with a remote builder": {nil, false},
-		"killed":                         {&ExitError{Program: "nix-store", Code: 143}, true},
+		"killed":                         {&engine.ExitError{Program: "nix-store", Code: 143}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rec := &recorder{}
-			log := newBuildLog(&Release{Report: rec, Now: time.Now, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
+			log := newBuildLog(&Release{Recorder: run.Recorder{Report: rec, Now: time.Now}, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
 			w := &nix.LogWriter{Entry: log.entry}
 			w.Write([]byte(`@nix {"action":"start","fields":["/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv","ssh://builder",1,1],"id":7,"level":3,"text":"","type":105}` + "\n"))
 			w.Write([]byte(`@nix {"action":"stop","id":7}` + "\n"))
 			log.close(t.Context(), test.err)
 			log.decideBy(nil)
-			got := of[BuildFinished](rec)
+			got := of[run.BuildFinished](rec)
 			if len(got) != 1 || (got[0].Failure != nil) != test.failed {
 				t.Errorf("finished as %+v, want one end, failed %t", got, test.failed)
 			}

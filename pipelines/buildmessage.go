@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // summaryMessage is an error that repeats which of the derivations that were asked for have failed.
@@ -85,9 +86,9 @@ func (l *buildLog) derivationOf(text string) nix.StorePath {
 }
 
 // fail notes why a derivation failed, and ends it where it has not ended yet.
-func (l *buildLog) fail(drv nix.StorePath, f *Failure) {
+func (l *buildLog) fail(drv nix.StorePath, f *run.Failure) {
 	known := l.failures[drv]
-	if known != nil && known.Kind.weight() >= f.Kind.weight() {
+	if known != nil && known.Kind.Weight() >= f.Kind.Weight() {
 		return
 	}
 	l.failures[drv] = f
@@ -97,28 +98,28 @@ func (l *buildLog) fail(drv nix.StorePath, f *Failure) {
 		f.Phase, f.At = known.Phase, known.At // its end was reported
 	case b != nil && b.state == undecided:
 		if b.closed == 0 {
-			b.seconds = seconds(l.r.Now().Sub(b.started))
+			b.seconds = run.Seconds(l.r.Now().Sub(b.started))
 		}
 		l.countFailure(b)
 		l.explain(b, f)
 		b.state = failed
 		l.finish(b, f)
-	case b == nil && f.Kind != DependencyFailed && f.Kind != SubstituterFailed: // Nix refuses to begin it
-		l.r.event(BuildFinished{System: l.system, Derivation: drv, Failure: f})
+	case b == nil && f.Kind != run.DependencyFailed && f.Kind != run.SubstituterFailed: // Nix refuses to begin it
+		l.r.Event(run.BuildFinished{System: l.system, Derivation: drv, Failure: f})
 	}
 }
 
 // explain adds to a failure what the build itself and the machine's measurements tell of it.
-func (l *buildLog) explain(b *running, f *Failure) {
+func (l *buildLog) explain(b *running, f *run.Failure) {
 	f.Phase = b.phase
-	if f.Kind == NotReproducible || f.Kind == OutputRefused {
+	if f.Kind == run.NotReproducible || f.Kind == run.OutputRefused {
 		f.Phase = "" // it is seen when all of them are over
 	}
 	if l.known[b.drv].Fixed {
-		f.download(b.log.tail)
+		downloadFailure(f, b.log.tail)
 	}
 	l.measure(b, f)
-	if f.Kind != DownloadFailed { // which no line of the flake can be blamed for
+	if f.Kind != run.DownloadFailed { // which no line of the flake can be blamed for
 		f.At = l.at(b)
 	}
 }
@@ -136,29 +137,29 @@ func (l *buildLog) warn(text string) {
 	// Nothing is rooted: the export follows at once, and realises again what a collector has taken in between.
 	if !l.warned[key] && !strings.Contains(text, "--add-root") {
 		l.warned[key] = true
-		l.r.event(Notice{System: l.system, Level: Warning, Text: text})
+		l.r.Event(run.Notice{System: l.system, Level: run.Warning, Text: text})
 	}
 }
 
 // runError is Nix's own error of a realisation that has failed: its last one that names no derivation. An error that is
 // understood goes before one that is not.
-func (l *buildLog) runError(ctx context.Context, err error) *Failure {
+func (l *buildLog) runError(ctx context.Context, err error) *run.Failure {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	whole := failureOf(ctx, err)
-	if ctx.Err() != nil || whole.Kind == EngineLost || whole.ExitCode > 128 {
+	if ctx.Err() != nil || whole.Kind == run.EngineLost || whole.ExitCode > 128 {
 		return whole
 	}
 	errors := slices.Concat(l.claimed, l.errors)
 	slices.Reverse(errors)
-	if i := slices.IndexFunc(errors, func(f *Failure) bool { return f.Kind != UnknownFailure }); i >= 0 {
+	if i := slices.IndexFunc(errors, func(f *run.Failure) bool { return f.Kind != run.UnknownFailure }); i >= 0 {
 		return errors[i]
 	}
 	switch {
 	case len(errors) > 0:
 		return errors[0]
-	case whole.Kind != UnknownFailure || len(l.plain) == 0:
+	case whole.Kind != run.UnknownFailure || len(l.plain) == 0:
 		return whole
 	}
-	return &Failure{Kind: UnknownFailure, Message: strings.Join(l.plain, "; "), ExitCode: whole.ExitCode}
+	return &run.Failure{Kind: run.UnknownFailure, Message: strings.Join(l.plain, "; "), ExitCode: whole.ExitCode}
 }

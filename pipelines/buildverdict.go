@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // newAttempt is for another process of Nix. Builds that an earlier one has left undecided may begin again.
@@ -37,7 +39,7 @@ func (l *buildLog) close(ctx context.Context, err error) {
 			l.succeed(b, now)
 		default:
 			b.log.close()
-			b.seconds = seconds(now.Sub(b.started))
+			b.seconds = run.Seconds(now.Sub(b.started))
 			b.claim = l.claims[b.drv]
 		}
 	}
@@ -63,10 +65,10 @@ func (l *buildLog) unknown() []nix.StorePath {
 }
 
 // failureOf returns what Nix has said of the derivation's failure; nil where it has said nothing of a known kind.
-func (l *buildLog) failureOf(drv nix.StorePath) *Failure {
+func (l *buildLog) failureOf(drv nix.StorePath) *run.Failure {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if f := l.failures[drv]; f != nil && f.Kind != UnknownFailure && f.Kind != Unfinished {
+	if f := l.failures[drv]; f != nil && f.Kind != run.UnknownFailure && f.Kind != run.Unfinished {
 		return f
 	}
 	return nil
@@ -86,12 +88,12 @@ func (l *buildLog) decideBy(built map[nix.StorePath]bool) {
 			l.fail(b.drv, b.claim)
 			continue
 		}
-		f := &Failure{Kind: Unfinished, Message: "Nix stopped before the build ended"}
+		f := &run.Failure{Kind: run.Unfinished, Message: "Nix stopped before the build ended"}
 		if l.run != nil {
 			f = l.stopped()
 		}
 		if l.mayHaveEnded(b) {
-			f = &Failure{Kind: Unfinished, Message: "Nix was stopped before it said how the build ended: " + l.run.Message}
+			f = &run.Failure{Kind: run.Unfinished, Message: "Nix was stopped before it said how the build ended: " + l.run.Message}
 			l.failures[b.drv] = f
 		}
 		f.Phase = b.phase
@@ -101,7 +103,7 @@ func (l *buildLog) decideBy(built map[nix.StorePath]bool) {
 }
 
 // resolve asks the store how those builds have ended of which Nix's log does not tell it.
-func (r *Release) resolve(ctx context.Context, x Executor, e Engine, log *buildLog) {
+func (r *Release) resolve(ctx context.Context, x engine.Executor, e engine.Engine, log *buildLog) {
 	unknown := log.unknown()
 	if len(unknown) == 0 {
 		return
@@ -123,7 +125,7 @@ func (r *Release) resolve(ctx context.Context, x Executor, e Engine, log *buildL
 }
 
 // failure returns a copy of why a derivation has failed; nil where Nix has not said that it has.
-func (l *buildLog) failure(drv nix.StorePath) *Failure {
+func (l *buildLog) failure(drv nix.StorePath) *run.Failure {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f := l.failures[drv]
@@ -138,7 +140,7 @@ func (l *buildLog) failure(drv nix.StorePath) *Failure {
 }
 
 // failedDependencies returns which of the derivations that have failed a package is made with.
-func (r *Release) failedDependencies(ctx context.Context, x Executor, log *buildLog, p *PackageResult) ([]nix.StorePath, error) {
+func (r *Release) failedDependencies(ctx context.Context, x engine.Executor, log *buildLog, p *run.PackageResult) ([]nix.StorePath, error) {
 	failed := log.causes()
 	if len(failed) == 0 {
 		return nil, nil
@@ -156,7 +158,7 @@ func (l *buildLog) causes() []nix.StorePath {
 	defer l.mu.Unlock()
 	var drvs []nix.StorePath
 	for drv, f := range l.failures {
-		if f.Kind != DependencyFailed {
+		if f.Kind != run.DependencyFailed {
 			drvs = append(drvs, drv)
 		}
 	}
@@ -171,12 +173,12 @@ func (l *buildLog) causes() []nix.StorePath {
 
 // explainPackages finds out why each package has failed whose outputs are not all there: by itself, by a dependency, or
 // because Nix stopped.
-func (r *Release) explainPackages(ctx context.Context, x Executor, log *buildLog, todo []*PackageResult, invalid map[nix.StorePath]bool) {
+func (r *Release) explainPackages(ctx context.Context, x engine.Executor, log *buildLog, todo []*run.PackageResult, invalid map[nix.StorePath]bool) {
 	for _, p := range todo {
-		if p.Failure != nil || !slices.ContainsFunc(p.Outputs, func(o Output) bool { return invalid[o.Path] }) {
+		if p.Failure != nil || !slices.ContainsFunc(p.Outputs, func(o run.Output) bool { return invalid[o.Path] }) {
 			continue
 		}
-		if p.Failure = log.failure(p.Derivation); p.Failure != nil && p.Failure.Kind != DependencyFailed {
+		if p.Failure = log.failure(p.Derivation); p.Failure != nil && p.Failure.Kind != run.DependencyFailed {
 			continue
 		}
 		if failed, err := r.failedDependencies(ctx, x, log, p); err == nil && len(failed) > 0 {
@@ -196,19 +198,19 @@ func (l *buildLog) mayHaveEnded(b *running) bool {
 
 // stopped is the failure of what Nix has not come to the end of: Nix's own error of the run. Its kind is that of the run
 // where the machine is at fault, and not where Nix stopped at something else.
-func (l *buildLog) stopped() *Failure {
-	f := &Failure{Kind: Unfinished, Message: "Nix stopped: " + l.run.Message, ExitCode: l.run.ExitCode, Remark: l.run.Remark}
-	if l.run.ofMachine() {
+func (l *buildLog) stopped() *run.Failure {
+	f := &run.Failure{Kind: run.Unfinished, Message: "Nix stopped: " + l.run.Message, ExitCode: l.run.ExitCode, Remark: l.run.Remark}
+	if l.run.OfMachine() {
 		f.Kind = l.run.Kind
 	}
 	return f
 }
 
 // dependencyFailure is the failure of a package by those of its dependencies. A package's own fault is told first.
-func (l *buildLog) dependencyFailure(failed []nix.StorePath) *Failure {
+func (l *buildLog) dependencyFailure(failed []nix.StorePath) *run.Failure {
 	cause := failed[0]
 	for _, drv := range failed {
-		if l.failure(drv).Kind != DownloadFailed {
+		if l.failure(drv).Kind != run.DownloadFailed {
 			cause = drv
 			break
 		}
@@ -216,7 +218,7 @@ func (l *buildLog) dependencyFailure(failed []nix.StorePath) *Failure {
 	root := l.failure(cause)
 	root.Derivation = cause
 	name := strings.TrimSuffix(cause.Name(), ".drv")
-	if root.Kind == DownloadFailed {
+	if root.Kind == run.DownloadFailed {
 		root.Message = fmt.Sprintf("its dependency %s could not be downloaded: %s", name, root.Reason)
 	} else {
 		root.Message = fmt.Sprintf("its dependency %s: %s", cause.Name(), root.Message)
@@ -224,8 +226,8 @@ func (l *buildLog) dependencyFailure(failed []nix.StorePath) *Failure {
 	if others := len(failed) - 1; others > 0 {
 		root.Message += fmt.Sprintf(" (and %s failed)", countMore(others, "dependency", "dependencies"))
 	}
-	if root.Kind == BuilderFailed {
-		root.Kind = DependencyFailed
+	if root.Kind == run.BuilderFailed {
+		root.Kind = run.DependencyFailed
 	}
 	return root
 }
@@ -238,25 +240,25 @@ func countMore(n int, one, many string) string {
 }
 
 // settle writes the package's verdict, by what the store has and by what the log told.
-func (l *buildLog) settle(p *PackageResult, invalid map[nix.StorePath]bool) {
+func (l *buildLog) settle(p *run.PackageResult, invalid map[nix.StorePath]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.builds[p.Derivation]
 	if b != nil {
 		p.Seconds, p.Log = b.seconds, strings.TrimPrefix(b.log.path, l.r.Logs.Name()+"/")
 	}
-	p.Verdict = Present
+	p.Verdict = run.Present
 	for _, o := range p.Outputs {
 		if invalid[o.Path] {
-			p.Verdict = Failed
+			p.Verdict = run.Failed
 			return
 		}
 		if l.fetched[o.Path] {
-			p.Verdict = Substituted
+			p.Verdict = run.Substituted
 		}
 	}
 	p.Failure = nil
 	if b != nil {
-		p.Verdict = Built
+		p.Verdict = run.Built
 	}
 }

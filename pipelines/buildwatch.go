@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 const showEvery = 200 * time.Millisecond
@@ -18,7 +20,7 @@ func (l *buildLog) showFetched() {
 	for _, n := range l.bytes {
 		sum += n
 	}
-	l.r.event(Fetched{System: l.system, Bytes: sum, Paths: len(l.fetched)})
+	l.r.Event(run.Fetched{System: l.system, Bytes: sum, Paths: len(l.fetched)})
 }
 
 // watch reports builds that say nothing for the duration, until the function it returns is called.
@@ -51,8 +53,8 @@ func (l *buildLog) reportStalls(stall time.Duration) {
 	for _, b := range l.undecided() {
 		if b.closed == 0 && now.Sub(b.heard) >= stall && b.stalledAt != b.heard {
 			b.stalledAt = b.heard
-			l.r.event(BuildStalled{
-				System: l.system, Derivation: b.drv, Silent: seconds(now.Sub(b.heard)), Tail: slices.Clone(b.log.tail),
+			l.r.Event(run.BuildStalled{
+				System: l.system, Derivation: b.drv, Silent: run.Seconds(now.Sub(b.heard)), Tail: slices.Clone(b.log.tail),
 			})
 		}
 	}

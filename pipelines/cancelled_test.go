@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -26,13 +27,13 @@ type interrupter struct {
 	stopped bool
 }
 
-func (i *interrupter) Report(at time.Time, e Event) {
+func (i *interrupter) Report(at time.Time, e run.Event) {
 	i.recorder.Report(at, e)
 	i.mu.Lock()
 	i.seen++
 	locked := false
 	switch e.(type) {
-	case BuildStarted, BuildPhase, BuildLine, BuildFinished, BuildStalled, Fetched, Uploaded:
+	case run.BuildStarted, run.BuildPhase, run.BuildLine, run.BuildFinished, run.BuildStalled, run.Fetched, run.Uploaded:
 		locked = i.between
 	}
 	now := i.seen > i.at && !i.stopped && !locked
@@ -46,12 +47,12 @@ func (i *interrupter) Report(at time.Time, e Event) {
 // stories are the kinds of run that an interruption must not end as good.
 var stories = map[string]struct {
 	prepare func(t *testing.T, run *fakeRun)
-	run     func(ctx context.Context, run *fakeRun) (*Manifest, error)
-	done    func(run *fakeRun, m *Manifest) error
+	run     func(ctx context.Context, run *fakeRun) (*run.Manifest, error)
+	done    func(run *fakeRun, m *run.Manifest) error
 }{
 	"release": {
 		func(_ *testing.T, run *fakeRun) { run.publishTo(&fakeCachix{}); run.Rebuild.Without = "" },
-		func(ctx context.Context, run *fakeRun) (*Manifest, error) { return run.Run(ctx) },
+		func(ctx context.Context, run *fakeRun) (*run.Manifest, error) { return run.Run(ctx) },
 		releasedAll,
 	},
 	"release of what was built before": {
@@ -62,30 +63,30 @@ var stories = map[string]struct {
 			run.publishTo(&fakeCachix{})
 			run.recorder = &recorder{}
 		},
-		func(ctx context.Context, run *fakeRun) (*Manifest, error) { return run.Run(ctx) },
+		func(ctx context.Context, run *fakeRun) (*run.Manifest, error) { return run.Run(ctx) },
 		releasedAll,
 	},
 	"warm": {
 		func(_ *testing.T, run *fakeRun) { run.publishTo(&fakeCachix{}); run.Publish.Pin = false },
-		func(ctx context.Context, run *fakeRun) (*Manifest, error) { return run.Run(ctx) },
+		func(ctx context.Context, run *fakeRun) (*run.Manifest, error) { return run.Run(ctx) },
 		exportedAll,
 	},
 	"check": {
 		func(_ *testing.T, run *fakeRun) { run.Store, run.Served = nil, nil },
-		func(ctx context.Context, run *fakeRun) (*Manifest, error) { return run.Run(ctx) },
-		func(_ *fakeRun, m *Manifest) error { return haveVerdict(m, Built) },
+		func(ctx context.Context, run *fakeRun) (*run.Manifest, error) { return run.Run(ctx) },
+		func(_ *fakeRun, m *run.Manifest) error { return haveVerdict(m, run.Built) },
 	},
 	"reproduce": {
 		func(_ *testing.T, run *fakeRun) {
 			run.Served, run.Rebuild = nil, Rebuilding{Fetched: true, NotBuilt: true}
 		},
-		func(ctx context.Context, run *fakeRun) (*Manifest, error) { return run.Run(ctx) },
-		func(run *fakeRun, m *Manifest) error { return inStore(run, m) },
+		func(ctx context.Context, run *fakeRun) (*run.Manifest, error) { return run.Run(ctx) },
+		func(run *fakeRun, m *run.Manifest) error { return inStore(run, m) },
 	},
 	"plan": {
 		func(_ *testing.T, run *fakeRun) { run.publishTo(&fakeCachix{}) },
-		func(ctx context.Context, run *fakeRun) (*Manifest, error) { return run.Preview(ctx) },
-		func(_ *fakeRun, m *Manifest) error { return haveVerdict(m, ToBuild) },
+		func(ctx context.Context, run *fakeRun) (*run.Manifest, error) { return run.Preview(ctx) },
+		func(_ *fakeRun, m *run.Manifest) error { return haveVerdict(m, run.ToBuild) },
 	},
 	"report": {
 		func(t *testing.T, run *fakeRun) {
@@ -97,12 +98,12 @@ var stories = map[string]struct {
 			run.Publish.Pin = true
 			run.recorder = &recorder{}
 		},
-		func(ctx context.Context, run *fakeRun) (*Manifest, error) {
-			m, err := ReadManifest(run.ManifestFile.Path())
+		func(ctx context.Context, release *fakeRun) (*run.Manifest, error) {
+			m, err := run.ReadManifest(release.ManifestFile.Path())
 			if err != nil {
 				return nil, err
 			}
-			return m, run.Conclude(ctx, m, nil, nil)
+			return m, release.Conclude(ctx, m, nil, nil)
 		},
 		pinnedAll,
 	},
@@ -114,14 +115,14 @@ var stories = map[string]struct {
 			run.publishTo(&fakeCachix{})
 			run.recorder = &recorder{}
 		},
-		func(ctx context.Context, run *fakeRun) (*Manifest, error) {
+		func(ctx context.Context, run *fakeRun) (*run.Manifest, error) {
 			infos, err := run.store.Closure(ctx, run.store.paths)
 			if err == nil {
 				_, err = run.Republish(ctx, infos)
 			}
 			return nil, err
 		},
-		func(run *fakeRun, _ *Manifest) error { return published(run) },
+		func(run *fakeRun, _ *run.Manifest) error { return published(run) },
 	},
 }
 
@@ -133,29 +134,29 @@ func TestAnInterruptedRunIsGoodOnlyWhenAllIsDone(t *testing.T) {
 				whole, interruptions, good := false, 0, 0
 				for at := 0; ; at++ {
 					synctest.Test(t, func(t *testing.T) {
-						run := newFakeRun(t)
-						story.prepare(t, run)
+						release := newFakeRun(t)
+						story.prepare(t, release)
 						ctx, cancel := context.WithCancel(t.Context())
 						defer cancel()
-						i := &interrupter{recorder: run.recorder, at: at, stop: cancel}
+						i := &interrupter{recorder: release.recorder, at: at, stop: cancel}
 						if way == "timeout" {
 							ctx, cancel = WithTimeout(ctx, time.Minute, "timeout")
 							defer cancel()
 							i.between, i.stop = true, func() { time.Sleep(2 * time.Minute) } // of the bubble's clock
 						}
-						run.Release.Report = i
-						m, err := story.run(ctx, run)
+						release.Release.Report = i
+						m, err := story.run(ctx, release)
 						if !i.stopped {
 							whole = true // the run is shorter than that
 						}
 						interruptions++
-						if err == nil || m != nil && m.Outcome == OutcomeGood {
+						if err == nil || m != nil && m.Outcome == run.OutcomeGood {
 							good++
-							if undone := story.done(run, m); undone != nil {
+							if undone := story.done(release, m); undone != nil {
 								t.Errorf("interrupted at event %d, it ends with %v, and %v", at, err, undone)
 							}
 						}
-						if m != nil && err == nil && m.Outcome != OutcomeGood && m.Outcome != "" {
+						if m != nil && err == nil && m.Outcome != run.OutcomeGood && m.Outcome != "" {
 							t.Errorf("interrupted at event %d, it has no error, and its manifest says %s", at, m.Outcome)
 						}
 						if err != nil && way == "signal" && !errors.Is(err, context.Canceled) {
@@ -174,13 +175,13 @@ func TestAnInterruptedRunIsGoodOnlyWhenAllIsDone(t *testing.T) {
 	}
 }
 
-func haveVerdict(m *Manifest, want Verdict) error {
+func haveVerdict(m *run.Manifest, want run.Verdict) error {
 	for _, cell := range m.Cells {
 		if len(cell.Packages) != len(fakePackages) {
 			return fmt.Errorf("%s has %d packages", cell.System, len(cell.Packages))
 		}
 		for _, p := range cell.Packages {
-			if p.Verdict != want && !(want == Built && p.Verdict == Present) {
+			if p.Verdict != want && !(want == run.Built && p.Verdict == run.Present) {
 				return fmt.Errorf("%s of %s is %s", p.Package, cell.System, p.Verdict)
 			}
 		}
@@ -188,7 +189,7 @@ func haveVerdict(m *Manifest, want Verdict) error {
 	return nil
 }
 
-func inStore(run *fakeRun, _ *Manifest) error {
+func inStore(run *fakeRun, _ *run.Manifest) error {
 	return each(run, func(system matrix.System, p matrix.Package) error {
 		if missing, _ := run.store.Missing(context.Background(), []nix.StorePath{fakePath(system, p, "")}); len(missing) > 0 {
 			return fmt.Errorf("%s was not exported", missing[0])
@@ -207,26 +208,26 @@ func published(run *fakeRun) error {
 	})
 }
 
-func exportedAll(run *fakeRun, m *Manifest) error {
+func exportedAll(run *fakeRun, m *run.Manifest) error {
 	return errors.Join(inStore(run, m), published(run))
 }
 
-func pinnedAll(run *fakeRun, m *Manifest) error {
+func pinnedAll(run *fakeRun, m *run.Manifest) error {
 	if n, want := len(run.Publish.To.(*fakeCachix).pins), len(fakePackages)*len(run.Cells); n != want {
 		return fmt.Errorf("%d of %d outputs are pinned", n, want)
 	}
 	return published(run)
 }
 
-func releasedAll(run *fakeRun, m *Manifest) error {
+func releasedAll(release *fakeRun, m *run.Manifest) error {
 	for _, cell := range m.Cells {
 		for _, p := range cell.Packages {
-			if run.Rebuild.Without == "" && p.Reproducible() != Good {
+			if release.Rebuild.Without == "" && p.Reproducible() != run.Good {
 				return fmt.Errorf("%s of %s was not built a second time", p.Package, cell.System)
 			}
 		}
 	}
-	return errors.Join(exportedAll(run, m), pinnedAll(run, m))
+	return errors.Join(exportedAll(release, m), pinnedAll(release, m))
 }
 
 // each calls f for each package of each system.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -16,20 +17,20 @@ import (
 // Missing says of the systems without a cell what became of them, and besides is what else speaks against a release, or
 // nil. With one of them, or with a cell that is not good, there is none; the error has the heaviest of their outcomes.
 // The manifest is nil where no cell has left one.
-func (r *Release) Conclude(ctx context.Context, m *Manifest, missing map[matrix.System]error, besides error) error {
+func (r *Release) Conclude(ctx context.Context, m *run.Manifest, missing map[matrix.System]error, besides error) error {
 	started := r.Now()
-	r.event(RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells})
-	var cells []CellResult
-	end := OutcomeGood
+	r.Event(run.RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells})
+	var cells []run.CellResult
+	end := run.OutcomeGood
 	if m != nil {
 		cells, end = m.Cells, m.Outcome
 	}
 	err := r.whole(cells, missing)
-	if end != OutcomeGood {
-		err = errors.Join(err, &OutcomeError{Text: "not every system is good: " + string(end), End: end})
+	if end != run.OutcomeGood {
+		err = errors.Join(err, &run.OutcomeError{Text: "not every system is good: " + string(end), End: end})
 	}
 	if besides != nil {
-		r.event(Notice{Level: Warning, Text: besides.Error()})
+		r.Event(run.Notice{Level: run.Warning, Text: besides.Error()})
 		err = errors.Join(err, besides)
 	}
 	err = errors.Join(err, r.pin(ctx, cells, err))
@@ -37,37 +38,26 @@ func (r *Release) Conclude(ctx context.Context, m *Manifest, missing map[matrix.
 		err = r.unpinned(cells)
 	}
 	if m == nil {
-		r.event(RunFinished{Seconds: seconds(r.Now().Sub(started))})
+		r.Event(run.RunFinished{Seconds: run.Seconds(r.Now().Sub(started))})
 		return err
 	}
-	m.Outcome = outcome(ctx, err)
+	m.Outcome = run.OutcomeOfRun(ctx, err)
 	return errors.Join(err, r.conclude(ctx, started, m))
 }
 
 // whole says of each system that there should be, and is not, what became of it.
-func (r *Release) whole(cells []CellResult, missing map[matrix.System]error) error {
+func (r *Release) whole(cells []run.CellResult, missing map[matrix.System]error) error {
 	var errs []error
 	for _, want := range r.Cells {
-		if slices.ContainsFunc(cells, func(c CellResult) bool { return c.System == want.System }) {
+		if slices.ContainsFunc(cells, func(c run.CellResult) bool { return c.System == want.System }) {
 			continue
 		}
 		why := missing[want.System]
 		if why == nil {
 			why = errors.New("there is no manifest of it")
 		}
-		r.event(Notice{System: want.System, Level: Warning, Text: why.Error()})
+		r.Event(run.Notice{System: want.System, Level: run.Warning, Text: why.Error()})
 		errs = append(errs, fmt.Errorf("%s: %w", want.System, why))
 	}
 	return errors.Join(errs...)
 }
-
-// OutcomeError says how a run has ended that was another process.
-type OutcomeError struct {
-	Text string
-	End  Outcome
-}
-
-func (e *OutcomeError) Error() string { return e.Text }
-
-// Outcome returns how it has ended.
-func (e *OutcomeError) Outcome() Outcome { return e.End }

@@ -9,16 +9,17 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // confirm looks whether what was built is where it should be: it reads back what was exported, as one who substitutes
 // from the store would, and asks the public side of the cache for what was pushed.
-func (r *Release) confirm(ctx context.Context, cell matrix.Cell, result *CellResult, built []nix.PathInfo, added []nix.Added, pushed []nix.PathInfo) error {
-	if len(built) == 0 && len(pushed) == 0 && !result.published() {
+func (r *Release) confirm(ctx context.Context, cell matrix.Cell, result *run.CellResult, built []nix.PathInfo, added []nix.Added, pushed []nix.PathInfo) error {
+	if len(built) == 0 && len(pushed) == 0 && !result.Published() {
 		return nil // nothing was touched
 	}
-	return r.step(ctx, StepConfirm, cell.System, func() (string, error) {
+	return r.Step(ctx, run.StepConfirm, cell.System, func() (string, error) {
 		var found []string
 		if len(built) > 0 {
 			text, err := r.confirmExported(ctx, built, added)
@@ -27,7 +28,7 @@ func (r *Release) confirm(ctx context.Context, cell matrix.Cell, result *CellRes
 			}
 			found = append(found, text)
 		}
-		if result.published() && r.Publish.Consumer != nil {
+		if result.Published() && r.Publish.Consumer != nil {
 			text, err := r.confirmPublished(ctx, cell, result, pushed)
 			if err != nil {
 				return "", err
@@ -35,7 +36,7 @@ func (r *Release) confirm(ctx context.Context, cell matrix.Cell, result *CellRes
 			found = append(found, text)
 		}
 		if len(found) == 0 {
-			return "", skipped("nothing was built")
+			return "", run.Skipped("nothing was built")
 		}
 		return strings.Join(found, "; "), nil
 	})
@@ -57,37 +58,37 @@ func (r *Release) confirmExported(ctx context.Context, closure []nix.PathInfo, a
 	if err := r.Store.Verify(ctx, paths); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s there, %d read back", count(len(closure), "path"), len(added)), nil
+	return fmt.Sprintf("%s there, %d read back", run.Count(len(closure), "path"), len(added)), nil
 }
 
 // confirmPublished asks the public side for what was pushed, until it has all or the patience is at its end.
-func (r *Release) confirmPublished(ctx context.Context, cell matrix.Cell, result *CellResult, closure []nix.PathInfo) (string, error) {
+func (r *Release) confirmPublished(ctx context.Context, cell matrix.Cell, result *run.CellResult, closure []nix.PathInfo) (string, error) {
 	outputs := map[nix.StorePath]string{}
 	for _, p := range result.Packages {
-		if p.Verdict == Failed {
+		if p.Verdict == run.Failed {
 			continue
 		}
-		for _, path := range p.outputPaths() {
+		for _, path := range p.OutputPaths() {
 			outputs[path] = fmt.Sprintf("%s of %s", p.Package, cell.System)
 		}
 	}
-	c := newConfirmation(r.Publish.Consumer, outputs, result.Publish.added, closure)
+	c := newConfirmation(r.Publish.Consumer, outputs, result.Publish.AddedPaths, closure)
 	err := r.untilConfirmed(ctx, c)
 	for i := range result.Packages {
 		p := &result.Packages[i]
 		switch {
-		case p.Verdict == Failed:
-		case c.allSeen(p.outputPaths()):
-			p.Consumer = Hit
+		case p.Verdict == run.Failed:
+		case c.allSeen(p.OutputPaths()):
+			p.Consumer = run.Hit
 		default:
-			p.Consumer = Miss
+			p.Consumer = run.Miss
 		}
 	}
 	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err() // it is the run that has ended, for a reason of its own
 		}
-		result.Publish.Verdict, result.Publish.Reason = Unconfirmed, nix.FirstLine(err.Error())
+		result.Publish.Verdict, result.Publish.Reason = run.Unconfirmed, nix.FirstLine(err.Error())
 		return "", &PublishError{System: cell.System, Cache: r.Publish.To.Name(), Err: err}
 	}
 	return c.String(), nil

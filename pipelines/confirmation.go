@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 const (
@@ -91,7 +92,7 @@ func (c *confirmation) look(ctx context.Context, progress func()) (more bool, er
 	}
 	missing, err := c.consumer.Missing(ctx, c.there)
 	if err == nil && len(missing) > 0 {
-		err = fmt.Errorf("confirm %s: %s of the closure not there, such as %s", c.consumer.Name(), count(len(missing), "path"), missing[0])
+		err = fmt.Errorf("confirm %s: %s of the closure not there, such as %s", c.consumer.Name(), run.Count(len(missing), "path"), missing[0])
 	}
 	return more, err
 }
@@ -138,12 +139,12 @@ func (c *confirmation) allSeen(paths []nix.StorePath) bool {
 }
 
 func (c *confirmation) String() string {
-	text := "consumers get " + count(len(c.outputs), "output")
+	text := "consumers get " + run.Count(len(c.outputs), "output")
 	if c.fetched > 0 {
 		text += fmt.Sprintf(", %d fetched and hashed", c.fetched)
 	}
 	if pushed := len(c.ask) - len(c.outputs); pushed > 0 {
-		text += ", and " + count(pushed, "other path")
+		text += ", and " + run.Count(pushed, "other path")
 	}
 	return text
 }
@@ -162,7 +163,7 @@ func fewOf(errs []error) error {
 		}
 	}
 	if more > 0 {
-		few = append(few, fmt.Errorf("confirm: %s more not seen", count(more, "path")))
+		few = append(few, fmt.Errorf("confirm: %s more not seen", run.Count(more, "path")))
 	}
 	return errors.Join(few...)
 }

@@ -2,84 +2,22 @@ package pipelines
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"slices"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
-
-// Dumper has the contents of store objects.
-type Dumper interface {
-	// Dump writes the NAR of a store object.
-	Dump(ctx context.Context, w io.Writer, path nix.StorePath) error
-}
-
-// Holder is a cache as it holds store objects, whoever has built them. It is safe for concurrent use.
-type Holder interface {
-	Dumper
-	Name() string
-	// Infos returns what the cache says of those of the paths that it has: at least their NAR hashes and references.
-	Infos(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error)
-}
-
-// ReferencesConflict has the references of one path in a cache and here, sorted.
-type ReferencesConflict struct {
-	Theirs []nix.StorePath `json:"theirs"`
-	Ours   []nix.StorePath `json:"ours"`
-}
-
-// Conflict is a path under which a cache has other contents than ours, or other references.
-type Conflict struct {
-	Path nix.StorePath `json:"path"`
-	// Theirs and Ours are the NAR hashes, in SRI form.
-	Theirs string `json:"theirs"`
-	Ours   string `json:"ours"`
-	// References are those on both sides, where they differ.
-	References *ReferencesConflict `json:"references,omitempty"`
-	// Kept are the files of the cache's NAR and of ours, Page is one that shows their differences, and Files says of
-	// the first few files in them in what they differ.
-	Kept  []string `json:"kept,omitempty"`
-	Page  string   `json:"page,omitempty"`
-	Files []string `json:"files,omitempty"`
-}
-
-// ConflictError says that a cache has other contents than ours under the same paths. It keeps its own, and so do we:
-// what consumers have got must not become something else, and nobody can tell from here which of the two is right.
-type ConflictError struct {
-	System    matrix.System // empty where a push is about no system
-	Cache     string
-	Conflicts []Conflict
-}
-
-func (e *ConflictError) Error() string {
-	first := e.Conflicts[0]
-	text := fmt.Sprintf("%s has other contents: %s is %s there, and %s here", e.Cache, first.Path, first.Theirs, first.Ours) + inFiles(first.Files)
-	if first.Theirs == first.Ours {
-		text = fmt.Sprintf("%s has other references: %s refers to %v there, and to %v here",
-			e.Cache, first.Path, first.References.Theirs, first.References.Ours)
-	}
-	if more := len(e.Conflicts) - 1; more > 0 {
-		text += fmt.Sprintf("; and %s more", count(more, "path"))
-	}
-	return text
-}
-
-// isConflict says whether all is good but for what a cache has.
-func isConflict(err error) bool {
-	var conflict *ConflictError
-	return errors.As(err, &conflict)
-}
 
 // maxExamined is how many conflicts are looked into. Where many paths differ, they do for the same reason.
 const maxExamined = 3
 
 // agree returns a [*ConflictError] where a holder has one of the paths with other contents than infos say.
 // KeepOurs returns what keeps our own contents of a path, to be compared.
-func (r *Release) agree(ctx context.Context, system matrix.System, h Holder, infos []nix.PathInfo, keepOurs func(nix.StorePath) keeper) error {
+func (r *Release) agree(ctx context.Context, system matrix.System, h run.NARHasher, infos []nix.PathInfo, keepOurs func(nix.StorePath) keeper) error {
 	theirs, err := h.Infos(ctx, pathsOf(infos))
 	if err != nil {
 		return err
@@ -104,7 +42,7 @@ func (r *Release) agree(ctx context.Context, system matrix.System, h Holder, inf
 	}
 	err = conflict
 	advice := "find out which of the two is right, and why a build is not the same each time: go run ./ci build --rebuild …"
-	if !slices.ContainsFunc(conflict.Conflicts, func(c Conflict) bool { return c.Theirs != c.Ours }) {
+	if !slices.ContainsFunc(conflict.Conflicts, func(c run.Conflict) bool { return c.Theirs != c.Ours }) {
 		advice = "the contents are the same, so that the narinfo of one side is wrong: compare it with nix-store --query --references PATH"
 	}
 	for _, c := range conflict.Conflicts {
@@ -115,24 +53,24 @@ func (r *Release) agree(ctx context.Context, system matrix.System, h Holder, inf
 
 // compareInfos says in what a cache's info of a path and ours differ: in the contents, or in the references, which the
 // contents do not tell: Nix would fetch the object without what it needs, or with what it does not.
-func compareInfos(theirs, ours nix.PathInfo) (c Conflict, differs bool) {
-	c = Conflict{Path: ours.Path, Theirs: theirs.NARHash.SRI(), Ours: ours.NARHash.SRI()}
+func compareInfos(theirs, ours nix.PathInfo) (c run.Conflict, differs bool) {
+	c = run.Conflict{Path: ours.Path, Theirs: theirs.NARHash.SRI(), Ours: ours.NARHash.SRI()}
 	a, b := nix.SortedPaths(theirs.References), nix.SortedPaths(ours.References)
 	if !slices.Equal(a, b) {
-		c.References = &ReferencesConflict{Theirs: append([]nix.StorePath{}, a...), Ours: append([]nix.StorePath{}, b...)}
+		c.References = &run.ReferencesConflict{Theirs: append([]nix.StorePath{}, a...), Ours: append([]nix.StorePath{}, b...)}
 	}
 	return c, c.Theirs != c.Ours || c.References != nil
 }
 
 // keepDump returns what keeps a store object of a cache as a side of a comparison.
-func (r *Release) keepDump(d Dumper, name string, path nix.StorePath) keeper {
+func (r *Release) keepDump(d run.NARSource, name string, path nix.StorePath) keeper {
 	return func(ctx context.Context) (string, error) {
 		return r.Rebuild.Evidence.KeepNAR(ctx, name, func(ctx context.Context, w io.Writer) error { return d.Dump(ctx, w, path) })
 	}
 }
 
 // agreeWithStore compares a closure with what the store that the run exports into has of it.
-func (r *Release) agreeWithStore(ctx context.Context, x Executor, cell matrix.Cell, infos []nix.PathInfo) error {
+func (r *Release) agreeWithStore(ctx context.Context, x engine.Executor, cell matrix.Cell, infos []nix.PathInfo) error {
 	return r.agree(ctx, cell.System, r.Store, infos, func(path nix.StorePath) keeper {
 		return r.keepFrom(x, "ours", path)
 	})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -43,15 +44,15 @@ const otherHash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
 // What consumers have got under a path stays what it was.
 func TestAPathThatTheCacheHoldsOtherwiseIsNotPushed(t *testing.T) {
-	run, e, evidence := newRebuilding(t)
-	run.Rebuild.Without = "the test is about the first build"
+	release, e, evidence := newRebuilding(t)
+	release.Rebuild.Without = "the test is about the first build"
 	path := fakePath(e.system, "desktop", "")
 	public := &fakeCachix{paths: []nix.StorePath{path}}
-	run.publishTo(public)
-	run.Publish.Holder, run.Publish.From = fakeHolder{hashes: map[nix.StorePath]string{path: otherHash}}, run.store
+	release.publishTo(public)
+	release.Publish.Holder, release.Publish.From = fakeHolder{hashes: map[nix.StorePath]string{path: otherHash}}, release.store
 	for range 2 { // the second run finds everything in the local cache, and is no better
 		evidence.kept = nil
-		m, err := run.Run(t.Context())
+		m, err := release.Run(t.Context())
 		var conflict *ConflictError
 		if !errors.As(err, &conflict) || len(conflict.Conflicts) != 1 || conflict.Conflicts[0].Path != path {
 			t.Fatalf("error %v, want a ConflictError about %s", err, path)
@@ -64,52 +65,52 @@ func TestAPathThatTheCacheHoldsOtherwiseIsNotPushed(t *testing.T) {
 		if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, "nothing was overwritten") || !strings.Contains(hints, "ci compare '"+path.Base()+".theirs.nar'") {
 			t.Errorf("hints:\n%s", hints)
 		}
-		if public.pushes > 0 || len(public.pins) > 0 || len(run.journal(t)) > 0 {
-			t.Errorf("%d pushes, pins %v, journal %v", public.pushes, public.pins, run.journal(t))
+		if public.pushes > 0 || len(public.pins) > 0 || len(release.journal(t)) > 0 {
+			t.Errorf("%d pushes, pins %v, journal %v", public.pushes, public.pins, release.journal(t))
 		}
 		want := []string{path.Base() + ".theirs: what the public has of desktop", path.Base() + ".ours: what the store has of desktop"}
 		if strings.Join(evidence.kept, "\n") != strings.Join(want, "\n") {
 			t.Errorf("kept %q, want %q", evidence.kept, want)
 		}
-		if p := m.Cells[0].Publish; p.Verdict != Withheld || len(p.Conflicts) != 1 || m.Cells[0].Verdict == Failed {
+		if p := m.Cells[0].Publish; p.Verdict != run.Withheld || len(p.Conflicts) != 1 || m.Cells[0].Verdict == run.Failed {
 			t.Errorf("publishing is %+v, the cell %q", p, m.Cells[0].Verdict)
 		}
 	}
-	run.Publish.Holder = fakeHolder{hashes: map[nix.StorePath]string{path: fakeHash}}
-	if _, err := run.Run(t.Context()); err != nil || public.pushes != 1 {
+	release.Publish.Holder = fakeHolder{hashes: map[nix.StorePath]string{path: fakeHash}}
+	if _, err := release.Run(t.Context()); err != nil || public.pushes != 1 {
 		t.Errorf("with the same contents: %v, %d pushes", err, public.pushes)
 	}
 }
 
 // A cache that does not answer is no verdict on the build: the push is left to be resumed.
 func TestHolderThatDoesNotAnswer(t *testing.T) {
-	run, e, _ := newRebuilding(t)
+	release, e, _ := newRebuilding(t)
 	public := &fakeCachix{paths: []nix.StorePath{fakePath(e.system, "desktop", "")}}
-	run.publishTo(public)
-	run.Publish.Holder = fakeHolder{err: errors.New("no usable answer")}
-	m, err := run.Run(t.Context())
+	release.publishTo(public)
+	release.Publish.Holder = fakeHolder{err: errors.New("no usable answer")}
+	m, err := release.Run(t.Context())
 	var publish *PublishError
 	if !errors.As(err, &publish) || isConflict(err) || public.pushes > 0 {
 		t.Errorf("error %v, %d pushes", err, public.pushes)
 	}
-	if v := m.Cells[0].Publish.Verdict; v != Unpublished || len(run.journal(t)) != 1 {
-		t.Errorf("verdict %q, journal %v", v, run.journal(t))
+	if v := m.Cells[0].Publish.Verdict; v != run.Unpublished || len(release.journal(t)) != 1 {
+		t.Errorf("verdict %q, journal %v", v, release.journal(t))
 	}
 }
 
 // The store that a run exports into keeps what it has, too.
 func TestAStoreThatHasOtherContents(t *testing.T) {
-	run, e, evidence := newRebuilding(t)
+	release, e, evidence := newRebuilding(t)
 	path := fakePath(e.system, "headless", "")
-	run.store.hashes = map[nix.StorePath]string{path: otherHash}
-	m, err := run.Run(t.Context())
+	release.store.hashes = map[nix.StorePath]string{path: otherHash}
+	m, err := release.Run(t.Context())
 	if !isConflict(err) || !strings.Contains(err.Error(), "fake store has other contents: "+string(path)) {
 		t.Fatalf("error %v", err)
 	}
-	if len(run.store.paths) > 0 || len(evidence.kept) != 2 || m.Cells[0].Verdict != Failed {
-		t.Errorf("exported %v, kept %q, verdict %q", run.store.paths, evidence.kept, m.Cells[0].Verdict)
+	if len(release.store.paths) > 0 || len(evidence.kept) != 2 || m.Cells[0].Verdict != run.Failed {
+		t.Errorf("exported %v, kept %q, verdict %q", release.store.paths, evidence.kept, m.Cells[0].Verdict)
 	}
-	checkStepsHaveEnds(t, run)
+	checkStepsHaveEnds(t, release)
 }
 
 // Of many conflicts the first few are looked into, and all are told.
@@ -183,18 +184,18 @@ func TestEdgeHeld(t *testing.T) {
 
 // The same contents with other references are not the same object: Nix would fetch it without what it needs.
 func TestAPathThatTheCacheHoldsWithOtherReferencesIsNotPushed(t *testing.T) {
-	run, e, evidence := newRebuilding(t)
-	run.Rebuild.Without = "the test is about the first build"
+	release, e, evidence := newRebuilding(t)
+	release.Rebuild.Without = "the test is about the first build"
 	path := fakePath(e.system, "desktop", "")
 	public := &fakeCachix{paths: []nix.StorePath{path}}
-	run.publishTo(public)
+	release.publishTo(public)
 	other := nix.StorePath("/nix/store/00000000000000000000000000000000-other")
-	run.Publish.Holder = fakeHolder{
+	release.Publish.Holder = fakeHolder{
 		hashes:     map[nix.StorePath]string{path: fakeHash},
 		references: map[nix.StorePath][]nix.StorePath{path: {other}},
 	}
-	run.Publish.From = run.store
-	m, err := run.Run(t.Context())
+	release.Publish.From = release.store
+	m, err := release.Run(t.Context())
 	var conflict *ConflictError
 	if !errors.As(err, &conflict) || len(conflict.Conflicts) != 1 || conflict.Conflicts[0].References == nil {
 		t.Fatalf("error %v, want a ConflictError about references of %s", err, path)
@@ -205,7 +206,7 @@ func TestAPathThatTheCacheHoldsWithOtherReferencesIsNotPushed(t *testing.T) {
 	if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, "nothing was overwritten: the contents are the same") {
 		t.Errorf("hints:\n%s", hints)
 	}
-	if public.pushes > 0 || len(public.pins) > 0 || len(evidence.kept) > 0 || m.Outcome != OutcomeDifferent {
+	if public.pushes > 0 || len(public.pins) > 0 || len(evidence.kept) > 0 || m.Outcome != run.OutcomeDifferent {
 		t.Errorf("%d pushes, pins %v, kept %q, outcome %s", public.pushes, public.pins, evidence.kept, m.Outcome)
 	}
 }

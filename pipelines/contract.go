@@ -12,6 +12,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -38,27 +39,16 @@ func (t ContractPolicy) key() string {
 	return fmt.Sprintf(" contract %x", sha256.Sum256(data))
 }
 
-// ContractError says which promises of a flake are broken.
-type ContractError struct {
-	System matrix.System // empty for those of the flake's files
-	Broken []contract.Result
-	Of     int // how many checks there were
-}
-
-func (e *ContractError) Error() string {
-	return fmt.Sprintf("check contract: %d of %s failed, first %s", len(e.Broken), count(e.Of, "check"), contract.Line(e.Broken[0]))
-}
-
 // checkFiles holds the files of the flake to its contract. What can be refused here costs no engine and no build.
-func (r *Release) checkFiles(ctx context.Context, s Snapshot) ([]contract.Result, error) {
+func (r *Release) checkFiles(ctx context.Context, s run.Snapshot) ([]contract.Result, error) {
 	c := r.Contract.Contract
 	if c == nil {
 		return nil, nil // each system's own step says so
 	}
 	var results []contract.Result
-	err := r.step(ctx, StepContract, "", func() (string, error) {
+	err := r.Step(ctx, run.StepContract, "", func() (string, error) {
 		if _, err := os.Stat(filepath.Join(flakeDir(s), "flake.nix")); err != nil {
-			return "", skipped("no flake.nix") // of that the evaluation says more
+			return "", run.Skipped("no flake.nix") // of that the evaluation says more
 		}
 		results = c.Static(flakeDir(s), r.Now())
 		if c.Hashes != nil {
@@ -81,7 +71,7 @@ func (r *Release) checkFiles(ctx context.Context, s Snapshot) ([]contract.Result
 }
 
 // history returns the history of a snapshot's files.
-func (r *Release) history(ctx context.Context, s Snapshot) contract.History {
+func (r *Release) history(ctx context.Context, s run.Snapshot) contract.History {
 	return func(files []string, further string, visit contract.Visit) (bool, error) {
 		if r.History == nil {
 			return false, errors.New("the source has no history")
@@ -92,7 +82,7 @@ func (r *Release) history(ctx context.Context, s Snapshot) contract.History {
 
 // judge reports results, and says what they come to.
 func (r *Release) judge(system matrix.System, results []contract.Result) (string, error) {
-	r.event(Checked{System: system, Results: results, WarnOnly: r.Contract.WarnOnly})
+	r.Event(run.Checked{System: system, Results: results, WarnOnly: r.Contract.WarnOnly})
 	text, _ := contract.Counts(results)
 	broken := &ContractError{System: system, Of: len(results)}
 	var err error = broken

@@ -12,7 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -26,24 +28,24 @@ func (run *fakeRun) writeTree(t *testing.T, name, text string) {
 }
 
 func TestBrokenFilesOpenNoEngine(t *testing.T) {
-	run := newFakeRun(t)
-	run.writeTree(t, "flake.nix", "{ outputs = _: { }; }\n")
-	run.Contract.Contract = &contract.Contract{NixConfig: &contract.NixConfig{Keys: []string{"key:x"}}}
-	m, err := run.Run(t.Context())
+	release := newFakeRun(t)
+	release.writeTree(t, "flake.nix", "{ outputs = _: { }; }\n")
+	release.Contract.Contract = &contract.Contract{NixConfig: &contract.NixConfig{Keys: []string{"key:x"}}}
+	m, err := release.Run(t.Context())
 	var broken *ContractError
 	if !errors.As(err, &broken) || len(broken.Broken) != 1 || broken.Of != 2 {
 		t.Fatalf("error %v, want a ContractError of one of two checks", err)
 	}
-	if len(run.opened) > 0 {
-		t.Errorf("engines opened for %v, want none", run.opened)
+	if len(release.opened) > 0 {
+		t.Errorf("engines opened for %v, want none", release.opened)
 	}
-	if len(m.Contract) != 2 || len(m.Cells) != 2 || m.Cells[0].Verdict != Failed {
+	if len(m.Contract) != 2 || len(m.Cells) != 2 || m.Cells[0].Verdict != run.Failed {
 		t.Errorf("manifest %+v, want the results and two failed cells", m)
 	}
 	if hints := strings.Join(hint.Of(err), "\n"); hints != `flake.nix:1: nixConfig.extra-trusted-public-keys = [ "key:x" ];` {
 		t.Errorf("hints %q, want the line to write", hints)
 	}
-	checkStepsHaveEnds(t, run)
+	checkStepsHaveEnds(t, release)
 }
 
 func TestPlacesAreFromTheRootOfTheTree(t *testing.T) {
@@ -62,14 +64,14 @@ func TestPlacesAreFromTheRootOfTheTree(t *testing.T) {
 }
 
 func TestWithoutContractTheStepSaysWhy(t *testing.T) {
-	run := newFakeRun(t)
-	run.Contract.Without = "for this reason"
-	if _, err := run.Run(t.Context()); err != nil {
+	release := newFakeRun(t)
+	release.Contract.Without = "for this reason"
+	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	n := 0
-	for _, e := range of[StepFinished](run.recorder) {
-		if e.Step == StepContract {
+	for _, e := range of[run.StepFinished](release.recorder) {
+		if e.Step == run.StepContract {
 			n++
 			if e.Skipped != "for this reason" {
 				t.Errorf("skipped %q", e.Skipped)
@@ -119,7 +121,7 @@ func TestWrongHashIsPointedOut(t *testing.T) {
 // fakeHistory has one commit, with another lock than the tree.
 type fakeHistory struct{ lock string }
 
-func (h fakeHistory) History(_ context.Context, s Snapshot, _ []string, _ string, visit contract.Visit) (bool, error) {
+func (h fakeHistory) History(_ context.Context, s run.Snapshot, _ []string, _ string, visit contract.Visit) (bool, error) {
 	_, err := visit(strings.Repeat("c", 40), func(file string) ([]byte, error) {
 		if file == "Cargo.lock" {
 			return []byte(h.lock), nil
@@ -168,7 +170,7 @@ func TestTheHistoryIsAskedForHashesThatStayed(t *testing.T) {
 // cancelledHistory is cut off by the end of the run.
 type cancelledHistory struct{ cancel context.CancelFunc }
 
-func (h cancelledHistory) History(ctx context.Context, _ Snapshot, _ []string, _ string, _ contract.Visit) (bool, error) {
+func (h cancelledHistory) History(ctx context.Context, _ run.Snapshot, _ []string, _ string, _ contract.Visit) (bool, error) {
 	h.cancel()
 	return false, ctx.Err()
 }
@@ -192,18 +194,18 @@ func TestACancelledHistoryIsNoSkip(t *testing.T) {
 
 // failingNix is an engine whose Nix fails, saying something.
 type failingNix struct {
-	Executor
+	engine.Executor
 	code int
 	says string
 }
 
 func (failingNix) Place(context.Context, string) (string, error) { return "/nix/store/source", nil }
 
-func (f failingNix) Run(_ context.Context, c Command) ([]byte, error) {
+func (f failingNix) Run(_ context.Context, c engine.Command) ([]byte, error) {
 	if _, err := io.WriteString(c.Stderr, f.says); err != nil {
 		return nil, err
 	}
-	return nil, &ExitError{Program: "nix", Code: f.code, Stderr: f.says}
+	return nil, &engine.ExitError{Program: "nix", Code: f.code, Stderr: f.says}
 }
 
 // That an evaluation was killed says nothing about the flake: it ends the step, and fails no check.

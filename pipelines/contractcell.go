@@ -14,24 +14,26 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // contract holds what was built, and what the flake evaluates to beside its packages, to the flake's contract.
 // It evaluates once, reads the outputs' files by one export, and builds nothing but the environment
 // that an installation would be.
-func (r *Release) contract(ctx context.Context, x Executor, e Engine, s Snapshot, cell matrix.Cell, result *CellResult, p probed) error {
-	return r.step(ctx, StepContract, cell.System, func() (string, error) {
+func (r *Release) contract(ctx context.Context, x engine.Executor, e engine.Engine, s run.Snapshot, cell matrix.Cell, result *run.CellResult, p probed) error {
+	return r.Step(ctx, run.StepContract, cell.System, func() (string, error) {
 		switch {
 		case r.Contract.Contract == nil:
-			return "", skipped(r.Contract.Without)
+			return "", run.Skipped(r.Contract.Without)
 		case len(r.Overrides) > 0:
-			return "", skipped("an overridden input is not what the flake has promised anything about")
+			return "", run.Skipped("an overridden input is not what the flake has promised anything about")
 		case s.Subdir != "":
 			// Its reference goes by a registry, which no hash locks, so that it could be evaluated in impure mode alone:
 			// then a stranger's flake could read this machine's files and variables. It can go when Nix 2.8, which takes no "?dir=", is served no more.
-			return "", skipped("the flake is in a subdirectory, and could only be evaluated with access to this machine")
+			return "", run.Skipped("the flake is in a subdirectory, and could only be evaluated with access to this machine")
 		}
 		results, err := r.check(ctx, x, e, s, cell, result.Packages, p)
 		if err != nil {
@@ -43,7 +45,7 @@ func (r *Release) contract(ctx context.Context, x Executor, e Engine, s Snapshot
 }
 
 // check runs all checks of a system. Its error is an engine's; a flake's own fault is a result.
-func (r *Release) check(ctx context.Context, x Executor, e Engine, s Snapshot, cell matrix.Cell, packages []PackageResult, p probed) ([]contract.Result, error) {
+func (r *Release) check(ctx context.Context, x engine.Executor, e engine.Engine, s run.Snapshot, cell matrix.Cell, packages []run.PackageResult, p probed) ([]contract.Result, error) {
 	c, unbuilt := buildable(r.Contract.Contract, packages)
 	var evaluated, built []contract.Result
 	g, ctx := errgroup.WithContext(ctx)
@@ -63,7 +65,7 @@ func (r *Release) check(ctx context.Context, x Executor, e Engine, s Snapshot, c
 
 // buildable returns the contract without what it says of the files of packages that do not evaluate, and a result for
 // each of these. That they do not evaluate is a failure of the run, and of the checks of the evaluation.
-func buildable(c *contract.Contract, packages []PackageResult) (*contract.Contract, []contract.Result) {
+func buildable(c *contract.Contract, packages []run.PackageResult) (*contract.Contract, []contract.Result) {
 	var skipped []contract.Result
 	without := *c
 	without.Packages = maps.Clone(c.Packages)
@@ -79,7 +81,7 @@ func buildable(c *contract.Contract, packages []PackageResult) (*contract.Contra
 }
 
 // checkEvaluated asks Nix once for all that the checks want to know of the flake.
-func (r *Release) checkEvaluated(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) ([]contract.Result, error) {
+func (r *Release) checkEvaluated(ctx context.Context, x engine.Executor, s run.Snapshot, cell matrix.Cell) ([]contract.Result, error) {
 	c := r.Contract.Contract
 	ref, settings, err := placeFlake(ctx, x, s)
 	if err != nil {
@@ -100,8 +102,8 @@ func (r *Release) checkEvaluated(ctx context.Context, x Executor, s Snapshot, ce
 			args = append(args, "--impure") // no hash locks what the user has named
 		}
 		trace := &cappedBuffer{limit: maxTrace}
-		out, err := x.Run(ctx, Command{Program: "nix", Args: args, Settings: r.Settings.With(settings), Stderr: trace})
-		if exit := (*ExitError)(nil); errors.As(err, &exit) && !killed(exit, trace.String()) {
+		out, err := x.Run(ctx, engine.Command{Program: "nix", Args: args, Settings: r.Settings.With(settings), Stderr: trace})
+		if exit := (*engine.ExitError)(nil); errors.As(err, &exit) && !killed(exit, trace.String()) {
 			return nil, cmp.Or(trace.String(), exit.Error()), nil
 		}
 		return out, "", err
@@ -109,7 +111,7 @@ func (r *Release) checkEvaluated(ctx context.Context, x Executor, s Snapshot, ce
 }
 
 // killed tells an evaluation that was ended from outside, by a signal, from one that failed. Nix catches the usual signals.
-func killed(exit *ExitError, said string) bool {
+func killed(exit *engine.ExitError, said string) bool {
 	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGKILL, syscall.SIGTERM} {
 		if exit.Code == 128+int(signal) {
 			return true
@@ -119,9 +121,9 @@ func killed(exit *ExitError, said string) bool {
 }
 
 // checkBuilt reads the outputs' files and looks into them.
-func (r *Release) checkBuilt(ctx context.Context, x Executor, e Engine, c *contract.Contract, cell matrix.Cell, packages []PackageResult, p probed) ([]contract.Result, error) {
+func (r *Release) checkBuilt(ctx context.Context, x engine.Executor, e engine.Engine, c *contract.Contract, cell matrix.Cell, packages []run.PackageResult, p probed) ([]contract.Result, error) {
 	b := contract.Build{System: cell.System, Outputs: outOutputs(packages), Sandboxed: p.sandbox}
-	var all []*PackageResult
+	var all []*run.PackageResult
 	for i := range packages {
 		all = append(all, &packages[i])
 	}
@@ -154,7 +156,7 @@ func (r *Release) checkBuilt(ctx context.Context, x Executor, e Engine, c *contr
 }
 
 // outOutputs are the outputs that hold what a package promises; others hold headers, documents and the like.
-func outOutputs(packages []PackageResult) map[matrix.Package]nix.StorePath {
+func outOutputs(packages []run.PackageResult) map[matrix.Package]nix.StorePath {
 	outs := map[matrix.Package]nix.StorePath{}
 	for _, p := range packages {
 		for _, o := range p.Outputs {
@@ -167,10 +169,10 @@ func outOutputs(packages []PackageResult) map[matrix.Package]nix.StorePath {
 }
 
 // fetch realises the packages that a cache serves and this engine's store has not.
-func (r *Release) fetch(ctx context.Context, x Executor, packages []*PackageResult) error {
-	var served []*PackageResult
+func (r *Release) fetch(ctx context.Context, x engine.Executor, packages []*run.PackageResult) error {
+	var served []*run.PackageResult
 	for _, p := range packages {
-		if p.Verdict == Served {
+		if p.Verdict == run.Served {
 			served = append(served, p)
 		}
 	}
@@ -178,22 +180,22 @@ func (r *Release) fetch(ctx context.Context, x Executor, packages []*PackageResu
 		return nil
 	}
 	args := append([]string{"--realise"}, derivations(served)...)
-	if _, err := x.Run(ctx, Command{Program: "nix-store", Args: args, Settings: r.Settings, Privileged: true}); err != nil {
+	if _, err := x.Run(ctx, engine.Command{Program: "nix-store", Args: args, Settings: r.Settings, Privileged: true}); err != nil {
 		return fmt.Errorf("fetch outputs: %w", err)
 	}
 	return nil
 }
 
 // environmentCommand builds what an installation of a package would link together.
-func (r *Release) environmentCommand(expression string, p probed) Command {
-	return Command{
+func (r *Release) environmentCommand(expression string, p probed) engine.Command {
+	return engine.Command{
 		Program: "nix-build", Args: []string{"--no-out-link", "-E", expression}, Privileged: p.privileged(),
 		Settings: r.Settings.With(p.settings()).With(ownExpression),
 	}
 }
 
 // readTrees reads the files of store objects into memory, as far as the checks look at them.
-func readTrees(ctx context.Context, x Executor, paths []nix.StorePath) (trees map[nix.StorePath]*contract.Tree, err error) {
+func readTrees(ctx context.Context, x engine.Executor, paths []nix.StorePath) (trees map[nix.StorePath]*contract.Tree, err error) {
 	pr, pw := io.Pipe()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {

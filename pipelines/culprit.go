@@ -9,14 +9,8 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
-
-// Line is a line of a file of the flake's tree.
-type Line struct {
-	// File is relative to the tree, as a forge shows it.
-	File string `json:"file"`
-	Line int    `json:"line"`
-}
 
 var (
 	// sourceLine is how compilers and test harnesses name a place: "core-ipc/src/lib.rs:88:9", "src/main.c:12".
@@ -29,7 +23,7 @@ var (
 
 // culprit finds the line of the flake's tree that the end of a build's log blames: the first one that is named together
 // with an error and is there. Rust puts the place below the error's own line.
-func culprit(s Snapshot, tail []string) *Line {
+func culprit(s run.Snapshot, tail []string) *run.Line {
 	blamed := false
 	for _, text := range tail {
 		before := blamed
@@ -48,7 +42,7 @@ func culprit(s Snapshot, tail []string) *Line {
 
 // definition reads where the flake defines a package, as Nix has it: "/nix/store/…-source/nix/package.nix:12".
 // It is nil for what an input defines.
-func definition(s Snapshot, position string) *Line {
+func definition(s run.Snapshot, position string) *run.Line {
 	source, err := nix.SourcePath(s.NARHash)
 	if err != nil {
 		return nil
@@ -61,14 +55,14 @@ func definition(s Snapshot, position string) *Line {
 }
 
 // positionOf is where an evaluation failed: "nix/package.nix:12:3", as [nix.EvalError] has it of the flake's own files.
-func positionOf(s Snapshot, position string) *Line {
+func positionOf(s run.Snapshot, position string) *run.Line {
 	file, rest, _ := strings.Cut(position, ":")
 	line, _, _ := strings.Cut(rest, ":")
 	return lineOf(s, file, line)
 }
 
 // lineOf returns the line where the tree has the file: from the flake's own directory, or from the root.
-func lineOf(s Snapshot, file, line string) *Line {
+func lineOf(s run.Snapshot, file, line string) *run.Line {
 	n, err := strconv.Atoi(line)
 	if err != nil || n < 1 || s.Dir == "" {
 		return nil
@@ -78,7 +72,7 @@ func lineOf(s Snapshot, file, line string) *Line {
 			continue
 		}
 		if info, err := os.Lstat(filepath.Join(s.Dir, filepath.FromSlash(name))); err == nil && info.Mode().IsRegular() {
-			return &Line{File: name, Line: n}
+			return &run.Line{File: name, Line: n}
 		}
 	}
 	return nil
@@ -86,12 +80,12 @@ func lineOf(s Snapshot, file, line string) *Line {
 
 // blame has the failures of a log say which line of the flake they are about: one that the log names, or else the one
 // that defines the package.
-func (l *buildLog) blame(s Snapshot, packages []*PackageResult) {
-	defined := map[nix.StorePath]*Line{}
+func (l *buildLog) blame(s run.Snapshot, packages []*run.PackageResult) {
+	defined := map[nix.StorePath]*run.Line{}
 	for _, p := range packages {
 		defined[p.Derivation] = p.Defined
 	}
-	l.blamed = func(drv nix.StorePath, tail []string) *Line {
+	l.blamed = func(drv nix.StorePath, tail []string) *run.Line {
 		if at := culprit(s, tail); at != nil {
 			return at
 		}
@@ -99,7 +93,7 @@ func (l *buildLog) blame(s Snapshot, packages []*PackageResult) {
 	}
 }
 
-func (l *buildLog) at(b *running) *Line {
+func (l *buildLog) at(b *running) *run.Line {
 	if l.blamed == nil {
 		return nil
 	}

@@ -9,11 +9,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // tree is a snapshot that holds these files.
-func tree(t *testing.T, files ...string) Snapshot {
+func tree(t *testing.T, files ...string) run.Snapshot {
 	t.Helper()
 	dir := t.TempDir()
 	for _, file := range files {
@@ -25,7 +26,7 @@ func tree(t *testing.T, files ...string) Snapshot {
 			t.Fatal(err)
 		}
 	}
-	return Snapshot{Dir: dir, URL: "github:o/r/abc", Rev: "abc", NARHash: "sha256-LKC4zplvhl2zdhm/6RAjVZMFqtgVgEL8bdsO8dQ8W2c=", LastModified: 1}
+	return run.Snapshot{Dir: dir, URL: "github:o/r/abc", Rev: "abc", NARHash: "sha256-LKC4zplvhl2zdhm/6RAjVZMFqtgVgEL8bdsO8dQ8W2c=", LastModified: 1}
 }
 
 func TestCulprit(t *testing.T) {
@@ -33,20 +34,20 @@ func TestCulprit(t *testing.T) {
 	sub := s
 	sub.Subdir = "core-ipc"
 	for name, test := range map[string]struct {
-		s    Snapshot
+		s    run.Snapshot
 		tail string
-		want *Line
+		want *run.Line
 	}{
-		"rustc": {s, "warning: unused\n --> src/main.c:3:1\nerror[E0308]: mismatched types\n  --> core-ipc/src/lib.rs:12:5\n   |", &Line{"core-ipc/src/lib.rs", 12}},
+		"rustc": {s, "warning: unused\n --> src/main.c:3:1\nerror[E0308]: mismatched types\n  --> core-ipc/src/lib.rs:12:5\n   |", &run.Line{File: "core-ipc/src/lib.rs", Line: 12}},
 		"a Rust test": {
 			s, "running 2 tests\nthread 'x' panicked at core-ipc/src/lib.rs:88:9:\nassertion `left == right` failed",
-			&Line{"core-ipc/src/lib.rs", 88},
+			&run.Line{File: "core-ipc/src/lib.rs", Line: 88},
 		},
-		"a C compiler":         {s, "src/main.c: In function 'f':\nsrc/main.c:7:2: error: 'y' undeclared", &Line{"src/main.c", 7}},
-		"where it was built":   {s, "/build/source/src/main.c:7:2: error: x", &Line{"src/main.c", 7}},
-		"outside of a sandbox": {s, "/tmp/nix-build-a-1.drv-0/source/src/main.c:7: error: x", &Line{"src/main.c", 7}},
-		"a flake within":       {sub, "error: at src/lib.rs:4", &Line{"core-ipc/src/lib.rs", 4}},
-		"the first of several": {s, "error: src/main.c:1\nerror: src/main.c:2", &Line{"src/main.c", 1}},
+		"a C compiler":         {s, "src/main.c: In function 'f':\nsrc/main.c:7:2: error: 'y' undeclared", &run.Line{File: "src/main.c", Line: 7}},
+		"where it was built":   {s, "/build/source/src/main.c:7:2: error: x", &run.Line{File: "src/main.c", Line: 7}},
+		"outside of a sandbox": {s, "/tmp/nix-build-a-1.drv-0/source/src/main.c:7: error: x", &run.Line{File: "src/main.c", Line: 7}},
+		"a flake within":       {sub, "error: at src/lib.rs:4", &run.Line{File: "core-ipc/src/lib.rs", Line: 4}},
+		"the first of several": {s, "error: src/main.c:1\nerror: src/main.c:2", &run.Line{File: "src/main.c", Line: 1}},
 		"a library's file":     {s, "error: /root/.cargo/registry/src/serde/src/lib.rs:12:5", nil},
 		"not in the tree":      {s, "error: src/other.c:12:5", nil},
 		"out of the tree":      {s, "error: ../../etc/passwd.txt:12", nil},
@@ -70,8 +71,8 @@ func TestDefinition(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Line{"nix/package.nix", 12}
-	for position, want := range map[string]*Line{
+	want := &run.Line{File: "nix/package.nix", Line: 12}
+	for position, want := range map[string]*run.Line{
 		string(source) + "/nix/package.nix:12":                                            want,
 		string(source) + "/nix/package.nix:12:3":                                          want,
 		"/another/root" + string(source) + "/nix/package.nix:12":                          want,
@@ -92,23 +93,23 @@ func TestFailuresHaveALine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := newFakeRun(t)
-	run.Source = fakeSource{s}
-	engine := run.engines[matrix.X8664Linux]
+	release := newFakeRun(t)
+	release.Source = fakeSource{s}
+	engine := release.engines[matrix.X8664Linux]
 	engine.position = string(source) + "/nix/package.nix:12"
 	engine.says = map[matrix.Package]string{"headless": "src/main.c:7:2: error: 'y' undeclared"}
 	for _, p := range fakePackages {
 		engine.fails[p] = []string{"error: builder for '%s' failed with exit code 1"}
 	}
-	m, _ := run.Run(t.Context())
-	want := map[matrix.Package]*Line{"headless": {"src/main.c", 7}, "desktop": {"nix/package.nix", 12}}
+	m, _ := release.Run(t.Context())
+	want := map[matrix.Package]*run.Line{"headless": {File: "src/main.c", Line: 7}, "desktop": {File: "nix/package.nix", Line: 12}}
 	for _, p := range m.Cells[0].Packages {
 		if p.Failure == nil || !cmp.Equal(p.Failure.At, want[p.Package]) || !cmp.Equal(p.Defined, want["desktop"]) {
 			t.Errorf("%s: %+v, defined at %+v", p.Package, p.Failure, p.Defined)
 		}
 	}
 	told := 0
-	for _, e := range of[BuildFinished](run.recorder) {
+	for _, e := range of[run.BuildFinished](release.recorder) {
 		if e.Failure != nil && e.Failure.At != nil {
 			told++
 		}

@@ -5,23 +5,25 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // A cache that never answers keeps a release from building for a minute at most, and from its end for --push-timeout.
 func TestASilentCacheHoldsNoStepLongerThanItsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		run, cache := newFakeRun(t), &fakeCachix{silent: true}
-		run.publishTo(cache)
-		run.Publish.Timeout = 5 * time.Minute
+		release, cache := newFakeRun(t), &fakeCachix{silent: true}
+		release.publishTo(cache)
+		release.Publish.Timeout = 5 * time.Minute
 		started := time.Now()
-		m, err := run.Run(t.Context())
-		if took, want := time.Since(started), checkTimeout+run.Publish.Timeout; took != want {
+		m, err := release.Run(t.Context())
+		if took, want := time.Since(started), checkTimeout+release.Publish.Timeout; took != want {
 			t.Errorf("it took %s, want %s", took, want)
 		}
 		if err == nil || !onlyPublishing(err) || !strings.Contains(err.Error(), "timed out after 5m0s (--push-timeout)") {
 			t.Errorf("error %v, want one of publishing that names the flag", err)
 		}
-		if cache.pushes != len(run.Cells) || m.Outcome != OutcomeUnpublished {
+		if cache.pushes != len(release.Cells) || m.Outcome != run.OutcomeUnpublished {
 			t.Errorf("%d pushes, outcome %s", cache.pushes, m.Outcome)
 		}
 	})
@@ -30,16 +32,16 @@ func TestASilentCacheHoldsNoStepLongerThanItsLimit(t *testing.T) {
 // The limit of the whole run holds for the question before the build, too.
 func TestTheLimitOfARunHoldsForTheQuestionToTheCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		run := newFakeRun(t)
-		run.publishTo(&fakeCachix{silent: true})
+		release := newFakeRun(t)
+		release.publishTo(&fakeCachix{silent: true})
 		ctx, cancel := WithTimeout(t.Context(), 30*time.Second, "timeout")
 		defer cancel()
 		started := time.Now()
-		m, err := run.Run(ctx)
+		m, err := release.Run(ctx)
 		if took := time.Since(started); took != 30*time.Second {
 			t.Errorf("it took %s", took)
 		}
-		if err == nil || !strings.Contains(err.Error(), "timed out after 30s (--timeout)") || m.Outcome == OutcomeGood {
+		if err == nil || !strings.Contains(err.Error(), "timed out after 30s (--timeout)") || m.Outcome == run.OutcomeGood {
 			t.Errorf("outcome %s, error %v", m.Outcome, err)
 		}
 	})

@@ -7,7 +7,9 @@ import (
 	"io"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -22,7 +24,7 @@ const keepTimeout = time.Minute
 
 // keepDerivations keeps the derivations of the packages and of all that they are built from, whether they failed or not.
 // A failure to keep them is a warning: only a later comparison needs them.
-func (r *Release) keepDerivations(ctx context.Context, x Executor, cell matrix.Cell, packages []PackageResult) {
+func (r *Release) keepDerivations(ctx context.Context, x engine.Executor, cell matrix.Cell, packages []run.PackageResult) {
 	if r.Derivations == nil {
 		return
 	}
@@ -36,7 +38,7 @@ func (r *Release) keepDerivations(ctx context.Context, x Executor, cell matrix.C
 	}
 	var roots []nix.StorePath
 	for _, p := range packages {
-		if p.Derivation != "" && p.Verdict != Served {
+		if p.Derivation != "" && p.Verdict != run.Served {
 			roots = append(roots, p.Derivation)
 		}
 	}
@@ -44,13 +46,13 @@ func (r *Release) keepDerivations(ctx context.Context, x Executor, cell matrix.C
 		return
 	}
 	err := r.Derivations.Keep(ctx, cell.System, func(ctx context.Context, w io.Writer) error {
-		_, err := x.Run(ctx, Command{
+		_, err := x.Run(ctx, engine.Command{
 			Program: "sh", Args: append([]string{"-c", exportScript, "derivations"}, words(roots)...), Settings: r.Settings, Stdout: w,
 		})
 		return err
 	})
 	if err != nil && ctx.Err() == nil {
-		r.event(Notice{System: cell.System, Level: Warning, Text: fmt.Sprintf("keep derivations: %v", err)})
+		r.Event(run.Notice{System: cell.System, Level: run.Warning, Text: fmt.Sprintf("keep derivations: %v", err)})
 	}
 }
 

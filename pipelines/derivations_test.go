@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -57,24 +58,24 @@ func TestDerivationsAreKept(t *testing.T) {
 
 // A disk that has no room for them is said, and no reason to fail.
 func TestDerivationsThatCannotBeKept(t *testing.T) {
-	run := newFakeRun(t)
-	run.Derivations = &fakeKeeper{err: errors.New("no space")}
-	if _, err := run.Run(t.Context()); err != nil {
+	release := newFakeRun(t)
+	release.Derivations = &fakeKeeper{err: errors.New("no space")}
+	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	warned := 0
-	for _, n := range of[Notice](run.recorder) {
-		if n.Level == Warning && n.Text == "keep derivations: no space" {
+	for _, n := range of[run.Notice](release.recorder) {
+		if n.Level == run.Warning && n.Text == "keep derivations: no space" {
 			warned++
 		}
 	}
-	if warned != len(run.Cells) {
+	if warned != len(release.Cells) {
 		t.Errorf("%d warnings, want one for each system", warned)
 	}
 	// What a cache serves was not evaluated anew, so there is nothing to keep.
 	keeper := &fakeKeeper{}
-	run.Derivations = keeper
-	if _, err := run.Run(t.Context()); err != nil || len(keeper.kept) > 0 {
+	release.Derivations = keeper
+	if _, err := release.Run(t.Context()); err != nil || len(keeper.kept) > 0 {
 		t.Errorf("error %v, kept %v", err, keeper.kept)
 	}
 }

@@ -9,8 +9,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // Evidence keeps results that should be the same and are not, and looks into them.
@@ -23,36 +25,6 @@ type Evidence interface {
 	// Compare says in what two files differ that were kept: a line for each of the first few files in them, with the
 	// likely cause. Page is a file that a browser shows.
 	Compare(ctx context.Context, first, second string) (lines []string, page string, err error)
-}
-
-// Difference is in what two builds of an output differ.
-type Difference struct {
-	Output nix.StorePath `json:"output,omitempty"`
-	// Kept are the files of the two NARs, and Page is one that shows their differences.
-	Kept []string `json:"kept,omitempty"`
-	Page string   `json:"page,omitempty"`
-	// Files says of the first few files in what they differ.
-	Files []string `json:"files,omitempty"`
-	// Reason is in one line.
-	Reason string `json:"reason"`
-	// Earlier says that it was an earlier run that has found it.
-	Earlier bool `json:"earlier,omitempty"`
-}
-
-func (d *Difference) String() string {
-	text := d.Reason
-	if d.Earlier {
-		text = "as an earlier run has found, " + text
-	}
-	return text + inFiles(d.Files)
-}
-
-// inFiles says in which files something differs, behind what there is to say of it.
-func inFiles(files []string) string {
-	if len(files) == 0 {
-		return ""
-	}
-	return ": " + strings.Join(files, "; ")
 }
 
 // hintKept adds to an error how to look into two results of what it is about.
@@ -85,20 +57,20 @@ func (r *Release) look(ctx context.Context, path nix.StorePath, keepFirst, keepS
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		r.event(Notice{Level: Warning, Text: fmt.Sprintf("look into the difference of %s: %v", path, err)})
+		r.Event(run.Notice{Level: run.Warning, Text: fmt.Sprintf("look into the difference of %s: %v", path, err)})
 	}
 	return kept, files, page
 }
 
 // keepFrom returns what keeps a store object of an engine as a side of a comparison, such as "first".
-func (r *Release) keepFrom(x Executor, side string, path nix.StorePath) keeper {
+func (r *Release) keepFrom(x engine.Executor, side string, path nix.StorePath) keeper {
 	return func(ctx context.Context) (string, error) { return r.keepPath(ctx, x, path.Base()+"."+side, path) }
 }
 
 // keepFile is the same for files of an engine that are no valid store object: they are added to the store as one.
-func (r *Release) keepFile(x Executor, name, path string) keeper {
+func (r *Release) keepFile(x engine.Executor, name, path string) keeper {
 	return func(ctx context.Context) (string, error) {
-		out, err := x.Run(ctx, Command{Program: "nix-store", Args: []string{"--add", path}, Settings: r.Settings})
+		out, err := x.Run(ctx, engine.Command{Program: "nix-store", Args: []string{"--add", path}, Settings: r.Settings})
 		if err != nil {
 			return "", err
 		}
@@ -110,7 +82,7 @@ func (r *Release) keepFile(x Executor, name, path string) keeper {
 	}
 }
 
-func (r *Release) keepPath(ctx context.Context, x Executor, name string, path nix.StorePath) (file string, err error) {
+func (r *Release) keepPath(ctx context.Context, x engine.Executor, name string, path nix.StorePath) (file string, err error) {
 	pr, pw := io.Pipe()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {

@@ -7,17 +7,19 @@ import (
 	"fmt"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // Draft builds the packages for the first of the systems, and makes a first contract of what the flake has.
 func (r *Release) Draft(ctx context.Context) (c *contract.Contract, err error) {
 	started, cell := r.Now(), r.Cells[0]
-	r.event(RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells[:1]})
+	r.Event(run.RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells[:1]})
 	defer func() {
 		if err != nil {
-			r.event(RunFinished{Seconds: seconds(r.Now().Sub(started))})
+			r.Event(run.RunFinished{Seconds: run.Seconds(r.Now().Sub(started))})
 		}
 	}()
 	s, err := r.snapshot(ctx)
@@ -34,7 +36,7 @@ func (r *Release) Draft(ctx context.Context) (c *contract.Contract, err error) {
 		return nil, err
 	}
 	packages := evaluation.results()
-	todo := make([]*PackageResult, len(packages))
+	todo := make([]*run.PackageResult, len(packages))
 	for i := range packages {
 		todo[i] = &packages[i]
 	}
@@ -49,19 +51,19 @@ func (r *Release) Draft(ctx context.Context) (c *contract.Contract, err error) {
 	if _, _, err := r.build(ctx, x, engine, s, cell, todo, plan, probed); err != nil {
 		return nil, err
 	}
-	err = r.step(ctx, StepContract, cell.System, func() (string, error) {
+	err = r.Step(ctx, run.StepContract, cell.System, func() (string, error) {
 		inventory, err := r.inventory(ctx, x, s, cell, packages)
 		if err != nil {
 			return "", err
 		}
 		c = contract.Draft(inventory)
-		return fmt.Sprintf("drafted for %s", count(len(c.Packages), "package")), nil
+		return fmt.Sprintf("drafted for %s", run.Count(len(c.Packages), "package")), nil
 	})
 	return c, err
 }
 
 // inventory finds out what the flake and its built packages have.
-func (r *Release) inventory(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell, packages []PackageResult) (contract.Inventory, error) {
+func (r *Release) inventory(ctx context.Context, x engine.Executor, s run.Snapshot, cell matrix.Cell, packages []run.PackageResult) (contract.Inventory, error) {
 	in := contract.Inventory{
 		Tree: flakeDir(s), Derivations: map[matrix.Package]nix.StorePath{},
 		Build: contract.Build{System: cell.System, Outputs: outOutputs(packages)},
@@ -76,7 +78,7 @@ func (r *Release) inventory(ctx context.Context, x Executor, s Snapshot, cell ma
 		return in, fmt.Errorf("place snapshot: %w", err)
 	}
 	expression := contract.NamesExpression(contract.Request{System: cell.System, Flake: ref})
-	out, err := x.Run(ctx, Command{
+	out, err := x.Run(ctx, engine.Command{
 		Program: "nix", Args: []string{"eval", "--json", "--impure", "--expr", expression}, Settings: r.Settings.With(settings),
 	})
 	if err != nil {

@@ -6,14 +6,16 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // elsewhere builds the packages on another engine, such as an emulating one where the first was native, and compares
 // the NAR hashes. Nothing comes of it that was not built there: what it has already, from a cache or an earlier build,
 // is built again as well.
-func (b secondBuild) elsewhere(ctx context.Context, engines Engines) (_ *SecondBuild, failed []PackageResult, err error) {
+func (b secondBuild) elsewhere(ctx context.Context, engines Engines) (_ *run.SecondBuild, failed []run.PackageResult, err error) {
 	y, err := engines.Open(ctx, b.cell.System)
 	if err != nil {
 		return nil, nil, fmt.Errorf("rebuild on another engine: %w", err)
@@ -26,7 +28,7 @@ func (b secondBuild) elsewhere(ctx context.Context, engines Engines) (_ *SecondB
 	if err != nil {
 		return nil, nil, fmt.Errorf("rebuild on another engine: %w", err)
 	}
-	second := &SecondBuild{Engine: &e, Emulated: b.r.emulated(e, b.cell), Cores: otherCores(e)}
+	second := &run.SecondBuild{Engine: &e, Emulated: b.r.emulated(e, b.cell), Cores: otherCores(e)}
 	failed, err = b.sameDerivations(ctx, y)
 	if err != nil || len(failed) > 0 {
 		return second, failed, err
@@ -46,7 +48,7 @@ func (b secondBuild) elsewhere(ctx context.Context, engines Engines) (_ *SecondB
 
 // sameDerivations evaluates on the other engine, which puts the derivations into its store. Packages that are of another
 // derivation there cannot be the same.
-func (b secondBuild) sameDerivations(ctx context.Context, y Executor) (failed []PackageResult, err error) {
+func (b secondBuild) sameDerivations(ctx context.Context, y engine.Executor) (failed []run.PackageResult, err error) {
 	cell := matrix.Cell{System: b.cell.System}
 	for _, p := range b.todo {
 		cell.Packages = append(cell.Packages, p.Package)
@@ -64,9 +66,9 @@ func (b secondBuild) sameDerivations(ctx context.Context, y Executor) (failed []
 	}
 	for _, p := range b.todo {
 		if drv := there[string(p.Package)]; drv != p.Derivation {
-			p.Difference = &Difference{Reason: fmt.Sprintf("it is %s here and %s on another engine", p.Derivation, drv)}
+			p.Difference = &run.Difference{Reason: fmt.Sprintf("it is %s here and %s on another engine", p.Derivation, drv)}
 			for i := range p.Outputs {
-				p.Outputs[i].Rebuild = Bad
+				p.Outputs[i].Rebuild = run.Bad
 			}
 			failed = append(failed, *p)
 		}
@@ -75,7 +77,7 @@ func (b secondBuild) sameDerivations(ctx context.Context, y Executor) (failed []
 }
 
 // buildOn has the other engine build the packages: their inputs may come from caches, they themselves may not.
-func (b secondBuild) buildOn(ctx context.Context, y Executor, cores int, p probed) ([]PackageResult, error) {
+func (b secondBuild) buildOn(ctx context.Context, y engine.Executor, cores int, p probed) ([]run.PackageResult, error) {
 	if err := b.r.fetchInputs(ctx, y, p, b.todo, b.newLog()); err != nil {
 		return nil, err
 	}
@@ -84,9 +86,9 @@ func (b secondBuild) buildOn(ctx context.Context, y Executor, cores int, p probe
 		return nil, err
 	}
 	fresh, there := byValidity(b.todo, invalid)
-	var failed []PackageResult
+	var failed []run.PackageResult
 	for _, part := range []struct {
-		todo  []*PackageResult
+		todo  []*run.PackageResult
 		flags []string
 	}{{fresh, nil}, {there, []string{"--check", "--keep-failed"}}} {
 		if len(part.todo) == 0 {
@@ -107,7 +109,7 @@ func (b secondBuild) buildOn(ctx context.Context, y Executor, cores int, p probe
 }
 
 // fetchInputs realises what the packages are built with, but for the packages themselves.
-func (r *Release) fetchInputs(ctx context.Context, x Executor, p probed, packages []*PackageResult, log *buildLog) error {
+func (r *Release) fetchInputs(ctx context.Context, x engine.Executor, p probed, packages []*run.PackageResult, log *buildLog) error {
 	own := map[nix.StorePath]bool{}
 	for _, p := range packages {
 		own[p.Derivation] = true
@@ -116,10 +118,10 @@ func (r *Release) fetchInputs(ctx context.Context, x Executor, p probed, package
 	if err != nil {
 		return fmt.Errorf("look up inputs: %w", err)
 	}
-	var inputs []*PackageResult
+	var inputs []*run.PackageResult
 	for _, in := range references {
 		if strings.HasSuffix(string(in), ".drv") && !own[in] {
-			inputs = append(inputs, &PackageResult{Derivation: in})
+			inputs = append(inputs, &run.PackageResult{Derivation: in})
 		}
 	}
 	if len(inputs) == 0 {
@@ -134,7 +136,7 @@ func (r *Release) fetchInputs(ctx context.Context, x Executor, p probed, package
 }
 
 // compareHashes gives each output its verdict by its NAR hash on both engines.
-func (b secondBuild) compareHashes(ctx context.Context, y Executor, e Engine) (failed []PackageResult, err error) {
+func (b secondBuild) compareHashes(ctx context.Context, y engine.Executor, e engine.Engine) (failed []run.PackageResult, err error) {
 	if err := b.r.fetch(ctx, b.x, b.todo); err != nil {
 		return nil, err
 	}
@@ -150,14 +152,14 @@ func (b secondBuild) compareHashes(ctx context.Context, y Executor, e Engine) (f
 		for i := range p.Outputs {
 			o := &p.Outputs[i]
 			if there[o.Path] == here[o.Path] {
-				o.Rebuild = Good
+				o.Rebuild = run.Good
 				continue
 			}
-			o.Rebuild = Bad
+			o.Rebuild = run.Bad
 			if p.Difference != nil {
 				continue // one output is enough to look into
 			}
-			d := &Difference{Output: o.Path, Reason: fmt.Sprintf("a second build, on %s, differs in %s", describe(e, b.cell), o.Path)}
+			d := &run.Difference{Output: o.Path, Reason: fmt.Sprintf("a second build, on %s, differs in %s", describe(e, b.cell), o.Path)}
 			d.Kept, d.Files, d.Page = b.r.look(ctx, o.Path, b.r.keepFrom(b.x, "first", o.Path), b.r.keepFrom(y, "second", o.Path))
 			p.Difference = d
 		}
@@ -169,7 +171,7 @@ func (b secondBuild) compareHashes(ctx context.Context, y Executor, e Engine) (f
 }
 
 // hashes returns the NAR hashes of what an engine has of the packages' closure.
-func (b secondBuild) hashes(ctx context.Context, x Executor, e Engine) (map[nix.StorePath]string, error) {
+func (b secondBuild) hashes(ctx context.Context, x engine.Executor, e engine.Engine) (map[nix.StorePath]string, error) {
 	infos, err := b.r.pathInfo(ctx, x, e, b.todo)
 	if err != nil {
 		return nil, err
@@ -182,9 +184,9 @@ func (b secondBuild) hashes(ctx context.Context, x Executor, e Engine) (map[nix.
 }
 
 // byValidity tells the packages that have to be built from those whose outputs are all there.
-func byValidity(packages []*PackageResult, invalid map[nix.StorePath]bool) (fresh, there []*PackageResult) {
+func byValidity(packages []*run.PackageResult, invalid map[nix.StorePath]bool) (fresh, there []*run.PackageResult) {
 	for _, p := range packages {
-		if slices.ContainsFunc(p.Outputs, func(o Output) bool { return invalid[o.Path] }) {
+		if slices.ContainsFunc(p.Outputs, func(o run.Output) bool { return invalid[o.Path] }) {
 			fresh = append(fresh, p)
 		} else {
 			there = append(there, p)

@@ -10,8 +10,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -22,36 +24,36 @@ type Evaluation []EvaluatedPackage
 type EvaluatedPackage struct {
 	Package    matrix.Package
 	Derivation nix.StorePath
-	Outputs    []Output
-	Defined    *Line // in the flake; nil for what an input defines
+	Outputs    []run.Output
+	Defined    *run.Line // in the flake; nil for what an input defines
 	// Failure is why there is no derivation: the package does not evaluate, or the flake does not have it.
-	Failure *Failure
+	Failure *run.Failure
 	text    string   // the same in Nix's own words
 	hints   []string // what can be done about it
 }
 
 // evaluate asks Nix for all packages of the cell. Its error is an [*EvaluationError] where some of them do not evaluate;
 // then the evaluation has the others too.
-func (r *Release) evaluate(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) (Evaluation, error) {
+func (r *Release) evaluate(ctx context.Context, x engine.Executor, s run.Snapshot, cell matrix.Cell) (Evaluation, error) {
 	var evaluation Evaluation
-	err := r.step(ctx, StepEvaluate, cell.System, func() (string, error) {
+	err := r.Step(ctx, run.StepEvaluate, cell.System, func() (string, error) {
 		var err error
 		if evaluation, err = r.evaluateProtected(ctx, x, s, cell); err != nil {
 			return "", err
 		}
 		for _, p := range evaluation {
 			if p.Failure != nil {
-				r.event(PackageFailed{System: cell.System, Package: p.Package, Failure: *p.Failure, Text: p.text})
+				r.Event(run.PackageFailed{System: cell.System, Package: p.Package, Failure: *p.Failure, Text: p.text})
 			}
 		}
-		return count(evaluation.good(), "package"), evaluation.failed(cell.System)
+		return run.Count(evaluation.good(), "package"), evaluation.failed(cell.System)
 	})
 	return evaluation, err
 }
 
 // askEvaluation evaluates all packages by one command. Those that throw are evaluated again, one by one, for Nix's reason.
 // So are all of them where one has an error that Nix does not let an expression catch, such as an infinite recursion.
-func (r *Release) askEvaluation(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) (Evaluation, error) {
+func (r *Release) askEvaluation(ctx context.Context, x engine.Executor, s run.Snapshot, cell matrix.Cell) (Evaluation, error) {
 	args, settings, err := r.evaluateArgs(ctx, x, s, cell)
 	if err != nil {
 		return nil, err
@@ -59,7 +61,7 @@ func (r *Release) askEvaluation(ctx context.Context, x Executor, s Snapshot, cel
 	ask := func(function string) (a answer, err error) {
 		trace := &cappedBuffer{limit: maxTrace}
 		command := append(slices.Clone(args), "--apply", function)
-		out, err := x.Run(ctx, Command{Program: "nix", Args: command, Settings: r.Settings.With(settings), Stderr: trace})
+		out, err := x.Run(ctx, engine.Command{Program: "nix", Args: command, Settings: r.Settings.With(settings), Stderr: trace})
 		if err != nil {
 			return a, evaluationError(cell, s, trace.String(), err)
 		}
@@ -102,7 +104,7 @@ func ofFlake(err error) bool {
 	return errors.As(err, &evaluation)
 }
 
-func (r *Release) evaluateArgs(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) ([]string, nix.Settings, error) {
+func (r *Release) evaluateArgs(ctx context.Context, x engine.Executor, s run.Snapshot, cell matrix.Cell) ([]string, nix.Settings, error) {
 	ref, settings, err := placeFlake(ctx, x, s)
 	if err != nil {
 		return nil, nil, fmt.Errorf("place snapshot: %w", err)
@@ -193,7 +195,7 @@ func alone(name matrix.Package) string {
 }`
 }
 
-func evaluated(s Snapshot, system matrix.System, name matrix.Package, p *answered, err error) EvaluatedPackage {
+func evaluated(s run.Snapshot, system matrix.System, name matrix.Package, p *answered, err error) EvaluatedPackage {
 	e := EvaluatedPackage{Package: name}
 	if err == nil {
 		err = e.take(s, system, p)
@@ -209,7 +211,7 @@ func evaluated(s Snapshot, system matrix.System, name matrix.Package, p *answere
 }
 
 // take reads what Nix says of a package. What is no store path is the fault of that package alone.
-func (e *EvaluatedPackage) take(s Snapshot, system matrix.System, p *answered) (err error) {
+func (e *EvaluatedPackage) take(s run.Snapshot, system matrix.System, p *answered) (err error) {
 	e.Defined = definition(s, p.Position)
 	if e.Derivation, err = nix.ParseStorePath(p.Derivation); err != nil {
 		return fmt.Errorf("derivation of %s: %w", e.Package, err)
@@ -219,18 +221,18 @@ func (e *EvaluatedPackage) take(s Snapshot, system matrix.System, p *answered) (
 		if err != nil {
 			return fmt.Errorf("output %s of %s: %w", output, e.Package, err)
 		}
-		e.Outputs = append(e.Outputs, Output{Name: output, Path: path})
+		e.Outputs = append(e.Outputs, run.Output{Name: output, Path: path})
 	}
-	slices.SortFunc(e.Outputs, func(a, b Output) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(e.Outputs, func(a, b run.Output) int { return strings.Compare(a.Name, b.Name) })
 	return nil
 }
 
 // results are the packages as they stand before anything is done for them.
-func (e Evaluation) results() []PackageResult {
-	results := make([]PackageResult, len(e))
+func (e Evaluation) results() []run.PackageResult {
+	results := make([]run.PackageResult, len(e))
 	for i, p := range e {
-		results[i] = PackageResult{
-			Package: p.Package, Verdict: Failed, Derivation: p.Derivation, Outputs: slices.Clone(p.Outputs), Defined: p.Defined, Failure: p.Failure,
+		results[i] = run.PackageResult{
+			Package: p.Package, Verdict: run.Failed, Derivation: p.Derivation, Outputs: slices.Clone(p.Outputs), Defined: p.Defined, Failure: p.Failure,
 		}
 	}
 	return results

@@ -16,6 +16,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -58,15 +59,15 @@ func TestPackageThatDoesNotEvaluateLeavesItsSiblingsUnharmed(t *testing.T) {
 		name    string
 		fail    func(t *testing.T, run *fakeRun)
 		message string
-		at      *Line
+		at      *run.Line
 		hint    string
 	}{
 		{"throws", func(t *testing.T, run *fakeRun) {
 			run.doesNotEvaluate(t, matrix.X8664Linux, "desktop", broken, true)
-		}, "Package 'desktop-1.0' is marked as broken, refusing to evaluate.", &Line{"nix/desktop.nix", 3}, ""},
+		}, "Package 'desktop-1.0' is marked as broken, refusing to evaluate.", &run.Line{File: "nix/desktop.nix", Line: 3}, ""},
 		{"recursion, which is not caught", func(t *testing.T, run *fakeRun) {
 			run.doesNotEvaluate(t, matrix.X8664Linux, "desktop", recursion, false)
-		}, "infinite recursion encountered", &Line{"nix/desktop.nix", 3}, ""},
+		}, "infinite recursion encountered", &run.Line{File: "nix/desktop.nix", Line: 3}, ""},
 		{"does not exist", func(t *testing.T, run *fakeRun) {
 			run.engines[matrix.X8664Linux].lacks = map[matrix.Package]bool{"desktop": true}
 		}, "no package desktop for x86_64-linux", nil, "the flake has headless"},
@@ -78,11 +79,11 @@ func TestPackageThatDoesNotEvaluateLeavesItsSiblingsUnharmed(t *testing.T) {
 		}, "run nix: exit code 1", nil, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			run := newFakeRun(t)
+			release := newFakeRun(t)
 			cache := &fakeCachix{}
-			run.publishTo(cache)
-			test.fail(t, run)
-			m, err := run.Run(t.Context())
+			release.publishTo(cache)
+			test.fail(t, release)
+			m, err := release.Run(t.Context())
 			var failed *EvaluationError
 			if !errors.As(err, &failed) || !strings.Contains(err.Error(), "evaluate packages.x86_64-linux: desktop: "+strings.TrimSpace(test.message)) {
 				t.Fatalf("error %v, want the evaluation's", err)
@@ -90,35 +91,35 @@ func TestPackageThatDoesNotEvaluateLeavesItsSiblingsUnharmed(t *testing.T) {
 			if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, test.hint) {
 				t.Errorf("hints %q, want %q", hints, test.hint)
 			}
-			want := allVerdicts(Built)
-			want["x86_64-linux desktop"] = Failed
+			want := allVerdicts(run.Built)
+			want["x86_64-linux desktop"] = run.Failed
 			if diff := cmp.Diff(want, verdicts(m)); diff != "" {
 				t.Errorf("verdicts (-want +got):\n%s", diff)
 			}
 			p := m.Cells[0].Packages[0]
-			if diff := cmp.Diff(&Failure{Kind: EvaluationFailed, Message: test.message, At: test.at}, p.Failure); diff != "" {
+			if diff := cmp.Diff(&run.Failure{Kind: run.EvaluationFailed, Message: test.message, At: test.at}, p.Failure); diff != "" {
 				t.Errorf("failure (-want +got):\n%s", diff)
 			}
-			if m.Outcome != OutcomeFailed || m.Cells[0].Verdict != Failed || OutcomeOf(err) != OutcomeFailed {
+			if m.Outcome != run.OutcomeFailed || m.Cells[0].Verdict != run.Failed || run.OutcomeOf(err) != run.OutcomeFailed {
 				t.Errorf("outcome %s, cell %s: want both failed", m.Outcome, m.Cells[0].Verdict)
 			}
-			if !slices.Contains(run.store.paths, fakePath(matrix.X8664Linux, "headless", "")) {
+			if !slices.Contains(release.store.paths, fakePath(matrix.X8664Linux, "headless", "")) {
 				t.Error("the good sibling was not exported")
 			}
 			if len(cache.pins) > 0 {
 				t.Errorf("pinned %v", cache.pins)
 			}
-			events := of[PackageFailed](run.recorder)
+			events := of[run.PackageFailed](release.recorder)
 			if len(events) != 1 || events[0].Package != "desktop" || events[0].System != matrix.X8664Linux || !strings.Contains(events[0].Text, test.message) {
 				t.Errorf("events %+v, want one with Nix's words", events)
 			}
-			checkStepsHaveEnds(t, run)
-			if _, err := ReadManifest(run.ManifestFile.Path()); err != nil {
+			checkStepsHaveEnds(t, release)
+			if _, err := run.ReadManifest(release.ManifestFile.Path()); err != nil {
 				t.Error(err)
 			}
-			run.opened = nil
-			if _, err := run.Run(t.Context()); err == nil || len(run.opened) != 1 {
-				t.Errorf("second run: error %v, engines opened for %v: want what failed to be evaluated again", err, run.opened)
+			release.opened = nil
+			if _, err := release.Run(t.Context()); err == nil || len(release.opened) != 1 {
+				t.Errorf("second run: error %v, engines opened for %v: want what failed to be evaluated again", err, release.opened)
 			}
 		})
 	}
@@ -144,8 +145,8 @@ func TestContractOfAPackageThatDoesNotEvaluate(t *testing.T) {
 	all := &contract.Contract{Packages: map[matrix.Package]contract.Package{
 		"desktop": {Binaries: []string{"gui"}}, "headless": {Binaries: []string{"cli"}}, "other": {},
 	}}
-	c, skipped := buildable(all, []PackageResult{
-		{Package: "desktop", Failure: &Failure{Kind: EvaluationFailed}},
+	c, skipped := buildable(all, []run.PackageResult{
+		{Package: "desktop", Failure: &run.Failure{Kind: run.EvaluationFailed}},
 		{Package: "headless", Derivation: fakePath(matrix.X8664Linux, "headless", ".drv")},
 	})
 	want := []contract.Result{{Check: "package/desktop", Status: contract.Skip, Reason: "it does not evaluate, so that it has no files"}}
@@ -163,20 +164,20 @@ func TestContractOfAPackageThatDoesNotEvaluate(t *testing.T) {
 
 // Where no package of a system evaluates, there is nothing to build.
 func TestNoPackageEvaluates(t *testing.T) {
-	run := newFakeRun(t)
-	run.doesNotEvaluate(t, matrix.X8664Linux, "desktop", broken, true)
-	run.engines[matrix.X8664Linux].lacks = map[matrix.Package]bool{"headless": true}
-	m, err := run.Run(t.Context())
+	release := newFakeRun(t)
+	release.doesNotEvaluate(t, matrix.X8664Linux, "desktop", broken, true)
+	release.engines[matrix.X8664Linux].lacks = map[matrix.Package]bool{"headless": true}
+	m, err := release.Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "desktop: Package 'desktop-1.0' is") || !strings.Contains(err.Error(), "; headless: no package headless for x86_64-linux") {
 		t.Errorf("error %v, want both", err)
 	}
 	for _, p := range m.Cells[0].Packages {
-		if p.Verdict != Failed || p.Failure == nil || p.Failure.Kind != EvaluationFailed {
+		if p.Verdict != run.Failed || p.Failure == nil || p.Failure.Kind != run.EvaluationFailed {
 			t.Errorf("package %+v, want it failed in evaluation", p)
 		}
 	}
-	if n := run.engines[matrix.X8664Linux].ran("nix-store"); n != 0 {
-		t.Errorf("commands %q", run.engines[matrix.X8664Linux].commands)
+	if n := release.engines[matrix.X8664Linux].ran("nix-store"); n != 0 {
+		t.Errorf("commands %q", release.engines[matrix.X8664Linux].commands)
 	}
 }
 
@@ -186,13 +187,13 @@ func TestFlakeThatDoesNotEvaluate(t *testing.T) {
 		"error: syntax error, unexpected '}'\n":                                       "evaluate packages.x86_64-linux: syntax error",
 		"error: flake 'path:/x' does not provide attribute 'packages.x86_64-linux'\n": "the flake has no packages.x86_64-linux",
 	} {
-		run := newFakeRun(t)
-		run.engines[matrix.X8664Linux].noFlake = said
-		m, err := run.Run(t.Context())
+		release := newFakeRun(t)
+		release.engines[matrix.X8664Linux].noFlake = said
+		m, err := release.Run(t.Context())
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
-		if p := m.Cells[0].Packages[0]; p.Failure != nil || len(of[PackageFailed](run.recorder)) > 0 {
+		if p := m.Cells[0].Packages[0]; p.Failure != nil || len(of[run.PackageFailed](release.recorder)) > 0 {
 			t.Errorf("package %+v: want no failure of its own", p)
 		}
 	}
@@ -200,26 +201,26 @@ func TestFlakeThatDoesNotEvaluate(t *testing.T) {
 
 // That an evaluation was killed says nothing of the flake, nor of the package that Nix was at.
 func TestKilledEvaluationIsNoFailureOfAPackage(t *testing.T) {
-	run := newFakeRun(t)
-	run.doesNotEvaluate(t, matrix.X8664Linux, "desktop", "error: interrupted by the user\n", false)
-	m, err := run.Run(t.Context())
+	release := newFakeRun(t)
+	release.doesNotEvaluate(t, matrix.X8664Linux, "desktop", "error: interrupted by the user\n", false)
+	m, err := release.Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "interrupted by the user") {
 		t.Errorf("error %v, want Nix's", err)
 	}
-	if p := m.Cells[0].Packages[0]; p.Failure != nil || len(of[PackageFailed](run.recorder)) > 0 {
+	if p := m.Cells[0].Packages[0]; p.Failure != nil || len(of[run.PackageFailed](release.recorder)) > 0 {
 		t.Errorf("package %+v: want no failure of its own", p)
 	}
 }
 
 func TestPreviewOfAPackageThatDoesNotEvaluate(t *testing.T) {
-	run := newFakeRun(t)
-	run.doesNotEvaluate(t, matrix.X8664Linux, "desktop", broken, true)
-	m, err := run.Preview(t.Context())
+	release := newFakeRun(t)
+	release.doesNotEvaluate(t, matrix.X8664Linux, "desktop", broken, true)
+	m, err := release.Preview(t.Context())
 	if err == nil {
 		t.Error("no error")
 	}
-	want := allVerdicts(ToBuild)
-	want["x86_64-linux desktop"] = Failed
+	want := allVerdicts(run.ToBuild)
+	want["x86_64-linux desktop"] = run.Failed
 	if diff := cmp.Diff(want, verdicts(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
@@ -301,7 +302,7 @@ func TestTheBriefErrorOfAnImportFromADerivation(t *testing.T) {
 		"thrown": {"it is broken\n       see " + drv + "\n       at flake.nix:1:2:", "it is broken"},
 	} {
 		f, text := evaluationFailure(&EvaluationError{System: matrix.X8664Linux, Text: test.text})
-		if f.Message != test.want || f.Kind != EvaluationFailed || text != test.text {
+		if f.Message != test.want || f.Kind != run.EvaluationFailed || text != test.text {
 			t.Errorf("%s: %s %q, want %q", name, f.Kind, f.Message, test.want)
 		}
 	}

@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -20,9 +22,9 @@ type EvaluationError struct {
 	// Text is Nix's innermost error, with its position and excerpt; several lines. Of packages it is one line for all.
 	Text string
 	// At is the position of the first one, where it is in the flake's own tree.
-	At *Line
+	At *run.Line
 
-	exit *ExitError
+	exit *engine.ExitError
 }
 
 func (e *EvaluationError) Error() string {
@@ -41,7 +43,7 @@ func (e *EvaluationError) Unwrap() error {
 const maxTrace = 8 << 20
 
 // evaluationError makes an error of what Nix said: an [*EvaluationError], where Nix itself has failed.
-func evaluationError(cell matrix.Cell, s Snapshot, stderr string, err error) (told error) {
+func evaluationError(cell matrix.Cell, s run.Snapshot, stderr string, err error) (told error) {
 	evaluation := &EvaluationError{System: cell.System}
 	if !errors.As(err, &evaluation.exit) || killed(evaluation.exit, stderr) {
 		return fmt.Errorf("evaluate packages.%s: %w", cell.System, err)
@@ -91,7 +93,7 @@ func missingPackage(name matrix.Package, system matrix.System, names []string) e
 			all = append(all, p)
 		}
 	}
-	has := fmt.Sprintf("the flake has %s", cmp.Or(joined(all[:min(len(all), maxNames)]), "none"))
+	has := fmt.Sprintf("the flake has %s", cmp.Or(run.Joined(all[:min(len(all), maxNames)]), "none"))
 	if len(all) > maxNames {
 		has += fmt.Sprintf(" and %d more", len(all)-maxNames)
 	}
@@ -101,27 +103,19 @@ func missingPackage(name matrix.Package, system matrix.System, names []string) e
 	return hint.Wrap(err, "%s", has)
 }
 
-func joined[T ~string](names []T) string {
-	s := make([]string, len(names))
-	for i, n := range names {
-		s[i] = string(n)
-	}
-	return strings.Join(s, ", ")
-}
-
 // evaluationFailure is the failure of a package that has the error, and the error's whole text.
-func evaluationFailure(err error) (f *Failure, text string) {
+func evaluationFailure(err error) (f *run.Failure, text string) {
 	var evaluation *EvaluationError
 	if errors.As(err, &evaluation) {
-		return &Failure{Kind: EvaluationFailed, Message: evaluation.brief(), At: evaluation.At}, evaluation.Text
+		return &run.Failure{Kind: run.EvaluationFailed, Message: evaluation.brief(), At: evaluation.At}, evaluation.Text
 	}
-	return &Failure{Kind: EvaluationFailed, Message: nix.FirstLine(err.Error())}, err.Error()
+	return &run.Failure{Kind: run.EvaluationFailed, Message: nix.FirstLine(err.Error())}, err.Error()
 }
 
 // brief is the error on one line. A derivation that the evaluation builds has its reason on the lines after the first.
 func (e *EvaluationError) brief() string {
 	message, _, _ := strings.Cut(e.Text, "\n       at ")
-	if drv, f := classify(message); drv != "" && f.Kind != UnknownFailure {
+	if drv, f := classify(message); drv != "" && f.Kind != run.UnknownFailure {
 		return f.Message
 	}
 	return nix.FirstLine(e.Text)
@@ -162,3 +156,6 @@ func (e Evaluation) failed(system matrix.System) error {
 	all.Text = strings.Join(texts, "; ")
 	return err
 }
+
+// Position is the line of the flake that the error is about; nil where it is not known.
+func (e *EvaluationError) Position() *run.Line { return e.At }

@@ -8,15 +8,17 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // export streams into the store what it lacks of the closures of all packages that were built, and returns what it has added.
 // Before that it verifies what they are built from: what the store has, later runs take for good, and push.
 // The packages that a failed one has left unharmed are exported too: what they cost is not paid twice.
-func (r *Release) export(ctx context.Context, x Executor, cell matrix.Cell, packages []PackageResult, infos []nix.PathInfo) (added []nix.Added, err error) {
-	err = r.step(ctx, StepExport, cell.System, func() (string, error) {
+func (r *Release) export(ctx context.Context, x engine.Executor, cell matrix.Cell, packages []run.PackageResult, infos []nix.PathInfo) (added []nix.Added, err error) {
+	err = r.Step(ctx, run.StepExport, cell.System, func() (string, error) {
 		if len(infos) > 0 {
 			if err := r.verifyInputs(ctx, x, cell.System, packages); err != nil {
 				return "", err
@@ -36,12 +38,12 @@ func (r *Release) export(ctx context.Context, x Executor, cell matrix.Cell, pack
 			return "", err
 		}
 		if len(missing) == 0 {
-			return "", skipped("nothing new")
+			return "", run.Skipped("nothing new")
 		}
 		if added, err = r.stream(ctx, x, cell, missing, size); err != nil {
-			return "", fmt.Errorf("export %s: %w", count(len(missing), "path"), err)
+			return "", fmt.Errorf("export %s: %w", run.Count(len(missing), "path"), err)
 		}
-		return fmt.Sprintf("%s, %s", count(len(added), "path"), compressed(added)), nil
+		return fmt.Sprintf("%s, %s", run.Count(len(added), "path"), compressed(added)), nil
 	})
 	return added, err
 }
@@ -60,7 +62,7 @@ func (r *Release) lacking(ctx context.Context, infos []nix.PathInfo) (missing []
 }
 
 // stream joins the two ends: the executor writes what the store reads.
-func (r *Release) stream(ctx context.Context, x Executor, cell matrix.Cell, paths []nix.StorePath, size int64) (added []nix.Added, err error) {
+func (r *Release) stream(ctx context.Context, x engine.Executor, cell matrix.Cell, paths []nix.StorePath, size int64) (added []nix.Added, err error) {
 	pr, pw := io.Pipe()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -70,7 +72,7 @@ func (r *Release) stream(ctx context.Context, x Executor, cell matrix.Cell, path
 	})
 	g.Go(func() error {
 		counted := &progressReader{Reader: pr, now: r.Now, report: func(n int64) {
-			r.event(Exported{System: cell.System, Bytes: n, Of: size})
+			r.Event(run.Exported{System: cell.System, Bytes: n, Of: size})
 		}}
 		var err error
 		added, err = r.Store.Import(ctx, counted)
@@ -80,17 +82,12 @@ func (r *Release) stream(ctx context.Context, x Executor, cell matrix.Cell, path
 	return added, g.Wait()
 }
 
-// sizes says how large something was and has become.
-func sizes(before, after int64) string {
-	return fmt.Sprintf("%.1f MiB as %.1f MiB", float64(before)/(1<<20), float64(after)/(1<<20))
-}
-
 func compressed(added []nix.Added) string {
 	var before, after int64
 	for _, a := range added {
 		before, after = before+a.NARSize, after+a.FileSize
 	}
-	return sizes(before, after)
+	return run.Sizes(before, after)
 }
 
 // progressReader reports, now and then, how many bytes were read through it.

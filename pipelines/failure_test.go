@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -15,30 +17,30 @@ func TestClassify(t *testing.T) {
 	const drv = "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv"
 	for _, test := range []struct {
 		name, message string
-		kind          FailureKind
+		kind          run.FailureKind
 		code          int
 		about         string
 	}{
-		{"builder, 2.8", "builder for '" + drv + "' failed with exit code 2;\nlast 25 log lines:\n> a\n> b", BuilderFailed, 2, drv},
-		{"builder, 2.34", "Cannot build '" + drv + "'.\n Reason: \x1b[31;1mbuilder failed with exit code 2\x1b[0m.\n Output paths:\n /nix/store/x", BuilderFailed, 2, drv},
-		{"killed", "builder for '" + drv + "' failed due to signal 9 (Killed)", Killed, 137, drv},
-		{"137", "builder for '" + drv + "' failed with exit code 137", Killed, 137, drv},
-		{"segmentation fault", "builder for '" + drv + "' failed due to signal 11 (Segmentation fault)", BuilderFailed, 139, drv},
-		{"daemon", "Nix daemon disconnected unexpectedly (maybe it crashed?)", EngineLost, 0, ""},
-		{"disk", "writing to file: No space left on device", DiskFull, 0, ""},
-		{"silence", "building of '" + drv + "' timed out after 3600 seconds of silence", TimedOut, 0, drv},
-		{"substituter", "unable to download 'https://cache.example/x.narinfo': Couldn't connect to server (7)", SubstituterFailed, 0, ""},
-		{"substitutes", "some substitutes for the outputs of derivation '" + drv + "' failed (usually happens due to networking issues); try '--fallback' to build derivation from source ", SubstituterFailed, 0, drv},
-		{"platform", "a 'riscv64-linux' with features {} is required to build '" + drv + "', but I am a 'x86_64-linux' with features {}", UnsupportedFailure, 0, drv},
-		{"features, 2.34", "Cannot build '" + drv + "'.\n Reason: missing system features\n Required features: {my-feature}\n Available features: {kvm}", UnsupportedFailure, 0, drv},
-		{"platform, 2.34", "Cannot build '" + drv + "'.\n Reason: platform mismatch\n Required system: 'riscv64-linux'\n Current system: 'x86_64-linux'", UnsupportedFailure, 0, drv},
-		{"reference", "output '/nix/store/r3hc33bww0qm19g03djyh91xhanz4lpx-refs' is not allowed to refer to the following paths:\n /nix/store/9h02y2qxr305kvqlpkbqwdhx6ibcc0qk-o", OutputRefused, 0, ""},
-		{"log limit", "building of '" + drv + "^*' from .drv file killed after writing more than 3000 bytes of log output", LogLimit, 0, drv},
-		{"measured by Nix", "builder for '" + drv + "' failed with exit code 121\nnote: build failure may have been caused by lack of free disk space", DiskFull, 121, drv},
-		{"database", "committing transaction: database or disk is full", DiskFull, 0, ""},
-		{"words of a log", "builder for '" + drv + "' failed with exit code 1;\nlast 10 log lines:\n> write: No space left on device\n> timed out after 3 seconds", BuilderFailed, 1, drv},
-		{"a telling name", "builder for '/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-nix-substituter.drv' failed with exit code 1", BuilderFailed, 1, "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-nix-substituter.drv"},
-		{"something else", "the moon is full", UnknownFailure, 0, ""},
+		{"builder, 2.8", "builder for '" + drv + "' failed with exit code 2;\nlast 25 log lines:\n> a\n> b", run.BuilderFailed, 2, drv},
+		{"builder, 2.34", "Cannot build '" + drv + "'.\n Reason: \x1b[31;1mbuilder failed with exit code 2\x1b[0m.\n Output paths:\n /nix/store/x", run.BuilderFailed, 2, drv},
+		{"killed", "builder for '" + drv + "' failed due to signal 9 (Killed)", run.Killed, 137, drv},
+		{"137", "builder for '" + drv + "' failed with exit code 137", run.Killed, 137, drv},
+		{"segmentation fault", "builder for '" + drv + "' failed due to signal 11 (Segmentation fault)", run.BuilderFailed, 139, drv},
+		{"daemon", "Nix daemon disconnected unexpectedly (maybe it crashed?)", run.EngineLost, 0, ""},
+		{"disk", "writing to file: No space left on device", run.DiskFull, 0, ""},
+		{"silence", "building of '" + drv + "' timed out after 3600 seconds of silence", run.TimedOut, 0, drv},
+		{"substituter", "unable to download 'https://cache.example/x.narinfo': Couldn't connect to server (7)", run.SubstituterFailed, 0, ""},
+		{"substitutes", "some substitutes for the outputs of derivation '" + drv + "' failed (usually happens due to networking issues); try '--fallback' to build derivation from source ", run.SubstituterFailed, 0, drv},
+		{"platform", "a 'riscv64-linux' with features {} is required to build '" + drv + "', but I am a 'x86_64-linux' with features {}", run.UnsupportedFailure, 0, drv},
+		{"features, 2.34", "Cannot build '" + drv + "'.\n Reason: missing system features\n Required features: {my-feature}\n Available features: {kvm}", run.UnsupportedFailure, 0, drv},
+		{"platform, 2.34", "Cannot build '" + drv + "'.\n Reason: platform mismatch\n Required system: 'riscv64-linux'\n Current system: 'x86_64-linux'", run.UnsupportedFailure, 0, drv},
+		{"reference", "output '/nix/store/r3hc33bww0qm19g03djyh91xhanz4lpx-refs' is not allowed to refer to the following paths:\n /nix/store/9h02y2qxr305kvqlpkbqwdhx6ibcc0qk-o", run.OutputRefused, 0, ""},
+		{"log limit", "building of '" + drv + "^*' from .drv file killed after writing more than 3000 bytes of log output", run.LogLimit, 0, drv},
+		{"measured by Nix", "builder for '" + drv + "' failed with exit code 121\nnote: build failure may have been caused by lack of free disk space", run.DiskFull, 121, drv},
+		{"database", "committing transaction: database or disk is full", run.DiskFull, 0, ""},
+		{"words of a log", "builder for '" + drv + "' failed with exit code 1;\nlast 10 log lines:\n> write: No space left on device\n> timed out after 3 seconds", run.BuilderFailed, 1, drv},
+		{"a telling name", "builder for '/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-nix-substituter.drv' failed with exit code 1", run.BuilderFailed, 1, "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-nix-substituter.drv"},
+		{"something else", "the moon is full", run.UnknownFailure, 0, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			about, f := classify(test.message)
@@ -62,17 +64,17 @@ func TestFailureMessageIsOneLine(t *testing.T) {
 }
 
 // fakeMeter measures what a test wants.
-type fakeMeter struct{ now Resources }
+type fakeMeter struct{ now engine.Resources }
 
-func (m *fakeMeter) Resources() Resources { return m.now }
+func (m *fakeMeter) Resources() engine.Resources { return m.now }
 
 const okDrv = "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv"
 
 // failWith has a build say a line and fail, while an engine measures; change is what happens meanwhile.
-func failWith(t *testing.T, machine, line, message string, meter *fakeMeter, change func()) *Failure {
+func failWith(t *testing.T, machine, line, message string, meter *fakeMeter, change func()) *run.Failure {
 	t.Helper()
 	rec := &recorder{}
-	log := newBuildLog(&Release{Report: rec, Now: time.Now, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
+	log := newBuildLog(&Release{Recorder: run.Recorder{Report: rec, Now: time.Now}, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
 	if meter != nil {
 		log.meter = meter
 	}
@@ -83,7 +85,7 @@ func failWith(t *testing.T, machine, line, message string, meter *fakeMeter, cha
 	write(`@nix {"action":"result","fields":[%q],"id":7,"type":101}`, line)
 	change()
 	write("%s", nixSays("builder for '%s' failed %s", okDrv, message))
-	got := of[BuildFinished](rec)
+	got := of[run.BuildFinished](rec)
 	if len(got) != 1 || got[0].Failure == nil {
 		t.Fatalf("finished as %+v, want one failure", got)
 	}
@@ -97,9 +99,9 @@ func TestWordsOfALogAreARemark(t *testing.T) {
 		"error: could not compile `x` (signal: 9, SIGKILL)":   `its log has the words "signal: 9, SIGKILL"`,
 		"assertion failed": "",
 	} {
-		f := failWith(t, "", line, "with exit code 1", &fakeMeter{Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}}, func() {})
-		if f.Kind != BuilderFailed || f.Remark != remark || f.hint() != "" {
-			t.Errorf("%q: %q, remark %q, hint %q; want %q, remark %q, no hint", line, f.Kind, f.Remark, f.hint(), BuilderFailed, remark)
+		f := failWith(t, "", line, "with exit code 1", &fakeMeter{engine.Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}}, func() {})
+		if f.Kind != run.BuilderFailed || f.Remark != remark || f.Hint() != "" {
+			t.Errorf("%q: %q, remark %q, hint %q; want %q, remark %q, no hint", line, f.Kind, f.Remark, f.Hint(), run.BuilderFailed, remark)
 		}
 	}
 }
@@ -107,21 +109,21 @@ func TestWordsOfALogAreARemark(t *testing.T) {
 func TestMeasurementsTellTheKindOfAFailure(t *testing.T) {
 	for name, test := range map[string]struct {
 		machine, message string
-		after            Resources
-		want             FailureKind
+		after            engine.Resources
+		want             run.FailureKind
 	}{
-		"store full":                {"", "with exit code 1", Resources{StoreFree: 0, BuildFree: 1 << 30}, DiskFull},
-		"build directory full":      {"", "with exit code 1", Resources{StoreFree: 1 << 30, BuildFree: 4096}, DiskFull},
-		"room enough":               {"", "with exit code 1", Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}, BuilderFailed},
-		"killed by the kernel":      {"", "due to signal 9 (Killed)", Resources{StoreFree: 1 << 30, BuildFree: 1 << 30, OOMKills: 1}, OutOfMemory},
-		"killed by something else":  {"", "due to signal 9 (Killed)", Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}, Killed},
-		"its child killed":          {"", "with exit code 2", Resources{StoreFree: 1 << 30, BuildFree: 1 << 30, OOMKills: 1}, BuilderFailed},
-		"not known":                 {"", "due to signal 9 (Killed)", Resources{StoreFree: -1, BuildFree: -1, OOMKills: -1}, Killed},
-		"built on another machine":  {"ssh-ng://b", "with exit code 1", Resources{StoreFree: 0, BuildFree: 0, OOMKills: 3}, BuilderFailed},
-		"killed on another machine": {"ssh-ng://b", "due to signal 9 (Killed)", Resources{StoreFree: 0, BuildFree: 0, OOMKills: 3}, Killed},
+		"store full":                {"", "with exit code 1", engine.Resources{StoreFree: 0, BuildFree: 1 << 30}, run.DiskFull},
+		"build directory full":      {"", "with exit code 1", engine.Resources{StoreFree: 1 << 30, BuildFree: 4096}, run.DiskFull},
+		"room enough":               {"", "with exit code 1", engine.Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}, run.BuilderFailed},
+		"killed by the kernel":      {"", "due to signal 9 (Killed)", engine.Resources{StoreFree: 1 << 30, BuildFree: 1 << 30, OOMKills: 1}, run.OutOfMemory},
+		"killed by something else":  {"", "due to signal 9 (Killed)", engine.Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}, run.Killed},
+		"its child killed":          {"", "with exit code 2", engine.Resources{StoreFree: 1 << 30, BuildFree: 1 << 30, OOMKills: 1}, run.BuilderFailed},
+		"not known":                 {"", "due to signal 9 (Killed)", engine.Resources{StoreFree: -1, BuildFree: -1, OOMKills: -1}, run.Killed},
+		"built on another machine":  {"ssh-ng://b", "with exit code 1", engine.Resources{StoreFree: 0, BuildFree: 0, OOMKills: 3}, run.BuilderFailed},
+		"killed on another machine": {"ssh-ng://b", "due to signal 9 (Killed)", engine.Resources{StoreFree: 0, BuildFree: 0, OOMKills: 3}, run.Killed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			meter := &fakeMeter{Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}}
+			meter := &fakeMeter{engine.Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}}
 			f := failWith(t, test.machine, "make: *** Error", test.message, meter, func() { meter.now = test.after })
 			if f.Kind != test.want {
 				t.Errorf("kind %q, remark %q; want %q", f.Kind, f.Remark, test.want)
@@ -134,26 +136,26 @@ func TestMeasurementsTellTheKindOfAFailure(t *testing.T) {
 }
 
 func TestNothingIsMeasuredOnAnEngineWithoutMeter(t *testing.T) {
-	if f := failWith(t, "", "x", "due to signal 9 (Killed)", nil, func() {}); f.Kind != Killed || f.Remark != "" {
-		t.Errorf("%q, remark %q; want %q", f.Kind, f.Remark, Killed)
+	if f := failWith(t, "", "x", "due to signal 9 (Killed)", nil, func() {}); f.Kind != run.Killed || f.Remark != "" {
+		t.Errorf("%q, remark %q; want %q", f.Kind, f.Remark, run.Killed)
 	}
 }
 
 func TestANixThatIsGoneMayHaveNeededTooMuchMemory(t *testing.T) {
 	for name, test := range map[string]struct {
-		err    *ExitError
+		err    *engine.ExitError
 		killed int64
-		want   FailureKind
+		want   run.FailureKind
 	}{
-		"Nix itself":             {&ExitError{Program: "nix-store", Code: 137}, 1, OutOfMemory},
-		"not by the kernel":      {&ExitError{Program: "nix-store", Code: 137}, 0, Killed},
-		"its daemon":             {&ExitError{Program: "nix-store", Code: 1, Stderr: "error: Nix daemon disconnected unexpectedly (maybe it crashed?)"}, 1, OutOfMemory},
-		"its daemon, otherwise":  {&ExitError{Program: "nix-store", Code: 1, Stderr: "error: Nix daemon disconnected unexpectedly (maybe it crashed?)"}, 0, EngineLost},
-		"another error, by then": {&ExitError{Program: "nix-store", Code: 1, Stderr: "error: out of luck"}, 1, UnknownFailure},
+		"Nix itself":             {&engine.ExitError{Program: "nix-store", Code: 137}, 1, run.OutOfMemory},
+		"not by the kernel":      {&engine.ExitError{Program: "nix-store", Code: 137}, 0, run.Killed},
+		"its daemon":             {&engine.ExitError{Program: "nix-store", Code: 1, Stderr: "error: Nix daemon disconnected unexpectedly (maybe it crashed?)"}, 1, run.OutOfMemory},
+		"its daemon, otherwise":  {&engine.ExitError{Program: "nix-store", Code: 1, Stderr: "error: Nix daemon disconnected unexpectedly (maybe it crashed?)"}, 0, run.EngineLost},
+		"another error, by then": {&engine.ExitError{Program: "nix-store", Code: 1, Stderr: "error: out of luck"}, 1, run.UnknownFailure},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, log := newReplay(t)
-			meter := &fakeMeter{Resources{StoreFree: -1, BuildFree: -1, OOMKills: 4}}
+			meter := &fakeMeter{engine.Resources{StoreFree: -1, BuildFree: -1, OOMKills: 4}}
 			log.meter, log.killsBefore = meter, 4
 			meter.now.OOMKills += test.killed
 			if log.close(t.Context(), test.err); log.run.Kind != test.want {
@@ -165,49 +167,49 @@ func TestANixThatIsGoneMayHaveNeededTooMuchMemory(t *testing.T) {
 
 func TestADiskThatWasFullBeforeIsNotTheReason(t *testing.T) {
 	clock := time.Unix(100, 0)
-	l := newBuildLog(&Release{Now: func() time.Time { return clock }}, matrix.X8664Linux)
-	l.noteFull(Resources{StoreFree: 0, BuildFree: 1 << 30})
-	l.meter = &fakeMeter{Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}}
-	f := &Failure{Kind: BuilderFailed}
+	l := newBuildLog(&Release{Recorder: run.Recorder{Now: func() time.Time { return clock }}}, matrix.X8664Linux)
+	l.noteFull(engine.Resources{StoreFree: 0, BuildFree: 1 << 30})
+	l.meter = &fakeMeter{engine.Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}}
+	f := &run.Failure{Kind: run.BuilderFailed}
 	l.measure(&running{started: clock.Add(time.Second), log: &logFile{}}, f)
-	if f.Kind != BuilderFailed {
-		t.Errorf("kind %q, want %q", f.Kind, BuilderFailed)
+	if f.Kind != run.BuilderFailed {
+		t.Errorf("kind %q, want %q", f.Kind, run.BuilderFailed)
 	}
 }
 
 func TestDownloadThatFails(t *testing.T) {
 	for name, test := range map[string]struct {
 		tail   []string
-		kind   FailureKind
+		kind   run.FailureKind
 		reason string
 	}{
-		"curl, no host": {[]string{"trying https://x.invalid/a", "curl: (6) Could not resolve host: x.invalid", "error: cannot download a from any mirror"}, DownloadFailed, noHost},
-		"Nix 2.8":       {[]string{"error: unable to download 'http://x/y': Couldn't resolve host name (6)"}, DownloadFailed, noHost},
+		"curl, no host": {[]string{"trying https://x.invalid/a", "curl: (6) Could not resolve host: x.invalid", "error: cannot download a from any mirror"}, run.DownloadFailed, run.NoHost},
+		"Nix 2.8":       {[]string{"error: unable to download 'http://x/y': Couldn't resolve host name (6)"}, run.DownloadFailed, run.NoHost},
 		"Nix 2.26": {[]string{
 			"error:", "       … writing file '/nix/store/x'", "",
 			"       error: unable to download 'http://x/y': Could not resolve hostname (6) Could not resolve host: x",
-		}, DownloadFailed, noHost},
-		"status of curl":   {[]string{"curl: (22) The requested URL returned error: 404", "error: cannot download a from any mirror"}, DownloadFailed, "HTTP status 404"},
-		"status of Nix":    {[]string{"error: unable to download 'http://x/y': HTTP error 503"}, DownloadFailed, "HTTP status 503"},
-		"no network":       {[]string{"curl: (7) Couldn't connect to server: Network is unreachable"}, DownloadFailed, noNetwork},
-		"refused":          {[]string{"curl: (7) Failed to connect to localhost port 1: Connection refused"}, DownloadFailed, noConnection},
-		"certificate":      {[]string{"curl: (60) SSL certificate problem: unable to get local issuer certificate"}, DownloadFailed, noTLS},
-		"fault of its own": {[]string{"HTTP/1.1 200 OK", "error: Cargo.lock is not up to date"}, BuilderFailed, ""},
-		"nothing was said": {nil, BuilderFailed, ""},
+		}, run.DownloadFailed, run.NoHost},
+		"status of curl":   {[]string{"curl: (22) The requested URL returned error: 404", "error: cannot download a from any mirror"}, run.DownloadFailed, "HTTP status 404"},
+		"status of Nix":    {[]string{"error: unable to download 'http://x/y': HTTP error 503"}, run.DownloadFailed, "HTTP status 503"},
+		"no network":       {[]string{"curl: (7) Couldn't connect to server: Network is unreachable"}, run.DownloadFailed, run.NoNetwork},
+		"refused":          {[]string{"curl: (7) Failed to connect to localhost port 1: Connection refused"}, run.DownloadFailed, run.NoConnection},
+		"certificate":      {[]string{"curl: (60) SSL certificate problem: unable to get local issuer certificate"}, run.DownloadFailed, run.NoTLS},
+		"fault of its own": {[]string{"HTTP/1.1 200 OK", "error: Cargo.lock is not up to date"}, run.BuilderFailed, ""},
+		"nothing was said": {nil, run.BuilderFailed, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := &Failure{Kind: BuilderFailed}
-			f.download(test.tail)
+			f := &run.Failure{Kind: run.BuilderFailed}
+			downloadFailure(f, test.tail)
 			if f.Kind != test.kind || f.Reason != test.reason {
 				t.Errorf("%q, reason %q; want %q, %q", f.Kind, f.Reason, test.kind, test.reason)
 			}
-			if f.Kind == DownloadFailed && f.hint() == "" {
+			if f.Kind == run.DownloadFailed && f.Hint() == "" {
 				t.Error("no hint")
 			}
 		})
 	}
-	f := &Failure{Kind: HashMismatch}
-	if f.download([]string{"curl: (6) Could not resolve host: first.mirror"}); f.Kind != HashMismatch {
+	f := &run.Failure{Kind: run.HashMismatch}
+	if downloadFailure(f, []string{"curl: (6) Could not resolve host: first.mirror"}); f.Kind != run.HashMismatch {
 		t.Errorf("a wrong hash became %q", f.Kind)
 	}
 }

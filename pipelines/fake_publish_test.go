@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // fakeCachix is a cache that holds names alone, on both of its sides.
@@ -42,11 +43,11 @@ func (c *fakeCachix) Check(ctx context.Context) error {
 	return c.checkErr
 }
 
-func (c *fakeCachix) Push(_ context.Context, infos []nix.PathInfo, agree func([]nix.StorePath) error, progress func(Pushing)) (done Pushed, err error) {
+func (c *fakeCachix) Push(_ context.Context, infos []nix.PathInfo, agree func([]nix.StorePath) error, progress func(run.Pushing)) (done run.Pushed, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := agree(c.paths); err != nil {
-		return Pushed{Left: pathsOf(infos)}, err
+		return run.Pushed{Left: pathsOf(infos)}, err
 	}
 	c.pushes++
 	for i, info := range infos {
@@ -60,11 +61,11 @@ func (c *fakeCachix) Push(_ context.Context, infos []nix.PathInfo, agree func([]
 			done.Added = append(done.Added, nix.Added{Path: info.Path, NARSize: info.NARSize, FileSize: info.NARSize / 2})
 		}
 	}
-	progress(Pushing{Paths: len(done.Added), OfPaths: len(infos)})
+	progress(run.Pushing{Paths: len(done.Added), OfPaths: len(infos)})
 	return done, c.pushErr
 }
 
-func (c *fakeCachix) Preview(_ context.Context, infos []nix.PathInfo) (p PushPlan, err error) {
+func (c *fakeCachix) Preview(_ context.Context, infos []nix.PathInfo) (p run.PushPlan, err error) {
 	for _, info := range infos {
 		if slices.Contains(c.paths, info.Path) {
 			p.There++

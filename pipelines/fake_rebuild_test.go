@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -14,7 +15,7 @@ func (f *fakeEngine) realises(check bool) {
 	}
 }
 
-func (f *fakeEngine) rebuild(c Command) error {
+func (f *fakeEngine) rebuild(c engine.Command) error {
 	different, good := false, 0
 	fmt.Fprintln(c.Stderr, `@nix {"action":"start","id":999,"level":0,"text":"","type":104}`)
 	for i, drv := range c.Args {
@@ -37,7 +38,7 @@ func (f *fakeEngine) rebuild(c Command) error {
 		fmt.Fprintf(c.Stderr, `@nix {"action":"stop","id":%d}`+"\n", i)
 	}
 	if different {
-		return &ExitError{Program: "nix-store", Code: 104, Stderr: "error: may not be deterministic"}
+		return &engine.ExitError{Program: "nix-store", Code: 104, Stderr: "error: may not be deterministic"}
 	}
 	return nil
 }

@@ -17,9 +17,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -37,7 +39,7 @@ func fakePath(system matrix.System, p matrix.Package, suffix string) nix.StorePa
 // Its fields say what is to go wrong; they are set before the run.
 type fakeEngine struct {
 	system matrix.System
-	engine Engine
+	engine engine.Engine
 	// fails holds, by package, the error messages of Nix that its builds end with; one is used up by each build.
 	fails map[matrix.Package][]string
 	// noSandbox makes builds in a sandbox fail.
@@ -109,11 +111,11 @@ const fakeHash = "sha256-LKC4zplvhl2zdhm/6RAjVZMFqtgVgEL8bdsO8dQ8W2c="
 func newFakeEngine(system matrix.System) *fakeEngine {
 	return &fakeEngine{
 		system: system, narHash: fakeHash, memlock: 1 << 40, valid: map[nix.StorePath]bool{}, fails: map[matrix.Package][]string{},
-		engine: Engine{Kind: "fake", Nix: nix.Version{Major: 2, Minor: 8, Text: "2.8.0"}, Native: system, Cores: 2},
+		engine: engine.Engine{Kind: "fake", Nix: nix.Version{Major: 2, Minor: 8, Text: "2.8.0"}, Native: system, Cores: 2},
 	}
 }
 
-func (f *fakeEngine) Describe(context.Context) (Engine, error) { return f.engine, nil }
+func (f *fakeEngine) Describe(context.Context) (engine.Engine, error) { return f.engine, nil }
 
 func (f *fakeEngine) Place(_ context.Context, dir string) (string, error) {
 	f.mu.Lock()
@@ -139,7 +141,7 @@ func (f *fakeEngine) Close() error {
 	return nil
 }
 
-func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
+func (f *fakeEngine) Run(ctx context.Context, c engine.Command) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -201,7 +203,7 @@ func (f *fakeEngine) Run(ctx context.Context, c Command) ([]byte, error) {
 }
 
 // verifyPaths says of each path that it looks at it, and of changed ones what Nix says.
-func (f *fakeEngine) verifyPaths(c Command) error {
+func (f *fakeEngine) verifyPaths(c engine.Command) error {
 	said := ""
 	for _, path := range c.Args[2:] {
 		said += "checking path '" + path + "'...\n"
@@ -211,7 +213,7 @@ func (f *fakeEngine) verifyPaths(c Command) error {
 	}
 	fmt.Fprint(c.Stderr, said)
 	if strings.Contains(said, "error: ") {
-		return &ExitError{Program: "nix-store", Code: 1, Stderr: said}
+		return &engine.ExitError{Program: "nix-store", Code: 1, Stderr: said}
 	}
 	return nil
 }
@@ -222,17 +224,17 @@ func (f *fakeEngine) outputsBelow(drvs []string) ([]byte, error) {
 	defer f.mu.Unlock()
 	if f.collects > 0 {
 		f.collects--
-		return nil, &ExitError{Program: "sh", Code: 1, Stderr: "error: path '" + drvs[0] + "' is not valid"}
+		return nil, &engine.ExitError{Program: "sh", Code: 1, Stderr: "error: path '" + drvs[0] + "' is not valid"}
 	}
 	return []byte("/nix/store/" + fakeDigest + "f-input\n"), nil
 }
 
 // evaluate answers as Nix does for the function in the arguments: of all packages, of one, or of names alone.
-func (f *fakeEngine) evaluate(c Command) ([]byte, error) {
+func (f *fakeEngine) evaluate(c engine.Command) ([]byte, error) {
 	function := c.Args[len(c.Args)-1]
 	fails := func(said string) ([]byte, error) {
 		fmt.Fprint(c.Stderr, said)
-		return nil, &ExitError{Program: "nix", Code: 1, Stderr: said}
+		return nil, &engine.ExitError{Program: "nix", Code: 1, Stderr: said}
 	}
 	if f.noFlake != "" {
 		return fails(f.noFlake)
@@ -285,7 +287,7 @@ type fakeBuilder struct {
 	fails []string
 }
 
-func (f *fakeEngine) buildProbe(c Command) ([]byte, error) {
+func (f *fakeEngine) buildProbe(c engine.Command) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	b := &fakeBuilder{memlock: f.memlock, noSandbox: c.Settings["sandbox"] == "false", emulated: f.engine.Emulator != "", writableInputs: f.writableInputs}
@@ -298,18 +300,18 @@ func (f *fakeEngine) buildProbe(c Command) ([]byte, error) {
 			return nil, fmt.Errorf("fake engine: the probe for %s may be built elsewhere: %v", uri, c.Settings)
 		}
 	case f.unprivileged && c.Privileged:
-		return nil, errors.New("run nix-build: " + NoPrivileges)
+		return nil, errors.New("run nix-build: " + engine.NoPrivileges)
 	case f.noSandbox && !b.noSandbox:
-		return nil, &ExitError{Program: "nix-build", Code: 1, Stderr: "error: cloning builder process: Operation not permitted"}
+		return nil, &engine.ExitError{Program: "nix-build", Code: 1, Stderr: "error: cloning builder process: Operation not permitted"}
 	case len(f.probeFails) > 0:
 		message := f.probeFails[0]
 		f.probeFails = f.probeFails[1:]
-		return nil, &ExitError{Program: "nix-build", Code: 1, Stderr: message}
+		return nil, &engine.ExitError{Program: "nix-build", Code: 1, Stderr: message}
 	}
 	if len(b.fails) > 0 {
 		message := b.fails[0]
 		b.fails = b.fails[1:]
-		return nil, &ExitError{Program: "nix-build", Code: 1, Stderr: message}
+		return nil, &engine.ExitError{Program: "nix-build", Code: 1, Stderr: message}
 	}
 	path := fmt.Sprintf("/nix/store/%ss-probe-%d", fakeDigest, len(f.probes))
 	f.probes = append(f.probes, f.probeOutput(b))
@@ -352,7 +354,7 @@ func (f *fakeEngine) probe(line string) ([]byte, error) {
 	return f.probes[i], nil
 }
 
-func (f *fakeEngine) realise(ctx context.Context, c Command) error {
+func (f *fakeEngine) realise(ctx context.Context, c engine.Command) error {
 	if f.hangs {
 		<-ctx.Done()
 		return ctx.Err()
@@ -367,7 +369,7 @@ func (f *fakeEngine) realise(ctx context.Context, c Command) error {
 	for _, drv := range c.Args {
 		if message := f.refuses[matrix.Package(nix.StorePath(strings.TrimSuffix(drv, ".drv")).Name())]; strings.HasSuffix(drv, ".drv") && message != "" {
 			fmt.Fprintln(c.Stderr, message)
-			return &ExitError{Program: "nix-store", Code: 1, Stderr: message}
+			return &engine.ExitError{Program: "nix-store", Code: 1, Stderr: message}
 		}
 	}
 	for i, drv := range c.Args {
@@ -394,13 +396,13 @@ func (f *fakeEngine) realise(ctx context.Context, c Command) error {
 		fmt.Fprintf(c.Stderr, `@nix {"action":"stop","id":%d}`+"\n", i)
 	}
 	if failed {
-		return &ExitError{Program: "nix-store", Code: 100, Stderr: "error: build failed"}
+		return &engine.ExitError{Program: "nix-store", Code: 100, Stderr: "error: build failed"}
 	}
 	return nil
 }
 
 // showDerivations is what nix show-derivation prints.
-func (f *fakeEngine) showDerivations(c Command) error {
+func (f *fakeEngine) showDerivations(c engine.Command) error {
 	all := map[string]any{}
 	for _, drv := range append(slices.Clone(f.fixed), c.Args[1:]...) {
 		out := map[string]string{"path": strings.TrimSuffix(drv, ".drv")}
@@ -431,7 +433,7 @@ func (f *fakeEngine) pathInfo(args []string) ([]byte, error) {
 	for _, a := range args {
 		if strings.HasPrefix(a, "/nix/store/") {
 			if !f.valid[nix.StorePath(a)] {
-				return nil, &ExitError{Program: "nix", Code: 1, Stderr: "error: path '" + a + "' is not valid"}
+				return nil, &engine.ExitError{Program: "nix", Code: 1, Stderr: "error: path '" + a + "' is not valid"}
 			}
 			infos = append(infos, map[string]any{
 				"path": a, "narHash": f.narHash, "narSize": 120, "references": []string{a},
@@ -571,32 +573,31 @@ type fakeRun struct {
 	mu      sync.Mutex
 }
 
-type fakeSource struct{ s Snapshot }
+type fakeSource struct{ s run.Snapshot }
 
-func (f fakeSource) Snapshot(context.Context) (Snapshot, error) { return f.s, nil }
+func (f fakeSource) Snapshot(context.Context) (run.Snapshot, error) { return f.s, nil }
 
 func newFakeRun(t *testing.T) *fakeRun {
 	t.Helper()
 	dir := t.TempDir()
-	run := &fakeRun{recorder: &recorder{}, store: &fakeStore{}, engines: map[matrix.System]*fakeEngine{}}
+	release := &fakeRun{recorder: &recorder{}, store: &fakeStore{}, engines: map[matrix.System]*fakeEngine{}}
 	for _, s := range matrix.Systems() {
-		run.engines[s] = newFakeEngine(s)
+		release.engines[s] = newFakeEngine(s)
 	}
-	run.Release = &Release{
+	release.Release = &Release{
 		ID: "test", Command: "release", Tool: "test", Flake: "fake", Cells: matrix.Expand(matrix.Systems(), fakePackages),
-		Source: fakeSource{Snapshot{
+		Source: fakeSource{run.Snapshot{
 			Dir: dir, URL: "github:o/r/abc", Rev: "abc", NARHash: "sha256-x", LastModified: 1,
 		}},
-		Engines: run, Store: run.store, Served: []ServingCache{run.store}, Record: newRecord(t),
-		Report: run.recorder, Logs: regular.NewDir(dir).Sub("logs"), ManifestFile: regular.AnyFile(filepath.Join(dir, "manifest.json")),
-		Now:     func() time.Time { return time.Unix(1000, 0) },
+		Engines: release, Store: release.store, Served: []ServingCache{release.store}, Record: newRecord(t),
+		Recorder: run.Recorder{Report: release.recorder, Now: func() time.Time { return time.Unix(1000, 0) }}, Logs: regular.NewDir(dir).Sub("logs"), ManifestFile: regular.AnyFile(filepath.Join(dir, "manifest.json")),
 		Rebuild: Rebuilding{Without: "the test does not want it"},
 	}
-	return run
+	return release
 }
 
 // Open implements Engines.
-func (run *fakeRun) Open(_ context.Context, system matrix.System) (Executor, error) {
+func (run *fakeRun) Open(_ context.Context, system matrix.System) (engine.Executor, error) {
 	run.mu.Lock()
 	defer run.mu.Unlock()
 	run.opened = append(run.opened, system)

@@ -8,8 +8,10 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -23,13 +25,13 @@ type ChangedInputsError struct {
 func (e *ChangedInputsError) Error() string {
 	text := fmt.Sprintf("what the packages are built from was changed: %s is not what was added to the store", e.Paths[0])
 	if more := len(e.Paths) - 1; more > 0 {
-		text += fmt.Sprintf("; and %s more", count(more, "path"))
+		text += fmt.Sprintf("; and %s more", run.Count(more, "path"))
 	}
 	return text
 }
 
 // Outcome of a build that went well, from inputs that are not the ones that they should be.
-func (e *ChangedInputsError) Outcome() Outcome { return OutcomeDifferent }
+func (e *ChangedInputsError) Outcome() run.Outcome { return run.OutcomeDifferent }
 
 // verifyInputs compares all that the packages may have been built from with the hashes that the store has of it. Whoever
 // owns the store's files can have changed them: a builder of an earlier run where there were no build users, in this
@@ -38,10 +40,10 @@ func (e *ChangedInputsError) Outcome() Outcome { return OutcomeDifferent }
 // All of it is read, on every machine: there may have been no build users yesterday. It costs little beside a build:
 // 658 MiB in 2,883 paths took 1.0 s of one processor, alone or through a daemon; 14 s where all of it came from a slow
 // disk. A remote builder's own store is not read, since all of it would have to be sent here.
-func (r *Release) verifyInputs(ctx context.Context, x Executor, system matrix.System, packages []PackageResult) error {
+func (r *Release) verifyInputs(ctx context.Context, x engine.Executor, system matrix.System, packages []run.PackageResult) error {
 	var drvs []nix.StorePath
 	for _, p := range packages {
-		if p.Derivation != "" && p.Verdict != Substituted && p.Verdict != Served {
+		if p.Derivation != "" && p.Verdict != run.Substituted && p.Verdict != run.Served {
 			drvs = append(drvs, p.Derivation)
 		}
 	}
@@ -54,14 +56,14 @@ func (r *Release) verifyInputs(ctx context.Context, x Executor, system matrix.Sy
 		return fmt.Errorf("list build inputs: %w", err)
 	}
 	check := &inputCheck{now: r.Now, shown: r.Now().Add(firstProgress - nextProgress), report: func(n int) {
-		r.event(Notice{System: system, Level: Info, Text: fmt.Sprintf("verifying build inputs: %d of %d", n, len(paths))})
+		r.Event(run.Notice{System: system, Level: run.Info, Text: fmt.Sprintf("verifying build inputs: %d of %d", n, len(paths))})
 	}}
 	for rest := paths; len(rest) > 0; {
 		some := rest[:min(len(rest), verifiedAtOnce)]
 		rest = rest[len(some):]
 		args := append([]string{"--verify-path", "-v"}, words(some)...)
-		_, err := x.Run(ctx, Command{Program: "nix-store", Args: args, Settings: r.Settings, Stderr: check})
-		if exit := (*ExitError)(nil); err != nil && (!errors.As(err, &exit) || len(check.changed) == 0) {
+		_, err := x.Run(ctx, engine.Command{Program: "nix-store", Args: args, Settings: r.Settings, Stderr: check})
+		if exit := (*engine.ExitError)(nil); err != nil && (!errors.As(err, &exit) || len(check.changed) == 0) {
 			return fmt.Errorf("verify build inputs: %w", err)
 		}
 	}
@@ -73,9 +75,9 @@ func (r *Release) verifyInputs(ctx context.Context, x Executor, system matrix.Sy
 }
 
 // withholdChanged notes in the result that nothing is published, where err is that inputs were changed.
-func (r *Release) withholdChanged(result *CellResult, err error) {
+func (r *Release) withholdChanged(result *run.CellResult, err error) {
 	if changed := (*ChangedInputsError)(nil); errors.As(err, &changed) && r.Publish.To != nil {
-		result.Publish = &PublishResult{Verdict: Withheld, Cache: r.Publish.To.Name(), Reason: changed.Error()}
+		result.Publish = &run.PublishResult{Verdict: run.Withheld, Cache: r.Publish.To.Name(), Reason: changed.Error()}
 	}
 }
 

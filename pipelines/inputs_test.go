@@ -10,16 +10,17 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 func TestWritableInputsAreNoSandbox(t *testing.T) {
-	run, e := newBuilding(t, good)
+	release, e := newBuilding(t, good)
 	e.builders[good].writableInputs = true
 	e.builtOn = map[matrix.Package]string{"headless": good}
 	cache := &fakeCachix{}
-	run.publishTo(cache)
-	m, err := run.Run(t.Context())
+	release.publishTo(cache)
+	m, err := release.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,10 +29,10 @@ func TestWritableInputsAreNoSandbox(t *testing.T) {
 	if here.WritableInputs || !*here.Sandbox || !there.WritableInputs || *there.Sandbox || *cell.Sandbox {
 		t.Errorf("cell %t, machines %+v", *cell.Sandbox, cell.Machines)
 	}
-	if len(run.warnings(writableInputs+" on "+good)) != 1 {
-		t.Errorf("warnings %q", run.warnings(""))
+	if len(release.warnings(writableInputs+" on "+good)) != 1 {
+		t.Errorf("warnings %q", release.warnings(""))
 	}
-	if p := cell.Publish; p.Verdict != Withheld || !strings.Contains(p.Reason, writableInputs+" on "+good) || len(cache.paths) > 0 {
+	if p := cell.Publish; p.Verdict != run.Withheld || !strings.Contains(p.Reason, writableInputs+" on "+good) || len(cache.paths) > 0 {
 		t.Errorf("%+v, pushed %v", p, cache.paths)
 	}
 }
@@ -51,16 +52,16 @@ func TestWritableInputsLeaveTheSandboxOn(t *testing.T) {
 
 // What was built where there were no build users is not published by a run on a machine that has them since.
 func TestOutputsOfWritableInputsStayWithheld(t *testing.T) {
-	run, cache := newFakeRun(t), &fakeCachix{}
-	run.publishTo(cache)
-	run.Publish.Unsandboxed = true
-	run.writable()
+	release, cache := newFakeRun(t), &fakeCachix{}
+	release.publishTo(cache)
+	release.Publish.Unsandboxed = true
+	release.writable()
 	for range 2 {
-		m, err := run.Run(t.Context())
-		if err != nil || m.Cells[0].Publish.Verdict != Withheld || len(cache.paths) > 0 {
+		m, err := release.Run(t.Context())
+		if err != nil || m.Cells[0].Publish.Verdict != run.Withheld || len(cache.paths) > 0 {
 			t.Errorf("%+v, %v, pushed %v", m.Cells[0].Publish, err, cache.paths)
 		}
-		for _, e := range run.engines {
+		for _, e := range release.engines {
 			e.writableInputs = false
 		}
 	}
@@ -68,25 +69,25 @@ func TestOutputsOfWritableInputsStayWithheld(t *testing.T) {
 
 func TestNothingThatWasBuiltFromChangedInputsIsExported(t *testing.T) {
 	const tool = nix.StorePath("/nix/store/" + fakeDigest + "w-tool")
-	run, cache := newFakeRun(t), &fakeCachix{}
-	run.publishTo(cache)
-	run.engines[matrix.X8664Linux].changed = []nix.StorePath{tool}
-	m, err := run.Run(t.Context())
+	release, cache := newFakeRun(t), &fakeCachix{}
+	release.publishTo(cache)
+	release.engines[matrix.X8664Linux].changed = []nix.StorePath{tool}
+	m, err := release.Run(t.Context())
 	var changed *ChangedInputsError
-	if !errors.As(err, &changed) || !slices.Equal(changed.Paths, []nix.StorePath{tool}) || OutcomeOf(err) != OutcomeDifferent {
-		t.Fatalf("error %v, outcome %s", err, OutcomeOf(err))
+	if !errors.As(err, &changed) || !slices.Equal(changed.Paths, []nix.StorePath{tool}) || run.OutcomeOf(err) != run.OutcomeDifferent {
+		t.Fatalf("error %v, outcome %s", err, run.OutcomeOf(err))
 	}
 	if hints := hint.Of(err); len(hints) != 1 || !strings.HasPrefix(hints[0], "nix-store --repair-path "+string(tool)) {
 		t.Errorf("hints %q", hints)
 	}
 	x86, arm := m.Cells[0], m.Cells[1]
-	if x86.Publish == nil || x86.Publish.Verdict != Withheld || !strings.Contains(x86.Publish.Reason, string(tool)) || x86.Verdict != Failed {
+	if x86.Publish == nil || x86.Publish.Verdict != run.Withheld || !strings.Contains(x86.Publish.Reason, string(tool)) || x86.Verdict != run.Failed {
 		t.Errorf("x86_64: %s, %+v", x86.Verdict, x86.Publish)
 	}
-	if arm.Publish.Verdict != Published || len(cache.pins) > 0 {
+	if arm.Publish.Verdict != run.Published || len(cache.pins) > 0 {
 		t.Errorf("aarch64: %+v; pins %v", arm.Publish, cache.pins)
 	}
-	for _, path := range slices.Concat(run.store.paths, cache.paths) {
+	for _, path := range slices.Concat(release.store.paths, cache.paths) {
 		for _, p := range fakePackages {
 			if path == fakePath(matrix.X8664Linux, p, "") {
 				t.Errorf("%s was exported or pushed", path)
@@ -97,13 +98,13 @@ func TestNothingThatWasBuiltFromChangedInputsIsExported(t *testing.T) {
 
 // What was fetched was not built from anything that this store has.
 func TestInputsOfFetchedPackagesAreNotRead(t *testing.T) {
-	run, e := newFakeRun(t), newFakeEngine(matrix.X8664Linux)
-	packages := []PackageResult{
-		{Verdict: Substituted, Derivation: fakePath(matrix.X8664Linux, "desktop", ".drv")},
-		{Verdict: Served, Derivation: fakePath(matrix.X8664Linux, "headless", ".drv")},
-		{Verdict: Failed},
+	release, e := newFakeRun(t), newFakeEngine(matrix.X8664Linux)
+	packages := []run.PackageResult{
+		{Verdict: run.Substituted, Derivation: fakePath(matrix.X8664Linux, "desktop", ".drv")},
+		{Verdict: run.Served, Derivation: fakePath(matrix.X8664Linux, "headless", ".drv")},
+		{Verdict: run.Failed},
 	}
-	if err := run.verifyInputs(t.Context(), e, matrix.X8664Linux, packages); err != nil || len(e.commands) > 0 {
+	if err := release.verifyInputs(t.Context(), e, matrix.X8664Linux, packages); err != nil || len(e.commands) > 0 {
 		t.Errorf("%v, commands %q", err, e.commands)
 	}
 }

@@ -11,21 +11,22 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // cellRun runs one system alone, as a job of a matrix does, and returns its manifest as the file has it.
-func cellRun(t *testing.T, system matrix.System, change func(*fakeRun)) *Manifest {
+func cellRun(t *testing.T, system matrix.System, change func(*fakeRun)) *run.Manifest {
 	t.Helper()
-	run := newFakeRun(t)
-	run.Cells = matrix.Expand([]matrix.System{system}, fakePackages)
-	run.publishTo(&fakeCachix{})
-	run.Publish.Pin = false
+	release := newFakeRun(t)
+	release.Cells = matrix.Expand([]matrix.System{system}, fakePackages)
+	release.publishTo(&fakeCachix{})
+	release.Publish.Pin = false
 	if change != nil {
-		change(run)
+		change(release)
 	}
-	_, runErr := run.Run(t.Context()) // how it ends is in the manifest
-	m, err := ReadManifest(run.ManifestFile.Path())
+	_, runErr := release.Run(t.Context()) // how it ends is in the manifest
+	m, err := run.ReadManifest(release.ManifestFile.Path())
 	if err != nil {
 		t.Fatal(runErr, err)
 	}
@@ -39,14 +40,14 @@ func TestJoin(t *testing.T) {
 	arm.Contract = []contract.Result{{Check: "a", Status: contract.Pass}, {Check: "b", Status: contract.Fail}}
 	x86.Contract = []contract.Result{{Check: "a", Status: contract.Skip}, {Check: "b", Status: contract.Pass}, {Check: "c", Status: contract.Pass}}
 	x86.Logs, x86.Cells[0].Packages[0].Log = "cells/x/logs/1", "x86_64-linux/a.log"
-	m, err := Join([]*Manifest{arm, x86})
+	m, err := run.Join([]*run.Manifest{arm, x86})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(m.Cells) != 2 || m.Cells[0].System != matrix.X8664Linux || m.Cells[1].System != matrix.AArch64Linux {
 		t.Errorf("cells %+v, want both, in order", m.Cells)
 	}
-	if m.Started != arm.Started || m.Finished != arm.Finished || m.Logs != "" || m.Outcome != OutcomeGood {
+	if m.Started != arm.Started || m.Finished != arm.Finished || m.Logs != "" || m.Outcome != run.OutcomeGood {
 		t.Errorf("from %s to %s, logs %q, %s", m.Started, m.Finished, m.Logs, m.Outcome)
 	}
 	if got := m.Cells[0].Packages[0].Log; got != "cells/x/logs/1/x86_64-linux/a.log" {
@@ -63,118 +64,118 @@ func TestJoin(t *testing.T) {
 
 func TestJoinRefusesWhatDoesNotBelongTogether(t *testing.T) {
 	for name, test := range map[string]struct {
-		change func(*Manifest)
+		change func(*run.Manifest)
 		want   string
 	}{
-		"tree":          {func(m *Manifest) { m.Source.NARHash = "sha256-other" }, "another source"},
-		"commit":        {func(m *Manifest) { m.Source.Rev = "def" }, "another source"},
-		"dirty":         {func(m *Manifest) { m.Source.Dirty = true }, "another source"},
-		"override":      {func(m *Manifest) { m.Source.Overrides = map[string]string{"x": "github:o/x"} }, "another source"},
-		"command":       {func(m *Manifest) { m.Command = "warm" }, "another command"},
-		"version":       {func(m *Manifest) { m.Tool = "open-sesame-ci 9" }, "another version"},
-		"settings":      {func(m *Manifest) { m.Settings = m.Settings.With(map[string]string{"cores": "7"}) }, "another set of settings"},
-		"system, twice": {func(m *Manifest) { m.Cells[0].System = matrix.X8664Linux }, "two are of x86_64-linux"},
+		"tree":          {func(m *run.Manifest) { m.Source.NARHash = "sha256-other" }, "another source"},
+		"commit":        {func(m *run.Manifest) { m.Source.Rev = "def" }, "another source"},
+		"dirty":         {func(m *run.Manifest) { m.Source.Dirty = true }, "another source"},
+		"override":      {func(m *run.Manifest) { m.Source.Overrides = map[string]string{"x": "github:o/x"} }, "another source"},
+		"command":       {func(m *run.Manifest) { m.Command = "warm" }, "another command"},
+		"version":       {func(m *run.Manifest) { m.Tool = "open-sesame-ci 9" }, "another version"},
+		"settings":      {func(m *run.Manifest) { m.Settings = m.Settings.With(map[string]string{"cores": "7"}) }, "another set of settings"},
+		"system, twice": {func(m *run.Manifest) { m.Cells[0].System = matrix.X8664Linux }, "two are of x86_64-linux"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			arm := cellRun(t, matrix.AArch64Linux, nil)
 			test.change(arm)
-			_, err := Join([]*Manifest{cellRun(t, matrix.X8664Linux, nil), arm})
+			_, err := run.Join([]*run.Manifest{cellRun(t, matrix.X8664Linux, nil), arm})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error is %v, want it to say %q", err, test.want)
 			}
 		})
 	}
-	if _, err := Join(nil); err == nil {
+	if _, err := run.Join(nil); err == nil {
 		t.Error("none of them make one")
 	}
 }
 
 // conclusion is the second half of a release, after the runs of its systems.
-func conclusion(t *testing.T, cache *fakeCachix, manifests ...*Manifest) (*fakeRun, *Manifest) {
+func conclusion(t *testing.T, cache *fakeCachix, manifests ...*run.Manifest) (*fakeRun, *run.Manifest) {
 	t.Helper()
-	run := newFakeRun(t)
-	run.publishTo(cache)
-	run.ManifestFile = regular.AnyFile(filepath.Join(t.TempDir(), "all.json"))
+	release := newFakeRun(t)
+	release.publishTo(cache)
+	release.ManifestFile = regular.AnyFile(filepath.Join(t.TempDir(), "all.json"))
 	if len(manifests) == 0 {
-		return run, nil
+		return release, nil
 	}
-	m, err := Join(manifests)
+	m, err := run.Join(manifests)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return run, m
+	return release, m
 }
 
 func TestConcludePinsWhenAllIsThere(t *testing.T) {
 	cache := &fakeCachix{}
-	run, m := conclusion(t, cache, cellRun(t, matrix.X8664Linux, nil), cellRun(t, matrix.AArch64Linux, nil))
-	if err := run.Conclude(t.Context(), m, nil, nil); err != nil {
+	release, m := conclusion(t, cache, cellRun(t, matrix.X8664Linux, nil), cellRun(t, matrix.AArch64Linux, nil))
+	if err := release.Conclude(t.Context(), m, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if len(cache.pins) != 4 || cache.pushes > 0 {
 		t.Errorf("pins %v, %d pushes; want four and none", cache.pins, cache.pushes)
 	}
-	written, err := ReadManifest(run.ManifestFile.Path())
+	written, err := run.ReadManifest(release.ManifestFile.Path())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(written.Cells) != 2 || len(written.Cells[1].Publish.Pins) != 2 || written.Outcome != OutcomeGood {
+	if len(written.Cells) != 2 || len(written.Cells[1].Publish.Pins) != 2 || written.Outcome != run.OutcomeGood {
 		t.Errorf("the manifest has %+v", written)
 	}
-	checkStepsHaveEnds(t, run)
+	checkStepsHaveEnds(t, release)
 }
 
 func TestConcludePinsNothingUnlessAllIsGood(t *testing.T) {
-	good := func(s matrix.System) *Manifest { return cellRun(t, s, nil) }
-	lost := &OutcomeError{Text: "its job was cancelled", End: OutcomeInterrupted}
+	good := func(s matrix.System) *run.Manifest { return cellRun(t, s, nil) }
+	lost := &run.OutcomeError{Text: "its job was cancelled", End: run.OutcomeInterrupted}
 	for name, test := range map[string]struct {
-		manifests []*Manifest
+		manifests []*run.Manifest
 		missing   map[matrix.System]error
 		besides   error
-		want      Outcome
+		want      run.Outcome
 		text      string
 	}{
-		"a system is missing": {[]*Manifest{good(matrix.X8664Linux)}, nil, nil, OutcomeFailed, "aarch64-linux: there is no manifest of it"},
+		"a system is missing": {[]*run.Manifest{good(matrix.X8664Linux)}, nil, nil, run.OutcomeFailed, "aarch64-linux: there is no manifest of it"},
 		"a system was cancelled": {
-			[]*Manifest{good(matrix.X8664Linux)},
+			[]*run.Manifest{good(matrix.X8664Linux)},
 			map[matrix.System]error{matrix.AArch64Linux: lost},
-			nil, OutcomeInterrupted, "aarch64-linux: its job was cancelled",
+			nil, run.OutcomeInterrupted, "aarch64-linux: its job was cancelled",
 		},
-		"both are missing": {nil, nil, nil, OutcomeFailed, "x86_64-linux: there is no manifest of it"},
-		"a build failed": {[]*Manifest{good(matrix.X8664Linux), cellRun(t, matrix.AArch64Linux, func(run *fakeRun) {
+		"both are missing": {nil, nil, nil, run.OutcomeFailed, "x86_64-linux: there is no manifest of it"},
+		"a build failed": {[]*run.Manifest{good(matrix.X8664Linux), cellRun(t, matrix.AArch64Linux, func(run *fakeRun) {
 			run.engines[matrix.AArch64Linux].fails["desktop"] = []string{"error: builder for '%s' failed with exit code 1"}
-		})}, nil, nil, OutcomeFailed, "not every system is good: failed"},
-		"a push failed": {[]*Manifest{good(matrix.X8664Linux), cellRun(t, matrix.AArch64Linux, func(run *fakeRun) {
+		})}, nil, nil, run.OutcomeFailed, "not every system is good: failed"},
+		"a push failed": {[]*run.Manifest{good(matrix.X8664Linux), cellRun(t, matrix.AArch64Linux, func(run *fakeRun) {
 			run.publishTo(&fakeCachix{pushErr: errors.New("no")})
-		})}, nil, nil, OutcomeUnpublished, "not every system is good: not published"},
-		"a second build differs": {[]*Manifest{good(matrix.X8664Linux), cellRun(t, matrix.AArch64Linux, func(run *fakeRun) {
+		})}, nil, nil, run.OutcomeUnpublished, "not every system is good: not published"},
+		"a second build differs": {[]*run.Manifest{good(matrix.X8664Linux), cellRun(t, matrix.AArch64Linux, func(run *fakeRun) {
 			run.Rebuild.Without = ""
 			run.differs()
-		})}, nil, nil, OutcomeDifferent, "not every system is good: not reproducible"},
+		})}, nil, nil, run.OutcomeDifferent, "not every system is good: not reproducible"},
 		"a job failed all the same": {
-			[]*Manifest{good(matrix.X8664Linux), good(matrix.AArch64Linux)},
-			nil, errors.New("the result of the jobs is failure"), OutcomeFailed, "the result of the jobs is failure",
+			[]*run.Manifest{good(matrix.X8664Linux), good(matrix.AArch64Linux)},
+			nil, errors.New("the result of the jobs is failure"), run.OutcomeFailed, "the result of the jobs is failure",
 		},
-		"a key is wrong": {[]*Manifest{good(matrix.X8664Linux), cellRun(t, matrix.AArch64Linux, func(run *fakeRun) {
+		"a key is wrong": {[]*run.Manifest{good(matrix.X8664Linux), cellRun(t, matrix.AArch64Linux, func(run *fakeRun) {
 			run.publishTo(&fakeCachix{checkErr: errors.New("wrong key")})
-		})}, nil, nil, OutcomeUnpublished, "not published"},
+		})}, nil, nil, run.OutcomeUnpublished, "not published"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cache := &fakeCachix{}
-			run, m := conclusion(t, cache, test.manifests...)
-			err := run.Conclude(t.Context(), m, test.missing, test.besides)
-			if OutcomeOf(err) != test.want || !strings.Contains(err.Error(), test.text) {
-				t.Errorf("%s: %v; want %s: %s", OutcomeOf(err), err, test.want, test.text)
+			release, m := conclusion(t, cache, test.manifests...)
+			err := release.Conclude(t.Context(), m, test.missing, test.besides)
+			if run.OutcomeOf(err) != test.want || !strings.Contains(err.Error(), test.text) {
+				t.Errorf("%s: %v; want %s: %s", run.OutcomeOf(err), err, test.want, test.text)
 			}
 			if len(cache.pins) > 0 {
 				t.Errorf("pinned %v", cache.pins)
 			}
 			if m != nil {
-				written, err := ReadManifest(run.ManifestFile.Path())
+				written, err := run.ReadManifest(release.ManifestFile.Path())
 				if err != nil || written.Outcome != test.want {
 					t.Errorf("the manifest says %s, %v", written.Outcome, err)
 				}
-			} else if _, err := os.Stat(run.ManifestFile.Path()); err == nil {
+			} else if _, err := os.Stat(release.ManifestFile.Path()); err == nil {
 				t.Error("a manifest was made of nothing")
 			}
 		})
@@ -190,16 +191,16 @@ func TestNothingIsPinnedWhereACellIsWithheld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(cache.pins) > 0 || !m.Cells[0].published() || m.Cells[1].published() {
+	if len(cache.pins) > 0 || !m.Cells[0].Published() || m.Cells[1].Published() {
 		t.Errorf("pins %v of %v", cache.pins, publishVerdicts(m))
 	}
 }
 
 func TestAPinThatFailsIsNoRelease(t *testing.T) {
 	cache := &fakeCachix{pinErr: errors.New("quota")}
-	run, m := conclusion(t, cache, cellRun(t, matrix.X8664Linux, nil), cellRun(t, matrix.AArch64Linux, nil))
-	err := run.Conclude(t.Context(), m, nil, nil)
-	if OutcomeOf(err) != OutcomeUnpublished || m.Outcome != OutcomeUnpublished {
+	release, m := conclusion(t, cache, cellRun(t, matrix.X8664Linux, nil), cellRun(t, matrix.AArch64Linux, nil))
+	err := release.Conclude(t.Context(), m, nil, nil)
+	if run.OutcomeOf(err) != run.OutcomeUnpublished || m.Outcome != run.OutcomeUnpublished {
 		t.Errorf("%s in the manifest, error %v", m.Outcome, err)
 	}
 }

@@ -7,11 +7,12 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // unlocked says why no consumer could lock the flake to what a snapshot holds; empty where they can.
 // Its own tree has to be of a commit, or of an archive with a hash; so have its inputs, but for those within the tree.
-func unlocked(s Snapshot) string {
+func unlocked(s run.Snapshot) string {
 	if s.Rev == "" && strings.HasPrefix(s.URL, "path:") {
 		return "the tree is a directory of this machine, of no commit: no consumer can lock it"
 	}

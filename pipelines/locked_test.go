@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // What no consumer can lock is built, and never published.
@@ -24,18 +26,18 @@ func TestWhatIsNotLockedIsWithheld(t *testing.T) {
 		"a lock that is none":      {"github:o/r/abc", "abc", `[`, "are unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run, cache := newFakeRun(t), &fakeCachix{}
-			run.publishTo(cache)
-			s := run.Source.(fakeSource).s
+			release, cache := newFakeRun(t), &fakeCachix{}
+			release.publishTo(cache)
+			s := release.Source.(fakeSource).s
 			s.URL, s.Rev = test.url, test.rev
-			run.Source = fakeSource{s}
+			release.Source = fakeSource{s}
 			if test.locked != "" {
 				text := `{"version": 7, "root": "root", "nodes": {"root": {"inputs": {"x": "x"}}, "x": {"locked": ` + test.locked + `}}}`
 				if err := os.WriteFile(filepath.Join(s.Dir, "flake.lock"), []byte(text), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}
-			m, err := run.Run(t.Context())
+			m, err := release.Run(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -43,7 +45,7 @@ func TestWhatIsNotLockedIsWithheld(t *testing.T) {
 				t.Errorf("published %v, pinned %v", cache.paths, cache.pins)
 			}
 			for _, c := range m.Cells {
-				if test.want != "" && (c.Publish.Verdict != Withheld || !strings.Contains(c.Publish.Reason, test.want)) {
+				if test.want != "" && (c.Publish.Verdict != run.Withheld || !strings.Contains(c.Publish.Reason, test.want)) {
 					t.Errorf("%s: %+v, want withheld for %q", c.System, c.Publish, test.want)
 				}
 			}

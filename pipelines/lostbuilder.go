@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // lostBuilds are the builds whose remote builder broke off. They say nothing of the packages, so they are tried once more.
@@ -17,14 +18,14 @@ type lostBuilds struct {
 // remoteFailure is why a build on a remote builder failed, of which Nix itself says only that its process for the build did
 // (f). That process has said more: what the builder reported ("build of … on … failed: …"). Where it reported nothing and
 // the connection broke, the build is lost: it is nil unless it was lost once already.
-func (l *buildLog) remoteFailure(b *running, f *Failure) *Failure {
-	if f.Kind != BuilderFailed || f.ExitCode != 1 {
+func (l *buildLog) remoteFailure(b *running, f *run.Failure) *run.Failure {
+	if f.Kind != run.BuilderFailed || f.ExitCode != 1 {
 		return f
 	}
 	if reported := l.claims[b.drv]; reported != nil && strings.Contains(reported.Message, "' on '") {
 		return reported
 	}
-	isBroken := func(e *Failure) bool { return e.Kind == EngineLost }
+	isBroken := func(e *run.Failure) bool { return e.Kind == run.EngineLost }
 	i := slices.IndexFunc(l.claimed, isBroken)
 	if i < 0 {
 		return f
@@ -32,17 +33,19 @@ func (l *buildLog) remoteFailure(b *running, f *Failure) *Failure {
 	reason := fmt.Sprintf("remote builder %s broke off: %s", nix.Redact(b.machine), l.claimed[i].Message)
 	l.claimed = slices.Delete(l.claimed, i, i+1) // it is about this one
 	if l.lost.again {
-		return &Failure{Kind: BuilderLost, Message: reason}
+		return &run.Failure{Kind: run.BuilderLost, Message: reason}
 	}
 	l.lost.drvs = append(l.lost.drvs, b.drv)
-	l.r.event(Notice{System: l.system, Level: Warning, Text: fmt.Sprintf("%s: %s; it is built once more", b.drv.Name(), reason)})
+	l.r.Event(run.Notice{System: l.system, Level: run.Warning, Text: fmt.Sprintf("%s: %s; it is built once more", b.drv.Name(), reason)})
 	return nil
 }
 
 // unreachable mentions a remote builder that Nix says it cannot reach. It is no error of the run: another machine builds.
 func (l *buildLog) unreachable(text string) bool {
 	builder, reason, ok := unreachable(strings.Join(append(slices.Clone(l.plain), text), "\n"))
-	isOurs := func(b nix.Builder) bool { return withoutParameters(nix.Redact(b.URI)) == withoutParameters(builder) }
+	isOurs := func(b nix.Builder) bool {
+		return run.WithoutParameters(nix.Redact(b.URI)) == run.WithoutParameters(builder)
+	}
 	if !ok || !slices.ContainsFunc(l.r.Builders, isOurs) {
 		return false
 	}
@@ -60,7 +63,7 @@ func (l *buildLog) retryLost() bool {
 	}
 	l.lost.again = true
 	for drv, f := range l.failures {
-		if f.Kind == DependencyFailed {
+		if f.Kind == run.DependencyFailed {
 			delete(l.failures, drv)
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -18,30 +20,30 @@ const (
 func TestBuildOfALostBuilderIsTriedOnceMore(t *testing.T) {
 	for name, test := range map[string]struct {
 		desktop, headless []string // errors of their builds
-		verdicts          [2]Verdict
-		kind              FailureKind // of desktop, where it failed
+		verdicts          [2]run.Verdict
+		kind              run.FailureKind // of desktop, where it failed
 		realise           int
 	}{
-		"once":  {[]string{hookDied}, nil, [2]Verdict{Built, Built}, "", 2},
-		"twice": {[]string{hookDied, hookDied}, nil, [2]Verdict{Failed, Built}, BuilderLost, 2},
+		"once":  {[]string{hookDied}, nil, [2]run.Verdict{run.Built, run.Built}, "", 2},
+		"twice": {[]string{hookDied, hookDied}, nil, [2]run.Verdict{run.Failed, run.Built}, run.BuilderLost, 2},
 		"and a sibling fails": {
-			[]string{hookDied}, []string{"build of '%s' on 'ssh-ng://good' failed: builder for it failed with exit code 1"}, [2]Verdict{Built, Failed}, "", 2,
+			[]string{hookDied}, []string{"build of '%s' on 'ssh-ng://good' failed: builder for it failed with exit code 1"}, [2]run.Verdict{run.Built, run.Failed}, "", 2,
 		},
-		"its own failure": {[]string{"build of '%s' on 'ssh-ng://good' failed: builder for it failed with exit code 1"}, nil, [2]Verdict{Failed, Built}, BuilderFailed, 1},
+		"its own failure": {[]string{"build of '%s' on 'ssh-ng://good' failed: builder for it failed with exit code 1"}, nil, [2]run.Verdict{run.Failed, run.Built}, run.BuilderFailed, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run, e := newBuilding(t, good)
+			release, e := newBuilding(t, good)
 			e.builtOn = map[matrix.Package]string{"desktop": good, "headless": good}
 			e.fails = map[matrix.Package][]string{"desktop": test.desktop, "headless": test.headless}
 			if test.desktop[0] == hookDied {
 				e.logs = map[matrix.Package]string{"desktop": brokeOff}
 			}
-			m, err := run.Run(t.Context())
+			m, err := release.Run(t.Context())
 			packages := m.Cells[0].Packages
 			if packages[0].Verdict != test.verdicts[0] || packages[1].Verdict != test.verdicts[1] {
 				t.Errorf("desktop is %s, headless %s, want %v", packages[0].Verdict, packages[1].Verdict, test.verdicts)
 			}
-			if bad := test.verdicts[0] == Failed || test.verdicts[1] == Failed; bad != (err != nil) {
+			if bad := test.verdicts[0] == run.Failed || test.verdicts[1] == run.Failed; bad != (err != nil) {
 				t.Errorf("error %v", err)
 			}
 			if f := packages[0].Failure; test.kind != "" && (f == nil || f.Kind != test.kind) || test.kind == "" && f != nil {
@@ -51,13 +53,13 @@ func TestBuildOfALostBuilderIsTriedOnceMore(t *testing.T) {
 				t.Errorf("realised %d times, want %d", n, test.realise)
 			}
 			ends := map[string]int{}
-			for _, b := range of[BuildFinished](run.recorder) {
+			for _, b := range of[run.BuildFinished](release.recorder) {
 				ends[b.Derivation.Name()]++
 			}
 			if ends["desktop.drv"] != 1 || ends["headless.drv"] != 1 {
 				t.Errorf("ends of builds: %v, want one each", ends)
 			}
-			said := run.warnings("remote builder " + good + " broke off: unexpected end-of-file")
+			said := release.warnings("remote builder " + good + " broke off: unexpected end-of-file")
 			if want := test.desktop[0] == hookDied; len(said) > 0 != want || want && !strings.HasPrefix(said[0], "desktop.drv: ") {
 				t.Errorf("warnings %q", said)
 			}
@@ -67,25 +69,25 @@ func TestBuildOfALostBuilderIsTriedOnceMore(t *testing.T) {
 
 // A builder that goes away between the smoke step and the build is no error of the run: another machine builds.
 func TestBuilderThatGoesAwayIsMentioned(t *testing.T) {
-	run, e := newBuilding(t, good)
+	release, e := newBuilding(t, good)
 	e.logs = map[matrix.Package]string{
 		"desktop": "ssh: connect to host good port 22: No route to host\n" +
 			`@nix {"action":"msg","level":0,"msg":"cannot build on 'ssh-ng://good': \u001b[31;1merror:\u001b[0m cannot open connection to remote store 'ssh-ng://good': error: unexpected end-of-file"}` + "\n",
 	}
 	e.fails = map[matrix.Package][]string{"headless": {hookDied}}
-	m, err := run.Run(t.Context())
-	if err == nil || m.Cells[0].Packages[1].Failure.Kind != BuilderFailed {
+	m, err := release.Run(t.Context())
+	if err == nil || m.Cells[0].Packages[1].Failure.Kind != run.BuilderFailed {
 		t.Errorf("%v: a local failure is %+v", err, m.Cells[0].Packages[1].Failure)
 	}
-	if said := run.warnings("is not used"); len(said) != 1 || !strings.HasSuffix(said[0], ": ssh: connect to host good port 22: No route to host") {
+	if said := release.warnings("is not used"); len(said) != 1 || !strings.HasSuffix(said[0], ": ssh: connect to host good port 22: No route to host") {
 		t.Errorf("warnings %q", said)
 	}
 }
 
 // Over ssh the end of a remote build's log may come after its error.
 func TestLogThatComesAfterTheErrorIsShown(t *testing.T) {
-	run := newFakeRun(t)
-	log := newBuildLog(run.Release, matrix.X8664Linux)
+	release := newFakeRun(t)
+	log := newBuildLog(release.Release, matrix.X8664Linux)
 	drv := fakePath(matrix.X8664Linux, "desktop", ".drv")
 	for _, line := range []string{
 		`@nix {"action":"start","fields":["` + string(drv) + `","ssh://b",1,1],"id":1,"level":3,"text":"","type":105}`,
@@ -99,9 +101,9 @@ func TestLogThatComesAfterTheErrorIsShown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	log.close(t.Context(), &ExitError{Code: 100})
-	ends := of[BuildFinished](run.recorder)
-	if len(ends) != 1 || len(ends[0].Tail) != 1 || ends[0].Failure == nil || ends[0].Failure.Kind != BuilderFailed || !strings.HasPrefix(ends[0].Failure.Message, "build of ") {
+	log.close(t.Context(), &engine.ExitError{Code: 100})
+	ends := of[run.BuildFinished](release.recorder)
+	if len(ends) != 1 || len(ends[0].Tail) != 1 || ends[0].Failure == nil || ends[0].Failure.Kind != run.BuilderFailed || !strings.HasPrefix(ends[0].Failure.Message, "build of ") {
 		t.Errorf("ends %+v, want one with the line that came late, and the builder's own reason", ends)
 	}
 }

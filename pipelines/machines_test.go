@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -45,9 +46,9 @@ func (run *fakeRun) useBuilders(t *testing.T, lines ...string) {
 }
 
 // warnings are the texts of all warnings that have a word in them.
-func (run *fakeRun) warnings(word string) (texts []string) {
-	for _, n := range of[Notice](run.recorder) {
-		if n.Level == Warning && strings.Contains(n.Text, word) {
+func (release *fakeRun) warnings(word string) (texts []string) {
+	for _, n := range of[run.Notice](release.recorder) {
+		if n.Level == run.Warning && strings.Contains(n.Text, word) {
 			texts = append(texts, n.Text)
 		}
 	}
@@ -108,20 +109,20 @@ func TestEngineThatDeniesPrivileges(t *testing.T) {
 }
 
 func TestEachMachineIsMeasuredByItself(t *testing.T) {
-	run, e := newBuilding(t, good+" x86_64-linux - 4", open, "ssh://arm aarch64-linux")
+	release, e := newBuilding(t, good+" x86_64-linux - 4", open, "ssh://arm aarch64-linux")
 	e.builtOn = map[matrix.Package]string{"desktop": good}
-	m, err := run.Run(t.Context())
+	m, err := release.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	yes, no, least, more, most := true, false, int64(1<<40), int64(2<<40), int64(3<<40)
-	machine := Machine{Processor: "x86_64", Kernel: "6.1.0-fake", Cores: 4}
+	machine := run.Machine{Processor: "x86_64", Kernel: "6.1.0-fake", Cores: 4}
 	here, first, second := machine, machine, machine
 	here.Sandbox, here.InSandbox, here.Memlock, here.Built = &yes, true, &least, 1
 	first.Builder, first.Sandbox, first.InSandbox, first.Memlock, first.Built = good, &yes, true, &more, 1
 	second.Builder, second.Sandbox, second.Memlock = open, &no, &most
 	cell := m.Cells[0]
-	if diff := cmp.Diff([]Machine{here, first, second}, cell.Machines); diff != "" {
+	if diff := cmp.Diff([]run.Machine{here, first, second}, cell.Machines); diff != "" {
 		t.Errorf("machines (-want +got):\n%s", diff)
 	}
 	if !*cell.Sandbox || *cell.Memlock != least || cell.Emulated {
@@ -204,25 +205,25 @@ func TestJobsZeroBuildsOnBuildersAlone(t *testing.T) {
 
 // What was built on a machine without a sandbox is not published, whatever the others have.
 func TestOnlyWhatWasBuiltInASandboxIsPublished(t *testing.T) {
-	for on, want := range map[string]PublishVerdict{"": Published, good: Published, open: Withheld, "ssh-ng://never-measured": Withheld} {
+	for on, want := range map[string]run.PublishVerdict{"": run.Published, good: run.Published, open: run.Withheld, "ssh-ng://never-measured": run.Withheld} {
 		t.Run(on, func(t *testing.T) {
-			run, e := newBuilding(t, good, open)
+			release, e := newBuilding(t, good, open)
 			cache := &fakeCachix{}
-			run.publishTo(cache)
+			release.publishTo(cache)
 			e.builtOn = map[matrix.Package]string{"headless": on}
-			m, err := run.Run(t.Context())
+			m, err := release.Run(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			done := m.Cells[0].Publish
-			if done.Verdict != want || want == Withheld && !strings.Contains(done.Reason, on) {
+			if done.Verdict != want || want == run.Withheld && !strings.Contains(done.Reason, on) {
 				t.Errorf("%+v, want %s", done, want)
 			}
-			if sandbox := m.Cells[0].Sandbox; *sandbox != (want == Published) {
+			if sandbox := m.Cells[0].Sandbox; *sandbox != (want == run.Published) {
 				t.Errorf("sandbox is recorded as %t", *sandbox)
 			}
-			if want == Withheld { // and it stays so in the next run, which finds it built
-				if m, err = run.Run(t.Context()); err != nil || m.Cells[0].Publish.Verdict != Withheld {
+			if want == run.Withheld { // and it stays so in the next run, which finds it built
+				if m, err = release.Run(t.Context()); err != nil || m.Cells[0].Publish.Verdict != run.Withheld {
 					t.Errorf("the next run: %+v, %v", m.Cells[0].Publish, err)
 				}
 			}
@@ -277,34 +278,34 @@ func TestNoSecondBuildWithoutThisMachine(t *testing.T) {
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			run, e := newBuilding(t, good+" x86_64-linux")
+			release, e := newBuilding(t, good+" x86_64-linux")
 			e.onRealise = func(check bool) {
 				if check {
 					t.Error("a second build was made")
 				}
 			}
 			cache := &fakeCachix{}
-			run.publishTo(cache)
-			run.Rebuild = Rebuilding{}
+			release.publishTo(cache)
+			release.Rebuild = Rebuilding{}
 			e.builtOn = map[matrix.Package]string{"desktop": good, "headless": good}
-			change(run, e)
-			m, err := run.Run(t.Context())
+			change(release, e)
+			m, err := release.Run(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			if local := e.realiseSettings["max-jobs"]; (name != "cannot build for x86") != (local == "0") {
 				t.Errorf("%s: packages were built with max-jobs = %s: a machine that was not measured builds nothing", name, local)
 			}
-			if got := m.Cells[0].Packages[0].Reproducible(); got != Unknown || e.checkSettings != nil {
+			if got := m.Cells[0].Packages[0].Reproducible(); got != run.Unknown || e.checkSettings != nil {
 				t.Errorf("%s: reproducible: %s, want unknown", name, got)
 			}
-			if done := m.Cells[0].Publish; done.Verdict != Withheld || !strings.Contains(done.Reason, "--rebuild=off") {
+			if done := m.Cells[0].Publish; done.Verdict != run.Withheld || !strings.Contains(done.Reason, "--rebuild=off") {
 				t.Errorf("%s: %+v, want withheld: nobody has proven it", name, done)
 			}
-			run, e = newBuilding(t, good+" x86_64-linux")
-			run.Rebuild = Rebuilding{Fetched: true} // asked for
-			change(run, e)
-			if _, err := run.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "second builds are made on this machine") {
+			release, e = newBuilding(t, good+" x86_64-linux")
+			release.Rebuild = Rebuilding{Fetched: true} // asked for
+			change(release, e)
+			if _, err := release.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "second builds are made on this machine") {
 				t.Errorf("error %v with %s, want one: what was asked for was not done", err, name)
 			}
 		})
@@ -312,14 +313,14 @@ func TestNoSecondBuildWithoutThisMachine(t *testing.T) {
 }
 
 func TestMachineOfNewAndOldSpelling(t *testing.T) {
-	c := CellResult{Machines: []Machine{{}, {Builder: "ssh-ng://a?x=1"}, {Builder: "ssh-ng://b?x=1"}, {Builder: "ssh-ng://b?x=2"}}}
+	c := run.CellResult{Machines: []run.Machine{{}, {Builder: "ssh-ng://a?x=1"}, {Builder: "ssh-ng://b?x=1"}, {Builder: "ssh-ng://b?x=2"}}}
 	for builder, want := range map[string]int{
 		"": 0, "ssh-ng://user@a?x=1": 1, "ssh-ng://a/": 1, "ssh-ng://b?x=2": 3, "ssh-ng://b": 4, "ssh-ng://other": 4,
 	} {
 		machines := slices.Clone(c.Machines)
-		got := (&CellResult{Machines: machines})
-		got.machine(builder).Built++
-		i := slices.IndexFunc(got.Machines, func(m Machine) bool { return m.Built > 0 })
+		got := (&run.CellResult{Machines: machines})
+		got.Machine(builder).Built++
+		i := slices.IndexFunc(got.Machines, func(m run.Machine) bool { return m.Built > 0 })
 		if i != want {
 			t.Errorf("machine(%q) is number %d, want %d", builder, i, want)
 		}
@@ -327,7 +328,7 @@ func TestMachineOfNewAndOldSpelling(t *testing.T) {
 }
 
 func TestMachinesInJSON(t *testing.T) {
-	data, err := json.Marshal(Machine{})
+	data, err := json.Marshal(run.Machine{})
 	if err != nil || string(data) != `{"emulated":false,"built":0}` {
 		t.Errorf("a machine that was not measured is %s, %v", data, err)
 	}

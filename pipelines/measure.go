@@ -10,9 +10,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/probe"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/probe"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -45,7 +47,7 @@ func (c candidate) pin() nix.Settings {
 func (r *Release) buildersAlone() bool { return r.Settings["max-jobs"] == "0" }
 
 // buildersFor returns the remote builders that build for a system.
-func (r *Release) buildersFor(e Engine, system matrix.System) []nix.Builder {
+func (r *Release) buildersFor(e engine.Engine, system matrix.System) []nix.Builder {
 	var all []nix.Builder
 	for _, b := range r.Builders {
 		if b.Builds(string(system), string(e.Native)) {
@@ -55,12 +57,9 @@ func (r *Release) buildersFor(e Engine, system matrix.System) []nix.Builder {
 	return all
 }
 
-// runs reports whether the engine's own machine can build for a system.
-func (e Engine) runs(system matrix.System) bool { return e.Native == system || e.Emulator != "" }
-
 // candidates are the machines that may build for a system. Where nothing is to be built for the first time, that is the
-// engine's own alone: it makes second builds.
-func (r *Release) candidates(e Engine, system matrix.System, builds bool) []candidate {
+// engineText's own alone: it makes second builds.
+func (r *Release) candidates(e engine.Engine, system matrix.System, builds bool) []candidate {
 	var all []candidate
 	var builders []nix.Builder
 	if builds {
@@ -68,7 +67,7 @@ func (r *Release) candidates(e Engine, system matrix.System, builds bool) []cand
 	}
 	if !r.buildersAlone() {
 		here := candidate{system: system}
-		if len(builders) > 0 && !e.runs(system) {
+		if len(builders) > 0 && !e.Runs(system) {
 			here.system = e.Native // it still builds what the builders are not for
 		}
 		all = append(all, here)
@@ -84,8 +83,8 @@ const measuredAtOnce = 8
 
 // measureAll measures the candidates side by side. One that cannot be measured does not build, and is mentioned; it is an
 // error where no other is left.
-func (r *Release) measureAll(ctx context.Context, x Executor, system matrix.System, all []candidate) (p probed, err error) {
-	machines, errs := make([]Machine, len(all)), make([]error, len(all))
+func (r *Release) measureAll(ctx context.Context, x engine.Executor, system matrix.System, all []candidate) (p probed, err error) {
+	machines, errs := make([]run.Machine, len(all)), make([]error, len(all))
 	var g errgroup.Group
 	g.SetLimit(measuredAtOnce)
 	for i, c := range all {
@@ -125,7 +124,7 @@ func (r *Release) measureAll(ctx context.Context, x Executor, system matrix.Syst
 // mentionUnused says once for a run that a machine cannot build, and why.
 func (r *Release) mentionUnused(system matrix.System, c candidate, err error) {
 	if c.builder == nil {
-		r.event(Notice{System: system, Level: Warning, Text: "this machine does not build: " + nix.FirstLine(err.Error())})
+		r.Event(run.Notice{System: system, Level: run.Warning, Text: "this machine does not build: " + nix.FirstLine(err.Error())})
 		return
 	}
 	if unused := (*unusedError)(nil); errors.As(err, &unused) {
@@ -150,8 +149,8 @@ func (r *Release) mentionDown(system matrix.System, builder, reason string) {
 			return
 		}
 	}
-	r.event(Notice{
-		System: system, Level: Warning, Text: fmt.Sprintf("remote builder %s is not used: %s", builder, reason),
+	r.Event(run.Notice{
+		System: system, Level: run.Warning, Text: fmt.Sprintf("remote builder %s is not used: %s", builder, reason),
 		Hint: logIn,
 	})
 }
@@ -166,7 +165,7 @@ const builderTimeout = 2 * time.Minute
 
 // measure builds the probe on one machine: in a sandbox, or, on the engine's own machine, outside where Nix says that it
 // cannot set one up. Any other failure is tried once more, and then is an error: to go on without a sandbox would hide it.
-func (r *Release) measure(ctx context.Context, x Executor, system matrix.System, c candidate) (Machine, error) {
+func (r *Release) measure(ctx context.Context, x engine.Executor, system matrix.System, c candidate) (run.Machine, error) {
 	if c.builder != nil {
 		var stop context.CancelFunc
 		ctx, stop = context.WithTimeoutCause(ctx, builderTimeout, fmt.Errorf("no result within %s", builderTimeout))
@@ -176,28 +175,28 @@ func (r *Release) measure(ctx context.Context, x Executor, system matrix.System,
 	if lost := sandboxLost(err); lost != "" && c.builder == nil {
 		report, err = r.probeTwice(ctx, x, c, false)
 		if err == nil {
-			r.event(Notice{
-				System: system, Level: Warning,
+			r.Event(run.Notice{
+				System: system, Level: run.Warning,
 				Text: "no sandbox can be had, so builds may differ from run to run: " + lost,
 				Hint: "run as root on the host engine, or allow insecureRootCapabilities in the engine's configuration",
 			})
 		}
 	}
 	if err != nil && c.builder != nil {
-		return Machine{}, &unusedError{c, builderReason(named(ctx, StepSmoke, err))}
+		return run.Machine{}, &unusedError{c, builderReason(run.WithCause(ctx, run.StepSmoke, err))}
 	}
 	if err != nil {
-		return Machine{}, smokeError(c.system, err)
+		return run.Machine{}, smokeError(c.system, err)
 	}
 	sandboxed := report.Sandboxed() && !report.WritableInputs
-	return Machine{
+	return run.Machine{
 		InSandbox: report.Sandboxed(), WritableInputs: report.WritableInputs,
 		Builder: c.name(), Processor: nix.PlainText(report.Machine), Kernel: nix.PlainText(report.Kernel), Cores: report.Cores,
 		Emulated: report.Emulated(), Sandbox: &sandboxed, Memlock: &report.Memlock,
 	}, nil
 }
 
-func (r *Release) probeTwice(ctx context.Context, x Executor, c candidate, sandbox bool) (probe.Report, error) {
+func (r *Release) probeTwice(ctx context.Context, x engine.Executor, c candidate, sandbox bool) (probe.Report, error) {
 	report, err := r.probe(ctx, x, c.system, sandbox, c.pin())
 	if err == nil || ctx.Err() != nil || sandboxLost(err) != "" {
 		return report, err
@@ -208,16 +207,13 @@ func (r *Release) probeTwice(ctx context.Context, x Executor, c candidate, sandb
 	return r.probe(ctx, x, c.system, sandbox, c.pin())
 }
 
-// NoPrivileges is the text of an engine's error where its owner denies what Nix needs for a sandbox.
-const NoPrivileges = "the engine does not allow privileged containers"
-
 // sandboxLost is the statement of Nix, or of the engine that denies it the means, that it cannot set up a sandbox; empty
 // where an error is another.
 func sandboxLost(err error) string {
-	if err != nil && strings.Contains(err.Error(), NoPrivileges) {
-		return NoPrivileges
+	if err != nil && strings.Contains(err.Error(), engine.NoPrivileges) {
+		return engine.NoPrivileges
 	}
-	if exit := (*ExitError)(nil); errors.As(err, &exit) {
+	if exit := (*engine.ExitError)(nil); errors.As(err, &exit) {
 		return nix.NoSandbox(exit.Stderr)
 	}
 	return ""
@@ -252,7 +248,7 @@ func unreachable(stderr string) (builder, reason string, ok bool) {
 
 // builderReason is why a remote builder could not be measured.
 func builderReason(err error) string {
-	if exit := (*ExitError)(nil); errors.As(err, &exit) {
+	if exit := (*engine.ExitError)(nil); errors.As(err, &exit) {
 		if _, reason, ok := unreachable(exit.Stderr); ok {
 			return reason
 		}

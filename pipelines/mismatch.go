@@ -9,6 +9,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // mismatches returns the fetches whose hash was wrong, in the order of their derivations.
@@ -26,7 +27,7 @@ func (l *buildLog) mismatches() []contract.Mismatch {
 
 // pointOut notes the downloads of a failed build that failed, and adds to it, for each wrong hash, the lines of the flake
 // that hold it, as they should be.
-func (r *Release) pointOut(s Snapshot, result *CellResult, err error) error {
+func (r *Release) pointOut(s run.Snapshot, result *run.CellResult, err error) error {
 	var failed *BuildError
 	if !errors.As(err, &failed) {
 		return err
@@ -38,7 +39,7 @@ func (r *Release) pointOut(s Snapshot, result *CellResult, err error) error {
 	for _, m := range failed.Mismatches {
 		m = m.Locate(flakeDir(s))
 		result.Mismatches = append(result.Mismatches, m)
-		r.event(HashWrong{System: result.System, Mismatch: fromRoot(s, m)})
+		r.Event(run.HashWrong{System: result.System, Mismatch: fromRoot(s, m)})
 		if len(m.Positions) == 0 {
 			err = hint.Wrap(err, "no file of the flake holds %s, which should be %s", m.Specified, m.Got)
 		}
@@ -53,7 +54,7 @@ func (r *Release) pointOut(s Snapshot, result *CellResult, err error) error {
 }
 
 // fromRoot names the places of a wrong hash as an annotation wants them: from the root of the tree.
-func fromRoot(s Snapshot, m contract.Mismatch) contract.Mismatch {
+func fromRoot(s run.Snapshot, m contract.Mismatch) contract.Mismatch {
 	m.Positions = slices.Clone(m.Positions)
 	for i := range m.Positions {
 		m.Positions[i].File = path.Join(s.Subdir, m.Positions[i].File)
@@ -62,4 +63,4 @@ func fromRoot(s Snapshot, m contract.Mismatch) contract.Mismatch {
 }
 
 // flakeDir is the flake's directory on this machine.
-func flakeDir(s Snapshot) string { return filepath.Join(s.Dir, filepath.FromSlash(s.Subdir)) }
+func flakeDir(s run.Snapshot) string { return filepath.Join(s.Dir, filepath.FromSlash(s.Subdir)) }

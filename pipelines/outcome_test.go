@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -16,48 +17,48 @@ func TestOutcomeIsTheHeaviest(t *testing.T) {
 	failed := errors.New("x")
 	for name, test := range map[string]struct {
 		err  error
-		want Outcome
+		want run.Outcome
 	}{
-		"none":                  {nil, OutcomeGood},
-		"any":                   {failed, OutcomeFailed},
-		"a contract":            {fmt.Errorf("x86_64-linux: %w", hint.Wrap(broken, "mend it")), OutcomeContract},
-		"a cache":               {unpublished, OutcomeUnpublished},
-		"a cache and a rebuild": {errors.Join(unpublished, differs), OutcomeDifferent},
-		"all but a failure":     {errors.Join(unpublished, errors.Join(differs, broken)), OutcomeContract},
-		"all":                   {errors.Join(unpublished, failed, broken), OutcomeFailed},
-		"another process":       {errors.Join(broken, &OutcomeError{End: OutcomeInterrupted}), OutcomeInterrupted},
+		"none":                  {nil, run.OutcomeGood},
+		"any":                   {failed, run.OutcomeFailed},
+		"a contract":            {fmt.Errorf("x86_64-linux: %w", hint.Wrap(broken, "mend it")), run.OutcomeContract},
+		"a cache":               {unpublished, run.OutcomeUnpublished},
+		"a cache and a rebuild": {errors.Join(unpublished, differs), run.OutcomeDifferent},
+		"all but a failure":     {errors.Join(unpublished, errors.Join(differs, broken)), run.OutcomeContract},
+		"all":                   {errors.Join(unpublished, failed, broken), run.OutcomeFailed},
+		"another process":       {errors.Join(broken, &run.OutcomeError{End: run.OutcomeInterrupted}), run.OutcomeInterrupted},
 	} {
-		if got := OutcomeOf(test.err); got != test.want {
+		if got := run.OutcomeOf(test.err); got != test.want {
 			t.Errorf("%s: %s, want %s", name, got, test.want)
 		}
 	}
-	if got := OutcomeGood.Heavier("odd"); got != OutcomeFailed {
+	if got := run.OutcomeGood.Heavier("odd"); got != run.OutcomeFailed {
 		t.Errorf("an outcome that is not known is taken for %s", got)
 	}
 }
 
 // A signal goes before what it has made fail, and the manifest says so.
 func TestTheManifestOfARunThatWasInterrupted(t *testing.T) {
-	run := newFakeRun(t)
+	release := newFakeRun(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	for _, e := range run.engines {
+	for _, e := range release.engines {
 		e.hangs = true
 	}
-	run.Release.Report = reporterFunc(func(e Event) {
-		if started, ok := e.(StepStarted); ok && started.Step == StepBuild && started.System == matrix.X8664Linux {
+	release.Release.Report = reporterFunc(func(e run.Event) {
+		if started, ok := e.(run.StepStarted); ok && started.Step == run.StepBuild && started.System == matrix.X8664Linux {
 			cancel()
 		}
 	})
-	m, err := run.Run(ctx)
-	if err == nil || m.Outcome != OutcomeInterrupted {
+	m, err := release.Run(ctx)
+	if err == nil || m.Outcome != run.OutcomeInterrupted {
 		t.Fatalf("outcome %q, error %v", m.Outcome, err)
 	}
-	written, err := ReadManifest(run.ManifestFile.Path())
-	if err != nil || written.Outcome != OutcomeInterrupted {
+	written, err := run.ReadManifest(release.ManifestFile.Path())
+	if err != nil || written.Outcome != run.OutcomeInterrupted {
 		t.Errorf("the file says %+v, %v", written, err)
 	}
 }
 
-type reporterFunc func(Event)
+type reporterFunc func(run.Event)
 
-func (f reporterFunc) Report(_ time.Time, e Event) { f(e) }
+func (f reporterFunc) Report(_ time.Time, e run.Event) { f(e) }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -15,26 +16,26 @@ func PinName(p matrix.Package, system matrix.System) string { return string(p) +
 
 // pin makes the release: it pins the outputs of all cells. Paths that were pushed are harmless until they are named,
 // so that nothing is named unless every cell is published.
-func (r *Release) pin(ctx context.Context, cells []CellResult, runErr error) error {
+func (r *Release) pin(ctx context.Context, cells []run.CellResult, runErr error) error {
 	if !r.Publish.Pin || r.Publish.To == nil || runErr != nil && ctx.Err() != nil {
 		return nil
 	}
-	return r.step(ctx, StepPin, "", func() (string, error) {
+	return r.Step(ctx, run.StepPin, "", func() (string, error) {
 		if runErr != nil {
 			const reason = "not every system is good and published"
-			if r.Publish.Journal == nil || !onlyPublishing(runErr) || slices.ContainsFunc(cells, func(c CellResult) bool { return !c.published() && !c.resumable() }) {
-				return "", skipped(reason)
+			if r.Publish.Journal == nil || !onlyPublishing(runErr) || slices.ContainsFunc(cells, func(c run.CellResult) bool { return !c.Published() && !resumable(c) }) {
+				return "", run.Skipped(reason)
 			}
 			if err := r.Publish.Journal.Pin(pinsOf(cells)); err != nil {
 				return "", &PublishError{Cache: r.Publish.To.Name(), Err: err}
 			}
-			return "", skipped(reason + "; push --resume pins, when they are")
+			return "", run.Skipped(reason + "; push --resume pins, when they are")
 		}
-		if !slices.ContainsFunc(cells, CellResult.published) {
-			return "", skipped("nothing was published")
+		if !slices.ContainsFunc(cells, run.CellResult.Published) {
+			return "", run.Skipped("nothing was published")
 		}
-		if slices.ContainsFunc(cells, func(c CellResult) bool { return !c.published() }) {
-			return "", skipped("not every system is published")
+		if slices.ContainsFunc(cells, func(c run.CellResult) bool { return !c.Published() }) {
+			return "", run.Skipped("not every system is published")
 		}
 		ctx, stop := WithTimeout(ctx, r.Publish.Timeout, "push-timeout")
 		defer stop()
@@ -47,17 +48,17 @@ func (r *Release) pin(ctx context.Context, cells []CellResult, runErr error) err
 				return "", err
 			}
 		}
-		return count(pins, "pin"), nil
+		return run.Count(pins, "pin"), nil
 	})
 }
 
-func (c CellResult) published() bool { return c.Publish != nil && c.Publish.Verdict == Published }
-
 // resumable says that a cell is good, and that a journal has what is left of it to publish.
-func (c CellResult) resumable() bool { return c.Publish != nil && c.Publish.Verdict == Unpublished }
+func resumable(c run.CellResult) bool {
+	return c.Publish != nil && c.Publish.Verdict == run.Unpublished
+}
 
 // pinsOf returns what a release pins.
-func pinsOf(cells []CellResult) map[string]nix.StorePath {
+func pinsOf(cells []run.CellResult) map[string]nix.StorePath {
 	pins := map[string]nix.StorePath{}
 	for _, cell := range cells {
 		for _, p := range cell.Packages {
@@ -71,11 +72,11 @@ func pinsOf(cells []CellResult) map[string]nix.StorePath {
 
 // Pin pins the first output of each package of cells that are published, or served already, and returns how many.
 // The names are noted with the cells.
-func Pin(ctx context.Context, to Publisher, cells []CellResult) (pins int, err error) {
+func Pin(ctx context.Context, to Publisher, cells []run.CellResult) (pins int, err error) {
 	var errs []error
 	for i := range cells {
 		cell := &cells[i]
-		if !cell.published() {
+		if !cell.Published() {
 			continue
 		}
 		for _, p := range cell.Packages {
@@ -96,7 +97,7 @@ func Pin(ctx context.Context, to Publisher, cells []CellResult) (pins int, err e
 }
 
 // firstOutput is "out" where there is one: what a consumer installs.
-func firstOutput(p PackageResult) (nix.StorePath, bool) {
+func firstOutput(p run.PackageResult) (nix.StorePath, bool) {
 	for _, o := range p.Outputs {
 		if o.Name == "out" {
 			return o.Path, true

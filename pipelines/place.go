@@ -10,8 +10,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // placeFlake makes a snapshot readable for Nix, and returns the flake reference by which to evaluate it,
@@ -19,7 +21,7 @@ import (
 //
 // Attributes in the reference make Nix give the flake the commit that it came from:
 // https://nix.dev/manual/nix/latest/command-ref/new-cli/nix3-flake#path-like-syntax.
-func placeFlake(ctx context.Context, x Executor, s Snapshot) (ref string, settings nix.Settings, err error) {
+func placeFlake(ctx context.Context, x engine.Executor, s run.Snapshot) (ref string, settings nix.Settings, err error) {
 	dir, err := x.Place(ctx, s.Dir)
 	if err != nil {
 		return "", nil, err
@@ -37,7 +39,7 @@ func placeFlake(ctx context.Context, x Executor, s Snapshot) (ref string, settin
 }
 
 // placeReference makes what a flake reference of the user's names readable for Nix, where that is on this machine.
-func placeReference(ctx context.Context, x Executor, ref string) (string, error) {
+func placeReference(ctx context.Context, x engine.Executor, ref string) (string, error) {
 	dir, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(ref, "path:"), "git+file://"), "?")
 	if info, err := os.Stat(dir); !filepath.IsAbs(dir) || err != nil || !info.IsDir() {
 		return ref, nil
@@ -52,7 +54,7 @@ func placeReference(ctx context.Context, x Executor, ref string) (string, error)
 // placeSubdir is for a flake that is not at the root of its tree. A path reference cannot say so
 // in Nix up to 2.8 ("unsupported parameter 'dir'"), but an entry of a registry can, so a registry of one entry is placed.
 // Once Nix 2.8 is gone from Debian's supported releases, "?dir=" will do.
-func placeSubdir(ctx context.Context, x Executor, s Snapshot, dir string) (string, nix.Settings, error) {
+func placeSubdir(ctx context.Context, x engine.Executor, s run.Snapshot, dir string) (string, nix.Settings, error) {
 	const name = "snapshot"
 	to := map[string]any{
 		"type": "path", "path": dir, "dir": s.Subdir, "lastModified": s.LastModified, "narHash": s.NARHash,

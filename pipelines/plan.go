@@ -6,20 +6,22 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // Preview tells the story as far as its plan, and changes nothing.
-func (r *Release) Preview(ctx context.Context) (*Manifest, error) {
+func (r *Release) Preview(ctx context.Context) (*run.Manifest, error) {
 	started := r.Now()
-	r.event(RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells})
+	r.Event(run.RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells})
 	s, err := r.snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
-	results, err := r.eachCell(ctx, func(ctx context.Context, cell matrix.Cell) (CellResult, error) {
+	results, err := r.eachCell(ctx, func(ctx context.Context, cell matrix.Cell) (run.CellResult, error) {
 		result := newCellResult(cell)
 		x, engine, err := r.preflight(ctx, cell)
 		if err != nil {
@@ -40,40 +42,40 @@ func (r *Release) Preview(ctx context.Context) (*Manifest, error) {
 			return result, errors.Join(err, evaluationErr)
 		}
 		for _, p := range todo {
-			p.Verdict = plan.verdict(p)
+			p.Verdict = plan.Verdict(p)
 		}
-		result.Plan, result.Verdict = &plan, Previewed
+		result.Plan, result.Verdict = &plan, run.Previewed
 		plan.Push, err = r.previewPush(ctx, x, engine, s, cell, result.Packages)
 		return result, errors.Join(err, evaluationErr)
 	})
-	return &Manifest{
-		Version: ManifestVersion, Tool: r.Tool, Command: r.Command,
-		Started: timestamp(started), Finished: timestamp(r.Now()), Source: s, Cells: results,
+	return &run.Manifest{
+		Version: run.ManifestVersion, Tool: r.Tool, Command: r.Command,
+		Started: run.Timestamp(started), Finished: run.Timestamp(r.Now()), Source: s, Cells: results,
 	}, err
 }
 
 // plan asks Nix what it would build and fetch for the packages.
-func (r *Release) plan(ctx context.Context, x Executor, cell matrix.Cell, todo []*PackageResult) (Plan, error) {
-	var plan Plan
-	err := r.step(ctx, StepPlan, cell.System, func() (string, error) {
+func (r *Release) plan(ctx context.Context, x engine.Executor, cell matrix.Cell, todo []*run.PackageResult) (run.Plan, error) {
+	var plan run.Plan
+	err := r.Step(ctx, run.StepPlan, cell.System, func() (string, error) {
 		if len(todo) == 0 {
-			return "", skipped("a cache serves every output")
+			return "", run.Skipped("a cache serves every output")
 		}
 		var stderr bytes.Buffer
 		args := append([]string{"--realise", "--dry-run"}, derivations(todo)...)
-		if _, err := x.Run(ctx, Command{Program: "nix-store", Args: args, Settings: r.Settings, Stderr: &stderr}); err != nil {
+		if _, err := x.Run(ctx, engine.Command{Program: "nix-store", Args: args, Settings: r.Settings, Stderr: &stderr}); err != nil {
 			return "", fmt.Errorf("plan build: %w", err)
 		}
 		d := nix.ParseDryRun(stderr.String())
-		plan = Plan{Build: notNil(d.Build), Fetch: notNil(d.Fetch), FetchBytes: d.DownloadBytes, UnpackedBytes: d.UnpackedBytes}
-		r.event(Planned{System: cell.System, Plan: plan})
+		plan = run.Plan{Build: notNil(d.Build), Fetch: notNil(d.Fetch), FetchBytes: d.DownloadBytes, UnpackedBytes: d.UnpackedBytes}
+		r.Event(run.Planned{System: cell.System, Plan: plan})
 		return plan.String(), r.fits(ctx, x, plan)
 	})
 	return plan, err
 }
 
 // fits refuses a plan whose downloads alone would not fit on the store's disk.
-func (r *Release) fits(ctx context.Context, x Executor, p Plan) error {
+func (r *Release) fits(ctx context.Context, x engine.Executor, p run.Plan) error {
 	e, err := x.Describe(ctx)
 	if err != nil {
 		return err
@@ -85,43 +87,12 @@ func (r *Release) fits(ctx context.Context, x Executor, p Plan) error {
 	return nil
 }
 
-func derivations(packages []*PackageResult) []string {
+func derivations(packages []*run.PackageResult) []string {
 	var drvs []string
 	for _, p := range packages {
 		drvs = append(drvs, string(p.Derivation))
 	}
 	return drvs
-}
-
-// nothing reports whether there is nothing to do.
-func (p Plan) nothing() bool { return len(p.Build)+len(p.Fetch) == 0 }
-
-func (p Plan) String() string {
-	if p.nothing() {
-		return "nothing to build or fetch"
-	}
-	text := fmt.Sprintf("build %d", len(p.Build))
-	if len(p.Fetch) > 0 {
-		text += fmt.Sprintf(", fetch %d (%.1f MiB)", len(p.Fetch), float64(p.FetchBytes)/(1<<20))
-	}
-	return text
-}
-
-// verdict says what the plan holds for a package.
-func (p Plan) verdict(pkg *PackageResult) Verdict {
-	for _, drv := range p.Build {
-		if drv == pkg.Derivation {
-			return ToBuild
-		}
-	}
-	for _, path := range p.Fetch {
-		for _, o := range pkg.Outputs {
-			if o.Path == path {
-				return ToFetch
-			}
-		}
-	}
-	return Present
 }
 
 // notNil makes an empty list of what is none in JSON.

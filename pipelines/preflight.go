@@ -5,18 +5,20 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // Engines opens an executor for a system. It is called once a cell, by several goroutines at a time.
 type Engines interface {
-	Open(ctx context.Context, system matrix.System) (Executor, error)
+	Open(ctx context.Context, system matrix.System) (engine.Executor, error)
 }
 
 // snapshot takes the tree that the run is about.
-func (r *Release) snapshot(ctx context.Context) (s Snapshot, err error) {
-	err = r.step(ctx, StepSnapshot, "", func() (string, error) {
+func (r *Release) snapshot(ctx context.Context) (s run.Snapshot, err error) {
+	err = r.Step(ctx, run.StepSnapshot, "", func() (string, error) {
 		if s, err = r.Source.Snapshot(ctx); err != nil {
 			return "", err
 		}
@@ -24,13 +26,13 @@ func (r *Release) snapshot(ctx context.Context) (s Snapshot, err error) {
 		return withoutResults(s), nil
 	})
 	if err == nil && s.Dirty {
-		r.event(Notice{Level: Warning, Text: "the tree has uncommitted changes: what is built is not what consumers get, and is never published"})
+		r.Event(run.Notice{Level: run.Warning, Text: "the tree has uncommitted changes: what is built is not what consumers get, and is never published"})
 	}
 	return s, err
 }
 
 // withoutResults says what the tree is of, and which of its directories it leaves out.
-func withoutResults(s Snapshot) string {
+func withoutResults(s run.Snapshot) string {
 	if len(s.LeftOut) == 0 {
 		return s.URL
 	}
@@ -49,8 +51,8 @@ func (r *Release) overridden() map[string]string {
 }
 
 // preflight opens the cell's engine and refuses whatever can be refused before anything is built.
-func (r *Release) preflight(ctx context.Context, cell matrix.Cell) (x Executor, e Engine, err error) {
-	err = r.step(ctx, StepPreflight, cell.System, func() (string, error) {
+func (r *Release) preflight(ctx context.Context, cell matrix.Cell) (x engine.Executor, e engine.Engine, err error) {
+	err = r.Step(ctx, run.StepPreflight, cell.System, func() (string, error) {
 		if x, err = r.Engines.Open(ctx, cell.System); err != nil {
 			return "", err
 		}
@@ -64,13 +66,13 @@ func (r *Release) preflight(ctx context.Context, cell matrix.Cell) (x Executor, 
 		return describe(e, cell), nil
 	})
 	for _, note := range e.Notes {
-		r.event(Notice{System: cell.System, Level: Warning, Text: note})
+		r.Event(run.Notice{System: cell.System, Level: run.Warning, Text: note})
 	}
 	return x, e, err
 }
 
 // refuse returns why the cell could not be built on the engine, if that is known by now.
-func (r *Release) refuse(e Engine, cell matrix.Cell) error {
+func (r *Release) refuse(e engine.Engine, cell matrix.Cell) error {
 	if e.Refused != nil {
 		return e.Refused
 	}
@@ -78,7 +80,7 @@ func (r *Release) refuse(e Engine, cell matrix.Cell) error {
 	if r.buildersAlone() && len(builders) == 0 {
 		return noBuilderFor(cell.System)
 	}
-	if !e.runs(cell.System) && len(builders) == 0 {
+	if !e.Runs(cell.System) && len(builders) == 0 {
 		return hint.Wrap(fmt.Errorf("build for %s on %s: no emulator is registered with the kernel", cell.System, e.Native),
 			"install QEMU and its binfmt entry: apt-get install qemu-user-static binfmt-support; or leave the system out: --system %s", e.Native)
 	}
@@ -96,11 +98,11 @@ func (r *Release) refuse(e Engine, cell matrix.Cell) error {
 const leastFree = 64 << 20
 
 // emulated reports whether the builders run under an emulator.
-func (r *Release) emulated(e Engine, cell matrix.Cell) bool {
+func (r *Release) emulated(e engine.Engine, cell matrix.Cell) bool {
 	return e.Native != cell.System && e.Emulator != ""
 }
 
-func describe(e Engine, cell matrix.Cell) string {
+func describe(e engine.Engine, cell matrix.Cell) string {
 	text := e.Kind
 	if e.Version != "" {
 		text += " " + e.Version

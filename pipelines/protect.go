@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // evaluateProtected evaluates the packages of a cell, and protects what they are built from and what is built of it.
-func (r *Release) evaluateProtected(ctx context.Context, x Executor, s Snapshot, cell matrix.Cell) (evaluation Evaluation, err error) {
+func (r *Release) evaluateProtected(ctx context.Context, x engine.Executor, s run.Snapshot, cell matrix.Cell) (evaluation Evaluation, err error) {
 	err = r.protect(ctx, x, cell.System, func() ([]nix.StorePath, []nix.StorePath, error) {
 		var derivations, outputs []nix.StorePath
 		if evaluation, err = r.askEvaluation(ctx, x, s, cell); err != nil {
@@ -38,7 +40,7 @@ func (r *Release) evaluateProtected(ctx context.Context, x Executor, s Snapshot,
 //
 // Nix protects what a process has added until that process ends, and a collector may come before Keep does. So the
 // derivations are read after Keep, and added again where they have gone: this time they stay.
-func (r *Release) protect(ctx context.Context, x Executor, system matrix.System, add func() (derivations, outputs []nix.StorePath, err error)) error {
+func (r *Release) protect(ctx context.Context, x engine.Executor, system matrix.System, add func() (derivations, outputs []nix.StorePath, err error)) error {
 	derivations, outputs, err := add()
 	if err != nil || len(derivations) == 0 {
 		return err
@@ -47,7 +49,7 @@ func (r *Release) protect(ctx context.Context, x Executor, system matrix.System,
 		return ctx.Err()
 	}
 	below, err := r.outputsBelow(ctx, x, derivations)
-	if exit := (*ExitError)(nil); errors.As(err, &exit) {
+	if exit := (*engine.ExitError)(nil); errors.As(err, &exit) {
 		if _, _, err := add(); err != nil {
 			return err
 		}
@@ -62,10 +64,10 @@ func (r *Release) protect(ctx context.Context, x Executor, system matrix.System,
 
 // keep returns false, and says so, where the executor cannot protect the paths: most machines collect no garbage while
 // they build, so that this alone ends no run.
-func (r *Release) keep(ctx context.Context, x Executor, system matrix.System, paths []nix.StorePath) bool {
+func (r *Release) keep(ctx context.Context, x engine.Executor, system matrix.System, paths []nix.StorePath) bool {
 	err := x.Keep(ctx, paths)
 	if err != nil && ctx.Err() == nil {
-		r.event(Notice{System: system, Level: Warning, Text: fmt.Sprintf("a garbage collector may take what this run needs: %v", err)})
+		r.Event(run.Notice{System: system, Level: run.Warning, Text: fmt.Sprintf("a garbage collector may take what this run needs: %v", err)})
 	}
 	return err == nil
 }
@@ -75,8 +77,8 @@ func (r *Release) keep(ctx context.Context, x Executor, system matrix.System, pa
 const outputsScript = `paths=$(nix-store --query --requisites "$@") || exit
 nix-store --query --outputs $(printf '%s\n' "$paths" | grep '[.]drv$') || :`
 
-func (r *Release) outputsBelow(ctx context.Context, x Executor, derivations []nix.StorePath) ([]nix.StorePath, error) {
-	out, err := x.Run(ctx, Command{
+func (r *Release) outputsBelow(ctx context.Context, x engine.Executor, derivations []nix.StorePath) ([]nix.StorePath, error) {
+	out, err := x.Run(ctx, engine.Command{
 		Program: "sh", Args: append([]string{"-c", outputsScript, "outputs"}, words(derivations)...), Settings: r.Settings,
 	})
 	if err != nil {
@@ -87,7 +89,7 @@ func (r *Release) outputsBelow(ctx context.Context, x Executor, derivations []ni
 
 // buildProtected runs a command of nix-build, protects what it has built, and reads it. Where a collector has come before
 // Keep, it is built once more.
-func (r *Release) buildProtected(ctx context.Context, x Executor, system matrix.System, build Command, read func(nix.StorePath) error) error {
+func (r *Release) buildProtected(ctx context.Context, x engine.Executor, system matrix.System, build engine.Command, read func(nix.StorePath) error) error {
 	for last := false; ; last = true {
 		out, err := x.Run(ctx, build)
 		if err != nil {
@@ -99,7 +101,7 @@ func (r *Release) buildProtected(ctx context.Context, x Executor, system matrix.
 		}
 		r.keep(ctx, x, system, []nix.StorePath{path})
 		err = read(path)
-		if exit := (*ExitError)(nil); last || !errors.As(err, &exit) {
+		if exit := (*engine.ExitError)(nil); last || !errors.As(err, &exit) {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 func TestWhatARunNeedsIsKept(t *testing.T) {
@@ -49,16 +50,16 @@ func TestACollectorThatNeverLetsGo(t *testing.T) {
 }
 
 func TestAnExecutorThatCannotKeep(t *testing.T) {
-	run := newFakeRun(t)
-	for _, e := range run.engines {
+	release := newFakeRun(t)
+	for _, e := range release.engines {
 		e.keepErr = errors.New("no temporary roots here")
 	}
-	if _, err := run.Run(t.Context()); err != nil {
+	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	warned := 0
-	for _, n := range of[Notice](run.recorder) {
-		if n.Level == Warning && strings.Contains(n.Text, "no temporary roots here") {
+	for _, n := range of[run.Notice](release.recorder) {
+		if n.Level == run.Warning && strings.Contains(n.Text, "no temporary roots here") {
 			warned++
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -35,8 +36,8 @@ func (run *fakeRun) journal(t *testing.T) []JournalEntry {
 	return entries
 }
 
-func publishVerdicts(m *Manifest) map[matrix.System]PublishVerdict {
-	verdicts := map[matrix.System]PublishVerdict{}
+func publishVerdicts(m *run.Manifest) map[matrix.System]run.PublishVerdict {
+	verdicts := map[matrix.System]run.PublishVerdict{}
 	for _, c := range m.Cells {
 		if c.Publish != nil {
 			verdicts[c.System] = c.Publish.Verdict
@@ -45,39 +46,39 @@ func publishVerdicts(m *Manifest) map[matrix.System]PublishVerdict {
 	return verdicts
 }
 
-func bothSystems(v PublishVerdict) map[matrix.System]PublishVerdict {
-	return map[matrix.System]PublishVerdict{matrix.X8664Linux: v, matrix.AArch64Linux: v}
+func bothSystems(v run.PublishVerdict) map[matrix.System]run.PublishVerdict {
+	return map[matrix.System]run.PublishVerdict{matrix.X8664Linux: v, matrix.AArch64Linux: v}
 }
 
 // What is good and cannot be noted in the journal is unpublished: that is no failure of a build.
 func TestJournalThatCannotBeWritten(t *testing.T) {
-	run := newFakeRun(t)
-	run.publishTo(&fakeCachix{})
-	run.Publish.Journal = NewJournal(nil, "run", nil)
-	m, err := run.Run(t.Context())
-	if got := OutcomeOf(err); got != OutcomeUnpublished {
+	release := newFakeRun(t)
+	release.publishTo(&fakeCachix{})
+	release.Publish.Journal = NewJournal(nil, "run", nil)
+	m, err := release.Run(t.Context())
+	if got := run.OutcomeOf(err); got != run.OutcomeUnpublished {
 		t.Errorf("outcome %v, error %v", got, err)
 	}
-	if diff := cmp.Diff(bothSystems(Unpublished), publishVerdicts(m)); diff != "" {
+	if diff := cmp.Diff(bothSystems(run.Unpublished), publishVerdicts(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
 }
 
 func TestReleasePublishesAndPins(t *testing.T) {
-	run, cache := newFakeRun(t), &fakeCachix{}
-	run.publishTo(cache)
-	m, err := run.Run(t.Context())
+	release, cache := newFakeRun(t), &fakeCachix{}
+	release.publishTo(cache)
+	m, err := release.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(bothSystems(Published), publishVerdicts(m)); diff != "" {
+	if diff := cmp.Diff(bothSystems(run.Published), publishVerdicts(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(nix.SortedPaths(run.store.paths), nix.SortedPaths(cache.paths)); diff != "" {
+	if diff := cmp.Diff(nix.SortedPaths(release.store.paths), nix.SortedPaths(cache.paths)); diff != "" {
 		t.Errorf("published paths, exported ones (-want +got):\n%s", diff)
 	}
 	want := map[string]nix.StorePath{}
-	for _, c := range run.Cells {
+	for _, c := range release.Cells {
 		for _, p := range c.Packages {
 			want[string(p)+"-"+string(c.System)] = fakePath(c.System, p, "")
 		}
@@ -87,32 +88,32 @@ func TestReleasePublishesAndPins(t *testing.T) {
 	}
 	for _, c := range m.Cells {
 		for _, p := range c.Packages {
-			if p.Consumer != Hit {
+			if p.Consumer != run.Hit {
 				t.Errorf("%s %s: a consumer's sight is %q, want a hit", c.System, p.Package, p.Consumer)
 			}
 		}
 	}
-	if left := run.journal(t); len(left) > 0 {
+	if left := release.journal(t); len(left) > 0 {
 		t.Errorf("journal of a run that has published all: %v", left)
 	}
-	checkStepsHaveEnds(t, run)
+	checkStepsHaveEnds(t, release)
 }
 
 func TestWhatIsThereFromAnEarlierRunIsPublishedWithoutAnEngine(t *testing.T) {
-	run, cache := newFakeRun(t), &fakeCachix{}
-	if _, err := run.Run(t.Context()); err != nil {
+	release, cache := newFakeRun(t), &fakeCachix{}
+	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	run.publishTo(cache)
-	run.opened = nil
-	m, err := run.Run(t.Context())
+	release.publishTo(cache)
+	release.opened = nil
+	m, err := release.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(run.opened) > 0 {
-		t.Errorf("engines opened: %v", run.opened)
+	if len(release.opened) > 0 {
+		t.Errorf("engines opened: %v", release.opened)
 	}
-	if diff := cmp.Diff(bothSystems(Published), publishVerdicts(m)); diff != "" {
+	if diff := cmp.Diff(bothSystems(run.Published), publishVerdicts(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
 	if len(cache.paths) != 4 || len(cache.pins) != 4 {
@@ -137,10 +138,10 @@ func TestWhatIsWithheld(t *testing.T) {
 		"second build": {func(run *fakeRun) { run.Rebuild.Without = ""; run.differs() }, "second build"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run, cache := newFakeRun(t), &fakeCachix{}
-			run.publishTo(cache)
-			test.change(run)
-			m, _ := run.Run(t.Context())
+			release, cache := newFakeRun(t), &fakeCachix{}
+			release.publishTo(cache)
+			test.change(release)
+			m, _ := release.Run(t.Context())
 			if test.want == "" {
 				if len(cache.paths) != 4 {
 					t.Errorf("published %v, want all", cache.paths)
@@ -151,7 +152,7 @@ func TestWhatIsWithheld(t *testing.T) {
 				t.Errorf("published %v, pinned %v", cache.paths, cache.pins)
 			}
 			for _, c := range m.Cells {
-				if c.Publish == nil || c.Publish.Verdict != Withheld || !strings.Contains(c.Publish.Reason, test.want) {
+				if c.Publish == nil || c.Publish.Verdict != run.Withheld || !strings.Contains(c.Publish.Reason, test.want) {
 					t.Errorf("%s: %+v, want withheld for %q", c.System, c.Publish, test.want)
 				}
 			}
@@ -243,13 +244,13 @@ func TestOutputsThatAreBuiltAgainInASandboxArePublished(t *testing.T) {
 
 // builtReporter calls stop when a build step has ended.
 type builtReporter struct {
-	Reporter
+	run.Reporter
 	stop func()
 }
 
-func (b builtReporter) Report(at time.Time, e Event) {
+func (b builtReporter) Report(at time.Time, e run.Event) {
 	b.Reporter.Report(at, e)
-	if done, ok := e.(StepFinished); ok && done.Step == StepBuild {
+	if done, ok := e.(run.StepFinished); ok && done.Step == run.StepBuild {
 		b.stop()
 	}
 }
@@ -280,23 +281,23 @@ func TestUnsandboxedOutputsOfAnInterruptedRunStayWithheld(t *testing.T) {
 }
 
 func TestWithoutASecretNothingIsPushedAndNothingFails(t *testing.T) {
-	run := newFakeRun(t)
-	run.Publish = Publishing{Without: "no secret: X is not set"}
-	m, err := run.Run(t.Context())
+	release := newFakeRun(t)
+	release.Publish = Publishing{Without: "no secret: X is not set"}
+	m, err := release.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(bothSystems(NotWanted), publishVerdicts(m)); diff != "" {
+	if diff := cmp.Diff(bothSystems(run.NotWanted), publishVerdicts(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
 
-	run = newFakeRun(t)
-	run.Publish = Publishing{Without: "no secret: X is not set", Always: true}
+	release = newFakeRun(t)
+	release.Publish = Publishing{Without: "no secret: X is not set", Always: true}
 	var publish *PublishError
-	if _, err = run.Run(t.Context()); !errors.As(err, &publish) {
+	if _, err = release.Run(t.Context()); !errors.As(err, &publish) {
 		t.Errorf("error %v with --push=always, want one of publishing", err)
 	}
-	if len(run.opened) > 0 {
+	if len(release.opened) > 0 {
 		t.Error("it was found only after an engine was opened")
 	}
 }
@@ -314,20 +315,20 @@ func TestARightThatIsNoneIsFoundBeforeAnythingIsBuilt(t *testing.T) {
 }
 
 func TestACacheThatIsDownIsNoVerdictOnTheBuild(t *testing.T) {
-	run, cache := newFakeRun(t), &fakeCachix{checkErr: unavailableError{errors.New("down")}, pushErr: errors.New("down")}
-	run.publishTo(cache)
-	m, err := run.Run(t.Context())
+	release, cache := newFakeRun(t), &fakeCachix{checkErr: unavailableError{errors.New("down")}, pushErr: errors.New("down")}
+	release.publishTo(cache)
+	m, err := release.Run(t.Context())
 	if err == nil || !onlyPublishing(err) {
 		t.Fatalf("error %v, want one of publishing alone", err)
 	}
-	if diff := cmp.Diff(allVerdicts(Built), verdicts(m)); diff != "" {
+	if diff := cmp.Diff(allVerdicts(run.Built), verdicts(m)); diff != "" {
 		t.Errorf("verdicts of the build (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(bothSystems(Unpublished), publishVerdicts(m)); diff != "" {
+	if diff := cmp.Diff(bothSystems(run.Unpublished), publishVerdicts(m)); diff != "" {
 		t.Errorf("verdicts of publishing (-want +got):\n%s", diff)
 	}
 	for _, c := range m.Cells {
-		if c.Error != "" || c.Verdict != Built || c.Publish.Left != 1 || c.Publish.Added != 1 {
+		if c.Error != "" || c.Verdict != run.Built || c.Publish.Left != 1 || c.Publish.Added != 1 {
 			t.Errorf("cell %+v, publish %+v: want a good cell of which one path is left", c, c.Publish)
 		}
 	}
@@ -337,39 +338,39 @@ func TestACacheThatIsDownIsNoVerdictOnTheBuild(t *testing.T) {
 	if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, "push --resume") {
 		t.Errorf("hints %q do not say how to go on", hints)
 	}
-	if left := run.journal(t); len(left) != 2 {
+	if left := release.journal(t); len(left) != 2 {
 		t.Errorf("%d journal entries, want one for each system", len(left))
 	}
-	checkStepsHaveEnds(t, run)
+	checkStepsHaveEnds(t, release)
 }
 
 func TestAConsumerThatSeesNothingIsWaitedFor(t *testing.T) {
-	run, cache := newFakeRun(t), &fakeCachix{blind: 2}
-	run.publishTo(cache)
+	release, cache := newFakeRun(t), &fakeCachix{blind: 2}
+	release.publishTo(cache)
 	var mu sync.Mutex
 	now := time.Unix(1000, 0)
-	run.Now = func() time.Time { // each look at the clock is a second later, so that patience comes to an end without waiting
+	release.Now = func() time.Time { // each look at the clock is a second later, so that patience comes to an end without waiting
 		mu.Lock()
 		defer mu.Unlock()
 		now = now.Add(time.Second)
 		return now
 	}
-	run.Publish.Patience = time.Minute
-	m, err := run.Run(t.Context())
+	release.Publish.Patience = time.Minute
+	m, err := release.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(bothSystems(Published), publishVerdicts(m)); diff != "" {
+	if diff := cmp.Diff(bothSystems(run.Published), publishVerdicts(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
 
-	run, cache = newFakeRun(t), &fakeCachix{blind: 1 << 20}
-	run.publishTo(cache)
-	m, err = run.Run(t.Context())
+	release, cache = newFakeRun(t), &fakeCachix{blind: 1 << 20}
+	release.publishTo(cache)
+	m, err = release.Run(t.Context())
 	if err == nil || !onlyPublishing(err) {
 		t.Errorf("error %v, want one of publishing alone", err)
 	}
-	if diff := cmp.Diff(bothSystems(Unconfirmed), publishVerdicts(m)); diff != "" {
+	if diff := cmp.Diff(bothSystems(run.Unconfirmed), publishVerdicts(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
 }
@@ -437,18 +438,18 @@ func (run *fakeRun) kind(kind string) {
 
 // A preview of a run says what it would push of what is there, and how much has yet to be made.
 func TestPreviewOfAPush(t *testing.T) {
-	run, cache := newFakeRun(t), &fakeCachix{}
-	run.publishTo(cache)
+	release, cache := newFakeRun(t), &fakeCachix{}
+	release.publishTo(cache)
 	present := fakePath(matrix.X8664Linux, "headless", "")
-	run.engines[matrix.X8664Linux].valid[present] = true
-	m, err := run.Preview(t.Context())
+	release.engines[matrix.X8664Linux].valid[present] = true
+	m, err := release.Preview(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, cell := range m.Cells {
-		want := PushPlan{Push: []nix.StorePath{}, Unbuilt: 2}
+		want := run.PushPlan{Push: []nix.StorePath{}, Unbuilt: 2}
 		if cell.System == matrix.X8664Linux {
-			want = PushPlan{Push: []nix.StorePath{present}, Bytes: cell.Plan.Push.Bytes, Unbuilt: 1}
+			want = run.PushPlan{Push: []nix.StorePath{present}, Bytes: cell.Plan.Push.Bytes, Unbuilt: 1}
 		}
 		if diff := cmp.Diff(&want, cell.Plan.Push); diff != "" || cell.System == matrix.X8664Linux && want.Bytes == 0 {
 			t.Errorf("%s (-want +got):\n%s", cell.System, diff)
@@ -457,8 +458,8 @@ func TestPreviewOfAPush(t *testing.T) {
 	if len(cache.paths) > 0 {
 		t.Errorf("a preview has pushed %v", cache.paths)
 	}
-	run.dirty()
-	if m, err = run.Preview(t.Context()); err != nil || m.Cells[0].Plan.Push != nil {
+	release.dirty()
+	if m, err = release.Preview(t.Context()); err != nil || m.Cells[0].Plan.Push != nil {
 		t.Errorf("of a dirty tree: %+v, error %v", m.Cells[0].Plan.Push, err)
 	}
 }
@@ -506,28 +507,28 @@ func TestWhatAResumedReleasePins(t *testing.T) {
 
 // A journal that was left by an old release does not take the name away from what a later one has pinned.
 func TestAnOldJournalPinsNothingOverALaterRelease(t *testing.T) {
-	run, cache := newFakeRun(t), &fakeCachix{}
-	run.publishTo(cache)
+	release, cache := newFakeRun(t), &fakeCachix{}
+	release.publishTo(cache)
 	const name = "desktop-x86_64-linux"
 	old := nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-old")
-	journal := NewJournal(run.ManifestFile.Dir, "0", run.Record)
+	journal := NewJournal(release.ManifestFile.Dir, "0", release.Record)
 	if err := journal.Add(JournalEntry{Cache: cache.Name(), Paths: []nix.StorePath{old}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := journal.Pin(map[string]nix.StorePath{name: old, "other-x86_64-linux": old}); err != nil {
 		t.Fatal(err)
 	}
-	run.ID = "1"
-	if _, err := run.Run(t.Context()); err != nil {
+	release.ID = "1"
+	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := run.PinResumed(t.Context(), journal); err != nil {
+	if err := release.PinResumed(t.Context(), journal); err != nil {
 		t.Fatal(err)
 	}
 	if cache.pins[name] != fakePath(matrix.X8664Linux, "desktop", "") || cache.pins["other-x86_64-linux"] != old {
 		t.Errorf("pinned %v", cache.pins)
 	}
-	if !slices.ContainsFunc(of[Notice](run.recorder), func(n Notice) bool { return strings.Contains(n.Text, name) }) {
+	if !slices.ContainsFunc(of[run.Notice](release.recorder), func(n run.Notice) bool { return strings.Contains(n.Text, name) }) {
 		t.Error("nothing is said of it")
 	}
 }

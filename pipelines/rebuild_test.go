@@ -13,8 +13,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -49,8 +51,8 @@ func newRebuilding(t *testing.T) (*fakeRun, *fakeEngine, *fakeEvidence) {
 }
 
 // rebuilds returns the verdict of each package's output.
-func rebuilds(m *Manifest) map[string]RebuildVerdict {
-	all := map[string]RebuildVerdict{}
+func rebuilds(m *run.Manifest) map[string]run.RebuildVerdict {
+	all := map[string]run.RebuildVerdict{}
 	for _, p := range m.Cells[0].Packages {
 		all[string(p.Package)] = p.Outputs[0].Rebuild
 	}
@@ -58,12 +60,12 @@ func rebuilds(m *Manifest) map[string]RebuildVerdict {
 }
 
 func TestSecondBuildThatIsTheSame(t *testing.T) {
-	run, e, evidence := newRebuilding(t)
-	m, err := run.Run(t.Context())
+	release, e, evidence := newRebuilding(t)
+	m, err := release.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]RebuildVerdict{"desktop": Good, "headless": Good}, rebuilds(m)); diff != "" {
+	if diff := cmp.Diff(map[string]run.RebuildVerdict{"desktop": run.Good, "headless": run.Good}, rebuilds(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
 	if e.ran("nix-store --realise --check") != 1 || len(evidence.kept) > 0 {
@@ -72,15 +74,15 @@ func TestSecondBuildThatIsTheSame(t *testing.T) {
 	if s := m.Cells[0].Second; s == nil || s.Engine != nil || s.Cores != 1 || s.Sandbox == nil || !*s.Sandbox {
 		t.Errorf("second build is recorded as %+v", s)
 	}
-	checkStepsHaveEnds(t, run)
+	checkStepsHaveEnds(t, release)
 }
 
 func TestSecondBuildThatDiffers(t *testing.T) {
-	run, e, evidence := newRebuilding(t)
+	release, e, evidence := newRebuilding(t)
 	e.differs = map[matrix.Package]bool{"desktop": true}
 	public := &fakeCachix{}
-	run.publishTo(public)
-	m, err := run.Run(t.Context())
+	release.publishTo(public)
+	m, err := release.Run(t.Context())
 	var broken *RebuildError
 	if !errors.As(err, &broken) || len(broken.Failed) != 1 {
 		t.Fatalf("error %v, want a RebuildError of one package", err)
@@ -93,7 +95,7 @@ func TestSecondBuildThatDiffers(t *testing.T) {
 	if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, "ci compare '") || !strings.Contains(hints, ".first.nar' '") || !strings.Contains(hints, "browser: page.html") {
 		t.Errorf("hints do not say how to look at both results:\n%s", hints)
 	}
-	if diff := cmp.Diff(map[string]RebuildVerdict{"desktop": Bad, "headless": Good}, rebuilds(m)); diff != "" {
+	if diff := cmp.Diff(map[string]run.RebuildVerdict{"desktop": run.Bad, "headless": run.Good}, rebuilds(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
 	out := fakePath(e.system, "desktop", "")
@@ -103,39 +105,39 @@ func TestSecondBuildThatDiffers(t *testing.T) {
 	if d := m.Cells[0].Packages[0].Difference; d == nil || d.Output != out || len(d.Kept) != 2 || d.Page != "page.html" {
 		t.Errorf("difference in the manifest: %+v", d)
 	}
-	if len(public.paths) > 0 || m.Cells[0].Publish.Verdict != Withheld {
+	if len(public.paths) > 0 || m.Cells[0].Publish.Verdict != run.Withheld {
 		t.Errorf("pushed %q; publishing is %+v", public.paths, m.Cells[0].Publish)
 	}
-	checkStepsHaveEnds(t, run)
+	checkStepsHaveEnds(t, release)
 }
 
 // What an earlier run has found holds for a later one, which has nothing to build: the local cache has it all.
 func TestWhatDifferedOnceIsNotPublishedByALaterRun(t *testing.T) {
-	run, e, _ := newRebuilding(t)
+	release, e, _ := newRebuilding(t)
 	e.differs = map[matrix.Package]bool{"desktop": true}
-	if _, err := run.Run(t.Context()); !isRebuildError(err) {
+	if _, err := release.Run(t.Context()); !isRebuildError(err) {
 		t.Fatalf("error %v", err)
 	}
 	e.differs = nil // it may come out the same by chance
 	public := &fakeCachix{}
-	run.publishTo(public)
+	release.publishTo(public)
 	for _, without := range []string{"", "--rebuild=off"} {
-		run.Rebuild.Without = without
-		m, err := run.Run(t.Context())
+		release.Rebuild.Without = without
+		m, err := release.Run(t.Context())
 		if isRebuildError(err) != (without == "") {
 			t.Errorf("with %q: error %v", without, err)
 		}
 		p := m.Cells[0].Packages[0]
 		// What was kept is not there: the fake keeps nothing.
-		if p.Outputs[0].Rebuild != Bad || p.Difference == nil || !p.Difference.Earlier || len(p.Difference.Files) == 0 || p.Difference.Kept != nil {
+		if p.Outputs[0].Rebuild != run.Bad || p.Difference == nil || !p.Difference.Earlier || len(p.Difference.Files) == 0 || p.Difference.Kept != nil {
 			t.Errorf("with %q: package %+v", without, p)
 		}
-		if len(public.paths) > 0 || m.Cells[0].Publish.Verdict != Withheld {
+		if len(public.paths) > 0 || m.Cells[0].Publish.Verdict != run.Withheld {
 			t.Errorf("with %q: pushed %q; publishing is %+v", without, public.paths, m.Cells[0].Publish)
 		}
 	}
-	run.Rebuild.Without, run.Rebuild.WarnOnly = "", true
-	if _, err := run.Run(t.Context()); err != nil {
+	release.Rebuild.Without, release.Rebuild.WarnOnly = "", true
+	if _, err := release.Run(t.Context()); err != nil {
 		t.Errorf("with warn: %v", err)
 	}
 	if len(public.paths) == 0 {
@@ -144,20 +146,20 @@ func TestWhatDifferedOnceIsNotPublishedByALaterRun(t *testing.T) {
 }
 
 func TestRebuildThatOnlyWarns(t *testing.T) {
-	run, e, _ := newRebuilding(t)
+	release, e, _ := newRebuilding(t)
 	e.differs = map[matrix.Package]bool{"desktop": true}
-	run.Rebuild.WarnOnly = true
+	release.Rebuild.WarnOnly = true
 	public := &fakeCachix{}
-	run.publishTo(public)
+	release.publishTo(public)
 	for i := range 2 { // it is not remembered as good: the second run warns as well
-		m, err := run.Run(t.Context())
+		m, err := release.Run(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(map[string]RebuildVerdict{"desktop": Bad, "headless": Good}, rebuilds(m)); diff != "" && i == 0 {
+		if diff := cmp.Diff(map[string]run.RebuildVerdict{"desktop": run.Bad, "headless": run.Good}, rebuilds(m)); diff != "" && i == 0 {
 			t.Errorf("verdicts (-want +got):\n%s", diff)
 		}
-		warnings := slices.DeleteFunc(of[Notice](run.recorder), func(n Notice) bool { return !strings.Contains(n.Text, "a second build differs") })
+		warnings := slices.DeleteFunc(of[run.Notice](release.recorder), func(n run.Notice) bool { return !strings.Contains(n.Text, "a second build differs") })
 		if len(warnings) != i+1 {
 			t.Errorf("run %d: %d warnings", i+1, len(warnings))
 		}
@@ -169,35 +171,35 @@ func TestRebuildThatOnlyWarns(t *testing.T) {
 
 // A second build that cannot be made says nothing of the first.
 func TestSecondBuildThatCannotBeMade(t *testing.T) {
-	run, e, _ := newRebuilding(t)
+	release, e, _ := newRebuilding(t)
 	e.cannotRebuild = "builder for '%s' failed due to signal 9 (Killed)"
-	m, err := run.Run(t.Context())
+	m, err := release.Run(t.Context())
 	if err == nil || isRebuildError(err) || !strings.Contains(err.Error(), "killed: ") {
 		t.Errorf("error %v, want one that is no difference", err)
 	}
-	if got := rebuilds(m)["desktop"]; got != Unknown {
-		t.Errorf("verdict %q, want %q", got, Unknown)
+	if got := rebuilds(m)["desktop"]; got != run.Unknown {
+		t.Errorf("verdict %q, want %q", got, run.Unknown)
 	}
 }
 
 func TestWhatIsBuiltAgain(t *testing.T) {
 	for name, test := range map[string]struct {
 		rebuild Rebuilding
-		verdict Verdict
+		verdict run.Verdict
 		want    bool
 	}{
-		"built":                           {Rebuilding{}, Built, true},
-		"there before":                    {Rebuilding{}, Present, true},
-		"fetched":                         {Rebuilding{}, Substituted, false},
-		"served":                          {Rebuilding{}, Served, false},
-		"failed":                          {Rebuilding{Fetched: true}, Failed, false},
-		"fetched, and asked for":          {Rebuilding{Fetched: true}, Substituted, true},
-		"served, and asked for":           {Rebuilding{Fetched: true}, Served, true},
-		"built, to compare with a run":    {Rebuilding{Fetched: true, NotBuilt: true}, Built, false},
-		"there before, to compare with a": {Rebuilding{Fetched: true, NotBuilt: true}, Present, true},
+		"built":                           {Rebuilding{}, run.Built, true},
+		"there before":                    {Rebuilding{}, run.Present, true},
+		"fetched":                         {Rebuilding{}, run.Substituted, false},
+		"served":                          {Rebuilding{}, run.Served, false},
+		"failed":                          {Rebuilding{Fetched: true}, run.Failed, false},
+		"fetched, and asked for":          {Rebuilding{Fetched: true}, run.Substituted, true},
+		"served, and asked for":           {Rebuilding{Fetched: true}, run.Served, true},
+		"built, to compare with a run":    {Rebuilding{Fetched: true, NotBuilt: true}, run.Built, false},
+		"there before, to compare with a": {Rebuilding{Fetched: true, NotBuilt: true}, run.Present, true},
 	} {
 		r := &Release{Rebuild: test.rebuild}
-		packages := []PackageResult{{Package: "p", Verdict: test.verdict}}
+		packages := []run.PackageResult{{Package: "p", Verdict: test.verdict}}
 		if got := len(r.rebuildable(packages, nil)) > 0; got != test.want {
 			t.Errorf("%s: built again %t, want %t", name, got, test.want)
 		}
@@ -206,22 +208,22 @@ func TestWhatIsBuiltAgain(t *testing.T) {
 
 // A cache serves everything, and a person who asks for a proof wants it all the same. Once it is there, it is enough.
 func TestProofOfWhatIsServed(t *testing.T) {
-	run, e, _ := newRebuilding(t)
-	run.Rebuild.Without = "not yet"
-	if _, err := run.Run(t.Context()); err != nil {
+	release, e, _ := newRebuilding(t)
+	release.Rebuild.Without = "not yet"
+	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	run.Rebuild = Rebuilding{Fetched: true}
-	m, err := run.Run(t.Context())
+	release.Rebuild = Rebuilding{Fetched: true}
+	m, err := release.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]RebuildVerdict{"desktop": Good, "headless": Good}, rebuilds(m)); diff != "" {
+	if diff := cmp.Diff(map[string]run.RebuildVerdict{"desktop": run.Good, "headless": run.Good}, rebuilds(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
-	run.opened = nil
-	if m, err = run.Run(t.Context()); err != nil || len(run.opened) > 0 || rebuilds(m)["desktop"] != Good {
-		t.Errorf("a third run opens %v, error %v, verdicts %v; want those of the second", run.opened, err, rebuilds(m))
+	release.opened = nil
+	if m, err = release.Run(t.Context()); err != nil || len(release.opened) > 0 || rebuilds(m)["desktop"] != run.Good {
+		t.Errorf("a third run opens %v, error %v, verdicts %v; want those of the second", release.opened, err, rebuilds(m))
 	}
 	if n := e.ran("nix-store --realise --check"); n != 1 {
 		t.Errorf("%d second builds", n)
@@ -231,15 +233,15 @@ func TestProofOfWhatIsServed(t *testing.T) {
 // A store that had an output before never asks the cache for it: that it comes out the same here says nothing of what
 // the cache serves.
 func TestWhatACacheServesOtherwiseIsBad(t *testing.T) {
-	run, e, evidence := newRebuilding(t)
-	run.Rebuild.Without = "not yet"
-	if _, err := run.Run(t.Context()); err != nil {
+	release, e, evidence := newRebuilding(t)
+	release.Rebuild.Without = "not yet"
+	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	path := fakePath(e.system, "desktop", "")
-	run.store.hashes = map[nix.StorePath]string{path: otherHash, fakePath(e.system, "headless", ""): fakeHash}
-	run.Rebuild = Rebuilding{Fetched: true, Evidence: evidence}
-	m, err := run.Run(t.Context())
+	release.store.hashes = map[nix.StorePath]string{path: otherHash, fakePath(e.system, "headless", ""): fakeHash}
+	release.Rebuild = Rebuilding{Fetched: true, Evidence: evidence}
+	m, err := release.Run(t.Context())
 	if !isRebuildError(err) {
 		t.Fatalf("error %v, want a RebuildError", err)
 	}
@@ -248,22 +250,22 @@ func TestWhatACacheServesOtherwiseIsBad(t *testing.T) {
 			t.Errorf("error %q lacks %q", err, want)
 		}
 	}
-	if diff := cmp.Diff(map[string]RebuildVerdict{"desktop": Bad, "headless": Good}, rebuilds(m)); diff != "" {
+	if diff := cmp.Diff(map[string]run.RebuildVerdict{"desktop": run.Bad, "headless": run.Good}, rebuilds(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
 	if want := []string{path.Base() + ".theirs: what the store has of " + path.Name(), path.Base() + ".ours: " + string(path)}; !slices.Equal(evidence.kept, want) {
 		t.Errorf("kept %q, want %q", evidence.kept, want)
 	}
 	// Who asks for no second build is not told that there was one.
-	run.Rebuild.Fetched = false
-	if m, err = run.Run(t.Context()); err != nil || m.Cells[0].Packages[0].Reproducible() != Unknown {
+	release.Rebuild.Fetched = false
+	if m, err = release.Run(t.Context()); err != nil || m.Cells[0].Packages[0].Reproducible() != run.Unknown {
 		t.Errorf("without a second build: verdicts %v, error %v", rebuilds(m), err)
 	}
 	// It is the cache that may be wrong: once that has been mended, nothing of it is remembered.
-	run.Rebuild.Fetched = true
-	for hash, want := range map[string]RebuildVerdict{fakeHash: Good, otherHash: Bad} {
-		run.store.hashes[path] = hash
-		if m, err = run.Run(t.Context()); isRebuildError(err) != (want == Bad) || rebuilds(m)["desktop"] != want {
+	release.Rebuild.Fetched = true
+	for hash, want := range map[string]run.RebuildVerdict{fakeHash: run.Good, otherHash: run.Bad} {
+		release.store.hashes[path] = hash
+		if m, err = release.Run(t.Context()); isRebuildError(err) != (want == run.Bad) || rebuilds(m)["desktop"] != want {
 			t.Errorf("where the cache has %s: verdicts %v, error %v", hash, rebuilds(m), err)
 		}
 	}
@@ -294,23 +296,23 @@ func otherEngine(run *fakeRun) *fakeEngine {
 	system := run.Cells[0].System
 	other := newFakeEngine(system)
 	other.engine.Kind, other.engine.Native, other.engine.Emulator = "other", "aarch64-linux", "binfmt"
-	run.Rebuild.Elsewhere = map[matrix.System]Engines{system: enginesFunc(func() (Executor, error) { return other, nil })}
+	run.Rebuild.Elsewhere = map[matrix.System]Engines{system: enginesFunc(func() (engine.Executor, error) { return other, nil })}
 	return other
 }
 
-type enginesFunc func() (Executor, error)
+type enginesFunc func() (engine.Executor, error)
 
-func (f enginesFunc) Open(context.Context, matrix.System) (Executor, error) { return f() }
+func (f enginesFunc) Open(context.Context, matrix.System) (engine.Executor, error) { return f() }
 
 func TestSecondBuildOnAnotherEngine(t *testing.T) {
-	run, e, _ := newRebuilding(t)
-	other := otherEngine(run)
+	release, e, _ := newRebuilding(t)
+	other := otherEngine(release)
 	other.valid[fakePath(other.system, "headless", "")] = true // from a cache, or an earlier build
-	m, err := run.Run(t.Context())
+	m, err := release.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]RebuildVerdict{"desktop": Good, "headless": Good}, rebuilds(m)); diff != "" {
+	if diff := cmp.Diff(map[string]run.RebuildVerdict{"desktop": run.Good, "headless": run.Good}, rebuilds(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
 	if s := m.Cells[0].Second; s == nil || s.Engine == nil || s.Engine.Kind != "other" || !s.Emulated {
@@ -333,14 +335,14 @@ func TestSecondBuildOnAnotherEngine(t *testing.T) {
 }
 
 func TestAnotherEngineThatBuildsSomethingElse(t *testing.T) {
-	run, _, evidence := newRebuilding(t)
-	other := otherEngine(run)
+	release, _, evidence := newRebuilding(t)
+	other := otherEngine(release)
 	other.narHash = "sha256-" + strings.Repeat("A", 43) + "="
-	m, err := run.Run(t.Context())
+	m, err := release.Run(t.Context())
 	if !isRebuildError(err) || !strings.Contains(err.Error(), "on other, Nix 2.8.0") {
 		t.Fatalf("error %v", err)
 	}
-	if diff := cmp.Diff(map[string]RebuildVerdict{"desktop": Bad, "headless": Bad}, rebuilds(m)); diff != "" {
+	if diff := cmp.Diff(map[string]run.RebuildVerdict{"desktop": run.Bad, "headless": run.Bad}, rebuilds(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
 	if len(evidence.kept) != 4 {
@@ -349,32 +351,32 @@ func TestAnotherEngineThatBuildsSomethingElse(t *testing.T) {
 }
 
 func TestAnotherEngineThatIsNotThere(t *testing.T) {
-	run, _, _ := newRebuilding(t)
-	run.Rebuild.Elsewhere = map[matrix.System]Engines{
-		run.Cells[0].System: enginesFunc(func() (Executor, error) { return nil, errors.New("no answer") }),
+	release, _, _ := newRebuilding(t)
+	release.Rebuild.Elsewhere = map[matrix.System]Engines{
+		release.Cells[0].System: enginesFunc(func() (engine.Executor, error) { return nil, errors.New("no answer") }),
 	}
-	m, err := run.Run(t.Context())
+	m, err := release.Run(t.Context())
 	if err == nil || isRebuildError(err) || !strings.Contains(err.Error(), "rebuild on another engine: no answer") {
 		t.Errorf("error %v", err)
 	}
-	if got := rebuilds(m)["desktop"]; got != Unknown {
+	if got := rebuilds(m)["desktop"]; got != run.Unknown {
 		t.Errorf("verdict %q", got)
 	}
 }
 
 func TestReproducibleIsTheWorstOfAllOutputs(t *testing.T) {
 	for _, test := range []struct {
-		outputs []RebuildVerdict
-		want    RebuildVerdict
+		outputs []run.RebuildVerdict
+		want    run.RebuildVerdict
 	}{
-		{nil, Unknown},
-		{[]RebuildVerdict{Good}, Good},
-		{[]RebuildVerdict{Good, ""}, Unknown},
-		{[]RebuildVerdict{Unknown, Bad, Good}, Bad},
+		{nil, run.Unknown},
+		{[]run.RebuildVerdict{run.Good}, run.Good},
+		{[]run.RebuildVerdict{run.Good, ""}, run.Unknown},
+		{[]run.RebuildVerdict{run.Unknown, run.Bad, run.Good}, run.Bad},
 	} {
-		var p PackageResult
+		var p run.PackageResult
 		for _, v := range test.outputs {
-			p.Outputs = append(p.Outputs, Output{Rebuild: v})
+			p.Outputs = append(p.Outputs, run.Output{Rebuild: v})
 		}
 		if got := p.Reproducible(); got != test.want {
 			t.Errorf("%q is %q, want %q", test.outputs, got, test.want)

@@ -1,11 +1,11 @@
 package pipelines
 
 import (
-	"os"
 	"slices"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -22,7 +22,7 @@ type cellKey struct {
 	Contract     string
 }
 
-func (r *Release) cellKey(s Snapshot, cell matrix.Cell) cellKey {
+func (r *Release) cellKey(s run.Snapshot, cell matrix.Cell) cellKey {
 	return cellKey{
 		NARHash: s.NARHash, Subdir: s.Subdir, Rev: s.Rev, LastModified: s.LastModified,
 		Overrides: s.Overrides, System: cell.System, Packages: cell.Packages, Contract: r.Contract.key(),
@@ -31,7 +31,7 @@ func (r *Release) cellKey(s Snapshot, cell matrix.Cell) cellKey {
 
 // recordedCell returns the results that an earlier run has recorded of a cell. It is a list of what to ask caches for:
 // the caches are always asked.
-func (r *Release) recordedCell(s Snapshot, cell matrix.Cell) (packages []PackageResult, ok bool) {
+func (r *Release) recordedCell(s run.Snapshot, cell matrix.Cell) (packages []run.PackageResult, ok bool) {
 	if r.Fresh || len(r.Overrides) > 0 {
 		return nil, false
 	}
@@ -40,7 +40,7 @@ func (r *Release) recordedCell(s Snapshot, cell matrix.Cell) (packages []Package
 
 // recordCell records what a later run of the same snapshot need not find out again.
 // Overridden inputs are known by reference only, which may stand for another tree tomorrow: nothing is recorded.
-func (r *Release) recordCell(s Snapshot, cell matrix.Cell, packages []PackageResult) {
+func (r *Release) recordCell(s run.Snapshot, cell matrix.Cell, packages []run.PackageResult) {
 	if r.Fresh || len(r.Overrides) > 0 {
 		return
 	}
@@ -49,13 +49,13 @@ func (r *Release) recordCell(s Snapshot, cell matrix.Cell, packages []PackageRes
 		kept[i].Seconds, kept[i].Log, kept[i].ServedBy, kept[i].Builder = 0, "", "", ""
 	}
 	if err := r.Record.SetCell(r.cellKey(s, cell), kept); err != nil {
-		r.event(Notice{System: cell.System, Level: Warning, Text: err.Error()})
+		r.Event(run.Notice{System: cell.System, Level: run.Warning, Text: err.Error()})
 	}
 }
 
 // recordSandbox records of what the run has built whether that was in a sandbox. It does so right after the build: the
 // outputs stay in the engine's store, whatever becomes of the run.
-func (r *Release) recordSandbox(result *CellResult, closure []nix.PathInfo) error {
+func (r *Release) recordSandbox(result *run.CellResult, closure []nix.PathInfo) error {
 	if result.Sandbox == nil {
 		return nil
 	}
@@ -63,18 +63,18 @@ func (r *Release) recordSandbox(result *CellResult, closure []nix.PathInfo) erro
 	if !*result.Sandbox {
 		sandbox = record.SandboxOff
 	}
-	if result.writableInputs {
+	if result.WritableInputs {
 		sandbox = record.WritableInputs
 	}
-	verdicts := map[nix.StorePath]Verdict{}
+	verdicts := map[nix.StorePath]run.Verdict{}
 	for _, p := range result.Packages {
-		for _, path := range p.outputPaths() {
+		for _, path := range p.OutputPaths() {
 			verdicts[path] = p.Verdict
 		}
 	}
 	for _, info := range closure {
-		if _, isOutput := verdicts[info.Path]; !isOutput && result.Work.hasBuilt(info.Deriver) {
-			verdicts[info.Path] = Built
+		if _, isOutput := verdicts[info.Path]; !isOutput && result.Work.HasBuilt(info.Deriver) {
+			verdicts[info.Path] = run.Built
 		}
 	}
 	var paths []nix.StorePath
@@ -83,15 +83,15 @@ func (r *Release) recordSandbox(result *CellResult, closure []nix.PathInfo) erro
 	}
 	return r.Record.Change(paths, func(o *record.Object) {
 		switch verdicts[o.Path] {
-		case Built:
+		case run.Built:
 			o.Sandbox = sandbox
-		case Substituted:
+		case run.Substituted:
 			o.Sandbox = ""
-		case Failed: // a run that is interrupted may have built it
+		case run.Failed: // a run that is interrupted may have built it
 			if sandbox.IsOff() && o.Sandbox != record.WritableInputs {
 				o.Sandbox = sandbox
 			}
-		case Present: // an earlier run on this machine has built it, in the same way unless it has said otherwise
+		case run.Present: // an earlier run on this machine has built it, in the same way unless it has said otherwise
 			if sandbox.IsOff() && o.Sandbox != record.SandboxOn && o.Sandbox != record.WritableInputs {
 				o.Sandbox = sandbox
 			}
@@ -101,26 +101,26 @@ func (r *Release) recordSandbox(result *CellResult, closure []nix.PathInfo) erro
 
 // unsandboxed says whether some of what a cell would publish was built without a sandbox: by this run, or by an earlier
 // one, as the record says.
-func (r *Release) unsandboxed(result *CellResult, closure []nix.PathInfo) bool {
+func (r *Release) unsandboxed(result *run.CellResult, closure []nix.PathInfo) bool {
 	return result.Sandbox != nil && !*result.Sandbox || r.anyBuilt(result, closure, record.Sandbox.IsOff)
 }
 
 // writableInputs says the same of machines whose builders can change their inputs.
-func (r *Release) writableInputs(result *CellResult, closure []nix.PathInfo) bool {
-	return result.writableInputs ||
+func (r *Release) writableInputs(result *run.CellResult, closure []nix.PathInfo) bool {
+	return result.WritableInputs ||
 		r.anyBuilt(result, closure, func(s record.Sandbox) bool { return s == record.WritableInputs })
 }
 
 // anyBuilt says whether the record says so of an output, or of another object of the closure, that was not fetched.
-func (r *Release) anyBuilt(result *CellResult, closure []nix.PathInfo, is func(record.Sandbox) bool) bool {
+func (r *Release) anyBuilt(result *run.CellResult, closure []nix.PathInfo, is func(record.Sandbox) bool) bool {
 	recorded := func(path nix.StorePath) bool {
 		o, ok := r.Record.Object(path)
 		return ok && is(o.Sandbox)
 	}
 	fetched := map[nix.StorePath]bool{}
 	for _, p := range result.Packages {
-		for _, path := range p.outputPaths() {
-			fetched[path] = p.Verdict == Substituted
+		for _, path := range p.OutputPaths() {
+			fetched[path] = p.Verdict == run.Substituted
 			if !fetched[path] && recorded(path) {
 				return true
 			}
@@ -171,7 +171,7 @@ func (j *Journal) pinnedLater(key pinKey) string {
 
 // knownToDiffer returns the packages of which an earlier run has recorded that a second build came out differently, with
 // that difference. Bits that were not the same once are not reproducible, whoever serves them now.
-func (r *Release) knownToDiffer(packages []PackageResult) (known []PackageResult) {
+func (r *Release) knownToDiffer(packages []run.PackageResult) (known []run.PackageResult) {
 	if r.Fresh {
 		return nil
 	}
@@ -179,13 +179,13 @@ func (r *Release) knownToDiffer(packages []PackageResult) (known []PackageResult
 		p := &packages[i]
 		for j, o := range p.Outputs {
 			recorded, ok := r.Record.Object(o.Path)
-			if !ok || recorded.Second != record.Different || recorded.Difference == nil || p.Verdict == Failed {
+			if !ok || recorded.Second != record.Different || recorded.Difference == nil || p.Verdict == run.Failed {
 				continue
 			}
 			d := recorded.Difference
-			p.Outputs[j].Rebuild = Bad
-			p.Difference = &Difference{Output: o.Path, Reason: d.Reason, Kept: d.Kept, Page: d.Page, Files: d.Files, Earlier: true}
-			p.Difference.forget()
+			p.Outputs[j].Rebuild = run.Bad
+			p.Difference = &run.Difference{Output: o.Path, Reason: d.Reason, Kept: d.Kept, Page: d.Page, Files: d.Files, Earlier: true}
+			p.Difference.Forget()
 		}
 		if p.Difference != nil && p.Difference.Earlier {
 			known = append(known, *p)
@@ -194,25 +194,15 @@ func (r *Release) knownToDiffer(packages []PackageResult) (known []PackageResult
 	return known
 }
 
-// forget takes out what an earlier run has kept elsewhere, or what was removed since.
-func (d *Difference) forget() {
-	for _, file := range d.Kept {
-		if _, err := os.Stat(file); err != nil {
-			d.Kept, d.Page = nil, ""
-			return
-		}
-	}
-}
-
 // recordSecondBuild records of each output whether a second build came out the same. A second build that failed may have
 // failed for another reason.
-func (r *Release) recordSecondBuild(packages []*PackageResult) error {
-	results := map[nix.StorePath]*Difference{}
+func (r *Release) recordSecondBuild(packages []*run.PackageResult) error {
+	results := map[nix.StorePath]*run.Difference{}
 	var paths []nix.StorePath
 	for _, p := range packages {
 		for _, o := range p.Outputs {
 			switch {
-			case o.Rebuild == Good:
+			case o.Rebuild == run.Good:
 				results[o.Path] = nil
 			case p.Difference != nil && p.Difference.Output == o.Path:
 				results[o.Path] = p.Difference

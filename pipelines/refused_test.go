@@ -9,6 +9,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -21,17 +22,17 @@ func nixSays(format string, args ...any) string {
 }
 
 // buildOnX86 builds the fake packages for one system.
-func buildOnX86(t *testing.T, prepare func(*fakeEngine)) (*fakeRun, map[matrix.Package]PackageResult, error) {
+func buildOnX86(t *testing.T, prepare func(*fakeEngine)) (*fakeRun, map[matrix.Package]run.PackageResult, error) {
 	t.Helper()
-	run := newFakeRun(t)
-	run.Cells = matrix.Expand([]matrix.System{matrix.X8664Linux}, fakePackages)
-	prepare(run.engines[matrix.X8664Linux])
-	m, err := run.Run(t.Context())
-	packages := map[matrix.Package]PackageResult{}
+	release := newFakeRun(t)
+	release.Cells = matrix.Expand([]matrix.System{matrix.X8664Linux}, fakePackages)
+	prepare(release.engines[matrix.X8664Linux])
+	m, err := release.Run(t.Context())
+	packages := map[matrix.Package]run.PackageResult{}
 	for _, p := range m.Cells[0].Packages {
 		packages[p.Package] = p
 	}
-	return run, packages, err
+	return release, packages, err
 }
 
 func TestSiblingsOfARefusedDerivationAreBuilt(t *testing.T) {
@@ -40,31 +41,31 @@ func TestSiblingsOfARefusedDerivationAreBuilt(t *testing.T) {
 		needs   []string
 		message string
 		realise int // commands
-		kind    FailureKind
+		kind    run.FailureKind
 		text    string
 	}{
-		"the package's own":      {nil, nixSays(missing, fakePath(matrix.X8664Linux, "desktop", ".drv")), 2, UnsupportedFailure, "with features {my-feature}"},
-		"that of a dependency":   {[]string{dependency}, nixSays(missing, dependency), 2, UnsupportedFailure, "its dependency dependency.drv: a 'x86_64-linux' with features {my-feature}"},
-		"its output":             {nil, nixSays("output '%s' is not allowed to refer to the following paths", fakePath(matrix.X8664Linux, "desktop", "")), 2, OutputRefused, "is not allowed to refer to"},
-		"no derivation is named": {nil, nixSays("[json.exception.type_error.305] cannot use operator[]"), 3, Unfinished, "Nix stopped: [json.exception.type_error.305]"},
-		"outside of the log":     {nil, "error: [json.exception.type_error.305] cannot use operator[]", 3, Unfinished, "Nix stopped: [json.exception.type_error.305]"},
+		"the package's own":      {nil, nixSays(missing, fakePath(matrix.X8664Linux, "desktop", ".drv")), 2, run.UnsupportedFailure, "with features {my-feature}"},
+		"that of a dependency":   {[]string{dependency}, nixSays(missing, dependency), 2, run.UnsupportedFailure, "its dependency dependency.drv: a 'x86_64-linux' with features {my-feature}"},
+		"its output":             {nil, nixSays("output '%s' is not allowed to refer to the following paths", fakePath(matrix.X8664Linux, "desktop", "")), 2, run.OutputRefused, "is not allowed to refer to"},
+		"no derivation is named": {nil, nixSays("[json.exception.type_error.305] cannot use operator[]"), 3, run.Unfinished, "Nix stopped: [json.exception.type_error.305]"},
+		"outside of the log":     {nil, "error: [json.exception.type_error.305] cannot use operator[]", 3, run.Unfinished, "Nix stopped: [json.exception.type_error.305]"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run, packages, err := buildOnX86(t, func(e *fakeEngine) {
+			release, packages, err := buildOnX86(t, func(e *fakeEngine) {
 				e.refuses = map[matrix.Package]string{"desktop": test.message}
 				e.needs = map[matrix.Package][]string{"desktop": test.needs}
 			})
-			if OutcomeOf(err) != OutcomeFailed {
-				t.Errorf("outcome %q of %v, want %q", OutcomeOf(err), err, OutcomeFailed)
+			if run.OutcomeOf(err) != run.OutcomeFailed {
+				t.Errorf("outcome %q of %v, want %q", run.OutcomeOf(err), err, run.OutcomeFailed)
 			}
-			if packages["headless"].Verdict != Built {
-				t.Errorf("the sibling is %q, want %q", packages["headless"].Verdict, Built)
+			if packages["headless"].Verdict != run.Built {
+				t.Errorf("the sibling is %q, want %q", packages["headless"].Verdict, run.Built)
 			}
 			f := packages["desktop"].Failure
 			if f == nil || f.Kind != test.kind || !strings.Contains(f.Message, test.text) {
 				t.Errorf("the refused package failed as %+v, want %q with %q", f, test.kind, test.text)
 			}
-			if got := run.engines[matrix.X8664Linux].ran("nix-store --realise --keep-going"); got != test.realise {
+			if got := release.engines[matrix.X8664Linux].ran("nix-store --realise --keep-going"); got != test.realise {
 				t.Errorf("%d commands, want %d", got, test.realise)
 			}
 			if strings.Contains(err.Error(), "@nix") {
@@ -75,15 +76,15 @@ func TestSiblingsOfARefusedDerivationAreBuilt(t *testing.T) {
 }
 
 func TestAFullDiskIsNotTriedAgain(t *testing.T) {
-	run, packages, err := buildOnX86(t, func(e *fakeEngine) {
+	release, packages, err := buildOnX86(t, func(e *fakeEngine) {
 		e.refuses = map[matrix.Package]string{"desktop": nixSays("writing to file: No space left on device")}
 	})
-	if got := run.engines[matrix.X8664Linux].ran("nix-store --realise --keep-going"); got != 1 {
+	if got := release.engines[matrix.X8664Linux].ran("nix-store --realise --keep-going"); got != 1 {
 		t.Errorf("%d commands, want 1", got)
 	}
 	for name, p := range packages {
-		if p.Failure == nil || p.Failure.Kind != DiskFull || !strings.Contains(p.Failure.Message, "writing to file: No space left on device") {
-			t.Errorf("%s failed as %+v, want %q with Nix's own words", name, p.Failure, DiskFull)
+		if p.Failure == nil || p.Failure.Kind != run.DiskFull || !strings.Contains(p.Failure.Message, "writing to file: No space left on device") {
+			t.Errorf("%s failed as %+v, want %q with Nix's own words", name, p.Failure, run.DiskFull)
 		}
 	}
 	if !strings.Contains(strings.Join(hint.Of(err), "\n"), "nix-collect-garbage") {
@@ -103,7 +104,7 @@ func TestAPackageIsFailedByItsOwnDependency(t *testing.T) {
 		e.fails["headless"] = []string{"1 dependencies of derivation '%s' failed to build"}
 	})
 	for name, want := range map[matrix.Package]string{"desktop": "its dependency second.drv: ", "headless": "its dependency first.drv: "} {
-		if f := packages[name].Failure; f == nil || f.Kind != DependencyFailed || !strings.HasPrefix(f.Message, want) {
+		if f := packages[name].Failure; f == nil || f.Kind != run.DependencyFailed || !strings.HasPrefix(f.Message, want) {
 			t.Errorf("%s failed as %+v, want %q", name, f, want)
 		}
 	}
@@ -123,23 +124,23 @@ func TestFailedDownloadsAreGrouped(t *testing.T) {
 		fmt.Fprintf(&log, `@nix {"action":"result","fields":["curl: %s"],"id":%d,"type":101}`+"\n", reason, 100+i)
 		fmt.Fprintln(&log, nixSays("builder for '%s' failed with exit code 1", drv))
 	}
-	run, packages, err := buildOnX86(t, func(e *fakeEngine) {
+	release, packages, err := buildOnX86(t, func(e *fakeEngine) {
 		e.fixed = fixed
 		e.needs = map[matrix.Package][]string{"desktop": fixed}
 		e.logs = map[matrix.Package]string{"desktop": log.String()}
 		e.fails["desktop"] = []string{"5 dependencies of derivation '%s' failed to build"}
 	})
-	groups := of[DownloadsFailed](run.recorder)
+	groups := of[run.DownloadsFailed](release.recorder)
 	if len(groups) != 2 || groups[0].String() != "4 downloads failed: could not resolve host" || groups[1].String() != "1 download failed: HTTP status 404" {
 		t.Errorf("groups %v, want four by host and one by status", groups)
 	}
 	f := packages["desktop"].Failure
 	const want = "its dependency source-0 could not be downloaded: could not resolve host (and 4 more dependencies failed)"
-	if f == nil || f.Kind != DownloadFailed || f.Message != want || f.At != nil {
+	if f == nil || f.Kind != run.DownloadFailed || f.Message != want || f.At != nil {
 		t.Errorf("the package failed as %+v, want %q", f, want)
 	}
-	for _, e := range of[BuildFinished](run.recorder) {
-		if strings.HasPrefix(e.Derivation.Name(), "source-") && (e.Failure.Kind != DownloadFailed || e.Failure.At != nil) {
+	for _, e := range of[run.BuildFinished](release.recorder) {
+		if strings.HasPrefix(e.Derivation.Name(), "source-") && (e.Failure.Kind != run.DownloadFailed || e.Failure.At != nil) {
 			t.Errorf("%s ended with %+v, want a download that is at no line of the flake", e.Derivation.Name(), e.Failure)
 		}
 	}
@@ -150,8 +151,8 @@ func TestFailedDownloadsAreGrouped(t *testing.T) {
 	if !strings.Contains(strings.Join(hint.Of(err), "\n"), "name servers") {
 		t.Errorf("hints %q, want one about the network", hint.Of(err))
 	}
-	if packages["headless"].Verdict != Built {
-		t.Errorf("the sibling is %q, want %q", packages["headless"].Verdict, Built)
+	if packages["headless"].Verdict != run.Built {
+		t.Errorf("the sibling is %q, want %q", packages["headless"].Verdict, run.Built)
 	}
 }
 

@@ -12,11 +12,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // Release is one run, with all that it needs. Each of its fields is set before Run and read only after.
 type Release struct {
+	run.Recorder
+
 	ID      string // names the run in logs; unique on this machine
 	Command string // "release", "warm" or "build"
 	Tool    string // this program's version
@@ -39,7 +42,6 @@ type Release struct {
 	// says of outputs is not used: the run always looks, and leaves the results of the last release as they are.
 	Record *record.Record
 	Fresh  bool
-	Report Reporter
 
 	Contract ContractPolicy // what the flake has promised
 
@@ -52,7 +54,6 @@ type Release struct {
 	FixHint      string        // says how wrong hashes are put right
 	FailFast     bool          // the first failed cell ends the others
 	Stall        time.Duration // how long a build may say nothing before its last lines are shown
-	Now          func() time.Time
 
 	mentioned *sync.Map // remote builders that the run has said are not used
 }
@@ -67,26 +68,26 @@ type Override struct {
 // Run tells the whole story: one snapshot, its cells side by side, one manifest.
 // A cell that fails does not keep the others from their end, unless FailFast is set.
 // The manifest is never nil once the snapshot is taken; the errors of all cells are joined.
-func (r *Release) Run(ctx context.Context) (*Manifest, error) {
+func (r *Release) Run(ctx context.Context) (*run.Manifest, error) {
 	started := r.Now()
 	r.mentioned = new(sync.Map)
-	r.event(RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells})
+	r.Event(run.RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells})
 	snapshot, err := r.snapshot(ctx)
 	if err != nil {
-		r.event(RunFinished{Seconds: seconds(r.Now().Sub(started))})
+		r.Event(run.RunFinished{Seconds: run.Seconds(r.Now().Sub(started))})
 		return nil, err
 	}
 	checked, err := r.checkFiles(ctx, snapshot)
 	if err == nil {
 		err = r.mayPublish(ctx, snapshot)
 	}
-	var results []CellResult
+	var results []run.CellResult
 	if err != nil {
 		for _, cell := range r.Cells {
 			results = append(results, newCellResult(cell))
 		}
 	} else {
-		results, err = r.eachCell(ctx, func(ctx context.Context, cell matrix.Cell) (CellResult, error) {
+		results, err = r.eachCell(ctx, func(ctx context.Context, cell matrix.Cell) (run.CellResult, error) {
 			return r.cell(ctx, snapshot, cell)
 		})
 	}
@@ -99,18 +100,18 @@ func (r *Release) Run(ctx context.Context) (*Manifest, error) {
 }
 
 // cell is the story of one system.
-func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (result CellResult, err error) {
+func (r *Release) cell(ctx context.Context, s run.Snapshot, cell matrix.Cell) (result run.CellResult, err error) {
 	started := r.Now()
 	result = newCellResult(cell)
 	defer func() {
-		result.Seconds = seconds(r.Now().Sub(started))
+		result.Seconds = run.Seconds(r.Now().Sub(started))
 		if err != nil && !onlyPublishing(err) { // that is said in result.Publish
 			result.Error = nix.FirstLine(err.Error())
 		}
 	}()
 
 	if packages, ok := r.served(ctx, s, cell); ok {
-		result.Verdict, result.Packages = Served, packages
+		result.Verdict, result.Packages = run.Served, packages
 		return result, r.publish(ctx, s, cell, &result, nil, nil, nil)
 	}
 	x, engine, err := r.preflight(ctx, cell)
@@ -138,21 +139,21 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 	if err != nil {
 		return result, err
 	}
-	result.setMachines(probed, nil)
+	setMachines(&result, probed, nil)
 	if err := r.guardSecret(cell, engine, probed); err != nil {
 		return result, err
 	}
 
 	closure, work, buildErr := r.build(ctx, x, engine, s, cell, todo, plan, probed)
 	result.Work = work
-	result.setMachines(probed, work)
+	setMachines(&result, probed, work)
 	probed.sandbox = result.Sandbox
 	built := r.Now()
 	buildErr = r.pointOut(s, &result, buildErr)
 	if buildErr == nil {
 		// A broken promise does not keep what was built from the local cache: it is needed to look into, and paid for.
 		buildErr = r.contract(ctx, x, engine, s, cell, &result, probed)
-		result.checked = buildErr == nil
+		result.Checked = buildErr == nil
 	}
 	if err := r.recordSandbox(&result, closure); err != nil {
 		return result, errors.Join(buildErr, err)
@@ -174,7 +175,7 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 			r.withholdChanged(&result, err)
 			return result, errors.Join(buildErr, err)
 		}
-		result.exported = true
+		result.Exported = true
 		publishErr = r.publish(ctx, s, cell, &result, closure, added, buildErr)
 	}
 	if buildErr != nil {
@@ -183,7 +184,7 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 	if evaluationErr != nil {
 		return result, publishErr
 	}
-	result.Verdict = Built
+	result.Verdict = run.Built
 	if r.isGood(result) {
 		r.recordCell(s, cell, result.Packages)
 	}
@@ -191,19 +192,19 @@ func (r *Release) cell(ctx context.Context, s Snapshot, cell matrix.Cell) (resul
 }
 
 // newCellResult is a cell of which nothing has come yet.
-func newCellResult(cell matrix.Cell) CellResult {
-	result := CellResult{System: cell.System, Verdict: Failed}
+func newCellResult(cell matrix.Cell) run.CellResult {
+	result := run.CellResult{System: cell.System, Verdict: run.Failed}
 	for _, p := range cell.Packages {
-		result.Packages = append(result.Packages, PackageResult{Package: p, Verdict: Failed})
+		result.Packages = append(result.Packages, run.PackageResult{Package: p, Verdict: run.Failed})
 	}
 	return result
 }
 
 // eachCell runs f for every cell side by side and returns the results in the cells' order.
-func (r *Release) eachCell(ctx context.Context, f func(context.Context, matrix.Cell) (CellResult, error)) ([]CellResult, error) {
+func (r *Release) eachCell(ctx context.Context, f func(context.Context, matrix.Cell) (run.CellResult, error)) ([]run.CellResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	results := make([]CellResult, len(r.Cells))
+	results := make([]run.CellResult, len(r.Cells))
 	errs := make([]error, len(r.Cells))
 	var g errgroup.Group // not WithContext: one failed cell must not end the others
 	for i, cell := range r.Cells {
@@ -230,45 +231,3 @@ func WithTimeout(ctx context.Context, d time.Duration, flag string) (context.Con
 	}
 	return context.WithTimeoutCause(ctx, d, fmt.Errorf("timed out after %s (--%s)", d, flag))
 }
-
-// named puts the reason for which the context has ended in the place of a bare "context canceled".
-func named(ctx context.Context, step Step, err error) error {
-	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return &interruptedError{step: step, cause: context.Cause(ctx), err: ctx.Err()}
-	}
-	return err
-}
-
-func (r *Release) event(e Event) { r.Report.Report(r.Now(), e) }
-
-// step runs f as a step of the run, and reports its beginning and end.
-// What f returns is what the step found, in a few words; an error that is a [skipped] says why there was nothing to do.
-//
-// No step begins when the context is done: the error says so. So a run that is interrupted between two steps fails like
-// one that is interrupted within a step.
-func (r *Release) step(ctx context.Context, step Step, system matrix.System, f func() (string, error)) error {
-	if err := ctx.Err(); err != nil {
-		return named(ctx, step, err)
-	}
-	started := r.Now()
-	r.event(StepStarted{Step: step, System: system})
-	summary, err := f()
-	err = named(ctx, step, err)
-	done := StepFinished{Step: step, System: system, Seconds: seconds(r.Now().Sub(started)), Summary: summary}
-	var skip skipped
-	if errors.As(err, &skip) {
-		done.Skipped, err = string(skip), nil
-	} else if err != nil {
-		done.Error = err.Error()
-		if evaluation := (*EvaluationError)(nil); errors.As(err, &evaluation) {
-			done.At = evaluation.At
-		}
-	}
-	r.event(done)
-	return err
-}
-
-// skipped is why a step had nothing to do.
-type skipped string
-
-func (s skipped) Error() string { return string(s) }

@@ -14,16 +14,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 const builderFailed = "builder for '%s' failed with exit code 1"
 
 // verdicts returns each package's verdict, by system and package.
-func verdicts(m *Manifest) map[string]Verdict {
-	all := map[string]Verdict{}
+func verdicts(m *run.Manifest) map[string]run.Verdict {
+	all := map[string]run.Verdict{}
 	for _, c := range m.Cells {
 		for _, p := range c.Packages {
 			all[string(c.System)+" "+string(p.Package)] = p.Verdict
@@ -32,32 +34,32 @@ func verdicts(m *Manifest) map[string]Verdict {
 	return all
 }
 
-func allVerdicts(v Verdict) map[string]Verdict {
-	return map[string]Verdict{
+func allVerdicts(v run.Verdict) map[string]run.Verdict {
+	return map[string]run.Verdict{
 		"x86_64-linux desktop": v, "x86_64-linux headless": v, "aarch64-linux desktop": v, "aarch64-linux headless": v,
 	}
 }
 
 func TestReleaseBuildsAndExportsTheWholeMatrix(t *testing.T) {
-	run := newFakeRun(t)
-	m, err := run.Run(t.Context())
+	release := newFakeRun(t)
+	m, err := release.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(allVerdicts(Built), verdicts(m)); diff != "" {
+	if diff := cmp.Diff(allVerdicts(run.Built), verdicts(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
 	// All that was to be exported, and nothing else.
 	var want []nix.StorePath
-	for _, c := range run.Cells {
+	for _, c := range release.Cells {
 		for _, p := range c.Packages {
 			want = append(want, fakePath(c.System, p, ""))
 		}
 	}
-	if diff := cmp.Diff(nix.SortedPaths(want), nix.SortedPaths(run.store.paths)); diff != "" {
+	if diff := cmp.Diff(nix.SortedPaths(want), nix.SortedPaths(release.store.paths)); diff != "" {
 		t.Errorf("exported paths (-want +got):\n%s", diff)
 	}
-	for system, e := range run.engines {
+	for system, e := range release.engines {
 		if e.closed != 1 {
 			t.Errorf("engine of %s closed %d times, want once", system, e.closed)
 		}
@@ -68,21 +70,21 @@ func TestReleaseBuildsAndExportsTheWholeMatrix(t *testing.T) {
 			t.Errorf("%d realisations for %s, want one for all packages", n, system)
 		}
 	}
-	checkStepsHaveEnds(t, run)
+	checkStepsHaveEnds(t, release)
 }
 
 // checkStepsHaveEnds holds every run to its promise: a step that began has ended, in the order of the story.
-func checkStepsHaveEnds(t *testing.T, run *fakeRun) {
+func checkStepsHaveEnds(t *testing.T, release *fakeRun) {
 	t.Helper()
-	order := []Step{StepSnapshot, StepPreflight, StepEvaluate, StepPlan, StepSmoke, StepBuild, StepContract, StepRebuild, StepExport, StepPush, StepConfirm, StepPin, StepManifest}
+	order := []run.Step{run.StepSnapshot, run.StepPreflight, run.StepEvaluate, run.StepPlan, run.StepSmoke, run.StepBuild, run.StepContract, run.StepRebuild, run.StepExport, run.StepPush, run.StepConfirm, run.StepPin, run.StepManifest}
 	for _, system := range append(matrix.Systems(), "") {
-		var started, finished []Step
-		for _, e := range of[StepStarted](run.recorder) {
+		var started, finished []run.Step
+		for _, e := range of[run.StepStarted](release.recorder) {
 			if e.System == system {
 				started = append(started, e.Step)
 			}
 		}
-		for _, e := range of[StepFinished](run.recorder) {
+		for _, e := range of[run.StepFinished](release.recorder) {
 			if e.System == system {
 				finished = append(finished, e.Step)
 			}
@@ -90,26 +92,26 @@ func checkStepsHaveEnds(t *testing.T, run *fakeRun) {
 		if !slices.Equal(started, finished) {
 			t.Errorf("steps of %q: started %v, finished %v", system, started, finished)
 		}
-		if !slices.IsSortedFunc(started, func(a, b Step) int { return slices.Index(order, a) - slices.Index(order, b) }) {
+		if !slices.IsSortedFunc(started, func(a, b run.Step) int { return slices.Index(order, a) - slices.Index(order, b) }) {
 			t.Errorf("steps of %q out of order: %v", system, started)
 		}
 	}
 }
 
 func TestSecondRunStartsNoEngine(t *testing.T) {
-	run := newFakeRun(t)
-	if _, err := run.Run(t.Context()); err != nil {
+	release := newFakeRun(t)
+	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	run.opened = nil
-	m, err := run.Run(t.Context())
+	release.opened = nil
+	m, err := release.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(run.opened) > 0 {
-		t.Errorf("engines opened for %v, want none", run.opened)
+	if len(release.opened) > 0 {
+		t.Errorf("engines opened for %v, want none", release.opened)
 	}
-	if diff := cmp.Diff(allVerdicts(Served), verdicts(m)); diff != "" {
+	if diff := cmp.Diff(allVerdicts(run.Served), verdicts(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
 	if p := m.Cells[0].Packages[0]; p.ServedBy != "fake store" || p.Outputs[0].NARSize != 120 {
@@ -118,77 +120,77 @@ func TestSecondRunStartsNoEngine(t *testing.T) {
 }
 
 func TestServedAgainOnlyWhereTheCacheStillHasIt(t *testing.T) {
-	run := newFakeRun(t)
-	if _, err := run.Run(t.Context()); err != nil {
+	release := newFakeRun(t)
+	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	lost := fakePath(matrix.X8664Linux, "desktop", "")
-	run.store.paths = slices.DeleteFunc(run.store.paths, func(p nix.StorePath) bool { return p == lost })
-	m, err := run.Run(t.Context())
+	release.store.paths = slices.DeleteFunc(release.store.paths, func(p nix.StorePath) bool { return p == lost })
+	m, err := release.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := allVerdicts(Served)
-	want["x86_64-linux desktop"] = Present // in the engine's store
+	want := allVerdicts(run.Served)
+	want["x86_64-linux desktop"] = run.Present // in the engine's store
 	if diff := cmp.Diff(want, verdicts(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
-	if !slices.Contains(run.store.paths, lost) {
+	if !slices.Contains(release.store.paths, lost) {
 		t.Error("the lost path was not exported again")
 	}
 }
 
 func TestFailedPackageLeavesItsSiblingsUnharmed(t *testing.T) {
-	run := newFakeRun(t)
-	run.engines[matrix.X8664Linux].fails["desktop"] = []string{builderFailed, builderFailed}
-	m, err := run.Run(t.Context())
+	release := newFakeRun(t)
+	release.engines[matrix.X8664Linux].fails["desktop"] = []string{builderFailed, builderFailed}
+	m, err := release.Run(t.Context())
 	var failed *BuildError
 	if !errors.As(err, &failed) || failed.System != matrix.X8664Linux || len(failed.Failed) != 1 {
 		t.Fatalf("error %v, want a BuildError of one package", err)
 	}
-	want := allVerdicts(Built)
-	want["x86_64-linux desktop"] = Failed
+	want := allVerdicts(run.Built)
+	want["x86_64-linux desktop"] = run.Failed
 	if diff := cmp.Diff(want, verdicts(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
-	if !slices.Contains(run.store.paths, fakePath(matrix.X8664Linux, "headless", "")) {
+	if !slices.Contains(release.store.paths, fakePath(matrix.X8664Linux, "headless", "")) {
 		t.Error("the good sibling was not exported")
 	}
-	if n := run.engines[matrix.X8664Linux].ran("nix-store --realise --keep-going"); n != 1 {
+	if n := release.engines[matrix.X8664Linux].ran("nix-store --realise --keep-going"); n != 1 {
 		t.Errorf("realised %d times: a builder's own failure is never retried", n)
 	}
 	f := m.Cells[0].Packages[0].Failure
-	if f == nil || f.Kind != BuilderFailed || f.ExitCode != 1 {
+	if f == nil || f.Kind != run.BuilderFailed || f.ExitCode != 1 {
 		t.Errorf("failure %+v, want the builder's with exit code 1", f)
 	}
-	checkStepsHaveEnds(t, run)
-	if data, err := os.ReadFile(run.ManifestFile.Path()); err != nil || !json.Valid(data) {
+	checkStepsHaveEnds(t, release)
+	if data, err := os.ReadFile(release.ManifestFile.Path()); err != nil || !json.Valid(data) {
 		t.Errorf("manifest of a failed run: %v, valid JSON %t", err, json.Valid(data))
 	}
 }
 
 func TestFlakySubstituterIsRetriedOnce(t *testing.T) {
 	const unreachable = "some substitutes for the outputs of derivation '%s' failed (usually happens due to networking issues)"
-	run := newFakeRun(t)
-	run.engines[matrix.X8664Linux].fails["desktop"] = []string{unreachable}
-	if _, err := run.Run(t.Context()); err != nil {
+	release := newFakeRun(t)
+	release.engines[matrix.X8664Linux].fails["desktop"] = []string{unreachable}
+	if _, err := release.Run(t.Context()); err != nil {
 		t.Errorf("a substituter that fails once: %v", err)
 	}
-	run = newFakeRun(t)
-	run.engines[matrix.X8664Linux].fails["desktop"] = []string{unreachable, unreachable, unreachable}
-	m, err := run.Run(t.Context())
-	if err == nil || m.Cells[0].Packages[0].Failure.Kind != SubstituterFailed {
+	release = newFakeRun(t)
+	release.engines[matrix.X8664Linux].fails["desktop"] = []string{unreachable, unreachable, unreachable}
+	m, err := release.Run(t.Context())
+	if err == nil || m.Cells[0].Packages[0].Failure.Kind != run.SubstituterFailed {
 		t.Errorf("a substituter that stays away: error %v, want its kind named", err)
 	}
-	if n := run.engines[matrix.X8664Linux].ran("nix-store --realise --keep-going"); n != 2 {
+	if n := release.engines[matrix.X8664Linux].ran("nix-store --realise --keep-going"); n != 2 {
 		t.Errorf("realised %d times, want 2", n)
 	}
 }
 
 func TestNoSandboxIsLoudAndRecorded(t *testing.T) {
-	run := newFakeRun(t)
-	run.engines[matrix.AArch64Linux].noSandbox = true
-	m, err := run.Run(t.Context())
+	release := newFakeRun(t)
+	release.engines[matrix.AArch64Linux].noSandbox = true
+	m, err := release.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,8 +201,8 @@ func TestNoSandboxIsLoudAndRecorded(t *testing.T) {
 		t.Errorf("sandbox of %s: %v, want off", m.Cells[1].System, on)
 	}
 	var warned bool
-	for _, n := range of[Notice](run.recorder) {
-		warned = warned || n.System == matrix.AArch64Linux && n.Level == Warning && strings.Contains(n.Text, "Operation not permitted")
+	for _, n := range of[run.Notice](release.recorder) {
+		warned = warned || n.System == matrix.AArch64Linux && n.Level == run.Warning && strings.Contains(n.Text, "Operation not permitted")
 	}
 	if !warned {
 		t.Error("no warning gives the reason for the lost sandbox")
@@ -208,13 +210,13 @@ func TestNoSandboxIsLoudAndRecorded(t *testing.T) {
 }
 
 func TestMemlockBelowNeedIsToldWithBothFigures(t *testing.T) {
-	run := newFakeRun(t)
-	run.Memlock = 256 << 20
-	run.engines[matrix.X8664Linux].memlock = 8 << 20
-	if _, err := run.Run(t.Context()); err != nil {
+	release := newFakeRun(t)
+	release.Memlock = 256 << 20
+	release.engines[matrix.X8664Linux].memlock = 8 << 20
+	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	notices := of[Notice](run.recorder)
+	notices := of[run.Notice](release.recorder)
 	if len(notices) != 1 || !strings.Contains(notices[0].Text, "8 MiB") || !strings.Contains(notices[0].Text, "256 MiB") {
 		t.Errorf("notices %+v, want one with both figures", notices)
 	}
@@ -236,10 +238,10 @@ func TestPreflightRefuses(t *testing.T) {
 		}, "4000 MiB"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			run := newFakeRun(t)
-			e := run.engines[matrix.X8664Linux]
+			release := newFakeRun(t)
+			e := release.engines[matrix.X8664Linux]
 			test.change(e)
-			m, err := run.Run(t.Context())
+			m, err := release.Run(t.Context())
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("error %v, want it to say %q", err, test.want)
 			}
@@ -249,7 +251,7 @@ func TestPreflightRefuses(t *testing.T) {
 			if e.closed != 1 {
 				t.Errorf("engine closed %d times, want once", e.closed)
 			}
-			if m.Cells[0].Verdict != Failed || m.Cells[1].Verdict != Built {
+			if m.Cells[0].Verdict != run.Failed || m.Cells[1].Verdict != run.Built {
 				t.Errorf("verdicts %s and %s: the other system goes on", m.Cells[0].Verdict, m.Cells[1].Verdict)
 			}
 		})
@@ -278,36 +280,36 @@ func TestEngineThatCannotAnswerAfterTheBuild(t *testing.T) {
 		name      string
 		after     error
 		nixSays   string
-		kind      FailureKind // of the first package
-		otherKind FailureKind // of the second, of which Nix says nothing
+		kind      run.FailureKind // of the first package
+		otherKind run.FailureKind // of the second, of which Nix says nothing
 		hint      string
 	}{
 		{
-			name: "full disk", after: hint.Wrap(fmt.Errorf("run nix: %w: mkdir: no space left on device", ErrDiskFull), "empty it"),
-			kind: DiskFull, otherKind: DiskFull, hint: "empty it",
+			name: "full disk", after: hint.Wrap(fmt.Errorf("run nix: %w: mkdir: no space left on device", engine.ErrDiskFull), "empty it"),
+			kind: run.DiskFull, otherKind: run.DiskFull, hint: "empty it",
 		},
 		{
-			name: "full disk, after a failed test", after: hint.Wrap(fmt.Errorf("run nix: %w", ErrDiskFull), "empty it"),
-			nixSays: "builder for '%s' failed with exit code 1", kind: BuilderFailed, otherKind: DiskFull, hint: "empty it",
+			name: "full disk, after a failed test", after: hint.Wrap(fmt.Errorf("run nix: %w", engine.ErrDiskFull), "empty it"),
+			nixSays: "builder for '%s' failed with exit code 1", kind: run.BuilderFailed, otherKind: run.DiskFull, hint: "empty it",
 		},
 		{
-			name: "database on a full disk", after: &ExitError{Program: "nix", Code: 1, Stderr: "error: disk I/O error"},
-			nixSays: "builder for '%s' failed: No space left on device", kind: DiskFull, otherKind: UnknownFailure, hint: "make room where Nix keeps its store",
+			name: "database on a full disk", after: &engine.ExitError{Program: "nix", Code: 1, Stderr: "error: disk I/O error"},
+			nixSays: "builder for '%s' failed: No space left on device", kind: run.DiskFull, otherKind: run.UnknownFailure, hint: "make room where Nix keeps its store",
 		},
-		{name: "lost", after: fmt.Errorf("run nix: %w: it does not answer", ErrEngineLost), kind: EngineLost, otherKind: EngineLost, hint: "look at its log"},
+		{name: "lost", after: fmt.Errorf("run nix: %w: it does not answer", engine.ErrEngineLost), kind: run.EngineLost, otherKind: run.EngineLost, hint: "look at its log"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			run := newFakeRun(t)
-			engine := run.engines[matrix.X8664Linux]
+			release := newFakeRun(t)
+			engine := release.engines[matrix.X8664Linux]
 			engine.after = test.after
 			if test.nixSays != "" {
 				engine.fails[fakePackages[0]] = []string{test.nixSays}
 			}
-			m, err := run.Run(t.Context())
+			m, err := release.Run(t.Context())
 			if err == nil || !strings.Contains(err.Error(), test.after.Error()) {
 				t.Fatalf("error %v, want the engine's own words", err)
 			}
-			for i, want := range []FailureKind{test.kind, test.otherKind} {
+			for i, want := range []run.FailureKind{test.kind, test.otherKind} {
 				if f := m.Cells[0].Packages[i].Failure; f == nil || f.Kind != want {
 					t.Errorf("failure of %s is %+v, want %s", m.Cells[0].Packages[i].Package, f, want)
 				}
@@ -325,16 +327,16 @@ func TestEngineThatCannotAnswerAfterTheBuild(t *testing.T) {
 
 func TestTimeoutNamesItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		run := newFakeRun(t)
-		run.engines[matrix.X8664Linux].hangs = true
+		release := newFakeRun(t)
+		release.engines[matrix.X8664Linux].hangs = true
 		ctx, cancel := WithTimeout(t.Context(), 500*time.Millisecond, "timeout")
 		defer cancel()
-		m, err := run.Run(ctx)
+		m, err := release.Run(ctx)
 		if err == nil || !strings.Contains(err.Error(), "timed out after 500ms (--timeout)") {
 			t.Errorf("error %v, want it to name the flag", err)
 		}
-		if f := m.Cells[0].Packages[0].Failure; f == nil || f.Kind != TimedOut {
-			t.Errorf("failure %+v, want %q", f, TimedOut)
+		if f := m.Cells[0].Packages[0].Failure; f == nil || f.Kind != run.TimedOut {
+			t.Errorf("failure %+v, want %q", f, run.TimedOut)
 		}
 	})
 }
@@ -353,13 +355,13 @@ func TestFailFastEndsTheOthers(t *testing.T) {
 }
 
 func TestBrokenStoreFailsTheCell(t *testing.T) {
-	run := newFakeRun(t)
-	run.store.broken = errors.New("write nar: no space left on device")
-	m, err := run.Run(t.Context())
+	release := newFakeRun(t)
+	release.store.broken = errors.New("write nar: no space left on device")
+	m, err := release.Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "no space left") {
 		t.Fatalf("error %v, want the store's", err)
 	}
-	if m.Cells[0].Verdict != Failed {
+	if m.Cells[0].Verdict != run.Failed {
 		t.Errorf("verdict %s, want failed", m.Cells[0].Verdict)
 	}
 }
@@ -391,18 +393,18 @@ func TestManifestIsTheSameButForItsTimes(t *testing.T) {
 }
 
 func TestPreviewChangesNothing(t *testing.T) {
-	run := newFakeRun(t)
-	m, err := run.Preview(t.Context())
+	release := newFakeRun(t)
+	m, err := release.Preview(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(allVerdicts(ToBuild), verdicts(m)); diff != "" {
+	if diff := cmp.Diff(allVerdicts(run.ToBuild), verdicts(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
-	if _, err := os.Stat(run.ManifestFile.Path()); err == nil {
+	if _, err := os.Stat(release.ManifestFile.Path()); err == nil {
 		t.Error("a manifest was written")
 	}
-	for system, e := range run.engines {
+	for system, e := range release.engines {
 		if e.ran("nix-store --realise --keep-going")+e.ran("nix-build") > 0 || e.closed != 1 {
 			t.Errorf("%s: commands %v, closed %d times", system, e.commands, e.closed)
 		}

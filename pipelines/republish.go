@@ -7,14 +7,15 @@ import (
 	"slices"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // Republish pushes store objects that are there already: what an earlier run has left, or what a person names. Then it
 // confirms them as a run does. Of the run, only Publish, Report and Now are used. It returns what it has made visible,
 // also beside an error.
 func (r *Release) Republish(ctx context.Context, infos []nix.PathInfo) (added []nix.Added, err error) {
-	var done PublishResult
-	err = r.step(ctx, StepPush, "", func() (string, error) {
+	var done run.PublishResult
+	err = r.Step(ctx, run.StepPush, "", func() (string, error) {
 		var err error
 		done, added, err = r.upload(ctx, "", infos, edgeHeld)
 		if ctx.Err() == nil && !unavailable(err) {
@@ -31,8 +32,8 @@ func (r *Release) Republish(ctx context.Context, infos []nix.PathInfo) (added []
 	if err != nil || r.Publish.Consumer == nil || len(infos) == 0 {
 		return added, err
 	}
-	return added, r.step(ctx, StepConfirm, "", func() (string, error) {
-		c := newConfirmation(r.Publish.Consumer, rootsOf(infos), done.added, infos)
+	return added, r.Step(ctx, run.StepConfirm, "", func() (string, error) {
+		c := newConfirmation(r.Publish.Consumer, rootsOf(infos), done.AddedPaths, infos)
 		if err := r.untilConfirmed(ctx, c); err != nil {
 			if ctx.Err() != nil {
 				return "", ctx.Err()
@@ -49,13 +50,13 @@ func (r *Release) PinResumed(ctx context.Context, j *Journal) error {
 	if len(pins) == 0 {
 		return nil
 	}
-	return r.step(ctx, StepPin, "", func() (string, error) {
+	return r.Step(ctx, run.StepPin, "", func() (string, error) {
 		ctx, stop := WithTimeout(ctx, r.Publish.Timeout, "push-timeout")
 		defer stop()
 		made := 0
 		for _, name := range slices.Sorted(maps.Keys(pins)) {
 			if later := j.pinnedLater(pinKey{r.Publish.To.Name(), name}); later != "" {
-				r.event(Notice{Level: Warning, Text: fmt.Sprintf("%s is not pinned: run %s, which is later than %s, has pinned it", name, later, j.run)})
+				r.Event(run.Notice{Level: run.Warning, Text: fmt.Sprintf("%s is not pinned: run %s, which is later than %s, has pinned it", name, later, j.run)})
 				continue
 			}
 			if err := r.Publish.To.Pin(ctx, name, pins[name]); err != nil {
@@ -66,7 +67,7 @@ func (r *Release) PinResumed(ctx context.Context, j *Journal) error {
 			}
 			made++
 		}
-		return count(made, "pin"), nil
+		return run.Count(made, "pin"), nil
 	})
 }
 

@@ -5,20 +5,10 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
-
-// Resources is what an engine measures of the machine that builds. A negative number is not known.
-type Resources struct {
-	// StoreFree and BuildFree are the bytes that builders may still write: to the store, and where they build.
-	StoreFree, BuildFree int64
-	// OOMKills counts the processes that the kernel has ended for want of memory.
-	OOMKills int64
-}
-
-// ResourceMeter is an executor that measures. One that does not leaves unknown whether memory or a disk was at fault.
-type ResourceMeter interface {
-	Resources() Resources
-}
 
 // fullBelow is so little free space that a file system counts as full.
 const fullBelow = 1 << 20
@@ -31,8 +21,8 @@ type fullDisk struct {
 
 // measureWith measures while Nix builds, until the function it returns is called: what a builder has filled is free
 // again when Nix reports its failure.
-func (l *buildLog) measureWith(ctx context.Context, x Executor) (stop func()) {
-	meter, ok := x.(ResourceMeter)
+func (l *buildLog) measureWith(ctx context.Context, x engine.Executor) (stop func()) {
+	meter, ok := x.(engine.ResourceMeter)
 	l.mu.Lock()
 	l.meter = meter
 	l.killsBefore = l.kills()
@@ -58,12 +48,12 @@ func (l *buildLog) measureWith(ctx context.Context, x Executor) (stop func()) {
 }
 
 // nextMeasurement is soon enough to see a file system full that is filled at some GiB a second.
-func nextMeasurement(r Resources) time.Duration {
+func nextMeasurement(r engine.Resources) time.Duration {
 	free := max(0, min(r.StoreFree, r.BuildFree))
 	return min(max(time.Duration(free>>20)*time.Millisecond/4, 5*time.Millisecond), time.Second)
 }
 
-func (l *buildLog) noteFull(r Resources) {
+func (l *buildLog) noteFull(r engine.Resources) {
 	switch {
 	case r.StoreFree >= 0 && r.StoreFree < fullBelow:
 		l.full = fullDisk{at: l.r.Now(), where: "store"}
@@ -82,20 +72,20 @@ func (l *buildLog) kills() int64 {
 
 // measureRun sets the kind of a run's error by what was measured: a Nix or a daemon that is gone may have needed too
 // much memory.
-func (l *buildLog) measureRun(f *Failure) {
-	if f.Kind != Killed && f.Kind != EngineLost || l.killsBefore < 0 {
+func (l *buildLog) measureRun(f *run.Failure) {
+	if f.Kind != run.Killed && f.Kind != run.EngineLost || l.killsBefore < 0 {
 		return
 	}
 	if l.kills() > l.killsBefore {
-		f.Kind = OutOfMemory
+		f.Kind = run.OutOfMemory
 		f.Remark = "the kernel ended a process for want of memory while Nix ran"
 	}
 }
 
 // measure sets the kind of a builder's failure by what was measured while it ran. Words of its log are a remark at most:
 // tests print such words on purpose.
-func (l *buildLog) measure(b *running, f *Failure) {
-	if f.Kind != BuilderFailed && f.Kind != Killed {
+func (l *buildLog) measure(b *running, f *run.Failure) {
+	if f.Kind != run.BuilderFailed && f.Kind != run.Killed {
 		return
 	}
 	here := b.machine == "" && l.meter != nil // what is measured is of this machine
@@ -109,10 +99,10 @@ func (l *buildLog) measure(b *running, f *Failure) {
 	}
 	switch {
 	case here && !l.full.at.IsZero() && !l.full.at.Before(b.started):
-		f.Kind = DiskFull
+		f.Kind = run.DiskFull
 		f.Remark = fmt.Sprintf("the file system of the %s was full while it was built", l.full.where)
-	case killed > 0 && f.Kind == Killed:
-		f.Kind = OutOfMemory
+	case killed > 0 && f.Kind == run.Killed:
+		f.Kind = run.OutOfMemory
 		f.Remark = "the kernel ended a process for want of memory while it was built"
 	case killed > 0:
 		f.Remark = "the kernel ended " + countMany(killed, "process", "processes") + " for want of memory while it was built"

@@ -5,27 +5,29 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // salvage returns the closure of the good packages together with that of what else this run has built before something
 // failed: the compiled dependencies of a package whose own tests fail are what cost the most, and are good.
 // What cannot be salvaged is said and left: the failure of the build is what the run is about by then.
-func (r *Release) salvage(ctx context.Context, x Executor, e Engine, cell matrix.Cell, built []nix.StorePath, closure []nix.PathInfo) []nix.PathInfo {
+func (r *Release) salvage(ctx context.Context, x engine.Executor, e engine.Engine, cell matrix.Cell, built []nix.StorePath, closure []nix.PathInfo) []nix.PathInfo {
 	if len(built) == 0 || ctx.Err() != nil {
 		return closure
 	}
 	saved, err := r.outputsOf(ctx, x, e, built)
 	if err != nil {
-		r.event(Notice{System: cell.System, Level: Warning, Text: fmt.Sprintf("keep what was built before the failure: %v", err)})
+		r.Event(run.Notice{System: cell.System, Level: run.Warning, Text: fmt.Sprintf("keep what was built before the failure: %v", err)})
 		return closure
 	}
 	return union(closure, saved)
 }
 
 // outputsOf returns the runtime closure of those outputs of derivations that the store has.
-func (r *Release) outputsOf(ctx context.Context, x Executor, e Engine, derivations []nix.StorePath) ([]nix.PathInfo, error) {
+func (r *Release) outputsOf(ctx context.Context, x engine.Executor, e engine.Engine, derivations []nix.StorePath) ([]nix.PathInfo, error) {
 	outputs, err := r.queryPaths(ctx, x, append([]string{"--query", "--outputs"}, words(derivations)...))
 	if err != nil || len(outputs) == 0 {
 		return nil, err
@@ -51,8 +53,8 @@ func (r *Release) outputsOf(ctx context.Context, x Executor, e Engine, derivatio
 }
 
 // pathInfos returns what Nix knows of the paths and of all that they refer to.
-func (r *Release) pathInfos(ctx context.Context, x Executor, e Engine, paths []nix.StorePath) ([]nix.PathInfo, error) {
-	out, err := x.Run(ctx, Command{
+func (r *Release) pathInfos(ctx context.Context, x engine.Executor, e engine.Engine, paths []nix.StorePath) ([]nix.PathInfo, error) {
+	out, err := x.Run(ctx, engine.Command{
 		Program: "nix", Args: append(append(nix.PathInfoArgs(e.Nix), "--recursive"), words(paths)...), Settings: r.Settings,
 	})
 	if err != nil {
@@ -61,8 +63,8 @@ func (r *Release) pathInfos(ctx context.Context, x Executor, e Engine, paths []n
 	return nix.ParsePathInfo(out)
 }
 
-func (r *Release) queryPaths(ctx context.Context, x Executor, args []string) ([]nix.StorePath, error) {
-	out, err := x.Run(ctx, Command{Program: "nix-store", Args: args, Settings: r.Settings})
+func (r *Release) queryPaths(ctx context.Context, x engine.Executor, args []string) ([]nix.StorePath, error) {
+	out, err := x.Run(ctx, engine.Command{Program: "nix-store", Args: args, Settings: r.Settings})
 	if err != nil {
 		return nil, err
 	}

@@ -3,15 +3,17 @@ package pipelines
 import (
 	"context"
 	"fmt"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // servedOtherwise returns the packages that came out the same here, while the cache that serves them has something else.
 // Nix compares a second build with what its store has, and a store that had the output before has never asked the cache:
 // to be the same as that is no proof of what consumers get. Each cache keeps what it has.
-func (b secondBuild) servedOtherwise(ctx context.Context) (failed []PackageResult, err error) {
-	var served []*PackageResult
+func (b secondBuild) servedOtherwise(ctx context.Context) (failed []run.PackageResult, err error) {
+	var served []*run.PackageResult
 	for _, p := range b.todo {
-		if p.Verdict == Served && p.Reproducible() == Good {
+		if p.Verdict == run.Served && p.Reproducible() == run.Good {
 			served = append(served, p)
 		}
 	}
@@ -35,8 +37,8 @@ func (b secondBuild) servedOtherwise(ctx context.Context) (failed []PackageResul
 }
 
 // holdAgainst marks the outputs of a package that a cache has with other contents than ours, and looks into the first.
-func (b secondBuild) holdAgainst(ctx context.Context, cache Holder, p *PackageResult) error {
-	theirs, err := cache.Infos(ctx, p.outputPaths())
+func (b secondBuild) holdAgainst(ctx context.Context, cache run.NARHasher, p *run.PackageResult) error {
+	theirs, err := cache.Infos(ctx, p.OutputPaths())
 	if err != nil {
 		return err
 	}
@@ -46,11 +48,11 @@ func (b secondBuild) holdAgainst(ctx context.Context, cache Holder, p *PackageRe
 		if !ok || there.NARHash.SRI() == o.NARHash {
 			continue
 		}
-		o.Rebuild = Bad
+		o.Rebuild = run.Bad
 		if p.Difference != nil {
 			continue // one output is enough to look into
 		}
-		d := &Difference{Output: o.Path, Reason: fmt.Sprintf(
+		d := &run.Difference{Output: o.Path, Reason: fmt.Sprintf(
 			"%s serves other contents: %s is %s there, and %s here, twice", cache.Name(), o.Path, there.NARHash.SRI(), o.NARHash)}
 		d.Kept, d.Files, d.Page = b.r.look(ctx, o.Path, b.r.keepDump(cache, o.Path.Base()+".theirs", o.Path), b.r.keepFrom(b.x, "ours", o.Path))
 		p.Difference = d
@@ -60,12 +62,12 @@ func (b secondBuild) holdAgainst(ctx context.Context, cache Holder, p *PackageRe
 
 // servesWhatWasProven says whether the caches still have the bits of which an earlier run has noted that they came out the
 // same. What a cache cannot be asked is not proven.
-func (r *Release) servesWhatWasProven(ctx context.Context, packages []PackageResult) bool {
+func (r *Release) servesWhatWasProven(ctx context.Context, packages []run.PackageResult) bool {
 	for _, p := range packages {
-		if p.Reproducible() != Good {
+		if p.Reproducible() != run.Good {
 			continue
 		}
-		theirs, err := r.cacheNamed(p.ServedBy).Infos(ctx, p.outputPaths())
+		theirs, err := r.cacheNamed(p.ServedBy).Infos(ctx, p.OutputPaths())
 		if err != nil {
 			return false
 		}
@@ -79,7 +81,7 @@ func (r *Release) servesWhatWasProven(ctx context.Context, packages []PackageRes
 }
 
 // cacheNamed returns the cache that serves a package; it is one of those that were asked.
-func (r *Release) cacheNamed(name string) Holder {
+func (r *Release) cacheNamed(name string) run.NARHasher {
 	for _, cache := range r.Served {
 		if cache.Name() == name {
 			return cache

@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/probe"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/probe"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -27,7 +29,7 @@ func sandboxSettings(on bool) nix.Settings {
 
 // needsSandbox says whether a run has to know of a sandbox where nothing is to be built for the first time: what was
 // built before is built again, or published.
-func (r *Release) needsSandbox(todo []*PackageResult) bool {
+func (r *Release) needsSandbox(todo []*run.PackageResult) bool {
 	if len(todo) == 0 {
 		return r.Rebuild.Without == "" && r.Rebuild.Fetched
 	}
@@ -37,11 +39,11 @@ func (r *Release) needsSandbox(todo []*PackageResult) bool {
 // smoke measures each machine that may build for the cell, by building the smallest derivation on it alone. A missing
 // emulator, an old QEMU, a builder that is down or a pseudoterminal that cannot be opened is named here, within a second,
 // instead of an hour into a build.
-func (r *Release) smoke(ctx context.Context, x Executor, e Engine, cell matrix.Cell, todo []*PackageResult, plan Plan) (p probed, err error) {
-	err = r.step(ctx, StepSmoke, cell.System, func() (string, error) {
+func (r *Release) smoke(ctx context.Context, x engine.Executor, e engine.Engine, cell matrix.Cell, todo []*run.PackageResult, plan run.Plan) (p probed, err error) {
+	err = r.Step(ctx, run.StepSmoke, cell.System, func() (string, error) {
 		builds := len(plan.Build) > 0
 		if !builds && (!r.needsSandbox(todo) || r.buildersAlone()) {
-			return "", skipped("nothing to build")
+			return "", run.Skipped("nothing to build")
 		}
 		var err error
 		if p, err = r.measureAll(ctx, x, cell.System, r.candidates(e, cell.System, builds)); err != nil {
@@ -67,16 +69,16 @@ const (
 )
 
 // warnOfSandbox says that what a machine builds may not be what another would build.
-func (r *Release) warnOfSandbox(system matrix.System, m Machine) {
+func (r *Release) warnOfSandbox(system matrix.System, m run.Machine) {
 	switch {
 	case m.WritableInputs:
-		r.event(Notice{
-			System: system, Level: Warning,
-			Text: fmt.Sprintf("%s%s, which other builds use: nothing that is built so is published", writableInputs, m.on()), Hint: buildUsersHint,
+		r.Event(run.Notice{
+			System: system, Level: run.Warning,
+			Text: fmt.Sprintf("%s%s, which other builds use: nothing that is built so is published", writableInputs, m.On()), Hint: buildUsersHint,
 		})
-	case m.Builder != "" && !m.sandboxed():
-		r.event(Notice{
-			System: system, Level: Warning,
+	case m.Builder != "" && !m.Sandboxed():
+		r.Event(run.Notice{
+			System: system, Level: run.Warning,
 			Text: fmt.Sprintf("remote builder %s has no sandbox: what it builds may differ from run to run", m.Builder),
 			Hint: "set sandbox = true and sandbox-fallback = false in its nix.conf, or leave it out of --builders",
 		})
@@ -84,19 +86,19 @@ func (r *Release) warnOfSandbox(system matrix.System, m Machine) {
 }
 
 // warnOfMemlock says that a machine lets builders lock less memory than the packages' tests need.
-func (r *Release) warnOfMemlock(system matrix.System, m Machine) {
+func (r *Release) warnOfMemlock(system matrix.System, m run.Machine) {
 	if *m.Memlock < 0 || *m.Memlock >= r.Memlock {
 		return
 	}
-	r.event(Notice{
-		System: system, Level: Warning,
-		Text: fmt.Sprintf("a builder%s may lock %s of memory, and the packages' tests need %s", m.on(), bytesOrUnlimited(*m.Memlock), bytesOrUnlimited(r.Memlock)),
+	r.Event(run.Notice{
+		System: system, Level: run.Warning,
+		Text: fmt.Sprintf("a builder%s may lock %s of memory, and the packages' tests need %s", m.On(), run.BytesOrUnlimited(*m.Memlock), run.BytesOrUnlimited(r.Memlock)),
 		Hint: "raise it before Nix or its daemon starts: ulimit -l unlimited, or LimitMEMLOCK= of nix-daemon.service, or --ulimit memlock=-1 of the engine's container",
 	})
 }
 
 // probe builds and reads the probe of a system. Pin are the settings that leave one machine alone to build it.
-func (r *Release) probe(ctx context.Context, x Executor, system matrix.System, sandbox bool, pin nix.Settings) (probe.Report, error) {
+func (r *Release) probe(ctx context.Context, x engine.Executor, system matrix.System, sandbox bool, pin nix.Settings) (probe.Report, error) {
 	dir, err := workdir.Make("", "probe")
 	if err != nil {
 		return probe.Report{}, fmt.Errorf("write probe: %v", err)
@@ -112,10 +114,10 @@ func (r *Release) probe(ctx context.Context, x Executor, system matrix.System, s
 	expression := probe.Expression(system, filepath.Join(placed, probe.Name), r.ID+"-"+rand.Text())
 	settings := r.Settings.With(sandboxSettings(sandbox)).With(pin).With(ownExpression)
 	var out []byte
-	err = r.buildProtected(ctx, x, system, Command{
+	err = r.buildProtected(ctx, x, system, engine.Command{
 		Program: "nix-build", Args: []string{"--no-out-link", "-E", expression}, Settings: settings, Privileged: sandbox,
 	}, func(path nix.StorePath) (err error) {
-		out, err = x.Run(ctx, Command{Program: "nix", Args: []string{"store", "cat", string(path)}, Settings: settings})
+		out, err = x.Run(ctx, engine.Command{Program: "nix", Args: []string{"store", "cat", string(path)}, Settings: settings})
 		return err
 	})
 	if err != nil {
@@ -127,7 +129,7 @@ func (r *Release) probe(ctx context.Context, x Executor, system matrix.System, s
 // smokeError adds to a failed probe what is known to mend it.
 func smokeError(system matrix.System, err error) error {
 	text := err.Error()
-	if exit := (*ExitError)(nil); errors.As(err, &exit) {
+	if exit := (*engine.ExitError)(nil); errors.As(err, &exit) {
 		text += exit.Stderr
 	}
 	err = fmt.Errorf("build probe for %s: %w", system, err)
@@ -145,21 +147,4 @@ func smokeError(system matrix.System, err error) error {
 		}
 	}
 	return err
-}
-
-func onOff(b bool) string {
-	if b {
-		return "on"
-	}
-	return "off"
-}
-
-func bytesOrUnlimited(n int64) string {
-	if n < 0 {
-		return "unlimited"
-	}
-	if n < 1<<20 {
-		return fmt.Sprintf("%d KiB", n>>10)
-	}
-	return fmt.Sprintf("%d MiB", n>>20)
 }

@@ -5,27 +5,16 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
-
-// interruptedError says in which step a run was interrupted, and by what: a signal, a time limit, another system.
-type interruptedError struct {
-	step  Step
-	cause error // the context's cause
-	err   error // the context's error
-}
-
-func (e *interruptedError) Error() string { return fmt.Sprintf("%s: %v", e.step, e.cause) }
-
-// Unwrap returns the context's error beside its cause: the cause of a signal or a time limit does not always wrap it.
-func (e *interruptedError) Unwrap() []error { return []error{e.cause, e.err} }
 
 // unfinished compares what the results say was done with what the run had to do, and returns an error for the first
 // difference. It is asked where no step has failed, so that a step that ended early without an error cannot end the run
 // as good. What must not be done, such as a push of a dirty tree, has a verdict of its own and counts as finished.
-func (r *Release) unfinished(cells []CellResult) error {
+func (r *Release) unfinished(cells []run.CellResult) error {
 	for _, want := range r.Cells {
-		i := slices.IndexFunc(cells, func(c CellResult) bool { return c.System == want.System })
+		i := slices.IndexFunc(cells, func(c run.CellResult) bool { return c.System == want.System })
 		if i < 0 {
 			return fmt.Errorf("%s: it has no result", want.System)
 		}
@@ -37,16 +26,16 @@ func (r *Release) unfinished(cells []CellResult) error {
 }
 
 // missingIn names the first thing that was to be done for a cell and was not.
-func (r *Release) missingIn(want matrix.Cell, cell CellResult) string {
+func (r *Release) missingIn(want matrix.Cell, cell run.CellResult) string {
 	for _, name := range want.Packages {
-		i := slices.IndexFunc(cell.Packages, func(p PackageResult) bool { return p.Package == name })
-		if i < 0 || !slices.Contains([]Verdict{Built, Substituted, Present, Served}, cell.Packages[i].Verdict) {
+		i := slices.IndexFunc(cell.Packages, func(p run.PackageResult) bool { return p.Package == name })
+		if i < 0 || !slices.Contains([]run.Verdict{run.Built, run.Substituted, run.Present, run.Served}, cell.Packages[i].Verdict) {
 			return fmt.Sprintf("%s was not built", name)
 		}
 	}
 	switch cell.Verdict {
-	case Served:
-	case Built:
+	case run.Served:
+	case run.Built:
 		if missing := r.missingInBuilt(cell); missing != "" {
 			return missing
 		}
@@ -59,33 +48,33 @@ func (r *Release) missingIn(want matrix.Cell, cell CellResult) string {
 	switch {
 	case cell.Publish == nil:
 		return "it was not pushed"
-	case cell.Publish.Verdict == Unpublished, cell.Publish.Verdict == Unconfirmed:
+	case cell.Publish.Verdict == run.Unpublished, cell.Publish.Verdict == run.Unconfirmed:
 		return fmt.Sprintf("it is %s", cell.Publish.Verdict)
 	}
 	return ""
 }
 
 // missingInBuilt is for a cell that an engine was opened for.
-func (r *Release) missingInBuilt(cell CellResult) string {
-	if !cell.checked {
+func (r *Release) missingInBuilt(cell run.CellResult) string {
+	if !cell.Checked {
 		return "its contract was not checked"
 	}
 	if r.Rebuild.Without == "" && !r.Rebuild.WarnOnly && r.noSecondBuild(&cell) == "" {
 		for _, p := range r.rebuildable(cell.Packages, nil) {
-			if p.Reproducible() == Unknown && p.Difference == nil {
+			if p.Reproducible() == run.Unknown && p.Difference == nil {
 				return fmt.Sprintf("%s was not built a second time", p.Package)
 			}
 		}
 	}
-	if r.Store != nil && !cell.exported {
+	if r.Store != nil && !cell.Exported {
 		return "it was not exported"
 	}
 	return ""
 }
 
 // unpinned returns an error where a release is published and has no pins.
-func (r *Release) unpinned(cells []CellResult) error {
-	if !r.Publish.Pin || r.Publish.To == nil || slices.ContainsFunc(cells, func(c CellResult) bool { return !c.published() }) {
+func (r *Release) unpinned(cells []run.CellResult) error {
+	if !r.Publish.Pin || r.Publish.To == nil || slices.ContainsFunc(cells, func(c run.CellResult) bool { return !c.Published() }) {
 		return nil
 	}
 	for _, c := range cells {

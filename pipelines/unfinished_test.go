@@ -9,36 +9,37 @@ import (
 	"testing"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // Each thing that a run has to do is missed where a result does not show it, though no step has failed.
 func TestWhatARunHasNotDoneIsMissed(t *testing.T) {
 	for name, test := range map[string]struct {
-		undo func(cells []CellResult) []CellResult
+		undo func(cells []run.CellResult) []run.CellResult
 		want string // empty where nothing is missed
 	}{
-		"nothing":            {func(c []CellResult) []CellResult { return c }, ""},
-		"a system":           {func(c []CellResult) []CellResult { return c[:1] }, "no result"},
-		"a package's result": {func(c []CellResult) []CellResult { c[1].Packages = c[1].Packages[:1]; return c }, "not built"},
-		"a package":          {func(c []CellResult) []CellResult { c[1].Packages[0].Verdict = Failed; return c }, "not built"},
-		"a preview's verdict": {func(c []CellResult) []CellResult {
-			c[1].Packages[0].Verdict = ToBuild
+		"nothing":            {func(c []run.CellResult) []run.CellResult { return c }, ""},
+		"a system":           {func(c []run.CellResult) []run.CellResult { return c[:1] }, "no result"},
+		"a package's result": {func(c []run.CellResult) []run.CellResult { c[1].Packages = c[1].Packages[:1]; return c }, "not built"},
+		"a package":          {func(c []run.CellResult) []run.CellResult { c[1].Packages[0].Verdict = run.Failed; return c }, "not built"},
+		"a preview's verdict": {func(c []run.CellResult) []run.CellResult {
+			c[1].Packages[0].Verdict = run.ToBuild
 			return c
 		}, "not built"},
-		"the end":        {func(c []CellResult) []CellResult { c[0].Verdict = Failed; return c }, "end"},
-		"a second build": {func(c []CellResult) []CellResult { c[0].Packages[1].Outputs[0].Rebuild = Unknown; return c }, "second time"},
-		"the contract":   {func(c []CellResult) []CellResult { c[0].checked = false; return c }, "contract was not checked"},
-		"the export":     {func(c []CellResult) []CellResult { c[0].exported = false; return c }, "not exported"},
-		"the push":       {func(c []CellResult) []CellResult { c[0].Publish = nil; return c }, "not pushed"},
-		"half of the push": {func(c []CellResult) []CellResult {
-			c[0].Publish.Verdict = Unpublished
+		"the end":        {func(c []run.CellResult) []run.CellResult { c[0].Verdict = run.Failed; return c }, "end"},
+		"a second build": {func(c []run.CellResult) []run.CellResult { c[0].Packages[1].Outputs[0].Rebuild = run.Unknown; return c }, "second time"},
+		"the contract":   {func(c []run.CellResult) []run.CellResult { c[0].Checked = false; return c }, "contract was not checked"},
+		"the export":     {func(c []run.CellResult) []run.CellResult { c[0].Exported = false; return c }, "not exported"},
+		"the push":       {func(c []run.CellResult) []run.CellResult { c[0].Publish = nil; return c }, "not pushed"},
+		"half of the push": {func(c []run.CellResult) []run.CellResult {
+			c[0].Publish.Verdict = run.Unpublished
 			return c
 		}, "unpublished"},
-		"what consumers see": {func(c []CellResult) []CellResult { c[0].Publish.Verdict = Unconfirmed; return c }, "not confirmed"},
-		"the pins":           {func(c []CellResult) []CellResult { c[1].Publish.Pins = nil; return c }, "not pinned"},
-		"a push that is withheld": {func(c []CellResult) []CellResult {
-			c[0].Publish.Verdict, c[0].Publish.Pins = Withheld, nil
+		"what consumers see": {func(c []run.CellResult) []run.CellResult { c[0].Publish.Verdict = run.Unconfirmed; return c }, "not confirmed"},
+		"the pins":           {func(c []run.CellResult) []run.CellResult { c[1].Publish.Pins = nil; return c }, "not pinned"},
+		"a push that is withheld": {func(c []run.CellResult) []run.CellResult {
+			c[0].Publish.Verdict, c[0].Publish.Pins = run.Withheld, nil
 			return c
 		}, ""},
 	} {
@@ -63,7 +64,7 @@ func TestOnlyResults(t *testing.T) {
 	build := fmt.Errorf("x86_64-linux: %w", &BuildError{})
 	checks := hint.Wrap(&ContractError{}, "a hint")
 	export := errors.New("export 2 paths: no space left on device")
-	timeout := &interruptedError{step: StepExport, cause: errors.New("timed out"), err: context.DeadlineExceeded}
+	timeout := &run.InterruptedError{Step: run.StepExport, Cause: errors.New("timed out"), Err: context.DeadlineExceeded}
 	for _, test := range []struct {
 		name string
 		err  error

@@ -16,10 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // UploadLog is the file OUT/journal/<run>.uploads: the uploads that a run has begun at a cache and has not ended. A later
-// run aborts those of a run that was killed. The file exists while an upload is open.
+// execute aborts those of a run that was killed. The file exists while an upload is open.
 //
 // The first line is the destination. Each beginning appends a line, with those of the ends since the last, and does not
 // wait for the disk: a killed process loses none, a power failure may. The log cannot have an upload whose answer had not arrived when the process
@@ -222,9 +223,9 @@ func (r *Release) abortLeft(ctx context.Context) {
 	defer cancel()
 	n, err := r.Publish.Uploads.AbortLeft(ctx, r.Publish.To.AbortUploads)
 	if n > 0 {
-		r.event(Notice{Level: Info, Text: fmt.Sprintf("aborted %s that a killed run had left open on %s", count(n, "upload"), r.Publish.To.Name())})
+		r.Event(run.Notice{Level: run.Info, Text: fmt.Sprintf("aborted %s that a killed run had left open on %s", run.Count(n, "upload"), r.Publish.To.Name())})
 	}
 	if err != nil {
-		r.event(Notice{Level: Warning, Text: fmt.Sprintf("abort uploads that a killed run has left open: %v", err)})
+		r.Event(run.Notice{Level: run.Warning, Text: fmt.Sprintf("abort uploads that a killed run has left open: %v", err)})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 const destination = "https://cachix.example/api/v1/cache/c"
@@ -173,19 +174,19 @@ func TestUploadLog(t *testing.T) {
 func TestRunAbortsWhatKilledRunsHaveLeft(t *testing.T) {
 	for _, failed := range []error{nil, errors.New("no answer")} {
 		t.Run(fmt.Sprint(failed), func(t *testing.T) {
-			run := newFakeRun(t)
+			release := newFakeRun(t)
 			cache := &fakeCachix{abortErr: failed}
-			run.publishTo(cache)
+			release.publishTo(cache)
 			out := t.TempDir()
 			killedRun(t, out, "1", destination, "a", "b")
-			run.Publish.Uploads = NewUploadLog(regular.NewDir(out), "2", destination)
-			if _, err := run.Run(t.Context()); err != nil {
+			release.Publish.Uploads = NewUploadLog(regular.NewDir(out), "2", destination)
+			if _, err := release.Run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if !slices.Equal(cache.aborted, []string{"a", "b"}) || len(cache.paths) == 0 {
 				t.Errorf("aborted %q, pushed %d paths", cache.aborted, len(cache.paths))
 			}
-			text := fmt.Sprint(of[Notice](run.recorder))
+			text := fmt.Sprint(of[run.Notice](release.recorder))
 			if !strings.Contains(text, "aborted 2 uploads that a killed run had left open on fake") {
 				t.Errorf("notices: %s", text)
 			}

@@ -60,7 +60,7 @@ func newPacker(ctx context.Context, dir *Dir, frames int) *packer {
 	return p
 }
 
-// run reads the stream to its end, then closes the channels to the next stages.
+// execute reads the stream to its end, then closes the channels to the next stages.
 func (p *packer) run(stream io.Reader) error {
 	defer close(p.queue)
 	defer close(p.work)

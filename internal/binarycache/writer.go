@@ -26,7 +26,7 @@ type writer struct {
 	digest *nar.Digest // of its bytes
 }
 
-// run writes until the queue is closed, then closes the channel to the publisher.
+// execute writes until the queue is closed, then closes the channel to the publisher.
 func (w *writer) run(ctx context.Context, queue <-chan *frame) error {
 	defer close(w.out)
 	w.digest = nar.NewDigest()

@@ -109,7 +109,7 @@ func (g git) output(ctx context.Context, dir string, args ...string) (string, er
 	return strings.TrimSuffix(out.String(), "\n"), err
 }
 
-// run runs git in a directory and copies its output to w. If git fails, the error is a *gitError; if the context ends it,
+// execute runs git in a directory and copies its output to w. If git fails, the error is a *gitError; if the context ends it,
 // that of the context.
 func (g git) run(ctx context.Context, dir string, w io.Writer, args ...string) error {
 	cmd := exec.CommandContext(ctx, g.program, args...)

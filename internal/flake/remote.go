@@ -161,7 +161,7 @@ func (d *remoteRepository) fetchShallow(ctx context.Context, what string) error 
 	return err
 }
 
-// run runs git fetch. Hooks and housekeeping that a person has configured are for their own repositories.
+// execute runs git fetch. Hooks and housekeeping that a person has configured are for their own repositories.
 func (d *remoteRepository) run(ctx context.Context, options []string, refspecs ...string) error {
 	args := d.bare(slices.Concat(
 		[]string{"-c", "core.hooksPath=/dev/null", "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-gc"},

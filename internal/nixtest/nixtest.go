@@ -10,8 +10,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binfmt"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/probe"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/binfmt"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/probe"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 

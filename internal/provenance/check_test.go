@@ -20,8 +20,8 @@ import (
 	"zombiezen.com/go/nix/nixbase32"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // cached is a store object in a cache on disk. What is in its NAR does not matter here.
@@ -189,7 +189,7 @@ func TestWebCacheRefuses(t *testing.T) {
 // answers is a Nix that gives fixed answers, by the first argument.
 type answers map[string]func() ([]byte, error)
 
-func (a answers) Run(_ context.Context, cmd pipelines.Command) ([]byte, error) {
+func (a answers) Run(_ context.Context, cmd engine.Command) ([]byte, error) {
 	if cmd.Program != "nix-store" || a[cmd.Args[0]] == nil {
 		return nil, fmt.Errorf("run %s %q: not expected", cmd.Program, cmd.Args)
 	}
@@ -202,7 +202,7 @@ func TestStore(t *testing.T) {
 		return func() ([]byte, error) { return []byte(text), nil }
 	}
 	exit := func(code int) func() ([]byte, error) {
-		return func() ([]byte, error) { return nil, &pipelines.ExitError{Program: "nix-store", Code: code} }
+		return func() ([]byte, error) { return nil, &engine.ExitError{Program: "nix-store", Code: code} }
 	}
 	hash := say("sha256:" + c.hash().RawBase32() + "\n")
 	for name, test := range map[string]struct {

@@ -14,10 +14,11 @@ import (
 	intoto "github.com/in-toto/attestation/go/v1"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // external are the parameters that were the user's to choose, and that one has to look at before trusting an output.
@@ -37,15 +38,15 @@ type internal struct {
 
 // conditions are under what the packages of a system were built. The names of the fields are those of the manifest.
 type conditions struct {
-	Engine   *pipelines.Engine `json:"engine,omitempty"`
-	Emulated bool              `json:"emulated"`
-	Sandbox  *bool             `json:"sandbox,omitempty"`
-	Memlock  *int64            `json:"memlock,omitempty"`
+	Engine   *engine.Engine `json:"engine,omitempty"`
+	Emulated bool           `json:"emulated"`
+	Sandbox  *bool          `json:"sandbox,omitempty"`
+	Memlock  *int64         `json:"memlock,omitempty"`
 	// Machines are those that could build; empty where nothing was built.
-	Machines []pipelines.Machine `json:"machines,omitempty"`
+	Machines []run.Machine `json:"machines,omitempty"`
 }
 
-func buildDefinition(m *pipelines.Manifest, f Facts) (*slsa.BuildDefinition, error) {
+func buildDefinition(m *run.Manifest, f Facts) (*slsa.BuildDefinition, error) {
 	given := external{
 		Command: m.Command, Flake: m.Source.URL, Subdir: m.Source.Subdir,
 		Packages: map[matrix.System][]matrix.Package{}, Overrides: m.Source.Overrides,
@@ -69,7 +70,7 @@ func buildDefinition(m *pipelines.Manifest, f Facts) (*slsa.BuildDefinition, err
 }
 
 // dependencies are the tree, its lock, its inputs and the image: all that a build could read, or ran in.
-func dependencies(m *pipelines.Manifest, inputs []flake.Input) ([]*intoto.ResourceDescriptor, error) {
+func dependencies(m *run.Manifest, inputs []flake.Input) ([]*intoto.ResourceDescriptor, error) {
 	source, err := tree("source", m.Source.URL, m.Source.NARHash, m.Source.Rev)
 	if err != nil {
 		return nil, err
@@ -125,7 +126,7 @@ func tree(name, uri, narHash, rev string) (*intoto.ResourceDescriptor, error) {
 }
 
 // images returns the container images that Nix ran in, each once. One from a file has no reference, but a digest.
-func images(m *pipelines.Manifest) []*intoto.ResourceDescriptor {
+func images(m *run.Manifest) []*intoto.ResourceDescriptor {
 	var all []*intoto.ResourceDescriptor
 	seen := map[string]bool{"": true}
 	for _, cell := range m.Cells {
@@ -147,7 +148,7 @@ func images(m *pipelines.Manifest) []*intoto.ResourceDescriptor {
 	return all
 }
 
-func runDetails(m *pipelines.Manifest, f Facts) (*slsa.RunDetails, error) {
+func runDetails(m *run.Manifest, f Facts) (*slsa.RunDetails, error) {
 	started, startedErr := time.Parse(time.RFC3339, m.Started)
 	finished, finishedErr := time.Parse(time.RFC3339, m.Finished)
 	if err := errors.Join(startedErr, finishedErr); err != nil {

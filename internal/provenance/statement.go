@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 const (
@@ -33,7 +33,7 @@ var ErrNoSubjects = errors.New("the run has no output of its own")
 // Statement states where the outputs of a run come from. It is a function of its arguments alone: the same manifest and
 // facts give the same statement. Its subjects are the outputs that the run had before it, built, fetched or present;
 // those that a cache served it has not seen. Where there is none, the error is [ErrNoSubjects].
-func Statement(m *pipelines.Manifest, f Facts) (*intoto.Statement, error) {
+func Statement(m *run.Manifest, f Facts) (*intoto.Statement, error) {
 	s, err := statement(m, f)
 	if err != nil {
 		return nil, fmt.Errorf("state provenance: %w", err)
@@ -41,7 +41,7 @@ func Statement(m *pipelines.Manifest, f Facts) (*intoto.Statement, error) {
 	return s, nil
 }
 
-func statement(m *pipelines.Manifest, f Facts) (*intoto.Statement, error) {
+func statement(m *run.Manifest, f Facts) (*intoto.Statement, error) {
 	subjects, err := subjects(m)
 	if err != nil {
 		return nil, err
@@ -67,13 +67,13 @@ func statement(m *pipelines.Manifest, f Facts) (*intoto.Statement, error) {
 }
 
 // subjects returns the outputs in the manifest's order. One path may be the output of several packages.
-func subjects(m *pipelines.Manifest) ([]*intoto.ResourceDescriptor, error) {
+func subjects(m *run.Manifest) ([]*intoto.ResourceDescriptor, error) {
 	var found []*output
 	byPath := map[nix.StorePath]*output{}
 	for _, cell := range m.Cells {
 		for _, p := range cell.Packages {
 			switch p.Verdict {
-			case pipelines.Built, pipelines.Substituted, pipelines.Present:
+			case run.Built, run.Substituted, run.Present:
 			default:
 				continue
 			}
@@ -89,7 +89,7 @@ func subjects(m *pipelines.Manifest) ([]*intoto.ResourceDescriptor, error) {
 					return nil, fmt.Errorf("output %s has the NAR hashes %s and %s", o.Path, known.NARHash, o.NARHash)
 				}
 				known.installables = append(known.installables, installable)
-				if p.Verdict == pipelines.Built {
+				if p.Verdict == run.Built {
 					known.verdict = p.Verdict
 				}
 			}
@@ -108,9 +108,9 @@ func subjects(m *pipelines.Manifest) ([]*intoto.ResourceDescriptor, error) {
 
 // output is an output with all that is said of it.
 type output struct {
-	pipelines.Output
+	run.Output
 	derivation   nix.StorePath
-	verdict      pipelines.Verdict
+	verdict      run.Verdict
 	installables []string
 }
 

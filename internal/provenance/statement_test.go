@@ -14,19 +14,19 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
 
 // recorded is the manifest of a run of the example, both systems.
-func recorded(t *testing.T) *pipelines.Manifest {
+func recorded(t *testing.T) *run.Manifest {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "manifest.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := new(pipelines.Manifest)
+	m := new(run.Manifest)
 	if err := json.Unmarshal(data, m); err != nil {
 		t.Fatal(err)
 	}
@@ -116,30 +116,30 @@ func TestStatementIsTheSameEachTime(t *testing.T) {
 }
 
 func TestStatementSubjects(t *testing.T) {
-	served := func(m *pipelines.Manifest) {
+	served := func(m *run.Manifest) {
 		for i := range m.Cells[0].Packages {
-			m.Cells[0].Packages[i].Verdict = pipelines.Served
+			m.Cells[0].Packages[i].Verdict = run.Served
 		}
 	}
 	for name, test := range map[string]struct {
-		change func(m *pipelines.Manifest)
+		change func(m *run.Manifest)
 		want   int
 		err    string
 	}{
-		"all":               {func(*pipelines.Manifest) {}, 4, ""},
+		"all":               {func(*run.Manifest) {}, 4, ""},
 		"one system served": {served, 2, ""},
-		"all served":        {func(m *pipelines.Manifest) { served(m); m.Cells = m.Cells[:1] }, 0, "no output of its own"},
-		"a failed package":  {func(m *pipelines.Manifest) { m.Cells[1].Packages[0].Verdict = pipelines.Failed }, 3, ""},
-		"one path, two names": {func(m *pipelines.Manifest) {
+		"all served":        {func(m *run.Manifest) { served(m); m.Cells = m.Cells[:1] }, 0, "no output of its own"},
+		"a failed package":  {func(m *run.Manifest) { m.Cells[1].Packages[0].Verdict = run.Failed }, 3, ""},
+		"one path, two names": {func(m *run.Manifest) {
 			m.Cells[0].Packages[1].Outputs = m.Cells[0].Packages[0].Outputs
 		}, 3, ""},
-		"one path, two hashes": {func(m *pipelines.Manifest) {
+		"one path, two hashes": {func(m *run.Manifest) {
 			o := m.Cells[0].Packages[0].Outputs[0]
 			o.NARHash = m.Source.NARHash
-			m.Cells[0].Packages[1].Outputs = []pipelines.Output{o}
+			m.Cells[0].Packages[1].Outputs = []run.Output{o}
 		}, 0, "has the NAR hashes"},
-		"an output without a hash": {func(m *pipelines.Manifest) { m.Cells[0].Packages[0].Outputs[0].NARHash = "" }, 0, "output /nix/store/"},
-		"no time":                  {func(m *pipelines.Manifest) { m.Started = "" }, 0, "cannot parse"},
+		"an output without a hash": {func(m *run.Manifest) { m.Cells[0].Packages[0].Outputs[0].NARHash = "" }, 0, "output /nix/store/"},
+		"no time":                  {func(m *run.Manifest) { m.Started = "" }, 0, "cannot parse"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := recorded(t)

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// Runner runs commands of Nix. Every [pipelines.Executor] does.
+// Runner runs commands of Nix. Every [engine.Executor] does.
 type Runner interface {
-	Run(ctx context.Context, cmd pipelines.Command) ([]byte, error)
+	Run(ctx context.Context, cmd engine.Command) ([]byte, error)
 }
 
 // Store is the store of a Nix. It implements [Holder].
@@ -50,7 +50,7 @@ func (s Store) NARHash(ctx context.Context, path nix.StorePath) (nix.Hash, error
 // reread has Nix compare the files with what it has registered.
 func (s Store) reread(ctx context.Context, path nix.StorePath) error {
 	_, err := s.ask(ctx, "--verify-path", string(path))
-	var exit *pipelines.ExitError
+	var exit *engine.ExitError
 	if errors.As(err, &exit) && exit.Code == 1 {
 		return ErrDamaged
 	}
@@ -58,7 +58,7 @@ func (s Store) reread(ctx context.Context, path nix.StorePath) error {
 }
 
 func (s Store) ask(ctx context.Context, args ...string) (string, error) {
-	out, err := s.Run(ctx, pipelines.Command{Program: "nix-store", Args: args})
+	out, err := s.Run(ctx, engine.Command{Program: "nix-store", Args: args})
 	if err != nil {
 		return "", fmt.Errorf("ask the store: %w", err)
 	}

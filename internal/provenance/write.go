@@ -13,7 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // FileName is the name of the bundle in the directory of a run's results. SLSA and in-toto ask for its ending:
@@ -41,7 +41,7 @@ func Sign(ctx context.Context, statement []byte, key *SecretKey) ([]byte, error)
 // Statements that are there already stay, unless the new one says as much of all of their outputs: a second run that
 // built one system must not forget where the other's outputs came from. Where the run has no output of its own,
 // the file is left as it is, and the error is [ErrNoSubjects].
-func Write(ctx context.Context, out *regular.Dir, m *pipelines.Manifest, f Facts, key *SecretKey) (string, error) {
+func Write(ctx context.Context, out *regular.Dir, m *run.Manifest, f Facts, key *SecretKey) (string, error) {
 	s, err := Statement(m, f)
 	if err != nil {
 		return "", err
@@ -101,7 +101,7 @@ func (c *Claim) covers(other *Claim) bool {
 	}
 	for _, s := range other.Subjects {
 		m := mine[s.Path]
-		if !m.NARHash.Equal(s.NARHash) || m.Verdict != s.Verdict && m.Verdict != string(pipelines.Built) {
+		if !m.NARHash.Equal(s.NARHash) || m.Verdict != s.Verdict && m.Verdict != string(run.Built) {
 			return false
 		}
 	}

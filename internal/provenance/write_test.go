@@ -9,11 +9,11 @@ import (
 	"testing"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // lines writes a provenance of the manifest and returns how many statements the file has then.
-func lines(t *testing.T, dir string, m *pipelines.Manifest, key *SecretKey) int {
+func lines(t *testing.T, dir string, m *run.Manifest, key *SecretKey) int {
 	t.Helper()
 	file, err := Write(t.Context(), regular.NewDir(dir), m, Facts{}, key)
 	if err != nil {
@@ -56,7 +56,7 @@ func TestWriteIsTheSameEachTime(t *testing.T) {
 
 func TestWriteKeepsWhatItDoesNotReplace(t *testing.T) {
 	dir := t.TempDir()
-	only := func(cells ...int) *pipelines.Manifest {
+	only := func(cells ...int) *run.Manifest {
 		m := recorded(t)
 		kept := m.Cells
 		m.Cells = nil
@@ -65,7 +65,7 @@ func TestWriteKeepsWhatItDoesNotReplace(t *testing.T) {
 		}
 		return m
 	}
-	of := func(m *pipelines.Manifest, v pipelines.Verdict) *pipelines.Manifest {
+	of := func(m *run.Manifest, v run.Verdict) *run.Manifest {
 		for _, c := range m.Cells {
 			for i := range c.Packages {
 				c.Packages[i].Verdict = v
@@ -76,15 +76,15 @@ func TestWriteKeepsWhatItDoesNotReplace(t *testing.T) {
 	key := testKey(t, "a-1", 1)
 	for _, step := range []struct {
 		name string
-		m    *pipelines.Manifest
+		m    *run.Manifest
 		key  *SecretKey
 		want int
 	}{
 		{"the first", only(0), nil, 1},
 		{"the same again", only(0), nil, 1},
 		{"the other system", only(1), nil, 2},
-		{"both, but found and not built", of(only(0, 1), pipelines.Present), nil, 3},
-		{"the same again", of(only(0, 1), pipelines.Present), nil, 3},
+		{"both, but found and not built", of(only(0, 1), run.Present), nil, 3},
+		{"the same again", of(only(0, 1), run.Present), nil, 3},
 		{"both, built", only(0, 1), nil, 1},
 		{"both, signed", only(0, 1), key, 1},
 		{"one, not signed", only(0), nil, 2},
@@ -98,7 +98,7 @@ func TestWriteKeepsWhatItDoesNotReplace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Write(t.Context(), regular.NewDir(dir), of(only(0), pipelines.Served), Facts{}, nil); !errors.Is(err, ErrNoSubjects) {
+	if _, err := Write(t.Context(), regular.NewDir(dir), of(only(0), run.Served), Facts{}, nil); !errors.Is(err, ErrNoSubjects) {
 		t.Errorf("error %v of a run that was served, want ErrNoSubjects", err)
 	}
 	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {

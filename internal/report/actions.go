@@ -9,8 +9,8 @@ import (
 
 	"github.com/sethvargo/go-githubactions"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // Actions is [Lines] for a job of GitHub Actions: what succeeded is folded, what failed never is,
@@ -27,7 +27,7 @@ type Actions struct {
 }
 
 type stepOf struct {
-	step   pipelines.Step
+	step   run.Step
 	system matrix.System
 }
 
@@ -40,18 +40,18 @@ func NewActions(w io.Writer, opts Options) *Actions {
 }
 
 // Report writes what there is to tell of e.
-func (a *Actions) Report(at time.Time, e pipelines.Event) {
+func (a *Actions) Report(at time.Time, e run.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.progress.apply(at, e)
 	switch e := e.(type) {
-	case pipelines.RunStarted:
+	case run.RunStarted:
 		a.single = len(e.Cells) == 1
-	case pipelines.StepStarted:
+	case run.StepStarted:
 		a.told = slices.DeleteFunc(a.told, func(s stepOf) bool { return s == stepOf{e.Step, e.System} })
-	case pipelines.RunFinished:
+	case run.RunFinished:
 		a.write(a.endGroup())
-	case pipelines.HashWrong:
+	case run.HashWrong:
 		a.write(a.hashWrong(e))
 	}
 	a.write(tell(e, &a.progress, a.style, a.opts.Verbose, a.block))
@@ -110,7 +110,7 @@ func (a *Actions) endGroup() []shown {
 }
 
 // hashWrong puts the hash that is wrong beside each line of the flake that has it.
-func (a *Actions) hashWrong(e pipelines.HashWrong) []shown {
+func (a *Actions) hashWrong(e run.HashWrong) []shown {
 	lines := a.endGroup()
 	for _, place := range e.Positions {
 		b := block{head: "the hash should be " + e.Got, why: []string{"specified: " + e.Specified, "fix: " + place.Text}, file: place.File, line: place.Line}

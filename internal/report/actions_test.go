@@ -10,10 +10,11 @@ import (
 	"unicode"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 func TestActions(t *testing.T) {
@@ -68,27 +69,27 @@ func TestActionsOfOneSystem(t *testing.T) {
 // oneSystem is the cell of a run in which a package fails, and a hash is wrong.
 func oneSystem() []moment {
 	moments := []moment{
-		{0, pipelines.RunStarted{ID: "20260727-141200-7f3a", Flake: "github:o/r", Cells: []matrix.Cell{{System: arm, Packages: []matrix.Package{"open-sesame"}}}}},
-		{at(0.5), pipelines.Checked{Results: []contract.Result{{
+		{0, run.RunStarted{ID: "20260727-141200-7f3a", Flake: "github:o/r", Cells: []matrix.Cell{{System: arm, Packages: []matrix.Package{"open-sesame"}}}}},
+		{at(0.5), run.Checked{Results: []contract.Result{{
 			Check: "hashes/nix/package.nix/complete", Status: contract.Fail, Reason: "no hash of nucleo-0.5.0", File: "nix/package.nix", Line: 38,
 		}}, WarnOnly: true}},
 	}
 	for _, m := range slow() {
-		if e, ok := m.event.(pipelines.BuildFinished); ok && e.Failure != nil {
+		if e, ok := m.event.(run.BuildFinished); ok && e.Failure != nil {
 			f := *e.Failure
-			f.At = &pipelines.Line{File: "src/ipc.rs", Line: 88}
+			f.At = &run.Line{File: "src/ipc.rs", Line: 88}
 			e.Failure = &f
 			m.event = e
 		}
 		moments = append(moments, m)
 	}
 	return append(moments,
-		moment{at(740.05), pipelines.HashWrong{System: arm, Mismatch: contract.Mismatch{
+		moment{at(740.05), run.HashWrong{System: arm, Mismatch: contract.Mismatch{
 			Derivation: openssl, Specified: "sha256-AAAA=", Got: "sha256-BBBB=",
 			Positions: []contract.Position{{File: "nix/package.nix", Line: 40, Text: `hash = "sha256-BBBB=";`}, {File: "nix/package-desktop.nix", Line: 31, Text: `x = "sha256-BBBB=";`}},
 		}}},
-		moment{at(741), pipelines.StepFinished{Step: pipelines.StepEvaluate, System: arm, Error: "evaluate: undefined variable", At: &pipelines.Line{File: "flake.nix", Line: 3}}},
-		moment{at(741.2), pipelines.RunFinished{Seconds: 741.2}},
+		moment{at(741), run.StepFinished{Step: run.StepEvaluate, System: arm, Error: "evaluate: undefined variable", At: &run.Line{File: "flake.nix", Line: 3}}},
+		moment{at(741.2), run.RunFinished{Seconds: 741.2}},
 	)
 }
 
@@ -156,29 +157,29 @@ func linguistic(r rune) rune {
 }
 
 // hostile returns events with text wherever an event has any.
-func hostile(text string) []pipelines.Event {
-	failure := &pipelines.Failure{Kind: pipelines.FailureKind(text), Message: text, Phase: text}
-	return []pipelines.Event{
-		pipelines.RunStarted{ID: text, Flake: text},
-		pipelines.StepStarted{Step: pipelines.StepBuild, System: x86},
-		pipelines.PackageFailed{System: x86, Package: matrix.Package(text), Failure: *failure, Text: text},
-		pipelines.BuildStarted{System: x86, Derivation: openssl},
-		pipelines.BuildPhase{System: x86, Derivation: openssl, Phase: text},
-		pipelines.BuildLine{System: x86, Derivation: openssl, Text: text},
-		pipelines.BuildStalled{System: x86, Derivation: openssl, Tail: []string{text}},
-		pipelines.BuildFinished{System: x86, Derivation: openssl, Tail: []string{text}, Log: text},
-		pipelines.BuildFinished{System: x86, Derivation: openssl, Tail: []string{text}, Log: text, Failure: failure},
-		pipelines.Notice{Level: pipelines.Info, Text: text, Hint: text},
-		pipelines.Notice{Level: pipelines.Warning, System: x86, Text: text, Hint: text},
-		pipelines.StepFinished{Step: pipelines.StepEvaluate, Summary: text},
-		pipelines.StepFinished{Step: pipelines.StepEvaluate, Skipped: text},
-		pipelines.StepFinished{Step: pipelines.StepEvaluate, Error: text, At: &pipelines.Line{File: text, Line: 1}},
-		pipelines.HashWrong{System: x86, Mismatch: contract.Mismatch{Got: text, Specified: text, Positions: []contract.Position{{File: text, Line: 1, Text: text}}}},
-		pipelines.LogTail{System: x86, Derivation: openssl, Tail: []string{text}},
-		pipelines.LastRelease{From: text},
-		pipelines.RunFinished{Path: text, Manifest: &pipelines.Manifest{Cells: []pipelines.CellResult{{
-			System: x86, Error: text, Engine: &pipelines.Engine{Kind: text, Version: text, Nix: nix.Version{Text: text}},
-			Packages: []pipelines.PackageResult{{Package: "p", ServedBy: text, Log: text, Failure: failure}},
+func hostile(text string) []run.Event {
+	failure := &run.Failure{Kind: run.FailureKind(text), Message: text, Phase: text}
+	return []run.Event{
+		run.RunStarted{ID: text, Flake: text},
+		run.StepStarted{Step: run.StepBuild, System: x86},
+		run.PackageFailed{System: x86, Package: matrix.Package(text), Failure: *failure, Text: text},
+		run.BuildStarted{System: x86, Derivation: openssl},
+		run.BuildPhase{System: x86, Derivation: openssl, Phase: text},
+		run.BuildLine{System: x86, Derivation: openssl, Text: text},
+		run.BuildStalled{System: x86, Derivation: openssl, Tail: []string{text}},
+		run.BuildFinished{System: x86, Derivation: openssl, Tail: []string{text}, Log: text},
+		run.BuildFinished{System: x86, Derivation: openssl, Tail: []string{text}, Log: text, Failure: failure},
+		run.Notice{Level: run.Info, Text: text, Hint: text},
+		run.Notice{Level: run.Warning, System: x86, Text: text, Hint: text},
+		run.StepFinished{Step: run.StepEvaluate, Summary: text},
+		run.StepFinished{Step: run.StepEvaluate, Skipped: text},
+		run.StepFinished{Step: run.StepEvaluate, Error: text, At: &run.Line{File: text, Line: 1}},
+		run.HashWrong{System: x86, Mismatch: contract.Mismatch{Got: text, Specified: text, Positions: []contract.Position{{File: text, Line: 1, Text: text}}}},
+		run.LogTail{System: x86, Derivation: openssl, Tail: []string{text}},
+		run.LastRelease{From: text},
+		run.RunFinished{Path: text, Manifest: &run.Manifest{Cells: []run.CellResult{{
+			System: x86, Error: text, Engine: &engine.Engine{Kind: text, Version: text, Nix: nix.Version{Text: text}},
+			Packages: []run.PackageResult{{Package: "p", ServedBy: text, Log: text, Failure: failure}},
 		}}}},
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // block is something that happened, told in lines that belong together.
@@ -23,9 +23,9 @@ type block struct {
 	line int
 
 	system matrix.System
-	step   pipelines.Step // that it is a part of; empty where it is none's
-	ends   pipelines.Step // whose end it is; empty where it is none's
-	mute   bool           // is no annotation: what it is about is one already
+	step   run.Step // that it is a part of; empty where it is none's
+	ends   run.Step // whose end it is; empty where it is none's
+	mute   bool     // is no annotation: what it is about is one already
 }
 
 // folds tells whether the headline says all that most readers want to know.
@@ -37,28 +37,28 @@ const (
 )
 
 // blockOf tells e, and false where there is nothing to tell of it yet.
-func (p *progress) blockOf(e pipelines.Event) (block, bool) {
+func (p *progress) blockOf(e run.Event) (block, bool) {
 	switch e := e.(type) {
-	case pipelines.RunStarted:
+	case run.RunStarted:
 		return runBlock(e), true
-	case pipelines.StepFinished:
+	case run.StepFinished:
 		b := stepBlock(e)
-		if e.Step == pipelines.StepPlan {
+		if e.Step == run.StepPlan {
 			b.log = planned(p.row(e.System).plan)
 		}
 		return b, true
-	case pipelines.PackageFailed:
+	case run.PackageFailed:
 		return p.within(e.System, packageBlock(e)), true
-	case pipelines.BuildFinished:
-		if f := e.Failure; f != nil && f.Kind == pipelines.DownloadFailed && p.row(e.System).failedDownloads[f.Reason] > 1 {
+	case run.BuildFinished:
+		if f := e.Failure; f != nil && f.Kind == run.DownloadFailed && p.row(e.System).failedDownloads[f.Reason] > 1 {
 			return block{}, false // they are summed up when the step ends
 		}
 		return p.within(e.System, buildBlock(e)), true
-	case pipelines.DownloadsFailed:
+	case run.DownloadsFailed:
 		return p.within(e.System, downloadsBlock(e)), len(e.Derivations) > 1
-	case pipelines.BuildStalled:
+	case run.BuildStalled:
 		return p.within(e.System, p.stallBlock(e)), true
-	case pipelines.Notice:
+	case run.Notice:
 		return noticeBlock(e), true
 	}
 	return block{}, false
@@ -70,7 +70,7 @@ func (p *progress) within(system matrix.System, b block) block {
 	return b
 }
 
-func runBlock(e pipelines.RunStarted) block {
+func runBlock(e run.RunStarted) block {
 	b := block{head: fmt.Sprintf("run %s of %s", e.ID, e.Flake)}
 	for _, c := range e.Cells {
 		b.why = append(b.why, fmt.Sprintf("%-13s  %s", c.System, join(c.Packages, ", ")))
@@ -78,7 +78,7 @@ func runBlock(e pipelines.RunStarted) block {
 	return b
 }
 
-func stepBlock(e pipelines.StepFinished) block {
+func stepBlock(e run.StepFinished) block {
 	m, text, why, seconds := passed, e.Summary, []string(nil), took(e.Seconds)
 	switch {
 	case e.Error != "":
@@ -102,7 +102,7 @@ func stepBlock(e pipelines.StepFinished) block {
 }
 
 // packageBlock is a package that cannot be built, with what Nix says of it.
-func packageBlock(e pipelines.PackageFailed) block {
+func packageBlock(e run.PackageFailed) block {
 	text := fmt.Sprintf("%s: %s", e.Package, reason(&e.Failure))
 	b := block{mark: failed, head: headline("failed", string(e.System), "", text), why: []string{e.Text}}
 	if at := e.Failure.At; at != nil {
@@ -111,7 +111,7 @@ func packageBlock(e pipelines.PackageFailed) block {
 	return b
 }
 
-func buildBlock(e pipelines.BuildFinished) block {
+func buildBlock(e run.BuildFinished) block {
 	b := block{mark: passed, log: last(e.Tail, failureTail)}
 	what, text := "built", nameOf(e.Derivation)
 	if e.Machine != "" {
@@ -133,12 +133,12 @@ func buildBlock(e pipelines.BuildFinished) block {
 }
 
 // explanation is Nix's own reason, and what else was seen.
-func explanation(f *pipelines.Failure) []string {
+func explanation(f *run.Failure) []string {
 	return slices.DeleteFunc([]string{f.Message, f.Remark}, func(text string) bool { return text == "" })
 }
 
 // downloadsBlock sums up downloads that failed for the same reason. They are at no line of the flake.
-func downloadsBlock(e pipelines.DownloadsFailed) block {
+func downloadsBlock(e run.DownloadsFailed) block {
 	return block{
 		mark: failed, head: headline("failed", string(e.System), "", e.String()), why: []string{downloadNames(e.FailedDownloads)},
 	}
@@ -147,7 +147,7 @@ func downloadsBlock(e pipelines.DownloadsFailed) block {
 // namedDownloads is how many of many downloads are named.
 const namedDownloads = 5
 
-func downloadNames(d pipelines.FailedDownloads) string {
+func downloadNames(d run.FailedDownloads) string {
 	var names []string
 	for _, drv := range d.Derivations[:min(len(d.Derivations), namedDownloads)] {
 		names = append(names, nameOf(drv))
@@ -159,7 +159,7 @@ func downloadNames(d pipelines.FailedDownloads) string {
 	return text
 }
 
-func (p *progress) stallBlock(e pipelines.BuildStalled) block {
+func (p *progress) stallBlock(e run.BuildStalled) block {
 	b := block{mark: warning, log: last(e.Tail, stallTail)}
 	b.head = fmt.Sprintf("%s has said nothing for %s", prefix(e.System, e.Derivation), sofar(e.Silent))
 	if running := p.row(e.System).find(e.Derivation); running != nil && running.phase != "" {
@@ -168,9 +168,9 @@ func (p *progress) stallBlock(e pipelines.BuildStalled) block {
 	return b
 }
 
-func noticeBlock(e pipelines.Notice) block {
+func noticeBlock(e run.Notice) block {
 	b := block{mark: note}
-	if e.Level == pipelines.Warning {
+	if e.Level == run.Warning {
 		b.mark = warning
 	}
 	first, rest, _ := strings.Cut(strings.TrimSpace(e.Text), "\n")
@@ -188,7 +188,7 @@ func noticeBlock(e pipelines.Notice) block {
 }
 
 // lineBlock is a line of a build's log on its own, as -v prints it.
-func lineBlock(e pipelines.BuildLine) block {
+func lineBlock(e run.BuildLine) block {
 	return block{head: prefix(e.System, e.Derivation) + "> " + atEnd(e.Text)}
 }
 
@@ -210,10 +210,10 @@ func (s style) render(b block) []shown {
 }
 
 // reason says in a few words why a build failed: "builder failed in checkPhase, exit code 101".
-func reason(f *pipelines.Failure) string {
+func reason(f *run.Failure) string {
 	text := string(f.Kind)
 	if text == "" {
-		text = string(pipelines.UnknownFailure)
+		text = string(run.UnknownFailure)
 	}
 	if f.Reason != "" {
 		return text + ": " + f.Reason
@@ -227,7 +227,7 @@ func reason(f *pipelines.Failure) string {
 	return text
 }
 
-func planned(plan pipelines.Plan) []string {
+func planned(plan run.Plan) []string {
 	var lines []string
 	for _, drv := range plan.Build {
 		lines = append(lines, "build "+nameOf(drv))

@@ -5,15 +5,15 @@ import (
 	"strconv"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // checkBlocks tell the broken promises, each with all that is known of it.
-func checkBlocks(e pipelines.Checked) []block {
+func checkBlocks(e run.Checked) []block {
 	var blocks []block
 	for _, r := range e.Results {
-		b := block{mark: checkMark(r.Status), file: r.File, line: r.Line, system: e.System, step: pipelines.StepContract}
+		b := block{mark: checkMark(r.Status), file: r.File, line: r.Line, system: e.System, step: run.StepContract}
 		if b.mark != failed && b.mark != warning {
 			continue
 		}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // checked is what came of a contract: each end that a check can have.
@@ -24,9 +24,9 @@ var checked = []contract.Result{
 
 func checkedRun(warnOnly bool) []moment {
 	return []moment{
-		{0, pipelines.Checked{System: x86, Results: checked, WarnOnly: warnOnly}},
-		{1, pipelines.RunFinished{Seconds: 1, Manifest: &pipelines.Manifest{Cells: []pipelines.CellResult{
-			{System: x86, Verdict: pipelines.Failed, Contract: checked, Error: "check contract: 1 of 4 checks failed"},
+		{0, run.Checked{System: x86, Results: checked, WarnOnly: warnOnly}},
+		{1, run.RunFinished{Seconds: 1, Manifest: &run.Manifest{Cells: []run.CellResult{
+			{System: x86, Verdict: run.Failed, Contract: checked, Error: "check contract: 1 of 4 checks failed"},
 		}}}},
 	}
 }
@@ -63,7 +63,7 @@ func TestContractTakesNoCommandsFromFlakes(t *testing.T) {
 	const text = "a\n::add-mask::x\r::set-env name=y::z\x1b[31m"
 	var out bytes.Buffer
 	a := report.NewActions(&out, report.Options{})
-	a.Report(time.Now(), pipelines.Checked{Results: []contract.Result{
+	a.Report(time.Now(), run.Checked{Results: []contract.Result{
 		{Check: text, Status: contract.Fail, Reason: text, Wanted: text, Found: text, File: text, Line: 1, Fix: text},
 	}})
 	if err := a.Close(); err != nil {

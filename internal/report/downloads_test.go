@@ -9,40 +9,40 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // failedDownloads are the events of a run in which seventy-five downloads fail.
-func failedDownloads() []pipelines.Event {
+func failedDownloads() []run.Event {
 	const system = matrix.X8664Linux
-	group := pipelines.FailedDownloads{Reason: "could not resolve host"}
-	events := []pipelines.Event{
-		pipelines.RunStarted{ID: "r", Flake: "f", Cells: matrix.Expand([]matrix.System{system}, []matrix.Package{"hello"})},
-		pipelines.StepStarted{Step: pipelines.StepBuild, System: system},
+	group := run.FailedDownloads{Reason: "could not resolve host"}
+	events := []run.Event{
+		run.RunStarted{ID: "r", Flake: "f", Cells: matrix.Expand([]matrix.System{system}, []matrix.Package{"hello"})},
+		run.StepStarted{Step: run.StepBuild, System: system},
 	}
-	failure := pipelines.Failure{Kind: pipelines.DownloadFailed, Reason: group.Reason, Message: "builder failed with exit code 1", ExitCode: 1}
+	failure := run.Failure{Kind: run.DownloadFailed, Reason: group.Reason, Message: "builder failed with exit code 1", ExitCode: 1}
 	for i := range 75 {
 		drv := nix.StorePath(fmt.Sprintf("/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906f0-source-%d.drv", i))
 		group.Derivations = append(group.Derivations, drv)
 		events = append(events,
-			pipelines.BuildStarted{System: system, Derivation: drv},
-			pipelines.BuildFinished{System: system, Derivation: drv, Failure: &failure, Tail: []string{"curl: (6) Could not resolve host: x"}})
+			run.BuildStarted{System: system, Derivation: drv},
+			run.BuildFinished{System: system, Derivation: drv, Failure: &failure, Tail: []string{"curl: (6) Could not resolve host: x"}})
 	}
-	m := &pipelines.Manifest{Outcome: pipelines.OutcomeFailed, Cells: []pipelines.CellResult{{
-		System: system, Verdict: pipelines.Failed, Error: "build hello: download failed", Downloads: []pipelines.FailedDownloads{group},
-		Packages: []pipelines.PackageResult{{
-			Package: "hello", Verdict: pipelines.Failed, Derivation: "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906f1-hello.drv",
-			Failure: &pipelines.Failure{
-				Kind: pipelines.DownloadFailed, Reason: group.Reason, ExitCode: 1,
+	m := &run.Manifest{Outcome: run.OutcomeFailed, Cells: []run.CellResult{{
+		System: system, Verdict: run.Failed, Error: "build hello: download failed", Downloads: []run.FailedDownloads{group},
+		Packages: []run.PackageResult{{
+			Package: "hello", Verdict: run.Failed, Derivation: "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906f1-hello.drv",
+			Failure: &run.Failure{
+				Kind: run.DownloadFailed, Reason: group.Reason, ExitCode: 1,
 				Message: "its dependency source-0 could not be downloaded: could not resolve host", Remark: "a remark",
 			},
 		}},
 	}}}
 	return append(events,
-		pipelines.DownloadsFailed{System: system, FailedDownloads: group},
-		pipelines.StepFinished{Step: pipelines.StepBuild, System: system, Error: "build hello: 75 downloads failed"},
-		pipelines.RunFinished{Manifest: m})
+		run.DownloadsFailed{System: system, FailedDownloads: group},
+		run.StepFinished{Step: run.StepBuild, System: system, Error: "build hello: 75 downloads failed"},
+		run.RunFinished{Manifest: m})
 }
 
 func TestFailedDownloadsAreToldTogether(t *testing.T) {

@@ -7,31 +7,31 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // notEvaluated is a run in which one of two packages does not evaluate, and the other is built.
-func notEvaluated() []pipelines.Event {
-	failure := pipelines.Failure{
-		Kind: pipelines.EvaluationFailed, Message: "Package 'gui-1.0' is marked as broken", At: &pipelines.Line{File: "nix/gui.nix", Line: 7},
+func notEvaluated() []run.Event {
+	failure := run.Failure{
+		Kind: run.EvaluationFailed, Message: "Package 'gui-1.0' is marked as broken", At: &run.Line{File: "nix/gui.nix", Line: 7},
 	}
 	const text = "evaluate packages.x86_64-linux: gui: Package 'gui-1.0' is marked as broken"
-	return []pipelines.Event{
-		pipelines.RunStarted{ID: "run", Flake: "f", Cells: []matrix.Cell{{System: x86, Packages: []matrix.Package{"cli", "gui"}}}},
-		pipelines.StepStarted{Step: pipelines.StepEvaluate, System: x86},
-		pipelines.PackageFailed{
+	return []run.Event{
+		run.RunStarted{ID: "run", Flake: "f", Cells: []matrix.Cell{{System: x86, Packages: []matrix.Package{"cli", "gui"}}}},
+		run.StepStarted{Step: run.StepEvaluate, System: x86},
+		run.PackageFailed{
 			System: x86, Package: "gui", Failure: failure,
 			Text: "Package 'gui-1.0' is marked as broken\n       at nix/gui.nix:7:3:\n            7|   meta.broken = true;",
 		},
-		pipelines.StepFinished{Step: pipelines.StepEvaluate, System: x86, Summary: "1 package", Error: text, At: failure.At},
-		pipelines.RunFinished{Seconds: 1, Manifest: &pipelines.Manifest{
-			Command: "release", Outcome: pipelines.OutcomeFailed,
-			Cells: []pipelines.CellResult{{
-				System: x86, Verdict: pipelines.Failed, Error: text,
-				Packages: []pipelines.PackageResult{
-					{Package: "cli", Verdict: pipelines.Built, Derivation: headless, Outputs: []pipelines.Output{{Name: "out", Path: "/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-open-sesame-0.4.2"}}},
-					{Package: "gui", Verdict: pipelines.Failed, Failure: &failure},
+		run.StepFinished{Step: run.StepEvaluate, System: x86, Summary: "1 package", Error: text, At: failure.At},
+		run.RunFinished{Seconds: 1, Manifest: &run.Manifest{
+			Command: "release", Outcome: run.OutcomeFailed,
+			Cells: []run.CellResult{{
+				System: x86, Verdict: run.Failed, Error: text,
+				Packages: []run.PackageResult{
+					{Package: "cli", Verdict: run.Built, Derivation: headless, Outputs: []run.Output{{Name: "out", Path: "/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-open-sesame-0.4.2"}}},
+					{Package: "gui", Verdict: run.Failed, Failure: &failure},
 				},
 			}},
 		}},

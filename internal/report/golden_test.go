@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 var update = flag.Bool("update", false, "write what is got to the golden files")
@@ -44,7 +44,7 @@ func golden(t *testing.T, name string, got []byte) {
 }
 
 type reporter interface {
-	pipelines.Reporter
+	run.Reporter
 	Close() error
 }
 
@@ -61,7 +61,7 @@ func newTape(moments []moment) *tape {
 }
 
 // play reports what happened up to a time of the run, each at its time.
-func (p *tape) play(r pipelines.Reporter, until time.Duration) {
+func (p *tape) play(r run.Reporter, until time.Duration) {
 	for len(p.rest) > 0 && p.rest[0].at <= until {
 		time.Sleep(p.rest[0].at - time.Since(p.start))
 		r.Report(time.Now(), p.rest[0].event)

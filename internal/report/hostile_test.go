@@ -14,7 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // attacks are texts that a flake, a builder or a cache could put into any field of any event.
@@ -32,14 +32,14 @@ var attacks = map[string]string{
 }
 
 // events are one of each kind, with the text in every field that takes one.
-func events(text string) []pipelines.Event {
-	filled := []pipelines.Event{}
-	for _, e := range append([]pipelines.Event{
-		pipelines.Planned{}, pipelines.Fetched{}, pipelines.Exported{}, pipelines.Uploaded{}, pipelines.Checked{}, pipelines.DownloadsFailed{},
+func events(text string) []run.Event {
+	filled := []run.Event{}
+	for _, e := range append([]run.Event{
+		run.Planned{}, run.Fetched{}, run.Exported{}, run.Uploaded{}, run.Checked{}, run.DownloadsFailed{},
 	}, hostile("")...) {
 		v := reflect.New(reflect.TypeOf(e)).Elem()
 		fill(v, text, 0)
-		filled = append(filled, v.Interface().(pipelines.Event))
+		filled = append(filled, v.Interface().(run.Event))
 	}
 	return append(hostile(text), filled...)
 }
@@ -142,7 +142,7 @@ func TestEveryFieldOfEveryEventIsCleaned(t *testing.T) {
 func TestEveryFieldOfAManifestIsCleaned(t *testing.T) {
 	for attack, text := range attacks {
 		t.Run(attack, func(t *testing.T) {
-			var m pipelines.Manifest
+			var m run.Manifest
 			fill(reflect.ValueOf(&m).Elem(), text, 0)
 			var table bytes.Buffer
 			if err := report.Summary(&table, &m); err != nil {
@@ -151,7 +151,7 @@ func TestEveryFieldOfAManifestIsCleaned(t *testing.T) {
 			checkShown(t, table.String())
 
 			step := newStep(t)
-			_, summary := step.tell(t, append(events(text), pipelines.RunFinished{Manifest: &m, Path: "out/manifest.json"})...)
+			_, summary := step.tell(t, append(events(text), run.RunFinished{Manifest: &m, Path: "out/manifest.json"})...)
 			// Our own signs have a selector of a variation. The runner looks for no commands there.
 			checkShown(t, strings.NewReplacer("\ufe0f", "", "##[", "").Replace(summary))
 			checkShown(t, ownCommands.ReplaceAllString(step.log.String(), "> "))

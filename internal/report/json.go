@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // JSON writes one JSON object a line: the time in UTC, the event's name, and the event's own fields.
@@ -27,7 +27,7 @@ type JSON struct {
 func NewJSON(w io.Writer) *JSON { return &JSON{out: outputOf(w)} }
 
 // Report writes e.
-func (j *JSON) Report(at time.Time, e pipelines.Event) {
+func (j *JSON) Report(at time.Time, e run.Event) {
 	line, err := encode(at, e)
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -51,7 +51,7 @@ func (j *JSON) Err() error {
 // Close returns what Err does. The writer stays open.
 func (j *JSON) Close() error { return j.Err() }
 
-func encode(at time.Time, e pipelines.Event) (shown, error) {
+func encode(at time.Time, e run.Event) (shown, error) {
 	fields, err := document(e, "")
 	if err != nil {
 		return "", err
@@ -65,7 +65,7 @@ func encode(at time.Time, e pipelines.Event) (shown, error) {
 }
 
 // eventName returns the name of e's type in kebab case.
-func eventName(e pipelines.Event) string {
+func eventName(e run.Event) string {
 	var name strings.Builder
 	for i, r := range reflect.Indirect(reflect.ValueOf(e)).Type().Name() {
 		if i > 0 && unicode.IsUpper(r) {

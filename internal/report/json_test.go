@@ -12,7 +12,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 func TestJSON(t *testing.T) {
@@ -24,7 +24,7 @@ func TestJSON(t *testing.T) {
 func TestJSONKeepsTextAndEscapesIt(t *testing.T) {
 	const text = "\x1b[31mred\u009b2J ##[add-mask]x <&>\tend\x7f"
 	var out bytes.Buffer
-	report.NewJSON(&out).Report(time.Now(), pipelines.BuildLine{System: x86, Derivation: openssl, Text: text})
+	report.NewJSON(&out).Report(time.Now(), run.BuildLine{System: x86, Derivation: openssl, Text: text})
 	for _, bad := range []string{"\x1b", "\u009b", "\x7f", "##["} {
 		if strings.Contains(out.String(), bad) {
 			t.Errorf("%q is in %q", bad, out.String())
@@ -46,7 +46,7 @@ func TestJSONIsConcurrent(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 100 {
-				j.Report(time.Now(), pipelines.StepStarted{Step: pipelines.StepPlan})
+				j.Report(time.Now(), run.StepStarted{Step: run.StepPlan})
 			}
 		})
 	}
@@ -66,7 +66,7 @@ func TestJSONRemembersWriteError(t *testing.T) {
 	w := &broken{takes: 1}
 	j := report.NewJSON(w)
 	for range 3 {
-		j.Report(time.Now(), pipelines.StepStarted{Step: pipelines.StepPlan})
+		j.Report(time.Now(), run.StepStarted{Step: run.StepPlan})
 	}
 	if err := j.Close(); !errors.Is(err, os.ErrClosed) || !strings.HasPrefix(err.Error(), "write event step-started: ") {
 		t.Errorf("error is %v", err)
@@ -79,8 +79,8 @@ func TestJSONRemembersWriteError(t *testing.T) {
 func TestJSONOutlivesAnEventItCannotEncode(t *testing.T) {
 	var out bytes.Buffer
 	j := report.NewJSON(&out)
-	j.Report(time.Now(), pipelines.Planned{Plan: pipelines.Plan{Build: []nix.StorePath{""}}}) // an empty store path has no text
-	j.Report(time.Now(), pipelines.StepStarted{Step: pipelines.StepPlan})
+	j.Report(time.Now(), run.Planned{Plan: run.Plan{Build: []nix.StorePath{""}}}) // an empty store path has no text
+	j.Report(time.Now(), run.StepStarted{Step: run.StepPlan})
 	if j.Err() == nil || strings.Count(out.String(), "\n") != 1 {
 		t.Errorf("error %v, output %q", j.Err(), out.String())
 	}
@@ -88,7 +88,7 @@ func TestJSONOutlivesAnEventItCannotEncode(t *testing.T) {
 
 func TestMulti(t *testing.T) {
 	var a, b bytes.Buffer
-	report.Multi{report.NewJSON(&a), report.NewJSON(&b)}.Report(time.Now(), pipelines.RunFinished{})
+	report.Multi{report.NewJSON(&a), report.NewJSON(&b)}.Report(time.Now(), run.RunFinished{})
 	if a.Len() == 0 || a.String() != b.String() {
 		t.Errorf("got %q and %q", a.String(), b.String())
 	}

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // heartbeat is how long a log may stay silent. Some CI systems end a job that says nothing for ten minutes,
@@ -53,7 +53,7 @@ func newLines(w io.Writer, opts Options) *Lines {
 }
 
 // Report writes what there is to tell of e.
-func (l *Lines) Report(at time.Time, e pipelines.Event) {
+func (l *Lines) Report(at time.Time, e run.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.progress.apply(at, e)
@@ -70,20 +70,20 @@ func (l *Lines) Close() error {
 }
 
 // tell returns the lines that e is worth. It is what Lines writes and what scrolls by above Terminal's status.
-func tell(e pipelines.Event, p *progress, s style, verbose bool, show func(block) []shown) []shown {
+func tell(e run.Event, p *progress, s style, verbose bool, show func(block) []shown) []shown {
 	switch e := e.(type) {
-	case pipelines.BuildLine:
+	case run.BuildLine:
 		if !verbose {
 			return nil
 		}
 		return show(p.within(e.System, lineBlock(e)))
-	case pipelines.Checked:
+	case run.Checked:
 		var lines []shown
 		for _, b := range checkBlocks(e) {
 			lines = append(lines, show(b)...)
 		}
 		return lines
-	case pipelines.RunFinished:
+	case run.RunFinished:
 		return s.conclusion(e, p.last)
 	}
 	if b, ok := p.blockOf(e); ok {

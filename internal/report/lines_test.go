@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 func TestLines(t *testing.T) {
@@ -51,16 +51,16 @@ func TestHeartbeat(t *testing.T) {
 				t.Errorf("%d heartbeats after %s, want %d:\n%s", got, at, want, &out)
 			}
 		}
-		l.Report(start, pipelines.StepStarted{Step: pipelines.StepBuild, System: arm})
-		l.Report(start, pipelines.BuildStarted{System: arm, Derivation: openssl})
-		l.Report(start, pipelines.BuildPhase{System: arm, Derivation: openssl, Phase: "buildPhase"})
+		l.Report(start, run.StepStarted{Step: run.StepBuild, System: arm})
+		l.Report(start, run.BuildStarted{System: arm, Derivation: openssl})
+		l.Report(start, run.BuildPhase{System: arm, Derivation: openssl, Phase: "buildPhase"})
 		beats(29*time.Second+500*time.Millisecond, 0)
 		beats(31*time.Second, 1)
-		l.Report(time.Now(), pipelines.Notice{Level: pipelines.Info, Text: "still here"})
+		l.Report(time.Now(), run.Notice{Level: run.Info, Text: "still here"})
 		beats(60*time.Second, 1) // since something else was said in between
 		beats(62*time.Second, 2)
 		beats(92*time.Second+500*time.Millisecond, 3)
-		l.Report(time.Now(), pipelines.StepFinished{Step: pipelines.StepBuild, System: arm})
+		l.Report(time.Now(), run.StepFinished{Step: run.StepBuild, System: arm})
 		beats(time.Hour, 3)
 	})
 }
@@ -68,7 +68,7 @@ func TestHeartbeat(t *testing.T) {
 func TestFailureIsOneWrite(t *testing.T) {
 	w := &broken{takes: 1}
 	l := report.NewLines(w, report.Options{})
-	l.Report(time.Now(), pipelines.BuildFinished{
+	l.Report(time.Now(), run.BuildFinished{
 		System: arm, Derivation: desktop, Failure: failure(), Tail: []string{"one", "two"}, Log: "desktop.log",
 	})
 	for _, want := range []string{"failed     aarch64-linux", "in checkPhase, exit code 101\n", "│ one\n", "│ two\n", "log: desktop.log\n"} {
@@ -83,7 +83,7 @@ func TestFailureIsOneWrite(t *testing.T) {
 
 func TestLinesRemembersWriteError(t *testing.T) {
 	l := report.NewLines(&broken{}, report.Options{})
-	l.Report(time.Now(), pipelines.Notice{Text: "lost"})
+	l.Report(time.Now(), run.Notice{Text: "lost"})
 	for range 2 {
 		if err := l.Close(); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("error is %v", err)
@@ -95,7 +95,7 @@ func TestLinesRemembersWriteError(t *testing.T) {
 func TestNamelessDerivation(t *testing.T) {
 	var out bytes.Buffer
 	l := report.NewLines(&out, report.Options{})
-	l.Report(time.Now(), pipelines.BuildFinished{System: x86})
+	l.Report(time.Now(), run.BuildFinished{System: x86})
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
@@ -117,7 +117,7 @@ func TestUntrustedText(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		l := report.NewLines(&out, report.Options{Verbose: true})
-		l.Report(time.Now(), pipelines.BuildLine{System: x86, Derivation: openssl, Text: text})
+		l.Report(time.Now(), run.BuildLine{System: x86, Derivation: openssl, Text: text})
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}

@@ -6,15 +6,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // A reader sees which machine has built how much, and which of them has no sandbox.
 func TestSummaryNamesRemoteBuilders(t *testing.T) {
 	yes, no := true, false
-	m := &pipelines.Manifest{Cells: []pipelines.CellResult{{
-		System: "x86_64-linux", Verdict: pipelines.Built, Engine: &pipelines.Engine{Kind: "host"}, Sandbox: &no,
-		Machines: []pipelines.Machine{
+	m := &run.Manifest{Cells: []run.CellResult{{
+		System: "x86_64-linux", Verdict: run.Built, Engine: &engine.Engine{Kind: "host"}, Sandbox: &no,
+		Machines: []run.Machine{
 			{Sandbox: &yes, Built: 1}, {Builder: "ssh-ng://b", Sandbox: &no, Emulated: true, Built: 2}, {Builder: "ssh-ng://\x1b[31mc", Built: 1},
 		},
 	}}}
@@ -37,7 +38,7 @@ func TestSummaryNamesRemoteBuilders(t *testing.T) {
 	if lines := machines(m.Cells[0]); len(lines) > 0 {
 		t.Errorf("without remote builders it says %q", lines)
 	}
-	b := buildBlock(pipelines.BuildFinished{System: "x86_64-linux", Derivation: "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv", Machine: "ssh-ng://b"})
+	b := buildBlock(run.BuildFinished{System: "x86_64-linux", Derivation: "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv", Machine: "ssh-ng://b"})
 	if !slices.Contains(strings.Split(b.head, "  "), "ok on ssh-ng://b") {
 		t.Errorf("the end of a build is %q", b.head)
 	}

@@ -7,31 +7,31 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // progress is what a run is doing at a moment, put together from its events.
 type progress struct {
 	// rows holds the run's own steps first and then one row per cell.
 	rows []*row
-	last pipelines.LastRelease
+	last run.LastRelease
 }
 
 // row is what goes on in a cell, or outside of all cells where the system is empty.
 type row struct {
 	system matrix.System
-	step   pipelines.Step
+	step   run.Step
 	since  time.Time
 	// end is nil while the step runs.
-	end *pipelines.StepFinished
+	end *run.StepFinished
 
-	plan            pipelines.Plan
+	plan            run.Plan
 	builds          []*build // those that run, the oldest first
 	built, failed   int
 	failedDownloads map[string]int // that failed, by reason
-	fetched         pipelines.Fetched
-	exported        pipelines.Exported
+	fetched         run.Fetched
+	exported        run.Exported
 }
 
 type build struct {
@@ -41,48 +41,48 @@ type build struct {
 }
 
 // apply takes an event into account.
-func (p *progress) apply(at time.Time, e pipelines.Event) {
+func (p *progress) apply(at time.Time, e run.Event) {
 	switch e := e.(type) {
-	case pipelines.RunStarted:
+	case run.RunStarted:
 		p.row("")
 		for _, c := range e.Cells {
 			p.row(c.System)
 		}
-	case pipelines.StepStarted:
+	case run.StepStarted:
 		p.row(e.System).begin(at, e.Step)
-	case pipelines.StepFinished:
+	case run.StepFinished:
 		// A step that is skipped may end without having started.
 		if r := p.row(e.System); r.step == e.Step || !r.active() {
 			r.step, r.end, r.builds = e.Step, &e, nil
 		}
-	case pipelines.Planned:
+	case run.Planned:
 		p.row(e.System).plan = e.Plan
-	case pipelines.BuildStarted:
+	case run.BuildStarted:
 		r := p.row(e.System)
 		r.drop(e.Derivation) // it is there already where a build is tried again
 		r.builds = append(r.builds, &build{derivation: e.Derivation, since: at})
-	case pipelines.BuildPhase:
+	case run.BuildPhase:
 		if b := p.row(e.System).find(e.Derivation); b != nil {
 			b.phase = e.Phase
 		}
-	case pipelines.BuildFinished:
+	case run.BuildFinished:
 		r := p.row(e.System)
 		r.drop(e.Derivation)
 		if e.Failure == nil {
 			r.built++
 		} else {
 			r.failed++
-			if e.Failure.Kind == pipelines.DownloadFailed {
+			if e.Failure.Kind == run.DownloadFailed {
 				r.failedDownloads[e.Failure.Reason]++
 			}
 		}
-	case pipelines.Fetched:
+	case run.Fetched:
 		p.row(e.System).fetched = e
-	case pipelines.Exported:
+	case run.Exported:
 		p.row(e.System).exported = e
-	case pipelines.LastRelease:
+	case run.LastRelease:
 		p.last = e
-	case pipelines.RunFinished:
+	case run.RunFinished:
 		p.rows = nil
 	}
 }
@@ -99,10 +99,10 @@ func (p *progress) row(system matrix.System) *row {
 	return r
 }
 
-func (r *row) begin(at time.Time, step pipelines.Step) {
+func (r *row) begin(at time.Time, step run.Step) {
 	r.step, r.since, r.end = step, at, nil
 	r.builds, r.built, r.failed, r.failedDownloads = nil, 0, 0, map[string]int{}
-	r.fetched, r.exported = pipelines.Fetched{}, pipelines.Exported{}
+	r.fetched, r.exported = run.Fetched{}, run.Exported{}
 }
 
 func (r *row) find(drv nix.StorePath) *build {
@@ -122,7 +122,7 @@ func (r *row) drop(drv nix.StorePath) {
 func (r *row) active() bool { return r.step != "" && r.end == nil }
 
 // running names the step that runs; empty for none.
-func (r *row) running() pipelines.Step {
+func (r *row) running() run.Step {
 	if !r.active() {
 		return ""
 	}
@@ -131,7 +131,7 @@ func (r *row) running() pipelines.Step {
 
 // label names the running step, and how far the builds have come: "build 2/3".
 func (r *row) label() string {
-	if total := len(r.plan.Build); r.step == pipelines.StepBuild && total > 0 {
+	if total := len(r.plan.Build); r.step == run.StepBuild && total > 0 {
 		return fmt.Sprintf("%s %d/%d", r.step, r.built, total)
 	}
 	return string(r.step)
@@ -158,7 +158,7 @@ func (r *row) activity(now time.Time) []string {
 // downloads returns the bytes that were fetched and of how many, by the plan:
 // Nix tells the size of a download only when that has begun.
 func (r *row) downloads() (n, of int64) {
-	if r.step == pipelines.StepBuild {
+	if r.step == run.StepBuild {
 		of = r.plan.FetchBytes
 	}
 	return r.fetched.Bytes, of

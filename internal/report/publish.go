@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // publish is the second verdict of a cell, which is not the build's: what became of it in the cache of consumers.
-func (s style) publish(c pipelines.CellResult) []shown {
+func (s style) publish(c run.CellResult) []shown {
 	if c.Publish == nil {
 		return nil
 	}
@@ -19,10 +19,10 @@ func (s style) publish(c pipelines.CellResult) []shown {
 	return []shown{"  " + s.sign(sign) + s.clean(text)}
 }
 
-func publishVerdict(p pipelines.PublishResult) (mark, string) {
+func publishVerdict(p run.PublishResult) (mark, string) {
 	reason, _, _ := strings.Cut(strings.TrimSpace(p.Reason), "\n")
 	switch p.Verdict {
-	case pipelines.Published:
+	case run.Published:
 		text := fmt.Sprintf("published to %s: %s", p.Cache, count(p.Added, "path"))
 		if p.FileBytes > 0 {
 			text += ", " + amount(p.FileBytes) + " sent"
@@ -34,11 +34,11 @@ func publishVerdict(p pipelines.PublishResult) (mark, string) {
 			text += fmt.Sprintf(", %d upstream", p.Upstream)
 		}
 		return passed, text
-	case pipelines.NotWanted:
+	case run.NotWanted:
 		return skipped, "nothing was pushed: " + reason
-	case pipelines.Withheld:
+	case run.Withheld:
 		return skipped, "withheld from the cache: " + reason
-	case pipelines.Unpublished:
+	case run.Unpublished:
 		return failed, fmt.Sprintf("not published to %s, %s left: %s", p.Cache, count(p.Left, "path"), reason)
 	}
 	return failed, fmt.Sprintf("pushed to %s, and %s: %s", p.Cache, p.Verdict, reason)
@@ -46,14 +46,14 @@ func publishVerdict(p pipelines.PublishResult) (mark, string) {
 
 // consumers says how many of the packages somebody with the public cache gets, and which not.
 // It is empty where the cache was not asked.
-func consumers(packages []pipelines.PackageResult) string {
+func consumers(packages []run.PackageResult) string {
 	hits := 0
 	var misses []string
 	for _, p := range packages {
 		switch p.Consumer {
-		case pipelines.Hit:
+		case run.Hit:
 			hits++
-		case pipelines.Miss:
+		case run.Miss:
 			misses = append(misses, string(p.Package))
 		}
 	}

@@ -4,19 +4,19 @@ import (
 	"slices"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // record is what a run's events come to, beside its manifest. It is what a summary at its end is made of.
 type record struct {
-	started  pipelines.RunStarted
-	finished pipelines.RunFinished
-	ended    bool                     // finished has come
-	failed   []pipelines.StepFinished // those with an error
-	warnings []pipelines.Notice
-	pinning  *pipelines.StepFinished // nil where it was not come to
-	last     pipelines.LastRelease
+	started  run.RunStarted
+	finished run.RunFinished
+	ended    bool               // finished has come
+	failed   []run.StepFinished // those with an error
+	warnings []run.Notice
+	pinning  *run.StepFinished // nil where it was not come to
+	last     run.LastRelease
 	tails    map[tailOf][]string
 }
 
@@ -26,33 +26,33 @@ type tailOf struct {
 }
 
 // apply takes an event into account.
-func (r *record) apply(e pipelines.Event) {
+func (r *record) apply(e run.Event) {
 	switch e := e.(type) {
-	case pipelines.RunStarted:
+	case run.RunStarted:
 		if r.ended {
 			*r = record{last: r.last} // of a command that runs more than once, such as check --fix
 		}
 		r.started = e
-	case pipelines.StepFinished:
+	case run.StepFinished:
 		if e.Error != "" {
 			r.failed = append(r.failed, e)
 		}
-		if e.Step == pipelines.StepPin {
+		if e.Step == run.StepPin {
 			r.pinning = &e
 		}
-	case pipelines.Notice:
-		if e.Level == pipelines.Warning {
+	case run.Notice:
+		if e.Level == run.Warning {
 			r.warnings = append(r.warnings, e)
 		}
-	case pipelines.BuildFinished:
+	case run.BuildFinished:
 		if e.Failure != nil {
 			r.tail(e.System, e.Derivation, e.Tail)
 		}
-	case pipelines.LogTail:
+	case run.LogTail:
 		r.tail(e.System, e.Derivation, e.Tail)
-	case pipelines.LastRelease:
+	case run.LastRelease:
 		r.last = e
-	case pipelines.RunFinished:
+	case run.RunFinished:
 		r.finished, r.ended = e, true
 	}
 }
@@ -66,14 +66,14 @@ func (r *record) tail(system matrix.System, drv nix.StorePath, tail []string) {
 
 // cells are those that the run has results of, and those that it should have, with no packages in them, in the order of
 // the run's beginning.
-func (r *record) cells() []pipelines.CellResult {
-	var all []pipelines.CellResult
+func (r *record) cells() []run.CellResult {
+	var all []run.CellResult
 	if r.finished.Manifest != nil {
 		all = slices.Clone(r.finished.Manifest.Cells)
 	}
 	for _, c := range r.started.Cells {
-		if !slices.ContainsFunc(all, func(have pipelines.CellResult) bool { return have.System == c.System }) {
-			all = append(all, pipelines.CellResult{System: c.System})
+		if !slices.ContainsFunc(all, func(have run.CellResult) bool { return have.System == c.System }) {
+			all = append(all, run.CellResult{System: c.System})
 		}
 	}
 	return all

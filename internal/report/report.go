@@ -1,6 +1,6 @@
 // Package report shows a run to those who watch it: a person at a terminal, the log of a CI job, a program.
 //
-// Every reporter consumes the same events; see [pipelines.Event]. None of them can fail a run:
+// Every reporter consumes the same events; see [run.Event]. None of them can fail a run:
 // an error in writing is remembered, writing stops, and Close returns the error.
 //
 // What builds print is untrusted, and so is any text that is not the program's own. [Output] cleans it: no escape sequence
@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // Options are what the reporters for people have in common. The zero value is quiet, without colours and in Unicode.
@@ -56,10 +56,10 @@ func screenSize(w io.Writer) (columns, rows int) {
 }
 
 // Multi hands each event to all of its reporters, in their order.
-type Multi []pipelines.Reporter
+type Multi []run.Reporter
 
 // Report hands e to all.
-func (m Multi) Report(at time.Time, e pipelines.Event) {
+func (m Multi) Report(at time.Time, e run.Event) {
 	for _, r := range m {
 		r.Report(at, e)
 	}

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // rebuilt is what stands behind an output: GOOD, BAD or UNKNOWN, whether a second build came out the same.
-func rebuilt(o pipelines.Output) string {
+func rebuilt(o run.Output) string {
 	if o.Rebuild == "" {
 		return ""
 	}
@@ -16,16 +16,16 @@ func rebuilt(o pipelines.Output) string {
 }
 
 // proven counts the outputs that a second build has proven to be reproducible. It is empty where none was built again.
-func proven(m *pipelines.Manifest) string {
+func proven(m *run.Manifest) string {
 	good, bad, all := 0, 0, 0
 	for _, c := range m.Cells {
 		for _, p := range c.Packages {
 			for _, o := range p.Outputs {
 				all++
 				switch o.Rebuild {
-				case pipelines.Good:
+				case run.Good:
 					good++
-				case pipelines.Bad:
+				case run.Bad:
 					bad++
 				}
 			}

@@ -4,23 +4,23 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // lastOf returns what the last release had of a package.
-func lastOf(last pipelines.LastRelease, system matrix.System, name matrix.Package) (pipelines.LastPackage, bool) {
+func lastOf(last run.LastRelease, system matrix.System, name matrix.Package) (run.LastPackage, bool) {
 	for _, p := range last.Packages {
 		if p.System == system && p.Package == name {
 			return p, true
 		}
 	}
-	return pipelines.LastPackage{}, false
+	return run.LastPackage{}, false
 }
 
 // changeSince says how much larger a closure has become since the last release. It is empty where one of the two is not
 // known, or is that of other outputs.
-func changeSince(last pipelines.LastRelease, system matrix.System, p pipelines.PackageResult) string {
+func changeSince(last run.LastRelease, system matrix.System, p run.PackageResult) string {
 	before, known := lastOf(last, system, p.Package)
 	switch {
 	case last.From == "" || p.ClosureBytes == 0:

@@ -12,7 +12,7 @@ import (
 
 	"github.com/sethvargo/go-githubactions"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // StepFiles leaves behind what GitHub takes from a step of a job when it has ended: its outputs and its summary.
@@ -37,11 +37,11 @@ type StepOptions struct {
 func NewStepFiles(w io.Writer, o StepOptions) *StepFiles { return &StepFiles{o: o, out: outputOf(w)} }
 
 // Report takes note of e, and writes the files at the run's end.
-func (s *StepFiles) Report(_ time.Time, e pipelines.Event) {
+func (s *StepFiles) Report(_ time.Time, e run.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.record.apply(e)
-	if _, ended := e.(pipelines.RunFinished); !ended {
+	if _, ended := e.(run.RunFinished); !ended {
 		return
 	}
 	var errs []error
@@ -96,11 +96,11 @@ func outputs(r *record) []output {
 }
 
 // isHit says whether a consumer gets the package from the public cache: by what he was seen to get, or else by where it was found.
-func isHit(p pipelines.PackageResult) bool {
+func isHit(p run.PackageResult) bool {
 	if p.Consumer != "" {
-		return p.Consumer == pipelines.Hit
+		return p.Consumer == run.Hit
 	}
-	return p.Verdict == pipelines.Served && isWeb(p.ServedBy)
+	return p.Verdict == run.Served && isWeb(p.ServedBy)
 }
 
 // isWeb tells a cache that others reach from a directory of this machine.

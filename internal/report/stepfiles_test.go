@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 const runPage = "https://github.com/ScopeCreep-zip/open-sesame/actions/runs/7/attempts/1"
@@ -38,7 +39,7 @@ func newStep(t *testing.T) *jobStep {
 }
 
 // tell reports events, and returns what is in the files then.
-func (s *jobStep) tell(t *testing.T, events ...pipelines.Event) (outputs, summary string) {
+func (s *jobStep) tell(t *testing.T, events ...run.Event) (outputs, summary string) {
 	t.Helper()
 	r := report.NewStepFiles(&s.log, report.StepOptions{Output: s.output, Summary: s.summary, Run: runPage})
 	for _, e := range events {
@@ -61,21 +62,21 @@ func readText(t *testing.T, file string) string {
 
 // Each kind of run, as GitHub shows it.
 func TestStepFiles(t *testing.T) {
-	for name, events := range map[string][]pipelines.Event{
-		"released":    {lastRelease(), started(), pin(pipelines.StepFinished{Summary: "4 pins"}), finished(released())},
-		"served":      {started(), pin(pipelines.StepFinished{Summary: "4 pins"}), finished(servedAgain())},
+	for name, events := range map[string][]run.Event{
+		"released":    {lastRelease(), started(), pin(run.StepFinished{Summary: "4 pins"}), finished(released())},
+		"served":      {started(), pin(run.StepFinished{Summary: "4 pins"}), finished(servedAgain())},
 		"failed":      failedRun(),
 		"fork":        {started(), finished(unpushed("a fork's pull request gets no secret"))},
-		"unpublished": {started(), pin(pipelines.StepFinished{Skipped: "not every system is good and published"}), finished(cacheDown())},
+		"unpublished": {started(), pin(run.StepFinished{Skipped: "not every system is good and published"}), finished(cacheDown())},
 		"cancelled":   {started(), finished(cancelled())},
 		"lost": {
 			started(),
-			pipelines.Notice{System: arm, Level: pipelines.Warning, Text: "no manifest: its job was lost"},
-			pin(pipelines.StepFinished{Skipped: "not every system is good and published"}), finished(oneOf(released())),
+			run.Notice{System: arm, Level: run.Warning, Text: "no manifest: its job was lost"},
+			pin(run.StepFinished{Skipped: "not every system is good and published"}), finished(oneOf(released())),
 		},
 		"refused": {
-			pipelines.StepFinished{Step: pipelines.StepPreflight, Error: "run on pull_request_target: refused: the secret is in reach of a stranger's code"},
-			pipelines.RunFinished{},
+			run.StepFinished{Step: run.StepPreflight, Error: "run on pull_request_target: refused: the secret is in reach of a stranger's code"},
+			run.RunFinished{},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +99,7 @@ func TestOutputsCannotBeForged(t *testing.T) {
 		"out\r\nmanifest.json",
 	} {
 		s := newStep(t)
-		outputs, _ := s.tell(t, pipelines.RunFinished{Manifest: released(), Path: path})
+		outputs, _ := s.tell(t, run.RunFinished{Manifest: released(), Path: path})
 		if strings.Contains(outputs, "manifest<<") || !strings.Contains(outputs, "hits<<") {
 			t.Errorf("%q: outputs are %q", path, outputs)
 		}
@@ -128,23 +129,23 @@ func TestStepFilesOutliveTheirFiles(t *testing.T) {
 }
 
 // huge is a run of many packages that have all failed, with long logs.
-func huge(packages int) []pipelines.Event {
+func huge(packages int) []run.Event {
 	m := released()
-	m.Outcome = pipelines.OutcomeFailed
+	m.Outcome = run.OutcomeFailed
 	m.Contract = nil
 	for i := range 5000 {
 		m.Contract = append(m.Contract, contract.Result{Check: fmt.Sprintf("check/%d", i), Status: contract.Fail, Reason: strings.Repeat("r", 100)})
 	}
 	c := &m.Cells[0]
 	c.Packages = nil
-	events := []pipelines.Event{started()}
+	events := []run.Event{started()}
 	for i := range packages {
 		drv := nix.StorePath(fmt.Sprintf("/nix/store/%032d-p%d.drv", i, i))
-		c.Packages = append(c.Packages, pipelines.PackageResult{Package: matrix.Package(fmt.Sprintf("p%d", i)), Verdict: pipelines.Failed, Derivation: drv, Failure: failure()})
+		c.Packages = append(c.Packages, run.PackageResult{Package: matrix.Package(fmt.Sprintf("p%d", i)), Verdict: run.Failed, Derivation: drv, Failure: failure()})
 		if i >= 100 {
 			continue // their names alone are enough
 		}
-		events = append(events, pipelines.BuildFinished{System: x86, Derivation: drv, Failure: failure(), Tail: slices.Repeat([]string{strings.Repeat("é", 1000)}, 25)})
+		events = append(events, run.BuildFinished{System: x86, Derivation: drv, Failure: failure(), Tail: slices.Repeat([]string{strings.Repeat("é", 1000)}, 25)})
 	}
 	return append(events, finished(m))
 }
@@ -204,23 +205,23 @@ func TestSummaryLeavesRoomForWhatIsThere(t *testing.T) {
 // No text of a flake, a builder or a server becomes more than text: no link, image, tag, mention, row or heading.
 func TestSummaryIsNotForged(t *testing.T) {
 	const hostile = "x|y\n| z |\n# h\n![i](https://e.example/i.png) <img src=x onerror=1> </details></code> `c` @user #1 [l](javascript:1) www.e.example https://e.example **b** \\| $x$ ```\n~~~"
-	var events []pipelines.Event
+	var events []run.Event
 	m := released()
-	m.Outcome, m.Command, m.Tool = pipelines.OutcomeFailed, hostile, hostile
+	m.Outcome, m.Command, m.Tool = run.OutcomeFailed, hostile, hostile
 	m.Source.URL = hostile
 	m.Contract = []contract.Result{{Check: hostile, Status: contract.Fail, Reason: hostile, File: hostile, Fix: hostile}}
 	c := &m.Cells[0]
-	c.Error, c.Job, c.Engine = hostile, "https://e.example/ )"+hostile, &pipelines.Engine{Kind: hostile, Version: hostile, Nix: nix.Version{Text: hostile}}
-	c.Publish = &pipelines.PublishResult{Verdict: pipelines.Unpublished, Cache: hostile, Reason: hostile, Left: 1}
-	c.Packages[0] = pipelines.PackageResult{
-		Package: hostile, Verdict: pipelines.Failed, Derivation: headless, Log: hostile, Failure: &pipelines.Failure{
-			Kind: hostile, Message: hostile, Phase: hostile, At: &pipelines.Line{File: hostile, Line: 1},
-		}, Difference: &pipelines.Difference{Files: []string{hostile}},
+	c.Error, c.Job, c.Engine = hostile, "https://e.example/ )"+hostile, &engine.Engine{Kind: hostile, Version: hostile, Nix: nix.Version{Text: hostile}}
+	c.Publish = &run.PublishResult{Verdict: run.Unpublished, Cache: hostile, Reason: hostile, Left: 1}
+	c.Packages[0] = run.PackageResult{
+		Package: hostile, Verdict: run.Failed, Derivation: headless, Log: hostile, Failure: &run.Failure{
+			Kind: hostile, Message: hostile, Phase: hostile, At: &run.Line{File: hostile, Line: 1},
+		}, Difference: &run.Difference{Files: []string{hostile}},
 	}
-	m.Cells[1].Publish = &pipelines.PublishResult{Verdict: pipelines.Withheld, Reason: hostile}
-	events = append(events, started(), pipelines.BuildFinished{System: x86, Derivation: headless, Failure: failure(), Tail: []string{hostile, "````", "```"}},
-		pipelines.Notice{System: x86, Level: pipelines.Warning, Text: hostile}, pipelines.LastRelease{From: hostile, Packages: lastRelease().Packages},
-		pin(pipelines.StepFinished{Error: hostile}), pipelines.StepFinished{Step: pipelines.StepPreflight, Error: hostile}, finished(m))
+	m.Cells[1].Publish = &run.PublishResult{Verdict: run.Withheld, Reason: hostile}
+	events = append(events, started(), run.BuildFinished{System: x86, Derivation: headless, Failure: failure(), Tail: []string{hostile, "````", "```"}},
+		run.Notice{System: x86, Level: run.Warning, Text: hostile}, run.LastRelease{From: hostile, Packages: lastRelease().Packages},
+		pin(run.StepFinished{Error: hostile}), run.StepFinished{Step: run.StepPreflight, Error: hostile}, finished(m))
 	_, summary := newStep(t).tell(t, events...)
 	for _, line := range outsideFences(t, summary) {
 		for _, bad := range []string{"![", "<img", "javascript:1", "@user", "#1 ", "**b**", "`c`", "www.e", "https://e.example", "$x$", "~~~"} {

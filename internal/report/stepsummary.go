@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // stepSummary is the page that GitHub shows of a step: verdicts first, then tables, then what went wrong, then the cost.
@@ -98,7 +98,7 @@ func (s *stepSummary) head() string {
 		build = "nothing was built"
 	}
 	sign := signOf(good == all && all > 0)
-	if good < all && m != nil && m.Outcome == pipelines.OutcomeInterrupted {
+	if good < all && m != nil && m.Outcome == run.OutcomeInterrupted {
 		sign = cancelled
 	}
 	if m != nil || all > 0 { // else the title says so
@@ -138,25 +138,25 @@ func (s *stepSummary) title() verdict {
 	case m == nil:
 		return verdict{"❌", "No system has left a result"}
 	}
-	published := slices.ContainsFunc(m.Cells, func(c pipelines.CellResult) bool {
-		return c.Publish != nil && c.Publish.Verdict == pipelines.Published
+	published := slices.ContainsFunc(m.Cells, func(c run.CellResult) bool {
+		return c.Publish != nil && c.Publish.Verdict == run.Published
 	})
 	switch m.Outcome {
-	case pipelines.OutcomeGood:
+	case run.OutcomeGood:
 		switch {
-		case slices.ContainsFunc(m.Cells, func(c pipelines.CellResult) bool { return c.Publish != nil && len(c.Publish.Pins) > 0 }):
+		case slices.ContainsFunc(m.Cells, func(c run.CellResult) bool { return c.Publish != nil && len(c.Publish.Pins) > 0 }):
 			return verdict{"✅", "Released"}
 		case published:
 			return verdict{"✅", "Built and published"}
 		}
 		return verdict{"✅", "Built"}
-	case pipelines.OutcomeUnpublished:
+	case run.OutcomeUnpublished:
 		return verdict{"⚠️", "Built, and not published"}
-	case pipelines.OutcomeDifferent:
+	case run.OutcomeDifferent:
 		return verdict{"❌", "Built, and not reproducible"}
-	case pipelines.OutcomeContract:
+	case run.OutcomeContract:
 		return verdict{"❌", "The contract is broken"}
-	case pipelines.OutcomeInterrupted:
+	case run.OutcomeInterrupted:
 		return verdict{cancelled, "Cancelled: this was done until then"}
 	}
 	if lost := s.lost(); len(lost) > 0 {
@@ -227,22 +227,22 @@ func (s *stepSummary) publishing() []string {
 	return lines
 }
 
-func published(p pipelines.PublishResult) string {
+func published(p run.PublishResult) string {
 	to := " to " + code(p.Cache)
 	switch p.Verdict {
-	case pipelines.Published:
+	case run.Published:
 		return "✅ published" + to
-	case pipelines.NotWanted:
+	case run.NotWanted:
 		return "➖ nothing was pushed: " + words(p.Reason)
-	case pipelines.Withheld:
+	case run.Withheld:
 		return "⚠️ withheld: " + words(p.Reason)
-	case pipelines.Unpublished:
+	case run.Unpublished:
 		return fmt.Sprintf("⚠️ not published%s, %s left: %s", to, count(p.Left, "path"), code(p.Reason))
 	}
 	return fmt.Sprintf("⚠️ %s%s: %s", words(string(p.Verdict)), to, code(p.Reason))
 }
 
-func pinned(f pipelines.StepFinished) string {
+func pinned(f run.StepFinished) string {
 	switch {
 	case f.Error != "":
 		return "⚠️ " + code(f.Error)
@@ -253,9 +253,9 @@ func pinned(f pipelines.StepFinished) string {
 }
 
 // outside are the steps that failed and belong to no system. Of pinning is told already, and of the contract in its table.
-func (s *stepSummary) outside() []pipelines.StepFinished {
-	return slices.DeleteFunc(slices.Clone(s.failed), func(f pipelines.StepFinished) bool {
-		return f.System != "" || f.Step == pipelines.StepPin || f.Step == pipelines.StepContract
+func (s *stepSummary) outside() []run.StepFinished {
+	return slices.DeleteFunc(slices.Clone(s.failed), func(f run.StepFinished) bool {
+		return f.System != "" || f.Step == run.StepPin || f.Step == run.StepContract
 	})
 }
 

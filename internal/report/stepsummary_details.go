@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // failures tell, one by one, what went wrong: with the end of the log, and the file that has all of it.
@@ -42,7 +42,7 @@ func (s *stepSummary) failures() []part {
 			}
 			parts = append(parts, wrong)
 		}
-		if m.Outcome == pipelines.OutcomeInterrupted && isGood(c.Verdict) {
+		if m.Outcome == run.OutcomeInterrupted && isGood(c.Verdict) {
 			continue // what was built is good, and of the push is told above
 		}
 		if c.Error != "" && !(told && (ofPackages(c.Error) || strings.HasPrefix(c.Error, "build:"))) && !saidBelow(c.Error) {
@@ -58,7 +58,7 @@ func saidBelow(err string) bool {
 }
 
 // failure is a package that was not built. The first thing that went wrong is open to be read at once.
-func (s *stepSummary) failure(c pipelines.CellResult, p pipelines.PackageResult, first bool) part {
+func (s *stepSummary) failure(c run.CellResult, p run.PackageResult, first bool) part {
 	fold := folded
 	if first {
 		fold = unfolded
@@ -90,14 +90,14 @@ func (s *stepSummary) failure(c pipelines.CellResult, p pipelines.PackageResult,
 }
 
 // logOf is the file of a package's whole log. In a manifest that was joined it has its whole path already.
-func logOf(m *pipelines.Manifest, p pipelines.PackageResult) string {
+func logOf(m *run.Manifest, p run.PackageResult) string {
 	if m.Logs == "" {
 		return p.Log
 	}
 	return m.Logs + "/" + p.Log
 }
 
-func difference(c pipelines.CellResult, p pipelines.PackageResult) part {
+func difference(c run.CellResult, p run.PackageResult) part {
 	head := fmt.Sprintf("❌ %s on %s: a second build was not the same", code(string(p.Package)), code(string(c.System)))
 	lines := p.Difference.Files
 	if len(lines) == 0 {
@@ -149,11 +149,11 @@ func minutes(seconds float64) string {
 }
 
 // slowdown compares the builds of packages that one cell has built under an emulator and another natively; 0 for none.
-func slowdown(cells []pipelines.CellResult) float64 {
+func slowdown(cells []run.CellResult) float64 {
 	native := map[string]float64{}
 	for _, c := range cells {
 		for _, p := range c.Packages {
-			if !c.Emulated && p.Verdict == pipelines.Built {
+			if !c.Emulated && p.Verdict == run.Built {
 				native[string(p.Package)] = p.Seconds
 			}
 		}
@@ -161,7 +161,7 @@ func slowdown(cells []pipelines.CellResult) float64 {
 	emulated, same := 0.0, 0.0
 	for _, c := range cells {
 		for _, p := range c.Packages {
-			if n := native[string(p.Package)]; c.Emulated && p.Verdict == pipelines.Built && n > 0 {
+			if n := native[string(p.Package)]; c.Emulated && p.Verdict == run.Built && n > 0 {
 				emulated, same = emulated+p.Seconds, same+n
 			}
 		}
@@ -180,7 +180,7 @@ func (s *stepSummary) saved() string {
 			paths, bytes = paths+c.Work.Fetched, bytes+c.Work.FetchedBytes
 		}
 		for _, p := range c.Packages {
-			if p.Verdict != pipelines.Served && p.Verdict != pipelines.Substituted {
+			if p.Verdict != run.Served && p.Verdict != run.Substituted {
 				continue
 			}
 			packages++

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // systems is a row for each system: what was done, where, and how long it took.
@@ -18,8 +18,8 @@ func (s *stepSummary) systems() string {
 	var rows [][]string
 	for _, c := range s.cells() {
 		rows = append(rows, []string{
-			code(string(c.System)), s.ended(c), work(c, func(w pipelines.Work) int { return w.Built }),
-			work(c, func(w pipelines.Work) int { return w.Fetched }), ifAny(c.Seconds), where(c), pushed(c.Publish), jobLog(c),
+			code(string(c.System)), s.ended(c), work(c, func(w run.Work) int { return w.Built }),
+			work(c, func(w run.Work) int { return w.Fetched }), ifAny(c.Seconds), where(c), pushed(c.Publish), jobLog(c),
 		})
 	}
 	return table([]column{
@@ -35,27 +35,27 @@ func (s *stepSummary) systems() string {
 }
 
 // ended is the end of a cell, and why where that is in no other table.
-func (s *stepSummary) ended(c pipelines.CellResult) string {
+func (s *stepSummary) ended(c run.CellResult) string {
 	switch {
 	case len(c.Packages) == 0:
 		return "❌ " + words(cmp.Or(strings.Join(s.warningsOf(c.System), "; "), "missing"))
-	case c.Verdict == pipelines.Failed && c.Error == "" && s.finished.Manifest.Outcome == pipelines.OutcomeInterrupted:
+	case c.Verdict == run.Failed && c.Error == "" && s.finished.Manifest.Outcome == run.OutcomeInterrupted:
 		return cancelled + " not come to"
-	case c.Verdict == pipelines.Failed && slices.ContainsFunc(c.Packages, interrupted):
+	case c.Verdict == run.Failed && slices.ContainsFunc(c.Packages, interrupted):
 		return cancelled + " cancelled"
-	case c.Verdict == pipelines.Failed && c.Error == "":
+	case c.Verdict == run.Failed && c.Error == "":
 		return "❌ not begun"
 	}
 	return signOf(isGood(c.Verdict)) + " " + words(orNotBuilt(c.Verdict))
 }
 
 // interrupted says whether a signal has ended the build of a package.
-func interrupted(p pipelines.PackageResult) bool {
-	return p.Failure != nil && p.Failure.Kind == pipelines.Interrupted
+func interrupted(p run.PackageResult) bool {
+	return p.Failure != nil && p.Failure.Kind == run.Interrupted
 }
 
 // work is a number of what Nix has done; empty where it was not asked.
-func work(c pipelines.CellResult, of func(pipelines.Work) int) string {
+func work(c run.CellResult, of func(run.Work) int) string {
 	if c.Work == nil {
 		return ""
 	}
@@ -63,7 +63,7 @@ func work(c pipelines.CellResult, of func(pipelines.Work) int) string {
 }
 
 // where says on what a cell was built, and by how much it can be trusted to come out the same elsewhere.
-func where(c pipelines.CellResult) string {
+func where(c run.CellResult) string {
 	if c.Engine == nil {
 		return ""
 	}
@@ -84,14 +84,14 @@ func where(c pipelines.CellResult) string {
 }
 
 // pushed is what went up: paths and bytes.
-func pushed(p *pipelines.PublishResult) string {
+func pushed(p *run.PublishResult) string {
 	if p == nil || p.Added == 0 {
 		return ""
 	}
 	return words(fmt.Sprintf("%s, %s", count(p.Added, "path"), amount(p.FileBytes)))
 }
 
-func jobLog(c pipelines.CellResult) string {
+func jobLog(c run.CellResult) string {
 	if c.Job == "" {
 		return ""
 	}
@@ -125,14 +125,14 @@ func (s *stepSummary) packages() string {
 	return text
 }
 
-func builtSign(p pipelines.PackageResult) string {
+func builtSign(p run.PackageResult) string {
 	if interrupted(p) {
 		return cancelled + " " + words(string(p.Failure.Kind))
 	}
 	return signOf(isGood(p.Verdict)) + " " + words(orNotBuilt(p.Verdict))
 }
 
-func closureSize(p pipelines.PackageResult) string {
+func closureSize(p run.PackageResult) string {
 	if p.ClosureBytes == 0 {
 		return ""
 	}
@@ -140,27 +140,27 @@ func closureSize(p pipelines.PackageResult) string {
 }
 
 // twice says whether a second build was the same. No second build is no proof, and not a bad sign.
-func twice(p pipelines.PackageResult) string {
+func twice(p run.PackageResult) string {
 	if !isGood(p.Verdict) {
 		return ""
 	}
 	switch p.Reproducible() {
-	case pipelines.Good:
+	case run.Good:
 		return "✅ twice the same"
-	case pipelines.Bad:
+	case run.Bad:
 		return "❌ differs"
 	}
 	return "➖ not rebuilt"
 }
 
 // consumer says what somebody with the public cache gets.
-func consumer(p pipelines.PackageResult) string {
+func consumer(p run.PackageResult) string {
 	switch {
-	case p.Consumer == pipelines.Hit:
+	case p.Consumer == run.Hit:
 		return "✅ hit"
-	case p.Consumer == pipelines.Miss:
+	case p.Consumer == run.Miss:
 		return "❌ miss"
-	case p.Verdict == pipelines.Served && isWeb(p.ServedBy):
+	case p.Verdict == run.Served && isWeb(p.ServedBy):
 		return "✅ served"
 	}
 	return ""

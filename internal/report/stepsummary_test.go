@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // outsideFences are the lines of a page that are Markdown. Each fence has to have its end.
@@ -36,8 +36,8 @@ func outsideFences(t *testing.T, page string) (lines []string) {
 func TestSummaryEndsBetweenItsParts(t *testing.T) {
 	const limit, end = 1 << 20, "**The rest is left out**"
 	events := failedRun()
-	m := events[len(events)-1].(pipelines.RunFinished).Manifest
-	m.Cells[1].Packages[0].Difference = &pipelines.Difference{Files: []string{"bin/a: 3 bytes", "bin/b: 4 bytes"}}
+	m := events[len(events)-1].(run.RunFinished).Manifest
+	m.Cells[1].Packages[0].Difference = &run.Difference{Files: []string{"bin/a: 3 bytes", "bin/b: 4 bytes"}}
 	m.Contract = append(m.Contract, contract.Result{Check: "check/it", Status: contract.Fail, Reason: "not kept"})
 	cut := 0
 	for room := 200; room < 8000; room += 41 {

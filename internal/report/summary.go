@@ -9,20 +9,20 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // Summary writes the table of what came of each package of each cell, and below it every failure.
 // Only a package that is there counts as good: one that was not come to does not.
-func Summary(w io.Writer, m *pipelines.Manifest) error {
-	if err := outputOf(w).show(joinLines(style{}.summary(m, pipelines.LastRelease{}))); err != nil {
+func Summary(w io.Writer, m *run.Manifest) error {
+	if err := outputOf(w).show(joinLines(style{}.summary(m, run.LastRelease{}))); err != nil {
 		return fmt.Errorf("write summary: %w", err)
 	}
 	return nil
 }
 
 // conclusion is the end of every report.
-func (s style) conclusion(e pipelines.RunFinished, last pipelines.LastRelease) []shown {
+func (s style) conclusion(e run.RunFinished, last run.LastRelease) []shown {
 	if e.Manifest == nil {
 		return []shown{"", s.sign(failed) + s.clean("ended after "+took(e.Seconds)+" without a result")}
 	}
@@ -34,7 +34,7 @@ func (s style) conclusion(e pipelines.RunFinished, last pipelines.LastRelease) [
 	return lines
 }
 
-func (s style) summary(m *pipelines.Manifest, last pipelines.LastRelease) []shown {
+func (s style) summary(m *run.Manifest, last run.LastRelease) []shown {
 	var lines []shown
 	for _, c := range m.Cells {
 		lines = append(lines, s.cell(c, last)...)
@@ -49,9 +49,9 @@ func (s style) summary(m *pipelines.Manifest, last pipelines.LastRelease) []show
 	return append(lines, s.total(m))
 }
 
-func (s style) cell(c pipelines.CellResult, last pipelines.LastRelease) []shown {
+func (s style) cell(c run.CellResult, last run.LastRelease) []shown {
 	head := fmt.Sprintf("%s: %s in %s", c.System, orNotBuilt(c.Verdict), took(c.Seconds))
-	lines := []shown{s.paint(bold, s.clean(head)), "  " + s.clean(engine(c))}
+	lines := []shown{s.paint(bold, s.clean(head)), "  " + s.clean(engineText(c))}
 	for _, m := range machines(c) {
 		lines = append(lines, "  "+s.clean(m))
 	}
@@ -73,8 +73,8 @@ func (s style) cell(c pipelines.CellResult, last pipelines.LastRelease) []shown 
 	return append(append(lines, s.publish(c)...), "")
 }
 
-// engine says where a cell was built, and whether in a way that its outputs can be trusted to be the same elsewhere.
-func engine(c pipelines.CellResult) string {
+// engineText says where a cell was built, and whether in a way that its outputs can be trusted to be the same elsewhere.
+func engineText(c run.CellResult) string {
 	where := "no engine"
 	if e := c.Engine; e != nil {
 		where = strings.TrimSpace(e.Kind+" "+e.Version) + ", nix " + cmp.Or(e.Nix.Text, "unknown")
@@ -87,8 +87,8 @@ func engine(c pipelines.CellResult) string {
 }
 
 // machines says what each machine has built, where remote builders could build too.
-func machines(c pipelines.CellResult) (lines []string) {
-	if !slices.ContainsFunc(c.Machines, func(m pipelines.Machine) bool { return m.Builder != "" }) {
+func machines(c run.CellResult) (lines []string) {
+	if !slices.ContainsFunc(c.Machines, func(m run.Machine) bool { return m.Builder != "" }) {
 		return nil
 	}
 	for _, m := range c.Machines {
@@ -101,7 +101,7 @@ func machines(c pipelines.CellResult) (lines []string) {
 	return lines
 }
 
-func closure(p pipelines.PackageResult) string {
+func closure(p run.PackageResult) string {
 	if p.ServedBy != "" {
 		return "by " + p.ServedBy
 	}
@@ -112,9 +112,9 @@ func closure(p pipelines.PackageResult) string {
 }
 
 // failures tells what went wrong in a cell. Logs is the directory of the logs.
-func (s style) failures(c pipelines.CellResult, logs string) []shown {
+func (s style) failures(c run.CellResult, logs string) []shown {
 	var blocks []block
-	told := slices.ContainsFunc(c.Packages, func(p pipelines.PackageResult) bool { return p.Failure != nil })
+	told := slices.ContainsFunc(c.Packages, func(p run.PackageResult) bool { return p.Failure != nil })
 	if c.Error != "" && !(told && ofPackages(c.Error)) {
 		first, rest, _ := strings.Cut(strings.TrimSpace(c.Error), "\n")
 		blocks = append(blocks, block{mark: failed, head: fmt.Sprintf("%s: %s", c.System, first), why: []string{rest}})
@@ -130,7 +130,7 @@ func (s style) failures(c pipelines.CellResult, logs string) []shown {
 		if p.Failure != nil {
 			b.head = fmt.Sprintf("%s %s: %s", c.System, p.Package, reason(p.Failure))
 			b.why = explanation(p.Failure)
-			if p.Failure.Kind == pipelines.BuilderFailed { // then the log says more than Nix does
+			if p.Failure.Kind == run.BuilderFailed { // then the log says more than Nix does
 				b.why = b.why[min(1, len(b.why)):]
 			}
 		}
@@ -155,7 +155,7 @@ func ofPackages(err string) bool {
 }
 
 // total counts the packages that are good and names what became of the others.
-func (s style) total(m *pipelines.Manifest) shown {
+func (s style) total(m *run.Manifest) shown {
 	good, all, broken := 0, 0, false
 	for _, c := range m.Cells {
 		broken = broken || c.Error != "" || !isGood(c.Verdict)
@@ -173,13 +173,13 @@ func (s style) total(m *pipelines.Manifest) shown {
 	return s.sign(verdict) + s.clean(fmt.Sprintf("%d of %s good%s", good, count(all, "package"), proven(m)))
 }
 
-func isGood(v pipelines.Verdict) bool {
-	return slices.Contains([]pipelines.Verdict{
-		pipelines.Built, pipelines.Substituted, pipelines.Present, pipelines.Served,
+func isGood(v run.Verdict) bool {
+	return slices.Contains([]run.Verdict{
+		run.Built, run.Substituted, run.Present, run.Served,
 	}, v)
 }
 
-func verdictMark(v pipelines.Verdict) mark {
+func verdictMark(v run.Verdict) mark {
 	switch {
 	case isGood(v):
 		return passed
@@ -190,7 +190,7 @@ func verdictMark(v pipelines.Verdict) mark {
 }
 
 // orNotBuilt gives a name to what a run never came to.
-func orNotBuilt(v pipelines.Verdict) string { return cmp.Or(string(v), "not built") }
+func orNotBuilt(v run.Verdict) string { return cmp.Or(string(v), "not built") }
 
 func yesNo(b bool) string {
 	if b {

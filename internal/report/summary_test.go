@@ -8,33 +8,33 @@ import (
 	"testing"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 func TestSummary(t *testing.T) {
-	served := &pipelines.Manifest{Cells: []pipelines.CellResult{{
-		System: x86, Verdict: pipelines.Served, Seconds: 0.9, Packages: []pipelines.PackageResult{
+	served := &run.Manifest{Cells: []run.CellResult{{
+		System: x86, Verdict: run.Served, Seconds: 0.9, Packages: []run.PackageResult{
 			{
-				Package: "open-sesame", Verdict: pipelines.Served, ServedBy: "https://scopecreep-zip.cachix.org",
-				Outputs: []pipelines.Output{
+				Package: "open-sesame", Verdict: run.Served, ServedBy: "https://scopecreep-zip.cachix.org",
+				Outputs: []run.Output{
 					{Name: "out", Path: "/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-open-sesame-0.4.2"},
 					{Name: "dev", Path: "/nix/store/4nlgxhb09sdr51nc9hdm8az5b08vzkgx-open-sesame-0.4.2-dev"},
 				},
 			},
-			{Package: "docs", Verdict: pipelines.Present, ClosureBytes: 812, ClosurePaths: 1},
+			{Package: "docs", Verdict: run.Present, ClosureBytes: 812, ClosurePaths: 1},
 		},
 	}}}
-	unreached := &pipelines.Manifest{Cells: []pipelines.CellResult{{
-		System: arm, Verdict: pipelines.Failed, Error: "evaluate flake: attribute 'desktop' missing\nat flake.nix:12:3", Seconds: 2,
-		Packages: []pipelines.PackageResult{
+	unreached := &run.Manifest{Cells: []run.CellResult{{
+		System: arm, Verdict: run.Failed, Error: "evaluate flake: attribute 'desktop' missing\nat flake.nix:12:3", Seconds: 2,
+		Packages: []run.PackageResult{
 			{Package: "desktop"},
-			{Package: "fetcher", Verdict: pipelines.Failed, Failure: &pipelines.Failure{
-				Kind: pipelines.HashMismatch, Message: "specified sha256-AAAA=, got sha256-BBBB=",
+			{Package: "fetcher", Verdict: run.Failed, Failure: &run.Failure{
+				Kind: run.HashMismatch, Message: "specified sha256-AAAA=, got sha256-BBBB=",
 			}},
 		},
 	}}}
-	for name, m := range map[string]*pipelines.Manifest{
+	for name, m := range map[string]*run.Manifest{
 		"summary.txt": manifest(), "summary-served.txt": served, "summary-unreached.txt": unreached,
 		"summary-published.txt": released(), "summary-unpublished.txt": cacheDown(), "summary-unconfirmed.txt": unconfirmed(),
 		"summary-withheld.txt": withheld(),
@@ -53,34 +53,34 @@ func TestSummary(t *testing.T) {
 }
 
 // unconfirmed is a run that has pushed all, of which a consumer does not get one package.
-func unconfirmed() *pipelines.Manifest {
+func unconfirmed() *run.Manifest {
 	m := released()
 	m.Cells = m.Cells[:1]
 	c := &m.Cells[0]
-	c.Publish = &pipelines.PublishResult{
-		Verdict: pipelines.Unconfirmed, Cache: "scopecreep-zip", Added: 2,
+	c.Publish = &run.PublishResult{
+		Verdict: run.Unconfirmed, Cache: "scopecreep-zip", Added: 2,
 		Reason: "confirm open-sesame-desktop: no narinfo\nafter 60 s",
 	}
-	c.Packages[1].Consumer = pipelines.Miss
+	c.Packages[1].Consumer = run.Miss
 	return m
 }
 
 // withheld has a system whose second build was not the same, and one for which there is no secret.
-func withheld() *pipelines.Manifest {
+func withheld() *run.Manifest {
 	m := unpushed("there is no secret")
-	m.Cells[0].Publish = &pipelines.PublishResult{Verdict: pipelines.Withheld, Reason: "a second build was not the same"}
+	m.Cells[0].Publish = &run.PublishResult{Verdict: run.Withheld, Reason: "a second build was not the same"}
 	return m
 }
 
 // Nothing but a package that is there is good: not one that was skipped, and not a run of none.
 func TestSkipNeverCountsAsPass(t *testing.T) {
-	for _, packages := range [][]pipelines.PackageResult{
+	for _, packages := range [][]run.PackageResult{
 		nil,
 		{{Package: "skipped"}},
 		{{Package: "odd", Verdict: "skipped"}},
 	} {
 		var out bytes.Buffer
-		m := &pipelines.Manifest{Cells: []pipelines.CellResult{{System: matrix.X8664Linux, Verdict: pipelines.Built, Packages: packages}}}
+		m := &run.Manifest{Cells: []run.CellResult{{System: matrix.X8664Linux, Verdict: run.Built, Packages: packages}}}
 		if err := report.Summary(&out, m); err != nil {
 			t.Fatal(err)
 		}

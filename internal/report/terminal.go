@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // frameTime is the time between two drawings. A faster spinner tells nobody more.
@@ -62,7 +62,7 @@ func NewTerminal(w io.Writer, opts Options) *Terminal {
 }
 
 // Report takes note of e for the next drawing.
-func (t *Terminal) Report(at time.Time, e pipelines.Event) {
+func (t *Terminal) Report(at time.Time, e run.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.progress.apply(at, e)

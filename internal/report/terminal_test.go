@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 func TestTerminal(t *testing.T) {
@@ -50,10 +50,10 @@ func TestStatusFitsTheScreen(t *testing.T) {
 			s := newScreen(columns, 4)
 			r := report.NewTerminal(s, report.Options{Size: s.size})
 			defer r.Close()
-			r.Report(time.Now(), pipelines.StepStarted{Step: pipelines.StepBuild, System: x86})
+			r.Report(time.Now(), run.StepStarted{Step: run.StepBuild, System: x86})
 			for _, phase := range []string{"checkPhase", "階段\tPhase", "\x1b[5mblink"} {
-				r.Report(time.Now(), pipelines.BuildStarted{System: x86, Derivation: desktop})
-				r.Report(time.Now(), pipelines.BuildPhase{System: x86, Derivation: desktop, Phase: phase})
+				r.Report(time.Now(), run.BuildStarted{System: x86, Derivation: desktop})
+				r.Report(time.Now(), run.BuildPhase{System: x86, Derivation: desktop, Phase: phase})
 				time.Sleep(time.Second)
 				synctest.Wait()
 				if n := utf8.RuneCountInString(strings.TrimRight(s.text(), "\n")); n >= columns {
@@ -94,7 +94,7 @@ func TestTerminalLeavesTheScreenAsALog(t *testing.T) {
 }
 
 // withoutHeartbeat exists to say that its heartbeats are left out of the comparison above.
-type withoutHeartbeat struct{ pipelines.Reporter }
+type withoutHeartbeat struct{ run.Reporter }
 
 func TestTerminalSurvivesResizing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -123,10 +123,10 @@ func TestTerminalDrawsTenTimesASecondAtMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScreen(80, 24)
 		r := report.NewTerminal(s, report.Options{Verbose: true, Size: s.size})
-		r.Report(time.Now(), pipelines.StepStarted{Step: pipelines.StepBuild, System: x86})
+		r.Report(time.Now(), run.StepStarted{Step: run.StepBuild, System: x86})
 		for range 1000 {
 			time.Sleep(time.Millisecond)
-			r.Report(time.Now(), pipelines.BuildLine{System: x86, Derivation: openssl, Text: "line"})
+			r.Report(time.Now(), run.BuildLine{System: x86, Derivation: openssl, Text: "line"})
 		}
 		r.Close()
 		if s.writes > 12 {
@@ -151,7 +151,7 @@ func TestTerminalGivesTheCursorBackAfterAWriteError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScreen(80, 24)
 		r := report.NewTerminal(s, report.Options{Size: s.size})
-		r.Report(time.Now(), pipelines.StepStarted{Step: pipelines.StepBuild, System: x86})
+		r.Report(time.Now(), run.StepStarted{Step: run.StepBuild, System: x86})
 		time.Sleep(time.Second)
 		s.fail(1)
 		time.Sleep(time.Second)

@@ -6,11 +6,11 @@ import (
 	"slices"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // conditions returns the engines, versions and settings of the two runs that differ.
-func conditions(a, b *pipelines.Manifest) []compare.Field {
+func conditions(a, b *run.Manifest) []compare.Field {
 	var fields []compare.Field
 	add := func(name string, x, y any) {
 		if p, q := fmt.Sprint(x), fmt.Sprint(y); p != q {

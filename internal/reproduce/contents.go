@@ -9,11 +9,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // contents compares the outputs of one derivation: by hash, and by contents if the hashes differ.
-func (c *comparison) contents(ctx context.Context, p Package, a, b pipelines.PackageResult) (Package, error) {
+func (c *comparison) contents(ctx context.Context, p Package, a, b run.PackageResult) (Package, error) {
 	var notes []string
 	p.Verdict = Pass
 	for i := range p.Outputs {
@@ -59,7 +59,7 @@ func (c *comparison) contents(ctx context.Context, p Package, a, b pipelines.Pac
 		// A second build here differed, so the hashes of the two runs do not matter.
 		p.Verdict = OtherContents
 		notes = append(notes, b.Difference.String())
-	case p.Verdict == Pass && b.Verdict != pipelines.Built && b.Reproducible() != pipelines.Good:
+	case p.Verdict == Pass && b.Verdict != run.Built && b.Reproducible() != run.Good:
 		p.Verdict = Unknown
 		notes = append(notes, "it was "+string(b.Verdict)+", not built here")
 	}
@@ -91,7 +91,7 @@ func (c *comparison) whichFiles(ctx context.Context, o Output) (*compare.Report,
 }
 
 // hashIn returns the NAR hash of a path in the first cache that has it, and the name of that cache.
-func hashIn(ctx context.Context, caches []pipelines.Holder, path nix.StorePath) (hash, name string, err error) {
+func hashIn(ctx context.Context, caches []run.NARHasher, path nix.StorePath) (hash, name string, err error) {
 	for _, cache := range caches {
 		infos, err := cache.Infos(ctx, []nix.StorePath{path})
 		if ctx.Err() != nil {
@@ -106,7 +106,7 @@ func hashIn(ctx context.Context, caches []pipelines.Holder, path nix.StorePath) 
 
 // treeIn returns the contents of a path with a certain hash: a cache can have other contents under the same path.
 // If there are none, lost names the caches that have the narinfo but not the NAR.
-func treeIn(ctx context.Context, caches []pipelines.Holder, path nix.StorePath, hash string) (tree *compare.Tree, lost string, err error) {
+func treeIn(ctx context.Context, caches []run.NARHasher, path nix.StorePath, hash string) (tree *compare.Tree, lost string, err error) {
 	for _, cache := range caches {
 		infos, err := cache.Infos(ctx, []nix.StorePath{path})
 		if ctx.Err() != nil {
@@ -143,6 +143,6 @@ func hasNAR(dir *binarycache.Dir, path nix.StorePath) bool {
 }
 
 // fetched is the contents of a path in a cache that is not a directory.
-func fetched(cache pipelines.Holder, path nix.StorePath) compare.Tree {
+func fetched(cache run.NARHasher, path nix.StorePath) compare.Tree {
 	return compare.Dumped(string(path), func(ctx context.Context, w io.Writer) error { return cache.Dump(ctx, w, path) })
 }

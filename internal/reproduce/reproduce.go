@@ -8,17 +8,17 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/drvdiff"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // Run is one of the two runs, with its results.
 type Run struct {
 	// Name is the name in reports.
 	Name     string
-	Manifest *pipelines.Manifest
+	Manifest *run.Manifest
 	// Caches can have the contents of its outputs. The first one that has them is read.
-	Caches []pipelines.Holder
+	Caches []run.NARHasher
 	// Derivations returns a reader of the derivations of a system.
 	Derivations func(ctx context.Context, system matrix.System) (drvdiff.Reader, error)
 }
@@ -53,26 +53,26 @@ type comparison struct {
 	result            *Result
 }
 
-func cellOf(m *pipelines.Manifest, system matrix.System) (pipelines.CellResult, bool) {
+func cellOf(m *run.Manifest, system matrix.System) (run.CellResult, bool) {
 	for _, c := range m.Cells {
 		if c.System == system {
 			return c, true
 		}
 	}
-	return pipelines.CellResult{}, false
+	return run.CellResult{}, false
 }
 
-func packageOf(cell pipelines.CellResult, name matrix.Package) pipelines.PackageResult {
+func packageOf(cell run.CellResult, name matrix.Package) run.PackageResult {
 	for _, p := range cell.Packages {
 		if p.Package == name {
 			return p
 		}
 	}
-	return pipelines.PackageResult{Package: name}
+	return run.PackageResult{Package: name}
 }
 
 // compare returns the verdict of a package of the manifest. Cell is the result of this run.
-func (c *comparison) compare(ctx context.Context, cell pipelines.CellResult, a pipelines.PackageResult) (Package, error) {
+func (c *comparison) compare(ctx context.Context, cell run.CellResult, a run.PackageResult) (Package, error) {
 	b := packageOf(cell, a.Package)
 	p := Package{System: cell.System, Package: a.Package, DerivationA: a.Derivation, DerivationB: b.Derivation, Outputs: pairOutputs(a, b)}
 	switch {
@@ -86,7 +86,7 @@ func (c *comparison) compare(ctx context.Context, cell pipelines.CellResult, a p
 		var err error
 		p.Differences, err = c.whyOther(ctx, cell.System, a.Derivation, b.Derivation)
 		return p.verdict(OtherDerivation, ""), err
-	case a.Verdict == pipelines.Failed || b.Verdict == pipelines.Failed:
+	case a.Verdict == run.Failed || b.Verdict == run.Failed:
 		return p.outcome(a, b), nil
 	}
 	return c.contents(ctx, p, a, b)
@@ -98,28 +98,28 @@ func (p Package) verdict(v Verdict, reason string) Package {
 }
 
 // outcome is the verdict of a package that failed on at least one side.
-func (p Package) outcome(a, b pipelines.PackageResult) Package {
+func (p Package) outcome(a, b run.PackageResult) Package {
 	there, here := ended(a), ended(b)
 	switch {
-	case a.Verdict == pipelines.Failed && (a.Failure == nil || interrupted(a.Failure.Kind)):
+	case a.Verdict == run.Failed && (a.Failure == nil || interrupted(a.Failure.Kind)):
 		return p.verdict(Unknown, "the run of the manifest stopped before its end")
 	case there == here:
 		return p.verdict(SameFailure, here)
-	case b.Failure != nil && !ofPackage(b.Failure.Kind), b.Verdict == pipelines.Failed && b.Failure == nil:
+	case b.Failure != nil && !ofPackage(b.Failure.Kind), b.Verdict == run.Failed && b.Failure == nil:
 		return p.verdict(Failed, here)
 	}
 	return p.verdict(OtherOutcome, "manifest: "+there+"; here: "+here)
 }
 
 // interrupted reports whether a build was stopped from outside: that says nothing about the package.
-func interrupted(k pipelines.FailureKind) bool {
-	return k == pipelines.Interrupted || k == pipelines.Unfinished
+func interrupted(k run.FailureKind) bool {
+	return k == run.Interrupted || k == run.Unfinished
 }
 
 // ended describes the end of a build, as far as it is the same each time: kind, phase, exit code, failed dependency.
-func ended(p pipelines.PackageResult) string {
+func ended(p run.PackageResult) string {
 	switch {
-	case p.Verdict != pipelines.Failed:
+	case p.Verdict != run.Failed:
 		return "built"
 	case p.Failure == nil:
 		return "not built"
@@ -130,15 +130,15 @@ func ended(p pipelines.PackageResult) string {
 }
 
 // ofPackage reports whether a failure is the package's own, not one of the machine or the network.
-func ofPackage(k pipelines.FailureKind) bool {
+func ofPackage(k run.FailureKind) bool {
 	switch k {
-	case pipelines.BuilderFailed, pipelines.OutputRefused, pipelines.HashMismatch, pipelines.NotReproducible, pipelines.DependencyFailed:
+	case run.BuilderFailed, run.OutputRefused, run.HashMismatch, run.NotReproducible, run.DependencyFailed:
 		return true
 	}
 	return false
 }
 
-func pairOutputs(a, b pipelines.PackageResult) []Output {
+func pairOutputs(a, b run.PackageResult) []Output {
 	var all []Output
 	at := map[string]int{}
 	for _, o := range a.Outputs {

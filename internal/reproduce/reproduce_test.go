@@ -10,9 +10,10 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/drvdiff"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 const (
@@ -60,95 +61,95 @@ func (deaf) Infos(context.Context, []nix.StorePath) (map[nix.StorePath]nix.PathI
 }
 
 // runOf is a run of one package.
-func runOf(p pipelines.PackageResult, caches ...pipelines.Holder) Run {
+func runOf(p run.PackageResult, caches ...run.NARHasher) Run {
 	p.Package = "p"
 	return Run{
 		Name: "m.json", Caches: caches,
-		Manifest: &pipelines.Manifest{Cells: []pipelines.CellResult{{
-			System: matrix.X8664Linux, Packages: []pipelines.PackageResult{p}, Error: "why it ended",
+		Manifest: &run.Manifest{Cells: []run.CellResult{{
+			System: matrix.X8664Linux, Packages: []run.PackageResult{p}, Error: "why it ended",
 		}}},
 		Derivations: func(context.Context, matrix.System) (drvdiff.Reader, error) { return drvdiff.Texts{}, nil },
 	}
 }
 
-func output(hash string, rebuild pipelines.RebuildVerdict) []pipelines.Output {
-	return []pipelines.Output{{Name: "out", Path: out, NARHash: hash, Rebuild: rebuild}}
+func output(hash string, rebuild run.RebuildVerdict) []run.Output {
+	return []run.Output{{Name: "out", Path: out, NARHash: hash, Rebuild: rebuild}}
 }
 
-func failure(kind pipelines.FailureKind, code int) *pipelines.Failure {
-	return &pipelines.Failure{Kind: kind, ExitCode: code, Message: "with a path of this machine in it"}
+func failure(kind run.FailureKind, code int) *run.Failure {
+	return &run.Failure{Kind: kind, ExitCode: code, Message: "with a path of this machine in it"}
 }
 
 func TestVerdicts(t *testing.T) {
-	built := pipelines.PackageResult{Verdict: pipelines.Built, Derivation: drv, Outputs: output(hashA, "")}
-	failed := pipelines.PackageResult{Verdict: pipelines.Failed, Derivation: drv, Failure: failure(pipelines.BuilderFailed, 1)}
-	broken := pipelines.PackageResult{Verdict: pipelines.Failed, Failure: failure(pipelines.EvaluationFailed, 0)}
-	with := func(p pipelines.PackageResult, change func(*pipelines.PackageResult)) pipelines.PackageResult {
+	built := run.PackageResult{Verdict: run.Built, Derivation: drv, Outputs: output(hashA, "")}
+	failed := run.PackageResult{Verdict: run.Failed, Derivation: drv, Failure: failure(run.BuilderFailed, 1)}
+	broken := run.PackageResult{Verdict: run.Failed, Failure: failure(run.EvaluationFailed, 0)}
+	with := func(p run.PackageResult, change func(*run.PackageResult)) run.PackageResult {
 		change(&p)
 		return p
 	}
-	inPhase := func(phase string) pipelines.PackageResult {
-		return with(failed, func(p *pipelines.PackageResult) {
-			p.Failure = failure(pipelines.BuilderFailed, 1)
+	inPhase := func(phase string) run.PackageResult {
+		return with(failed, func(p *run.PackageResult) {
+			p.Failure = failure(run.BuilderFailed, 1)
 			p.Failure.Phase = phase
 		})
 	}
-	by := func(dependency nix.StorePath) pipelines.PackageResult {
-		return with(failed, func(p *pipelines.PackageResult) {
-			p.Failure = failure(pipelines.DependencyFailed, 1)
+	by := func(dependency nix.StorePath) run.PackageResult {
+		return with(failed, func(p *run.PackageResult) {
+			p.Failure = failure(run.DependencyFailed, 1)
 			p.Failure.Derivation = dependency
 		})
 	}
-	twice := with(built, func(p *pipelines.PackageResult) {
-		p.Difference = &pipelines.Difference{Reason: "a second build differs"}
+	twice := with(built, func(p *run.PackageResult) {
+		p.Difference = &run.Difference{Reason: "a second build differs"}
 	})
-	served := with(built, func(p *pipelines.PackageResult) { p.Verdict, p.Outputs = pipelines.Served, output("", "") })
+	served := with(built, func(p *run.PackageResult) { p.Verdict, p.Outputs = run.Served, output("", "") })
 	for name, test := range map[string]struct {
-		a, b   pipelines.PackageResult
-		theirs []pipelines.Holder
+		a, b   run.PackageResult
+		theirs []run.NARHasher
 		want   Verdict
 		reason string
 	}{
 		"the same": {a: built, b: built, want: Pass},
 		"the same, there before and built again": {
-			a: built, b: with(built, func(p *pipelines.PackageResult) {
-				p.Verdict, p.Outputs = pipelines.Present, output(hashA, pipelines.Good)
+			a: built, b: with(built, func(p *run.PackageResult) {
+				p.Verdict, p.Outputs = run.Present, output(hashA, run.Good)
 			}), want: Pass,
 		},
 		"the same, and not built here": {
-			a: built, b: with(built, func(p *pipelines.PackageResult) { p.Verdict = pipelines.Substituted }),
+			a: built, b: with(built, func(p *run.PackageResult) { p.Verdict = run.Substituted }),
 			want: Unknown, reason: "it was substituted, not built here",
 		},
 		"the same hash as there, but another one when it was built again": {
-			a: built, b: with(built, func(p *pipelines.PackageResult) {
-				p.Verdict, p.Outputs, p.Difference = pipelines.Present, output(hashA, pipelines.Bad), &pipelines.Difference{Reason: "a second build differs"}
+			a: built, b: with(built, func(p *run.PackageResult) {
+				p.Verdict, p.Outputs, p.Difference = run.Present, output(hashA, run.Bad), &run.Difference{Reason: "a second build differs"}
 			}), want: OtherContents, reason: "a second build differs",
 		},
 		"other bits": {
-			a: built, b: with(built, func(p *pipelines.PackageResult) { p.Outputs = output(hashB, "") }),
+			a: built, b: with(built, func(p *run.PackageResult) { p.Outputs = output(hashB, "") }),
 			want: OtherContents, reason: "are in none of the caches",
 		},
-		"another derivation": {a: built, b: with(built, func(p *pipelines.PackageResult) { p.Derivation = other }), want: OtherDerivation},
+		"another derivation": {a: built, b: with(built, func(p *run.PackageResult) { p.Derivation = other }), want: OtherDerivation},
 		"another path the derivation is the same": {
-			a: built, b: with(built, func(p *pipelines.PackageResult) {
-				p.Outputs = []pipelines.Output{{Name: "out", Path: out + "x", NARHash: hashA}}
+			a: built, b: with(built, func(p *run.PackageResult) {
+				p.Outputs = []run.Output{{Name: "out", Path: out + "x", NARHash: hashA}}
 			}), want: Unknown, reason: "the derivation is the same",
 		},
-		"not evaluated there":         {a: pipelines.PackageResult{Verdict: pipelines.Failed}, b: built, want: Unknown, reason: "that run did not evaluate it"},
-		"not evaluated here":          {a: built, b: pipelines.PackageResult{Verdict: pipelines.Failed}, want: Failed, reason: "why it ended"},
+		"not evaluated there":         {a: run.PackageResult{Verdict: run.Failed}, b: built, want: Unknown, reason: "that run did not evaluate it"},
+		"not evaluated here":          {a: built, b: run.PackageResult{Verdict: run.Failed}, want: Failed, reason: "why it ended"},
 		"does not evaluate, as there": {a: broken, b: broken, want: SameFailure, reason: "evaluation failed"},
 		"does not evaluate there":     {a: broken, b: built, want: OtherOutcome, reason: "manifest: evaluation failed; here: built"},
 		"does not evaluate here":      {a: built, b: broken, want: Failed, reason: "evaluation failed"},
 		"cached there, and in no cache now": {
-			a: served, b: built, theirs: []pipelines.Holder{deaf{}, cache{}}, want: Unknown, reason: "none of the caches has it now",
+			a: served, b: built, theirs: []run.NARHasher{deaf{}, cache{}}, want: Unknown, reason: "none of the caches has it now",
 		},
 		"cached there, by a cache that has the same": {
-			a: served, b: built, theirs: []pipelines.Holder{cache{out: hashA}}, want: Pass, reason: "the hash is from fake cache",
+			a: served, b: built, theirs: []run.NARHasher{cache{out: hashA}}, want: Pass, reason: "the hash is from fake cache",
 		},
-		"served there, by a cache that has another": {a: served, b: built, theirs: []pipelines.Holder{cache{out: hashB}}, want: OtherContents},
+		"served there, by a cache that has another": {a: served, b: built, theirs: []run.NARHasher{cache{out: hashB}}, want: OtherContents},
 		"fails as there": {a: failed, b: failed, want: SameFailure, reason: "builder failed, exit code 1"},
 		"fails with another exit code": {
-			a: failed, b: with(failed, func(p *pipelines.PackageResult) { p.Failure = failure(pipelines.BuilderFailed, 2) }),
+			a: failed, b: with(failed, func(p *run.PackageResult) { p.Failure = failure(run.BuilderFailed, 2) }),
 			want: OtherOutcome, reason: "manifest: builder failed, exit code 1; here: builder failed, exit code 2",
 		},
 		"fails in another phase": {
@@ -162,11 +163,11 @@ func TestVerdicts(t *testing.T) {
 			a: by(other), b: by(out), want: OtherOutcome, reason: "manifest: dependency failed, exit code 1 of " + string(other) + "; here: ",
 		},
 		"was stopped there": {
-			a: with(failed, func(p *pipelines.PackageResult) { p.Failure = failure(pipelines.Interrupted, 0) }), b: built,
+			a: with(failed, func(p *run.PackageResult) { p.Failure = failure(run.Interrupted, 0) }), b: built,
 			want: Unknown, reason: "stopped before its end",
 		},
 		"not reproducible there, and other bits here": {
-			a: twice, b: with(built, func(p *pipelines.PackageResult) { p.Outputs = output(hashB, "") }),
+			a: twice, b: with(built, func(p *run.PackageResult) { p.Outputs = output(hashB, "") }),
 			want: SameFailure, reason: "not the same here either",
 		},
 		"not reproducible, here as there": {a: twice, b: twice, want: SameFailure, reason: "not the same here either"},
@@ -174,11 +175,11 @@ func TestVerdicts(t *testing.T) {
 		"failed there, built here":        {a: failed, b: built, want: OtherOutcome, reason: "manifest: builder failed, exit code 1; here: built"},
 		"built there, failed here":        {a: built, b: failed, want: OtherOutcome, reason: "manifest: built; here: builder failed, exit code 1"},
 		"no memory here": {
-			a: built, b: with(failed, func(p *pipelines.PackageResult) { p.Failure = failure(pipelines.OutOfMemory, 137) }),
+			a: built, b: with(failed, func(p *run.PackageResult) { p.Failure = failure(run.OutOfMemory, 137) }),
 			want: Failed, reason: "out of memory",
 		},
-		"not come to there": {a: with(failed, func(p *pipelines.PackageResult) { p.Failure = nil }), b: built, want: Unknown, reason: "stopped before its end"},
-		"not come to here":  {a: built, b: with(failed, func(p *pipelines.PackageResult) { p.Failure = nil }), want: Failed},
+		"not come to there": {a: with(failed, func(p *run.PackageResult) { p.Failure = nil }), b: built, want: Unknown, reason: "stopped before its end"},
+		"not come to here":  {a: built, b: with(failed, func(p *run.PackageResult) { p.Failure = nil }), want: Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := Compare(t.Context(), runOf(test.a, test.theirs...), runOf(test.b))
@@ -206,8 +207,8 @@ func TestVerdicts(t *testing.T) {
 
 // Contents are compared where both sides' are to be had, with the very hashes that the runs have.
 func TestContents(t *testing.T) {
-	a := pipelines.PackageResult{Verdict: pipelines.Built, Derivation: drv, Outputs: output(hashA, "")}
-	b := pipelines.PackageResult{Verdict: pipelines.Built, Derivation: drv, Outputs: output(hashB, "")}
+	a := run.PackageResult{Verdict: run.Built, Derivation: drv, Outputs: output(hashA, "")}
+	b := run.PackageResult{Verdict: run.Built, Derivation: drv, Outputs: output(hashB, "")}
 	r, err := Compare(t.Context(), runOf(a, deaf{}, cache{out: hashB}, cache{out: hashA}), runOf(b, cache{out: hashB}))
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +233,7 @@ func TestContents(t *testing.T) {
 }
 
 func TestChecks(t *testing.T) {
-	p := pipelines.PackageResult{Verdict: pipelines.Built, Derivation: drv, Outputs: output(hashA, "")}
+	p := run.PackageResult{Verdict: run.Built, Derivation: drv, Outputs: output(hashA, "")}
 	a, b := runOf(p), runOf(p)
 	a.Manifest.Contract = []contract.Result{{Check: "lock/inputs", Status: contract.Pass}, {Check: "lock/age", Status: contract.Pass}}
 	b.Manifest.Contract = []contract.Result{{Check: "lock/inputs", Status: contract.Skip}, {Check: "nix-config/reported-keys", Status: contract.Fail}}
@@ -243,8 +244,8 @@ func TestChecks(t *testing.T) {
 	b.Manifest.Cells[0].Contract = []contract.Result{
 		{Check: "same", System: x86, Status: contract.Fail, Reason: "here"}, {Check: "new\x1b[2J", System: x86, Status: contract.Fail, Reason: "why"},
 	}
-	a.Manifest.Cells[0].Engine = &pipelines.Engine{Kind: "dagger", Image: "nixos/nix@sha256:1", Cores: 4}
-	b.Manifest.Cells[0].Engine = &pipelines.Engine{Kind: "host", Cores: 4}
+	a.Manifest.Cells[0].Engine = &engine.Engine{Kind: "dagger", Image: "nixos/nix@sha256:1", Cores: 4}
+	b.Manifest.Cells[0].Engine = &engine.Engine{Kind: "host", Cores: 4}
 	b.Manifest.Settings = nix.Settings{"cores": "0"}
 	r, err := Compare(t.Context(), a, b)
 	if err != nil {
@@ -280,8 +281,8 @@ conditions that differ (they should not matter):
 }
 
 func TestSystemsThatTheManifestLacks(t *testing.T) {
-	a := runOf(pipelines.PackageResult{})
-	b := runOf(pipelines.PackageResult{})
+	a := runOf(run.PackageResult{})
+	b := runOf(run.PackageResult{})
 	b.Manifest.Cells[0].System = matrix.AArch64Linux
 	if _, err := Compare(t.Context(), a, b); err == nil || !strings.Contains(err.Error(), "its manifest does not have system aarch64-linux") {
 		t.Errorf("error %v", err)

@@ -8,8 +8,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/drvdiff"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // Verdict is how a package compares, in one word or two.
@@ -99,7 +99,7 @@ func (e *DifferenceError) Error() string {
 }
 
 // Outcome of two runs that are not the same.
-func (e *DifferenceError) Outcome() pipelines.Outcome { return pipelines.OutcomeDifferent }
+func (e *DifferenceError) Outcome() run.Outcome { return run.OutcomeDifferent }
 
 // Err returns nil if everything is the same, and a [DifferenceError] if something differs. If a package failed here or is
 // unknown, it returns another error.

@@ -19,13 +19,13 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 var update = flag.Bool("update", false, "write the golden file")
 
 // recorded is the narinfo files of a run of the example, and its manifest; there are no NARs.
-func recorded(t *testing.T) (*binarycache.Dir, *pipelines.Manifest) {
+func recorded(t *testing.T) (*binarycache.Dir, *run.Manifest) {
 	t.Helper()
 	dir, err := binarycache.OpenReadOnly(filepath.Join("testdata", "cache"))
 	if err != nil {
@@ -35,7 +35,7 @@ func recorded(t *testing.T) (*binarycache.Dir, *pipelines.Manifest) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := new(pipelines.Manifest)
+	m := new(run.Manifest)
 	if err := json.Unmarshal(data, m); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func checkReferences(t *testing.T, bom *cdx.BOM) {
 
 func TestWriteSkipsWhatTheCacheLacks(t *testing.T) {
 	dir, m := recorded(t)
-	m.Cells[0].Packages[0].Verdict = pipelines.Failed
+	m.Cells[0].Packages[0].Verdict = run.Failed
 	m.Cells[0].Packages[1].Outputs[0].Path = "/nix/store/00000000000000000000000000000000-elsewhere"
 	names, err := Write(t.Context(), regular.NewDir(t.TempDir()), m, dir)
 	if err != nil || len(names) != 0 {

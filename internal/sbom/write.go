@@ -9,8 +9,8 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // MediaType is that of the documents.
@@ -32,7 +32,7 @@ type Cache interface {
 // Write writes the document of each package of a run that the cache has, into out, and returns the names of the files
 // in the manifest's order. A package that failed, or that another cache serves, gets none, and an earlier one stays.
 // It needs nothing but the manifest and the cache, so it can be called at any time after the run.
-func Write(ctx context.Context, out *regular.Dir, m *pipelines.Manifest, cache Cache) ([]string, error) {
+func Write(ctx context.Context, out *regular.Dir, m *run.Manifest, cache Cache) ([]string, error) {
 	finished, err := time.Parse(time.RFC3339, m.Finished)
 	if err != nil {
 		return nil, fmt.Errorf("write bill of materials: %v", err)
@@ -44,7 +44,7 @@ func Write(ctx context.Context, out *regular.Dir, m *pipelines.Manifest, cache C
 			for _, o := range result.Outputs {
 				p.Outputs = append(p.Outputs, o.Path)
 			}
-			if result.Verdict == pipelines.Failed || len(p.Outputs) == 0 {
+			if result.Verdict == run.Failed || len(p.Outputs) == 0 {
 				continue
 			}
 			if missing, err := cache.Missing(ctx, p.Outputs); err != nil {

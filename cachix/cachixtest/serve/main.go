@@ -51,7 +51,7 @@ func main() {
 // errUsage is for a command line that makes no sense.
 var errUsage = errors.New("see serve --help")
 
-// run serves until the context ends.
+// execute serves until the context ends.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	options, address, err := parse(args, stdout)
 	if errors.Is(err, flag.ErrHelp) {

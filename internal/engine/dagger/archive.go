@@ -1,0 +1,215 @@
+package dagger
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// survey is what a look at a file's names and small files tells.
+type survey struct {
+	// importable says that Dagger takes the file as it is.
+	importable bool
+	// rootfs says that it is a root file system, which has to be wrapped as an image.
+	rootfs  bool
+	systems []matrix.System
+}
+
+// metadataLimit bounds the files of an archive that are read for their JSON, in bytes.
+const metadataLimit = 1 << 20
+
+// survey finds out what kind of file the image is.
+func (i Image) survey(ctx context.Context) (survey, error) {
+	if info, err := os.Stat(i.path); err == nil && info.IsDir() {
+		if _, err := os.Stat(filepath.Join(i.path, "oci-layout")); err != nil {
+			return survey{}, errors.New("a directory without an OCI layout")
+		}
+		files, err := readLayout(i.path)
+		return survey{systems: systemsOf(files)}, err
+	}
+	f, compressed, err := openArchive(i.path)
+	if err != nil {
+		return survey{}, err
+	}
+	defer f.Close()
+	files, machine, err := scan(contextReader{ctx, f})
+	if err != nil {
+		return survey{}, err
+	}
+	_, oci := files["oci-layout"]
+	_, docker := files["manifest.json"]
+	switch {
+	case oci || docker:
+		return survey{importable: !compressed, systems: systemsOf(files)}, nil
+	case machine == "":
+		return survey{}, errors.New("neither an image nor a root file system: it has no shell")
+	}
+	return survey{rootfs: true, systems: []matrix.System{machine}}, nil
+}
+
+// scan reads through a tarball. It returns the small files at the top and under blobs/, and, from the header of its
+// shell, the system that a root file system is for.
+func scan(r io.Reader) (files map[string][]byte, machine matrix.System, err error) {
+	files = map[string][]byte{}
+	first := true
+	for t := tar.NewReader(r); ; first = false {
+		h, err := t.Next()
+		switch {
+		case err == io.EOF:
+			return files, machine, nil
+		case errors.Is(err, tar.ErrHeader), errors.Is(err, io.ErrUnexpectedEOF) && first:
+			return nil, "", errors.New("not a tar archive")
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, "", errors.New("truncated")
+		case err != nil:
+			return nil, "", err
+		case h.Typeflag != tar.TypeReg:
+			continue
+		}
+		name := path.Clean(strings.TrimPrefix(h.Name, "/"))
+		switch {
+		case isMetadata(name) && h.Size <= metadataLimit:
+			data, err := io.ReadAll(t)
+			if err != nil {
+				return nil, "", err
+			}
+			files[name] = data
+		case machine == "" && isShell(name):
+			machine = elfSystem(t)
+		}
+	}
+}
+
+func isMetadata(name string) bool {
+	dir := path.Dir(name)
+	return dir == "." && (path.Ext(name) == ".json" || name == "oci-layout") || dir == "blobs/sha256"
+}
+
+// isShell names a program that every image with a shell has; in an image made by Nix it is in the store.
+func isShell(name string) bool {
+	base := path.Base(path.Dir(name))
+	return (base == "bin" || base == "sbin") && slices.Contains([]string{"bash", "dash", "busybox", "sh"}, path.Base(name))
+}
+
+// elfSystem reads the machine of an ELF header, System V ABI, chapter 4.
+func elfSystem(r io.Reader) matrix.System {
+	header := make([]byte, 20)
+	if _, err := io.ReadFull(r, header); err != nil || string(header[:4]) != "\x7fELF" {
+		return ""
+	}
+	switch binary.LittleEndian.Uint16(header[18:]) {
+	case 62:
+		return matrix.X8664Linux
+	case 183:
+		return matrix.AArch64Linux
+	}
+	return ""
+}
+
+func readLayout(dir string) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	return files, filepath.WalkDir(dir, func(file string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, _ := filepath.Rel(dir, file)
+		info, err := d.Info()
+		if err != nil || info.Size() > metadataLimit || !isMetadata(filepath.ToSlash(name)) {
+			return err
+		}
+		files[filepath.ToSlash(name)], err = regular.Read(file, metadataLimit)
+		return err
+	})
+}
+
+// systemsOf returns the systems of an archive's images: every configuration names its own.
+// See https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md.
+func systemsOf(files map[string][]byte) []matrix.System {
+	var systems []matrix.System
+	for _, data := range files {
+		var config struct {
+			Architecture, OS string
+			RootFS           *struct{} `json:"rootfs"`
+		}
+		if json.Unmarshal(data, &config) != nil || config.RootFS == nil {
+			continue
+		}
+		if s, err := systemOf(config.OS + "/" + config.Architecture); err == nil && !slices.Contains(systems, s) {
+			systems = append(systems, s)
+		}
+	}
+	return systems
+}
+
+// openArchive opens a tarball. A compressed one is read through a decompressor.
+func openArchive(file string) (_ io.ReadCloser, compressed bool, err error) {
+	f, err := regular.Open(file)
+	if err != nil {
+		return nil, false, err
+	}
+	magic := make([]byte, nar.MagicSize)
+	n, _ := io.ReadFull(f, magic)
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, false, errors.Join(err, f.Close())
+	}
+	c := nar.DetectCompression(magic[:n])
+	if c == nar.NoCompression {
+		return f, false, nil // the tar reader skips by seeking
+	}
+	d, err := nar.DecompressFile(f, c)
+	return d, true, err
+}
+
+// convert writes what Dagger can import. The file appears whole or not at all, and is never replaced: another process
+// may be uploading it.
+func (i Image) convert(ctx context.Context, s survey, target string) error {
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(target), "image-*.part")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	switch {
+	case s.rootfs:
+		err = i.wrap(ctx, f, s.systems[0])
+	default:
+		err = i.copy(ctx, f)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), target); !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// copy decompresses an archive, or packs a layout.
+func (i Image) copy(ctx context.Context, w io.Writer) error {
+	if info, err := os.Stat(i.path); err != nil {
+		return err
+	} else if info.IsDir() {
+		t := tar.NewWriter(contextWriter{ctx, w})
+		return errors.Join(t.AddFS(os.DirFS(i.path)), t.Close())
+	}
+	r, _, err := openArchive(i.path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return copyAll(w, contextReader{ctx, r})
+}

@@ -1,0 +1,86 @@
+package dagger
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"dagger.io/dagger/engineconn"
+	"github.com/adrg/xdg"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+)
+
+const downloadHost = "dl.dagger.io"
+
+// findCLI returns the path of the Dagger client, which is downloaded where there is none.
+func findCLI(ctx context.Context, o Options) (string, error) {
+	path, err := lookCLI(ctx, o.Env)
+	if path != "" || err != nil {
+		return path, err
+	}
+	limit := o.limits.provision
+	note := time.AfterFunc(noticeAfter, func() { o.Notice(atMost("downloading the Dagger client", limit)) })
+	defer note.Stop()
+	download, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	// The SDK's own way, which checks the sum. Clients of other versions are left for the projects that need them.
+	path, err = engineconn.CLIDownloader{Ref: engineconn.CLIVersion, Release: true}.Download(download)
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	return path, hint.Wrap(err, "%s", withoutDownload)
+}
+
+const withoutDownload = "where " + downloadHost + " cannot be reached, install the Dagger client " + engineVersion +
+	" on PATH, or set " + cliVariable + " to it"
+
+// lookCLI returns the path of a client that is on this machine, empty where one can be downloaded.
+func lookCLI(ctx context.Context, env []string) (string, error) {
+	if bin, ok := lookup(env, cliVariable); ok {
+		return namedCLI(env, bin)
+	}
+	// Where the SDK keeps it: the SDK's own reading of the environment has to be asked.
+	if path, err := exec.LookPath(filepath.Join(xdg.CacheHome, "dagger", "dagger-"+engineconn.CLIVersion)); err == nil {
+		return path, nil
+	}
+	if path, ok := lookPath(env, "dagger"); ok && isRelease(ctx, env, path) {
+		return path, nil
+	}
+	for _, proxy := range []string{"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"} {
+		if value, _ := lookup(env, proxy); value != "" {
+			return "", nil // it may reach what we cannot
+		}
+	}
+	if err := dial(ctx, "tcp", net.JoinHostPort(downloadHost, "443")); err != nil {
+		return "", hint.Wrap(fmt.Errorf("find the Dagger client: none of %s on this machine, and it cannot be downloaded: %v", engineVersion, err),
+			"%s", withoutDownload)
+	}
+	return "", nil
+}
+
+func namedCLI(env []string, bin string) (string, error) {
+	path := bin
+	if rest, ok := strings.CutPrefix(bin, "~/"); ok {
+		home, _ := lookup(env, "HOME")
+		path = filepath.Join(home, rest)
+	}
+	if !strings.Contains(path, "/") && path != "" {
+		path, _ = lookPath(env, path)
+	}
+	if found, err := exec.LookPath(path); err == nil && path != "" {
+		return found, nil
+	}
+	return "", hint.Wrap(fmt.Errorf("use Dagger client %q of %s: not an executable file", bin, cliVariable), "correct or unset %s", cliVariable)
+}
+
+// isRelease reports whether the client is of the engine's version: "dagger v0.21.8 (…) linux/amd64".
+// Another one may work, and may not understand what the SDK asks.
+func isRelease(ctx context.Context, env []string, path string) bool {
+	out, err := askRuntime(ctx, env, path, []string{"version"})
+	return err == nil && strings.HasPrefix(lastLine(out), "dagger "+engineVersion+" ")
+}

@@ -1,0 +1,192 @@
+// Package dagger runs Nix in containers of a Dagger engine.
+//
+// Nix is the cache and Dagger is the machine: an executor is one session with an engine, and one image whose /nix is on
+// a cache volume that outlives it. Every command is an exec of its own which Dagger never replays. What a command
+// writes does not go through Dagger's log, which would keep all of it in memory, but over a connection of its own;
+// see [tunnel]. This is the only package that imports dagger.io/dagger.
+package dagger
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"dagger.io/dagger"
+	"dagger.io/dagger/engineconn"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/binfmt"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// Options say which engine is used, and how.
+type Options struct {
+	// System is what is built.
+	System matrix.System
+	// RunnerHost is the engine's address, such as "tcp://host:1234". Empty leaves the choice to Dagger's own rules:
+	// the session of "dagger run", then _EXPERIMENTAL_DAGGER_RUNNER_HOST, then a container runtime of this machine.
+	RunnerHost string
+	// RunnerFlag is the flag that gave RunnerHost, for a hint to name.
+	RunnerFlag string
+	// Image is what commands run in; the zero Image is [DefaultImage].
+	Image Image
+	// Settings are what every command of Nix gets.
+	Settings nix.Settings
+	// Env is this process's environment. The Dagger client gets some of it, containers nothing; see [environment].
+	Env []string
+	// Memlock is how much memory in bytes a builder should be able to lock. It is raised where the engine allows that;
+	// negative is without limit, zero leaves the limit alone.
+	Memlock int64
+	// Log takes the whole progress log of the Dagger client, and LogFile is where the user finds it. A nil Log drops it,
+	// which also spares the client's memory.
+	Log     io.Writer
+	LogFile string
+	// Notice is told, in a few words, what takes long. It may be nil.
+	Notice func(string)
+	// Cache is a directory of this machine for images that were converted. It is made where it is missing.
+	Cache string
+
+	limits limits // of waits; zero for defaultLimits
+}
+
+// Executor runs Nix in containers of one engine. It implements [engine.Executor].
+type Executor struct {
+	options Options
+	session *session
+	client  *dagger.Client
+	host    string // the engine's address; empty where Dagger finds it by itself
+	tunnel  *tunnel
+	version string // of the engine
+
+	image     prepared
+	platform  matrix.System     // of the container
+	rootfs    *dagger.Container // the image as it is
+	container *dagger.Container // the image with its volumes and the tunnel
+	exec      execFunc
+	settings  nix.Settings
+	machine   machine
+
+	mu     sync.Mutex
+	placed map[string]*dagger.Directory // by path in the container
+	roots  roots
+
+	closing sync.Once
+}
+
+// Open connects to an engine and returns an executor for the system.
+//
+// The context bounds Open alone: the session with the engine lasts until [Executor.Close], since a context that is done
+// must still be able to end commands in order. Errors say what is wrong with the image, with this machine, or with the
+// engineText; nearly all carry a hint.
+func Open(ctx context.Context, o Options) (_ *Executor, err error) {
+	if o.Notice == nil {
+		o.Notice = func(string) {}
+	}
+	if o.limits == (limits{}) {
+		o.limits = defaultLimits
+	}
+	image, err := o.Image.prepare(ctx, o.Cache, o.Notice)
+	if err != nil {
+		return nil, err
+	}
+	target, err := find(ctx, o.Env, o.RunnerHost, o.RunnerFlag)
+	if err != nil {
+		return nil, err
+	}
+	x := &Executor{options: o, image: image, host: target.host, placed: map[string]*dagger.Directory{}}
+	defer func() {
+		if err != nil {
+			_ = x.Close() // the first error is the one that matters
+		}
+	}()
+	if x.session, err = connect(ctx, target, o); err != nil {
+		return nil, err
+	}
+	x.session.watch(o.Notice)
+	// With a connection of our own there is nothing left for the context to bound.
+	if x.client, err = dagger.Connect(context.WithoutCancel(ctx), dagger.WithConn(x.session)); err != nil {
+		return nil, fmt.Errorf("connect to Dagger engine: %v", err)
+	}
+	if err := x.prepare(ctx); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// prepare makes the container and looks into it.
+func (x *Executor) prepare(ctx context.Context) error {
+	err := x.session.call(ctx, x.options.limits.answer, func(ctx context.Context) (err error) {
+		x.version, err = x.client.Version(ctx)
+		return err
+	})
+	if err != nil {
+		return x.explained(ctx, "ask engine for its version", err, nil)
+	}
+	var platform dagger.Platform
+	err = x.session.call(ctx, x.options.limits.answer, func(ctx context.Context) (err error) {
+		platform, err = x.client.DefaultPlatform(ctx)
+		return err
+	})
+	if err != nil {
+		return x.explained(ctx, "ask engine for its platform", err, nil)
+	}
+	native, err := systemOf(string(platform))
+	if err != nil {
+		return err
+	}
+	if x.tunnel, err = openTunnel(); err != nil {
+		return err
+	}
+	return x.choose(ctx, native)
+}
+
+// Close ends the session. The engine is left running, with its volumes.
+func (x *Executor) Close() error {
+	x.closing.Do(func() {
+		x.dropRoots()
+		if x.tunnel != nil {
+			x.tunnel.close()
+		}
+		if x.session != nil {
+			_ = x.session.Close() // it has nothing to say that a command has not said already
+		}
+	})
+	return nil
+}
+
+// Describe says what engine this is.
+func (x *Executor) Describe(ctx context.Context) (engine.Engine, error) {
+	m, err := x.look(ctx)
+	if err != nil {
+		return engine.Engine{}, err
+	}
+	e := engine.Engine{
+		Kind: "dagger", Version: x.version, Image: x.image.identity, Nix: m.nix, Native: x.machine.native,
+		Emulator: x.machine.emulator, Cores: m.cores, FreeBytes: m.free, Notes: x.machine.notes, Kernel: m.kernel,
+	}
+	if e.Emulator == "binfmt" && m.boot != "" && m.boot == binfmt.Boot() {
+		// The engine is on this machine, and so is the emulator that its kernel starts.
+		if entry := binfmt.Find(x.options.System.Machine()); entry != nil {
+			e.EmulatorVersion = entry.Version(ctx)
+		}
+	}
+	return e, nil
+}
+
+// systemOf is the reverse of [matrix.System.Platform].
+func systemOf(platform string) (matrix.System, error) {
+	for _, s := range matrix.Systems() {
+		if platform == s.Platform() {
+			return s, nil
+		}
+	}
+	return "", hint.Wrap(fmt.Errorf("use engine: its platform is %s", platform), "use an engine on %v", matrix.Systems())
+}
+
+var (
+	_ engine.Executor       = (*Executor)(nil)
+	_ engineconn.EngineConn = (*session)(nil)
+)

@@ -1,0 +1,205 @@
+package dagger
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// DefaultImage is the image of Nix itself, for both systems.
+//
+// It is pinned by the digest of its multi-platform index, as public code of November 2026 has it next to the tag:
+// Dockerfiles that take it from docker.io and from ghcr.io, a dockerTools.pullImage for arm64, and a document that
+// calls it the multi-platform index. Nix 2.35 is passed over, as its allocator crashes under QEMU:
+// https://github.com/NixOS/nix/issues/16184.
+const DefaultImage = "docker.io/nixos/nix:2.34.7@sha256:bf1d938835ab96312f098fa6c2e9cab367728e0aad0646ee3e02a787c80d8fb8"
+
+// Image is what containers are made of: an image of a registry, or a file or directory of this machine.
+type Image struct {
+	reference string // of a registry, pinned by digest
+	path      string
+}
+
+// name [:tag] @digest, where the name has at least two parts or a registry's host.
+var (
+	pinned   = regexp.MustCompile(`^[a-z0-9][a-zA-Z0-9._:/-]*@sha256:[0-9a-f]{64}$`)
+	unpinned = regexp.MustCompile(`^[a-z0-9][a-zA-Z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*(:[a-zA-Z0-9._-]+)?(@sha256:[0-9a-f]*)?$`)
+)
+
+// ParseImage returns the image that s names. That is one of
+//
+//   - a reference with its digest: "nixos/nix:2.34.7@sha256:…"; a tag alone can become another image tomorrow,
+//   - a file: an archive of "docker save" or "skopeo copy … oci-archive:", or the tarball of a root file system with
+//     Nix in it; each may be compressed with gzip or zstd,
+//   - a directory with an OCI layout.
+//
+// What is in a file is only looked at by [Open]. An image needs bash, coreutils, grep, tar and Nix.
+func ParseImage(s string) (Image, error) {
+	if info, err := os.Stat(s); err == nil {
+		if !info.Mode().IsRegular() && !info.IsDir() {
+			return Image{}, hint.Wrap(fmt.Errorf("parse image %q: neither a file nor a directory", s), "give a file, or a reference such as %s", DefaultImage)
+		}
+		path, err := filepath.Abs(s)
+		return Image{path: path}, err
+	}
+	switch {
+	case pinned.MatchString(s):
+		return Image{reference: s}, nil
+	case looksLikePath(s):
+		return Image{}, hint.Wrap(fmt.Errorf("parse image %q: no such file", s), "give a file, or a reference such as %s", DefaultImage)
+	case unpinned.MatchString(s):
+		return Image{}, hint.Wrap(fmt.Errorf("parse image %q: not pinned by digest", s),
+			"a tag can become another image: append its digest, %s@sha256:…, as docker buildx imagetools inspect prints it", strings.SplitN(s, "@", 2)[0])
+	}
+	return Image{}, hint.Wrap(fmt.Errorf("parse image %q: neither a file nor a reference", s), "give a file, or a reference such as %s", DefaultImage)
+}
+
+func looksLikePath(s string) bool {
+	for _, suffix := range []string{".tar", ".tar.gz", ".tgz", ".tar.zst", ".oci"} {
+		if strings.HasSuffix(s, suffix) {
+			return true
+		}
+	}
+	return strings.HasPrefix(s, "/") || strings.HasPrefix(s, "./") || strings.HasPrefix(s, "../")
+}
+
+// String returns the image as [ParseImage] takes it.
+func (i Image) String() string {
+	switch {
+	case i.path != "":
+		return i.path
+	case i.reference != "":
+		return i.reference
+	}
+	return DefaultImage
+}
+
+// prepared is an image that Dagger can take.
+type prepared struct {
+	name string
+	// identity is the reference, or "sha256:…" of the file: the same for the same content, wherever it is.
+	identity string
+	// archive is a file that Container.Import reads; empty for a reference.
+	archive string
+	// systems are those that an archive has images for; nil where that is not known.
+	systems []matrix.System
+}
+
+// digest is the identity's digest, short enough for a name.
+func (p prepared) digest() string {
+	_, digest, _ := strings.Cut(p.identity, "sha256:")
+	return digest[:12]
+}
+
+// has reports whether there is, or may be, an image for the system.
+func (p prepared) has(s matrix.System) bool {
+	for _, have := range p.systems {
+		if have == s {
+			return true
+		}
+	}
+	return p.systems == nil
+}
+
+// preparing is a lock that a wait for can be given up: the systems of a run convert their common image once.
+var preparing = make(chan struct{}, 1)
+
+// prepare makes an archive that Dagger can import of a file in any of the forms of [ParseImage].
+// The result is kept in the cache directory, by the file's hash.
+func (i Image) prepare(ctx context.Context, cache string, notice func(string)) (prepared, error) {
+	if i.path == "" {
+		return prepared{name: i.String(), identity: i.String()}, nil
+	}
+	select {
+	case preparing <- struct{}{}:
+		defer func() { <-preparing }()
+	case <-ctx.Done():
+		return prepared{}, ctx.Err()
+	}
+	note := time.AfterFunc(noticeAfter, func() { notice("reading image " + i.path) })
+	defer note.Stop()
+	p, err := i.read(ctx, filepath.Join(cache, "images"))
+	if ctx.Err() != nil {
+		return prepared{}, ctx.Err()
+	}
+	if err != nil {
+		return prepared{}, hint.Wrap(fmt.Errorf("read image %s: %v", i.path, err),
+			"give an archive of docker save or skopeo, an OCI layout, or the tarball of a root file system with Nix in it")
+	}
+	return p, nil
+}
+
+func (i Image) read(ctx context.Context, cache string) (prepared, error) {
+	sum, err := i.sum(ctx)
+	if err != nil {
+		return prepared{}, err
+	}
+	p := prepared{name: i.path, identity: "sha256:" + sum, archive: filepath.Join(cache, sum+".oci.tar")}
+	a, err := i.survey(ctx)
+	if err != nil {
+		return prepared{}, err
+	}
+	p.systems = a.systems
+	if a.importable {
+		p.archive = i.path
+		return p, nil
+	}
+	if _, err := os.Stat(p.archive); err == nil {
+		return p, nil
+	}
+	return p, i.convert(ctx, a, p.archive)
+}
+
+// sum is the hash of the file as it is, or that of a layout's index, which holds the hashes of all the rest.
+func (i Image) sum(ctx context.Context) (string, error) {
+	path := i.path
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, "index.json")
+	}
+	f, err := regular.Open(path)
+	if errors.Is(err, os.ErrNotExist) && path != i.path {
+		return "", errors.New("a directory without an OCI layout")
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, contextReader{ctx, f}); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// contextReader ends when its context does. It lives for one call.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(b []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(b)
+}
+
+// Seek spares the tar reader what it does not look at, where the file can be searched.
+func (c contextReader) Seek(offset int64, whence int) (int64, error) {
+	if s, ok := c.r.(io.Seeker); ok {
+		return s.Seek(offset, whence)
+	}
+	return 0, errors.ErrUnsupported
+}

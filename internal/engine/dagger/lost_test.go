@@ -1,0 +1,264 @@
+package dagger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// shortLimits let a test see within a second what takes minutes otherwise.
+var shortLimits = limits{
+	answer: 300 * time.Millisecond, provision: 300 * time.Millisecond, transfer: 300 * time.Millisecond,
+	start: 300 * time.Millisecond, silence: 300 * time.Millisecond,
+}
+
+// wantLost checks that an error says that the engine was lost, with a hint.
+func wantLost(t *testing.T, err error) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), "the Dagger engine was lost") || len(hint.Of(err)) == 0 {
+		t.Errorf("error %v, hints %q; want one that the engine was lost, with a hint", err, hint.Of(err))
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v is that of a context that has ended", err)
+	}
+}
+
+// guard ends a test that waits for something without a limit.
+func guard(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// Each query of Open in turn is never answered, while all others are.
+func TestOpenEndsWhereNoAnswerComes(t *testing.T) {
+	for _, word := range []string{"version", "defaultPlatform", "from", "glob", "contents", "start", "directory", "withMountedCache", "withExec", ""} {
+		t.Run(word, func(t *testing.T) {
+			t.Parallel()
+			e := newFakeEngine(t)
+			e.ignore(word)
+			o := Options{System: matrix.X8664Linux, Env: e.env(), limits: shortLimits}
+			x, err := Open(guard(t), o)
+			if err == nil {
+				_ = x.Close()
+			}
+			wantLost(t, err)
+
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			o.limits = defaultLimits
+			start := time.Now()
+			if _, err := Open(ctx, o); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error of a context that has ended: %v", err)
+			}
+			if d := time.Since(start); d > endTimeout+10*time.Second {
+				t.Errorf("ended %s after the start, with a context of 0.3 s", d)
+			}
+		})
+	}
+}
+
+// The Dagger client of a lost engine hangs as well, and is killed.
+func TestClientOfLostEngineIsKilled(t *testing.T) {
+	e := newFakeEngine(t)
+	e.ignore("start")
+	client, ended := fakeClient(t, e.port())
+	o := Options{
+		System: matrix.X8664Linux, RunnerHost: socket(t), limits: shortLimits,
+		Env: []string{cliVariable + "=" + client, "PATH=" + os.Getenv("PATH")},
+	}
+	start := time.Now()
+	_, err := Open(guard(t), o)
+	wantLost(t, err)
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("it took %s, although the client of a lost engine need not be asked to end", d)
+	}
+	if !ended() {
+		t.Error("the client is still there")
+	}
+}
+
+// hang stands for an exec that the engine never starts.
+func hang(ctx context.Context, _ []string, _ bool) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestCallsEndWhereNoAnswerComes(t *testing.T) {
+	dir := t.TempDir()
+	for name, call := range map[string]func(context.Context, *Executor) error{
+		"place": func(ctx context.Context, x *Executor) error {
+			_, err := x.Place(ctx, dir)
+			return err
+		},
+		"run": func(ctx context.Context, x *Executor) error {
+			_, err := x.Run(ctx, bash("true"))
+			return err
+		},
+		"describe": func(ctx context.Context, x *Executor) error {
+			_, err := x.Describe(ctx)
+			return err
+		},
+		"export": func(ctx context.Context, x *Executor) error {
+			return x.Export(ctx, io.Discard, []nix.StorePath{"/nix/store/00000000000000000000000000000000-x"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newFakeEngine(t)
+			e.ignore("sync") // and answer pings
+			x := fakeExecutor(t, e, shortLimits)
+			x.exec = hang
+			wantLost(t, call(guard(t), x))
+			// What comes after a loss does not wait again.
+			start := time.Now()
+			wantLost(t, call(guard(t), x))
+			if d := time.Since(start); d > 100*time.Millisecond {
+				t.Errorf("a call after the loss took %s", d)
+			}
+		})
+	}
+}
+
+// A command that reports and one that is about to start both end when the engine answers nothing any more.
+func TestFrozenEngineIsNoticed(t *testing.T) {
+	l := defaultLimits
+	l.silence = 300 * time.Millisecond
+	for name, exec := range map[string]execFunc{"starting": hang, "running": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newFakeEngine(t)
+			x := fakeExecutor(t, e, l)
+			if exec != nil {
+				x.exec = exec
+			}
+			time.AfterFunc(100*time.Millisecond, func() { e.ignore("") })
+			start := time.Now()
+			_, err := x.Run(guard(t), bash("while :; do echo; sleep 0.01; done"))
+			wantLost(t, err)
+			if !strings.Contains(err.Error(), "it has not answered for 300ms") {
+				t.Errorf("error is %v", err)
+			}
+			if d := time.Since(start); d > 5*time.Second {
+				t.Errorf("it took %s", d)
+			}
+			if _, err := x.Place(guard(t), t.TempDir()); err == nil || !strings.Contains(err.Error(), "was lost") {
+				t.Errorf("place after the loss: %v", err)
+			}
+		})
+	}
+}
+
+// What takes longer than the engine may be silent goes on for as long as the engine answers, and the command reports.
+func TestLongWaitsAreNotEnded(t *testing.T) {
+	l := defaultLimits
+	l.silence = time.Second // of a machine that is busy with other tests
+	const long = "2.5"
+	for name, run := range map[string]func(*Executor) (string, error){
+		"a build that is silent": func(x *Executor) (string, error) {
+			out, err := x.Run(guard(t), bash("sleep "+long+"; echo done"))
+			return string(out), err
+		},
+		"a container that starts late": func(x *Executor) (string, error) {
+			started := x.exec
+			x.exec = func(ctx context.Context, args []string, p bool) error {
+				time.Sleep(2500 * time.Millisecond)
+				return started(ctx, args, p)
+			}
+			out, err := x.Run(guard(t), bash("echo done"))
+			return string(out), err
+		},
+		"a reader that is slow": func(x *Executor) (string, error) {
+			slow := &slowWriter{delay: 2500 * time.Millisecond}
+			c := bash("echo done")
+			c.Stdout = slow
+			_, err := x.Run(guard(t), c)
+			return slow.String(), err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newFakeEngine(t)
+			if out, err := run(fakeExecutor(t, e, l)); err != nil || out != "done\n" {
+				t.Errorf("output %q, %v", out, err)
+			}
+			if n := e.pings.Load(); n < pulses {
+				t.Errorf("the engine was asked %d times", n)
+			}
+		})
+	}
+}
+
+type slowWriter struct {
+	bytes.Buffer
+	delay time.Duration
+}
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	time.Sleep(w.delay)
+	return w.Buffer.Write(p)
+}
+
+// A run that was ended has some things left to do. It does not wait for each of them where the engine is frozen.
+func TestFrozenEngineIsNoticedAtTheEnd(t *testing.T) {
+	t.Parallel()
+	e := newFakeEngine(t)
+	x := fakeExecutor(t, e, defaultLimits)
+	x.exec = hang
+	e.ignore("")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := x.Run(ctx, bash("true")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error is %v", err)
+	}
+	start := time.Now()
+	_, err := x.Run(guard(t), bash("true"))
+	wantLost(t, err)
+	if d := time.Since(start); d > time.Second {
+		t.Errorf("the next command took %s", d)
+	}
+}
+
+// A container whose own processes are stopped is as lost as one of a frozen engine.
+func TestFrozenContainerIsNoticed(t *testing.T) {
+	l := defaultLimits
+	l.silence = 300 * time.Millisecond
+	x := fakeExecutor(t, newFakeEngine(t), l)
+	// The command stops the script that reports for it.
+	_, err := x.Run(guard(t), bash(`for pid in $(ps -o pid= --ppid $PPID); do [[ $pid == $$ ]] || kill -STOP $pid; done; sleep 30`))
+	wantLost(t, err)
+	if !strings.Contains(err.Error(), "nothing was heard of the command") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// Each limit is in the page for those who wait.
+func TestLimitsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, limit := range map[string]time.Duration{
+		"for a query that moves no data":     defaultLimits.answer,
+		"the download of the Dagger client":  defaultLimits.provision,
+		"a directory to be uploaded":         defaultLimits.transfer,
+		"for a command's container to start": defaultLimits.start,
+		"of a command that runs":             defaultLimits.silence,
+	} {
+		if row := what + " | " + span(limit) + " |"; !strings.Contains(string(page), row) {
+			t.Errorf("docs/operations.md has no %q", row)
+		}
+	}
+	if every := defaultLimits.silence / pulses; every != 10*time.Second {
+		t.Errorf("docs/operations.md says that the engine is asked every ten seconds, not every %s", every)
+	}
+}

@@ -1,0 +1,185 @@
+package dagger
+
+import (
+	"context"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"dagger.io/dagger"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/probe"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// machine is what was decided about an engine when it was opened.
+type machine struct {
+	native   matrix.System // the engine's own
+	emulator string        // as in [engine.Engine]
+	notes    []string
+}
+
+// look is what one look into a container shows.
+type look struct {
+	nix        nix.Version
+	cores      int
+	free       int64 // bytes where the store is
+	runsSystem bool  // programs of the executor's system
+	kernel     string
+	boot       string // names the kernel since it was started
+}
+
+// choose decides in which container commands run.
+//
+// It is one of the engine's own platform wherever the image has that. A foreign system is then built by emulating the
+// builders alone, by the kernel's binfmt entry: Nix itself runs at full speed, and its sandbox works. Where the kernel
+// has no such entry, a container of the foreign platform is emulated as a whole, by what the engine brings along.
+func (x *Executor) choose(ctx context.Context, native matrix.System) error {
+	x.machine.native = native
+	if !x.image.has(native) {
+		return x.chooseForeign(ctx, "the image is made for "+string(x.options.System)+" alone")
+	}
+	if err := x.use(ctx, native, nil); err != nil {
+		return err
+	}
+	l, err := x.look(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case x.options.System == native:
+	case l.runsSystem:
+		x.machine.emulator = "binfmt"
+		// The list's own name begins with "extra-": this appends to it.
+		x.settings["extra-extra-platforms"] = string(x.options.System)
+	case x.image.has(x.options.System):
+		return x.chooseForeign(ctx, "the engine's kernel has no binfmt entry with flag F for "+x.options.System.Machine())
+	}
+	return nil
+}
+
+// chooseForeign emulates the whole container.
+func (x *Executor) chooseForeign(ctx context.Context, why string) error {
+	if !x.image.has(x.options.System) {
+		return hint.Wrap(fmt.Errorf("use image %s for %s: it is made for %v", x.image.name, x.options.System, x.image.systems),
+			"give an image for %s or for the engine's own platform", x.options.System)
+	}
+	// An emulator refuses to set up the filter of system calls, with or without a sandbox (nix#5258).
+	if err := x.use(ctx, x.options.System, nix.Settings{"filter-syscalls": "false"}); err != nil {
+		return err
+	}
+	if _, err := x.look(ctx); err != nil {
+		return err
+	}
+	if x.options.System != x.machine.native {
+		x.machine.emulator = "container"
+		x.machine.notes = append(x.machine.notes, why+
+			": all of Nix is emulated, which is slow, and there is no sandbox and no filter of system calls")
+	}
+	return nil
+}
+
+// use makes the container of a platform, with its volumes.
+//
+// The volumes are named by platform and image: another image brings another Nix, and what one version has written
+// another may not understand. They are shared by all that runs at the same time, which Nix allows for, except when it
+// collects garbage: so it never does.
+func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings) error {
+	x.platform = s
+	x.settings = x.options.Settings.With(nix.Settings{"auto-optimise-store": "false", "min-free": "0"}).With(extra)
+	limit := x.options.limits.transfer
+	note := time.AfterFunc(noticeAfter, func() { x.options.Notice(atMost("loading image "+x.image.name, limit)) })
+	defer note.Stop()
+
+	c := x.client.Container(dagger.ContainerOpts{Platform: dagger.Platform(s.Platform())})
+	if x.image.archive != "" {
+		c = c.Import(x.client.Host().File(x.image.archive))
+	} else {
+		c = c.From(x.image.identity)
+	}
+	what := "load image " + x.image.name
+	err := x.session.call(ctx, limit, func(ctx context.Context) (err error) {
+		if c, err = withBuildUsers(ctx, c.WithUser("0:0")); err == nil {
+			x.rootfs, err = c.Sync(ctx)
+		}
+		return err
+	})
+	if err != nil {
+		return x.explained(ctx, what, err, imageRules)
+	}
+	var service *dagger.Service
+	err = x.session.call(ctx, x.options.limits.answer, func(ctx context.Context) (err error) {
+		service, err = x.tunnel.service(ctx, x.client)
+		return err
+	})
+	if err != nil {
+		return x.explained(ctx, "open a way back from containers", err, nil)
+	}
+	seed := x.rootfs.Directory("/nix")
+	err = x.session.call(ctx, limit, func(ctx context.Context) error {
+		_, err := seed.Sync(ctx)
+		return err
+	})
+	if err != nil {
+		seed = x.client.Directory() // Nix makes its store when it first needs it
+	}
+	key := fmt.Sprintf("open-sesame-ci-nix-%s-%s", s.Machine(), x.image.digest())
+	cache := fmt.Sprintf("open-sesame-ci-cache-%s-%s-for-%s", s.Machine(), x.image.digest(), x.options.System.Machine())
+	shared := dagger.ContainerWithMountedCacheOpts{Sharing: dagger.CacheSharingModeShared}
+	seeded := shared
+	seeded.Source = seed
+	err = x.session.call(ctx, limit, func(ctx context.Context) (err error) {
+		x.container, err = x.rootfs.
+			WithMountedCache("/nix", x.client.CacheVolume(key), seeded).
+			WithMountedCache("/root/.cache/nix", x.client.CacheVolume(cache), shared).
+			WithNewFile(runPath, runScript).
+			WithServiceBinding(tunnelHost, service).
+			WithWorkdir("/").
+			Sync(ctx)
+		return err
+	})
+	if err != nil {
+		return x.explained(ctx, what, err, imageRules)
+	}
+	x.exec = x.execInContainer
+	return nil
+}
+
+//go:embed look.sh
+var lookScript string
+
+// look runs one small command in the container.
+func (x *Executor) look(ctx context.Context) (look, error) {
+	program := base64.StdEncoding.EncodeToString(probe.ELF(x.options.System))
+	out, err := x.Run(ctx, engine.Command{Program: "bash", Args: []string{"-c", lookScript, "look", program}})
+	if err != nil {
+		return look{}, fmt.Errorf("look into image %s: %w", x.image.name, err)
+	}
+	return parseLook(string(out), x.image.name)
+}
+
+// parseLook reads lines of the form "name value".
+func parseLook(out, image string) (look, error) {
+	values := map[string]string{}
+	for line := range strings.Lines(out) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		values[name] = value
+	}
+	version, err := nix.ParseVersion(values["version"])
+	if err != nil {
+		return look{}, hint.Wrap(fmt.Errorf("look into image %s: there is no Nix in it", image), "use an image with Nix, such as %s", DefaultImage)
+	}
+	if err := version.Supported(); err != nil {
+		return look{}, hint.Wrap(fmt.Errorf("look into image %s: %w", image, err), "use an image with a newer Nix, such as %s", DefaultImage)
+	}
+	l := look{nix: version, runsSystem: values["probe"] == "runs", kernel: values["kernel"], boot: values["boot"]}
+	l.cores, _ = strconv.Atoi(values["cores"])
+	l.free, _ = strconv.ParseInt(values["free"], 10, 64)
+	return l, nil
+}

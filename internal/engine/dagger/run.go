@@ -1,0 +1,310 @@
+package dagger
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dagger.io/dagger"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+)
+
+// runScript starts every command; the protocol is in its comment.
+//
+//go:embed run.sh
+var runScript string
+
+const runPath = "/.open-sesame-ci/run"
+
+// neighboursScript runs a command with a directory for build directories of its own, which has some in it that look like
+// those of Nix. Who builds may be another user, who has to get through. It goes away with the container.
+const neighboursScript = `TMPDIR=$(mktemp -d) && export TMPDIR && chmod 755 "$TMPDIR" &&
+	mkdir "$TMPDIR"/nix-build-neighbour.drv-{0,1} && echo left by another build >"$TMPDIR/neighbour" && exec "$@"`
+
+// execFunc runs a program in a new container to its end. What the program writes is lost.
+type execFunc func(ctx context.Context, args []string, privileged bool) error
+
+func (x *Executor) execInContainer(ctx context.Context, args []string, privileged bool) error {
+	_, err := x.withPlaced().WithExec(args, dagger.ContainerWithExecOpts{InsecureRootCapabilities: privileged}).Sync(ctx)
+	return err
+}
+
+// Run runs a command of Nix in a new container.
+func (x *Executor) Run(ctx context.Context, c engine.Command) ([]byte, error) {
+	if c.Stdout != nil {
+		return nil, x.run(ctx, c, c.Stdout)
+	}
+	var stdout bytes.Buffer
+	err := x.run(ctx, c, &stdout)
+	return stdout.Bytes(), err
+}
+
+func (x *Executor) run(ctx context.Context, c engine.Command, stdout io.Writer) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r := x.start(ctx, c, stdout)
+	defer r.close()
+	return r.wait(ctx)
+}
+
+// running is a command in its container.
+type running struct {
+	x       *Executor
+	program string
+	streams *streams
+	stderr  tail
+	control net.Conn    // nil until the container is there
+	reports chan string // lines of control, closed at its end
+	ended   chan error  // the exec's end, as Dagger tells it
+	copied  chan error  // of stdout and of stderr, once each
+	kill    context.CancelFunc
+	over    <-chan struct{} // closed by kill
+	pumps   sync.WaitGroup
+	writing atomic.Int32 // how many pumps wait for their writer
+}
+
+// start sends the command to the engine.
+func (x *Executor) start(ctx context.Context, c engine.Command, stdout io.Writer) *running {
+	// A done context has to end the command before it ends the query, so the query has a context of its own.
+	queryCtx, kill := context.WithCancel(context.WithoutCancel(ctx))
+	r := &running{
+		x: x, program: c.Program, streams: x.tunnel.expect(), kill: kill, over: queryCtx.Done(), stderr: tail{limit: 16 << 10},
+		reports: make(chan string), ended: make(chan error, 1), copied: make(chan error, 2),
+	}
+	var stderr io.Writer = &r.stderr
+	if c.Stderr != nil {
+		stderr = io.MultiWriter(stderr, c.Stderr)
+	}
+	r.pump(r.streams.stdout, stdout)
+	r.pump(r.streams.stderr, stderr)
+	args := []string{"bash", runPath, x.tunnel.address, r.streams.token, x.memlock(), x.settings.With(c.Settings).Config()}
+	args = append(args, x.keeping()...)
+	if c.Neighbours {
+		args = append(args, "bash", "-c", neighboursScript, "neighbours")
+	}
+	args = append(args, c.Program)
+	go func() { r.ended <- x.exec(queryCtx, append(args, c.Args...), c.Privileged) }()
+	return r
+}
+
+// pump copies a stream to its end.
+func (r *running) pump(from <-chan net.Conn, w io.Writer) {
+	r.pumps.Go(func() {
+		select {
+		case conn := <-from:
+			// No splicing: errors have to tell the ends apart.
+			_, err := io.Copy(countedWriter{w, &r.writing}, struct{ io.Reader }{conn})
+			r.copied <- err
+		case <-r.over:
+		}
+	})
+}
+
+// countedWriter says in n that a write is going on.
+type countedWriter struct {
+	io.Writer
+	n *atomic.Int32
+}
+
+func (w countedWriter) Write(p []byte) (int, error) {
+	w.n.Add(1)
+	defer w.n.Add(-1)
+	return w.Writer.Write(p)
+}
+
+// close ends whatever is left. After it, nobody writes to the command's writers.
+func (r *running) close() {
+	r.kill()
+	r.streams.close()
+	r.pumps.Wait()
+}
+
+// wait follows the command to its end. That has come when its exit is reported and all that it wrote has arrived.
+func (r *running) wait(ctx context.Context) error {
+	l := r.x.session.limits
+	starting := time.NewTimer(l.start)
+	defer starting.Stop()
+	pulse := time.NewTicker(l.silence / pulses)
+	defer pulse.Stop()
+	report, missed := "", 0
+	for open := cap(r.copied); report == "" || open > 0; {
+		select {
+		case r.control = <-r.streams.control:
+			starting.Stop()
+			go r.listen()
+		case line, ok := <-r.reports:
+			if !ok {
+				return r.vanished(ctx)
+			}
+			if line != "alive" {
+				report = line
+			}
+		case err := <-r.copied:
+			if read := (*net.OpError)(nil); errors.As(err, &read) && read.Op == "read" {
+				return r.vanished(ctx)
+			}
+			if err != nil {
+				return fmt.Errorf("copy output of %s: %w", r.program, err)
+			}
+			open--
+		case err := <-r.ended:
+			return r.failure(ctx, err)
+		case <-r.x.session.gone:
+			return r.failure(ctx, errGone)
+		case <-ctx.Done():
+			r.cancel(ctx)
+			return ctx.Err()
+		case <-starting.C:
+			return r.failure(ctx, r.x.session.lose("no container was started within "+span(l.start)))
+		case <-pulse.C:
+			// Before it connects there is nothing to hear, and while it waits for our reader there is nothing to say.
+			if missed++; r.control == nil || r.writing.Load() > 0 {
+				missed = 0
+			} else if missed == pulses {
+				return r.failure(ctx, r.x.session.lose("nothing was heard of the command for "+span(l.silence)))
+			}
+			continue
+		}
+		missed = 0
+	}
+	r.say("done")
+	r.awaitEnd()
+	return r.result(report)
+}
+
+// listen passes on what the container says, for as long as somebody listens.
+func (r *running) listen() {
+	defer close(r.reports)
+	for lines := bufio.NewScanner(r.control); lines.Scan(); {
+		select {
+		case r.reports <- lines.Text():
+		case <-r.over:
+			return
+		}
+	}
+}
+
+// say tells the container something, if it is there to listen.
+func (r *running) say(word string) {
+	if r.control == nil {
+		return
+	}
+	_ = r.control.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = io.WriteString(r.control, word+"\n") // whether it has heard is seen from what it does
+}
+
+// cancel ends the command: first Nix, which then ends its builders in order, and at last the container. Where the command
+// does not report that it has ended, the engine is asked whether it is still there: what a run does after its end would
+// wait for it again.
+func (r *running) cancel(ctx context.Context) {
+	stopped := false
+	if r.control != nil {
+		r.say("stop")
+		timeout := time.After(stopTimeout)
+		for waiting := true; waiting; {
+			select {
+			case line, ok := <-r.reports:
+				stopped = ok && line != "alive"
+				waiting = ok && !stopped
+			case <-r.ended:
+				return
+			case <-timeout:
+				waiting = false
+			}
+		}
+	}
+	if !stopped {
+		asking, done := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		if !r.x.session.ping(asking) {
+			r.x.session.lose("it did not answer when a command was to end")
+		}
+		done()
+	}
+	r.kill()
+	r.awaitEnd()
+}
+
+// awaitEnd lets the engine finish with the container.
+func (r *running) awaitEnd() {
+	select {
+	case <-r.ended:
+	case <-r.x.session.gone:
+	case <-time.After(endTimeout):
+	}
+}
+
+// vanished is for a container that went silent: the engine soon tells why, if it still can.
+func (r *running) vanished(ctx context.Context) error {
+	select {
+	case err := <-r.ended:
+		return r.failure(ctx, err)
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.x.session.gone:
+	case <-time.After(endTimeout):
+	}
+	return r.failure(ctx, errGone)
+}
+
+// errGone stands for what the engine could not tell any more.
+var errGone = fmt.Errorf("its container is gone: %w", io.ErrUnexpectedEOF)
+
+// result reads the report of a command that has ended.
+func (r *running) result(report string) error {
+	if report == "missing" {
+		return hint.Wrap(fmt.Errorf("run %s: not found in image %s", r.program, r.x.image.name),
+			"use an image with bash, coreutils, tar and Nix, such as %s", DefaultImage)
+	}
+	code, err := strconv.Atoi(strings.TrimPrefix(report, "exit "))
+	if err != nil {
+		return fmt.Errorf("run %s: unknown report %q", r.program, report)
+	}
+	if code != 0 {
+		return &engine.ExitError{Program: r.program, Code: code, Stderr: r.stderr.String()}
+	}
+	return nil
+}
+
+// failure is for an exec that ended before its command did. Err is what the engine says of it.
+func (r *running) failure(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	what := "run " + r.program
+	if err == nil {
+		err = errGone
+	}
+	var exit *dagger.ExecError
+	switch {
+	case errors.As(err, &exit) && r.control != nil:
+		// Something has killed the container and all that is in it, for want of memory as a rule.
+		return &engine.ExitError{Program: r.program, Code: exit.ExitCode, Stderr: r.stderr.String()}
+	case errors.As(err, &exit):
+		err = fmt.Errorf("start its container: exit code %d: %w", exit.ExitCode, err)
+	}
+	return r.x.explained(ctx, what, err, execRules)
+}
+
+// memlock is the limit as ulimit takes it.
+func (x *Executor) memlock() string {
+	switch n := x.options.Memlock; {
+	case n < 0:
+		return "unlimited"
+	case n > 0:
+		return strconv.FormatInt(n>>10, 10)
+	}
+	return ""
+}

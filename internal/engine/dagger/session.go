@@ -1,0 +1,285 @@
+package dagger
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"dagger.io/dagger/engineconn"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+)
+
+// session is a session with an engine: the child process "dagger session", and the port on which it takes queries.
+// It implements engineconn.EngineConn.
+//
+// The SDK can start the child by itself, but then the child inherits this whole process's environment, secrets and
+// all; it gets the terminal's Ctrl-C before we do; waiting for it does not heed a context; and its errors are a dump.
+// Started here, none of this is so. Both sides of the protocol are what every SDK of Dagger relies on:
+// https://github.com/dagger/dagger/blob/v0.21.8/cmd/dagger/session.go.
+type session struct {
+	http   *http.Client
+	params engineconn.ConnectParams
+	child  *exec.Cmd // nil where the session belongs to "dagger run"
+	stdin  io.Closer
+	stdout io.Closer
+	stderr *tail
+	done   chan struct{} // closed when the child has ended; never where there is none
+	limits limits
+
+	gone    chan struct{} // closed when the engine counts as lost; see lose
+	losing  sync.Once
+	loss    error // why, once gone is closed
+	unwatch context.CancelFunc
+}
+
+func newSession(l limits) *session {
+	s := &session{
+		stderr: &tail{limit: 64 << 10}, done: make(chan struct{}), gone: make(chan struct{}), limits: l, unwatch: func() {},
+	}
+	s.http = s.newClient()
+	return s
+}
+
+// connect starts a session with the target.
+func connect(ctx context.Context, t target, o Options) (*session, error) {
+	if t.session != nil {
+		return joinSession(*t.session, o.limits), nil
+	}
+	cli, err := findCLI(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	limit, what := o.limits.answer, "waiting for the "+t.found
+	if t.provisioned {
+		limit, what = o.limits.provision, "starting a Dagger engine, whose image may have to be pulled first: "+t.found
+	}
+	note := time.AfterFunc(noticeAfter, func() { o.Notice(atMost(what, limit)) })
+	defer note.Stop()
+	before := t.container.state(ctx)
+	if t.container.existing && before.status != "" && before.status != "running" {
+		return nil, hint.Wrap(fmt.Errorf("connect to %s: the container is %s", t.found, before.status), "%s start %s", t.container.command, hint.Quote(t.container.name))
+	}
+	timed, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	failed := make(chan error, 1)
+	go func() {
+		err := t.container.awaitFailure(timed, before)
+		if err != nil {
+			cancel()
+		}
+		failed <- err
+	}()
+	s, err := startSession(timed, cli, environment(o.Env, t.host, o.Log == nil), o)
+	slow := errors.Is(timed.Err(), context.DeadlineExceeded)
+	cancel()
+	failure := <-failed
+	switch {
+	case err == nil:
+		return s, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case failure != nil:
+		return nil, fmt.Errorf("connect to %s: %w", t.found, failure)
+	case slow && t.provisioned:
+		return nil, hint.Wrap(fmt.Errorf("connect to %s: no answer after %s", t.found, span(limit)), "look at the engine's log: %s logs %s", t.container.command, hint.Quote(t.container.name))
+	case slow:
+		return nil, hint.Wrap(fmt.Errorf("connect to %s: no answer after %s", t.found, span(limit)),
+			"check that a Dagger engine listens there, and that it is neither stopped nor stuck: see its log")
+	}
+	if failure := t.container.failure(ctx, containerState{}, t.container.state(ctx)); failure != nil {
+		return nil, fmt.Errorf("connect to %s: %w", t.found, failure)
+	}
+	return nil, explain(t, cli, err.Error(), o)
+}
+
+// joinSession uses the session that "dagger run" has started for this process.
+func joinSession(p engineconn.ConnectParams, l limits) *session {
+	s := newSession(l)
+	s.params = p
+	return s
+}
+
+func startSession(ctx context.Context, cli string, env []string, o Options) (*session, error) {
+	s := newSession(o.limits)
+	cmd := exec.Command(cli, "session", "--label", "dagger.io/sdk.name:go", "--label", "dagger.io/sdk.version:"+engineconn.CLIVersion)
+	cmd.Dir = "/" // no directory that Dagger could take for a module to load
+	cmd.Env = env
+	cmd.Stderr = s.stderr
+	if o.Log != nil {
+		cmd.Stderr = io.MultiWriter(s.stderr, o.Log)
+	}
+	// A group of its own: a Ctrl-C on the terminal is ours to pass on, after the commands have ended.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = time.Second // a helper of its own may hold its standard error open
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if s.stdin, err = cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	s.child, s.stdout = cmd, stdout
+	params := make(chan error, 1)
+	go func() {
+		r := bufio.NewReader(stdout)
+		line, err := r.ReadBytes('\n')
+		if err == nil {
+			err = json.Unmarshal(line, &s.params)
+		}
+		params <- err
+		_, _ = io.Copy(io.Discard, r)
+		err = cmd.Wait()
+		close(s.done)
+		s.lose(fmt.Sprintf("its client has ended: %v", err))
+	}()
+	select {
+	case err = <-params:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = s.Close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		text := s.stderr.String()
+		if text == "" && !errors.Is(err, io.EOF) {
+			text = err.Error()
+		}
+		return nil, errors.New(text)
+	}
+	return s, nil
+}
+
+func (s *session) newClient() *http.Client {
+	dialer := net.Dialer{}
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return dialer.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.params.Port)))
+	}}}
+}
+
+// Do sends a query.
+func (s *session) Do(r *http.Request) (*http.Response, error) {
+	r.SetBasicAuth(s.params.SessionToken, "")
+	return s.http.Do(r)
+}
+
+// Host returns the name under which the SDK addresses the session; [session.Do] dials its port whatever the name.
+func (s *session) Host() string { return "dagger" }
+
+// Close ends the child, which ends by itself when its standard input does. That of a lost engine was killed before.
+func (s *session) Close() error {
+	s.unwatch()
+	if s.child == nil {
+		return nil
+	}
+	_ = s.stdin.Close()
+	for _, end := range []func(){func() { s.signal(syscall.SIGINT) }, s.kill} {
+		select {
+		case <-s.done:
+			return nil
+		case <-time.After(closeTimeout):
+			end()
+		}
+	}
+	select {
+	case <-s.done:
+	case <-time.After(closeTimeout): // the kernel holds it
+	}
+	return nil
+}
+
+// signal sends a signal to the child and to what it has started.
+func (s *session) signal(sig syscall.Signal) {
+	select {
+	case <-s.done: // its number may be another process's by now
+	default:
+		_ = syscall.Kill(-s.child.Process.Pid, sig)
+	}
+}
+
+// kill ends the child at once. Closing its output ends the wait for it, which a process that it has left behind could
+// hold up.
+func (s *session) kill() {
+	s.signal(syscall.SIGKILL)
+	_ = s.stdout.Close()
+}
+
+// A variable that the Dagger client gets, with the reason.
+type variable struct{ name, reason string }
+
+// inherited are those that it gets of ours. DAGGER_CLOUD_TOKEN and DAGGER_CLOUD_ENGINE are not among them: the one would
+// send logs away, the other builds. None of them reaches a container, but for what run.sh names.
+var inherited = []variable{
+	{"PATH", "where docker and its credential helpers are"},
+	{"HOME", "their configuration and sockets"},
+	{"USER", "likewise"},
+	{"TMPDIR", "where there is room"},
+	{"XDG_CACHE_HOME", "where it keeps itself"},
+	{"XDG_CONFIG_HOME", "where the runtimes' configuration is"},
+	{"XDG_DATA_HOME", "where rootless runtimes keep their containers"},
+	{"XDG_STATE_HOME", "likewise"},
+	{"XDG_RUNTIME_DIR", "where rootless runtimes listen"},
+	{"DOCKER_HOST", "another Docker than the default one"},
+	{"DOCKER_CONTEXT", "likewise"},
+	{"DOCKER_CONFIG", "its configuration, and credentials for registries"},
+	{"DOCKER_CERT_PATH", "certificates for it"},
+	{"DOCKER_TLS_VERIFY", "likewise"},
+	{"CONTAINER_HOST", "another Podman than the default one"},
+	{"CONTAINERS_CONF", "its configuration"},
+	{"KUBECONFIG", "an engine in a cluster"},
+	{"SSH_AUTH_SOCK", "an engine over SSH"},
+	{"SSL_CERT_FILE", "certificates of a company's proxy"},
+	{"SSL_CERT_DIR", "likewise"},
+	{"http_proxy", "the way out of this network"},
+	{"https_proxy", "likewise"},
+	{"no_proxy", "likewise"},
+	{"all_proxy", "likewise"},
+	{"HTTP_PROXY", "the same, for programs that spell it so"},
+	{"HTTPS_PROXY", "likewise"},
+	{"NO_PROXY", "likewise"},
+	{"ALL_PROXY", "likewise"},
+}
+
+// environment returns the whole environment of the Dagger client: a whitelist of env, the engine's address, and
+// switches that make it quiet and leave other engines alone.
+func environment(env []string, host string, silent bool) []string {
+	out := []string{
+		"DAGGER_PROGRESS=plain",
+		"DAGGER_LEAVE_OLD_ENGINE=1", // else starting ours removes those of other projects while they build
+		"DAGGER_NO_NAG=1",
+		"DAGGER_NO_UPDATE_CHECK=1",
+		"DO_NOT_TRACK=1",
+		"NO_COLOR=1",
+		"LC_ALL=C.UTF-8", // messages are parsed
+	}
+	if silent {
+		out = append(out, "DAGGER_SILENT=1")
+	}
+	if host != "" {
+		out = append(out, runnerHostVariable+"="+host)
+	}
+	for _, kv := range env {
+		name, _, _ := strings.Cut(kv, "=")
+		if slices.ContainsFunc(inherited, func(v variable) bool { return v.name == name }) {
+			out = append(out, kv)
+		}
+	}
+	return out
+}

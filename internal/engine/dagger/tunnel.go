@@ -1,0 +1,146 @@
+package dagger
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"dagger.io/dagger"
+)
+
+// tunnel is the way from containers to this process: a port here, which Dagger makes reachable in containers by way of
+// the session (Host.Service). Over it goes all that commands write.
+//
+// Dagger's own ways would do for a person but not for a program. Its progress log interleaves all commands, marks and
+// splits lines, and the client keeps every line in memory until the session ends; Container.Stdout is one string in
+// memory; Container.File wants the disk space twice.
+type tunnel struct {
+	listener *net.TCPListener
+	address  string // for run.sh
+	mu       sync.Mutex
+	streams  map[string]*streams // by token
+}
+
+const (
+	tunnelHost = "client" // as containers know this process
+	tunnelPort = 4000
+	// A connection has to name its command within so many bytes.
+	greetingLimit = 128
+)
+
+// openTunnel listens on the loopback interface. Let in are only connections that begin with the token of a command.
+func openTunnel() (*tunnel, error) {
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, fmt.Errorf("listen for containers: %v", err)
+	}
+	t := &tunnel{listener: l, address: fmt.Sprintf("%s/%d", tunnelHost, tunnelPort), streams: map[string]*streams{}}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return // closed
+			}
+			go t.admit(conn)
+		}
+	}()
+	return t, nil
+}
+
+// service starts the tunnel's other end. It takes about half a second, once for all commands.
+func (t *tunnel) service(ctx context.Context, client *dagger.Client) (*dagger.Service, error) {
+	port := t.listener.Addr().(*net.TCPAddr).Port
+	return client.Host().Service([]dagger.PortForward{{Frontend: tunnelPort, Backend: port}}).Start(ctx)
+}
+
+// admit gives a connection to the command whose token it names. Dagger makes some of its own that name none, to see
+// whether the port is open.
+func (t *tunnel) admit(conn net.Conn) {
+	_ = conn.SetReadDeadline(time.Now().Add(greetingTimeout))
+	greeting, err := readLine(conn)
+	_ = conn.SetReadDeadline(time.Time{})
+	token, name, _ := strings.Cut(greeting, " ")
+	t.mu.Lock()
+	s := t.streams[token]
+	t.mu.Unlock()
+	if err != nil || s == nil || !s.admit(name, conn) {
+		_ = conn.Close()
+	}
+}
+
+// readLine reads no further than the line's end: what follows belongs to the stream.
+func readLine(conn net.Conn) (string, error) {
+	var line strings.Builder
+	for b := make([]byte, 1); line.Len() < greetingLimit; line.WriteByte(b[0]) {
+		if _, err := conn.Read(b); err != nil {
+			return "", err
+		}
+		if b[0] == '\n' {
+			return line.String(), nil
+		}
+	}
+	return "", fmt.Errorf("read greeting: longer than %d bytes", greetingLimit)
+}
+
+// streams are the connections of one command, each of which comes when it comes, and once.
+type streams struct {
+	tunnel *tunnel
+	// token names the command. As it is one of the command's arguments, Dagger has never run the command before.
+	token                   string
+	control, stdout, stderr chan net.Conn
+
+	mu     sync.Mutex
+	conns  map[string]net.Conn // by name
+	closed bool
+}
+
+// expect prepares for the connections of one command.
+func (t *tunnel) expect() *streams {
+	s := &streams{
+		tunnel: t, token: newToken(), conns: map[string]net.Conn{},
+		control: make(chan net.Conn, 1), stdout: make(chan net.Conn, 1), stderr: make(chan net.Conn, 1),
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.streams[s.token] = s
+	return s
+}
+
+func newToken() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+func (s *streams) admit(name string, conn net.Conn) bool {
+	to, ok := map[string]chan net.Conn{"control": s.control, "stdout": s.stdout, "stderr": s.stderr}[name]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !ok || s.closed || s.conns[name] != nil {
+		return false
+	}
+	s.conns[name] = conn
+	to <- conn // has room for the one
+	return true
+}
+
+// close hangs up, and turns away what comes late.
+func (s *streams) close() {
+	s.tunnel.mu.Lock()
+	delete(s.tunnel.streams, s.token)
+	s.tunnel.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, conn := range s.conns {
+		_ = conn.Close()
+	}
+}
+
+// close ends the listener. The streams are their commands' to close.
+func (t *tunnel) close() { _ = t.listener.Close() }

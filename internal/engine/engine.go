@@ -1,0 +1,47 @@
+package engine
+
+import (
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// Engine is what Describe found.
+type Engine struct {
+	// Kind is "host" or "dagger".
+	Kind string `json:"kind"`
+	// Version is the engine's own version; empty for a host, which has none beside Nix's.
+	Version string `json:"version,omitempty"`
+	// Image is the container image by digest; empty for a host.
+	Image string      `json:"image,omitempty"`
+	Nix   nix.Version `json:"nix"`
+	// Native is the system that the engine's processor runs without emulation.
+	Native matrix.System `json:"native"`
+	// Emulator says what runs a foreign system: "binfmt" where the kernel has an entry for it,
+	// "container" where a container of the foreign platform is used instead, empty where nothing does or need.
+	Emulator string `json:"emulator,omitempty"`
+	// EmulatorVersion is what the emulator says of itself, such as "qemu-aarch64 version 7.2.22"; empty where nobody
+	// can ask it: it belongs to the machine that the engine is on.
+	EmulatorVersion string `json:"emulatorVersion,omitempty"`
+	// Kernel is the release of the kernel, which every builder sees.
+	Kernel string `json:"kernel,omitempty"`
+	// Evaluation is how evaluation on this machine is kept from its files: "isolated" where it finds none but those that
+	// Nix needs, "restricted" where only Nix's restrict-eval and its fetchers' protocols are in the way. Empty for a
+	// container, which has no files of the machine.
+	Evaluation string `json:"evaluation,omitempty"`
+	// Cores is the number of processors.
+	Cores int `json:"cores"`
+	// SandboxPaths are files of the machine that its own nix.conf shows builders; an image, which is known by its
+	// digest, has none of them.
+	SandboxPaths []string `json:"sandboxPaths,omitempty"`
+	// FreeBytes is the free space of the file system that holds the store; 0 where it is not known.
+	FreeBytes int64 `json:"-"`
+	// Ignored names substituters that this Nix would ignore, because it does not trust the user who asks.
+	Ignored []string `json:"-"`
+	// Refused is why this engine would not build for the system, although the system's programs run on it.
+	Refused error `json:"-"`
+	// Notes says what was lost on the way to this engine, for a person to read.
+	Notes []string `json:"-"`
+}
+
+// Runs reports whether the engine's own machine can build for a system.
+func (e Engine) Runs(system matrix.System) bool { return e.Native == system || e.Emulator != "" }

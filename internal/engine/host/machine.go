@@ -1,0 +1,254 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/binfmt"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// Nix is what there is to know of this machine's Nix. To ask is to start three processes, some 60 ms.
+// The zero value has not asked yet.
+type Nix struct {
+	mu      sync.Mutex
+	known   bool
+	version nix.Version
+	config  config
+}
+
+// machine is what Open has found out of this machine and its Nix.
+type machine struct {
+	nix    nix.Version
+	native matrix.System
+	config config
+	daemon bool
+	// emulator is the binfmt entry that runs the executor's system, where that is foreign.
+	emulator        *binfmt.Entry
+	emulatorVersion string
+}
+
+func (x *Executor) look(ctx context.Context, known *Nix) (m machine, err error) {
+	if m.nix, m.config, err = known.ask(ctx, x); err != nil {
+		return m, err
+	}
+	if m.native, err = m.config.native(); err != nil {
+		return m, err
+	}
+	store, err := m.config.text("store")
+	if err != nil {
+		return m, err
+	}
+	m.daemon = usesDaemon(store)
+	if x.System != m.native {
+		if m.emulator = binfmt.Find(x.System.Machine()); m.emulator != nil {
+			m.emulatorVersion = m.emulator.Version(ctx)
+		}
+	}
+	return m, nil
+}
+
+// ask asks Nix for its version and configuration, unless that was done. What failed is asked again.
+func (n *Nix) ask(ctx context.Context, x *Executor) (nix.Version, config, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.known {
+		return n.version, n.config, nil
+	}
+	out, err := x.Run(ctx, engine.Command{Program: "nix", Args: []string{"--version"}})
+	if err != nil {
+		return nix.Version{}, nil, err
+	}
+	version, err := nix.ParseVersion(string(out))
+	if err != nil {
+		return nix.Version{}, nil, err
+	}
+	if err := version.Supported(); err != nil {
+		return nix.Version{}, nil, hint.Wrap(err, "install a newer one: https://nixos.org/download, or nix-bin of Debian 12 or newer")
+	}
+	if err := x.openStore(ctx); err != nil {
+		return nix.Version{}, nil, err
+	}
+	show := []string{"show-config"}
+	if version.AtLeast(2, 20) {
+		show = []string{"config", "show"}
+	}
+	out, err = x.Run(ctx, engine.Command{
+		Program: "nix", Args: show, Settings: nix.Settings{"extra-experimental-features": "nix-command"},
+	})
+	if err != nil {
+		return nix.Version{}, nil, fmt.Errorf("read configuration of Nix: %w", err)
+	}
+	n.known, n.version, n.config = true, version, parseConfig(string(out))
+	return n.version, n.config, nil
+}
+
+const daemonSocket = "/nix/var/nix/daemon-socket/socket"
+
+// usesDaemon reports whether Nix reaches the store through the daemon. For the store "auto" the manual's rule is:
+// the state directory is not writable and a socket is there.
+func usesDaemon(store string) bool {
+	if store != "" && store != "auto" {
+		return store == "daemon" || strings.HasPrefix(store, "unix://")
+	}
+	if syscall.Access("/nix/var/nix", 2) == nil {
+		return false
+	}
+	info, err := os.Stat(daemonSocket)
+	return err == nil && info.Mode()&os.ModeSocket != 0
+}
+
+// settings are those that this machine needs for the system.
+func (m machine) settings(system matrix.System) (nix.Settings, error) {
+	s := nix.Settings{}
+	if m.emulator != nil {
+		// The list's own name begins with "extra-": this appends to it.
+		s["extra-extra-platforms"] = string(system)
+	}
+	if !m.daemon && os.Geteuid() == 0 && m.config["auto-allocate-uids"] != "true" {
+		group, err := m.config.text("build-users-group")
+		if err == nil {
+			err = buildUsersProblem(group, groupFile)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if !m.daemon {
+		// The collector of min-free is a thread that goes on while the process ends: 2.34 crashes (exit code 139), 2.26
+		// fails with paths that are freed memory. A daemon answers before it ends, and keeps its owner's setting.
+		s["min-free"] = "0"
+	}
+	return s, nil
+}
+
+// Describe says what this machine is.
+func (x *Executor) Describe(context.Context) (engine.Engine, error) {
+	m := x.machine
+	e := engine.Engine{
+		SandboxPaths: m.sandboxPaths(), Notes: m.notes(),
+		Kind: "host", Evaluation: x.evaluation(), Nix: m.nix, Native: m.native, Cores: runtime.NumCPU(),
+		FreeBytes: freeBytes(string(nix.StoreDir)), Kernel: binfmt.Kernel(),
+	}
+	trusted, err := m.trustsUser()
+	if err == nil {
+		e.Ignored, err = m.ignored(x.Settings, trusted)
+	}
+	if err == nil {
+		e.Refused, err = x.refusal(trusted)
+	}
+	if err != nil {
+		return e, err
+	}
+	if m.emulator != nil {
+		e.Emulator, e.EmulatorVersion = "binfmt", m.emulatorVersion
+	}
+	return e, nil
+}
+
+// sandboxPaths are for the record alone, so a Nix without the setting has none.
+func (m machine) sandboxPaths() []string { return strings.Fields(m.config["sandbox-paths"]) }
+
+// refusal returns why this machine's Nix would not build for a foreign system that the kernel can emulate, or nil. A
+// daemon takes extra-platforms from its own configuration, or from a user whom it trusts.
+func (x *Executor) refusal(trusted bool) (refused, err error) {
+	m := x.machine
+	if m.emulator == nil || !m.daemon || trusted {
+		return nil, nil
+	}
+	platforms, err := m.config.list("extra-platforms")
+	if err != nil || slices.Contains(platforms, string(x.System)) {
+		return nil, err
+	}
+	return hint.Wrap(fmt.Errorf("build for %s: the Nix daemon has no such extra-platforms, and it does not trust %s to add it", x.System, x.access.User),
+		"%s", x.access.allowSystem(x.System)), nil
+}
+
+// notes warns of what this machine's own nix.conf gives builders, which another machine has not.
+func (m machine) notes() []string {
+	var foreign []string
+	for _, path := range m.sandboxPaths() {
+		if inside, _, _ := strings.Cut(path, "="); inside != "/bin/sh" { // which Nix itself brings along
+			foreign = append(foreign, path)
+		}
+	}
+	if len(foreign) == 0 {
+		return nil
+	}
+	return []string{"this machine's nix.conf shows builders " + strings.Join(foreign, " ") + " (sandbox-paths): another machine may build something else"}
+}
+
+// freeBytes returns the free space for a user of dir's file system, or of its nearest ancestor's.
+func freeBytes(dir string) int64 {
+	var fs syscall.Statfs_t
+	for syscall.Statfs(dir, &fs) != nil {
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return 0
+		}
+		dir = parent
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize)
+}
+
+// ignored returns those substituters of the settings that a daemon would pass over in silence,
+// because neither they nor the user who asks is trusted.
+// See https://nix.dev/manual/nix/latest/command-ref/conf-file#conf-trusted-users.
+func (m machine) ignored(s nix.Settings, trusted bool) ([]string, error) {
+	if !m.daemon || trusted {
+		return nil, nil
+	}
+	var known []string
+	for _, name := range []string{"substituters", "trusted-substituters"} {
+		urls, err := m.config.list(name)
+		if err != nil {
+			return nil, err
+		}
+		for _, url := range urls {
+			known = append(known, strings.TrimRight(url, "/"))
+		}
+	}
+	var ignored []string
+	for _, url := range strings.Fields(s["substituters"]) {
+		if !slices.Contains(known, strings.TrimRight(url, "/")) {
+			ignored = append(ignored, url)
+		}
+	}
+	return ignored, nil
+}
+
+// trustsUser reports whether the store does what this process's user asks for.
+func (m machine) trustsUser() (bool, error) {
+	if !m.daemon || os.Geteuid() == 0 {
+		return true, nil
+	}
+	trusted, err := m.config.list("trusted-users")
+	if err != nil {
+		return false, err
+	}
+	me, err := user.Current()
+	if err != nil {
+		return false, nil // a user without a name is in no list
+	}
+	groups := map[string]bool{}
+	ids, _ := me.GroupIds()
+	for _, id := range ids {
+		if g, err := user.LookupGroupId(id); err == nil {
+			groups["@"+g.Name] = true
+		}
+	}
+	return slices.ContainsFunc(trusted, func(name string) bool {
+		return name == "*" || name == me.Username || groups[name]
+	}), nil
+}

@@ -1,0 +1,55 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+)
+
+// noObject is the path of an object that no store has.
+const noObject = string(nix.StoreDir) + "/00000000000000000000000000000000-none"
+
+// openStore asks Nix a question that it cannot answer without its store: to evaluate or to show the configuration
+// does not connect to a daemon.
+//
+// Where there is no store yet, Nix makes it. Two processes that do so at once fail ("creating symlink …: File exists"),
+// so this is the first command, and it runs alone.
+func (x *Executor) openStore(ctx context.Context) error {
+	_, err := x.Run(ctx, engine.Command{Program: "nix-store", Args: []string{"--check-validity", "--print-invalid", noObject}})
+	var exit *engine.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	if problem := x.access.Problem(); problem != nil {
+		return problem
+	}
+	err = fmt.Errorf("open store: %w", err)
+	if advice := storeHint(exit.Stderr, os.Geteuid() == 0); advice != "" {
+		return hint.Wrap(err, "%s", advice)
+	}
+	return err
+}
+
+// storeHint says what to do about a store that Nix cannot open, by what Nix says of it; empty where that is not known.
+func storeHint(stderr string, root bool) string {
+	says := func(text string) bool { return strings.Contains(stderr, text) }
+	switch {
+	case says("socket") && says("Permission denied"):
+		return "the daemon does not let this user in: sudo usermod -aG nix-users $USER, then log in again"
+	case says("socket") && (says("No such file or directory") || says("Connection refused")) && root:
+		return "start the daemon: systemctl start nix-daemon.socket, or nix-daemon & where there is no systemd; or use the store without it: unset NIX_REMOTE"
+	case says("socket") && (says("No such file or directory") || says("Connection refused")):
+		return "start the daemon: sudo systemctl start nix-daemon.socket, or sudo nix-daemon & where there is no systemd"
+	case says("remote store 'daemon'"):
+		return "the daemon ended the connection: see allowed-users in /etc/nix/nix.conf, and journalctl -u nix-daemon"
+	case !root && (says("Permission denied") || says("Operation not permitted") || says("Read-only file system")):
+		return "the store belongs to root, and there is no daemon: sudo apt-get install nix-setup-systemd (Debian, Ubuntu), or run as root"
+	}
+	return ""
+}

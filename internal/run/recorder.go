@@ -1,0 +1,82 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+)
+
+// Reporter shows events. Report is called by many goroutines; it must not block for long.
+type Reporter interface {
+	Report(at time.Time, e Event)
+}
+
+// Recorder reports the events and the steps of a run.
+type Recorder struct {
+	Report Reporter
+	Now    func() time.Time
+}
+
+// Event reports an event at the present time.
+func (r Recorder) Event(e Event) { r.Report.Report(r.Now(), e) }
+
+// Warn reports a warning about a system; an empty system means the whole run.
+func (r Recorder) Warn(system matrix.System, format string, args ...any) {
+	r.Event(Notice{System: system, Level: Warning, Text: fmt.Sprintf(format, args...)})
+}
+
+// Step runs f as a step of the run, and reports its beginning and its end.
+// f returns a summary of a few words. If its error is a [Skipped], the step had nothing to do, and Step returns nil.
+//
+// A step does not begin if the context is done. So a run that is interrupted between two steps fails like
+// a run that is interrupted within a step: the error is an [InterruptedError].
+func (r Recorder) Step(ctx context.Context, step Step, system matrix.System, f func() (summary string, err error)) error {
+	if err := ctx.Err(); err != nil {
+		return WithCause(ctx, step, err)
+	}
+	started := r.Now()
+	r.Event(StepStarted{Step: step, System: system})
+	summary, err := f()
+	err = WithCause(ctx, step, err)
+	done := StepFinished{Step: step, System: system, Seconds: Seconds(r.Now().Sub(started)), Summary: summary}
+	var skip Skipped
+	if errors.As(err, &skip) {
+		done.Skipped, err = string(skip), nil
+	} else if err != nil {
+		done.Error = err.Error()
+		if at := (interface{ Position() *Line })(nil); errors.As(err, &at) {
+			done.At = at.Position()
+		}
+	}
+	r.Event(done)
+	return err
+}
+
+// Skipped is the reason why a step had nothing to do.
+type Skipped string
+
+func (s Skipped) Error() string { return string(s) }
+
+// InterruptedError says in which step a run was interrupted, and by what: a signal, a time limit or another system.
+type InterruptedError struct {
+	Step  Step
+	Cause error // the context's cause
+	Err   error // the context's error
+}
+
+func (e *InterruptedError) Error() string { return fmt.Sprintf("%s: %v", e.Step, e.Cause) }
+
+// Unwrap returns the context's error and its cause: the cause of a signal or a time limit does not always wrap the error.
+func (e *InterruptedError) Unwrap() []error { return []error{e.Cause, e.Err} }
+
+// WithCause replaces a bare "context canceled" with an [InterruptedError] that has the context's cause.
+// Other errors are returned unchanged.
+func WithCause(ctx context.Context, step Step, err error) error {
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return &InterruptedError{Step: step, Cause: context.Cause(ctx), Err: ctx.Err()}
+	}
+	return err
+}

@@ -1,0 +1,33 @@
+package run
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+func Joined[T ~string](names []T) string {
+	s := make([]string, len(names))
+	for i, n := range names {
+		s[i] = string(n)
+	}
+	return strings.Join(s, ", ")
+}
+
+// Seconds returns d in seconds, to the millisecond: enough for a person, and short to print.
+func Seconds(d time.Duration) float64 {
+	return float64(d.Round(time.Millisecond).Milliseconds()) / 1000
+}
+
+// Count puts a number before a noun: "1 path", "2 paths".
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// Sizes says how large something was and has become.
+func Sizes(before, after int64) string {
+	return fmt.Sprintf("%.1f MiB as %.1f MiB", float64(before)/(1<<20), float64(after)/(1<<20))
+}
