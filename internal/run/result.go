@@ -122,7 +122,7 @@ type CellResult struct {
 	// checked and exported say that these steps were done, or that there was nothing to do in them.
 	Checked, Exported bool `json:"-"`
 	// WritableInputs says that a machine which built something has builders that can change their inputs.
-	WritableInputs bool
+	WritableInputs bool `json:"-"`
 	// Job is the web page of the job of a CI service that the cell was run in; empty elsewhere.
 	Job string `json:"job,omitempty"`
 }
@@ -302,8 +302,8 @@ type Work struct {
 	Fetched      int   `json:"fetched"`
 	FetchedBytes int64 `json:"fetchedBytes,omitempty"`
 
-	Derivations map[nix.StorePath]bool // that were built well
-	By          map[string]int         // how many of Built each remote builder built, by its URI; under "", the engine's own machine
+	Derivations map[nix.StorePath]bool `json:"-"` // that were built well
+	By          map[string]int         `json:"-"` // how many of Built each remote builder built, by its URI; under "", the engine's own machine
 }
 
 // HasBuilt says whether the run has built a derivation.
