@@ -13,7 +13,7 @@ import (
 // A manifest is read or refused. One that is read has names and paths that were parsed, can be joined, and stays the same
 // where it is written and read again.
 func FuzzManifest(f *testing.F) {
-	recorded, err := os.ReadFile("../internal/provenance/testdata/manifest.json")
+	recorded, err := os.ReadFile("../provenance/testdata/manifest.json")
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 
 // The page has each field of the manifest, and no other. The fields of a type that occurs twice are in the page once.
 func TestManifestIsDocumented(t *testing.T) {
-	page, err := os.ReadFile("../docs/manifest.md")
+	page, err := os.ReadFile("../../docs/manifest.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestManifestIsDocumented(t *testing.T) {
 }
 
 func TestManifestVerdictsAndFailuresAreDocumented(t *testing.T) {
-	page, err := os.ReadFile("../docs/manifest.md")
+	page, err := os.ReadFile("../../docs/manifest.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestManifestVerdictsAndFailuresAreDocumented(t *testing.T) {
 			t.Errorf("docs/manifest.md does not document verdict %q", v)
 		}
 	}
-	page, err = os.ReadFile("../docs/operations.md")
+	page, err = os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func jsonFields(t reflect.Type, prefix string, seen map[reflect.Type]bool) []str
 }
 
 func TestManifestOutcomesAreDocumented(t *testing.T) {
-	page, err := os.ReadFile("../docs/manifest.md")
+	page, err := os.ReadFile("../../docs/manifest.md")
 	if err != nil {
 		t.Fatal(err)
 	}
