@@ -23,6 +23,7 @@ lint:
 	test -z "$$(go tool gofumpt -l .)" || { go tool gofumpt -d .; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
+	! go tool deadcode -test ./... | grep -v 'String$$' # fmt calls String and GoString
 	go tool actionlint .github/workflows/*.yml
 
 picture: ## release the example flake, and draw the picture of README.md from that run
