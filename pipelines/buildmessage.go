@@ -88,7 +88,7 @@ func (l *buildLog) derivationOf(text string) nix.StorePath {
 // fail notes why a derivation failed, and ends it where it has not ended yet.
 func (l *buildLog) fail(drv nix.StorePath, f *run.Failure) {
 	known := l.failures[drv]
-	if known != nil && known.Kind.Weight() >= f.Kind.Weight() {
+	if known != nil && known.Kind.Specificity() >= f.Kind.Specificity() {
 		return
 	}
 	l.failures[drv] = f

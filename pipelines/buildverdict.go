@@ -200,7 +200,7 @@ func (l *buildLog) mayHaveEnded(b *running) bool {
 // where the machine is at fault, and not where Nix stopped at something else.
 func (l *buildLog) stopped() *run.Failure {
 	f := &run.Failure{Kind: run.Unfinished, Message: "Nix stopped: " + l.run.Message, ExitCode: l.run.ExitCode, Remark: l.run.Remark}
-	if l.run.OfMachine() {
+	if l.run.IsOfMachine() {
 		f.Kind = l.run.Kind
 	}
 	return f

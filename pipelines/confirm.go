@@ -79,9 +79,9 @@ func (r *Release) confirmPublished(ctx context.Context, cell matrix.Cell, result
 		switch {
 		case p.Verdict == run.Failed:
 		case c.allSeen(p.OutputPaths()):
-			p.Consumer = run.Hit
+			p.Consumer = run.Visible
 		default:
-			p.Consumer = run.Miss
+			p.Consumer = run.NotVisible
 		}
 	}
 	if err != nil {

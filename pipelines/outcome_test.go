@@ -32,7 +32,7 @@ func TestOutcomeIsTheHeaviest(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, test.want)
 		}
 	}
-	if got := run.OutcomeGood.Heavier("odd"); got != run.OutcomeFailed {
+	if got := run.OutcomeGood.Worst("odd"); got != run.OutcomeFailed {
 		t.Errorf("an outcome that is not known is taken for %s", got)
 	}
 }

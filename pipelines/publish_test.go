@@ -88,7 +88,7 @@ func TestReleasePublishesAndPins(t *testing.T) {
 	}
 	for _, c := range m.Cells {
 		for _, p := range c.Packages {
-			if p.Consumer != run.Hit {
+			if p.Consumer != run.Visible {
 				t.Errorf("%s %s: a consumer's sight is %q, want a hit", c.System, p.Package, p.Consumer)
 			}
 		}

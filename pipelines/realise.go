@@ -62,7 +62,7 @@ func (r *Release) realiseAll(ctx context.Context, x engine.Executor, todo []*run
 		}
 		failed = err
 		rest, restErr := r.leftOver(ctx, x, log, group)
-		if restErr != nil || len(rest) == 0 || ctx.Err() != nil || log.run.OfMachine() {
+		if restErr != nil || len(rest) == 0 || ctx.Err() != nil || log.run.IsOfMachine() {
 			continue
 		}
 		switch {

@@ -51,9 +51,9 @@ func consumers(packages []run.PackageResult) string {
 	var misses []string
 	for _, p := range packages {
 		switch p.Consumer {
-		case run.Hit:
+		case run.Visible:
 			hits++
-		case run.Miss:
+		case run.NotVisible:
 			misses = append(misses, string(p.Package))
 		}
 	}

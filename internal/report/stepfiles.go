@@ -98,7 +98,7 @@ func outputs(r *record) []output {
 // isHit says whether a consumer gets the package from the public cache: by what he was seen to get, or else by where it was found.
 func isHit(p run.PackageResult) bool {
 	if p.Consumer != "" {
-		return p.Consumer == run.Hit
+		return p.Consumer == run.Visible
 	}
 	return p.Verdict == run.Served && isWeb(p.ServedBy)
 }

@@ -156,9 +156,9 @@ func twice(p run.PackageResult) string {
 // consumer says what somebody with the public cache gets.
 func consumer(p run.PackageResult) string {
 	switch {
-	case p.Consumer == run.Hit:
+	case p.Consumer == run.Visible:
 		return "✅ hit"
-	case p.Consumer == run.Miss:
+	case p.Consumer == run.NotVisible:
 		return "❌ miss"
 	case p.Verdict == run.Served && isWeb(p.ServedBy):
 		return "✅ served"

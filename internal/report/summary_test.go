@@ -61,7 +61,7 @@ func unconfirmed() *run.Manifest {
 		Verdict: run.Unconfirmed, Cache: "scopecreep-zip", Added: 2,
 		Reason: "confirm open-sesame-desktop: no narinfo\nafter 60 s",
 	}
-	c.Packages[1].Consumer = run.Miss
+	c.Packages[1].Consumer = run.NotVisible
 	return m
 }
 

@@ -17,6 +17,6 @@ type NARSource interface {
 type NARHasher interface {
 	NARSource
 	Name() string
-	// Infos returns what the cache says of those of the paths that it has: at least their NAR hashes and references.
+	// Infos returns at least the NAR hash and the references of each path that the cache has.
 	Infos(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error)
 }

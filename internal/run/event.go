@@ -6,11 +6,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Event is something that a run tells its reporters. Its dynamic type is one of those in this file.
-// A System is empty where an event is about the whole run.
+// Event is an event of a run. Its dynamic type is one of those in this file.
+// System is empty if an event is about the whole run.
 type Event interface{ event() }
 
-// Step is the name of a part of the run: the same in code, logs, events and manifest.
+// Step is the name of a step of a run: the same in code, logs, events and manifest.
 type Step string
 
 // The steps of a run, in the order in which they happen.
@@ -44,21 +44,21 @@ type (
 		System matrix.System `json:"system,omitempty"`
 	}
 
-	// StepFinished says that it has ended: well, with an error, or skipped for a reason.
+	// StepFinished says that a step has ended: it succeeded, failed, or was skipped.
 	StepFinished struct {
 		Step    Step          `json:"step"`
 		System  matrix.System `json:"system,omitempty"`
 		Seconds float64       `json:"seconds"`
-		// Summary is what the step found, in a few words.
+		// Summary is the result of the step in a few words.
 		Summary string `json:"summary,omitempty"`
-		// Skipped is why the step had nothing to do. A skipped step never counts as one that passed.
+		// Skipped says why the step had nothing to do. A skipped step never counts as passed.
 		Skipped string `json:"skipped,omitempty"`
 		Error   string `json:"error,omitempty"`
-		// At is the line of the flake that the error is about, where it can be told.
+		// At is the line of the flake that the error is about; nil if it is not known.
 		At *Line `json:"at,omitempty"`
 	}
 
-	// Planned says what Nix is going to do for a cell.
+	// Planned says what Nix will do for a cell.
 	Planned struct {
 		System matrix.System `json:"system"`
 		Plan   Plan          `json:"plan"`
@@ -79,7 +79,7 @@ type (
 		Derivation nix.StorePath `json:"derivation,omitempty"`
 	}
 
-	// BuildPhase says that a build has come to a phase, such as "checkPhase".
+	// BuildPhase says that a build has begun a phase, such as "checkPhase".
 	BuildPhase struct {
 		System     matrix.System `json:"system"`
 		Derivation nix.StorePath `json:"derivation,omitempty"`
@@ -101,15 +101,15 @@ type (
 		// Machine is the remote builder, as Nix names it; empty for a local build.
 		Machine string  `json:"machine,omitempty"`
 		Seconds float64 `json:"seconds"`
-		// Failure is nil where the build succeeded.
+		// Failure is nil if the build succeeded.
 		Failure *Failure `json:"failure,omitempty"`
-		// Log is the file that holds the whole log; empty where the build said nothing.
+		// Log is the file with the whole log; empty if the build wrote nothing.
 		Log string `json:"log,omitempty"`
 		// Tail is the end of the log: at most 25 lines.
 		Tail []string `json:"tail,omitempty"`
 	}
 
-	// BuildStalled says that a build has said nothing for a while.
+	// BuildStalled says that a build has written nothing for a while.
 	BuildStalled struct {
 		System     matrix.System `json:"system"`
 		Derivation nix.StorePath `json:"derivation,omitempty"`
@@ -117,48 +117,48 @@ type (
 		Tail       []string      `json:"tail,omitempty"`
 	}
 
-	// Fetched is the progress of downloads of a cell. How many bytes there are in all, its plan has said.
+	// Fetched is the progress of a cell's downloads. The cell's plan has the total.
 	Fetched struct {
 		System matrix.System `json:"system"`
 		Bytes  int64         `json:"bytes"`
 		Paths  int           `json:"paths"`
 	}
 
-	// Checked is what came of the contract's checks: of a system, or of the flake's files where the system is empty.
+	// Checked has the results of the contract's checks: of a system, or of the flake's files if System is empty.
 	Checked struct {
 		System  matrix.System     `json:"system,omitempty"`
 		Results []contract.Result `json:"results"`
-		// WarnOnly says that what has failed does not fail the run.
+		// WarnOnly is true if failed checks do not fail the run.
 		WarnOnly bool `json:"warnOnly,omitempty"`
 	}
 
-	// HashWrong says that a fetch gave something else than the flake's hash, and where the flake has that hash.
+	// HashWrong says that a fetch has another hash than the flake states, and where the flake states it.
 	HashWrong struct {
 		System matrix.System `json:"system"`
 		contract.Mismatch
 	}
 
-	// DownloadsFailed sums up the downloads of a build that failed for the same reason.
+	// DownloadsFailed has the downloads of a build that failed for the same reason.
 	DownloadsFailed struct {
 		System matrix.System `json:"system"`
 		FailedDownloads
 	}
 
-	// LogTail is the end of the log of a build that an earlier run has ended with.
+	// LogTail is the end of a build log of an earlier run.
 	LogTail struct {
 		System     matrix.System `json:"system"`
 		Derivation nix.StorePath `json:"derivation"`
 		Tail       []string      `json:"tail"`
 	}
 
-	// LastRelease says what there was of the packages in the last release, for the changes since.
+	// LastRelease has the packages of the last release, to show the changes since.
 	LastRelease struct {
-		// From is where that is known from: a manifest, or the pins of a cache.
+		// From is the source of this information: a manifest, or the pins of a cache.
 		From     string        `json:"from"`
 		Packages []LastPackage `json:"packages"`
 	}
 
-	// Exported is the progress of an export: uncompressed bytes written, of how many.
+	// Exported is the progress of an export in uncompressed bytes.
 	Exported struct {
 		System matrix.System `json:"system"`
 		Bytes  int64         `json:"bytes"`
@@ -171,7 +171,7 @@ type (
 		Pushing
 	}
 
-	// Notice is a line for a person: something was chosen, was lost, or needs attention.
+	// Notice is a line for the user.
 	Notice struct {
 		System matrix.System `json:"system,omitempty"`
 		Level  Level         `json:"level"`
@@ -183,19 +183,19 @@ type (
 	RunFinished struct {
 		Seconds  float64   `json:"seconds"`
 		Manifest *Manifest `json:"manifest,omitempty"`
-		// Path is the manifest's file; empty where none was written.
+		// Path is the manifest's file; empty if none was written.
 		Path string `json:"path,omitempty"`
 	}
 )
 
-// LastPackage is a package of a system as it was in the last release.
+// LastPackage is a package of the last release.
 type LastPackage struct {
 	System  matrix.System  `json:"system"`
 	Package matrix.Package `json:"package"`
-	// ClosureBytes measures the runtime closure of so many Outputs, in bytes of NARs; 0 where it is not known.
+	// ClosureBytes is the size of the runtime closure of all Outputs, in bytes of NARs; 0 if it is not known.
 	ClosureBytes int64 `json:"closureBytes,omitempty"`
 	Outputs      int   `json:"outputs,omitempty"`
-	// Derivation is what was built, in so many Seconds; both are empty where that is not known.
+	// Derivation and Seconds are empty if they are not known.
 	Derivation nix.StorePath `json:"derivation,omitempty"`
 	Seconds    float64       `json:"seconds,omitempty"`
 }

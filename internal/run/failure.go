@@ -15,7 +15,7 @@ type Line struct {
 	Line int    `json:"line"`
 }
 
-// The reasons of a failed download, but for "HTTP status …".
+// The reasons of a failed download. "HTTP status …" is one more.
 const (
 	NoHost       = "could not resolve host"
 	NoNetwork    = "no network"
@@ -25,7 +25,7 @@ const (
 	NoMirror     = "no mirror has it"
 )
 
-// downloadHint says what to do about a download that failed for a reason.
+// downloadHint returns the hint for a reason of a failed download.
 func downloadHint(reason string) string {
 	const again = "; the packages are not at fault: run the same command again"
 	switch {
@@ -49,9 +49,8 @@ func (d FailedDownloads) String() string {
 	return fmt.Sprintf("%s failed: %s", Count(len(d.Derivations), "download"), d.Reason)
 }
 
-// Weight says how much a kind tells: an error that is not understood tells less than that a dependency has failed, and
-// that less than anything else.
-func (k FailureKind) Weight() int {
+// Specificity orders kinds by how much they explain: an unknown failure explains least, then a failed dependency.
+func (k FailureKind) Specificity() int {
 	switch k {
 	case UnknownFailure:
 		return 1
@@ -61,7 +60,7 @@ func (k FailureKind) Weight() int {
 	return 3
 }
 
-// Ending is how a build has ended, as far as it should be the same each time: kind, phase and exit code.
+// Ending describes a failure by what is the same each time: kind, phase and exit code.
 func (f *Failure) Ending() string {
 	text := string(f.Kind)
 	if f.Phase != "" {
@@ -73,7 +72,7 @@ func (f *Failure) Ending() string {
 	return text
 }
 
-// Hint says what to do about a failure that is not the builder's own; empty where there is nothing to say.
+// Hint returns advice about a failure that is not the builder's own; empty if there is none.
 func (f *Failure) Hint() string {
 	switch f.Kind {
 	case OutOfMemory:
@@ -101,25 +100,25 @@ func (f *Failure) Hint() string {
 // Failure says why a build failed.
 type Failure struct {
 	Kind FailureKind `json:"kind"`
-	// Message is Nix's own reason on one line.
+	// Message is Nix's reason on one line.
 	Message string `json:"message"`
-	// Phase is the phase that the build had come to.
+	// Phase is the phase in which the build failed.
 	Phase    string `json:"phase,omitempty"`
 	ExitCode int    `json:"exitCode,omitempty"`
-	// Derivation is the dependency that failed; empty where the package's own build did.
+	// Derivation is the dependency that failed; empty if the package's own build failed.
 	Derivation nix.StorePath `json:"derivation,omitempty"`
-	// Reason is why a download failed, in a few words.
+	// Reason says in a few words why a download failed.
 	Reason string `json:"reason,omitempty"`
-	// Remark is what else was seen that may have to do with it.
+	// Remark is an observation that may explain the failure.
 	Remark string `json:"remark,omitempty"`
-	// At is the line of the flake's tree that the log blames, or else the one that defines the package.
+	// At is the line of the flake that the log names, or else the line that defines the package.
 	At *Line `json:"at,omitempty"`
 }
 
-// FailureKind tells a builder's own failure from what befell it.
+// FailureKind separates failures of a builder from failures of its machine, of a cache and of the run.
 type FailureKind string
 
-// The kinds of failure. A builder's own failure and a wrong hash are never retried.
+// The kinds of failure. A failure of a builder and a wrong hash are never retried.
 const (
 	EvaluationFailed   FailureKind = "evaluation failed" // no derivation: it does not evaluate, or the flake lacks it
 	BuilderFailed      FailureKind = "builder failed"
@@ -142,8 +141,7 @@ const (
 	UnknownFailure     FailureKind = "failed"
 )
 
-// OfMachine says whether the machine is at fault, or whoever has ended the run, so that another command would end in the
-// same way.
-func (f *Failure) OfMachine() bool {
+// IsOfMachine reports whether the machine or an interruption is the cause, so that another command would fail too.
+func (f *Failure) IsOfMachine() bool {
 	return slices.Contains([]FailureKind{EngineLost, Killed, OutOfMemory, DiskFull, SubstituterFailed, Interrupted, TimedOut}, f.Kind)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Join makes one manifest of those of runs that have each built other systems of the same source, by the same command.
-// Runs that were about something else, and two of one system, are refused: what one of them says is not true of the other.
+// Join joins the manifests of runs that built different systems of the same source, by the same command. It refuses
+// manifests of different sources, commands, inputs or settings, and two manifests of one system.
 func Join(manifests []*Manifest) (*Manifest, error) {
 	if len(manifests) == 0 {
 		return nil, errors.New("join manifests: there is none")
@@ -30,9 +30,9 @@ func Join(manifests []*Manifest) (*Manifest, error) {
 			}
 			all.Cells = append(all.Cells, cell.withLogs(m.Logs))
 		}
-		// The texts are in UTC and of one form, so that their order is that of the times.
+		// The times are in UTC and of one form, so they can be compared as texts.
 		all.Started, all.Finished = min(all.Started, m.Started), max(all.Finished, m.Finished)
-		all.Outcome = all.Outcome.Heavier(m.Outcome)
+		all.Outcome = all.Outcome.Worst(m.Outcome)
 		if i > 0 {
 			all.Contract = worse(all.Contract, m.Contract)
 		}
@@ -44,7 +44,7 @@ func Join(manifests []*Manifest) (*Manifest, error) {
 	return &all, nil
 }
 
-// differsFrom names the first thing in which two manifests have to be the same, and are not.
+// differsFrom names the first difference that keeps two manifests from being joined; empty if there is none.
 func (m *Manifest) differsFrom(other *Manifest) string {
 	for _, field := range []struct {
 		name string
@@ -65,7 +65,7 @@ func (m *Manifest) differsFrom(other *Manifest) string {
 	return ""
 }
 
-// names says which systems a manifest is of, and of what.
+// names describes a manifest by its systems and its source.
 func (m *Manifest) names() string {
 	systems := make([]matrix.System, len(m.Cells))
 	for i, cell := range m.Cells {
@@ -74,7 +74,7 @@ func (m *Manifest) names() string {
 	return fmt.Sprintf("that of %s (%s, NAR hash %s)", Joined(systems), nix.Redact(m.Source.URL), m.Source.NARHash)
 }
 
-// withLogs gives each log its whole path, since each run has a directory of its own.
+// withLogs returns a copy in which each log has its whole path: each run has a directory of its own.
 func (c CellResult) withLogs(dir string) CellResult {
 	c.Packages = slices.Clone(c.Packages)
 	for i := range c.Packages {
@@ -85,7 +85,7 @@ func (c CellResult) withLogs(dir string) CellResult {
 	return c
 }
 
-// worse returns, for each check of the flake's files, the worse of two results: one run may not have reached what another did.
+// worse returns the worse result of each check: one of the runs may have skipped it.
 func worse(a, b []contract.Result) []contract.Result {
 	badness := []contract.Status{contract.Pass, contract.Skip, contract.Warn, contract.Fail}
 	for _, r := range b {

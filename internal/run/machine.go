@@ -2,29 +2,32 @@ package run
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Machine is a machine that may build for a cell, as the smoke step measured it.
-// What was measured is nil or empty for a machine that Nix used although it was not measured.
+// Machine is a machine that may build for a cell, as the smoke step measured it. The measurements are nil or empty for a
+// machine that Nix used and that was not measured.
 type Machine struct {
 	// Builder is the store URI of a remote builder; empty for the engine's own machine.
 	Builder string `json:"builder,omitempty"`
-	// Processor and Kernel are what uname says: "x86_64", "6.1.0".
+	// Processor and Kernel are the values of uname: "x86_64", "6.1.0".
 	Processor string `json:"processor,omitempty"`
 	Kernel    string `json:"kernel,omitempty"`
 	Cores     int    `json:"cores,omitempty"`
 	Emulated  bool   `json:"emulated"`
-	// Sandbox is whether builders are kept from all but their inputs, and from changing those.
+	// Sandbox is true if builders see nothing but their inputs, and cannot change them.
 	Sandbox *bool `json:"sandbox,omitempty"`
-	// WritableInputs says that builders can change their inputs, which are those of other builds too: there are no build
-	// users. Such a machine has no Sandbox, even where Nix has set one up.
+	// WritableInputs is true if builders can change their inputs, which other builds use too: there are no build users.
+	// Sandbox is false on such a machine, even with Nix's own sandbox.
 	WritableInputs bool `json:"writableInputs,omitempty"`
-	// Memlock is the most memory in bytes that a build may lock; -1 is without limit.
+	// Memlock is how many bytes of memory a build may lock; -1 means no limit.
 	Memlock *int64 `json:"memlock,omitempty"`
-	// Built counts the derivations that it built in this run: packages and their dependencies.
+	// Built counts the derivations that the machine built in this run, dependencies included.
 	Built int `json:"built"`
-	// InSandbox is whether Nix has set up its sandbox, whatever a builder can do in it.
+	// InSandbox is true if Nix has set up its sandbox.
 	InSandbox bool `json:"-"`
 }
 
@@ -74,4 +77,49 @@ func BytesOrUnlimited(n int64) string {
 		return fmt.Sprintf("%d KiB", n>>10)
 	}
 	return fmt.Sprintf("%d MiB", n>>20)
+}
+
+// Machine returns the machine that Nix names in its log, by its whole URI or by all but the parameters, which new versions
+// write in their own way. One that was not measured is added.
+func (c *CellResult) Machine(builder string) *Machine {
+	name := nix.Redact(builder)
+	if i := slices.IndexFunc(c.Machines, func(m Machine) bool { return m.Builder == name }); i >= 0 {
+		return &c.Machines[i]
+	}
+	found := -1
+	for i, m := range c.Machines {
+		if m.Builder == "" || WithoutParameters(m.Builder) != WithoutParameters(name) {
+			continue
+		}
+		if found >= 0 {
+			found = -1 // either may be meant
+			break
+		}
+		found = i
+	}
+	if found < 0 {
+		c.Machines = append(c.Machines, Machine{Builder: name})
+		found = len(c.Machines) - 1
+	}
+	return &c.Machines[found]
+}
+
+// MachinesWithWritableInputs names the machines that built something, and whose builders can change their inputs.
+func (c *CellResult) MachinesWithWritableInputs() (names []string) {
+	for _, m := range c.Machines {
+		if m.Built > 0 && m.WritableInputs {
+			names = append(names, m.On())
+		}
+	}
+	return names
+}
+
+// UnsandboxedMachines names the machines that built something without a sandbox, or without being measured.
+func (c *CellResult) UnsandboxedMachines() (names []string) {
+	for _, m := range c.Machines {
+		if m.Built > 0 && !m.Sandboxed() {
+			names = append(names, m.On())
+		}
+	}
+	return names
 }

@@ -16,34 +16,34 @@ import (
 // ManifestVersion is the version of the manifest's schema, documented in docs/manifest.md.
 const ManifestVersion = 1
 
-// Manifest is the record of a run: enough to reproduce it and to compare with it.
-// All but times, seconds and the directory of the logs is the same for two runs of the same snapshot on the same engine.
+// Manifest describes a run: enough to reproduce it and to compare with it. Two runs of one snapshot on one engine have
+// the same manifest, except for times, seconds and the directory of the logs.
 type Manifest struct {
 	Version int    `json:"version"`
 	Tool    string `json:"tool"`
 	Command string `json:"command"`
-	// Outcome is the end of the run in one word. A run that did not come to its end, such as a killed one, has no manifest.
+	// Outcome is the result of the run in one word. A run that was killed has no manifest.
 	Outcome Outcome `json:"outcome,omitempty"`
 	// Started and Finished are in UTC, to the second.
 	Started  string `json:"started"`
 	Finished string `json:"finished"`
-	// Logs is the directory of the run's build logs, which bears its time: OUT/logs/<run>.
+	// Logs is the directory of the run's build logs: OUT/logs/<run>.
 	Logs   string   `json:"logs,omitempty"`
 	Source Snapshot `json:"source"`
-	// Inputs are what the flake's inputs are locked to, as they took part: those that were overridden are in Source.Overrides.
+	// Inputs are the locked inputs of the flake. Overridden inputs are in Source.Overrides instead.
 	Inputs []flake.Input `json:"inputs,omitempty"`
-	// Settings are those that every command of Nix was given.
+	// Settings are the settings of every command of Nix.
 	Settings nix.Settings `json:"settings,omitempty"`
-	// Contract is what the checks of the flake's files found; those of what was built are with their cells.
+	// Contract has the results of the checks of the flake's files. The cells have those of the checks of outputs.
 	Contract []contract.Result `json:"contract,omitempty"`
 	Cells    []CellResult      `json:"cells"`
 }
 
-// maxManifest bounds what is read as a manifest: one of a hundred cells has some hundred KiB.
+// maxManifest limits the size of a manifest. A manifest of a hundred cells has some hundred KiB.
 const maxManifest = 64 << 20
 
-// ReadManifest reads the manifest of an earlier run. One of another version of the schema is refused:
-// what it does not say could be taken for something that was not so.
+// ReadManifest reads the manifest of an earlier run. It refuses another version of the schema, since absent fields of
+// that version could be misread.
 func ReadManifest(file string) (*Manifest, error) {
 	m, err := readManifest(file)
 	if err != nil {
@@ -55,7 +55,7 @@ func ReadManifest(file string) (*Manifest, error) {
 func readManifest(file string) (*Manifest, error) {
 	data, err := regular.Read(file, maxManifest)
 	if err != nil {
-		return nil, errors.Unwrap(err) // the name is said already
+		return nil, errors.Unwrap(err) // ReadManifest names the file
 	}
 	return parseManifest(data)
 }
@@ -81,7 +81,7 @@ func parseManifest(data []byte) (*Manifest, error) {
 	return m, m.validate()
 }
 
-// validate looks at what others parse no more.
+// validate checks the names and store paths, which are not parsed again.
 func (m *Manifest) validate() error {
 	for _, cell := range m.Cells {
 		if _, err := matrix.ParseSystem(string(cell.System)); err != nil {

@@ -106,7 +106,7 @@ func TestManifestOutcomesAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range byWeight {
+	for _, o := range bySeverity {
 		if !strings.Contains(string(page), "\n| `"+string(o)+"` |") {
 			t.Errorf("docs/manifest.md does not document outcome %q", o)
 		}

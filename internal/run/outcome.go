@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// OutcomeError says how a run has ended that was another process.
+// OutcomeError is the outcome of a run of another process.
 type OutcomeError struct {
 	Text string
 	End  Outcome
@@ -14,15 +14,13 @@ type OutcomeError struct {
 
 func (e *OutcomeError) Error() string { return e.Text }
 
-// Outcome returns how it has ended.
+// Outcome returns the outcome of that run.
 func (e *OutcomeError) Outcome() Outcome { return e.End }
 
-// Outcome is the end of a run in one word: the heaviest of all that went wrong. It says what the process exits with.
+// Outcome is the result of a run in one word: the most severe of all that went wrong. It decides the exit code.
 type Outcome string
 
-// The outcomes, the heaviest last but one: a build that failed weighs more than an end by a signal, that more than a
-// promise that is broken, that more than a build that is not reproducible, and that more than a cache that did not
-// take what is good.
+// The outcomes, in order of increasing severity.
 const (
 	OutcomeGood        Outcome = "good"
 	OutcomeUnpublished Outcome = "not published"
@@ -32,21 +30,21 @@ const (
 	OutcomeFailed      Outcome = "failed"
 )
 
-var byWeight = []Outcome{OutcomeGood, OutcomeUnpublished, OutcomeDifferent, OutcomeContract, OutcomeInterrupted, OutcomeFailed}
+var bySeverity = []Outcome{OutcomeGood, OutcomeUnpublished, OutcomeDifferent, OutcomeContract, OutcomeInterrupted, OutcomeFailed}
 
-// Heavier returns the heavier of two outcomes. One that is not known weighs as much as a failure.
-func (o Outcome) Heavier(other Outcome) Outcome {
-	if !slices.Contains(byWeight, o) || !slices.Contains(byWeight, other) {
+// Worst returns the more severe of two outcomes. An unknown outcome is as severe as a failure.
+func (o Outcome) Worst(other Outcome) Outcome {
+	if !slices.Contains(bySeverity, o) || !slices.Contains(bySeverity, other) {
 		return OutcomeFailed
 	}
-	if slices.Index(byWeight, other) > slices.Index(byWeight, o) {
+	if slices.Index(bySeverity, other) > slices.Index(bySeverity, o) {
 		return other
 	}
 	return o
 }
 
-// OutcomeOf returns the heaviest outcome of all errors that are joined in one. An error that does not say its own, by
-// a method Outcome, is that of what it wraps, or else a failure.
+// OutcomeOf returns the most severe outcome of all errors that are joined in one. An error with a method Outcome decides
+// for itself; any other has the outcome of the error that it wraps, or is a failure.
 func OutcomeOf(err error) Outcome {
 	if err == nil {
 		return OutcomeGood
@@ -57,7 +55,7 @@ func OutcomeOf(err error) Outcome {
 	case interface{ Unwrap() []error }:
 		outcome := OutcomeGood
 		for _, child := range e.Unwrap() {
-			outcome = outcome.Heavier(OutcomeOf(child))
+			outcome = outcome.Worst(OutcomeOf(child))
 		}
 		return outcome
 	case interface{ Unwrap() error }:
@@ -68,7 +66,7 @@ func OutcomeOf(err error) Outcome {
 	return OutcomeFailed
 }
 
-// OutcomeOfRun is that of a run. A signal goes before whatever it has made fail.
+// OutcomeOfRun returns the outcome of a run. An interrupt takes precedence over the errors that it caused.
 func OutcomeOfRun(ctx context.Context, err error) Outcome {
 	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return OutcomeInterrupted

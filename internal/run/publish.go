@@ -6,79 +6,79 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// ReferencesConflict has the references of one path in a cache and here, sorted.
+// ReferencesConflict has the references of a store path in a cache and here, sorted.
 type ReferencesConflict struct {
 	Theirs []nix.StorePath `json:"theirs"`
 	Ours   []nix.StorePath `json:"ours"`
 }
 
-// Conflict is a path under which a cache has other contents than ours, or other references.
+// Conflict is a store path with other contents or other references in a cache than here.
 type Conflict struct {
 	Path nix.StorePath `json:"path"`
 	// Theirs and Ours are the NAR hashes, in SRI form.
 	Theirs string `json:"theirs"`
 	Ours   string `json:"ours"`
-	// References are those on both sides, where they differ.
+	// References are the references on both sides; nil if they are the same.
 	References *ReferencesConflict `json:"references,omitempty"`
-	// Kept are the files of the cache's NAR and of ours, Page is one that shows their differences, and Files says of
-	// the first few files in them in what they differ.
+	// Kept are the files with the cache's NAR and ours. Page is a file that shows their differences, and Files has a line
+	// for each of the first few files that differ.
 	Kept  []string `json:"kept,omitempty"`
 	Page  string   `json:"page,omitempty"`
 	Files []string `json:"files,omitempty"`
 }
 
-// Pushing is how far a push is.
+// Pushing is the progress of a push.
 type Pushing struct {
 	Paths   int   `json:"paths"` // that are visible
 	OfPaths int   `json:"ofPaths"`
 	Bytes   int64 `json:"bytes"` // of NARs, read
 	OfBytes int64 `json:"ofBytes"`
-	Sent    int64 `json:"sent"` // compressed bytes that the cache has taken
+	Sent    int64 `json:"sent"` // compressed bytes that the cache received
 }
 
-// Pushed is what came of a push.
+// Pushed is the result of a push.
 type Pushed struct {
 	Added []nix.Added
-	// There counts the paths that the cache had, Upstream those that consumers get from another cache.
+	// There counts the paths that the cache had, Upstream those that users get from another cache.
 	There, Upstream int
-	// Left is what should have been pushed and was not.
+	// Left has the paths that were not pushed, and should be.
 	Left []nix.StorePath
 }
 
-// PublishResult is what came of publishing a cell.
+// PublishResult is the result of publishing a cell.
 type PublishResult struct {
 	Verdict PublishVerdict `json:"verdict"`
 	Cache   string         `json:"cache,omitempty"`
-	// Reason is why nothing, or not all, was published.
+	// Reason says why nothing, or not all, was published.
 	Reason string `json:"reason,omitempty"`
-	// Added counts the store objects that the run has made visible, There those that the cache had,
-	// Upstream those that consumers get from another cache, Left those that are still to be published.
+	// Added counts the store objects that the run added, There those that the cache had, Upstream those that users get
+	// from another cache, and Left those that are still to be published.
 	Added    int `json:"added"`
 	There    int `json:"there"`
 	Upstream int `json:"upstream"`
 	Left     int `json:"left,omitempty"`
-	// NARBytes is the size of what was added, FileBytes what was sent of it.
+	// NARBytes is the size of the added NARs, FileBytes their compressed size.
 	NARBytes   int64                  `json:"narBytes,omitempty"`
 	FileBytes  int64                  `json:"fileBytes,omitempty"`
 	Seconds    float64                `json:"seconds,omitempty"`
-	AddedPaths map[nix.StorePath]bool `json:"-"` // those objects
+	AddedPaths map[nix.StorePath]bool `json:"-"` // the store objects that Added counts
 
 	// Pins are the names under which outputs were pinned.
 	Pins []string `json:"pins,omitempty"`
-	// Conflicts are the paths under which the cache has other contents. Then nothing is pushed.
+	// Conflicts are the paths with other contents in the cache. Nothing is pushed if there is one.
 	Conflicts []Conflict `json:"conflicts,omitempty"`
 }
 
-// PublishVerdict is the end of publishing in one word. It is not the build's: a build can be good and a cache be down.
+// PublishVerdict is the result of publishing in one word. It says nothing about the build.
 type PublishVerdict string
 
 // The verdicts of publishing.
 const (
-	Published   PublishVerdict = "published"     // all is in the cache, and consumers see it
+	Published   PublishVerdict = "published"     // the cache has everything, and users get it
 	NotWanted   PublishVerdict = "not wanted"    // no secret, or the command line says so
-	Withheld    PublishVerdict = "withheld"      // it must not be published: Reason says why
-	Unpublished PublishVerdict = "unpublished"   // it should be, and was not, or not all of it
-	Unconfirmed PublishVerdict = "not confirmed" // all was pushed, and a consumer does not get it
+	Withheld    PublishVerdict = "withheld"      // it must not be published, for Reason
+	Unpublished PublishVerdict = "unpublished"   // it should be published, and was not, or only in part
+	Unconfirmed PublishVerdict = "not confirmed" // all was pushed, and users do not get it
 )
 
 func (p *PublishResult) Count(pushed Pushed) {
@@ -101,27 +101,6 @@ func (p PublishResult) String() string {
 	}
 	if p.Upstream > 0 {
 		text += fmt.Sprintf("; %d upstream", p.Upstream)
-	}
-	return text
-}
-
-// PushPlan is what a push of a cell would send, as far as that is known before it is built.
-type PushPlan struct {
-	Cache string `json:"cache"`
-	// Push is what would go up, largest first; Bytes is the size of their NARs.
-	Push  []nix.StorePath `json:"push"`
-	Bytes int64           `json:"bytes"`
-	// There counts the paths that the cache has, Upstream those that consumers get from another cache.
-	There    int `json:"there"`
-	Upstream int `json:"upstream"`
-	// Unbuilt counts the outputs that are to be built or fetched first; what their closures have is not known.
-	Unbuilt int `json:"unbuilt,omitempty"`
-}
-
-func (p PushPlan) String() string {
-	text := fmt.Sprintf("push %s, %.1f MiB of NARs; %d there, %d upstream", Count(len(p.Push), "path"), float64(p.Bytes)/(1<<20), p.There, p.Upstream)
-	if p.Unbuilt > 0 {
-		text += fmt.Sprintf("; and %s yet to be made", Count(p.Unbuilt, "output"))
 	}
 	return text
 }

@@ -14,7 +14,7 @@ func Joined[T ~string](names []T) string {
 	return strings.Join(s, ", ")
 }
 
-// Seconds returns d in seconds, to the millisecond: enough for a person, and short to print.
+// Seconds returns d in seconds, rounded to milliseconds.
 func Seconds(d time.Duration) float64 {
 	return float64(d.Round(time.Millisecond).Milliseconds()) / 1000
 }
@@ -27,7 +27,7 @@ func Count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// Sizes says how large something was and has become.
+// Sizes describes a size before and after compression.
 func Sizes(before, after int64) string {
 	return fmt.Sprintf("%.1f MiB as %.1f MiB", float64(before)/(1<<20), float64(after)/(1<<20))
 }
