@@ -79,7 +79,7 @@ func runBlock(e run.RunStarted) block {
 }
 
 func stepBlock(e run.StepFinished) block {
-	m, text, why, seconds := passed, e.Summary, []string(nil), took(e.Seconds)
+	m, text, why, seconds := passed, e.Summary, []string(nil), duration(e.Seconds)
 	switch {
 	case e.Error != "":
 		m = failed
@@ -92,7 +92,7 @@ func stepBlock(e run.StepFinished) block {
 			why = []string{rest}
 		}
 	case e.Skipped != "":
-		m, text, seconds = skipped, "skipped: "+e.Skipped, ifAny(e.Seconds)
+		m, text, seconds = skipped, "skipped: "+e.Skipped, optional(e.Seconds)
 	}
 	b := block{mark: m, head: headline(string(e.Step), string(e.System), seconds, text), why: why, system: e.System, ends: e.Step}
 	if e.At != nil {
@@ -128,7 +128,7 @@ func buildBlock(e run.BuildFinished) block {
 	if e.Log != "" {
 		b.where = "log: " + e.Log
 	}
-	b.head = headline(what, string(e.System), took(e.Seconds), text)
+	b.head = headline(what, string(e.System), duration(e.Seconds), text)
 	return b
 }
 
@@ -161,7 +161,7 @@ func downloadNames(d run.FailedDownloads) string {
 
 func (p *progress) stallBlock(e run.BuildStalled) block {
 	b := block{mark: warning, log: last(e.Tail, stallTail)}
-	b.head = fmt.Sprintf("%s has said nothing for %s", prefix(e.System, e.Derivation), sofar(e.Silent))
+	b.head = fmt.Sprintf("%s has said nothing for %s", prefix(e.System, e.Derivation), elapsed(e.Silent))
 	if running := p.row(e.System).find(e.Derivation); running != nil && running.phase != "" {
 		b.head += " in " + running.phase
 	}

@@ -61,11 +61,7 @@ func (s style) contract(system matrix.System, results []contract.Result) []shown
 		if where := contract.Where(r); where != "" && r.Status != contract.Skip {
 			row += " (" + where + ")"
 		}
-		sign := checkMark(r.Status)
-		if sign == warning {
-			sign = skipped // that of a warning is a word, which the row says already
-		}
-		lines = append(lines, "  "+s.sign(sign)+s.clean(row))
+		lines = append(lines, "  "+s.rowSign(checkMark(r.Status))+s.clean(row))
 	}
 	return append(lines, "")
 }

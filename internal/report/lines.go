@@ -84,7 +84,7 @@ func tell(e run.Event, p *progress, s style, verbose bool, show func(block) []sh
 		}
 		return lines
 	case run.RunFinished:
-		return s.conclusion(e, p.last)
+		return s.conclusion(&p.view)
 	}
 	if b, ok := p.blockOf(e); ok {
 		return show(b)
@@ -137,7 +137,7 @@ func (l *Lines) sayWhatRuns() {
 	for _, r := range l.progress.rows {
 		if r.active() {
 			text := strings.Join(append([]string{"running"}, r.activity(now)...), ", ")
-			head := headline(r.label(), string(r.system), sofar(now.Sub(r.since).Seconds()), text)
+			head := headline(r.label(), string(r.system), elapsed(now.Sub(r.since).Seconds()), text)
 			lines = append(lines, l.show(block{mark: running, head: head, system: r.system, step: r.step})...)
 		}
 	}

@@ -31,7 +31,7 @@ func TestSummaryNamesRemoteBuilders(t *testing.T) {
 			t.Errorf("the summary has no %q:\n%s", want, &text)
 		}
 	}
-	if got := where(m.Cells[0]); !strings.Contains(got, "2 on ssh-ng") || strings.Contains(got, "\x1b") {
+	if got := builtWhere(m.Cells[0]); !strings.Contains(got, "2 on ssh-ng") || strings.Contains(got, "\x1b") {
 		t.Errorf("the summary of the step says %q", got)
 	}
 	m.Cells[0].Machines = m.Cells[0].Machines[:1]

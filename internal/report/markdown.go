@@ -83,51 +83,40 @@ func fence(lines []string) string {
 	return b.String()
 }
 
-// column is a column of a table; numbers are set to the right.
-type column struct {
-	head   string
-	number bool
-}
-
-// table sets cells that are Markdown already. A column that is empty in every row is left out.
-func table(columns []column, rows [][]string) string {
-	used := make([]bool, len(columns))
-	for _, row := range rows {
-		for i, cell := range row {
-			used[i] = used[i] || cell != ""
+// table sets cells that are Markdown already. The heads are separated by "|"; a column whose head ends with ":" is
+// aligned to the right. A column that is empty in every row is left out.
+func table(heads string, rows [][]string) string {
+	var head, align []string
+	var used []int
+	for i, name := range strings.Split(heads, "|") {
+		if !slices.ContainsFunc(rows, func(row []string) bool { return row[i] != "" }) {
+			continue
+		}
+		name, right := strings.CutSuffix(name, ":")
+		used, head, align = append(used, i), append(head, name), append(align, "---")
+		if right {
+			align[len(align)-1] = "--:"
 		}
 	}
-	var b strings.Builder
-	line := func(cell func(i int) string) {
-		for i := range columns {
-			if used[i] {
-				b.WriteString("| " + cell(i) + " ")
-			}
-		}
-		b.WriteString("|\n")
-	}
-	if !slices.Contains(used, true) {
+	if len(used) == 0 {
 		return ""
 	}
-	line(func(i int) string { return columns[i].head })
-	line(func(i int) string {
-		if columns[i].number {
-			return "--:"
-		}
-		return "---"
-	})
+	lines := [][]string{head, align}
 	for _, row := range rows {
-		line(func(i int) string { return row[i] })
+		var cells []string
+		for _, i := range used {
+			cells = append(cells, row[i])
+		}
+		lines = append(lines, cells)
+	}
+	var b strings.Builder
+	for _, cells := range lines {
+		b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
 	}
 	return b.String()
 }
 
-// folded is what a reader opens by a click.
-func folded(head, body string) string { return details("<details>", head, body) }
-
-// unfolded is open already, and can be closed.
-func unfolded(head, body string) string { return details("<details open>", head, body) }
-
-func details(begin, head, body string) string {
-	return begin + "<summary>" + head + "</summary>\n\n" + body + "\n</details>\n"
+// details is text that a reader opens with a click on its head.
+func details(head, body string) string {
+	return "<details><summary>" + head + "</summary>\n\n" + body + "\n</details>\n"
 }

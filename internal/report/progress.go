@@ -15,7 +15,7 @@ import (
 type progress struct {
 	// rows holds the run's own steps first and then one row per cell.
 	rows []*row
-	last run.LastRelease
+	view view
 }
 
 // row is what goes on in a cell, or outside of all cells where the system is empty.
@@ -42,6 +42,7 @@ type build struct {
 
 // apply takes an event into account.
 func (p *progress) apply(at time.Time, e run.Event) {
+	p.view.apply(e)
 	switch e := e.(type) {
 	case run.RunStarted:
 		p.row("")
@@ -80,8 +81,6 @@ func (p *progress) apply(at time.Time, e run.Event) {
 		p.row(e.System).fetched = e
 	case run.Exported:
 		p.row(e.System).exported = e
-	case run.LastRelease:
-		p.last = e
 	case run.RunFinished:
 		p.rows = nil
 	}
@@ -166,7 +165,7 @@ func (r *row) downloads() (n, of int64) {
 
 // describe names a build, its phase and its age: "openssl-3.4.0 (check 1m02s)".
 func (b *build) describe(now time.Time) string {
-	age := sofar(now.Sub(b.since).Seconds())
+	age := elapsed(now.Sub(b.since).Seconds())
 	if phase := strings.TrimSuffix(b.phase, "Phase"); phase != "" {
 		age = phase + " " + age
 	}

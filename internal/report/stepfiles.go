@@ -21,8 +21,8 @@ type StepFiles struct {
 	o   StepOptions
 	out *Output
 
-	mu     sync.Mutex
-	record record
+	mu   sync.Mutex
+	view view
 }
 
 // StepOptions say where a step's files are, and what its summary can lead to.
@@ -40,18 +40,18 @@ func NewStepFiles(w io.Writer, o StepOptions) *StepFiles { return &StepFiles{o: 
 func (s *StepFiles) Report(_ time.Time, e run.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.record.apply(e)
+	s.view.apply(e)
 	if _, ended := e.(run.RunFinished); !ended {
 		return
 	}
 	var errs []error
 	if s.o.Output != "" {
-		for _, o := range outputs(&s.record) {
+		for _, o := range outputs(&s.view) {
 			errs = append(errs, setOutput(s.o.Output, o.name, o.value))
 		}
 	}
 	if s.o.Summary != "" {
-		errs = append(errs, addSummary(s.o.Summary, &stepSummary{record: &s.record, run: s.o.Run}))
+		errs = append(errs, addSummary(s.o.Summary, &stepSummary{view: &s.view, run: s.o.Run}))
 	}
 	if err := errors.Join(errs...); err != nil {
 		for line := range strings.Lines(err.Error()) {
@@ -69,18 +69,18 @@ type output struct{ name, value string }
 
 // outputs are documented in action.yml. Hits are the outputs that consumers get from the public cache; every other one
 // that there is counts as a miss, whether it was asked for or there is no such cache.
-func outputs(r *record) []output {
+func outputs(v *view) []output {
 	var paths []string
 	hits, misses := 0, 0
-	for _, cell := range r.cells() {
-		for _, p := range cell.Packages {
+	for _, c := range v.systems {
+		for _, p := range c.packages {
 			if !isGood(p.Verdict) {
 				continue
 			}
 			for _, o := range p.Outputs {
 				paths = append(paths, string(o.Path))
 			}
-			if isHit(p) {
+			if isHit(p.PackageResult) {
 				hits += len(p.Outputs)
 			} else {
 				misses += len(p.Outputs)
@@ -88,24 +88,11 @@ func outputs(r *record) []output {
 		}
 	}
 	return []output{
-		{"manifest", r.finished.Path},
+		{"manifest", v.finished.Path},
 		{"out-paths", strings.Join(paths, "\n")},
 		{"hits", strconv.Itoa(hits)},
 		{"misses", strconv.Itoa(misses)},
 	}
-}
-
-// isHit says whether a consumer gets the package from the public cache: by what he was seen to get, or else by where it was found.
-func isHit(p run.PackageResult) bool {
-	if p.Consumer != "" {
-		return p.Consumer == run.Visible
-	}
-	return p.Verdict == run.Served && isWeb(p.ServedBy)
-}
-
-// isWeb tells a cache that others reach from a directory of this machine.
-func isWeb(cache string) bool {
-	return strings.HasPrefix(cache, "https://") || strings.HasPrefix(cache, "http://")
 }
 
 // delimiter is what the library puts around every value (its multiLineFileDelim), so that a value with a line of it could

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -13,65 +12,33 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// systems is a row for each system: what was done, where, and how long it took.
-func (s *stepSummary) systems() string {
-	var rows [][]string
-	for _, c := range s.cells() {
+// systemTable has a row for each system: what was done, where, and how long it took.
+func (s *stepSummary) systemTable() string {
+	rows := [][]string{}
+	for _, c := range s.systems {
+		built, fetched, pushed, log := "", "", "", ""
+		if c.Work != nil {
+			built, fetched = strconv.Itoa(c.Work.Built), strconv.Itoa(c.Work.Fetched)
+		}
+		if c.Publish != nil && c.Publish.Added > 0 {
+			pushed = fmt.Sprintf("%s, %s", run.Count(c.Publish.Added, "path"), byteSize(c.Publish.FileBytes))
+		}
+		if c.Job != "" {
+			log = link("log", c.Job)
+		}
 		rows = append(rows, []string{
-			code(string(c.System)), s.ended(c), work(c, func(w run.Work) int { return w.Built }),
-			work(c, func(w run.Work) int { return w.Fetched }), ifAny(c.Seconds), where(c), pushed(c.Publish), jobLog(c),
+			code(string(c.System)), c.result.markdown(), built, fetched, optional(c.Seconds), builtWhere(c.CellResult), pushed, log,
 		})
 	}
-	return table([]column{
-		{head: "System"},
-		{head: "Result"},
-		{head: "Built", number: true},
-		{head: "Substituted", number: true},
-		{head: "Time", number: true},
-		{head: "Where"},
-		{head: "Pushed", number: true},
-		{head: "Log"},
-	}, rows)
+	return table("System|Result|Built:|Substituted:|Time:|Where|Pushed:|Log", rows)
 }
 
-// ended is the end of a cell, and why where that is in no other table.
-func (s *stepSummary) ended(c run.CellResult) string {
-	switch {
-	case len(c.Packages) == 0:
-		return "❌ " + words(cmp.Or(strings.Join(s.warningsOf(c.System), "; "), "missing"))
-	case c.Verdict == run.Failed && c.Error == "" && s.finished.Manifest.Outcome == run.OutcomeInterrupted:
-		return cancelled + " not come to"
-	case c.Verdict == run.Failed && slices.ContainsFunc(c.Packages, interrupted):
-		return cancelled + " cancelled"
-	case c.Verdict == run.Failed && c.Error == "":
-		return "❌ not begun"
-	}
-	return signOf(isGood(c.Verdict)) + " " + words(orNotBuilt(c.Verdict))
-}
-
-// interrupted says whether a signal has ended the build of a package.
-func interrupted(p run.PackageResult) bool {
-	return p.Failure != nil && p.Failure.Kind == run.Interrupted
-}
-
-// work is a number of what Nix has done; empty where it was not asked.
-func work(c run.CellResult, of func(run.Work) int) string {
-	if c.Work == nil {
-		return ""
-	}
-	return strconv.Itoa(of(*c.Work))
-}
-
-// where says on what a cell was built, and by how much it can be trusted to come out the same elsewhere.
-func where(c run.CellResult) string {
+// builtWhere names the engine of a system, and what makes its outputs less trustworthy.
+func builtWhere(c run.CellResult) string {
 	if c.Engine == nil {
 		return ""
 	}
-	parts := []string{"native"}
-	if c.Emulated {
-		parts[0] = "QEMU"
-	}
-	parts = append(parts, strings.TrimSpace(c.Engine.Kind+" "+c.Engine.Version), "Nix "+c.Engine.Nix.Text)
+	parts := []string{machineKind(c), strings.TrimSpace(c.Engine.Kind + " " + c.Engine.Version), "Nix " + c.Engine.Nix.Text}
 	if c.Sandbox != nil && !*c.Sandbox {
 		parts = append(parts, "no sandbox")
 	}
@@ -83,64 +50,40 @@ func where(c run.CellResult) string {
 	return words(strings.Join(parts, ", "))
 }
 
-// pushed is what went up: paths and bytes.
-func pushed(p *run.PublishResult) string {
-	if p == nil || p.Added == 0 {
-		return ""
+func machineKind(c run.CellResult) string {
+	switch {
+	case c.Engine == nil:
+		return "no engine"
+	case c.Emulated:
+		return "QEMU"
 	}
-	return words(fmt.Sprintf("%s, %s", count(p.Added, "path"), amount(p.FileBytes)))
+	return "native"
 }
 
-func jobLog(c run.CellResult) string {
-	if c.Job == "" {
-		return ""
-	}
-	return link("log", c.Job)
-}
-
-// packages is a row for each package of each system.
-func (s *stepSummary) packages() string {
+// packageTable has a row for each package of each system.
+func (s *stepSummary) packageTable() string {
 	var rows [][]string
-	for _, c := range s.cells() {
-		for _, p := range c.Packages {
+	for _, c := range s.systems {
+		for _, p := range c.packages {
+			closure := ""
+			if p.ClosureBytes > 0 {
+				closure = byteSize(p.ClosureBytes)
+			}
 			rows = append(rows, []string{
-				code(string(p.Package)), code(string(c.System)), builtSign(p), ifAny(p.Seconds),
-				closureSize(p), words(changeSince(s.last, c.System, p)), twice(p), consumer(p),
+				code(string(p.Package)), code(string(c.System)), p.result.markdown(), optional(p.Seconds),
+				closure, words(p.change), reproducible(p.PackageResult), consumer(p.PackageResult),
 			})
 		}
 	}
-	text := table([]column{
-		{head: "Package"},
-		{head: "System"},
-		{head: "Result"},
-		{head: "Build", number: true},
-		{head: "Closure", number: true},
-		{head: "Since the last release", number: true},
-		{head: "Reproducible"},
-		{head: "Consumers"},
-	}, rows)
+	text := table("Package|System|Result|Build:|Closure:|Since the last release:|Reproducible|Consumers", rows)
 	if text != "" && s.last.From != "" {
 		text += "\n<sub>The last release is that of " + code(s.last.From) + ".</sub>\n"
 	}
 	return text
 }
 
-func builtSign(p run.PackageResult) string {
-	if interrupted(p) {
-		return cancelled + " " + words(string(p.Failure.Kind))
-	}
-	return signOf(isGood(p.Verdict)) + " " + words(orNotBuilt(p.Verdict))
-}
-
-func closureSize(p run.PackageResult) string {
-	if p.ClosureBytes == 0 {
-		return ""
-	}
-	return amount(p.ClosureBytes)
-}
-
-// twice says whether a second build was the same. No second build is no proof, and not a bad sign.
-func twice(p run.PackageResult) string {
+// reproducible is the verdict of the second build. No second build proves nothing, and is not a bad sign.
+func reproducible(p run.PackageResult) string {
 	if !isGood(p.Verdict) {
 		return ""
 	}
@@ -153,23 +96,21 @@ func twice(p run.PackageResult) string {
 	return "➖ not rebuilt"
 }
 
-// consumer says what somebody with the public cache gets.
+// consumer is what users of the public cache get.
 func consumer(p run.PackageResult) string {
 	switch {
-	case p.Consumer == run.Visible:
-		return "✅ hit"
 	case p.Consumer == run.NotVisible:
 		return "❌ miss"
-	case p.Verdict == run.Served && isWeb(p.ServedBy):
-		return "✅ served"
+	case isHit(p):
+		return "✅ " + cmp.Or(string(p.Consumer), "served")
 	}
 	return ""
 }
 
-// maxChecks is how many checks that have not passed a reader is shown.
+// maxChecks is the most failed, warned and skipped checks that the page lists.
 const maxChecks = 100
 
-// contract is a row for what was checked of the files and of each system, and one for each check that has not passed.
+// contract has a row for the flake's files and for each system, and one for each check that has not passed.
 func (s *stepSummary) contract() part {
 	m := s.finished.Manifest
 	if m == nil {
@@ -184,14 +125,19 @@ func (s *stepSummary) contract() part {
 		for _, r := range results {
 			counts[r.Status]++
 			if r.Status != contract.Pass {
-				rows = append(rows, []string{checkSign(r.Status) + " " + words(string(r.Status)), code(r.Check), words(of), s.reason(r)})
+				status := result{checkMark(r.Status), string(r.Status)}
+				rows = append(rows, []string{status.markdown(), code(r.Check), words(of), s.checkReason(r)})
 			}
 		}
-		sum := []string{signOf(counts[contract.Fail] == 0) + " " + words(of)}
-		for _, status := range []contract.Status{contract.Pass, contract.Fail, contract.Warn, contract.Skip} {
-			sum = append(sum, strconv.Itoa(counts[status]))
+		sum := result{passed, of}
+		if counts[contract.Fail] > 0 {
+			sum.mark = failed
 		}
-		sums = append(sums, sum)
+		row := []string{sum.markdown()}
+		for _, status := range []contract.Status{contract.Pass, contract.Fail, contract.Warn, contract.Skip} {
+			row = append(row, strconv.Itoa(counts[status]))
+		}
+		sums = append(sums, row)
 	}
 	add("the flake's files", m.Contract)
 	for _, c := range m.Cells {
@@ -200,9 +146,7 @@ func (s *stepSummary) contract() part {
 	if len(sums) == 0 {
 		return part{}
 	}
-	short := "### Contract\n\n" + table([]column{
-		{head: "Of"}, {head: "Passed", number: true}, {head: "Failed", number: true}, {head: "Warned", number: true}, {head: "Skipped", number: true},
-	}, sums)
+	short := "### Contract\n\n" + table("Of|Passed:|Failed:|Warned:|Skipped:", sums)
 	if len(rows) == 0 {
 		return part{text: short}
 	}
@@ -210,12 +154,12 @@ func (s *stepSummary) contract() part {
 	if n := len(rows) - maxChecks; n > 0 {
 		rows, more = rows[:maxChecks], fmt.Sprintf("\nand %d more, in the manifest\n", n)
 	}
-	list := table([]column{{head: "Check"}, {head: "Promise"}, {head: "Of"}, {head: "Why, and where"}}, rows) + more
-	return part{text: short + "\n" + folded("what has not passed", list), short: short + "\n<sub>What has not passed is in the manifest.</sub>\n"}
+	list := table("Check|Requirement|Of|Reason and position", rows) + more
+	return part{text: short + "\n" + details("what has not passed", list), short: short + "\n<sub>What has not passed is in the manifest.</sub>\n"}
 }
 
-// reason is why a check has not passed, and the line that has to be fixed.
-func (s *stepSummary) reason(r contract.Result) string {
+// checkReason is why a check has not passed, with its line and the fix.
+func (s *stepSummary) checkReason(r contract.Result) string {
 	text := words(r.Reason)
 	if place := contract.Where(r); place != "" {
 		text += " (" + s.source(place, r.File, r.Line) + ")"
@@ -226,8 +170,7 @@ func (s *stepSummary) reason(r contract.Result) string {
 	return text
 }
 
-// source leads to a line of the flake, where a forge shows it. The name of a file is anybody's: one that leads out of the
-// flake leads to somebody else's.
+// source links to a line of the flake on GitHub. A file name that leads out of the flake gets no link: names are untrusted.
 func (s *stepSummary) source(text, file string, line int) string {
 	m := s.finished.Manifest
 	path, ok := strings.CutPrefix(m.Source.URL, "github:")
@@ -239,14 +182,4 @@ func (s *stepSummary) source(text, file string, line int) string {
 		return link(text, place.String())
 	}
 	return code(text)
-}
-
-func checkSign(status contract.Status) string {
-	switch status {
-	case contract.Fail:
-		return "❌"
-	case contract.Warn:
-		return "⚠️"
-	}
-	return "➖"
 }

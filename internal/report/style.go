@@ -18,6 +18,7 @@ const (
 	running
 	note
 	warning
+	cancelled // by a signal
 )
 
 // style is how text looks on one output.
@@ -36,7 +37,7 @@ func (s style) sign(m mark) shown {
 	switch m {
 	case passed:
 		return pick(green, "✔", "+")
-	case failed:
+	case failed, cancelled:
 		return pick(red, "✘", "x")
 	case skipped:
 		return pick(yellow, "-", "-")
@@ -48,6 +49,14 @@ func (s style) sign(m mark) shown {
 		return pick(yellow, "warning:", "warning:")
 	}
 	return ""
+}
+
+// rowSign returns m as it stands in front of a row, where a warning needs no word.
+func (s style) rowSign(m mark) shown {
+	if m == warning {
+		m = skipped
+	}
+	return s.sign(m)
 }
 
 func (s style) bar() shown {
@@ -63,24 +72,24 @@ func atEnd(line string) string {
 	return line[strings.LastIndexByte(line, '\r')+1:]
 }
 
-// took returns a duration that has ended: "4.2s", "1m32s", "2h05m".
-func took(seconds float64) string {
+// duration returns a duration that has ended: "4.2s", "1m32s", "2h05m".
+func duration(seconds float64) string {
 	if seconds < 59.95 {
 		return fmt.Sprintf("%.1fs", max(seconds, 0))
 	}
-	return sofar(seconds + 0.5)
+	return elapsed(seconds + 0.5)
 }
 
-// ifAny leaves out the time of what took none, such as a step that was skipped.
-func ifAny(seconds float64) string {
+// optional leaves out the time of what took none, such as a step that was skipped.
+func optional(seconds float64) string {
 	if seconds == 0 {
 		return ""
 	}
-	return took(seconds)
+	return duration(seconds)
 }
 
-// sofar returns a duration that still goes on, in full seconds so that it does not flicker.
-func sofar(seconds float64) string {
+// elapsed returns a duration that still goes on, in full seconds so that it does not flicker.
+func elapsed(seconds float64) string {
 	n := int64(max(seconds, 0))
 	switch {
 	case n < 60:
@@ -105,8 +114,8 @@ func scale(n int64) (unit string, size float64) {
 	return unit, size
 }
 
-// amount returns n bytes for a person: "48.2 MiB".
-func amount(n int64) string {
+// byteSize returns n bytes for a person: "48.2 MiB".
+func byteSize(n int64) string {
 	unit, size := scale(n)
 	if size == 1 {
 		return fmt.Sprintf("%d B", n)
@@ -117,7 +126,7 @@ func amount(n int64) string {
 // share returns a progress in bytes: "118/402 MiB", or just the first where the whole is not known.
 func share(n, of int64) string {
 	if of <= 0 {
-		return amount(n)
+		return byteSize(n)
 	}
 	unit, size := scale(of)
 	if of := float64(of) / size; of < 10 && size > 1 {

@@ -3,7 +3,6 @@ package report
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,91 +11,113 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// Summary writes the table of what came of each package of each cell, and below it every failure.
-// Only a package that is there counts as good: one that was not come to does not.
-func Summary(w io.Writer, m *run.Manifest) error {
-	if err := outputOf(w).show(joinLines(style{}.summary(m, run.LastRelease{}))); err != nil {
-		return fmt.Errorf("write summary: %w", err)
-	}
-	return nil
-}
-
 // conclusion is the end of every report.
-func (s style) conclusion(e run.RunFinished, last run.LastRelease) []shown {
+func (s style) conclusion(v *view) []shown {
+	e := v.finished
 	if e.Manifest == nil {
-		return []shown{"", s.sign(failed) + s.clean("ended after "+took(e.Seconds)+" without a result")}
+		return []shown{"", s.sign(failed) + s.clean("ended after "+duration(e.Seconds)+" without a result")}
 	}
-	lines := append([]shown{""}, s.summary(e.Manifest, last)...)
-	lines[len(lines)-1] += s.clean(", in " + took(e.Seconds))
+	lines := append([]shown{""}, s.summary(v)...)
+	lines[len(lines)-1] += s.clean(", in " + duration(e.Seconds))
 	if e.Path != "" {
 		lines = append(lines, "  manifest: "+s.clean(e.Path))
 	}
 	return lines
 }
 
-func (s style) summary(m *run.Manifest, last run.LastRelease) []shown {
+// summary is the table of the packages of each system, the checks that have not passed, the failures, and the total.
+func (s style) summary(v *view) []shown {
+	m := v.finished.Manifest
+	systems := v.systems[:len(m.Cells)]
 	var lines []shown
-	for _, c := range m.Cells {
-		lines = append(lines, s.cell(c, last)...)
+	for _, c := range systems {
+		lines = append(lines, s.system(c)...)
 	}
 	lines = append(lines, s.contract("", m.Contract)...)
-	for _, c := range m.Cells {
+	for _, c := range systems {
 		lines = append(lines, s.contract(c.System, c.Contract)...)
 	}
-	for _, c := range m.Cells {
-		lines = append(lines, s.failures(c, m.Logs)...)
+	total := v.buildMark()
+	for _, c := range systems {
+		if c.Error != "" || !isGood(c.Verdict) {
+			total = failed
+		}
+		blocks := failureBlocks(c, m.Logs)
+		for _, b := range blocks {
+			lines = append(lines, s.render(b)...)
+		}
+		if len(blocks) > 0 {
+			lines = append(lines, "")
+		}
 	}
-	return append(lines, s.total(m))
+	text := fmt.Sprintf("%d of %s good", v.packages.good, run.Count(v.packages.all, "package"))
+	if v.compared > 0 {
+		text += fmt.Sprintf(", %d of %s reproducible", v.rebuilt.good, run.Count(v.rebuilt.all, "output"))
+	}
+	return append(lines, s.sign(total)+s.clean(text))
 }
 
-func (s style) cell(c run.CellResult, last run.LastRelease) []shown {
-	head := fmt.Sprintf("%s: %s in %s", c.System, orNotBuilt(c.Verdict), took(c.Seconds))
-	lines := []shown{s.paint(bold, s.clean(head)), "  " + s.clean(engineText(c))}
-	for _, m := range machines(c) {
+func (s style) system(c systemView) []shown {
+	head := fmt.Sprintf("%s: %s in %s", c.System, verdictResult(c.Verdict).text, duration(c.Seconds))
+	lines := []shown{s.paint(bold, s.clean(head)), "  " + s.clean(engineText(c.CellResult))}
+	for _, m := range machines(c.CellResult) {
 		lines = append(lines, "  "+s.clean(m))
 	}
 	name, verdict := 0, 0
-	for _, p := range c.Packages {
+	for _, p := range c.packages {
 		name = max(name, utf8.RuneCountInString(string(p.Package)))
-		verdict = max(verdict, len(orNotBuilt(p.Verdict)))
+		verdict = max(verdict, len(p.result.text))
 	}
-	for _, p := range c.Packages {
-		row := fmt.Sprintf("%-*s  %-*s  %6s  %s", name, p.Package, verdict, orNotBuilt(p.Verdict), ifAny(p.Seconds), closure(p))
-		if change := changeSince(last, c.System, p); change != "" {
-			row += ", " + change + " since the last release"
+	for _, p := range c.packages {
+		row := fmt.Sprintf("%-*s  %-*s  %6s  %s", name, p.Package, verdict, p.result.text, optional(p.Seconds), closure(p.PackageResult))
+		if p.change != "" {
+			row += ", " + p.change + " since the last release"
 		}
-		lines = append(lines, "  "+s.sign(verdictMark(p.Verdict))+s.clean(strings.TrimRight(row, " ")))
+		lines = append(lines, "  "+s.sign(p.result.mark)+s.clean(strings.TrimRight(row, " ")))
 		for _, o := range p.Outputs {
-			lines = append(lines, "    "+s.clean(string(o.Path)+rebuilt(o)))
+			text := string(o.Path)
+			if o.Rebuild != "" {
+				text += "  " + strings.ToUpper(string(o.Rebuild))
+			}
+			lines = append(lines, "    "+s.clean(text))
 		}
 	}
-	return append(append(lines, s.publish(c)...), "")
+	if c.publish != nil {
+		lines = append(lines, s.publish(c))
+	}
+	return append(lines, "")
 }
 
-// engineText says where a cell was built, and whether in a way that its outputs can be trusted to be the same elsewhere.
+// publish is the second verdict of a system: a build can be good and a cache be down.
+func (s style) publish(c systemView) shown {
+	p := c.publish
+	text := strings.TrimSpace(p.verb+" "+p.cache) + p.rest + p.sent
+	if reason, _, _ := strings.Cut(strings.TrimSpace(p.reason), "\n"); p.mark != passed {
+		text += ": " + reason
+	}
+	if seen := consumers(c.packages); seen != "" {
+		text += "; " + seen
+	}
+	return "  " + s.rowSign(p.mark) + s.clean(text)
+}
+
+// engineText names where a system was built, and the properties that decide whether others get the same outputs.
 func engineText(c run.CellResult) string {
 	where := "no engine"
 	if e := c.Engine; e != nil {
 		where = strings.TrimSpace(e.Kind+" "+e.Version) + ", nix " + cmp.Or(e.Nix.Text, "unknown")
 	}
-	sandbox := "not tried"
-	if c.Sandbox != nil {
-		sandbox = yesNo(*c.Sandbox)
-	}
-	return fmt.Sprintf("%s, sandbox: %s, emulated: %s", where, sandbox, yesNo(c.Emulated))
+	return fmt.Sprintf("%s, sandbox: %s, emulated: %s", where, yesNo(c.Sandbox, "not tried"), yesNo(&c.Emulated, ""))
 }
 
-// machines says what each machine has built, where remote builders could build too.
+// machines lists the builds of each machine if there are remote builders.
 func machines(c run.CellResult) (lines []string) {
 	if !slices.ContainsFunc(c.Machines, func(m run.Machine) bool { return m.Builder != "" }) {
 		return nil
 	}
 	for _, m := range c.Machines {
-		sandbox := "not measured"
-		if m.Sandbox != nil {
-			sandbox = yesNo(*m.Sandbox)
-		}
-		lines = append(lines, fmt.Sprintf("%s: %d built, sandbox: %s, emulated: %s", cmp.Or(m.Builder, "this machine"), m.Built, sandbox, yesNo(m.Emulated)))
+		lines = append(lines, fmt.Sprintf("%s: %d built, sandbox: %s, emulated: %s",
+			cmp.Or(m.Builder, "this machine"), m.Built, yesNo(m.Sandbox, "not measured"), yesNo(&m.Emulated, "")))
 	}
 	return lines
 }
@@ -108,25 +129,23 @@ func closure(p run.PackageResult) string {
 	if p.ClosurePaths == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%9s in %s", amount(p.ClosureBytes), count(p.ClosurePaths, "path"))
+	return fmt.Sprintf("%9s in %s", byteSize(p.ClosureBytes), run.Count(p.ClosurePaths, "path"))
 }
 
-// failures tells what went wrong in a cell. Logs is the directory of the logs.
-func (s style) failures(c run.CellResult, logs string) []shown {
-	var blocks []block
-	told := slices.ContainsFunc(c.Packages, func(p run.PackageResult) bool { return p.Failure != nil })
-	if c.Error != "" && !(told && ofPackages(c.Error)) {
-		first, rest, _ := strings.Cut(strings.TrimSpace(c.Error), "\n")
+// failureBlocks are the failures of a system. Logs is the directory of the logs.
+func failureBlocks(c systemView, logs string) (blocks []block) {
+	if c.err != "" {
+		first, rest, _ := strings.Cut(strings.TrimSpace(c.err), "\n")
 		blocks = append(blocks, block{mark: failed, head: fmt.Sprintf("%s: %s", c.System, first), why: []string{rest}})
 	}
 	for _, d := range c.Downloads {
 		blocks = append(blocks, block{mark: failed, head: fmt.Sprintf("%s: %s", c.System, d), why: []string{downloadNames(d)}})
 	}
-	for _, p := range c.Packages {
+	for _, p := range c.packages {
 		if isGood(p.Verdict) || p.Failure == nil && p.Derivation == "" && c.Error != "" {
-			continue // it was never evaluated: the error of the cell says why
+			continue // the error of the system explains why a package was not evaluated
 		}
-		b := block{mark: failed, head: fmt.Sprintf("%s %s: %s", c.System, p.Package, orNotBuilt(p.Verdict))}
+		b := block{mark: failed, head: fmt.Sprintf("%s %s: %s", c.System, p.Package, p.result.text)}
 		if p.Failure != nil {
 			b.head = fmt.Sprintf("%s %s: %s", c.System, p.Package, reason(p.Failure))
 			b.why = explanation(p.Failure)
@@ -139,69 +158,15 @@ func (s style) failures(c run.CellResult, logs string) []shown {
 		}
 		blocks = append(blocks, b)
 	}
-	var lines []shown
-	for _, b := range blocks {
-		lines = append(lines, s.render(b)...)
-	}
-	if len(lines) > 0 {
-		lines = append(lines, "")
-	}
-	return lines
+	return blocks
 }
 
-// ofPackages tells the errors of a cell of which its packages say more.
-func ofPackages(err string) bool {
-	return strings.HasPrefix(err, "build ") || strings.HasPrefix(err, "evaluate packages.")
-}
-
-// total counts the packages that are good and names what became of the others.
-func (s style) total(m *run.Manifest) shown {
-	good, all, broken := 0, 0, false
-	for _, c := range m.Cells {
-		broken = broken || c.Error != "" || !isGood(c.Verdict)
-		for _, p := range c.Packages {
-			all++
-			if isGood(p.Verdict) {
-				good++
-			}
-		}
-	}
-	verdict := passed
-	if broken || good < all || all == 0 {
-		verdict = failed
-	}
-	return s.sign(verdict) + s.clean(fmt.Sprintf("%d of %s good%s", good, count(all, "package"), proven(m)))
-}
-
-func isGood(v run.Verdict) bool {
-	return slices.Contains([]run.Verdict{
-		run.Built, run.Substituted, run.Present, run.Served,
-	}, v)
-}
-
-func verdictMark(v run.Verdict) mark {
+func yesNo(b *bool, unknown string) string {
 	switch {
-	case isGood(v):
-		return passed
-	case v == "":
-		return skipped
-	}
-	return failed
-}
-
-// orNotBuilt gives a name to what a run never came to.
-func orNotBuilt(v run.Verdict) string { return cmp.Or(string(v), "not built") }
-
-func yesNo(b bool) string {
-	if b {
+	case b == nil:
+		return unknown
+	case *b:
 		return "yes"
 	}
 	return "no"
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -131,7 +131,7 @@ func (t *Terminal) line(r *row, now time.Time, width int) statusLine {
 	sign, text := t.style.spinner(now.UnixMilli()/frameTime.Milliseconds()), ""
 	switch {
 	case r.active():
-		head := headline(r.label(), string(r.system), sofar(now.Sub(r.since).Seconds()), "")
+		head := headline(r.label(), string(r.system), elapsed(now.Sub(r.since).Seconds()), "")
 		parts := r.activity(now)
 		for i := range parts {
 			parts[i] = string(t.style.clean(parts[i]))
