@@ -84,7 +84,7 @@ func TestReport(t *testing.T) {
 			jobCancelled, nil, exitInterrupted,
 			"error: aarch64-linux: no manifest: its job was cancelled", "## ⏹️ Cancelled",
 		},
-		"both are lost":     {nil, jobFailure, nil, exitFailed, "error: x86_64-linux: no manifest", "## ❌ No system has left a result"},
+		"both are lost":     {nil, jobFailure, nil, exitFailed, "error: x86_64-linux: no manifest", "## ❌ No system has a result"},
 		"both were skipped": {nil, jobSkipped, nil, exitFailed, "its job was skipped", "its job was skipped"},
 		"one was not to be": {[]*run.Manifest{cellManifest(x86)}, jobSuccess, []string{"--system", "x86_64-linux"}, 0, "1 of 1 package good", "## ✅ Built"},
 		"one failed": {
