@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -103,26 +102,22 @@ func (f *verifyFlags) holder(sys system, file string) (provenance.Holder, error)
 	if f.store {
 		return provenance.Store{Runner: &host.Executor{Env: host.NixEnvironment(sys.environ)}, Deep: f.deep}, nil
 	}
-	if !strings.Contains(f.cache, "://") {
-		dir := f.cache
-		if dir == "" {
-			dir = filepath.Join(filepath.Dir(file), "cache")
-		}
-		d, err := binarycache.OpenReadOnly(dir)
+	if strings.Contains(f.cache, "://") {
+		cache, err := binarycache.OpenURL(f.cache)
 		if err != nil {
-			return nil, hint.Wrap(err, "name a cache: --cache URL or --cache DIR; or look in the store: --store")
+			return nil, usage(err)
 		}
-		return provenance.Cache{Dir: d, Deep: f.deep}, nil
+		return provenance.Cache{NARHasher: cache, Deep: f.deep}, nil
 	}
-	cache, err := binarycache.OpenURL(f.cache)
+	dir := f.cache
+	if dir == "" {
+		dir = filepath.Join(filepath.Dir(file), "cache")
+	}
+	cache, err := binarycache.OpenReadOnly(dir)
 	if err != nil {
-		return nil, usage(err)
+		return nil, hint.Wrap(err, "name a cache: --cache URL or --cache DIR; or look in the store: --store")
 	}
-	if web, ok := cache.(*binarycache.HTTP); ok {
-		// Its client's limit of time is for answers without a body; a NAR takes what it takes.
-		return provenance.WebCache{URL: web.URL, Client: &http.Client{Transport: web.Client.Transport}, Deep: f.deep}, nil
-	}
-	return provenance.Cache{Dir: cache.(*binarycache.Dir), Deep: f.deep}, nil
+	return provenance.Cache{NARHasher: cache, Deep: f.deep}, nil
 }
 
 // verification is what came of a file. It is what --json prints.

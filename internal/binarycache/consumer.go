@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -111,26 +109,6 @@ func sameReferences(info *nix.NARInfo, want nix.PathInfo) error {
 	return fmt.Errorf("its narinfo has the references %v, and the object has %v", theirs, ours)
 }
 
-func (c *Consumer) narinfo(ctx context.Context, path nix.StorePath) (*nix.NARInfo, error) {
-	response, err := c.get(ctx, http.MethodGet, infoName(path))
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxNARInfo))
-	if err != nil {
-		return nil, cause(err)
-	}
-	info, err := nix.ParseNARInfo(data)
-	if err != nil {
-		return nil, err
-	}
-	if info.StorePath != path {
-		return nil, fmt.Errorf("its narinfo is that of %s", info.StorePath)
-	}
-	return info, nil
-}
-
 // trusts looks for one signature that holds; one is enough for Nix.
 func (c *Consumer) trusts(info *nix.NARInfo) error {
 	for _, signature := range info.Sig {
@@ -171,41 +149,10 @@ func (c *Consumer) fetchable(ctx context.Context, info *nix.NARInfo) error {
 
 // fetches reads the NAR to its end, no further than the narinfo says, and hashes it.
 func (c *Consumer) fetches(ctx context.Context, info *nix.NARInfo) error {
-	// The client's limit of time is for answers without a body; a NAR takes what it takes, within the limit of ctx.
-	patient := &Consumer{HTTP: &HTTP{URL: c.URL, Client: &http.Client{Transport: c.Client.Transport}}}
-	response, err := patient.nar(ctx, http.MethodGet, info)
+	response, err := (&Consumer{HTTP: c.patient()}).nar(ctx, http.MethodGet, info)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
 	return nar.VerifyFile(regular.Until(ctx, response.Body), info)
-}
-
-// get asks for a file of the cache. Its name comes from the cache, and may lead elsewhere only in the ways that a URL can.
-func (c *Consumer) get(ctx context.Context, method, name string) (*http.Response, error) {
-	relative, err := url.Parse(name)
-	if err != nil {
-		return nil, fmt.Errorf("parse %q: not a URL", name)
-	}
-	request, err := http.NewRequestWithContext(ctx, method, c.URL.JoinPath("/").ResolveReference(relative).String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := c.Client.Do(request)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, cause(err)
-	}
-	switch {
-	case response.StatusCode == http.StatusOK:
-		return response, nil
-	case response.StatusCode == http.StatusNotFound, response.StatusCode == http.StatusForbidden:
-		err = ErrNotFound
-	default:
-		err = fmt.Errorf("the answer is %s", response.Status)
-	}
-	response.Body.Close()
-	return nil, err
 }

@@ -138,7 +138,7 @@ func TestDumpOfALostNAR(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[nix.StorePath]string{
-		"/nix/store/00000000000000000000000000000001-none": "and its narinfo promises",
+		"/nix/store/00000000000000000000000000000001-none": "not what its narinfo states",
 		"/nix/store/00000000000000000000000000000002-xz":   "its narinfo is there, but its NAR nar/xz is not",
 	} {
 		if err := NewHTTP(u).Dump(t.Context(), &bytes.Buffer{}, path); err == nil || !strings.Contains(err.Error(), want) {

@@ -81,9 +81,8 @@ func NewHTTP(u *url.URL) *HTTP {
 // Name returns the cache's URL.
 func (c *HTTP) Name() string { return c.URL.Redacted() }
 
-// Missing asks for the narinfo of each path. 200 is present; 404 is absent,
-// and so is 403, with which S3 answers who may not list its bucket.
-// Another answer of 429 or 500 and above, and none at all, is asked for once more. The error names the URL.
+// Missing requests the head of each narinfo. A temporary failure (429, 500 and above, or no answer) is retried once.
+// The error names the URL.
 func (c *HTTP) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePath, error) {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(httpRequests)
@@ -108,47 +107,93 @@ func (c *HTTP) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StoreP
 }
 
 func (c *HTTP) has(ctx context.Context, path nix.StorePath) (bool, error) {
-	u := c.URL.JoinPath(infoName(path)).String()
-	has, err := c.head(ctx, u)
-	if err == nil || !errors.Is(err, errPassing) {
-		return has, err
+	response, err := twice(ctx, func() (*http.Response, error) { return c.get(ctx, http.MethodHead, infoName(path)) })
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("ask %s: %w", c.URL.JoinPath(infoName(path)).Redacted(), err)
+	}
+	return true, response.Body.Close()
+}
+
+func (c *HTTP) narinfo(ctx context.Context, path nix.StorePath) (*nix.NARInfo, error) {
+	response, err := c.get(ctx, http.MethodGet, infoName(path))
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxNARInfo))
+	if err != nil {
+		return nil, temporaryError{cause(err)}
+	}
+	info, err := nix.ParseNARInfo(data)
+	if err != nil {
+		return nil, err
+	}
+	if info.StorePath != path {
+		return nil, fmt.Errorf("its narinfo is that of %s", info.StorePath)
+	}
+	return info, nil
+}
+
+// patient returns the cache with a client that has no limit of time: a NAR takes as long as it takes, within the limit
+// of the context.
+func (c *HTTP) patient() *HTTP {
+	return &HTTP{URL: c.URL, Client: &http.Client{Transport: c.Client.Transport}}
+}
+
+// get requests a file of the cache. Its name comes from the cache; as in Nix, it can be a URL of another server.
+// 403 means absent as well: S3 answers it to a client that must not list the bucket.
+func (c *HTTP) get(ctx context.Context, method, name string) (*http.Response, error) {
+	relative, err := url.Parse(name)
+	if err != nil {
+		return nil, fmt.Errorf("parse %q: not a URL", name)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.URL.JoinPath("/").ResolveReference(relative).String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.Client.Do(request)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, temporaryError{cause(err)}
+	}
+	switch code := response.StatusCode; {
+	case code == http.StatusOK:
+		return response, nil
+	case code == http.StatusNotFound, code == http.StatusForbidden:
+		err = ErrNotFound
+	case code == http.StatusTooManyRequests, code >= 500:
+		err = temporaryError{fmt.Errorf("the answer is %s", response.Status)}
+	default:
+		err = fmt.Errorf("the answer is %s", response.Status)
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 4<<10)) // so that the connection can be used again
+	response.Body.Close()
+	return nil, err
+}
+
+// temporaryError is an error that the next request may not have.
+type temporaryError struct{ error }
+
+func (e temporaryError) Unwrap() error { return e.error }
+
+// twice repeats a request once, after a pause, if it fails with a [temporaryError].
+func twice[T any](ctx context.Context, request func() (T, error)) (T, error) {
+	answer, err := request()
+	if _, ok := errors.AsType[temporaryError](err); !ok {
+		return answer, err
 	}
 	pause := time.NewTimer(httpRetry)
 	defer pause.Stop()
 	select {
 	case <-pause.C:
-		return c.head(ctx, u)
+		return request()
 	case <-ctx.Done():
-		return false, fmt.Errorf("ask %s: %w", u, context.Cause(ctx))
-	}
-}
-
-// errPassing marks the errors that may be gone at the next try.
-var errPassing = errors.New("no usable answer")
-
-func (c *HTTP) head(ctx context.Context, u string) (bool, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, u, nil)
-	if err != nil {
-		return false, fmt.Errorf("ask %s: %w", u, err)
-	}
-	resp, err := c.Client.Do(req)
-	if err != nil {
-		if ctx.Err() != nil {
-			return false, fmt.Errorf("ask %s: %w", u, context.Cause(ctx))
-		}
-		return false, fmt.Errorf("ask %s: %w: %v", u, errPassing, cause(err))
-	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10)) // so that the connection can be used again
-	_ = resp.Body.Close()
-	switch code := resp.StatusCode; {
-	case code == http.StatusOK:
-		return true, nil
-	case code == http.StatusNotFound, code == http.StatusForbidden:
-		return false, nil
-	case code == http.StatusTooManyRequests, code >= 500:
-		return false, fmt.Errorf("ask %s: %w: %s", u, errPassing, resp.Status)
-	default:
-		return false, fmt.Errorf("ask %s: the answer is %s", u, resp.Status)
+		return answer, context.Cause(ctx)
 	}
 }
 

@@ -78,7 +78,7 @@ func (c *Consumer) upstream(ctx context.Context, path nix.StorePath) (info *nix.
 		}
 		switch cache := upstream.(type) {
 		case *HTTP:
-			info, err = (&Consumer{HTTP: cache}).narinfo(ctx, path)
+			info, err = cache.narinfo(ctx, path)
 		case *Dir:
 			info, err = cache.Info(path)
 		}

@@ -129,10 +129,10 @@ func TestCheckInCaches(t *testing.T) {
 		holder Holder
 		want   []Verdict
 	}{
-		"directory":      {Cache{Dir: d}, shallow},
-		"directory/deep": {Cache{Dir: d, Deep: true}, deep},
-		"web":            {WebCache{URL: u, Client: server.Client()}, shallow},
-		"web/deep":       {WebCache{URL: u, Client: server.Client(), Deep: true}, deep},
+		"directory":      {Cache{NARHasher: d}, shallow},
+		"directory/deep": {Cache{NARHasher: d, Deep: true}, deep},
+		"web":            {Cache{NARHasher: binarycache.NewHTTP(u)}, shallow},
+		"web/deep":       {Cache{NARHasher: binarycache.NewHTTP(u), Deep: true}, deep},
 	} {
 		t.Run(name, func(t *testing.T) {
 			findings, err := Check(t.Context(), subjects, test.holder)
@@ -168,7 +168,7 @@ func TestWebCacheRefuses(t *testing.T) {
 		"a page":          {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "parse narinfo"},
 		"another object's": {func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, strings.Replace(narinfo("a"), "-a\n", "-b\n", 1))
-		}, "it is that of"},
+		}, "its narinfo is that of"},
 		"a file elsewhere": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, narinfo("https://example.org/a.nar")) }, "not a file of the cache"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -178,7 +178,7 @@ func TestWebCacheRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = WebCache{URL: u, Client: server.Client(), Deep: true}.NARHash(t.Context(), path)
+			_, err = Cache{NARHasher: binarycache.NewHTTP(u), Deep: true}.NARHash(t.Context(), path)
 			if err == nil || errors.Is(err, ErrAbsent) || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %q in it", err, test.want)
 			}
