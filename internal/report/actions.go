@@ -13,17 +13,17 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Actions is [Lines] for a job of GitHub Actions: what succeeded is folded, what failed never is,
-// and failures and warnings become annotations, with their line of the flake where that is known.
+// Actions is [Lines] for a job of GitHub Actions. Only successes are collapsed. Failures and warnings become annotations,
+// with their line of the flake if it is known.
 //
-// Groups cannot be nested, and cannot be two at a time. So where one system is built, as in a job of a matrix, all that
-// a step says is one group; where several are, side by side, each thing that was said is a group of its own.
+// GitHub does not support nested or concurrent groups. If the run builds one system, as in a job of a matrix, each step is a
+// group; if it builds several systems at the same time, each block is a group.
 type Actions struct {
 	*Lines
 	single bool   // one system is built
 	open   string // the group that is open; empty for none
-	// told are the steps that have an annotation by their parts, so that their own ends need none.
-	told []stepOf
+	// annotated are the steps with a part that has an annotation, so that their ends need none.
+	annotated []stepOf
 }
 
 type stepOf struct {
@@ -35,11 +35,11 @@ type stepOf struct {
 func NewActions(w io.Writer, opts Options) *Actions {
 	a := &Actions{Lines: newLines(w, opts)}
 	a.show = a.fold
-	go a.beat()
+	a.start()
 	return a
 }
 
-// Report writes what there is to tell of e.
+// Report writes the blocks of an event.
 func (a *Actions) Report(at time.Time, e run.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -48,7 +48,7 @@ func (a *Actions) Report(at time.Time, e run.Event) {
 	case run.RunStarted:
 		a.single = len(e.Cells) == 1
 	case run.StepStarted:
-		a.told = slices.DeleteFunc(a.told, func(s stepOf) bool { return s == stepOf{e.Step, e.System} })
+		a.annotated = slices.DeleteFunc(a.annotated, func(s stepOf) bool { return s == stepOf{e.Step, e.System} })
 	case run.RunFinished:
 		a.write(a.endGroup())
 	case run.HashWrong:
@@ -57,13 +57,13 @@ func (a *Actions) Report(at time.Time, e run.Event) {
 	a.write(tell(e, &a.progress, a.style, a.opts.Verbose, a.block))
 }
 
-// block tells a block, and remembers of which step it has made an annotation.
+// block returns the lines of a block, and records the step of its annotation.
 func (a *Actions) block(b block) []shown {
 	of := stepOf{b.step, b.system}
-	if b.mark == failed && b.step != "" && !slices.Contains(a.told, of) {
-		a.told = append(a.told, of)
+	if b.mark == failed && b.step != "" && !slices.Contains(a.annotated, of) {
+		a.annotated = append(a.annotated, of)
 	}
-	b.mute = b.ends != "" && slices.Contains(a.told, stepOf{b.ends, b.system})
+	b.mute = b.ends != "" && slices.Contains(a.annotated, stepOf{b.ends, b.system})
 	return a.show(b)
 }
 
@@ -75,16 +75,16 @@ func (a *Actions) fold(b block) []shown {
 	return append(a.endGroup(), a.alone(b)...)
 }
 
-// alone tells a block that is in no group of a step.
+// alone returns the lines of a block that is not in the group of a step.
 func (a *Actions) alone(b block) []shown {
 	lines := a.style.render(b)
 	switch {
-	case b.folds() && len(lines) > 1:
+	case b.collapsible() && len(lines) > 1:
 		return slices.Concat([]shown{groupLine(lines[0])}, lines[1:], []shown{endGroupLine()})
 	case b.mark == failed && !b.mute:
 		return append(lines, a.annotation(b, (*githubactions.Action).Errorf))
 	case b.mark == warning:
-		// The runner shows the annotation in the log too, in place of the line.
+		// The runner shows the annotation in the log too, so it replaces the headline.
 		notice := a.annotation(b, (*githubactions.Action).Warningf)
 		b.why = nil
 		return append([]shown{notice}, a.style.render(b)[1:]...)
@@ -109,17 +109,17 @@ func (a *Actions) endGroup() []shown {
 	return []shown{endGroupLine()}
 }
 
-// hashWrong puts the hash that is wrong beside each line of the flake that has it.
+// hashWrong annotates each line of the flake that has a wrong hash.
 func (a *Actions) hashWrong(e run.HashWrong) []shown {
 	lines := a.endGroup()
 	for _, place := range e.Positions {
-		b := block{head: "the hash should be " + e.Got, why: []string{"specified: " + e.Specified, "fix: " + place.Text}, file: place.File, line: place.Line}
+		b := block{head: "the hash should be " + e.Got, why: []string{"specified: " + e.Specified, "fix: " + place.Text}, at: &run.Line{File: place.File, Line: place.Line}}
 		lines = append(lines, a.annotation(b, (*githubactions.Action).Errorf))
 	}
 	return lines
 }
 
-// annotation is a block as GitHub shows it far away from its log, beside a line of the flake where it is about one.
+// annotation is a block in the form that GitHub shows outside of the log.
 func (a *Actions) annotation(b block, level func(c *githubactions.Action, format string, args ...any)) shown {
 	text := []string{strings.Join(strings.Fields(string(a.style.clean(b.head))), " ")}
 	for _, why := range b.why {
@@ -130,7 +130,7 @@ func (a *Actions) annotation(b block, level func(c *githubactions.Action, format
 	if b.mark == failed {
 		b.log = last(b.log, annotationTail)
 	} else {
-		b.log = nil // it follows in the log, and is no reason yet
+		b.log = nil // the log has it
 	}
 	for _, line := range b.log {
 		text = append(text, string(a.style.clean(atEnd(line))))
@@ -140,7 +140,7 @@ func (a *Actions) annotation(b block, level func(c *githubactions.Action, format
 	})
 }
 
-// annotationTail is how much of a log goes with an annotation, which is for a glance.
+// annotationTail is the number of log lines in an annotation.
 const annotationTail = 8
 
 func groupLine(name shown) shown {

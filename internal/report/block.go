@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,33 +11,31 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// block is something that happened, told in lines that belong together.
-// Its text is as the events have it; only render makes it fit to be shown.
+// block is a report of one thing that happened, in lines that belong together.
+// Its text is the unclean text of the events; render cleans it.
 type block struct {
 	mark  mark
 	head  string
 	why   []string // the reason or the advice
 	log   []string // the end of a log
-	where string   // the file to read on in
-
-	file string // of the flake, where the block is about a line of it
-	line int
+	where string   // the file with the whole log
+	at    *run.Line
 
 	system matrix.System
-	step   run.Step // that it is a part of; empty where it is none's
-	ends   run.Step // whose end it is; empty where it is none's
-	mute   bool     // is no annotation: what it is about is one already
+	step   run.Step // the block is a part of this step; empty for none
+	ends   run.Step // the block is the end of this step; empty for none
+	mute   bool     // there is an annotation of the same failure already
 }
 
-// folds tells whether the headline says all that most readers want to know.
-func (b block) folds() bool { return b.mark == passed }
+// collapsible reports whether the headline is enough for most readers.
+func (b block) collapsible() bool { return b.mark == passed }
 
 const (
 	failureTail = 25
 	stallTail   = 5
 )
 
-// blockOf tells e, and false where there is nothing to tell of it yet.
+// blockOf returns the block of an event, and false if there is nothing to report yet.
 func (p *progress) blockOf(e run.Event) (block, bool) {
 	switch e := e.(type) {
 	case run.RunStarted:
@@ -51,7 +50,7 @@ func (p *progress) blockOf(e run.Event) (block, bool) {
 		return p.within(e.System, packageBlock(e)), true
 	case run.BuildFinished:
 		if f := e.Failure; f != nil && f.Kind == run.DownloadFailed && p.row(e.System).failedDownloads[f.Reason] > 1 {
-			return block{}, false // they are summed up when the step ends
+			return block{}, false // a later event sums them up
 		}
 		return p.within(e.System, buildBlock(e)), true
 	case run.DownloadsFailed:
@@ -64,7 +63,7 @@ func (p *progress) blockOf(e run.Event) (block, bool) {
 	return block{}, false
 }
 
-// within notes which step of its system a block is a part of.
+// within sets the running step of a system as the step of a block.
 func (p *progress) within(system matrix.System, b block) block {
 	b.system, b.step = system, p.row(system).running()
 	return b
@@ -73,7 +72,7 @@ func (p *progress) within(system matrix.System, b block) block {
 func runBlock(e run.RunStarted) block {
 	b := block{head: fmt.Sprintf("run %s of %s", e.ID, e.Flake)}
 	for _, c := range e.Cells {
-		b.why = append(b.why, fmt.Sprintf("%-13s  %s", c.System, join(c.Packages, ", ")))
+		b.why = append(b.why, fmt.Sprintf("%-13s  %s", c.System, run.Joined(c.Packages)))
 	}
 	return b
 }
@@ -83,32 +82,22 @@ func stepBlock(e run.StepFinished) block {
 	switch {
 	case e.Error != "":
 		m = failed
-		first, rest, _ := strings.Cut(strings.TrimSpace(e.Error), "\n")
-		text = "failed: " + first
+		text, why = firstLine(e.Error)
+		text = "failed: " + text
 		if e.Summary != "" {
 			text = e.Summary + "; " + text
-		}
-		if rest != "" {
-			why = []string{rest}
 		}
 	case e.Skipped != "":
 		m, text, seconds = skipped, "skipped: "+e.Skipped, optional(e.Seconds)
 	}
-	b := block{mark: m, head: headline(string(e.Step), string(e.System), seconds, text), why: why, system: e.System, ends: e.Step}
-	if e.At != nil {
-		b.file, b.line = e.At.File, e.At.Line
-	}
-	return b
+	head := headline(string(e.Step), string(e.System), seconds, text)
+	return block{mark: m, head: head, why: why, at: e.At, system: e.System, ends: e.Step}
 }
 
-// packageBlock is a package that cannot be built, with what Nix says of it.
+// packageBlock is a package that cannot be built, with Nix's message.
 func packageBlock(e run.PackageFailed) block {
 	text := fmt.Sprintf("%s: %s", e.Package, reason(&e.Failure))
-	b := block{mark: failed, head: headline("failed", string(e.System), "", text), why: []string{e.Text}}
-	if at := e.Failure.At; at != nil {
-		b.file, b.line = at.File, at.Line
-	}
-	return b
+	return block{mark: failed, head: headline("failed", string(e.System), "", text), why: []string{e.Text}, at: e.Failure.At}
 }
 
 func buildBlock(e run.BuildFinished) block {
@@ -120,10 +109,7 @@ func buildBlock(e run.BuildFinished) block {
 	if f := e.Failure; f != nil {
 		b.mark, what = failed, "failed"
 		text += ": " + reason(f)
-		b.why = explanation(f)
-		if f.At != nil {
-			b.file, b.line = f.At.File, f.At.Line
-		}
+		b.why, b.at = explanation(f), f.At
 	}
 	if e.Log != "" {
 		b.where = "log: " + e.Log
@@ -132,24 +118,24 @@ func buildBlock(e run.BuildFinished) block {
 	return b
 }
 
-// explanation is Nix's own reason, and what else was seen.
+// explanation is Nix's own reason, and other observations.
 func explanation(f *run.Failure) []string {
 	return slices.DeleteFunc([]string{f.Message, f.Remark}, func(text string) bool { return text == "" })
 }
 
-// downloadsBlock sums up downloads that failed for the same reason. They are at no line of the flake.
+// downloadsBlock sums up downloads that failed for the same reason.
 func downloadsBlock(e run.DownloadsFailed) block {
 	return block{
 		mark: failed, head: headline("failed", string(e.System), "", e.String()), why: []string{downloadNames(e.FailedDownloads)},
 	}
 }
 
-// namedDownloads is how many of many downloads are named.
-const namedDownloads = 5
+// maxNamedDownloads is the most failed downloads whose names are shown.
+const maxNamedDownloads = 5
 
 func downloadNames(d run.FailedDownloads) string {
 	var names []string
-	for _, drv := range d.Derivations[:min(len(d.Derivations), namedDownloads)] {
+	for _, drv := range d.Derivations[:min(len(d.Derivations), maxNamedDownloads)] {
 		names = append(names, nameOf(drv))
 	}
 	text := strings.Join(names, ", ")
@@ -161,7 +147,7 @@ func downloadNames(d run.FailedDownloads) string {
 
 func (p *progress) stallBlock(e run.BuildStalled) block {
 	b := block{mark: warning, log: last(e.Tail, stallTail)}
-	b.head = fmt.Sprintf("%s has said nothing for %s", prefix(e.System, e.Derivation), elapsed(e.Silent))
+	b.head = fmt.Sprintf("%s has printed nothing for %s", prefix(e.System, e.Derivation), elapsed(e.Silent))
 	if running := p.row(e.System).find(e.Derivation); running != nil && running.phase != "" {
 		b.head += " in " + running.phase
 	}
@@ -173,13 +159,9 @@ func noticeBlock(e run.Notice) block {
 	if e.Level == run.Warning {
 		b.mark = warning
 	}
-	first, rest, _ := strings.Cut(strings.TrimSpace(e.Text), "\n")
-	b.head = first
+	b.head, b.why = firstLine(e.Text)
 	if e.System != "" {
-		b.head = string(e.System) + ": " + first
-	}
-	if rest != "" {
-		b.why = append(b.why, rest)
+		b.head = string(e.System) + ": " + b.head
 	}
 	if e.Hint != "" {
 		b.why = append(b.why, "hint: "+e.Hint)
@@ -187,12 +169,21 @@ func noticeBlock(e run.Notice) block {
 	return b
 }
 
-// lineBlock is a line of a build's log on its own, as -v prints it.
+// lineBlock is a single line of a build's log, for -v.
 func lineBlock(e run.BuildLine) block {
 	return block{head: prefix(e.System, e.Derivation) + "> " + atEnd(e.Text)}
 }
 
-// render returns the lines of b, safe to be shown.
+// firstLine separates the first line of a text from the other ones.
+func firstLine(text string) (first string, rest []string) {
+	first, others, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	if others != "" {
+		rest = []string{others}
+	}
+	return first, rest
+}
+
+// render returns the lines of b, cleaned.
 func (s style) render(b block) []shown {
 	lines := []shown{s.sign(b.mark) + s.clean(b.head)}
 	for _, text := range b.why {
@@ -209,12 +200,9 @@ func (s style) render(b block) []shown {
 	return lines
 }
 
-// reason says in a few words why a build failed: "builder failed in checkPhase, exit code 101".
+// reason is why a build failed, in a few words: "builder failed in checkPhase, exit code 101".
 func reason(f *run.Failure) string {
-	text := string(f.Kind)
-	if text == "" {
-		text = string(run.UnknownFailure)
-	}
+	text := cmp.Or(string(f.Kind), string(run.UnknownFailure))
 	if f.Reason != "" {
 		return text + ": " + f.Reason
 	}
@@ -243,14 +231,3 @@ func prefix(system matrix.System, drv nix.StorePath) string {
 }
 
 func last(lines []string, n int) []string { return lines[max(0, len(lines)-n):] }
-
-func join[T ~string](words []T, sep string) string {
-	var b strings.Builder
-	for i, w := range words {
-		if i > 0 {
-			b.WriteString(sep)
-		}
-		b.WriteString(string(w))
-	}
-	return b.String()
-}

@@ -9,16 +9,19 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// checkBlocks tell the broken promises, each with all that is known of it.
+// checkBlocks are the failed checks and the warnings, with all details.
 func checkBlocks(e run.Checked) []block {
 	var blocks []block
 	for _, r := range e.Results {
-		b := block{mark: checkMark(r.Status), file: r.File, line: r.Line, system: e.System, step: run.StepContract}
+		b := block{mark: checkMark(r.Status), system: e.System, step: run.StepContract}
 		if b.mark != failed && b.mark != warning {
 			continue
 		}
 		if e.WarnOnly {
 			b.mark = warning
+		}
+		if r.File != "" {
+			b.at = &run.Line{File: r.File, Line: r.Line}
 		}
 		b.head = r.Check + ": " + r.Reason
 		if e.System != "" {
@@ -36,7 +39,7 @@ func checkBlocks(e run.Checked) []block {
 	return blocks
 }
 
-// contract is the table of what has not passed: those that have are a number.
+// contract is the table of the checks that have not passed, below the counts of all.
 func (s style) contract(system matrix.System, results []contract.Result) []shown {
 	if len(results) == 0 {
 		return nil
@@ -78,14 +81,14 @@ func checkMark(status contract.Status) mark {
 	return failed
 }
 
-// fields are the properties of the block's annotation, so that GitHub shows it beside the line.
+// fields are the properties of a block's annotation. GitHub shows the annotation beside that line.
 func (s style) fields(b block) map[string]string {
-	if b.file == "" {
+	if b.at == nil || b.at.File == "" {
 		return nil
 	}
-	fields := map[string]string{"file": string(s.clean(b.file))}
-	if b.line > 0 {
-		fields["line"] = strconv.Itoa(b.line)
+	fields := map[string]string{"file": string(s.clean(b.at.File))}
+	if b.at.Line > 0 {
+		fields["line"] = strconv.Itoa(b.at.Line)
 	}
 	return fields
 }

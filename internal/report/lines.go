@@ -10,32 +10,31 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// heartbeat is how long a log may stay silent. Some CI systems end a job that says nothing for ten minutes,
-// and a person gives up on it long before.
-const heartbeat = 30 * time.Second
+// heartbeatInterval is the longest silence of a log. Some CI systems end a job that prints nothing for ten minutes, and
+// readers give up much earlier.
+const heartbeatInterval = 30 * time.Second
 
-// Lines reports to a log: a line for each step and each build that has ended, all that is known of a failure,
-// and a heartbeat. What belongs together is written at once, so that concurrent builds never interleave.
+// Lines reports to a log: a line for each finished step and build, the details of failures, and a heartbeat.
+// It writes each block at once, so that the lines of concurrent builds do not mix.
 type Lines struct {
 	opts  Options
 	style style
-	// show decorates a block for the kind of log at hand.
+	// show formats a block for this kind of log.
 	show func(block) []shown
 
 	mu       sync.Mutex
 	out      *Output
 	err      error
 	progress progress
-	spoke    time.Time // when something was last written
+	written  time.Time // the time of the last line
 
-	close      sync.Once
-	stop, done chan struct{}
+	heartbeat *loop
 }
 
 // NewLines returns a reporter that writes to w until it is closed.
 func NewLines(w io.Writer, opts Options) *Lines {
 	l := newLines(w, opts)
-	go l.beat()
+	l.start()
 	return l
 }
 
@@ -44,15 +43,13 @@ func newLines(w io.Writer, opts Options) *Lines {
 		opts:  opts.withDefaults(w),
 		style: style{color: opts.Color, ascii: opts.ASCII},
 		out:   outputOf(w),
-		stop:  make(chan struct{}),
-		done:  make(chan struct{}),
 	}
-	l.show = l.brief
-	l.spoke = l.opts.Now()
+	l.show = l.style.brief
+	l.written = l.opts.Now()
 	return l
 }
 
-// Report writes what there is to tell of e.
+// Report writes the block of an event.
 func (l *Lines) Report(at time.Time, e run.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,14 +59,13 @@ func (l *Lines) Report(at time.Time, e run.Event) {
 
 // Close ends the heartbeat and returns the first error in writing, if any. The writer stays open.
 func (l *Lines) Close() error {
-	l.close.Do(func() { close(l.stop) })
-	<-l.done
+	l.heartbeat.end(func() {})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
 }
 
-// tell returns the lines that e is worth. It is what Lines writes and what scrolls by above Terminal's status.
+// tell returns the lines of an event: those that Lines writes, and that scroll above Terminal's status.
 func tell(e run.Event, p *progress, s style, verbose bool, show func(block) []shown) []shown {
 	switch e := e.(type) {
 	case run.BuildLine:
@@ -92,12 +88,10 @@ func tell(e run.Event, p *progress, s style, verbose bool, show func(block) []sh
 	return nil
 }
 
-// brief leaves out what a block folds.
-func (l *Lines) brief(b block) []shown { return l.style.brief(b) }
-
+// brief returns only the headline of a collapsible block.
 func (s style) brief(b block) []shown {
 	lines := s.render(b)
-	if b.folds() {
+	if b.collapsible() {
 		return lines[:1]
 	}
 	return lines
@@ -107,30 +101,20 @@ func (l *Lines) write(lines []shown) {
 	if len(lines) == 0 || l.err != nil {
 		return
 	}
-	l.spoke = l.opts.Now()
+	l.written = l.opts.Now()
 	if err := l.out.show(joinLines(lines)); err != nil {
 		l.err = fmt.Errorf("write report: %w", err)
 	}
 }
 
-func (l *Lines) beat() {
-	defer close(l.done)
-	tick := l.opts.Tick(time.Second)
-	for {
-		select {
-		case <-tick:
-			l.sayWhatRuns()
-		case <-l.stop:
-			return
-		}
-	}
-}
+func (l *Lines) start() { l.heartbeat = startLoop(l.opts.Tick(time.Second), l.writeRunning) }
 
-func (l *Lines) sayWhatRuns() {
+// writeRunning writes the running steps if nothing was written for a while.
+func (l *Lines) writeRunning() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.opts.Now()
-	if now.Sub(l.spoke) < heartbeat {
+	if now.Sub(l.written) < heartbeatInterval {
 		return
 	}
 	var lines []shown

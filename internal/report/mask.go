@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// leastMask is the shortest text that is worth hiding: of anything shorter, the log would be full by chance.
-const leastMask = 8
+// minMaskLength is the shortest text to hide. Shorter values would match ordinary text.
+const minMaskLength = 8
 
-// Mask tells GitHub's runner, which reads along on w and swallows these lines, to hide secrets in all that comes after:
-// whole, and each line of them, and each half of a key "name:base64". It is of use to nobody but the runner.
+// Mask makes GitHub's runner, which reads w and removes these commands, hide secrets in all later output: the whole
+// secret, each line, and the base64 part of a key "name:base64".
 func Mask(w io.Writer, secrets []string) error {
 	var masks []string
 	add := func(text string) {
-		if text = strings.TrimSpace(text); len(text) >= leastMask && !slices.Contains(masks, text) {
+		if text = strings.TrimSpace(text); len(text) >= minMaskLength && !slices.Contains(masks, text) {
 			masks = append(masks, text)
 		}
 	}

@@ -11,11 +11,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 )
 
-// shown is text that an [Output] writes as it is: cleaned text of others, with escape sequences and workflow commands of
-// this package. Only the functions of this file convert a text to it. What is no constant has been cleaned by then.
+// shown is text that an [Output] writes without cleaning it: cleaned foreign text, with escape sequences and workflow
+// commands of this package. Only the functions of this file convert strings to it; they clean all but constants.
 type shown string
 
-// clean makes one line of foreign text that can be shown.
+// clean makes one line of foreign text, safe to show.
 func (s style) clean(text string) shown {
 	text = printable.Disarm(printable.Line(text))
 	if s.ascii {
@@ -59,8 +59,8 @@ func (s style) spinner(frame int64) shown {
 	return s.paint(cyan, frames[frame%int64(len(frames))]) + " "
 }
 
-// truncate cuts cleaned text without escape sequences to a width in columns. What may be two columns wide, or as wide as
-// a tab, is replaced rather than measured: terminals differ, and a line that wraps cannot be erased again.
+// truncate cuts cleaned text without escape sequences to a width in columns. It replaces tabs and characters that may be
+// two columns wide: terminals differ in the widths, and a line that wraps cannot be erased.
 func (s style) truncate(text shown, width int) shown {
 	runes := []rune(string(text))
 	for i, r := range runes {
@@ -81,30 +81,33 @@ func (s style) truncate(text shown, width int) shown {
 	return shown(string(runes[:width-len(ellipsis)]) + string(ellipsis))
 }
 
-// command returns a workflow command as a line. Its values may have several lines: the runner's encoding makes one of
-// them, in which nothing else is left that a terminal would act upon.
+// command returns a workflow command as one line, without control characters: the encoding escapes line breaks.
 func command(issue func(*githubactions.Action)) shown { return shown(printable.Line(encoded(issue))) }
 
-// maskCommand returns the command that hides a secret, which is exactly as it was given.
+// maskCommand returns the command that hides a secret. It does not clean the secret.
 func maskCommand(secret string) shown {
 	return shown(encoded(func(c *githubactions.Action) { c.AddMask(secret) }))
 }
 
-// encoded returns a command as the library writes it. The library panics where it cannot write, so it writes to memory: a
-// log that is gone must not fail a build.
+// encoded returns a command as the library writes it. The library panics if it cannot write, so it writes to memory: a
+// broken log must not fail a build.
 func encoded(issue func(*githubactions.Action)) string {
 	var line bytes.Buffer
 	issue(githubactions.New(githubactions.WithWriter(&line)))
 	return strings.TrimRight(line.String(), "\r\n")
 }
 
-// document is a value as JSON that can be shown.
+// document is a value as JSON, safe to show.
 func document(value any, indent string) (shown, error) {
 	text, err := printable.JSON(value, indent)
 	return shown(text), err
 }
 
-// joinLines returns lines that end with a newline each.
+// joinLines ends each line with a newline.
 func joinLines(lines []shown) shown {
-	return shown(join(lines, "\n") + "\n")
+	var b strings.Builder
+	for _, line := range lines {
+		b.WriteString(string(line) + "\n")
+	}
+	return shown(b.String())
 }

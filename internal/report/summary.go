@@ -92,7 +92,7 @@ func (s style) system(c systemView) []shown {
 func (s style) publish(c systemView) shown {
 	p := c.publish
 	text := strings.TrimSpace(p.verb+" "+p.cache) + p.rest + p.sent
-	if reason, _, _ := strings.Cut(strings.TrimSpace(p.reason), "\n"); p.mark != passed {
+	if reason, _ := firstLine(p.reason); p.mark != passed {
 		text += ": " + reason
 	}
 	if seen := consumers(c.packages); seen != "" {
@@ -135,8 +135,8 @@ func closure(p run.PackageResult) string {
 // failureBlocks are the failures of a system. Logs is the directory of the logs.
 func failureBlocks(c systemView, logs string) (blocks []block) {
 	if c.err != "" {
-		first, rest, _ := strings.Cut(strings.TrimSpace(c.err), "\n")
-		blocks = append(blocks, block{mark: failed, head: fmt.Sprintf("%s: %s", c.System, first), why: []string{rest}})
+		first, rest := firstLine(c.err)
+		blocks = append(blocks, block{mark: failed, head: fmt.Sprintf("%s: %s", c.System, first), why: rest})
 	}
 	for _, d := range c.Downloads {
 		blocks = append(blocks, block{mark: failed, head: fmt.Sprintf("%s: %s", c.System, d), why: []string{downloadNames(d)}})

@@ -12,56 +12,56 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// frameTime is the time between two drawings. A faster spinner tells nobody more.
+// frameTime is the time between two frames.
 const frameTime = 100 * time.Millisecond
 
-// The control sequences that are needed, all of which terminals without them ignore.
+// The control sequences. Terminals ignore those that they do not support.
 const (
 	hideCursor = "\x1b[?25l"
 	showCursor = "\x1b[?25h"
 	eraseBelow = "\x1b[J"
-	// A terminal shows what is between these two at once, so that nothing flickers.
+	// A terminal shows the text between these two at once, without flicker.
 	beginFrame = "\x1b[?2026h"
 	endFrame   = "\x1b[?2026l"
 )
 
-// Terminal reports to a person at a terminal: what has ended scrolls by, as in [Lines],
-// above a status of one line per cell that is redrawn in place.
+// Terminal reports to a terminal: finished steps and builds scroll by, as in [Lines], above a status of one line per
+// system that is redrawn in place.
 //
-// One goroutine owns the screen. Report only takes notes, so that a stopped terminal stops no build.
+// One goroutine draws. Report does not write, so that a stopped terminal does not stop a build.
 type Terminal struct {
 	opts  Options
 	style style
 
 	mu       sync.Mutex
 	progress progress
-	scroll   []shown // what is to be written above the status
+	scroll   []shown // lines to write above the status
 
-	// Of the goroutine that owns the screen, until done is closed.
+	// These belong to the goroutine that draws, until it has ended.
 	out   *Output
 	err   error
 	drawn []int // the widths of the lines of the status on the screen
 	frame shown // the status on the screen
 
-	close      sync.Once
-	stop, done chan struct{}
+	drawing *loop
 }
 
-// NewTerminal returns a reporter that owns the terminal behind w until it is closed.
-// Close must be called however the run ends: it erases the status and gives the cursor back.
+// NewTerminal returns a reporter that draws on the terminal w until it is closed.
+// Close must be called however the run ends: it erases the status and shows the cursor.
 func NewTerminal(w io.Writer, opts Options) *Terminal {
 	t := &Terminal{
 		opts:  opts.withDefaults(w),
 		style: style{color: opts.Color, ascii: opts.ASCII},
 		out:   outputOf(w),
-		stop:  make(chan struct{}),
-		done:  make(chan struct{}),
 	}
-	go t.own()
+	t.drawing = startLoop(t.opts.Tick(frameTime), func() {
+		columns, rows := t.opts.Size()
+		t.draw(t.status(columns, rows), columns)
+	})
 	return t
 }
 
-// Report takes note of e for the next drawing.
+// Report records an event for the next frame.
 func (t *Terminal) Report(at time.Time, e run.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -69,35 +69,16 @@ func (t *Terminal) Report(at time.Time, e run.Event) {
 	t.scroll = append(t.scroll, tell(e, &t.progress, t.style, t.opts.Verbose, t.style.brief)...)
 }
 
-// Close writes what is left, erases the status, and returns the first error in writing, if any.
+// Close writes the remaining lines, erases the status, and returns the first error in writing, if any.
 func (t *Terminal) Close() error {
-	t.close.Do(func() { close(t.stop) })
-	<-t.done
-	return t.err
-}
-
-func (t *Terminal) own() {
-	defer close(t.done)
-	defer t.leave()
-	tick := t.opts.Tick(frameTime)
-	for {
-		select {
-		case <-tick:
-			columns, rows := t.opts.Size()
-			t.draw(t.status(columns, rows), columns)
-		case <-t.stop:
-			return
+	t.drawing.end(func() {
+		columns, _ := t.opts.Size()
+		t.draw(nil, columns)
+		if t.err != nil {
+			_ = t.out.show(showCursor) // may succeed although an earlier write has failed
 		}
-	}
-}
-
-// leave hands the screen back. The cursor is worth a try even where writing has failed before.
-func (t *Terminal) leave() {
-	columns, _ := t.opts.Size()
-	t.draw(nil, columns)
-	if t.err != nil {
-		_ = t.out.show(showCursor)
-	}
+	})
+	return t.err
 }
 
 // status returns the lines of the status, each narrower than the screen: a full line would wrap on some terminals.
@@ -108,18 +89,18 @@ func (t *Terminal) status(columns, rows int) []statusLine {
 	var lines []statusLine
 	for _, r := range t.progress.rows {
 		if r.system == "" && !r.active() {
-			continue // the run's own steps are told above, when they have ended
+			continue // finished steps of the run have scrolled by
 		}
 		lines = append(lines, t.line(r, now, columns-1))
 	}
 	if len(lines) == 0 {
 		return nil
 	}
-	// The empty line sets the status apart from what looks just like it above.
+	// The empty line separates the status from similar lines above.
 	return append([]statusLine{{}}, lines[:min(len(lines), max(rows-2, 0))]...)
 }
 
-// statusLine is a line with its width in columns, which colours do not add to.
+// statusLine is a line with its width in columns, without escape sequences.
 type statusLine struct {
 	text  shown
 	width int
@@ -147,7 +128,7 @@ func (t *Terminal) line(r *row, now time.Time, width int) statusLine {
 	return statusLine{sign + line, signWidth + utf8.RuneCountInString(string(line))}
 }
 
-// fit joins the parts, as many as there is room for, and counts the others.
+// fit joins the parts that fit into width, and counts the others.
 func fit(parts []string, width int) string {
 	line := strings.Join(parts, ", ")
 	for n := len(parts) - 1; n > 0 && utf8.RuneCountInString(line) > width; n-- {
@@ -156,7 +137,7 @@ func fit(parts []string, width int) string {
 	return line
 }
 
-// draw replaces the status on the screen, and writes above it what has ended since the last time.
+// draw replaces the status on the screen, and writes the new lines above it.
 func (t *Terminal) draw(status []statusLine, columns int) {
 	scroll := t.takeScroll()
 	frame := joinStatus(status)
@@ -189,8 +170,8 @@ func (t *Terminal) takeScroll() shown {
 	return joinLines(lines)
 }
 
-// erase returns what takes the status off the screen. A terminal that has become narrower since
-// has wrapped the lines, so that there are more of them to go up.
+// erase returns the control sequences that erase the status. A terminal that has become narrower has wrapped the lines,
+// so there are more of them.
 func (t *Terminal) erase(columns int) shown {
 	if len(t.drawn) == 0 {
 		return ""
