@@ -202,17 +202,12 @@ func (s style) render(b block) []shown {
 
 // reason is why a build failed, in a few words: "builder failed in checkPhase, exit code 101".
 func reason(f *run.Failure) string {
-	text := cmp.Or(string(f.Kind), string(run.UnknownFailure))
+	known := *f
+	known.Kind = cmp.Or(f.Kind, run.UnknownFailure)
 	if f.Reason != "" {
-		return text + ": " + f.Reason
+		return string(known.Kind) + ": " + f.Reason
 	}
-	if f.Phase != "" {
-		text += " in " + f.Phase
-	}
-	if f.ExitCode != 0 {
-		text += fmt.Sprintf(", exit code %d", f.ExitCode)
-	}
-	return text
+	return known.Ending()
 }
 
 func planned(plan run.Plan) []string {

@@ -19,7 +19,7 @@ type JSON struct {
 	mu  sync.Mutex
 	out *Output
 	err error
-	// broken says that a write has failed, so that the stream ends here rather than with a hole in it.
+	// broken means that a write has failed. The stream ends there, without a gap.
 	broken bool
 }
 

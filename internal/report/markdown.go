@@ -9,10 +9,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 )
 
-// The functions of this file make GitHub-flavoured Markdown of text that may come from anywhere, so that it stays text:
-// no link, no image, no mention, no HTML, no end of a table's cell. See https://github.github.com/gfm.
+// The functions of this file make GitHub-flavoured Markdown of untrusted text, which stays text: no link, image, mention,
+// HTML or end of a table's cell. See https://github.github.com/gfm.
 
-// escaped are the characters that Markdown, HTML or GitHub gives a meaning to. As numeric entities they have none.
+// escaped are the characters with a meaning in Markdown, HTML or GitHub. Numeric entities have none.
 const escaped = "\\`*_{}[]<>#!|~&@:$"
 
 // words makes one line of Markdown of a text.
@@ -29,7 +29,7 @@ func words(text string) string {
 	return strings.ReplaceAll(b.String(), "www.", "www&#46;")
 }
 
-// inWord says whether the character is between two letters or digits of ASCII, where an underscore stands for itself.
+// inWord reports whether a character is between two letters or digits of ASCII, where an underscore has no meaning.
 func inWord(text string, i int) bool {
 	return i > 0 && i+1 < len(text) && isWordByte(text[i-1]) && isWordByte(text[i+1])
 }
@@ -38,7 +38,7 @@ func isWordByte(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// code is words set as code, where GitHub also looks for no mentions and no numbers of issues.
+// code is words set as code, in which GitHub also ignores mentions and issue numbers.
 func code(text string) string {
 	if text == "" {
 		return ""
@@ -46,8 +46,7 @@ func code(text string) string {
 	return "<code>" + words(text) + "</code>"
 }
 
-// link is words that lead somewhere. Without a place, or with one that could be read as more than that, they are words
-// alone.
+// link is words with a link. Without a URL, or with one that could be more than a URL, there is no link.
 func link(text, url string) string {
 	unfit := func(r rune) bool {
 		return strings.ContainsRune("<>()\"'`\\", r) || unicode.IsSpace(r) || !unicode.IsGraphic(r)
@@ -58,8 +57,7 @@ func link(text, url string) string {
 	return "[" + words(text) + "](" + strings.ReplaceAll(url, "|", "%7C") + ")"
 }
 
-// fence shows lines as they are, whatever is in them. Marks are counted when the lines are clean: what was between two
-// of them may be gone.
+// fence is a block of lines that are not Markdown. It counts the backquotes in the cleaned lines: cleaning can join them.
 func fence(lines []string) string {
 	longest := 2
 	texts := make([]string, len(lines))

@@ -9,24 +9,23 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 )
 
-// Output is the one writer to standard output or standard error. It cleans everything that is written to it; see
-// [printable.Log]. Escape sequences and workflow commands come from the reporters of this package alone, which have a way
-// of their own.
+// Output is the only writer to standard output or standard error. It cleans everything that is written to it; see
+// [printable.Log]. Only the reporters of this package can write escape sequences and workflow commands, with show.
 //
-// Lines are written when they are complete, so that no escape sequence or command gets through in parts.
+// It writes complete lines, so that no escape sequence or command passes in parts.
 type Output struct {
 	mu   sync.Mutex
 	w    io.Writer
-	held []byte // of a line that is not complete
+	held []byte // an incomplete line
 }
 
-// maxHeld is the longest line. A longer one becomes several.
+// maxHeld is the longest line. A longer one is split.
 const maxHeld = 1 << 20
 
 // NewOutput returns an output that writes to w.
 func NewOutput(w io.Writer) *Output { return &Output{w: w} }
 
-// outputOf returns the output that w is, or a new one.
+// outputOf returns w if it is an Output, or else a new one.
 func outputOf(w io.Writer) *Output {
 	if o, ok := w.(*Output); ok {
 		return o
@@ -34,7 +33,7 @@ func outputOf(w io.Writer) *Output {
 	return NewOutput(w)
 }
 
-// Write writes text of others.
+// Write cleans and writes foreign text.
 func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -50,14 +49,14 @@ func (o *Output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush writes the line that is not complete.
+// Flush writes the incomplete line.
 func (o *Output) Flush() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.take(len(o.held), "")
 }
 
-// show writes text as it is.
+// show writes text without cleaning it.
 func (o *Output) show(text shown) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -68,7 +67,7 @@ func (o *Output) show(text shown) error {
 	return err
 }
 
-// take writes the first n bytes of what is held, cleaned, and an end behind them.
+// take cleans and writes the first n held bytes, followed by end.
 func (o *Output) take(n int, end string) error {
 	if n == 0 {
 		return nil
@@ -79,7 +78,7 @@ func (o *Output) take(n int, end string) error {
 	return err
 }
 
-// Fd is the descriptor of the file behind it, by which a terminal is recognised; no valid one where there is none.
+// Fd returns the descriptor of the underlying file, to recognise a terminal. It is invalid if there is no file.
 func (o *Output) Fd() uintptr {
 	if f, ok := o.w.(interface{ Fd() uintptr }); ok {
 		return f.Fd()
@@ -87,7 +86,7 @@ func (o *Output) Fd() uintptr {
 	return ^uintptr(0)
 }
 
-// WriteJSON writes a value as a document of JSON with indentation.
+// WriteJSON writes a value as indented JSON.
 func WriteJSON(w io.Writer, value any) error {
 	text, err := document(value, "  ")
 	if err == nil {

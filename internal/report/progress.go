@@ -11,14 +11,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// progress is what a run is doing at a moment, put together from its events.
+// progress is the present state of a run, derived from its events.
 type progress struct {
-	// rows holds the run's own steps first and then one row per cell.
+	// rows has the run's own steps first, then a row for each system.
 	rows []*row
 	view view
 }
 
-// row is what goes on in a cell, or outside of all cells where the system is empty.
+// row is the state of a system, or of the whole run if the system is empty.
 type row struct {
 	system matrix.System
 	step   run.Step
@@ -27,9 +27,9 @@ type row struct {
 	end *run.StepFinished
 
 	plan            run.Plan
-	builds          []*build // those that run, the oldest first
+	builds          []*build // the running ones, oldest first
 	built, failed   int
-	failedDownloads map[string]int // that failed, by reason
+	failedDownloads map[string]int // by reason
 	fetched         run.Fetched
 	exported        run.Exported
 }
@@ -52,7 +52,7 @@ func (p *progress) apply(at time.Time, e run.Event) {
 	case run.StepStarted:
 		p.row(e.System).begin(at, e.Step)
 	case run.StepFinished:
-		// A step that is skipped may end without having started.
+		// A skipped step may end without a start.
 		if r := p.row(e.System); r.step == e.Step || !r.active() {
 			r.step, r.end, r.builds = e.Step, &e, nil
 		}
@@ -60,7 +60,7 @@ func (p *progress) apply(at time.Time, e run.Event) {
 		p.row(e.System).plan = e.Plan
 	case run.BuildStarted:
 		r := p.row(e.System)
-		r.drop(e.Derivation) // it is there already where a build is tried again
+		r.drop(e.Derivation) // a retried build is there already
 		r.builds = append(r.builds, &build{derivation: e.Derivation, since: at})
 	case run.BuildPhase:
 		if b := p.row(e.System).find(e.Derivation); b != nil {
@@ -86,7 +86,7 @@ func (p *progress) apply(at time.Time, e run.Event) {
 	}
 }
 
-// row returns the row of a system, a new one where there is none yet.
+// row returns the row of a system, a new one if there is none.
 func (p *progress) row(system matrix.System) *row {
 	for _, r := range p.rows {
 		if r.system == system {
@@ -117,7 +117,7 @@ func (r *row) drop(drv nix.StorePath) {
 	r.builds = slices.DeleteFunc(r.builds, func(b *build) bool { return b.derivation == drv })
 }
 
-// active tells whether a step runs.
+// active reports whether a step runs.
 func (r *row) active() bool { return r.step != "" && r.end == nil }
 
 // running names the step that runs; empty for none.
@@ -128,7 +128,7 @@ func (r *row) running() run.Step {
 	return r.step
 }
 
-// label names the running step, and how far the builds have come: "build 2/3".
+// label is the running step with the progress of its builds: "build 2/3".
 func (r *row) label() string {
 	if total := len(r.plan.Build); r.step == run.StepBuild && total > 0 {
 		return fmt.Sprintf("%s %d/%d", r.step, r.built, total)
@@ -136,7 +136,7 @@ func (r *row) label() string {
 	return string(r.step)
 }
 
-// activity says what the running step does: counts first, then the builds, the oldest first.
+// activity describes the running step: counts first, then the builds, oldest first.
 func (r *row) activity(now time.Time) []string {
 	var parts []string
 	if r.failed > 0 {
@@ -154,8 +154,7 @@ func (r *row) activity(now time.Time) []string {
 	return parts
 }
 
-// downloads returns the bytes that were fetched and of how many, by the plan:
-// Nix tells the size of a download only when that has begun.
+// downloads returns the fetched bytes and the plan's total: Nix reports the size of a download only when it begins.
 func (r *row) downloads() (n, of int64) {
 	if r.step == run.StepBuild {
 		of = r.plan.FetchBytes
@@ -163,7 +162,7 @@ func (r *row) downloads() (n, of int64) {
 	return r.fetched.Bytes, of
 }
 
-// describe names a build, its phase and its age: "openssl-3.4.0 (check 1m02s)".
+// describe returns the name, the phase and the age of a build: "openssl-3.4.0 (check 1m02s)".
 func (b *build) describe(now time.Time) string {
 	age := elapsed(now.Sub(b.since).Seconds())
 	if phase := strings.TrimSuffix(b.phase, "Phase"); phase != "" {

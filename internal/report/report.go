@@ -1,10 +1,10 @@
-// Package report shows a run to those who watch it: a person at a terminal, the log of a CI job, a program.
+// Package report shows a run on a terminal, in the log of a CI job, or to another program.
 //
-// Every reporter consumes the same events; see [run.Event]. None of them can fail a run:
-// an error in writing is remembered, writing stops, and Close returns the error.
+// All reporters consume the same events; see [run.Event]. None of them can fail a run: after an error in writing, a
+// reporter stops writing, and Close returns the error. The summaries at the end of a run render the same view.
 //
-// What builds print is untrusted, and so is any text that is not the program's own. [Output] cleans it: no escape sequence
-// and no control character of it reaches a screen, and GitHub's runner takes no line of it for a command.
+// The output of builds is untrusted, as is all text that is not from this program. [Output] cleans it: it removes escape
+// sequences and control characters, and GitHub's runner executes no line of it as a command.
 package report
 
 import (
@@ -17,15 +17,15 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// Options are what the reporters for people have in common. The zero value is quiet, without colours and in Unicode.
+// Options are common to Lines, Actions and Terminal. The zero value is quiet, without colours and in Unicode.
 type Options struct {
-	// Verbose prints each line of each build as it comes.
+	// Verbose prints each line of each build.
 	Verbose bool
-	// Color allows colours. It is for the caller to know whether there is a terminal, and NO_COLOR.
+	// Color allows colours. The caller decides by the terminal and NO_COLOR.
 	Color bool
-	// ASCII keeps to ASCII, for a locale that is not UTF-8.
+	// ASCII restricts the output to ASCII, for a locale that is not UTF-8.
 	ASCII bool
-	// Size returns the columns and rows of the screen. Nil asks the terminal that is written to.
+	// Size returns the columns and rows of the screen. Nil means those of the terminal.
 	Size func() (columns, rows int)
 	// Now and Tick are the clock. Nil is [time.Now] and [time.Tick].
 	Now  func() time.Time
@@ -45,7 +45,7 @@ func (o Options) withDefaults(w io.Writer) Options {
 	return o
 }
 
-// screenSize returns the size of the terminal behind w, or that of the classic one where there is none.
+// screenSize returns the size of the terminal w, or 80 by 24 if w is none.
 func screenSize(w io.Writer) (columns, rows int) {
 	if f, ok := w.(interface{ Fd() uintptr }); ok {
 		if columns, rows, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 && rows > 0 {
@@ -55,17 +55,17 @@ func screenSize(w io.Writer) (columns, rows int) {
 	return 80, 24
 }
 
-// Multi hands each event to all of its reporters, in their order.
+// Multi passes each event to all of its reporters, in order.
 type Multi []run.Reporter
 
-// Report hands e to all.
+// Report passes e to all reporters.
 func (m Multi) Report(at time.Time, e run.Event) {
 	for _, r := range m {
 		r.Report(at, e)
 	}
 }
 
-// Close ends those that have an end, and returns their errors.
+// Close closes the reporters that can be closed, and returns their errors.
 func (m Multi) Close() error {
 	var errs []error
 	for _, r := range m {

@@ -15,8 +15,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// StepFiles leaves behind what GitHub takes from a step of a job when it has ended: its outputs and its summary.
-// Nothing is written before the run's end, and nothing that fails here fails the run: it is a warning in the job's log.
+// StepFiles writes the files that GitHub reads after a step of a job: its outputs and its summary.
+// It writes them at the run's end. An error does not fail the run: it is a warning in the job's log.
 type StepFiles struct {
 	o   StepOptions
 	out *Output
@@ -25,18 +25,18 @@ type StepFiles struct {
 	view view
 }
 
-// StepOptions say where a step's files are, and what its summary can lead to.
+// StepOptions are the files of a step, and the target of its links.
 type StepOptions struct {
 	// Output and Summary are files, as in GITHUB_OUTPUT and GITHUB_STEP_SUMMARY; empty for none.
 	Output, Summary string
-	// Run is the web page of the whole run; empty where there is none.
+	// Run is the web page of the whole run; empty if there is none.
 	Run string
 }
 
 // NewStepFiles returns a reporter that writes warnings to w, the job's log.
 func NewStepFiles(w io.Writer, o StepOptions) *StepFiles { return &StepFiles{o: o, out: outputOf(w)} }
 
-// Report takes note of e, and writes the files at the run's end.
+// Report records an event, and writes the files at the run's end.
 func (s *StepFiles) Report(_ time.Time, e run.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,19 +56,19 @@ func (s *StepFiles) Report(_ time.Time, e run.Event) {
 	if err := errors.Join(errs...); err != nil {
 		for line := range strings.Lines(err.Error()) {
 			warning := command(func(c *githubactions.Action) { c.Warningf("%s", (style{}).clean(line)) })
-			_ = s.out.show(warning + "\n") // where this is lost as well, nobody is left to be told
+			_ = s.out.show(warning + "\n") // there is no other place to report this error
 		}
 	}
 }
 
-// Close has nothing to end: whatever failed was told.
+// Close does nothing: errors are reported already.
 func (s *StepFiles) Close() error { return nil }
 
-// output is a value that later steps of a job can use.
+// output is a value for later steps of the job.
 type output struct{ name, value string }
 
-// outputs are documented in action.yml. Hits are the outputs that consumers get from the public cache; every other one
-// that there is counts as a miss, whether it was asked for or there is no such cache.
+// outputs are documented in action.yml. Hits are the outputs that consumers get from the public cache. All others are
+// misses, also if the cache was not asked, or there is none.
 func outputs(v *view) []output {
 	var paths []string
 	hits, misses := 0, 0
@@ -95,11 +95,11 @@ func outputs(v *view) []output {
 	}
 }
 
-// delimiter is what the library puts around every value (its multiLineFileDelim), so that a value with a line of it could
-// end early and go on as other outputs. Newer runners' own libraries take a random one.
+// delimiter is the line that the library puts around each value (its multiLineFileDelim). A value that contains it could
+// set other outputs. Newer libraries of the runner use a random delimiter.
 const delimiter = "_GitHubActionsFileCommandDelimeter_"
 
-// setOutput appends an output to the runner's file. A value that could be read as more than itself is refused.
+// setOutput appends an output to the runner's file. It refuses a value that could set other outputs.
 func setOutput(file, name, value string) error {
 	if strings.Contains(value, delimiter) || strings.ContainsAny(value, "\r\x00") {
 		return fmt.Errorf("set output %s: refused: the value could be taken for other outputs", name)
@@ -107,14 +107,14 @@ func setOutput(file, name, value string) error {
 	return fileCommand("set output "+name, file, func(c *githubactions.Action) { c.SetOutput(name, value) })
 }
 
-// fileCommand carries out one that the library writes to a file. It panics where it cannot.
+// fileCommand runs a command that the library writes to a file. The library panics if it cannot write.
 func fileCommand(does, file string, issue func(*githubactions.Action)) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("%s: %v", does, cause)
 		}
 	}()
-	// The file is the runner's and there already. One that is not would be made by the library.
+	// The runner has created the file. The library would create a missing one.
 	if _, err := os.Stat(file); err != nil {
 		return fmt.Errorf("%s: %v", does, err)
 	}
@@ -122,11 +122,11 @@ func fileCommand(does, file string, issue func(*githubactions.Action)) (err erro
 	return nil
 }
 
-// maxSummary is what GitHub takes of one step; more makes it refuse the whole.
+// maxSummary is GitHub's limit for one step. GitHub refuses a longer summary as a whole.
 // https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#step-isolation-and-limits
 const maxSummary = 1 << 20
 
-// addSummary appends to the step's summary, as much as there is room for.
+// addSummary appends to the step's summary, up to the limit.
 func addSummary(file string, s *stepSummary) error {
 	info, err := os.Stat(file)
 	if err != nil {

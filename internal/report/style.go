@@ -7,7 +7,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// mark is the first thing that a reader sees of a line.
+// mark is the kind of a line, shown as a sign in front of it.
 type mark int
 
 const (
@@ -21,12 +21,12 @@ const (
 	cancelled // by a signal
 )
 
-// style is how text looks on one output.
+// style is how text looks on an output.
 type style struct {
 	color, ascii bool
 }
 
-// sign returns m as it stands in front of a line, with the space behind it.
+// sign returns the sign in front of a line, and a space.
 func (s style) sign(m mark) shown {
 	pick := func(c color, unicode, ascii shown) shown {
 		if s.ascii {
@@ -51,7 +51,7 @@ func (s style) sign(m mark) shown {
 	return ""
 }
 
-// rowSign returns m as it stands in front of a row, where a warning needs no word.
+// rowSign returns the sign in front of a row of a table, where a warning is no word.
 func (s style) rowSign(m mark) shown {
 	if m == warning {
 		m = skipped
@@ -66,13 +66,13 @@ func (s style) bar() shown {
 	return "│ "
 }
 
-// atEnd returns a line of a log as it looked in the end, where carriage returns had parts of it overwritten.
+// atEnd returns a line of a log as a terminal shows it, after carriage returns have overwritten parts of it.
 func atEnd(line string) string {
 	line = strings.TrimRight(line, "\r\n")
 	return line[strings.LastIndexByte(line, '\r')+1:]
 }
 
-// duration returns a duration that has ended: "4.2s", "1m32s", "2h05m".
+// duration formats a duration that has ended: "4.2s", "1m32s", "2h05m".
 func duration(seconds float64) string {
 	if seconds < 59.95 {
 		return fmt.Sprintf("%.1fs", max(seconds, 0))
@@ -80,7 +80,7 @@ func duration(seconds float64) string {
 	return elapsed(seconds + 0.5)
 }
 
-// optional leaves out the time of what took none, such as a step that was skipped.
+// optional is empty for a duration of zero, such as that of a skipped step.
 func optional(seconds float64) string {
 	if seconds == 0 {
 		return ""
@@ -88,7 +88,7 @@ func optional(seconds float64) string {
 	return duration(seconds)
 }
 
-// elapsed returns a duration that still goes on, in full seconds so that it does not flicker.
+// elapsed formats the duration of something that runs, in full seconds so that it does not flicker.
 func elapsed(seconds float64) string {
 	n := int64(max(seconds, 0))
 	switch {
@@ -102,7 +102,7 @@ func elapsed(seconds float64) string {
 
 var units = []string{"B", "KiB", "MiB", "GiB", "TiB"}
 
-// scale returns the unit in which n is best read, and its size.
+// scale returns the unit for n bytes, and its size.
 func scale(n int64) (unit string, size float64) {
 	unit, size = units[0], 1
 	for _, u := range units[1:] {
@@ -114,7 +114,7 @@ func scale(n int64) (unit string, size float64) {
 	return unit, size
 }
 
-// byteSize returns n bytes for a person: "48.2 MiB".
+// byteSize formats n bytes: "48.2 MiB".
 func byteSize(n int64) string {
 	unit, size := scale(n)
 	if size == 1 {
@@ -123,7 +123,7 @@ func byteSize(n int64) string {
 	return fmt.Sprintf("%.1f %s", float64(n)/size, unit)
 }
 
-// share returns a progress in bytes: "118/402 MiB", or just the first where the whole is not known.
+// share formats a progress in bytes: "118/402 MiB", or only n if the total is unknown.
 func share(n, of int64) string {
 	if of <= 0 {
 		return byteSize(n)
@@ -144,8 +144,8 @@ func nameOf(drv nix.StorePath) string {
 	return name
 }
 
-// headline puts what happened into the columns that all lines share. The widths are those of the longest
-// step and system that exist, so that lines of different cells stay aligned.
+// headline formats a line in columns. The widths are those of the longest step and system, so that the lines of all
+// systems are aligned.
 func headline(what, system, time, text string) string {
 	return strings.TrimRight(fmt.Sprintf("%-9s  %-13s  %6s  %s", what, system, time, text), " ")
 }
