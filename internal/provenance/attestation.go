@@ -17,28 +17,28 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// payloadType is what in-toto has envelopes say of a statement.
+// payloadType is the type of a statement of in-toto in an envelope.
 const payloadType = "application/vnd.in-toto+json"
 
-// Limits on what is believed of a file that anybody may have written.
+// Limits for untrusted files.
 const (
 	maxFile         = 64 << 20
 	maxAttestations = 1000
 	maxSignatures   = 100
 )
 
-// ErrNotSigned says that an attestation has no signature at all.
+// ErrNotSigned is the error of an attestation without a signature.
 var ErrNotSigned = errors.New("not signed")
 
-// Attestation is a statement in an envelope, or a bare one that nobody has signed.
+// Attestation is a statement in an envelope, or a statement without an envelope and signature.
 type Attestation struct {
-	// raw is what the file has, and payload the statement in it.
+	// raw is the text in the file, and payload the statement in it.
 	raw, payload []byte
 	envelope     *dsse.Envelope // nil for a bare statement
 }
 
-// Read reads a bundle of attestations: JSON values, one a line as in-toto has them, or written over several.
-// It looks at no statement and verifies nothing.
+// Read reads a bundle of attestations: JSON values, one a line as in in-toto, or on several lines.
+// It does not read or verify the statements.
 func Read(file regular.File) ([]*Attestation, error) {
 	attestations, err := read(file)
 	if err != nil {
@@ -52,7 +52,7 @@ func read(file regular.File) ([]*Attestation, error) {
 	if err != nil {
 		var path *fs.PathError
 		if errors.As(err, &path) {
-			err = path.Err // the file is named already
+			err = path.Err // the caller names the file
 		}
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func parseBundle(data []byte) ([]*Attestation, error) {
 	}
 }
 
-// parseAttestation tells an envelope from a statement by the field that each has and the other has not.
+// parseAttestation distinguishes an envelope from a statement by a field that only one of them has.
 func parseAttestation(raw []byte) (*Attestation, error) {
 	if err := regular.CheckJSON(raw); err != nil {
 		return nil, err
@@ -117,8 +117,7 @@ func parseAttestation(raw []byte) (*Attestation, error) {
 	return &Attestation{raw: raw, payload: payload, envelope: envelope}, nil
 }
 
-// Signers returns the names of the keys that signatures claim to be of; none for what is not signed.
-// They are as true as the signatures, which [Attestation.Verify] looks at.
+// Signers returns the key names in the signatures. They are not verified; see [Attestation.Verify].
 func (a *Attestation) Signers() []string {
 	var names []string
 	if a.envelope != nil {
@@ -129,16 +128,16 @@ func (a *Attestation) Signers() []string {
 	return names
 }
 
-// Verify returns the names of those keys that have signed the attestation; there has to be one.
-// Signatures of other keys are passed over, as in trusted-public-keys of Nix.
-// Where there is no signature, the error is [ErrNotSigned].
+// Verify returns the names of the keys that have signed the attestation; at least one is required.
+// It ignores signatures of other keys, like trusted-public-keys of Nix.
+// If there is no signature, the error is [ErrNotSigned].
 func (a *Attestation) Verify(ctx context.Context, keys []*PublicKey) ([]string, error) {
 	if len(a.Signers()) == 0 {
 		return nil, fmt.Errorf("check signature: %w", ErrNotSigned)
 	}
 	var verifiers []dsse.Verifier
 	for i, k := range keys {
-		// dsse counts keys of one name as one, and says so on standard output.
+		// dsse counts keys with the same name as one, and prints that to standard output.
 		if slices.ContainsFunc(keys[:i], func(other *PublicKey) bool { return other.name == k.name }) {
 			return nil, fmt.Errorf("check signature: two keys are called %s", k.name)
 		}
@@ -159,7 +158,7 @@ func (a *Attestation) Verify(ctx context.Context, keys []*PublicKey) ([]string, 
 	return names, nil
 }
 
-// explain tells a signature by a key that was not given from one that is wrong.
+// explain distinguishes a wrong signature from one of a key that was not given.
 func (a *Attestation) explain(keys []*PublicKey) error {
 	for _, k := range keys {
 		if slices.Contains(a.Signers(), k.name) {
@@ -169,7 +168,7 @@ func (a *Attestation) explain(keys []*PublicKey) error {
 	return fmt.Errorf("check signature: signed by %s, by none of the keys given", quoted(a.Signers()))
 }
 
-// quoted shows names that anybody may have written.
+// quoted quotes and shortens untrusted names.
 func quoted(names []string) string {
 	var shown []string
 	for _, n := range names {

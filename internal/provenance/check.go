@@ -9,12 +9,12 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Holder is what has store objects: a cache or a store. It is safe for concurrent use.
+// Holder has store objects: a cache or a store. It is safe for concurrent use.
 type Holder interface {
 	// Name says where it is.
 	Name() string
-	// NARHash returns the SHA-256 of the NAR of a store object. Where the object is not there, the error is [ErrAbsent];
-	// where it is there and is not what it is promised to be, it is [ErrDamaged].
+	// NARHash returns the SHA-256 of the NAR of a store object. The error is [ErrAbsent] if the holder does not have the
+	// object, and [ErrDamaged] if the contents differ from the hash that is registered.
 	NARHash(ctx context.Context, path nix.StorePath) (nix.Hash, error)
 }
 
@@ -24,7 +24,7 @@ var (
 	ErrDamaged = errors.New("its contents are not those that are registered")
 )
 
-// Verdict is what became of a subject in one word.
+// Verdict is the result of checking a subject.
 type Verdict string
 
 // The verdicts of a check.
@@ -32,24 +32,24 @@ const (
 	Same       Verdict = "ok"
 	Differs    Verdict = "differs" // it has other contents
 	Absent     Verdict = "not there"
-	Unreadable Verdict = "unreadable" // so that nothing can be said of it
+	Unreadable Verdict = "unreadable" // the result is unknown
 )
 
-// Finding is what a holder has of a subject.
+// Finding is the result of comparing a subject with a holder.
 type Finding struct {
 	Subject
 	Verdict Verdict
-	// Found is the hash that the holder has for what differs.
+	// Found is the differing hash of the holder.
 	Found nix.Hash
-	// Err is why nothing could be read, or what is damaged.
+	// Err is the error of reading, or the damage.
 	Err error
 }
 
-// maxQuestions is how many subjects are looked up at a time.
+// maxQuestions is the number of subjects that are looked up at the same time.
 const maxQuestions = 8
 
-// Check holds the subjects against what a cache or a store has. The findings are in the order of the subjects.
-// The error is that of a context that has ended; all others are findings.
+// Check compares the subjects with a cache or a store. The findings are in the order of the subjects.
+// The only error is that of the context; all others are findings.
 func Check(ctx context.Context, subjects []Subject, h Holder) ([]Finding, error) {
 	findings := make([]Finding, len(subjects))
 	var group errgroup.Group

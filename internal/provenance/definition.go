@@ -21,7 +21,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// external are the parameters that were the user's to choose, and that one has to look at before trusting an output.
+// external are the parameters that the user has chosen. A reader must check them before trusting an output.
 type external struct {
 	Command   string                             `json:"command"`
 	Flake     string                             `json:"flake"`
@@ -36,7 +36,7 @@ type internal struct {
 	Systems  map[matrix.System]conditions `json:"systems"`
 }
 
-// conditions are under what the packages of a system were built. The names of the fields are those of the manifest.
+// conditions are the conditions of the builds of a system. The names of the fields are those of the manifest.
 type conditions struct {
 	Engine   *engine.Engine `json:"engine,omitempty"`
 	Emulated bool           `json:"emulated"`
@@ -69,7 +69,7 @@ func buildDefinition(m *run.Manifest, f Facts) (*slsa.BuildDefinition, error) {
 	return d, errors.Join(externalErr, internalErr, err)
 }
 
-// dependencies are the tree, its lock, its inputs and the image: all that a build could read, or ran in.
+// dependencies are the source tree, its lock, its inputs and the container images.
 func dependencies(m *run.Manifest, inputs []flake.Input) ([]*intoto.ResourceDescriptor, error) {
 	source, err := tree("source", m.Source.URL, m.Source.NARHash, m.Source.Rev)
 	if err != nil {
@@ -95,7 +95,7 @@ func dependencies(m *run.Manifest, inputs []flake.Input) ([]*intoto.ResourceDesc
 		all = append(all, d)
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Source.Overrides)) {
-		if !named[name] { // what took its place is known by its reference alone
+		if !named[name] { // only the reference of the replacement is known
 			all = append(all, &intoto.ResourceDescriptor{Name: "inputs/" + name, Uri: m.Source.Overrides[name]})
 		}
 	}
@@ -104,10 +104,10 @@ func dependencies(m *run.Manifest, inputs []flake.Input) ([]*intoto.ResourceDesc
 
 var gitCommit = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
-// tree describes a tree that Nix has fetched, by the hash of its NAR and, where it is Git's, by its commit.
+// tree describes a tree that Nix has fetched, by the hash of its NAR and by its Git commit, if any.
 func tree(name, uri, narHash, rev string) (*intoto.ResourceDescriptor, error) {
 	d := &intoto.ResourceDescriptor{Name: name, Digest: map[string]string{}}
-	if strings.Contains(uri, ":") { // the word for the built-in flake is no URI
+	if strings.Contains(uri, ":") { // the name of the built-in flake is no URI
 		d.Uri = uri
 	}
 	if gitCommit.MatchString(rev) && !strings.HasPrefix(uri, "hg+") {
@@ -125,7 +125,7 @@ func tree(name, uri, narHash, rev string) (*intoto.ResourceDescriptor, error) {
 	return d, nil
 }
 
-// images returns the container images that Nix ran in, each once. One from a file has no reference, but a digest.
+// images returns the container images that Nix ran in, each once. An image from a file has a digest, but no reference.
 func images(m *run.Manifest) []*intoto.ResourceDescriptor {
 	var all []*intoto.ResourceDescriptor
 	seen := map[string]bool{"": true}

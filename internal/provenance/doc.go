@@ -1,9 +1,9 @@
-// Package provenance says where the outputs of a run come from, in a form that others can check.
+// Package provenance writes and verifies the provenance of the outputs of a run.
 //
-// [Statement] makes of a manifest an in-toto statement (https://github.com/in-toto/attestation/tree/main/spec/v1)
-// with a predicate of SLSA provenance v1 (https://slsa.dev/spec/v1.0/provenance): the outputs by the hash of their NAR,
-// and all that went into them. [Write] signs it where there is a key, and puts it beside the manifest.
-// [Read], [Attestation.Verify] and [Check] are the way back: signature, form, and the outputs as a cache or a store has them.
+// [Statement] converts a manifest to an in-toto statement (https://github.com/in-toto/attestation/tree/main/spec/v1)
+// with a predicate of SLSA provenance v1 (https://slsa.dev/spec/v1.0/provenance): the NAR hashes of the outputs, and the
+// sources, inputs and conditions of their builds. [Write] signs it if there is a key, and writes it beside the manifest.
+// [Read], [Attestation.Verify] and [Check] verify the signature, the form, and the outputs in a cache or a store.
 //
-// What each field means is documented in docs/provenance.md, which the statement names as its build type.
+// docs/provenance.md, which is the build type of the statement, documents the fields.
 package provenance

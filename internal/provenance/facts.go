@@ -13,19 +13,19 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// Facts are what a statement says beyond the manifest. The zero value says nothing more.
+// Facts are the facts in a statement that the manifest does not have. They can be empty.
 type Facts struct {
-	// Settings are those of Nix that every command of the run was given.
+	// Settings are the Nix settings of every command of the run.
 	Settings nix.Settings
-	// Inputs are the flake's, as they took part in the build. One that was overridden is there under its name with
-	// what took its place, where that is known.
+	// Inputs are the flake's inputs as the build used them. An overridden input has its own name and its replacement, if
+	// that is known.
 	Inputs []flake.Input
-	// Builder is the URI of what ran the program and is to be trusted for it, such as a workflow on GitHub Actions:
-	// https://github.com/OWNER/REPO/.github/workflows/FILE@REF. Empty stands for the program itself, wherever it ran.
+	// Builder is the URI of the trusted platform that ran the program, such as a workflow on GitHub Actions:
+	// https://github.com/OWNER/REPO/.github/workflows/FILE@REF. Empty means the program itself.
 	Builder string
-	// Invocation is the URI of the run; empty stands for the run's ID.
+	// Invocation is the URI of the run; empty means the run's ID.
 	Invocation string
-	// Byproducts are files that the run has left beside its outputs.
+	// Byproducts are the other files that the run has written.
 	Byproducts []File
 }
 

@@ -31,27 +31,27 @@ func ParseSecretKey(text []byte) (*SecretKey, error) {
 		return nil, fmt.Errorf("parse secret key %s: %d bytes, want %d", name, len(data), ed25519.PrivateKeySize)
 	}
 	key := ed25519.NewKeyFromSeed(data[:ed25519.SeedSize])
-	if !bytes.Equal(key, data) { // signing with another's public half would give the secret one away
+	if !bytes.Equal(key, data) { // a signature with another public half would reveal the secret half
 		return nil, fmt.Errorf("parse secret key %s: its two halves do not belong together", name)
 	}
 	return &SecretKey{name, key}, nil
 }
 
-// Format prints the name, whatever the verb: a key that slips into a message must not give itself away.
+// Format prints the name, whatever the verb: a message must not reveal the key.
 func (k SecretKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.name) }
 
-// Public returns the key that verifies what k has signed.
+// Public returns the public key of k.
 func (k *SecretKey) Public() *PublicKey {
 	return &PublicKey{k.name, k.key.Public().(ed25519.PublicKey)}
 }
 
-// PublicKey is what others verify signatures with.
+// PublicKey verifies signatures.
 type PublicKey struct {
 	name string
 	key  ed25519.PublicKey
 }
 
-// ParsePublicKey parses "name:base64", as trusted-public-keys of nix.conf has it.
+// ParsePublicKey parses "name:base64", as in trusted-public-keys of nix.conf.
 func ParsePublicKey(text string) (*PublicKey, error) {
 	name, data, err := parseKey(text)
 	if err != nil {
@@ -93,7 +93,7 @@ func (s signer) Sign(_ context.Context, data []byte) ([]byte, error) {
 	return ed25519.Sign(s.key, data), nil
 }
 
-// verifier verifies for package dsse. A signature under another name is not tried.
+// verifier verifies for package dsse. It does not try signatures under other names.
 type verifier struct{ *PublicKey }
 
 func (v verifier) KeyID() (string, error)   { return v.name, nil }

@@ -19,20 +19,20 @@ import (
 const (
 	// PredicateType is that of SLSA provenance v1.
 	PredicateType = "https://slsa.dev/provenance/v1"
-	// BuildType says what the parameters mean, and where that is written.
+	// BuildType is the URL of the documentation of the parameters.
 	BuildType = project + "/blob/main/docs/provenance.md#build-type-v1"
 
 	project = "https://github.com/scopecreep-zip/open-sesame-ci"
-	// narType is the media type under which Nix uploads NARs. It says of which bytes a hash is.
+	// narType is the media type of NARs in Nix. It identifies the bytes that a hash is of.
 	narType = "application/x-nix-nar"
 )
 
-// ErrNoSubjects says that a run has neither built nor looked at any output, so that there is nothing to state.
+// ErrNoSubjects is the error of a run that has no output in its store.
 var ErrNoSubjects = errors.New("the run has no output of its own")
 
-// Statement states where the outputs of a run come from. It is a function of its arguments alone: the same manifest and
-// facts give the same statement. Its subjects are the outputs that the run had before it, built, fetched or present;
-// those that a cache served it has not seen. Where there is none, the error is [ErrNoSubjects].
+// Statement returns the provenance of the outputs of a run. It depends only on the manifest and the facts. Its subjects are
+// the outputs that the run built, fetched or found in the store, and not those that stayed in a cache. If there are none,
+// the error is [ErrNoSubjects].
 func Statement(m *run.Manifest, f Facts) (*intoto.Statement, error) {
 	s, err := statement(m, f)
 	if err != nil {
@@ -66,7 +66,7 @@ func statement(m *run.Manifest, f Facts) (*intoto.Statement, error) {
 	return s, errors.Join(provenance.Validate(), s.Validate())
 }
 
-// subjects returns the outputs in the manifest's order. One path may be the output of several packages.
+// subjects returns the outputs in the manifest's order. Several packages may have the same output.
 func subjects(m *run.Manifest) ([]*intoto.ResourceDescriptor, error) {
 	var found []*output
 	byPath := map[nix.StorePath]*output{}
@@ -106,7 +106,7 @@ func subjects(m *run.Manifest) ([]*intoto.ResourceDescriptor, error) {
 	return all, nil
 }
 
-// output is an output with all that is said of it.
+// output is an output with its annotations.
 type output struct {
 	run.Output
 	derivation   nix.StorePath
@@ -114,9 +114,9 @@ type output struct {
 	installables []string
 }
 
-// subject describes an output. Its name is the store path's base name, as newer forms of Nix have it.
-// Its digest is called sha256, as in-toto has it "where the method of serialization is obvious or well known":
-// a name of our own would be ignored by every other reader.
+// subject describes an output. Its name is the base name of the store path, as in newer formats of Nix.
+// Its digest is called sha256, as in-toto allows "where the method of serialization is obvious or well known":
+// other readers would ignore a name of our own.
 func (o *output) subject() (*intoto.ResourceDescriptor, error) {
 	digest, err := sha256Of(o.NARHash)
 	if err != nil {
@@ -138,7 +138,7 @@ func sha256Of(sri string) (map[string]string, error) {
 	return map[string]string{"sha256": hash.RawBase16()}, nil
 }
 
-// Encode returns a statement as JSON on one line. The same statement gives the same bytes.
+// Encode returns a statement as JSON on one line, always with the same bytes.
 func Encode(s *intoto.Statement) ([]byte, error) {
 	data, err := protojson.Marshal(s)
 	if err != nil {
@@ -147,15 +147,14 @@ func Encode(s *intoto.Statement) ([]byte, error) {
 	return compact(data)
 }
 
-// compact takes out the spaces that protojson puts in at random, so that nobody relies on its form.
-// The order of its fields is that of their numbers, and that of keys is theirs.
+// compact removes the random spaces of protojson, whose order of fields and keys is fixed.
 func compact(data []byte) ([]byte, error) {
 	var b bytes.Buffer
 	err := json.Compact(&b, data)
 	return b.Bytes(), err
 }
 
-// object turns what JSON can hold into the form that a statement has for it.
+// object converts a value to a JSON object of a statement.
 func object(v any) (*structpb.Struct, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -165,7 +164,7 @@ func object(v any) (*structpb.Struct, error) {
 	return s, protojson.Unmarshal(data, s)
 }
 
-// convert reads one message as another, by way of their JSON.
+// convert converts one message to another one through their JSON.
 func convert(from, to proto.Message) error {
 	data, err := protojson.Marshal(from)
 	if err != nil {

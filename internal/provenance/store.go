@@ -18,16 +18,16 @@ type Runner interface {
 // Store is the store of a Nix. It implements [Holder].
 type Store struct {
 	Runner
-	// Deep has each object read and hashed, where otherwise Nix is asked what it registered when it added the object.
+	// Deep makes Nix read and hash each object. Otherwise the hash is the one that Nix registered when it added the object.
 	Deep bool
 }
 
-// Name returns "the store": which one it is was the Nix's own choice.
+// Name returns "the store": Nix chooses which one.
 func (s Store) Name() string { return "the store" }
 
-// NARHash asks nix-store, whose answers are the same in all versions, unlike those of nix path-info.
+// NARHash uses nix-store, whose output is the same in all versions, unlike that of nix path-info.
 func (s Store) NARHash(ctx context.Context, path nix.StorePath) (nix.Hash, error) {
-	// An object that is not there is an answer of this command, and an error of the others.
+	// This command reports an absent object in its output; the others fail.
 	invalid, err := s.ask(ctx, "--check-validity", "--print-invalid", string(path))
 	if err != nil {
 		return nix.Hash{}, err
@@ -47,7 +47,7 @@ func (s Store) NARHash(ctx context.Context, path nix.StorePath) (nix.Hash, error
 	return nix.ParseHash(text)
 }
 
-// reread has Nix compare the files with what it has registered.
+// reread makes Nix compare the files with the registered hash.
 func (s Store) reread(ctx context.Context, path nix.StorePath) error {
 	_, err := s.ask(ctx, "--verify-path", string(path))
 	var exit *engine.ExitError

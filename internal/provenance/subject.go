@@ -13,16 +13,16 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// ErrOther says that an attestation is about something else than provenance.
+// ErrOther is the error of an attestation that is not provenance.
 var ErrOther = errors.New("not SLSA provenance v1")
 
-// Claim is what a statement claims, as far as this package can hold it against a cache or a store.
+// Claim is the part of a statement that this package can compare with a cache or a store.
 type Claim struct {
 	Builder  string
 	Subjects []Subject
-	// Started and Finished are when the run was made, as in its manifest.
+	// Started and Finished are the times of the run, as in its manifest.
 	Started, Finished string
-	// Byproducts are the hashes of files that the run has left beside its outputs, by name.
+	// Byproducts are the hashes of the other files of the run, by name.
 	Byproducts map[string]nix.Hash
 }
 
@@ -30,11 +30,11 @@ type Claim struct {
 type Subject struct {
 	Path    nix.StorePath
 	NARHash nix.Hash
-	// Verdict is what the run had done for it: "built", "substituted" or "present".
+	// Verdict is how the run got the output: "built", "substituted" or "present".
 	Verdict string
 }
 
-// Claim reads the statement. A statement of another kind is an [ErrOther]; fields that are not known are passed over.
+// Claim reads the statement. A statement of another kind is an [ErrOther]. Unknown fields are ignored.
 func (a *Attestation) Claim() (*Claim, error) {
 	c, err := a.claim()
 	if err != nil {

@@ -16,12 +16,12 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// FileName is the name of the bundle in the directory of a run's results. SLSA and in-toto ask for its ending:
-// each line of it is an attestation.
+// FileName is the name of the bundle in the directory of a run's results. Each line is an attestation. SLSA and in-toto
+// require the extension.
 const FileName = "provenance.intoto.jsonl"
 
-// Sign returns a statement, encoded by [Encode], in an envelope that the key has signed. The same statement and key
-// give the same bytes.
+// Sign returns a statement, encoded by [Encode], in an envelope with the key's signature. The result depends only on the
+// statement and the key.
 func Sign(ctx context.Context, statement []byte, key *SecretKey) ([]byte, error) {
 	s, err := dsse.NewEnvelopeSigner(signer{key})
 	if err != nil {
@@ -34,13 +34,12 @@ func Sign(ctx context.Context, statement []byte, key *SecretKey) ([]byte, error)
 	return json.Marshal(envelope)
 }
 
-// Write states where the outputs of a run come from, signs that where the key is not nil, and writes it into [FileName]
-// in out, whose path it returns. Without a key the line is the bare statement, which readers of bundles pass over:
-// it proves nothing to them.
+// Write adds the statement of a run to [FileName] in out, and returns the path of the file. It signs the statement if the
+// key is not nil. Readers of bundles ignore a statement without a signature, because it proves nothing.
 //
-// Statements that are there already stay, unless the new one says as much of all of their outputs: a second run that
-// built one system must not forget where the other's outputs came from. Where the run has no output of its own,
-// the file is left as it is, and the error is [ErrNoSubjects].
+// Write keeps the earlier statements, except those that the new one covers: the statement of a run of one system must not
+// replace that of another system. If the run has no output of its own, the error is [ErrNoSubjects], and the file does not
+// change.
 func Write(ctx context.Context, out *regular.Dir, m *run.Manifest, f Facts, key *SecretKey) (string, error) {
 	s, err := Statement(m, f)
 	if err != nil {
@@ -71,7 +70,7 @@ func Write(ctx context.Context, out *regular.Dir, m *run.Manifest, f Facts, key 
 	return file.Path(), nil
 }
 
-// merge returns the lines of a bundle: those earlier ones that say something still, and the new one.
+// merge returns the lines of a bundle: the earlier ones that the new one does not cover, and the new one.
 func merge(earlier []*Attestation, added *Attestation) ([]byte, error) {
 	claim, err := added.Claim()
 	if err != nil {
@@ -93,7 +92,7 @@ func merge(earlier []*Attestation, added *Attestation) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// covers reports whether c says of all subjects of another claim what that says: the same hash, by the same deed or a better one.
+// covers reports whether c has all subjects of another claim, with the same hash, and with the same verdict or "built".
 func (c *Claim) covers(other *Claim) bool {
 	mine := map[nix.StorePath]Subject{}
 	for _, s := range c.Subjects {

@@ -13,23 +13,13 @@ import (
 type publishView struct {
 	mark                      mark
 	verb, cache, rest, reason string
-	sent                      string // the counts
+	sent                      string // what was pushed, and what was there
 }
 
 func newPublishView(p run.PublishResult) *publishView {
 	switch p.Verdict {
 	case run.Published:
-		v := publishView{mark: passed, verb: "published to", cache: p.Cache, sent: ": " + run.Count(p.Added, "path")}
-		if p.FileBytes > 0 {
-			v.sent += ", " + byteSize(p.FileBytes) + " sent"
-		}
-		if p.There > 0 {
-			v.sent += fmt.Sprintf(", %d there", p.There)
-		}
-		if p.Upstream > 0 {
-			v.sent += fmt.Sprintf(", %d upstream", p.Upstream)
-		}
-		return &v
+		return &publishView{mark: passed, verb: "published to", cache: p.Cache, sent: ": " + p.String()}
 	case run.NotWanted:
 		return &publishView{mark: skipped, verb: "nothing was pushed", reason: p.Reason}
 	case run.Withheld:

@@ -17,7 +17,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Package is what a document is about.
+// Package is the subject of a document.
 type Package struct {
 	Name    matrix.Package
 	System  matrix.System
@@ -27,13 +27,13 @@ type Package struct {
 	Time time.Time
 }
 
-// Of returns the document of a package: the package, its outputs, and all that these refer to.
-// It is a function of its arguments alone, whatever the order of the closure, which may have more than is needed.
-// A path that is referred to and not in the closure is an error: a list that lacks something would be taken for whole.
+// Of returns the document of a package: the package, its outputs, and their closure.
+// It depends only on its arguments. The closure can be in any order and have more paths than needed.
+// A reference that is not in the closure is an error: the document must be complete.
 func Of(p Package, closure []nix.PathInfo) (*cdx.BOM, error) {
 	closure = nix.Closure(closure, p.Outputs...)
 	slices.SortFunc(closure, func(a, b nix.PathInfo) int { return strings.Compare(string(a.Path), string(b.Path)) })
-	if err := whole(p, closure); err != nil {
+	if err := checkComplete(p, closure); err != nil {
 		return nil, fmt.Errorf("list closure of %s on %s: %w", p.Name, p.System, err)
 	}
 	components := make([]cdx.Component, len(closure))
@@ -60,15 +60,15 @@ func Of(p Package, closure []nix.PathInfo) (*cdx.BOM, error) {
 func Encode(bom *cdx.BOM) ([]byte, error) {
 	var b bytes.Buffer
 	encoder := cdx.NewBOMEncoder(&b, cdx.BOMFileFormatJSON).SetPretty(true).SetEscapeHTML(false)
-	// 1.6 is what scanners read today; the library would write its newest.
+	// Scanners read 1.6 today; by default the library writes the newest version.
 	if err := encoder.EncodeVersion(bom, cdx.SpecVersion1_6); err != nil {
 		return nil, fmt.Errorf("encode bill of materials: %v", err)
 	}
 	return printable.EscapeJSON(b.Bytes()), nil
 }
 
-// whole checks that the outputs and all that is referred to are there.
-func whole(p Package, closure []nix.PathInfo) error {
+// checkComplete checks that the closure has the outputs and all references.
+func checkComplete(p Package, closure []nix.PathInfo) error {
 	there := make(map[nix.StorePath]bool, len(closure))
 	for _, info := range closure {
 		there[info.Path] = true
@@ -88,7 +88,7 @@ func whole(p Package, closure []nix.PathInfo) error {
 	return nil
 }
 
-// serialNumber is made of what the document is about, so that the same outputs give the same number.
+// serialNumber is derived from the package and its outputs: the same outputs have the same number.
 func (p Package) serialNumber(closure []nix.PathInfo) string {
 	text := p.ref() + "\n"
 	for _, path := range nix.SortedPaths(p.Outputs) {
@@ -101,7 +101,7 @@ func (p Package) serialNumber(closure []nix.PathInfo) string {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte(text)).URN()
 }
 
-// ref is how the document refers to the package: by its attribute in the flake.
+// ref is the reference to the package in the document: its attribute in the flake.
 func (p Package) ref() string { return fmt.Sprintf("packages.%s.%s", p.System, p.Name) }
 
 // component describes the package as a whole; it has the version of its first output.
@@ -119,7 +119,7 @@ func (p Package) component(closure []nix.PathInfo) cdx.Component {
 	return c
 }
 
-// component describes a store object. The names of its properties are those of sbomnix, where that has them.
+// component describes a store object. The names of its properties are those of sbomnix, if sbomnix has them.
 func component(info nix.PathInfo) cdx.Component {
 	n := parseName(info)
 	properties := []cdx.Property{
@@ -142,7 +142,7 @@ func component(info nix.PathInfo) cdx.Component {
 }
 
 // purl returns a package URL. The type nix is a candidate of the specification (package-url/purl-spec, pull request 877);
-// other tools write name and version as here, and no agreement is in sight on what may follow them.
+// other tools write the same name and version, and there is no agreement on further parts.
 func purl(name, version string) string {
 	text := "pkg:nix/" + url.QueryEscape(name)
 	if version != "" {
@@ -151,10 +151,10 @@ func purl(name, version string) string {
 	return text
 }
 
-// ref is how the document refers to a store object.
+// ref is the reference to a store object in the document.
 func ref(path nix.StorePath) string { return path.Base() }
 
-// dependency says on what something depends; an object's reference to itself is none.
+// dependency lists the dependencies of an object, without a reference to itself.
 func dependency(from string, references []nix.StorePath) cdx.Dependency {
 	to := []string{}
 	for _, r := range nix.SortedPaths(references) {

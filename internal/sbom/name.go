@@ -6,13 +6,13 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// name is what the name of a store object says.
+// name has the parts of a store object's name.
 type name struct {
 	name, version string
-	output        string // empty where it cannot be told
+	output        string // empty if unknown
 }
 
-// parseName reads a store object's name. Only the deriver's name tells an output's suffix from the end of a version:
+// parseName parses a store object's name. Only the deriver's name distinguishes an output's suffix from a version:
 // openssl-3.5.2-dev is the output dev of openssl-3.5.2.
 func parseName(info nix.PathInfo) name {
 	whole := info.Path.Name()
@@ -25,13 +25,13 @@ func parseName(info nix.PathInfo) name {
 		}
 	}
 	n.name, n.version = parseDrvName(whole)
-	if n.name == "" { // a component has to have one
+	if n.name == "" { // a component must have a name
 		n.name, n.version = whole, ""
 	}
 	return n
 }
 
-// parseDrvName does as builtins.parseDrvName of Nix: the version begins after the first dash that no letter follows.
+// parseDrvName is builtins.parseDrvName of Nix: the version begins after the first dash without a letter behind it.
 func parseDrvName(s string) (name, version string) {
 	for i := range len(s) - 1 {
 		if s[i] == '-' && !isLetter(s[i+1]) {

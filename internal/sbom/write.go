@@ -21,17 +21,16 @@ func FileName(p matrix.Package, s matrix.System) string {
 	return path.Join("sbom", fmt.Sprintf("%s-%s.cdx.json", p.FileName(), s))
 }
 
-// Cache knows what was built, and what that refers to.
+// Cache is a binary cache with the outputs and their closures.
 type Cache interface {
 	// Missing returns those of the paths that are not there.
 	Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePath, error)
-	// Closure returns what is known of the paths and of all that they refer to, in the order of paths.
+	// Closure returns the metadata of the closure of the paths, sorted by path.
 	Closure(ctx context.Context, roots []nix.StorePath) ([]nix.PathInfo, error)
 }
 
-// Write writes the document of each package of a run that the cache has, into out, and returns the names of the files
-// in the manifest's order. A package that failed, or that another cache serves, gets none, and an earlier one stays.
-// It needs nothing but the manifest and the cache, so it can be called at any time after the run.
+// Write writes the document of each package of a run that is in the cache into out, and returns the file names in the
+// manifest's order. It writes none for a package that failed, or that is only in another cache, and keeps the earlier one.
 func Write(ctx context.Context, out *regular.Dir, m *run.Manifest, cache Cache) ([]string, error) {
 	finished, err := time.Parse(time.RFC3339, m.Finished)
 	if err != nil {
