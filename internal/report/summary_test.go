@@ -89,3 +89,17 @@ func TestSkipNeverCountsAsPass(t *testing.T) {
 		}
 	}
 }
+
+// A system without a result counts in both summaries, and no summary of such a run is good.
+func TestSummariesCountMissingSystems(t *testing.T) {
+	end := finished(oneOf(released()))
+	var log bytes.Buffer
+	tell(t, report.NewLines(&log, report.Options{}), []moment{{0, started()}, {1, end}})
+	if want := "✘ 2 of 4 packages good"; !strings.Contains(log.String(), want) {
+		t.Errorf("the log has no %q:\n%s", want, &log)
+	}
+	_, page := newStep(t).tell(t, started(), end)
+	if want := "❌ 2 of 4 packages good"; !strings.Contains(page, want) {
+		t.Errorf("the step summary has no %q:\n%s", want, page)
+	}
+}
