@@ -158,6 +158,7 @@ var layout = map[string]struct {
 			"internal/contract", "internal/engine", "internal/engine/probe", "internal/flake", "internal/hint", "internal/nix",
 			"internal/printable", "internal/record", "internal/regular", "internal/run", "internal/workdir", "matrix",
 		},
+		tests:   []string{"internal/run/runtest"},
 		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
 	},
 	"internal/engine/host": {
@@ -204,6 +205,10 @@ var layout = map[string]struct {
 			"matrix",
 		},
 		because: "it is the vocabulary of a run: manifest, results, outcome and events",
+	},
+	"internal/run/runtest": {
+		imports: []string{"internal/run"},
+		because: "it records the events of a run for tests",
 	},
 }
 

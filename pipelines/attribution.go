@@ -39,11 +39,11 @@ func (l *buildLog) countsOf(id uint64) {
 // count takes the numbers of builds that have succeeded and failed so far.
 func (l *buildLog) count(good, bad int64) {
 	for ; l.good < good; l.good++ {
-		l.goods = append(l.goods, finish{at: l.r.Now(), seq: l.next()})
+		l.goods = append(l.goods, finish{at: l.Now(), seq: l.next()})
 		l.changed = true
 	}
 	for ; l.bad < bad; l.bad++ {
-		l.bads = append(l.bads, finish{at: l.r.Now(), seq: l.next()})
+		l.bads = append(l.bads, finish{at: l.Now(), seq: l.next()})
 	}
 }
 

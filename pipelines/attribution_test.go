@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run/runtest"
 )
 
 // Counts are matched with builds in little time, even where thousands of them can be about any of thousands of builds.
@@ -50,7 +51,7 @@ func TestTheEndOfARunIsNotTheReasonOfABuildThatMayHaveEnded(t *testing.T) {
 	log.close(ctx, context.DeadlineExceeded)
 	log.decideBy(nil)
 	got := map[string]run.FailureKind{}
-	for _, e := range of[run.BuildFinished](rec) {
+	for _, e := range runtest.Of[run.BuildFinished](rec) {
 		got[string(e.Derivation)] = e.Failure.Kind
 	}
 	if got[bad] != run.Unfinished || got[slow] != run.TimedOut || len(got) != 2 {

@@ -49,8 +49,9 @@ func (r *Release) build(ctx context.Context, x engine.Executor, e engine.Engine,
 		if len(todo) == 0 {
 			return "", run.Skipped("a cache serves every output")
 		}
-		log := newBuildLog(r, cell.System)
-		log.blame(s, todo)
+		config := r.logConfig(cell.System)
+		config.Snapshot, config.Packages = s, todo
+		log := newBuildLog(config)
 		work = new(run.Work)
 		if plan.Nothing() {
 			// A look is all there is to do, unless a collector has come since the plan was made.
@@ -59,7 +60,7 @@ func (r *Release) build(ctx context.Context, x engine.Executor, e engine.Engine,
 				return settle(ctx, cell, todo, log, infos, nil, nil)
 			}
 		}
-		log.know(r.derivations(ctx, x, e, plan.Build), todo)
+		log.know(r.derivations(ctx, x, e, plan.Build))
 		defer func() { *work = log.work() }()
 		err := r.realiseAll(ctx, x, todo, p, log)
 		if err := ctx.Err(); err != nil {
@@ -93,13 +94,20 @@ func (r *Release) build(ctx context.Context, x engine.Executor, e engine.Engine,
 	return closure, work, err
 }
 
+// logConfig is for a log of builds for a system.
+func (r *Release) logConfig(system matrix.System) Config {
+	return Config{
+		Recorder: r.Recorder, System: system, Logs: r.Logs, Stall: r.Stall, Builders: r.Builders,
+		Unreachable: func(builder, reason string) { r.mentionDown(system, builder, reason) },
+	}
+}
+
 // settle says what came of each package, by what the store has rather than by what the log tells.
 func settle(ctx context.Context, cell matrix.Cell, todo []*run.PackageResult, log *buildLog, closure []nix.PathInfo, invalid map[nix.StorePath]bool, buildErr error) (string, error) {
 	var failed []run.PackageResult
 	counts := map[run.Verdict]int{}
 	for _, p := range todo {
 		log.settle(p, invalid)
-		p.Builder = log.builderOf(p)
 		if p.Verdict == run.Failed && p.Failure == nil {
 			p.Failure = &run.Failure{Kind: run.UnknownFailure, Message: "Nix said it was done, and an output is not there"}
 			if buildErr != nil {
@@ -224,16 +232,17 @@ func lostEngine(ctx context.Context, log *buildLog, todo []*run.PackageResult, e
 	case errors.Is(err, engine.ErrDiskFull), errors.Is(err, engine.ErrEngineLost): // the engine has said so itself
 	case !errors.As(err, &exit):
 		f.Kind = run.EngineLost
-	case log.run != nil:
-		f = log.run
+	case log.nixError != nil:
+		f = log.nixError
 	}
 	var known []run.PackageResult
 	for _, p := range todo {
-		if p.Failure = log.failureOf(p.Derivation); p.Failure != nil {
-			known = append(known, *p)
-		} else {
+		p.Failure = log.failure(p.Derivation)
+		if p.Failure == nil || p.Failure.Kind == run.UnknownFailure || p.Failure.Kind == run.Unfinished {
 			p.Failure = f
+			continue
 		}
+		known = append(known, *p)
 	}
 	err = withHints(err, known)
 	if advice := f.Hint(); advice != "" && len(hint.Of(err)) == 0 { // the engine's own hint knows more

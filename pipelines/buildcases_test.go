@@ -15,25 +15,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run/runtest"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
-
-// ended is what a log tells of each derivation by name, in short: its kind of failure, phase aside; "good" for none.
-func ended(t *testing.T, rec *recorder) map[string]string {
-	t.Helper()
-	got := map[string]string{}
-	for _, e := range of[run.BuildFinished](rec) {
-		name := strings.TrimSuffix(e.Derivation.Name(), ".drv")
-		if _, twice := got[name]; twice {
-			t.Errorf("%s finished twice", name)
-		}
-		got[name] = "good"
-		if e.Failure != nil {
-			got[name] = string(e.Failure.Kind)
-		}
-	}
-	return got
-}
 
 // knowOutputs is what Nix says of the derivations of the recorded logs.
 func knowOutputs(t *testing.T, log *buildLog, data string) {
@@ -50,7 +34,7 @@ func knowOutputs(t *testing.T, log *buildLog, data string) {
 		}
 		known[nix.StorePath(drv)] = d
 	}
-	log.know(known, nil)
+	log.know(known)
 }
 
 // byDaemon are the cases that were recorded with a daemon too, whose errors and warnings come in another form.
@@ -106,13 +90,13 @@ func TestCasesOfRealNix(t *testing.T) {
 				log.decideBy(nil)
 				want := maps.Clone(test.want)
 				maps.Copy(want, test.differs[strings.TrimSuffix(version, "-daemon")])
-				if diff := cmp.Diff(want, ended(t, rec)); diff != "" {
+				if diff := cmp.Diff(want, runtest.Builds(t, rec)); diff != "" {
 					t.Errorf("builds (-want +got):\n%s", diff)
 				}
 				if strings.HasPrefix(log.runMessage(), "warning:") {
 					t.Errorf("Nix's error is a warning: %s", log.runMessage())
 				}
-				for _, e := range of[run.BuildFinished](rec) {
+				for _, e := range runtest.Of[run.BuildFinished](rec) {
 					if f := e.Failure; f != nil {
 						if strings.Contains(f.Message, "@nix") {
 							t.Errorf("message of %s is the protocol: %s", e.Derivation.Name(), f.Message)
@@ -128,10 +112,10 @@ func TestCasesOfRealNix(t *testing.T) {
 }
 
 func (l *buildLog) runMessage() string {
-	if l.run == nil {
+	if l.nixError == nil {
 		return ""
 	}
-	return l.run.Message
+	return l.nixError.Message
 }
 
 func TestNixsOwnErrorIsTheCauseOfWhatIsNotFinished(t *testing.T) {
@@ -140,10 +124,10 @@ func TestNixsOwnErrorIsTheCauseOfWhatIsNotFinished(t *testing.T) {
 	log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: 1})
 	log.decideBy(nil)
 	const want = "[json.exception.type_error.305] cannot use operator[] with a string argument with number"
-	if log.run.Message != want {
-		t.Errorf("Nix's error %q, want %q", log.run.Message, want)
+	if log.nixError.Message != want {
+		t.Errorf("Nix's error %q, want %q", log.nixError.Message, want)
 	}
-	for _, e := range of[run.BuildFinished](rec) {
+	for _, e := range runtest.Of[run.BuildFinished](rec) {
 		if e.Failure == nil || !strings.HasSuffix(e.Failure.Message, want) {
 			t.Errorf("%s ended with %+v, want Nix's error", e.Derivation.Name(), e.Failure)
 		}
@@ -157,7 +141,7 @@ func TestGoodBuildsAreToldWhileASilentOneRuns(t *testing.T) {
 		rec, log := newReplay(t)
 		i := strings.Index(data, "c3.drv\",\"\",1,1]")
 		feed(t, log, data[:i]+data[i:][:strings.Index(data[i:], "\n")+1])
-		if diff := cmp.Diff(map[string]string{"c1": "good", "c2": "good"}, ended(t, rec)); diff != "" {
+		if diff := cmp.Diff(map[string]string{"c1": "good", "c2": "good"}, runtest.Builds(t, rec)); diff != "" {
 			t.Errorf("Nix %s: when c3 begins (-want +got):\n%s", version, diff)
 		}
 	}
@@ -170,9 +154,9 @@ func TestSecondsAreThoseOfTheBuild(t *testing.T) {
 		// Nix does not tell which of the last two ended first.
 		"chain-nix-2.8.log": {"c1.drv": 60, "c2.drv": 60, "c3.drv": 120, "silent.drv": 180},
 	} {
-		rec := &recorder{}
+		rec := &runtest.Recorder{}
 		clock := time.Unix(0, 0)
-		log := newBuildLog(&Release{Recorder: run.Recorder{Report: rec, Now: func() time.Time { return clock }}, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
+		log := newBuildLog(Config{Recorder: run.Recorder{Report: rec, Now: func() time.Time { return clock }}, Logs: regular.NewDir(t.TempDir()), System: matrix.X8664Linux})
 		var ended int64
 		for line := range strings.Lines(readFile(t, "testdata/"+file)) {
 			// A build takes a minute; Nix takes an hour to close the activities of packages.
@@ -187,7 +171,7 @@ func TestSecondsAreThoseOfTheBuild(t *testing.T) {
 			feed(t, log, line)
 		}
 		got := map[string]float64{}
-		for _, e := range of[run.BuildFinished](rec) {
+		for _, e := range runtest.Of[run.BuildFinished](rec) {
 			p := &run.PackageResult{Derivation: e.Derivation}
 			log.settle(p, nil)
 			got[e.Derivation.Name()] = p.Seconds
@@ -229,13 +213,13 @@ func TestRemoteBuildIsOneBuild(t *testing.T) {
 			feed(t, log, test.log)
 			log.close(t.Context(), test.err)
 			log.decideBy(nil)
-			if diff := cmp.Diff(map[string]string{"a": test.want}, ended(t, rec)); diff != "" {
+			if diff := cmp.Diff(map[string]string{"a": test.want}, runtest.Builds(t, rec)); diff != "" {
 				t.Errorf("builds (-want +got):\n%s", diff)
 			}
-			if n := len(of[run.BuildStarted](rec)); n != 1 {
+			if n := len(runtest.Of[run.BuildStarted](rec)); n != 1 {
 				t.Errorf("%d builds started, want 1", n)
 			}
-			e := of[run.BuildFinished](rec)[0]
+			e := runtest.Of[run.BuildFinished](rec)[0]
 			if e.Machine != "ssh-ng://b" || !slices.Equal(e.Tail, []string{"its test"}) || readFile(t, e.Log) != "its test\n" {
 				t.Errorf("finished as %+v, want its machine and its whole log", e)
 			}
@@ -259,13 +243,13 @@ func TestErrorsAreRankedByWhatTheyTell(t *testing.T) {
 		{`building '` + okDrv + `' went wrong`, run.OutputRefused},
 		{`build of '` + okDrv + `' failed`, run.OutputRefused},
 	} {
-		feed(t, log, nixSays("%s", step.message)+"\n")
+		feed(t, log, runtest.NixError("%s", step.message)+"\n")
 		if got := log.failures[drv].Kind; got != step.want {
 			t.Errorf("after %s: %q, want %q", step.message, got, step.want)
 		}
 	}
 	const other = "/nix/store/23rmr944ir11cav9hhlaxnzqy47cp5c9-user.drv"
-	if feed(t, log, nixSays("build of '"+other+"', '"+okDrv+"' failed")+"\n"); log.failures[other] != nil {
+	if feed(t, log, runtest.NixError("build of '"+other+"', '"+okDrv+"' failed")+"\n"); log.failures[other] != nil {
 		t.Errorf("a summary became the failure %+v of a derivation", log.failures[other])
 	}
 }
@@ -275,16 +259,16 @@ func TestPlainLinesOfNixAreItsError(t *testing.T) {
 		"an error":      {"error: opening a connection to the store failed\n@nix {\"action\":\n", "opening a connection to the store failed"},
 		"other words":   {"nix-store: symbol lookup error\n@nix broken\n", "nix-store: symbol lookup error"},
 		"nothing":       {"", "run nix-store: exit code 1"},
-		"logged before": {nixSays("logged") + "\nsome words\n", "logged"},
-		"a builder's":   {nixSays("logged") + "\n" + claim("forged") + "\n", "logged"},
+		"logged before": {runtest.NixError("logged") + "\nsome words\n", "logged"},
+		"a builder's":   {runtest.NixError("logged") + "\n" + claim("forged") + "\n", "logged"},
 		"of a daemon":   {claim("logged") + "\nsome words\n", "logged"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, log := newReplay(t)
 			feed(t, log, test.lines)
 			log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: 1, Stderr: test.lines})
-			if log.run.Message != test.want {
-				t.Errorf("Nix's error %q, want %q", log.run.Message, test.want)
+			if log.nixError.Message != test.want {
+				t.Errorf("Nix's error %q, want %q", log.nixError.Message, test.want)
 			}
 		})
 	}
@@ -298,16 +282,16 @@ func TestASignalToNixIsTheErrorOfTheRun(t *testing.T) {
 	} {
 		rec, log := newReplay(t)
 		data := readFile(t, "testdata/parallel-nix-2.8.log")
-		told := nixSays("builder for '%s' failed with exit code 1", "/nix/store/23rmr944ir11cav9hhlaxnzqy47cp5c9-other.drv") + "\n"
+		told := runtest.NixError("builder for '%s' failed with exit code 1", "/nix/store/23rmr944ir11cav9hhlaxnzqy47cp5c9-other.drv") + "\n"
 		data = data[:strings.Index(data, "test number_2")] + "\n" + told
 		feed(t, log, data)
 		log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: code, Stderr: data})
-		if diff := cmp.Diff(&want, log.run); diff != "" {
+		if diff := cmp.Diff(&want, log.nixError); diff != "" {
 			t.Errorf("error of the run (-want +got):\n%s", diff)
 		}
 		log.decideBy(nil)
 		for _, name := range []string{"docs", "fails"} {
-			if got := ended(t, rec)[name]; got != "not finished" && got != "killed" {
+			if got := runtest.Builds(t, rec)[name]; got != "not finished" && got != "killed" {
 				t.Errorf("%s ended as %q", name, got)
 			}
 		}
@@ -339,18 +323,38 @@ func TestABuilderCannotBlameAnother(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rec, log := newReplay(t)
 			feed(t, log, test.log)
-			if n := len(of[run.BuildFinished](rec)); (n > 0) != (name == "Nix counts a failure") {
+			if n := len(runtest.Of[run.BuildFinished](rec)); (n > 0) != (name == "Nix counts a failure") {
 				t.Errorf("%d builds have ended before Nix has", n)
 			}
 			log.close(t.Context(), test.err)
 			log.decideBy(test.has)
-			if diff := cmp.Diff(test.want, ended(t, rec)); diff != "" {
+			if diff := cmp.Diff(test.want, runtest.Builds(t, rec)); diff != "" {
 				t.Errorf("builds (-want +got):\n%s", diff)
 			}
 			if name != "it is not there" && len(log.mismatches()) > 0 {
 				t.Errorf("wrong hashes %+v, want none", log.mismatches())
 			}
 		})
+	}
+}
+
+// Over ssh the end of a remote build's log may come after its error.
+func TestLogThatComesAfterTheErrorIsShown(t *testing.T) {
+	rec, log := newReplay(t)
+	drv := okDrv
+	for _, line := range []string{
+		`@nix {"action":"start","fields":["` + drv + `","ssh://b",1,1],"id":1,"level":3,"text":"","type":105}`,
+		`@nix {"action":"msg","level":0,"msg":"error: build of '` + drv + `' on 'ssh://b' failed: builder for '` + drv + `' failed with exit code 1"}`,
+		`@nix {"action":"result","fields":["test 40 FAILED"],"id":1,"type":101}`,
+		`@nix {"action":"stop","id":1}`,
+		`@nix {"action":"msg","level":0,"msg":"error: builder for '` + drv + `' failed with exit code 1","raw_msg":"builder for '` + drv + `' failed with exit code 1"}`,
+	} {
+		feed(t, log, line+"\n")
+	}
+	log.close(t.Context(), &engine.ExitError{Code: 100})
+	ends := runtest.Of[run.BuildFinished](rec)
+	if len(ends) != 1 || len(ends[0].Tail) != 1 || ends[0].Failure == nil || ends[0].Failure.Kind != run.BuilderFailed || !strings.HasPrefix(ends[0].Failure.Message, "build of ") {
+		t.Errorf("ends %+v, want one with the line that came late, and the builder's own reason", ends)
 	}
 }
 
@@ -369,15 +373,15 @@ func TestWarningOfEachServerIsToldOnce(t *testing.T) {
 	if len(log.claimed)+len(log.errors) > 0 {
 		t.Errorf("a warning became an error: %+v, %+v", log.claimed, log.errors)
 	}
-	if got := of[run.Notice](rec); len(got) != 1 || !strings.Contains(got[0].Text, "http://x.invalid/a") {
+	if got := runtest.Of[run.Notice](rec); len(got) != 1 || !strings.Contains(got[0].Text, "http://x.invalid/a") {
 		t.Errorf("notices %+v, want one", got)
 	}
 }
 
-func newReplay(t *testing.T) (*recorder, *buildLog) {
+func newReplay(t *testing.T) (*runtest.Recorder, *buildLog) {
 	t.Helper()
-	rec := &recorder{}
-	return rec, newBuildLog(&Release{Recorder: run.Recorder{Report: rec, Now: time.Now}, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
+	rec := &runtest.Recorder{}
+	return rec, newBuildLog(Config{Recorder: run.Recorder{Report: rec, Now: time.Now}, Logs: regular.NewDir(t.TempDir()), System: matrix.X8664Linux})
 }
 
 func feed(t *testing.T, log *buildLog, data string) {

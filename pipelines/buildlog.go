@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -10,22 +11,34 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
+
+// Config says what a log is of.
+type Config struct {
+	run.Recorder
+	System   matrix.System
+	Logs     *regular.Dir  // the directory of the log files
+	Stall    time.Duration // how long a build may say nothing before its last lines are reported; 0 for ever
+	Packages []*run.PackageResult
+	Snapshot run.Snapshot // of the flake that defines the packages
+	// Builders are the remote builders. Unreachable is called for one of them that Nix cannot reach.
+	Builders    []nix.Builder
+	Unreachable func(builder, reason string)
+}
 
 // buildLog turns Nix's log of the realisations of a step into events, log files and a verdict for each derivation.
 // A verdict is certain: Nix's error message names the derivation, Nix's counts leave no other possibility, or the store
 // has been asked. Until then a build is undecided.
 // A lock guards it, since it is asked for stalls while Nix writes.
 type buildLog struct {
-	r      *Release
-	system matrix.System
+	Config
 	// known is what the plan's derivations say of themselves; empty where that is not known.
 	known    map[nix.StorePath]nix.Derivation
 	byOutput map[nix.StorePath]nix.StorePath // the derivation of an output
-	blamed   func(drv nix.StorePath, tail []string) *run.Line
-	meter    engine.ResourceMeter // nil where the engine measures nothing
+	meter    engine.ResourceMeter            // nil where the engine measures nothing
 
 	mu       sync.Mutex
 	builds   map[nix.StorePath]*running
@@ -36,7 +49,7 @@ type buildLog struct {
 	warned   map[string]bool
 	seq      int64
 	full     fullDisk
-	run      *run.Failure // Nix's own error of the last realisation that failed
+	nixError *run.Failure // Nix's own error of the last realisation that failed
 	cut      bool         // the run's time was over then, or it was interrupted
 	lost     lostBuilds
 	attempt
@@ -83,13 +96,42 @@ const (
 	abandoned // it will not be known
 )
 
-func newBuildLog(r *Release, system matrix.System) *buildLog {
-	return &buildLog{
-		r: r, system: system, byOutput: map[nix.StorePath]nix.StorePath{},
+func newBuildLog(c Config) *buildLog {
+	l := &buildLog{
+		Config: c, byOutput: map[nix.StorePath]nix.StorePath{},
 		builds: map[nix.StorePath]*running{}, failures: map[nix.StorePath]*run.Failure{},
 		fetched: map[nix.StorePath]bool{}, bytes: map[uint64]int64{}, warned: map[string]bool{},
 		attempt: newAttempt(),
 	}
+	for _, p := range c.Packages {
+		for _, o := range p.Outputs {
+			l.byOutput[o.Path] = p.Derivation
+		}
+	}
+	return l
+}
+
+// know takes what is known of the derivations that are to be built.
+func (l *buildLog) know(known map[nix.StorePath]nix.Derivation) {
+	l.known = known
+	for drv, d := range known {
+		for _, path := range d.Outputs {
+			l.byOutput[path] = drv
+		}
+	}
+}
+
+// run runs a command of Nix that writes its log in the internal-json format.
+func (l *buildLog) run(ctx context.Context, x engine.Executor, c engine.Command) error {
+	l.newAttempt()
+	defer l.watch(ctx, l.Stall)()
+	defer l.measureWith(ctx, x)()
+	lines := &nix.LogWriter{Entry: l.entry}
+	c.Stderr = lines
+	_, err := x.Run(ctx, c)
+	lines.Flush()
+	l.close(ctx, err)
+	return err
 }
 
 func newAttempt() attempt {
@@ -134,12 +176,12 @@ func (l *buildLog) begin(e nix.LogEntry) {
 	drv, machine := nix.StorePath(e.String(0)), e.String(1)
 	b := l.builds[drv]
 	if b == nil || b.state != undecided || b.stale {
-		now := l.r.Now()
-		b = &running{drv: drv, started: now, heard: now, began: l.next(), kills: l.kills(), log: newLogFile(l.r.Logs, l.system, drv)}
+		now := l.Now()
+		b = &running{drv: drv, started: now, heard: now, began: l.next(), kills: l.kills(), log: newLogFile(l.Logs, l.System, drv)}
 		b.spoke = b.began
 		l.builds[drv] = b
 		l.begun = append(l.begun, b)
-		l.r.Event(run.BuildStarted{System: l.system, Derivation: drv})
+		l.Event(run.BuildStarted{System: l.System, Derivation: drv})
 	}
 	b.machine = cmp.Or(b.machine, machine)
 	b.activities++
@@ -159,7 +201,7 @@ func (l *buildLog) stop(id uint64) {
 		b.closed = l.next()
 		l.lastClosed = b.closed
 		if b.state == undecided {
-			b.seconds = run.Seconds(l.r.Now().Sub(b.started))
+			b.seconds = run.Seconds(l.Now().Sub(b.started))
 		}
 	}
 }
@@ -175,7 +217,7 @@ func (l *buildLog) result(e nix.LogEntry) {
 		if b != nil {
 			b.phase = e.String(0)
 			l.hear(b)
-			l.r.Event(run.BuildPhase{System: l.system, Derivation: b.drv, Phase: b.phase})
+			l.Event(run.BuildPhase{System: l.System, Derivation: b.drv, Phase: b.phase})
 		}
 	case nix.ResultProgress:
 		if _, ok := l.bytes[e.ID]; ok {
@@ -194,13 +236,13 @@ func (l *buildLog) line(b *running, text string) {
 	l.hear(b)
 	text = nix.PlainText(lastDrawn(text))
 	b.log.line(b.phase, text)
-	l.r.Event(run.BuildLine{System: l.system, Derivation: b.drv, Phase: b.phase, Text: text[:min(len(text), maxEventLine)]})
+	l.Event(run.BuildLine{System: l.System, Derivation: b.drv, Phase: b.phase, Text: text[:min(len(text), maxEventLine)]})
 }
 
 // hear notes that a build is still going on.
 func (l *buildLog) hear(b *running) {
 	before := b.spoke
-	b.heard, b.spoke = l.r.Now(), l.next()
+	b.heard, b.spoke = l.Now(), l.next()
 	l.goOn(before)
 }
 
@@ -220,8 +262,8 @@ func (l *buildLog) succeed(b *running, at time.Time) {
 // finish reports the end of a build.
 func (l *buildLog) finish(b *running, f *run.Failure) {
 	b.log.close()
-	l.r.Event(run.BuildFinished{
-		System: l.system, Derivation: b.drv, Machine: nix.Redact(b.machine), Seconds: b.seconds, Failure: f, Log: b.log.path, Tail: slices.Clone(b.log.tail),
+	l.Event(run.BuildFinished{
+		System: l.System, Derivation: b.drv, Machine: nix.Redact(b.machine), Seconds: b.seconds, Failure: f, Log: b.log.path, Tail: slices.Clone(b.log.tail),
 	})
 }
 

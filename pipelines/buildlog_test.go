@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,33 +13,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run/runtest"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
-
-// recorder keeps events for a test.
-type recorder struct {
-	mu     sync.Mutex
-	events []run.Event
-}
-
-func (r *recorder) Report(_ time.Time, e run.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.events = append(r.events, e)
-}
-
-// of returns the events of one type, in order.
-func of[T run.Event](r *recorder) []T {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var found []T
-	for _, e := range r.events {
-		if e, ok := e.(T); ok {
-			found = append(found, e)
-		}
-	}
-	return found
-}
 
 func readFile(t *testing.T, file string) string {
 	t.Helper()
@@ -52,7 +27,7 @@ func readFile(t *testing.T, file string) string {
 }
 
 // replay feeds a log that a real Nix wrote into a buildLog.
-func replay(t *testing.T, file string) (*recorder, *buildLog) {
+func replay(t *testing.T, file string) (*runtest.Recorder, *buildLog) {
 	t.Helper()
 	rec, log := newReplay(t)
 	feed(t, log, readFile(t, file))
@@ -72,7 +47,7 @@ func TestBuildLogOfRealNix(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".log"), func(t *testing.T) {
 			rec, log := replay(t, file)
 			got := map[string]run.Failure{}
-			for _, e := range of[run.BuildFinished](rec) {
+			for _, e := range runtest.Of[run.BuildFinished](rec) {
 				name := strings.TrimSuffix(e.Derivation.Name(), ".drv")
 				if _, twice := got[name]; twice {
 					t.Errorf("%s finished twice", name)
@@ -126,30 +101,31 @@ func checkUser(t *testing.T, log *buildLog) {
 }
 
 func TestStalledBuildShowsItsLastLines(t *testing.T) {
-	rec := &recorder{}
+	rec := &runtest.Recorder{}
 	clock := time.Unix(0, 0)
-	r := &Release{Recorder: run.Recorder{Report: rec, Now: func() time.Time { return clock }}, Logs: regular.NewDir(t.TempDir())}
-	log := newBuildLog(r, matrix.X8664Linux)
+	log := newBuildLog(Config{
+		Recorder: run.Recorder{Report: rec, Now: func() time.Time { return clock }}, Logs: regular.NewDir(t.TempDir()), System: matrix.X8664Linux,
+	})
 	w := &nix.LogWriter{Entry: log.entry}
 	w.Write([]byte(`@nix {"action":"start","fields":["/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv","",1,1],"id":7,"level":3,"text":"","type":105}` + "\n"))
 	w.Write([]byte(`@nix {"action":"result","fields":["last words"],"id":7,"type":101}` + "\n"))
 	clock = clock.Add(59 * time.Second)
 	log.reportStalls(time.Minute)
-	if got := of[run.BuildStalled](rec); len(got) != 0 {
+	if got := runtest.Of[run.BuildStalled](rec); len(got) != 0 {
 		t.Errorf("stalled after 59 s of a minute: %+v", got)
 	}
 	for range 3 { // asked again and again, it says it once
 		clock = clock.Add(time.Second)
 		log.reportStalls(time.Minute)
 	}
-	got := of[run.BuildStalled](rec)
+	got := runtest.Of[run.BuildStalled](rec)
 	if len(got) != 1 || !cmp.Equal(got[0].Tail, []string{"last words"}) || got[0].Silent != 60 {
 		t.Errorf("stalls: %+v, want one, of 60 s, with the last words", got)
 	}
 	w.Write([]byte(`@nix {"action":"result","fields":["again"],"id":7,"type":101}` + "\n"))
 	clock = clock.Add(time.Minute)
 	log.reportStalls(time.Minute)
-	if got := of[run.BuildStalled](rec); len(got) != 2 {
+	if got := runtest.Of[run.BuildStalled](rec); len(got) != 2 {
 		t.Errorf("a second silence is reported too: got %d, want 2", len(got))
 	}
 }
@@ -163,14 +139,14 @@ func TestBuildThatIsLeftOpenEndsAsNixDoes(t *testing.T) {
 		"killed":                         {&engine.ExitError{Program: "nix-store", Code: 143}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rec := &recorder{}
-			log := newBuildLog(&Release{Recorder: run.Recorder{Report: rec, Now: time.Now}, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
+			rec := &runtest.Recorder{}
+			log := newBuildLog(Config{Recorder: run.Recorder{Report: rec, Now: time.Now}, Logs: regular.NewDir(t.TempDir()), System: matrix.X8664Linux})
 			w := &nix.LogWriter{Entry: log.entry}
 			w.Write([]byte(`@nix {"action":"start","fields":["/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv","ssh://builder",1,1],"id":7,"level":3,"text":"","type":105}` + "\n"))
 			w.Write([]byte(`@nix {"action":"stop","id":7}` + "\n"))
 			log.close(t.Context(), test.err)
 			log.decideBy(nil)
-			got := of[run.BuildFinished](rec)
+			got := runtest.Of[run.BuildFinished](rec)
 			if len(got) != 1 || (got[0].Failure != nil) != test.failed {
 				t.Errorf("finished as %+v, want one end, failed %t", got, test.failed)
 			}

@@ -98,14 +98,14 @@ func (l *buildLog) fail(drv nix.StorePath, f *run.Failure) {
 		f.Phase, f.At = known.Phase, known.At // its end was reported
 	case b != nil && b.state == undecided:
 		if b.closed == 0 {
-			b.seconds = run.Seconds(l.r.Now().Sub(b.started))
+			b.seconds = run.Seconds(l.Now().Sub(b.started))
 		}
 		l.countFailure(b)
 		l.explain(b, f)
 		b.state = failed
 		l.finish(b, f)
 	case b == nil && f.Kind != run.DependencyFailed && f.Kind != run.SubstituterFailed: // Nix refuses to begin it
-		l.r.Event(run.BuildFinished{System: l.system, Derivation: drv, Failure: f})
+		l.Event(run.BuildFinished{System: l.System, Derivation: drv, Failure: f})
 	}
 }
 
@@ -137,7 +137,7 @@ func (l *buildLog) warn(text string) {
 	// Nothing is rooted: the export follows at once, and realises again what a collector has taken in between.
 	if !l.warned[key] && !strings.Contains(text, "--add-root") {
 		l.warned[key] = true
-		l.r.Event(run.Notice{System: l.system, Level: run.Warning, Text: text})
+		l.Event(run.Notice{System: l.System, Level: run.Warning, Text: text})
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
@@ -26,12 +25,12 @@ func (l *buildLog) newAttempt() {
 // left open until then, and not always counted. Otherwise a build stays undecided.
 func (l *buildLog) close(ctx context.Context, err error) {
 	if err != nil {
-		l.run, l.cut = l.runError(ctx, err), ctx.Err() != nil
-		l.measureRun(l.run)
+		l.nixError, l.cut = l.runError(ctx, err), ctx.Err() != nil
+		l.measureRun(l.nixError)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.r.Now()
+	now := l.Now()
 	for _, b := range l.undecided() {
 		switch {
 		case b.stale:
@@ -64,16 +63,6 @@ func (l *buildLog) unknown() []nix.StorePath {
 	return drvs
 }
 
-// failureOf returns what Nix has said of the derivation's failure; nil where it has said nothing of a known kind.
-func (l *buildLog) failureOf(drv nix.StorePath) *run.Failure {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if f := l.failures[drv]; f != nil && f.Kind != run.UnknownFailure && f.Kind != run.Unfinished {
-		return f
-	}
-	return nil
-}
-
 // decideBy ends the builds that are undecided by what the store has of their outputs. What is not there was not built.
 func (l *buildLog) decideBy(built map[nix.StorePath]bool) {
 	l.mu.Lock()
@@ -88,40 +77,18 @@ func (l *buildLog) decideBy(built map[nix.StorePath]bool) {
 			l.fail(b.drv, b.claim)
 			continue
 		}
-		f := &run.Failure{Kind: run.Unfinished, Message: "Nix stopped before the build ended"}
-		if l.run != nil {
-			f = l.stopped()
+		f := l.stopped()
+		if f == nil {
+			f = &run.Failure{Kind: run.Unfinished, Message: "Nix stopped before the build ended"}
 		}
 		if l.mayHaveEnded(b) {
-			f = &run.Failure{Kind: run.Unfinished, Message: "Nix was stopped before it said how the build ended: " + l.run.Message}
+			f = &run.Failure{Kind: run.Unfinished, Message: "Nix was stopped before it said how the build ended: " + l.nixError.Message}
 			l.failures[b.drv] = f
 		}
 		f.Phase = b.phase
 		b.state = abandoned
 		l.finish(b, f)
 	}
-}
-
-// resolve asks the store how those builds have ended of which Nix's log does not tell it.
-func (r *Release) resolve(ctx context.Context, x engine.Executor, e engine.Engine, log *buildLog) {
-	unknown := log.unknown()
-	if len(unknown) == 0 {
-		return
-	}
-	built := map[nix.StorePath]bool{}
-	known := r.derivations(ctx, x, e, unknown)
-	var outputs []nix.StorePath
-	for _, drv := range unknown {
-		outputs = append(outputs, known[drv].Outputs...)
-	}
-	if len(outputs) > 0 && ctx.Err() == nil {
-		invalid, err := r.queryPaths(ctx, x, append([]string{"--check-validity", "--print-invalid"}, words(outputs)...))
-		for _, drv := range unknown {
-			paths := known[drv].Outputs
-			built[drv] = err == nil && len(paths) > 0 && !slices.ContainsFunc(paths, func(p nix.StorePath) bool { return slices.Contains(invalid, p) })
-		}
-	}
-	log.decideBy(built)
 }
 
 // failure returns a copy of why a derivation has failed; nil where Nix has not said that it has.
@@ -137,19 +104,6 @@ func (l *buildLog) failure(drv nix.StorePath) *run.Failure {
 	}
 	copied := *f
 	return &copied
-}
-
-// failedDependencies returns which of the derivations that have failed a package is made with.
-func (r *Release) failedDependencies(ctx context.Context, x engine.Executor, log *buildLog, p *run.PackageResult) ([]nix.StorePath, error) {
-	failed := log.causes()
-	if len(failed) == 0 {
-		return nil, nil
-	}
-	requisites, err := r.queryPaths(ctx, x, []string{"--query", "--requisites", string(p.Derivation)})
-	if err != nil {
-		return nil, fmt.Errorf("look up dependencies of %s: %w", p.Package, err)
-	}
-	return slices.DeleteFunc(failed, func(drv nix.StorePath) bool { return drv == p.Derivation || !slices.Contains(requisites, drv) }), nil
 }
 
 // causes returns the derivations that have failed by themselves, in order.
@@ -171,25 +125,6 @@ func (l *buildLog) causes() []nix.StorePath {
 	return drvs
 }
 
-// explainPackages finds out why each package has failed whose outputs are not all there: by itself, by a dependency, or
-// because Nix stopped.
-func (r *Release) explainPackages(ctx context.Context, x engine.Executor, log *buildLog, todo []*run.PackageResult, invalid map[nix.StorePath]bool) {
-	for _, p := range todo {
-		if p.Failure != nil || !slices.ContainsFunc(p.Outputs, func(o run.Output) bool { return invalid[o.Path] }) {
-			continue
-		}
-		if p.Failure = log.failure(p.Derivation); p.Failure != nil && p.Failure.Kind != run.DependencyFailed {
-			continue
-		}
-		if failed, err := r.failedDependencies(ctx, x, log, p); err == nil && len(failed) > 0 {
-			p.Failure = log.dependencyFailure(failed)
-		}
-		if p.Failure == nil && log.run != nil {
-			p.Failure = log.stopped()
-		}
-	}
-}
-
 // mayHaveEnded says whether an undecided build can be one that Nix had counted as ended before the run was stopped: then
 // it is not certain that this has stopped the build. Nix tells why a package failed only when all builds are over.
 func (l *buildLog) mayHaveEnded(b *running) bool {
@@ -197,11 +132,14 @@ func (l *buildLog) mayHaveEnded(b *running) bool {
 }
 
 // stopped is the failure of what Nix has not come to the end of: Nix's own error of the run. Its kind is that of the run
-// where the machine is at fault, and not where Nix stopped at something else.
+// where the machine is at fault, and not where Nix stopped at something else. It is nil where Nix ended well.
 func (l *buildLog) stopped() *run.Failure {
-	f := &run.Failure{Kind: run.Unfinished, Message: "Nix stopped: " + l.run.Message, ExitCode: l.run.ExitCode, Remark: l.run.Remark}
-	if l.run.IsOfMachine() {
-		f.Kind = l.run.Kind
+	if l.nixError == nil {
+		return nil
+	}
+	f := &run.Failure{Kind: run.Unfinished, Message: "Nix stopped: " + l.nixError.Message, ExitCode: l.nixError.ExitCode, Remark: l.nixError.Remark}
+	if l.nixError.IsOfMachine() {
+		f.Kind = l.nixError.Kind
 	}
 	return f
 }
@@ -245,7 +183,7 @@ func (l *buildLog) settle(p *run.PackageResult, invalid map[nix.StorePath]bool) 
 	defer l.mu.Unlock()
 	b := l.builds[p.Derivation]
 	if b != nil {
-		p.Seconds, p.Log = b.seconds, strings.TrimPrefix(b.log.path, l.r.Logs.Name()+"/")
+		p.Seconds, p.Log = b.seconds, strings.TrimPrefix(b.log.path, l.Logs.Name()+"/")
 	}
 	p.Verdict = run.Present
 	for _, o := range p.Outputs {
@@ -259,6 +197,33 @@ func (l *buildLog) settle(p *run.PackageResult, invalid map[nix.StorePath]bool) 
 	}
 	p.Failure = nil
 	if b != nil {
-		p.Verdict = run.Built
+		p.Verdict, p.Builder = run.Built, nix.Redact(b.machine)
 	}
+}
+
+// onlySubstitutersFailed reports whether nothing but caches was at fault.
+func (l *buildLog) onlySubstitutersFailed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found := false
+	for _, f := range l.failures {
+		switch f.Kind {
+		case run.SubstituterFailed:
+			found = true
+		case run.DependencyFailed:
+		default:
+			return false
+		}
+	}
+	for _, f := range l.errors {
+		found = found || f.Kind == run.SubstituterFailed
+	}
+	return found
+}
+
+// forgetSubstituters is for another try after nothing but caches was at fault.
+func (l *buildLog) forgetSubstituters() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.failures)
 }

@@ -8,11 +8,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-const showEvery = 200 * time.Millisecond
-
 func (l *buildLog) showFetched() {
-	now := l.r.Now()
-	if now.Sub(l.shown) < showEvery {
+	now := l.Now()
+	if now.Sub(l.shown) < run.ProgressInterval {
 		return
 	}
 	l.shown = now
@@ -20,7 +18,7 @@ func (l *buildLog) showFetched() {
 	for _, n := range l.bytes {
 		sum += n
 	}
-	l.r.Event(run.Fetched{System: l.system, Bytes: sum, Paths: len(l.fetched)})
+	l.Event(run.Fetched{System: l.System, Bytes: sum, Paths: len(l.fetched)})
 }
 
 // watch reports builds that say nothing for the duration, until the function it returns is called.
@@ -49,12 +47,12 @@ func (l *buildLog) watch(ctx context.Context, stall time.Duration) (stop func())
 func (l *buildLog) reportStalls(stall time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.r.Now()
+	now := l.Now()
 	for _, b := range l.undecided() {
 		if b.closed == 0 && now.Sub(b.heard) >= stall && b.stalledAt != b.heard {
 			b.stalledAt = b.heard
-			l.r.Event(run.BuildStalled{
-				System: l.system, Derivation: b.drv, Silent: run.Seconds(now.Sub(b.heard)), Tail: slices.Clone(b.log.tail),
+			l.Event(run.BuildStalled{
+				System: l.System, Derivation: b.drv, Silent: run.Seconds(now.Sub(b.heard)), Tail: slices.Clone(b.log.tail),
 			})
 		}
 	}

@@ -1,14 +1,9 @@
 package pipelines
 
 import (
-	"os"
-	"path"
-	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
@@ -32,7 +27,7 @@ func culprit(s run.Snapshot, tail []string) *run.Line {
 			continue
 		}
 		for _, m := range sourceLine.FindAllStringSubmatch(text, -1) {
-			if l := lineOf(s, buildDir.ReplaceAllString(m[1], ""), m[2]); l != nil {
+			if l := run.LineIn(s, buildDir.ReplaceAllString(m[1], ""), m[2]); l != nil {
 				return l
 			}
 		}
@@ -40,62 +35,16 @@ func culprit(s run.Snapshot, tail []string) *run.Line {
 	return nil
 }
 
-// definition reads where the flake defines a package, as Nix has it: "/nix/store/…-source/nix/package.nix:12".
-// It is nil for what an input defines.
-func definition(s run.Snapshot, position string) *run.Line {
-	source, err := nix.SourcePath(s.NARHash)
-	if err != nil {
-		return nil
+// at is the line of the flake that a failed build is about: one that its log names, or else the one that defines the
+// package.
+func (l *buildLog) at(b *running) *run.Line {
+	if at := culprit(l.Snapshot, b.log.tail); at != nil {
+		return at
 	}
-	_, own, found := strings.Cut(position, string(source)+"/") // a store at another root has that before it
-	if !found {
-		return nil
-	}
-	return positionOf(s, own)
-}
-
-// positionOf is where an evaluation failed: "nix/package.nix:12:3", as [nix.EvalError] has it of the flake's own files.
-func positionOf(s run.Snapshot, position string) *run.Line {
-	file, rest, _ := strings.Cut(position, ":")
-	line, _, _ := strings.Cut(rest, ":")
-	return lineOf(s, file, line)
-}
-
-// lineOf returns the line where the tree has the file: from the flake's own directory, or from the root.
-func lineOf(s run.Snapshot, file, line string) *run.Line {
-	n, err := strconv.Atoi(line)
-	if err != nil || n < 1 || s.Dir == "" {
-		return nil
-	}
-	for _, name := range []string{path.Join(s.Subdir, file), path.Clean(file)} {
-		if !filepath.IsLocal(name) {
-			continue
-		}
-		if info, err := os.Lstat(filepath.Join(s.Dir, filepath.FromSlash(name))); err == nil && info.Mode().IsRegular() {
-			return &run.Line{File: name, Line: n}
+	for _, p := range l.Packages {
+		if p.Derivation == b.drv {
+			return p.Defined
 		}
 	}
 	return nil
-}
-
-// blame has the failures of a log say which line of the flake they are about: one that the log names, or else the one
-// that defines the package.
-func (l *buildLog) blame(s run.Snapshot, packages []*run.PackageResult) {
-	defined := map[nix.StorePath]*run.Line{}
-	for _, p := range packages {
-		defined[p.Derivation] = p.Defined
-	}
-	l.blamed = func(drv nix.StorePath, tail []string) *run.Line {
-		if at := culprit(s, tail); at != nil {
-			return at
-		}
-		return defined[drv]
-	}
-}
-
-func (l *buildLog) at(b *running) *run.Line {
-	if l.blamed == nil {
-		return nil
-	}
-	return l.blamed(b.drv, b.log.tail)
 }

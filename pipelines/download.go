@@ -2,10 +2,12 @@ package pipelines
 
 import (
 	"cmp"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
@@ -72,4 +74,17 @@ func (l *buildLog) downloads() []run.FailedDownloads {
 		return cmp.Or(cmp.Compare(len(b.Derivations), len(a.Derivations)), cmp.Compare(a.Reason, b.Reason))
 	})
 	return groups
+}
+
+// mismatches returns the fetches whose hash was wrong, in the order of their derivations.
+func (l *buildLog) mismatches() []contract.Mismatch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []contract.Mismatch
+	for _, drv := range slices.Sorted(maps.Keys(l.failures)) {
+		if m, ok := contract.ParseMismatch(l.failures[drv].Message); ok {
+			all = append(all, m)
+		}
+	}
+	return all
 }

@@ -102,7 +102,7 @@ type progressReader struct {
 func (p *progressReader) Read(b []byte) (int, error) {
 	n, err := p.Reader.Read(b)
 	p.n += int64(n)
-	if now := p.now(); now.Sub(p.shown) >= showEvery {
+	if now := p.now(); now.Sub(p.shown) >= run.ProgressInterval {
 		p.shown = now
 		p.report(p.n)
 	}

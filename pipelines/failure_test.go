@@ -10,6 +10,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run/runtest"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -73,8 +74,8 @@ const okDrv = "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv"
 // failWith has a build say a line and fail, while an engine measures; change is what happens meanwhile.
 func failWith(t *testing.T, machine, line, message string, meter *fakeMeter, change func()) *run.Failure {
 	t.Helper()
-	rec := &recorder{}
-	log := newBuildLog(&Release{Recorder: run.Recorder{Report: rec, Now: time.Now}, Logs: regular.NewDir(t.TempDir())}, matrix.X8664Linux)
+	rec := &runtest.Recorder{}
+	log := newBuildLog(Config{Recorder: run.Recorder{Report: rec, Now: time.Now}, Logs: regular.NewDir(t.TempDir()), System: matrix.X8664Linux})
 	if meter != nil {
 		log.meter = meter
 	}
@@ -84,8 +85,8 @@ func failWith(t *testing.T, machine, line, message string, meter *fakeMeter, cha
 	write(`@nix {"action":"start","fields":[%q,%q,1,1],"id":7,"type":105}`, okDrv, machine)
 	write(`@nix {"action":"result","fields":[%q],"id":7,"type":101}`, line)
 	change()
-	write("%s", nixSays("builder for '%s' failed %s", okDrv, message))
-	got := of[run.BuildFinished](rec)
+	write("%s", runtest.NixError("builder for '%s' failed %s", okDrv, message))
+	got := runtest.Of[run.BuildFinished](rec)
 	if len(got) != 1 || got[0].Failure == nil {
 		t.Fatalf("finished as %+v, want one failure", got)
 	}
@@ -158,8 +159,8 @@ func TestANixThatIsGoneMayHaveNeededTooMuchMemory(t *testing.T) {
 			meter := &fakeMeter{engine.Resources{StoreFree: -1, BuildFree: -1, OOMKills: 4}}
 			log.meter, log.killsBefore = meter, 4
 			meter.now.OOMKills += test.killed
-			if log.close(t.Context(), test.err); log.run.Kind != test.want {
-				t.Errorf("kind %q, want %q", log.run.Kind, test.want)
+			if log.close(t.Context(), test.err); log.nixError.Kind != test.want {
+				t.Errorf("kind %q, want %q", log.nixError.Kind, test.want)
 			}
 		})
 	}
@@ -167,7 +168,7 @@ func TestANixThatIsGoneMayHaveNeededTooMuchMemory(t *testing.T) {
 
 func TestADiskThatWasFullBeforeIsNotTheReason(t *testing.T) {
 	clock := time.Unix(100, 0)
-	l := newBuildLog(&Release{Recorder: run.Recorder{Now: func() time.Time { return clock }}}, matrix.X8664Linux)
+	l := newBuildLog(Config{Recorder: run.Recorder{Now: func() time.Time { return clock }}, System: matrix.X8664Linux})
 	l.noteFull(engine.Resources{StoreFree: 0, BuildFree: 1 << 30})
 	l.meter = &fakeMeter{engine.Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}}
 	f := &run.Failure{Kind: run.BuilderFailed}

@@ -22,6 +22,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run/runtest"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -595,6 +596,12 @@ func newFakeRun(t *testing.T) *fakeRun {
 	}
 	return release
 }
+
+type recorder = runtest.Recorder
+
+func of[T run.Event](r *recorder) []T { return runtest.Of[T](r) }
+
+func nixSays(format string, args ...any) string { return runtest.NixError(format, args...) }
 
 // Open implements Engines.
 func (run *fakeRun) Open(_ context.Context, system matrix.System) (engine.Executor, error) {

@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -36,7 +37,7 @@ func (l *buildLog) remoteFailure(b *running, f *run.Failure) *run.Failure {
 		return &run.Failure{Kind: run.BuilderLost, Message: reason}
 	}
 	l.lost.drvs = append(l.lost.drvs, b.drv)
-	l.r.Event(run.Notice{System: l.system, Level: run.Warning, Text: fmt.Sprintf("%s: %s; it is built once more", b.drv.Name(), reason)})
+	l.Event(run.Notice{System: l.System, Level: run.Warning, Text: fmt.Sprintf("%s: %s; it is built once more", b.drv.Name(), reason)})
 	return nil
 }
 
@@ -46,11 +47,11 @@ func (l *buildLog) unreachable(text string) bool {
 	isOurs := func(b nix.Builder) bool {
 		return run.WithoutParameters(nix.Redact(b.URI)) == run.WithoutParameters(builder)
 	}
-	if !ok || !slices.ContainsFunc(l.r.Builders, isOurs) {
+	if !ok || !slices.ContainsFunc(l.Builders, isOurs) {
 		return false
 	}
 	l.plain = nil
-	l.r.mentionDown(l.system, builder, reason)
+	l.Unreachable(builder, reason)
 	return true
 }
 
@@ -68,4 +69,31 @@ func (l *buildLog) retryLost() bool {
 		}
 	}
 	return true
+}
+
+var (
+	// cannotBuildOn is how Nix says that it cannot reach a remote builder.
+	cannotBuildOn = regexp.MustCompile(`^cannot build on '([^']+)': (.+)`)
+	// nixLine are the beginnings of lines that Nix writes when it builds by another machine. Others are those of ssh.
+	nixLine = regexp.MustCompile(`^(?:this derivation will|these (?:\d+ )?derivations will|/nix/store/|building '|copying |waiting |warning:|error:|…)`)
+)
+
+// unreachable reads from what Nix writes which remote builder it cannot reach, and why. Of nested errors, the last one is
+// what ssh says. Over ssh-ng, ssh says it on a line before, and Nix only that it has said no more.
+func unreachable(stderr string) (builder, reason string, ok bool) {
+	said := ""
+	for line := range strings.Lines(nix.Redact(nix.PlainText(stderr))) {
+		line = strings.TrimSpace(line)
+		if m := cannotBuildOn.FindStringSubmatch(line); m != nil {
+			reason = strings.ReplaceAll(m[2], "error: ", "")
+			if said != "" && !strings.Contains(reason, said) {
+				reason = said
+			}
+			return m[1], reason, true
+		}
+		if line != "" && !nixLine.MatchString(line) {
+			said = line
+		}
+	}
+	return "", "", false
 }

@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -81,29 +79,5 @@ func TestBuilderThatGoesAwayIsMentioned(t *testing.T) {
 	}
 	if said := release.warnings("is not used"); len(said) != 1 || !strings.HasSuffix(said[0], ": ssh: connect to host good port 22: No route to host") {
 		t.Errorf("warnings %q", said)
-	}
-}
-
-// Over ssh the end of a remote build's log may come after its error.
-func TestLogThatComesAfterTheErrorIsShown(t *testing.T) {
-	release := newFakeRun(t)
-	log := newBuildLog(release.Release, matrix.X8664Linux)
-	drv := fakePath(matrix.X8664Linux, "desktop", ".drv")
-	for _, line := range []string{
-		`@nix {"action":"start","fields":["` + string(drv) + `","ssh://b",1,1],"id":1,"level":3,"text":"","type":105}`,
-		`@nix {"action":"msg","level":0,"msg":"error: build of '` + string(drv) + `' on 'ssh://b' failed: builder for '` + string(drv) + `' failed with exit code 1"}`,
-		`@nix {"action":"result","fields":["test 40 FAILED"],"id":1,"type":101}`,
-		`@nix {"action":"stop","id":1}`,
-		`@nix {"action":"msg","level":0,"msg":"error: builder for '` + string(drv) + `' failed with exit code 1","raw_msg":"builder for '` + string(drv) + `' failed with exit code 1"}`,
-	} {
-		w := nix.LogWriter{Entry: log.entry}
-		if _, err := w.Write([]byte(line + "\n")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	log.close(t.Context(), &engine.ExitError{Code: 100})
-	ends := of[run.BuildFinished](release.recorder)
-	if len(ends) != 1 || len(ends[0].Tail) != 1 || ends[0].Failure == nil || ends[0].Failure.Kind != run.BuilderFailed || !strings.HasPrefix(ends[0].Failure.Message, "build of ") {
-		t.Errorf("ends %+v, want one with the line that came late, and the builder's own reason", ends)
 	}
 }

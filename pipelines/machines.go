@@ -82,14 +82,3 @@ func setMachines(c *run.CellResult, p probed, work *run.Work) {
 
 // lessMemlock compares limits, of which -1 is the highest.
 func lessMemlock(a, b int64) bool { return b < 0 && a >= 0 || a >= 0 && a < b }
-
-// builderOf is the remote builder that built a package in this run, as far as Nix's log names it.
-func (l *buildLog) builderOf(p *run.PackageResult) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b := l.builds[p.Derivation]
-	if b == nil || p.Verdict != run.Built {
-		return ""
-	}
-	return nix.Redact(b.machine)
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -217,33 +216,6 @@ func sandboxLost(err error) string {
 		return nix.NoSandbox(exit.Stderr)
 	}
 	return ""
-}
-
-var (
-	// cannotBuildOn is how Nix says that it cannot reach a remote builder.
-	cannotBuildOn = regexp.MustCompile(`^cannot build on '([^']+)': (.+)`)
-	// nixLine are the beginnings of lines that Nix writes when it builds by another machine. Others are those of ssh.
-	nixLine = regexp.MustCompile(`^(?:this derivation will|these (?:\d+ )?derivations will|/nix/store/|building '|copying |waiting |warning:|error:|…)`)
-)
-
-// unreachable reads from what Nix writes which remote builder it cannot reach, and why. Of nested errors, the last one is
-// what ssh says. Over ssh-ng, ssh says it on a line before, and Nix only that it has said no more.
-func unreachable(stderr string) (builder, reason string, ok bool) {
-	said := ""
-	for line := range strings.Lines(nix.Redact(nix.PlainText(stderr))) {
-		line = strings.TrimSpace(line)
-		if m := cannotBuildOn.FindStringSubmatch(line); m != nil {
-			reason = strings.ReplaceAll(m[2], "error: ", "")
-			if said != "" && !strings.Contains(reason, said) {
-				reason = said
-			}
-			return m[1], reason, true
-		}
-		if line != "" && !nixLine.MatchString(line) {
-			said = line
-		}
-	}
-	return "", "", false
 }
 
 // builderReason is why a remote builder could not be measured.

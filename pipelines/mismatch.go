@@ -2,7 +2,6 @@ package pipelines
 
 import (
 	"errors"
-	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -11,19 +10,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
-
-// mismatches returns the fetches whose hash was wrong, in the order of their derivations.
-func (l *buildLog) mismatches() []contract.Mismatch {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var all []contract.Mismatch
-	for _, drv := range slices.Sorted(maps.Keys(l.failures)) {
-		if m, ok := contract.ParseMismatch(l.failures[drv].Message); ok {
-			all = append(all, m)
-		}
-	}
-	return all
-}
 
 // pointOut notes the downloads of a failed build that failed, and adds to it, for each wrong hash, the lines of the flake
 // that hold it, as they should be.

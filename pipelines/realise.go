@@ -15,23 +15,9 @@ import (
 // so nothing is evaluated a second time.
 func (r *Release) realise(ctx context.Context, x engine.Executor, todo []*run.PackageResult, p probed, log *buildLog, extra nix.Settings) error {
 	args := append([]string{"--realise", "--keep-going", "--log-format", "internal-json"}, derivations(todo)...)
-	return r.logged(ctx, x, log, engine.Command{
+	return log.run(ctx, x, engine.Command{
 		Program: "nix-store", Args: args, Settings: r.Settings.With(p.settings()).With(extra), Privileged: p.privileged(),
 	})
-}
-
-// logged runs a command of Nix that writes its log in the internal-json format.
-func (r *Release) logged(ctx context.Context, x engine.Executor, log *buildLog, c engine.Command) error {
-	log.newAttempt()
-	stop := log.watch(ctx, r.Stall)
-	defer stop()
-	defer log.measureWith(ctx, x)()
-	lines := &nix.LogWriter{Entry: log.entry}
-	c.Stderr = lines
-	_, err := x.Run(ctx, c)
-	lines.Flush()
-	log.close(ctx, err)
-	return err
 }
 
 // realiseAll realises the packages. Where Nix stops at a derivation in spite of --keep-going, it builds the packages
@@ -45,7 +31,7 @@ func (r *Release) realiseAll(ctx context.Context, x engine.Executor, todo []*run
 		if err != nil && ctx.Err() == nil && !retried && log.onlySubstitutersFailed() {
 			// A cache that did not answer says nothing of the build. Once more; a builder's failure never is.
 			retried = true
-			r.Event(run.Notice{System: log.system, Level: run.Warning, Text: "a substituter failed: trying once more"})
+			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: "a substituter failed: trying once more"})
 			log.forgetSubstituters()
 			err = r.realise(ctx, x, group, p, log, nil)
 		}
@@ -62,15 +48,15 @@ func (r *Release) realiseAll(ctx context.Context, x engine.Executor, todo []*run
 		}
 		failed = err
 		rest, restErr := r.leftOver(ctx, x, log, group)
-		if restErr != nil || len(rest) == 0 || ctx.Err() != nil || log.run.IsOfMachine() {
+		if restErr != nil || len(rest) == 0 || ctx.Err() != nil || log.nixError.IsOfMachine() {
 			continue
 		}
 		switch {
 		case len(rest) < len(group):
-			r.Event(run.Notice{System: log.system, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building without what it refuses: %s", log.run.Message)})
+			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building without what it refuses: %s", log.nixError.Message)})
 			groups = append(groups, rest)
 		case len(group) > 1: // it is not known which one Nix stopped at
-			r.Event(run.Notice{System: log.system, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building each package on its own: %s", log.run.Message)})
+			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building each package on its own: %s", log.nixError.Message)})
 			for _, p := range rest {
 				groups = append(groups, []*run.PackageResult{p})
 			}
@@ -108,48 +94,6 @@ func (r *Release) leftOver(ctx context.Context, x engine.Executor, log *buildLog
 		}
 	}
 	return rest, nil
-}
-
-// onlySubstitutersFailed reports whether nothing but caches was at fault.
-func (l *buildLog) onlySubstitutersFailed() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	found := false
-	for _, f := range l.failures {
-		switch f.Kind {
-		case run.SubstituterFailed:
-			found = true
-		case run.DependencyFailed:
-		default:
-			return false
-		}
-	}
-	for _, f := range l.errors {
-		found = found || f.Kind == run.SubstituterFailed
-	}
-	return found
-}
-
-// forgetSubstituters is for another try after nothing but caches was at fault.
-func (l *buildLog) forgetSubstituters() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	clear(l.failures)
-}
-
-// know takes what is known of the derivations that are to be built, and of the packages' outputs.
-func (l *buildLog) know(known map[nix.StorePath]nix.Derivation, packages []*run.PackageResult) {
-	l.known = known
-	for drv, d := range known {
-		for _, path := range d.Outputs {
-			l.byOutput[path] = drv
-		}
-	}
-	for _, p := range packages {
-		for _, o := range p.Outputs {
-			l.byOutput[o.Path] = p.Derivation
-		}
-	}
 }
 
 // derivationsAtOnce keeps a command line short.

@@ -10,16 +10,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run/runtest"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 const dependency = "/nix/store/" + fakeDigest + "w-dependency.drv"
-
-// nixSays is an error in Nix's log.
-func nixSays(format string, args ...any) string {
-	text := fmt.Sprintf(format, args...)
-	return fmt.Sprintf(`@nix {"action":"msg","level":0,"msg":%q,"raw_msg":%q}`, "error: "+text, text)
-}
 
 // buildOnX86 builds the fake packages for one system.
 func buildOnX86(t *testing.T, prepare func(*fakeEngine)) (*fakeRun, map[matrix.Package]run.PackageResult, error) {
@@ -167,7 +162,7 @@ func TestTheStoreDecidesWhatNixLeavesOpen(t *testing.T) {
 		e.logs = map[matrix.Package]string{"desktop": start(there+".drv", 100) + start("/nix/store/"+fakeDigest+"y-absent.drv", 101)}
 		e.fails["desktop"] = []string{"builder for '%s' failed with exit code 1"}
 	})
-	got := ended(t, run.recorder)
+	got := runtest.Builds(t, run.recorder)
 	want := map[string]string{"there": "good", "absent": "not finished", "desktop": "builder failed", "headless": "good"}
 	for name, verdict := range want {
 		if got[name] != verdict {

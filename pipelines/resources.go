@@ -39,8 +39,10 @@ func (l *buildLog) measureWith(ctx context.Context, x engine.Executor) (stop fun
 			l.mu.Lock()
 			l.noteFull(r)
 			l.mu.Unlock()
-			if sleep(ctx, nextMeasurement(r)) != nil {
+			select {
+			case <-ctx.Done():
 				return
+			case <-time.After(nextMeasurement(r)):
 			}
 		}
 	}()
@@ -56,9 +58,9 @@ func nextMeasurement(r engine.Resources) time.Duration {
 func (l *buildLog) noteFull(r engine.Resources) {
 	switch {
 	case r.StoreFree >= 0 && r.StoreFree < fullBelow:
-		l.full = fullDisk{at: l.r.Now(), where: "store"}
+		l.full = fullDisk{at: l.Now(), where: "store"}
 	case r.BuildFree >= 0 && r.BuildFree < fullBelow:
-		l.full = fullDisk{at: l.r.Now(), where: "build directory"}
+		l.full = fullDisk{at: l.Now(), where: "build directory"}
 	}
 }
 

@@ -72,9 +72,9 @@ func (b secondBuild) here(ctx context.Context) ([]run.PackageResult, error) {
 
 // newLog keeps the logs of the second builds beside those of the first.
 func (b secondBuild) newLog() *buildLog {
-	second := *b.r
-	second.Logs = b.r.Logs.Sub("rebuild")
-	return newBuildLog(&second, b.cell.System)
+	config := b.r.logConfig(b.cell.System)
+	config.Logs = b.r.Logs.Sub("rebuild")
+	return newBuildLog(config)
 }
 
 // check has Nix compare what it builds with what is there; see nix-store --realise --check in the Nix manual.
@@ -91,7 +91,7 @@ func (b secondBuild) realise(ctx context.Context, x engine.Executor, cores int, 
 		"builders":      "",      // one would take the result that it has for a second one, and Nix would not compare
 		"run-diff-hook": "false", // a program of the machine's owner, who does not need it here
 	}).With(extra)
-	err := b.r.logged(ctx, x, log, engine.Command{
+	err := log.run(ctx, x, engine.Command{
 		Program: "nix-store", Args: args, Settings: settings, Privileged: p.privileged(), Neighbours: true,
 	})
 	log.decideBy(nil)

@@ -8,13 +8,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Line is a line of a file of the flake's tree.
-type Line struct {
-	// File is relative to the tree, as a forge shows it.
-	File string `json:"file"`
-	Line int    `json:"line"`
-}
-
 // The reasons of a failed download. "HTTP status …" is one more.
 const (
 	NoHost       = "could not resolve host"
