@@ -155,8 +155,9 @@ var layout = map[string]struct {
 	},
 	"pipelines": {
 		imports: []string{
-			"internal/contract", "internal/engine", "internal/engine/probe", "internal/flake", "internal/hint", "internal/nix",
-			"internal/printable", "internal/record", "internal/regular", "internal/run", "internal/workdir", "matrix",
+			"internal/buildlog", "internal/contract", "internal/engine", "internal/engine/probe", "internal/flake",
+			"internal/hint", "internal/nix", "internal/printable", "internal/record", "internal/regular", "internal/run",
+			"internal/workdir", "matrix",
 		},
 		tests:   []string{"internal/run/runtest"},
 		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
@@ -209,6 +210,11 @@ var layout = map[string]struct {
 	"internal/run/runtest": {
 		imports: []string{"internal/run"},
 		because: "it records the events of a run for tests",
+	},
+	"internal/buildlog": {
+		imports: []string{"internal/contract", "internal/engine", "internal/nix", "internal/regular", "internal/run", "matrix"},
+		tests:   []string{"internal/run/runtest"},
+		because: "it reads Nix's build log, and knows no step of a run",
 	},
 }
 

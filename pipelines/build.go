@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/buildlog"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -51,7 +52,7 @@ func (r *Release) build(ctx context.Context, x engine.Executor, e engine.Engine,
 		}
 		config := r.logConfig(cell.System)
 		config.Snapshot, config.Packages = s, todo
-		log := newBuildLog(config)
+		log := buildlog.New(config)
 		work = new(run.Work)
 		if plan.Nothing() {
 			// A look is all there is to do, unless a collector has come since the plan was made.
@@ -60,21 +61,21 @@ func (r *Release) build(ctx context.Context, x engine.Executor, e engine.Engine,
 				return settle(ctx, cell, todo, log, infos, nil, nil)
 			}
 		}
-		log.know(r.derivations(ctx, x, e, plan.Build))
-		defer func() { *work = log.work() }()
+		log.Know(r.derivations(ctx, x, e, plan.Build))
+		defer func() { *work = log.Work() }()
 		err := r.realiseAll(ctx, x, todo, p, log)
 		if err := ctx.Err(); err != nil {
-			log.decideBy(nil)
+			log.DecideBy(nil)
 			for _, p := range todo {
-				if p.Failure = log.failure(p.Derivation); p.Failure == nil {
-					p.Failure = failureOf(ctx, err)
+				if p.Failure = log.Failure(p.Derivation); p.Failure == nil {
+					p.Failure = buildlog.CommandFailure(ctx, err)
 				}
 			}
 			return "", err
 		}
 		infos, invalid, lookErr := r.inspect(ctx, x, e, todo, err)
 		if lookErr != nil {
-			log.decideBy(nil)
+			log.DecideBy(nil)
 			if !errors.Is(err, engine.ErrEngineLost) { // else it says the same of the next command
 				err = errors.Join(err, lookErr)
 			}
@@ -83,10 +84,10 @@ func (r *Release) build(ctx context.Context, x engine.Executor, e engine.Engine,
 		closure = infos
 		if err != nil {
 			r.resolve(ctx, x, e, log)
-			closure = r.salvage(ctx, x, e, cell, log.succeeded(todo), infos)
+			closure = r.salvage(ctx, x, e, cell, log.Succeeded(todo), infos)
 			r.explainPackages(ctx, x, log, todo, invalid)
 		}
-		for _, d := range log.downloads() {
+		for _, d := range log.Downloads() {
 			r.Event(run.DownloadsFailed{System: cell.System, FailedDownloads: d})
 		}
 		return settle(ctx, cell, todo, log, infos, invalid, err)
@@ -95,23 +96,23 @@ func (r *Release) build(ctx context.Context, x engine.Executor, e engine.Engine,
 }
 
 // logConfig is for a log of builds for a system.
-func (r *Release) logConfig(system matrix.System) Config {
-	return Config{
+func (r *Release) logConfig(system matrix.System) buildlog.Config {
+	return buildlog.Config{
 		Recorder: r.Recorder, System: system, Logs: r.Logs, Stall: r.Stall, Builders: r.Builders,
 		Unreachable: func(builder, reason string) { r.mentionDown(system, builder, reason) },
 	}
 }
 
 // settle says what came of each package, by what the store has rather than by what the log tells.
-func settle(ctx context.Context, cell matrix.Cell, todo []*run.PackageResult, log *buildLog, closure []nix.PathInfo, invalid map[nix.StorePath]bool, buildErr error) (string, error) {
+func settle(ctx context.Context, cell matrix.Cell, todo []*run.PackageResult, log *buildlog.Log, closure []nix.PathInfo, invalid map[nix.StorePath]bool, buildErr error) (string, error) {
 	var failed []run.PackageResult
 	counts := map[run.Verdict]int{}
 	for _, p := range todo {
-		log.settle(p, invalid)
+		log.Settle(p, invalid)
 		if p.Verdict == run.Failed && p.Failure == nil {
 			p.Failure = &run.Failure{Kind: run.UnknownFailure, Message: "Nix said it was done, and an output is not there"}
 			if buildErr != nil {
-				p.Failure = failureOf(ctx, buildErr)
+				p.Failure = buildlog.CommandFailure(ctx, buildErr)
 			}
 		}
 		if p.Verdict == run.Failed {
@@ -121,7 +122,7 @@ func settle(ctx context.Context, cell matrix.Cell, todo []*run.PackageResult, lo
 	}
 	measure(closure, todo)
 	if len(failed) > 0 {
-		broken := &BuildError{System: cell.System, Failed: failed, Mismatches: log.mismatches(), Downloads: log.downloads()}
+		broken := &BuildError{System: cell.System, Failed: failed, Mismatches: log.Mismatches(), Downloads: log.Downloads()}
 		return "", withHints(broken, failed)
 	}
 	return tally(counts), nil
@@ -225,19 +226,19 @@ func pathArgs(packages []*run.PackageResult) []string {
 
 // lostEngine is for an engine that died while it built, or that cannot be asked what it has built. What Nix has said of
 // a package stays.
-func lostEngine(ctx context.Context, log *buildLog, todo []*run.PackageResult, err error) error {
-	f := failureOf(ctx, err)
+func lostEngine(ctx context.Context, log *buildlog.Log, todo []*run.PackageResult, err error) error {
+	f := buildlog.CommandFailure(ctx, err)
 	exit := (*engine.ExitError)(nil)
 	switch {
 	case errors.Is(err, engine.ErrDiskFull), errors.Is(err, engine.ErrEngineLost): // the engine has said so itself
 	case !errors.As(err, &exit):
 		f.Kind = run.EngineLost
-	case log.nixError != nil:
-		f = log.nixError
+	case log.NixError != nil:
+		f = log.NixError
 	}
 	var known []run.PackageResult
 	for _, p := range todo {
-		p.Failure = log.failure(p.Derivation)
+		p.Failure = log.Failure(p.Derivation)
 		if p.Failure == nil || p.Failure.Kind == run.UnknownFailure || p.Failure.Kind == run.Unfinished {
 			p.Failure = f
 			continue

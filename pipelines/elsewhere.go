@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/buildlog"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
@@ -109,7 +110,7 @@ func (b secondBuild) buildOn(ctx context.Context, y engine.Executor, cores int, 
 }
 
 // fetchInputs realises what the packages are built with, but for the packages themselves.
-func (r *Release) fetchInputs(ctx context.Context, x engine.Executor, p probed, packages []*run.PackageResult, log *buildLog) error {
+func (r *Release) fetchInputs(ctx context.Context, x engine.Executor, p probed, packages []*run.PackageResult, log *buildlog.Log) error {
 	own := map[nix.StorePath]bool{}
 	for _, p := range packages {
 		own[p.Derivation] = true
@@ -128,7 +129,7 @@ func (r *Release) fetchInputs(ctx context.Context, x engine.Executor, p probed, 
 		return nil
 	}
 	err = r.realise(ctx, x, inputs, p, log, nil)
-	log.decideBy(nil)
+	log.DecideBy(nil)
 	if err != nil {
 		return fmt.Errorf("make inputs: %w", err)
 	}

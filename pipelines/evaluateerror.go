@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/buildlog"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -115,7 +116,7 @@ func evaluationFailure(err error) (f *run.Failure, text string) {
 // brief is the error on one line. A derivation that the evaluation builds has its reason on the lines after the first.
 func (e *EvaluationError) brief() string {
 	message, _, _ := strings.Cut(e.Text, "\n       at ")
-	if drv, f := classify(message); drv != "" && f.Kind != run.UnknownFailure {
+	if drv, f := buildlog.Classify(message); drv != "" && f.Kind != run.UnknownFailure {
 		return f.Message
 	}
 	return nix.FirstLine(e.Text)

@@ -5,14 +5,15 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/buildlog"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // resolve asks the store how those builds have ended of which Nix's log does not tell it.
-func (r *Release) resolve(ctx context.Context, x engine.Executor, e engine.Engine, log *buildLog) {
-	unknown := log.unknown()
+func (r *Release) resolve(ctx context.Context, x engine.Executor, e engine.Engine, log *buildlog.Log) {
+	unknown := log.Unknown()
 	if len(unknown) == 0 {
 		return
 	}
@@ -29,12 +30,12 @@ func (r *Release) resolve(ctx context.Context, x engine.Executor, e engine.Engin
 			built[drv] = err == nil && len(paths) > 0 && !slices.ContainsFunc(paths, func(p nix.StorePath) bool { return slices.Contains(invalid, p) })
 		}
 	}
-	log.decideBy(built)
+	log.DecideBy(built)
 }
 
 // failedDependencies returns which of the derivations that have failed a package is made with.
-func (r *Release) failedDependencies(ctx context.Context, x engine.Executor, log *buildLog, p *run.PackageResult) ([]nix.StorePath, error) {
-	failed := log.causes()
+func (r *Release) failedDependencies(ctx context.Context, x engine.Executor, log *buildlog.Log, p *run.PackageResult) ([]nix.StorePath, error) {
+	failed := log.Causes()
 	if len(failed) == 0 {
 		return nil, nil
 	}
@@ -47,19 +48,19 @@ func (r *Release) failedDependencies(ctx context.Context, x engine.Executor, log
 
 // explainPackages finds out why each package has failed whose outputs are not all there: by itself, by a dependency, or
 // because Nix stopped.
-func (r *Release) explainPackages(ctx context.Context, x engine.Executor, log *buildLog, todo []*run.PackageResult, invalid map[nix.StorePath]bool) {
+func (r *Release) explainPackages(ctx context.Context, x engine.Executor, log *buildlog.Log, todo []*run.PackageResult, invalid map[nix.StorePath]bool) {
 	for _, p := range todo {
 		if p.Failure != nil || !slices.ContainsFunc(p.Outputs, func(o run.Output) bool { return invalid[o.Path] }) {
 			continue
 		}
-		if p.Failure = log.failure(p.Derivation); p.Failure != nil && p.Failure.Kind != run.DependencyFailed {
+		if p.Failure = log.Failure(p.Derivation); p.Failure != nil && p.Failure.Kind != run.DependencyFailed {
 			continue
 		}
 		if failed, err := r.failedDependencies(ctx, x, log, p); err == nil && len(failed) > 0 {
-			p.Failure = log.dependencyFailure(failed)
+			p.Failure = log.DependencyFailure(failed)
 		}
 		if p.Failure == nil {
-			p.Failure = log.stopped()
+			p.Failure = log.Stopped()
 		}
 	}
 }

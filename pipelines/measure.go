@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/buildlog"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/probe"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -221,10 +222,10 @@ func sandboxLost(err error) string {
 // builderReason is why a remote builder could not be measured.
 func builderReason(err error) string {
 	if exit := (*engine.ExitError)(nil); errors.As(err, &exit) {
-		if _, reason, ok := unreachable(exit.Stderr); ok {
+		if _, reason, ok := buildlog.UnreachableBuilder(exit.Stderr); ok {
 			return reason
 		}
-		if _, f := classify(nix.ErrorMessage(exit.Stderr)); f.Message != "" {
+		if _, f := buildlog.Classify(nix.ErrorMessage(exit.Stderr)); f.Message != "" {
 			return f.Message
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/buildlog"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
@@ -13,34 +14,34 @@ import (
 
 // realise runs nix-store --realise, which is the same in all versions of Nix and takes store derivations as they are;
 // so nothing is evaluated a second time.
-func (r *Release) realise(ctx context.Context, x engine.Executor, todo []*run.PackageResult, p probed, log *buildLog, extra nix.Settings) error {
+func (r *Release) realise(ctx context.Context, x engine.Executor, todo []*run.PackageResult, p probed, log *buildlog.Log, extra nix.Settings) error {
 	args := append([]string{"--realise", "--keep-going", "--log-format", "internal-json"}, derivations(todo)...)
-	return log.run(ctx, x, engine.Command{
+	return log.Run(ctx, x, engine.Command{
 		Program: "nix-store", Args: args, Settings: r.Settings.With(p.settings()).With(extra), Privileged: p.privileged(),
 	})
 }
 
 // realiseAll realises the packages. Where Nix stops at a derivation in spite of --keep-going, it builds the packages
 // that do not need that one by another command, so that each is built that can be. It returns the last error.
-func (r *Release) realiseAll(ctx context.Context, x engine.Executor, todo []*run.PackageResult, p probed, log *buildLog) (failed error) {
+func (r *Release) realiseAll(ctx context.Context, x engine.Executor, todo []*run.PackageResult, p probed, log *buildlog.Log) (failed error) {
 	retried := false
 	for groups := [][]*run.PackageResult{todo}; len(groups) > 0; {
 		group := groups[0]
 		groups = groups[1:]
 		err := r.realise(ctx, x, group, p, log, nil)
-		if err != nil && ctx.Err() == nil && !retried && log.onlySubstitutersFailed() {
+		if err != nil && ctx.Err() == nil && !retried && log.OnlySubstitutersFailed() {
 			// A cache that did not answer says nothing of the build. Once more; a builder's failure never is.
 			retried = true
 			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: "a substituter failed: trying once more"})
-			log.forgetSubstituters()
+			log.ForgetSubstituters()
 			err = r.realise(ctx, x, group, p, log, nil)
 		}
 		if err == nil {
 			continue
 		}
-		if ctx.Err() == nil && log.retryLost() {
+		if ctx.Err() == nil && log.RetryLost() {
 			if rest, restErr := r.leftOver(ctx, x, log, group); restErr == nil && len(rest) > 0 {
-				if groups = append(groups, rest); len(log.causes()) > 0 {
+				if groups = append(groups, rest); len(log.Causes()) > 0 {
 					failed = err
 				}
 				continue
@@ -48,30 +49,30 @@ func (r *Release) realiseAll(ctx context.Context, x engine.Executor, todo []*run
 		}
 		failed = err
 		rest, restErr := r.leftOver(ctx, x, log, group)
-		if restErr != nil || len(rest) == 0 || ctx.Err() != nil || log.nixError.IsOfMachine() {
+		if restErr != nil || len(rest) == 0 || ctx.Err() != nil || log.NixError.IsOfMachine() {
 			continue
 		}
 		switch {
 		case len(rest) < len(group):
-			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building without what it refuses: %s", log.nixError.Message)})
+			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building without what it refuses: %s", log.NixError.Message)})
 			groups = append(groups, rest)
 		case len(group) > 1: // it is not known which one Nix stopped at
-			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building each package on its own: %s", log.nixError.Message)})
+			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building each package on its own: %s", log.NixError.Message)})
 			for _, p := range rest {
 				groups = append(groups, []*run.PackageResult{p})
 			}
 		default:
-			group[0].Failure = log.stopped() // nothing else was asked for
+			group[0].Failure = log.Stopped() // nothing else was asked for
 		}
 	}
 	return failed
 }
 
 // leftOver returns the packages that are not there although nothing that they need has failed.
-func (r *Release) leftOver(ctx context.Context, x engine.Executor, log *buildLog, group []*run.PackageResult) ([]*run.PackageResult, error) {
+func (r *Release) leftOver(ctx context.Context, x engine.Executor, log *buildlog.Log, group []*run.PackageResult) ([]*run.PackageResult, error) {
 	var candidates []*run.PackageResult
 	for _, p := range group {
-		if log.failure(p.Derivation) == nil && !log.isGood(p.Derivation) {
+		if log.Failure(p.Derivation) == nil && !log.IsGood(p.Derivation) {
 			candidates = append(candidates, p)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/buildlog"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
@@ -71,30 +72,30 @@ func (b secondBuild) here(ctx context.Context) ([]run.PackageResult, error) {
 }
 
 // newLog keeps the logs of the second builds beside those of the first.
-func (b secondBuild) newLog() *buildLog {
+func (b secondBuild) newLog() *buildlog.Log {
 	config := b.r.logConfig(b.cell.System)
 	config.Logs = b.r.Logs.Sub("rebuild")
-	return newBuildLog(config)
+	return buildlog.New(config)
 }
 
 // check has Nix compare what it builds with what is there; see nix-store --realise --check in the Nix manual.
 // What differs is kept beside the first result, as PATH.check.
-func (b secondBuild) check(ctx context.Context, x engine.Executor, cores int, p probed, todo []*run.PackageResult, log *buildLog) error {
+func (b secondBuild) check(ctx context.Context, x engine.Executor, cores int, p probed, todo []*run.PackageResult, log *buildlog.Log) error {
 	return b.realise(ctx, x, cores, p, todo, log, []string{"--check", "--keep-failed"}, nil)
 }
 
 // realise is one command of Nix, under other conditions than the first build had.
-func (b secondBuild) realise(ctx context.Context, x engine.Executor, cores int, p probed, todo []*run.PackageResult, log *buildLog, flags []string, extra nix.Settings) error {
+func (b secondBuild) realise(ctx context.Context, x engine.Executor, cores int, p probed, todo []*run.PackageResult, log *buildlog.Log, flags []string, extra nix.Settings) error {
 	args := slices.Concat([]string{"--realise"}, flags, []string{"--keep-going", "--log-format", "internal-json"}, derivations(todo))
 	settings := b.r.Settings.With(p.settings()).With(nix.Settings{
 		"cores": strconv.Itoa(cores), "max-jobs": "1",
 		"builders":      "",      // one would take the result that it has for a second one, and Nix would not compare
 		"run-diff-hook": "false", // a program of the machine's owner, who does not need it here
 	}).With(extra)
-	err := log.run(ctx, x, engine.Command{
+	err := log.Run(ctx, x, engine.Command{
 		Program: "nix-store", Args: args, Settings: settings, Privileged: p.privileged(), Neighbours: true,
 	})
-	log.decideBy(nil)
+	log.DecideBy(nil)
 	return err
 }
 
@@ -108,11 +109,11 @@ func otherCores(e engine.Engine) int {
 
 // judge gives each output its verdict, by what Nix has said, and returns the packages that are not the same.
 // A build that could not be made, for want of memory, say, has no verdict and is an error.
-func (b secondBuild) judge(ctx context.Context, x engine.Executor, todo []*run.PackageResult, log *buildLog, buildErr error) (failed []run.PackageResult, err error) {
+func (b secondBuild) judge(ctx context.Context, x engine.Executor, todo []*run.PackageResult, log *buildlog.Log, buildErr error) (failed []run.PackageResult, err error) {
 	for _, p := range todo {
-		f := log.failure(p.Derivation)
+		f := log.Failure(p.Derivation)
 		switch {
-		case f == nil && (buildErr == nil || log.isGood(p.Derivation)):
+		case f == nil && (buildErr == nil || log.IsGood(p.Derivation)):
 			for i := range p.Outputs {
 				p.Outputs[i].Rebuild = run.Good
 			}

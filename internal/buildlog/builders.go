@@ -1,4 +1,4 @@
-package pipelines
+package buildlog
 
 import (
 	"fmt"
@@ -19,7 +19,7 @@ type lostBuilds struct {
 // remoteFailure is why a build on a remote builder failed, of which Nix itself says only that its process for the build did
 // (f). That process has said more: what the builder reported ("build of … on … failed: …"). Where it reported nothing and
 // the connection broke, the build is lost: it is nil unless it was lost once already.
-func (l *buildLog) remoteFailure(b *running, f *run.Failure) *run.Failure {
+func (l *Log) remoteFailure(b *running, f *run.Failure) *run.Failure {
 	if f.Kind != run.BuilderFailed || f.ExitCode != 1 {
 		return f
 	}
@@ -42,8 +42,8 @@ func (l *buildLog) remoteFailure(b *running, f *run.Failure) *run.Failure {
 }
 
 // unreachable mentions a remote builder that Nix says it cannot reach. It is no error of the run: another machine builds.
-func (l *buildLog) unreachable(text string) bool {
-	builder, reason, ok := unreachable(strings.Join(append(slices.Clone(l.plain), text), "\n"))
+func (l *Log) unreachable(text string) bool {
+	builder, reason, ok := UnreachableBuilder(strings.Join(append(slices.Clone(l.plain), text), "\n"))
 	isOurs := func(b nix.Builder) bool {
 		return run.WithoutParameters(nix.Redact(b.URI)) == run.WithoutParameters(builder)
 	}
@@ -56,7 +56,7 @@ func (l *buildLog) unreachable(text string) bool {
 }
 
 // retryLost says whether builds were lost that are to be tried once more, and forgets what failed for want of them.
-func (l *buildLog) retryLost() bool {
+func (l *Log) RetryLost() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.lost.drvs) == 0 || l.lost.again {
@@ -80,7 +80,7 @@ var (
 
 // unreachable reads from what Nix writes which remote builder it cannot reach, and why. Of nested errors, the last one is
 // what ssh says. Over ssh-ng, ssh says it on a line before, and Nix only that it has said no more.
-func unreachable(stderr string) (builder, reason string, ok bool) {
+func UnreachableBuilder(stderr string) (builder, reason string, ok bool) {
 	said := ""
 	for line := range strings.Lines(nix.Redact(nix.PlainText(stderr))) {
 		line = strings.TrimSpace(line)

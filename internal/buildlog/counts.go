@@ -1,4 +1,4 @@
-package pipelines
+package buildlog
 
 import (
 	"slices"
@@ -30,14 +30,14 @@ type finish struct {
 }
 
 // countsOf notes which activity counts. A remote builder's Nix has one of its own, after ours.
-func (l *buildLog) countsOf(id uint64) {
+func (l *Log) countsOf(id uint64) {
 	if l.id == 0 {
 		l.id = id
 	}
 }
 
 // count takes the numbers of builds that have succeeded and failed so far.
-func (l *buildLog) count(good, bad int64) {
+func (l *Log) count(good, bad int64) {
 	for ; l.good < good; l.good++ {
 		l.goods = append(l.goods, finish{at: l.Now(), seq: l.next()})
 		l.changed = true
@@ -49,7 +49,7 @@ func (l *buildLog) count(good, bad int64) {
 
 // goOn notes that Nix begins or continues a build, which has last been heard at spoke: so it was not its own end that
 // closed other builds. A log has millions of lines, so little is done for most of them.
-func (l *buildLog) goOn(spoke int64) {
+func (l *Log) goOn(spoke int64) {
 	if n := len(l.goods); n > 0 && (spoke < l.goods[n-1].seq || l.closedBefore < l.lastClosed) {
 		l.changed = true
 	}
@@ -75,14 +75,14 @@ func lastPossible(all []finish, b *running) int {
 }
 
 // decide finds the builds that are certain to be good.
-func (l *buildLog) decide() {
+func (l *Log) decide() {
 	for l.changed {
 		l.changed = l.decideByNumber() || l.decideByClosing()
 	}
 }
 
 // decideByNumber looks for the first counts that can be about no more builds than there are such counts.
-func (l *buildLog) decideByNumber() bool {
+func (l *Log) decideByNumber() bool {
 	if len(l.goods) == 0 {
 		return false
 	}
@@ -105,7 +105,7 @@ func (l *buildLog) decideByNumber() bool {
 }
 
 // settleCounts ends the builds that the first counts are about.
-func (l *buildLog) settleCounts(open []*running, n int) {
+func (l *Log) settleCounts(open []*running, n int) {
 	i := 0
 	for _, b := range open {
 		if firstPossible(l.goods, b) >= n {
@@ -121,7 +121,7 @@ func (l *buildLog) settleCounts(open []*running, n int) {
 }
 
 // decideByClosing looks for builds that Nix has closed while it goes on, and which no count of a failure can be about.
-func (l *buildLog) decideByClosing() bool {
+func (l *Log) decideByClosing() bool {
 	decided := false
 	for _, b := range l.uncounted() {
 		can := possible(l.goods, b)
@@ -140,7 +140,7 @@ func (l *buildLog) decideByClosing() bool {
 }
 
 // uncounted returns the builds that a count may still be about, in the order of their start.
-func (l *buildLog) uncounted() []*running {
+func (l *Log) uncounted() []*running {
 	l.begun = slices.DeleteFunc(l.begun, func(b *running) bool {
 		return b.counted || b.state == failed || b.state == abandoned
 	})
@@ -149,7 +149,7 @@ func (l *buildLog) uncounted() []*running {
 
 // countFailure takes the count of a build whose failure Nix has told out of the account, if it is certain which one it
 // is. Nix may tell the failure of a package only when all others have ended; the count comes at once.
-func (l *buildLog) countFailure(b *running) {
+func (l *Log) countFailure(b *running) {
 	can := possible(l.bads, b)
 	if len(can) > 0 {
 		b.seconds = run.Seconds(can[0].at.Sub(b.started))

@@ -1,4 +1,4 @@
-package pipelines
+package buildlog
 
 import (
 	"regexp"
@@ -37,7 +37,7 @@ func culprit(s run.Snapshot, tail []string) *run.Line {
 
 // at is the line of the flake that a failed build is about: one that its log names, or else the one that defines the
 // package.
-func (l *buildLog) at(b *running) *run.Line {
+func (l *Log) at(b *running) *run.Line {
 	if at := culprit(l.Snapshot, b.log.tail); at != nil {
 		return at
 	}

@@ -1,4 +1,4 @@
-package pipelines
+package buildlog
 
 import (
 	"os"
@@ -27,12 +27,12 @@ func readFile(t *testing.T, file string) string {
 }
 
 // replay feeds a log that a real Nix wrote into a buildLog.
-func replay(t *testing.T, file string) (*runtest.Recorder, *buildLog) {
+func replay(t *testing.T, file string) (*runtest.Recorder, *Log) {
 	t.Helper()
 	rec, log := newReplay(t)
 	feed(t, log, readFile(t, file))
 	log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: 102})
-	log.decideBy(nil)
+	log.DecideBy(nil)
 	return rec, log
 }
 
@@ -83,7 +83,7 @@ func TestBuildLogOfRealNix(t *testing.T) {
 }
 
 // checkUser looks at the derivation that never started, because what it needs had failed.
-func checkUser(t *testing.T, log *buildLog) {
+func checkUser(t *testing.T, log *Log) {
 	t.Helper()
 	for drv, f := range log.failures {
 		if drv.Name() != "user.drv" {
@@ -92,7 +92,7 @@ func checkUser(t *testing.T, log *buildLog) {
 		if f.Kind != run.DependencyFailed {
 			t.Errorf("user failed as %q, want %q", f.Kind, run.DependencyFailed)
 		}
-		if f := log.dependencyFailure(log.causes()); !strings.Contains(f.Message, ".drv: ") {
+		if f := log.DependencyFailure(log.Causes()); !strings.Contains(f.Message, ".drv: ") {
 			t.Errorf("user's failure is %+v, want the root cause named", f)
 		}
 		return
@@ -103,7 +103,7 @@ func checkUser(t *testing.T, log *buildLog) {
 func TestStalledBuildShowsItsLastLines(t *testing.T) {
 	rec := &runtest.Recorder{}
 	clock := time.Unix(0, 0)
-	log := newBuildLog(Config{
+	log := New(Config{
 		Recorder: run.Recorder{Report: rec, Now: func() time.Time { return clock }}, Logs: regular.NewDir(t.TempDir()), System: matrix.X8664Linux,
 	})
 	w := &nix.LogWriter{Entry: log.entry}
@@ -140,12 +140,12 @@ func TestBuildThatIsLeftOpenEndsAsNixDoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			rec := &runtest.Recorder{}
-			log := newBuildLog(Config{Recorder: run.Recorder{Report: rec, Now: time.Now}, Logs: regular.NewDir(t.TempDir()), System: matrix.X8664Linux})
+			log := New(Config{Recorder: run.Recorder{Report: rec, Now: time.Now}, Logs: regular.NewDir(t.TempDir()), System: matrix.X8664Linux})
 			w := &nix.LogWriter{Entry: log.entry}
 			w.Write([]byte(`@nix {"action":"start","fields":["/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv","ssh://builder",1,1],"id":7,"level":3,"text":"","type":105}` + "\n"))
 			w.Write([]byte(`@nix {"action":"stop","id":7}` + "\n"))
 			log.close(t.Context(), test.err)
-			log.decideBy(nil)
+			log.DecideBy(nil)
 			got := runtest.Of[run.BuildFinished](rec)
 			if len(got) != 1 || (got[0].Failure != nil) != test.failed {
 				t.Errorf("finished as %+v, want one end, failed %t", got, test.failed)

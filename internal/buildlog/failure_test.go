@@ -1,4 +1,4 @@
-package pipelines
+package buildlog
 
 import (
 	"fmt"
@@ -44,7 +44,7 @@ func TestClassify(t *testing.T) {
 		{"something else", "the moon is full", run.UnknownFailure, 0, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			about, f := classify(test.message)
+			about, f := Classify(test.message)
 			if f.Kind != test.kind || f.ExitCode != test.code || string(about) != test.about {
 				t.Errorf("classify = %q, %q, %d; want %q, %q, %d", about, f.Kind, f.ExitCode, test.about, test.kind, test.code)
 			}
@@ -53,12 +53,12 @@ func TestClassify(t *testing.T) {
 }
 
 func TestFailureMessageIsOneLine(t *testing.T) {
-	_, f := classify("error: hash mismatch in fixed-output derivation '/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv':\n         specified: sha256-AAA=\n            got:    sha256-BBB=")
+	_, f := Classify("error: hash mismatch in fixed-output derivation '/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv':\n         specified: sha256-AAA=\n            got:    sha256-BBB=")
 	want := "hash mismatch in fixed-output derivation '/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv': specified: sha256-AAA= got: sha256-BBB="
 	if f.Message != want {
 		t.Errorf("message %q, want %q", f.Message, want)
 	}
-	_, f = classify("builder for 'x' failed with exit code 2;\n       last 25 log lines:\n       > a")
+	_, f = Classify("builder for 'x' failed with exit code 2;\n       last 25 log lines:\n       > a")
 	if want := "builder for 'x' failed with exit code 2"; f.Message != want {
 		t.Errorf("message %q, want %q", f.Message, want)
 	}
@@ -75,7 +75,7 @@ const okDrv = "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv"
 func failWith(t *testing.T, machine, line, message string, meter *fakeMeter, change func()) *run.Failure {
 	t.Helper()
 	rec := &runtest.Recorder{}
-	log := newBuildLog(Config{Recorder: run.Recorder{Report: rec, Now: time.Now}, Logs: regular.NewDir(t.TempDir()), System: matrix.X8664Linux})
+	log := New(Config{Recorder: run.Recorder{Report: rec, Now: time.Now}, Logs: regular.NewDir(t.TempDir()), System: matrix.X8664Linux})
 	if meter != nil {
 		log.meter = meter
 	}
@@ -159,8 +159,8 @@ func TestANixThatIsGoneMayHaveNeededTooMuchMemory(t *testing.T) {
 			meter := &fakeMeter{engine.Resources{StoreFree: -1, BuildFree: -1, OOMKills: 4}}
 			log.meter, log.killsBefore = meter, 4
 			meter.now.OOMKills += test.killed
-			if log.close(t.Context(), test.err); log.nixError.Kind != test.want {
-				t.Errorf("kind %q, want %q", log.nixError.Kind, test.want)
+			if log.close(t.Context(), test.err); log.NixError.Kind != test.want {
+				t.Errorf("kind %q, want %q", log.NixError.Kind, test.want)
 			}
 		})
 	}
@@ -168,7 +168,7 @@ func TestANixThatIsGoneMayHaveNeededTooMuchMemory(t *testing.T) {
 
 func TestADiskThatWasFullBeforeIsNotTheReason(t *testing.T) {
 	clock := time.Unix(100, 0)
-	l := newBuildLog(Config{Recorder: run.Recorder{Now: func() time.Time { return clock }}, System: matrix.X8664Linux})
+	l := New(Config{Recorder: run.Recorder{Now: func() time.Time { return clock }}, System: matrix.X8664Linux})
 	l.noteFull(engine.Resources{StoreFree: 0, BuildFree: 1 << 30})
 	l.meter = &fakeMeter{engine.Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}}
 	f := &run.Failure{Kind: run.BuilderFailed}

@@ -1,4 +1,4 @@
-package pipelines
+package buildlog
 
 import (
 	"context"
@@ -21,7 +21,7 @@ const (
 )
 
 // message takes what Nix itself says: errors, and warnings. All that a daemon says comes as if it were an error.
-func (l *buildLog) message(e nix.LogEntry) {
+func (l *Log) message(e nix.LogEntry) {
 	text := nix.PlainText(e.Msg)
 	switch {
 	case e.Level == 0 && l.unreachable(text):
@@ -33,7 +33,7 @@ func (l *buildLog) message(e nix.LogEntry) {
 }
 
 // plainLine takes a line outside of the log's format, which is how Nix reports an error that it cannot log.
-func (l *buildLog) plainLine(e nix.LogEntry) {
+func (l *Log) plainLine(e nix.LogEntry) {
 	text := strings.TrimSpace(nix.Redact(nix.PlainText(e.Text)))
 	switch {
 	case text == "" || strings.HasPrefix(text, "@nix"):
@@ -49,8 +49,8 @@ func (l *buildLog) plainLine(e nix.LogEntry) {
 // have Nix log a message too, by a line in the log's format. So what may be a builder's is a claim: it is believed of a
 // build that can be one of those that Nix has counted as failed, and otherwise when Nix has ended, if the outputs are
 // not there.
-func (l *buildLog) errorMessage(text string, own bool) {
-	drv, f := classify(text)
+func (l *Log) errorMessage(text string, own bool) {
+	drv, f := Classify(text)
 	if drv == "" {
 		drv = l.derivationOf(text)
 	}
@@ -76,7 +76,7 @@ func (l *buildLog) errorMessage(text string, own bool) {
 var anyStorePath = regexp.MustCompile(`/nix/store/[0-9a-z]{32}-[0-9a-zA-Z+\-._?=]+`)
 
 // derivationOf returns the derivation of the first output that a message names; empty where it names none that is known.
-func (l *buildLog) derivationOf(text string) nix.StorePath {
+func (l *Log) derivationOf(text string) nix.StorePath {
 	for _, path := range anyStorePath.FindAllString(nix.PlainText(text), -1) {
 		if drv, ok := l.byOutput[nix.StorePath(path)]; ok {
 			return drv
@@ -86,7 +86,7 @@ func (l *buildLog) derivationOf(text string) nix.StorePath {
 }
 
 // fail notes why a derivation failed, and ends it where it has not ended yet.
-func (l *buildLog) fail(drv nix.StorePath, f *run.Failure) {
+func (l *Log) fail(drv nix.StorePath, f *run.Failure) {
 	known := l.failures[drv]
 	if known != nil && known.Kind.Specificity() >= f.Kind.Specificity() {
 		return
@@ -110,7 +110,7 @@ func (l *buildLog) fail(drv nix.StorePath, f *run.Failure) {
 }
 
 // explain adds to a failure what the build itself and the machine's measurements tell of it.
-func (l *buildLog) explain(b *running, f *run.Failure) {
+func (l *Log) explain(b *running, f *run.Failure) {
 	f.Phase = b.phase
 	if f.Kind == run.NotReproducible || f.Kind == run.OutputRefused {
 		f.Phase = "" // it is seen when all of them are over
@@ -125,7 +125,7 @@ func (l *buildLog) explain(b *running, f *run.Failure) {
 }
 
 // warn passes on a warning, each once. The same download fails for as many reasons as it is tried.
-func (l *buildLog) warn(text string) {
+func (l *Log) warn(text string) {
 	text = strings.TrimPrefix(nix.Redact(nix.FirstLine(text)), "warning: ")
 	text, _, _ = strings.Cut(strings.TrimPrefix(text, "error: "), "; retrying in ") // the same each time
 	key := text
@@ -143,10 +143,10 @@ func (l *buildLog) warn(text string) {
 
 // runError is Nix's own error of a realisation that has failed: its last one that names no derivation. An error that is
 // understood goes before one that is not.
-func (l *buildLog) runError(ctx context.Context, err error) *run.Failure {
+func (l *Log) runError(ctx context.Context, err error) *run.Failure {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	whole := failureOf(ctx, err)
+	whole := CommandFailure(ctx, err)
 	if ctx.Err() != nil || whole.Kind == run.EngineLost || whole.ExitCode > 128 {
 		return whole
 	}

@@ -1,4 +1,4 @@
-package pipelines
+package buildlog
 
 import (
 	"context"
@@ -61,7 +61,7 @@ var failureRules = []struct {
 }
 
 // classify reads one error message of Nix. It returns the derivation that the message is about, empty where there is none.
-func classify(message string) (nix.StorePath, *run.Failure) {
+func Classify(message string) (nix.StorePath, *run.Failure) {
 	text := nix.Redact(nix.PlainText(message)) // a cache's URL may hold credentials
 	if i := buildersLog.FindStringIndex(text); i != nil {
 		text = text[:i[0]] // shown elsewhere, and not Nix's own words
@@ -101,7 +101,7 @@ func cutText(text string, limit int) string {
 }
 
 // failureOf names what an error of a whole command was, where no message was about a derivation.
-func failureOf(ctx context.Context, err error) *run.Failure {
+func CommandFailure(ctx context.Context, err error) *run.Failure {
 	var exit *engine.ExitError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -113,7 +113,7 @@ func failureOf(ctx context.Context, err error) *run.Failure {
 	case errors.Is(err, engine.ErrEngineLost):
 		return &run.Failure{Kind: run.EngineLost, Message: err.Error()}
 	case errors.As(err, &exit):
-		_, f := classify(nix.ErrorMessage(exit.Stderr))
+		_, f := Classify(nix.ErrorMessage(exit.Stderr))
 		f.ExitCode = exit.Code
 		if f.Message == "" {
 			f.Message = exit.Error()

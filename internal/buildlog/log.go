@@ -1,4 +1,7 @@
-package pipelines
+// Package buildlog reads the log that Nix writes in its internal-json format while it builds.
+//
+// A [Log] reports the builds as events, keeps a log file of each build, and determines how each build ended.
+package buildlog
 
 import (
 	"cmp"
@@ -33,7 +36,7 @@ type Config struct {
 // A verdict is certain: Nix's error message names the derivation, Nix's counts leave no other possibility, or the store
 // has been asked. Until then a build is undecided.
 // A lock guards it, since it is asked for stalls while Nix writes.
-type buildLog struct {
+type Log struct {
 	Config
 	// known is what the plan's derivations say of themselves; empty where that is not known.
 	known    map[nix.StorePath]nix.Derivation
@@ -49,7 +52,7 @@ type buildLog struct {
 	warned   map[string]bool
 	seq      int64
 	full     fullDisk
-	nixError *run.Failure // Nix's own error of the last realisation that failed
+	NixError *run.Failure // Nix's own error of the last realisation that failed
 	cut      bool         // the run's time was over then, or it was interrupted
 	lost     lostBuilds
 	attempt
@@ -96,8 +99,8 @@ const (
 	abandoned // it will not be known
 )
 
-func newBuildLog(c Config) *buildLog {
-	l := &buildLog{
+func New(c Config) *Log {
+	l := &Log{
 		Config: c, byOutput: map[nix.StorePath]nix.StorePath{},
 		builds: map[nix.StorePath]*running{}, failures: map[nix.StorePath]*run.Failure{},
 		fetched: map[nix.StorePath]bool{}, bytes: map[uint64]int64{}, warned: map[string]bool{},
@@ -112,7 +115,7 @@ func newBuildLog(c Config) *buildLog {
 }
 
 // know takes what is known of the derivations that are to be built.
-func (l *buildLog) know(known map[nix.StorePath]nix.Derivation) {
+func (l *Log) Know(known map[nix.StorePath]nix.Derivation) {
 	l.known = known
 	for drv, d := range known {
 		for _, path := range d.Outputs {
@@ -122,7 +125,7 @@ func (l *buildLog) know(known map[nix.StorePath]nix.Derivation) {
 }
 
 // run runs a command of Nix that writes its log in the internal-json format.
-func (l *buildLog) run(ctx context.Context, x engine.Executor, c engine.Command) error {
+func (l *Log) Run(ctx context.Context, x engine.Executor, c engine.Command) error {
 	l.newAttempt()
 	defer l.watch(ctx, l.Stall)()
 	defer l.measureWith(ctx, x)()
@@ -139,7 +142,7 @@ func newAttempt() attempt {
 }
 
 // entry takes one line of Nix's log.
-func (l *buildLog) entry(e nix.LogEntry) {
+func (l *Log) entry(e nix.LogEntry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch e.Action {
@@ -157,7 +160,7 @@ func (l *buildLog) entry(e nix.LogEntry) {
 	l.decide()
 }
 
-func (l *buildLog) start(e nix.LogEntry) {
+func (l *Log) start(e nix.LogEntry) {
 	switch e.Type {
 	case nix.ActivityBuild:
 		l.begin(e)
@@ -172,7 +175,7 @@ func (l *buildLog) start(e nix.LogEntry) {
 
 // begin takes the start of a build. Over ssh-ng Nix opens a second activity for the same derivation within the first:
 // the remote Nix's own. Both are one build.
-func (l *buildLog) begin(e nix.LogEntry) {
+func (l *Log) begin(e nix.LogEntry) {
 	drv, machine := nix.StorePath(e.String(0)), e.String(1)
 	b := l.builds[drv]
 	if b == nil || b.state != undecided || b.stale {
@@ -190,7 +193,7 @@ func (l *buildLog) begin(e nix.LogEntry) {
 	l.goOn(l.seq)
 }
 
-func (l *buildLog) stop(id uint64) {
+func (l *Log) stop(id uint64) {
 	b := l.open[id]
 	if b == nil {
 		return
@@ -206,7 +209,7 @@ func (l *buildLog) stop(id uint64) {
 	}
 }
 
-func (l *buildLog) result(e nix.LogEntry) {
+func (l *Log) result(e nix.LogEntry) {
 	b := l.open[e.ID]
 	switch e.Type {
 	case nix.ResultBuildLogLine:
@@ -232,7 +235,7 @@ func (l *buildLog) result(e nix.LogEntry) {
 // maxEventLine bounds the text of an event. The log file has the whole line.
 const maxEventLine = 1 << 20
 
-func (l *buildLog) line(b *running, text string) {
+func (l *Log) line(b *running, text string) {
 	l.hear(b)
 	text = nix.PlainText(lastDrawn(text))
 	b.log.line(b.phase, text)
@@ -240,7 +243,7 @@ func (l *buildLog) line(b *running, text string) {
 }
 
 // hear notes that a build is still going on.
-func (l *buildLog) hear(b *running) {
+func (l *Log) hear(b *running) {
 	before := b.spoke
 	b.heard, b.spoke = l.Now(), l.next()
 	l.goOn(before)
@@ -253,14 +256,14 @@ func lastDrawn(line string) string {
 }
 
 // succeed ends a build that is certain to be good.
-func (l *buildLog) succeed(b *running, at time.Time) {
+func (l *Log) succeed(b *running, at time.Time) {
 	b.state = succeeded
 	b.seconds = run.Seconds(at.Sub(b.started))
 	l.finish(b, nil)
 }
 
 // finish reports the end of a build.
-func (l *buildLog) finish(b *running, f *run.Failure) {
+func (l *Log) finish(b *running, f *run.Failure) {
 	b.log.close()
 	l.Event(run.BuildFinished{
 		System: l.System, Derivation: b.drv, Machine: nix.Redact(b.machine), Seconds: b.seconds, Failure: f, Log: b.log.path, Tail: slices.Clone(b.log.tail),
@@ -268,7 +271,7 @@ func (l *buildLog) finish(b *running, f *run.Failure) {
 }
 
 // undecided returns the builds of which it is not known yet how they have ended, in the order of their start.
-func (l *buildLog) undecided() []*running {
+func (l *Log) undecided() []*running {
 	var list []*running
 	for _, b := range l.builds {
 		if b.state == undecided {
@@ -280,7 +283,7 @@ func (l *buildLog) undecided() []*running {
 }
 
 // isGood says whether a derivation is certain to have been built well by this log's realisations.
-func (l *buildLog) isGood(drv nix.StorePath) bool {
+func (l *Log) IsGood(drv nix.StorePath) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.builds[drv]
@@ -288,7 +291,7 @@ func (l *buildLog) isGood(drv nix.StorePath) bool {
 }
 
 // succeeded returns the derivations that were built well and are none of the packages' own, in order.
-func (l *buildLog) succeeded(packages []*run.PackageResult) []nix.StorePath {
+func (l *Log) Succeeded(packages []*run.PackageResult) []nix.StorePath {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	own := map[nix.StorePath]bool{}
@@ -304,4 +307,4 @@ func (l *buildLog) succeeded(packages []*run.PackageResult) []nix.StorePath {
 	return good
 }
 
-func (l *buildLog) next() int64 { l.seq++; return l.seq }
+func (l *Log) next() int64 { l.seq++; return l.seq }

@@ -1,4 +1,4 @@
-package pipelines
+package buildlog
 
 import (
 	"fmt"
@@ -20,7 +20,7 @@ import (
 )
 
 // knowOutputs is what Nix says of the derivations of the recorded logs.
-func knowOutputs(t *testing.T, log *buildLog, data string) {
+func knowOutputs(t *testing.T, log *Log, data string) {
 	t.Helper()
 	known := map[nix.StorePath]nix.Derivation{}
 	for _, drv := range derivationPath.FindAllString(data, -1) {
@@ -34,7 +34,7 @@ func knowOutputs(t *testing.T, log *buildLog, data string) {
 		}
 		known[nix.StorePath(drv)] = d
 	}
-	log.know(known)
+	log.Know(known)
 }
 
 // byDaemon are the cases that were recorded with a daemon too, whose errors and warnings come in another form.
@@ -87,7 +87,7 @@ func TestCasesOfRealNix(t *testing.T) {
 				}
 				feed(t, log, data)
 				log.close(t.Context(), end)
-				log.decideBy(nil)
+				log.DecideBy(nil)
 				want := maps.Clone(test.want)
 				maps.Copy(want, test.differs[strings.TrimSuffix(version, "-daemon")])
 				if diff := cmp.Diff(want, runtest.Builds(t, rec)); diff != "" {
@@ -111,21 +111,21 @@ func TestCasesOfRealNix(t *testing.T) {
 	}
 }
 
-func (l *buildLog) runMessage() string {
-	if l.nixError == nil {
+func (l *Log) runMessage() string {
+	if l.NixError == nil {
 		return ""
 	}
-	return l.nixError.Message
+	return l.NixError.Message
 }
 
 func TestNixsOwnErrorIsTheCauseOfWhatIsNotFinished(t *testing.T) {
 	rec, log := newReplay(t)
 	feed(t, log, readFile(t, "testdata/json-nix-2.8.log"))
 	log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: 1})
-	log.decideBy(nil)
+	log.DecideBy(nil)
 	const want = "[json.exception.type_error.305] cannot use operator[] with a string argument with number"
-	if log.nixError.Message != want {
-		t.Errorf("Nix's error %q, want %q", log.nixError.Message, want)
+	if log.NixError.Message != want {
+		t.Errorf("Nix's error %q, want %q", log.NixError.Message, want)
 	}
 	for _, e := range runtest.Of[run.BuildFinished](rec) {
 		if e.Failure == nil || !strings.HasSuffix(e.Failure.Message, want) {
@@ -156,7 +156,7 @@ func TestSecondsAreThoseOfTheBuild(t *testing.T) {
 	} {
 		rec := &runtest.Recorder{}
 		clock := time.Unix(0, 0)
-		log := newBuildLog(Config{Recorder: run.Recorder{Report: rec, Now: func() time.Time { return clock }}, Logs: regular.NewDir(t.TempDir()), System: matrix.X8664Linux})
+		log := New(Config{Recorder: run.Recorder{Report: rec, Now: func() time.Time { return clock }}, Logs: regular.NewDir(t.TempDir()), System: matrix.X8664Linux})
 		var ended int64
 		for line := range strings.Lines(readFile(t, "testdata/"+file)) {
 			// A build takes a minute; Nix takes an hour to close the activities of packages.
@@ -173,7 +173,7 @@ func TestSecondsAreThoseOfTheBuild(t *testing.T) {
 		got := map[string]float64{}
 		for _, e := range runtest.Of[run.BuildFinished](rec) {
 			p := &run.PackageResult{Derivation: e.Derivation}
-			log.settle(p, nil)
+			log.Settle(p, nil)
 			got[e.Derivation.Name()] = p.Seconds
 			if p.Seconds != e.Seconds {
 				t.Errorf("%s took %v s by its package, and %v s by its event", e.Derivation.Name(), p.Seconds, e.Seconds)
@@ -212,7 +212,7 @@ func TestRemoteBuildIsOneBuild(t *testing.T) {
 			rec, log := newReplay(t)
 			feed(t, log, test.log)
 			log.close(t.Context(), test.err)
-			log.decideBy(nil)
+			log.DecideBy(nil)
 			if diff := cmp.Diff(map[string]string{"a": test.want}, runtest.Builds(t, rec)); diff != "" {
 				t.Errorf("builds (-want +got):\n%s", diff)
 			}
@@ -267,8 +267,8 @@ func TestPlainLinesOfNixAreItsError(t *testing.T) {
 			_, log := newReplay(t)
 			feed(t, log, test.lines)
 			log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: 1, Stderr: test.lines})
-			if log.nixError.Message != test.want {
-				t.Errorf("Nix's error %q, want %q", log.nixError.Message, test.want)
+			if log.NixError.Message != test.want {
+				t.Errorf("Nix's error %q, want %q", log.NixError.Message, test.want)
 			}
 		})
 	}
@@ -286,10 +286,10 @@ func TestASignalToNixIsTheErrorOfTheRun(t *testing.T) {
 		data = data[:strings.Index(data, "test number_2")] + "\n" + told
 		feed(t, log, data)
 		log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: code, Stderr: data})
-		if diff := cmp.Diff(&want, log.nixError); diff != "" {
+		if diff := cmp.Diff(&want, log.NixError); diff != "" {
 			t.Errorf("error of the run (-want +got):\n%s", diff)
 		}
-		log.decideBy(nil)
+		log.DecideBy(nil)
 		for _, name := range []string{"docs", "fails"} {
 			if got := runtest.Builds(t, rec)[name]; got != "not finished" && got != "killed" {
 				t.Errorf("%s ended as %q", name, got)
@@ -327,12 +327,12 @@ func TestABuilderCannotBlameAnother(t *testing.T) {
 				t.Errorf("%d builds have ended before Nix has", n)
 			}
 			log.close(t.Context(), test.err)
-			log.decideBy(test.has)
+			log.DecideBy(test.has)
 			if diff := cmp.Diff(test.want, runtest.Builds(t, rec)); diff != "" {
 				t.Errorf("builds (-want +got):\n%s", diff)
 			}
-			if name != "it is not there" && len(log.mismatches()) > 0 {
-				t.Errorf("wrong hashes %+v, want none", log.mismatches())
+			if name != "it is not there" && len(log.Mismatches()) > 0 {
+				t.Errorf("wrong hashes %+v, want none", log.Mismatches())
 			}
 		})
 	}
@@ -378,13 +378,13 @@ func TestWarningOfEachServerIsToldOnce(t *testing.T) {
 	}
 }
 
-func newReplay(t *testing.T) (*runtest.Recorder, *buildLog) {
+func newReplay(t *testing.T) (*runtest.Recorder, *Log) {
 	t.Helper()
 	rec := &runtest.Recorder{}
-	return rec, newBuildLog(Config{Recorder: run.Recorder{Report: rec, Now: time.Now}, Logs: regular.NewDir(t.TempDir()), System: matrix.X8664Linux})
+	return rec, New(Config{Recorder: run.Recorder{Report: rec, Now: time.Now}, Logs: regular.NewDir(t.TempDir()), System: matrix.X8664Linux})
 }
 
-func feed(t *testing.T, log *buildLog, data string) {
+func feed(t *testing.T, log *Log, data string) {
 	t.Helper()
 	w := &nix.LogWriter{Entry: log.entry}
 	if _, err := w.Write([]byte(data)); err != nil {

@@ -1,4 +1,4 @@
-package pipelines
+package buildlog
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 )
 
 // newAttempt is for another process of Nix. Builds that an earlier one has left undecided may begin again.
-func (l *buildLog) newAttempt() {
+func (l *Log) newAttempt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, b := range l.undecided() {
@@ -23,10 +23,10 @@ func (l *buildLog) newAttempt() {
 
 // close is for when Nix has ended, with an error or well. Where all went well, every build did: a remote builder's are
 // left open until then, and not always counted. Otherwise a build stays undecided.
-func (l *buildLog) close(ctx context.Context, err error) {
+func (l *Log) close(ctx context.Context, err error) {
 	if err != nil {
-		l.nixError, l.cut = l.runError(ctx, err), ctx.Err() != nil
-		l.measureRun(l.nixError)
+		l.NixError, l.cut = l.runError(ctx, err), ctx.Err() != nil
+		l.measureRun(l.NixError)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -53,7 +53,7 @@ func (l *buildLog) close(ctx context.Context, err error) {
 }
 
 // unknown returns the derivations whose builds are still undecided.
-func (l *buildLog) unknown() []nix.StorePath {
+func (l *Log) Unknown() []nix.StorePath {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var drvs []nix.StorePath
@@ -64,7 +64,7 @@ func (l *buildLog) unknown() []nix.StorePath {
 }
 
 // decideBy ends the builds that are undecided by what the store has of their outputs. What is not there was not built.
-func (l *buildLog) decideBy(built map[nix.StorePath]bool) {
+func (l *Log) DecideBy(built map[nix.StorePath]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, b := range l.undecided() {
@@ -77,12 +77,12 @@ func (l *buildLog) decideBy(built map[nix.StorePath]bool) {
 			l.fail(b.drv, b.claim)
 			continue
 		}
-		f := l.stopped()
+		f := l.Stopped()
 		if f == nil {
 			f = &run.Failure{Kind: run.Unfinished, Message: "Nix stopped before the build ended"}
 		}
 		if l.mayHaveEnded(b) {
-			f = &run.Failure{Kind: run.Unfinished, Message: "Nix was stopped before it said how the build ended: " + l.nixError.Message}
+			f = &run.Failure{Kind: run.Unfinished, Message: "Nix was stopped before it said how the build ended: " + l.NixError.Message}
 			l.failures[b.drv] = f
 		}
 		f.Phase = b.phase
@@ -92,7 +92,7 @@ func (l *buildLog) decideBy(built map[nix.StorePath]bool) {
 }
 
 // failure returns a copy of why a derivation has failed; nil where Nix has not said that it has.
-func (l *buildLog) failure(drv nix.StorePath) *run.Failure {
+func (l *Log) Failure(drv nix.StorePath) *run.Failure {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f := l.failures[drv]
@@ -107,7 +107,7 @@ func (l *buildLog) failure(drv nix.StorePath) *run.Failure {
 }
 
 // causes returns the derivations that have failed by themselves, in order.
-func (l *buildLog) causes() []nix.StorePath {
+func (l *Log) Causes() []nix.StorePath {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var drvs []nix.StorePath
@@ -127,33 +127,33 @@ func (l *buildLog) causes() []nix.StorePath {
 
 // mayHaveEnded says whether an undecided build can be one that Nix had counted as ended before the run was stopped: then
 // it is not certain that this has stopped the build. Nix tells why a package failed only when all builds are over.
-func (l *buildLog) mayHaveEnded(b *running) bool {
+func (l *Log) mayHaveEnded(b *running) bool {
 	return l.cut && len(possible(l.bads, b))+len(possible(l.goods, b)) > 0
 }
 
 // stopped is the failure of what Nix has not come to the end of: Nix's own error of the run. Its kind is that of the run
 // where the machine is at fault, and not where Nix stopped at something else. It is nil where Nix ended well.
-func (l *buildLog) stopped() *run.Failure {
-	if l.nixError == nil {
+func (l *Log) Stopped() *run.Failure {
+	if l.NixError == nil {
 		return nil
 	}
-	f := &run.Failure{Kind: run.Unfinished, Message: "Nix stopped: " + l.nixError.Message, ExitCode: l.nixError.ExitCode, Remark: l.nixError.Remark}
-	if l.nixError.IsOfMachine() {
-		f.Kind = l.nixError.Kind
+	f := &run.Failure{Kind: run.Unfinished, Message: "Nix stopped: " + l.NixError.Message, ExitCode: l.NixError.ExitCode, Remark: l.NixError.Remark}
+	if l.NixError.IsOfMachine() {
+		f.Kind = l.NixError.Kind
 	}
 	return f
 }
 
 // dependencyFailure is the failure of a package by those of its dependencies. A package's own fault is told first.
-func (l *buildLog) dependencyFailure(failed []nix.StorePath) *run.Failure {
+func (l *Log) DependencyFailure(failed []nix.StorePath) *run.Failure {
 	cause := failed[0]
 	for _, drv := range failed {
-		if l.failure(drv).Kind != run.DownloadFailed {
+		if l.Failure(drv).Kind != run.DownloadFailed {
 			cause = drv
 			break
 		}
 	}
-	root := l.failure(cause)
+	root := l.Failure(cause)
 	root.Derivation = cause
 	name := strings.TrimSuffix(cause.Name(), ".drv")
 	if root.Kind == run.DownloadFailed {
@@ -178,7 +178,7 @@ func countMore(n int, one, many string) string {
 }
 
 // settle writes the package's verdict, by what the store has and by what the log told.
-func (l *buildLog) settle(p *run.PackageResult, invalid map[nix.StorePath]bool) {
+func (l *Log) Settle(p *run.PackageResult, invalid map[nix.StorePath]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.builds[p.Derivation]
@@ -202,7 +202,7 @@ func (l *buildLog) settle(p *run.PackageResult, invalid map[nix.StorePath]bool) 
 }
 
 // onlySubstitutersFailed reports whether nothing but caches was at fault.
-func (l *buildLog) onlySubstitutersFailed() bool {
+func (l *Log) OnlySubstitutersFailed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	found := false
@@ -222,7 +222,7 @@ func (l *buildLog) onlySubstitutersFailed() bool {
 }
 
 // forgetSubstituters is for another try after nothing but caches was at fault.
-func (l *buildLog) forgetSubstituters() {
+func (l *Log) ForgetSubstituters() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.failures)

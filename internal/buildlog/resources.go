@@ -1,4 +1,4 @@
-package pipelines
+package buildlog
 
 import (
 	"context"
@@ -21,7 +21,7 @@ type fullDisk struct {
 
 // measureWith measures while Nix builds, until the function it returns is called: what a builder has filled is free
 // again when Nix reports its failure.
-func (l *buildLog) measureWith(ctx context.Context, x engine.Executor) (stop func()) {
+func (l *Log) measureWith(ctx context.Context, x engine.Executor) (stop func()) {
 	meter, ok := x.(engine.ResourceMeter)
 	l.mu.Lock()
 	l.meter = meter
@@ -55,7 +55,7 @@ func nextMeasurement(r engine.Resources) time.Duration {
 	return min(max(time.Duration(free>>20)*time.Millisecond/4, 5*time.Millisecond), time.Second)
 }
 
-func (l *buildLog) noteFull(r engine.Resources) {
+func (l *Log) noteFull(r engine.Resources) {
 	switch {
 	case r.StoreFree >= 0 && r.StoreFree < fullBelow:
 		l.full = fullDisk{at: l.Now(), where: "store"}
@@ -65,7 +65,7 @@ func (l *buildLog) noteFull(r engine.Resources) {
 }
 
 // kills returns how many processes the kernel has ended for want of memory; -1 where that is not known.
-func (l *buildLog) kills() int64 {
+func (l *Log) kills() int64 {
 	if l.meter == nil {
 		return -1
 	}
@@ -74,7 +74,7 @@ func (l *buildLog) kills() int64 {
 
 // measureRun sets the kind of a run's error by what was measured: a Nix or a daemon that is gone may have needed too
 // much memory.
-func (l *buildLog) measureRun(f *run.Failure) {
+func (l *Log) measureRun(f *run.Failure) {
 	if f.Kind != run.Killed && f.Kind != run.EngineLost || l.killsBefore < 0 {
 		return
 	}
@@ -86,7 +86,7 @@ func (l *buildLog) measureRun(f *run.Failure) {
 
 // measure sets the kind of a builder's failure by what was measured while it ran. Words of its log are a remark at most:
 // tests print such words on purpose.
-func (l *buildLog) measure(b *running, f *run.Failure) {
+func (l *Log) measure(b *running, f *run.Failure) {
 	if f.Kind != run.BuilderFailed && f.Kind != run.Killed {
 		return
 	}

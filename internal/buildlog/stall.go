@@ -1,4 +1,4 @@
-package pipelines
+package buildlog
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-func (l *buildLog) showFetched() {
+func (l *Log) showFetched() {
 	now := l.Now()
 	if now.Sub(l.shown) < run.ProgressInterval {
 		return
@@ -22,7 +22,7 @@ func (l *buildLog) showFetched() {
 }
 
 // watch reports builds that say nothing for the duration, until the function it returns is called.
-func (l *buildLog) watch(ctx context.Context, stall time.Duration) (stop func()) {
+func (l *Log) watch(ctx context.Context, stall time.Duration) (stop func()) {
 	if stall <= 0 {
 		return func() {}
 	}
@@ -44,7 +44,7 @@ func (l *buildLog) watch(ctx context.Context, stall time.Duration) (stop func())
 	return func() { cancel(); <-done }
 }
 
-func (l *buildLog) reportStalls(stall time.Duration) {
+func (l *Log) reportStalls(stall time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.Now()

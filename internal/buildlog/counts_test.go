@@ -1,4 +1,4 @@
-package pipelines
+package buildlog
 
 import (
 	"context"
@@ -49,7 +49,7 @@ func TestTheEndOfARunIsNotTheReasonOfABuildThatMayHaveEnded(t *testing.T) {
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 0, errors.New("timed out after 1m0s (--timeout)"))
 	defer cancel()
 	log.close(ctx, context.DeadlineExceeded)
-	log.decideBy(nil)
+	log.DecideBy(nil)
 	got := map[string]run.FailureKind{}
 	for _, e := range runtest.Of[run.BuildFinished](rec) {
 		got[string(e.Derivation)] = e.Failure.Kind
@@ -57,10 +57,10 @@ func TestTheEndOfARunIsNotTheReasonOfABuildThatMayHaveEnded(t *testing.T) {
 	if got[bad] != run.Unfinished || got[slow] != run.TimedOut || len(got) != 2 {
 		t.Errorf("kinds %v, want %q for what may have ended, and %q for what spoke later", got, run.Unfinished, run.TimedOut)
 	}
-	if f := log.failure(bad); f == nil || !strings.Contains(f.Message, "timed out after 1m0s") {
+	if f := log.Failure(bad); f == nil || !strings.Contains(f.Message, "timed out after 1m0s") {
 		t.Errorf("the package's failure is %+v, want one that names the end of the run as well", f)
 	}
-	if f := log.failure(slow); f != nil {
+	if f := log.Failure(slow); f != nil {
 		t.Errorf("the failure of what goes on is %+v, want none but the run's", f)
 	}
 }

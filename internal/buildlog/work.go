@@ -1,4 +1,4 @@
-package pipelines
+package buildlog
 
 import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -6,7 +6,7 @@ import (
 )
 
 // work sums up realisations that have ended.
-func (l *buildLog) work() run.Work {
+func (l *Log) Work() run.Work {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := run.Work{Fetched: len(l.fetched), By: map[string]int{}, Derivations: map[nix.StorePath]bool{}}
