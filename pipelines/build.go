@@ -61,11 +61,11 @@ func (r *Release) build(ctx context.Context, x engine.Executor, e engine.Engine,
 				return settle(ctx, cell, todo, log, infos, nil, nil)
 			}
 		}
-		log.Know(r.derivations(ctx, x, e, plan.Build))
+		log.SetDerivations(r.derivations(ctx, x, e, plan.Build))
 		defer func() { *work = log.Work() }()
 		err := r.realiseAll(ctx, x, todo, p, log)
 		if err := ctx.Err(); err != nil {
-			log.DecideBy(nil)
+			log.DecideByStore(nil)
 			for _, p := range todo {
 				if p.Failure = log.Failure(p.Derivation); p.Failure == nil {
 					p.Failure = buildlog.CommandFailure(ctx, err)
@@ -75,7 +75,7 @@ func (r *Release) build(ctx context.Context, x engine.Executor, e engine.Engine,
 		}
 		infos, invalid, lookErr := r.inspect(ctx, x, e, todo, err)
 		if lookErr != nil {
-			log.DecideBy(nil)
+			log.DecideByStore(nil)
 			if !errors.Is(err, engine.ErrEngineLost) { // else it says the same of the next command
 				err = errors.Join(err, lookErr)
 			}
@@ -84,10 +84,10 @@ func (r *Release) build(ctx context.Context, x engine.Executor, e engine.Engine,
 		closure = infos
 		if err != nil {
 			r.resolve(ctx, x, e, log)
-			closure = r.salvage(ctx, x, e, cell, log.Succeeded(todo), infos)
+			closure = r.salvage(ctx, x, e, cell, log.BuiltDependencies(todo), infos)
 			r.explainPackages(ctx, x, log, todo, invalid)
 		}
-		for _, d := range log.Downloads() {
+		for _, d := range log.FailedDownloads() {
 			r.Event(run.DownloadsFailed{System: cell.System, FailedDownloads: d})
 		}
 		return settle(ctx, cell, todo, log, infos, invalid, err)
@@ -108,7 +108,7 @@ func settle(ctx context.Context, cell matrix.Cell, todo []*run.PackageResult, lo
 	var failed []run.PackageResult
 	counts := map[run.Verdict]int{}
 	for _, p := range todo {
-		log.Settle(p, invalid)
+		log.RecordResult(p, invalid)
 		if p.Verdict == run.Failed && p.Failure == nil {
 			p.Failure = &run.Failure{Kind: run.UnknownFailure, Message: "Nix said it was done, and an output is not there"}
 			if buildErr != nil {
@@ -122,7 +122,7 @@ func settle(ctx context.Context, cell matrix.Cell, todo []*run.PackageResult, lo
 	}
 	measure(closure, todo)
 	if len(failed) > 0 {
-		broken := &BuildError{System: cell.System, Failed: failed, Mismatches: log.Mismatches(), Downloads: log.Downloads()}
+		broken := &BuildError{System: cell.System, Failed: failed, Mismatches: log.HashMismatches(), Downloads: log.FailedDownloads()}
 		return "", withHints(broken, failed)
 	}
 	return tally(counts), nil
@@ -233,8 +233,8 @@ func lostEngine(ctx context.Context, log *buildlog.Log, todo []*run.PackageResul
 	case errors.Is(err, engine.ErrDiskFull), errors.Is(err, engine.ErrEngineLost): // the engine has said so itself
 	case !errors.As(err, &exit):
 		f.Kind = run.EngineLost
-	case log.NixError != nil:
-		f = log.NixError
+	case log.NixError() != nil:
+		f = log.NixError()
 	}
 	var known []run.PackageResult
 	for _, p := range todo {

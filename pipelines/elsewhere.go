@@ -129,7 +129,7 @@ func (r *Release) fetchInputs(ctx context.Context, x engine.Executor, p probed, 
 		return nil
 	}
 	err = r.realise(ctx, x, inputs, p, log, nil)
-	log.DecideBy(nil)
+	log.DecideByStore(nil)
 	if err != nil {
 		return fmt.Errorf("make inputs: %w", err)
 	}

@@ -13,7 +13,7 @@ import (
 
 // resolve asks the store how those builds have ended of which Nix's log does not tell it.
 func (r *Release) resolve(ctx context.Context, x engine.Executor, e engine.Engine, log *buildlog.Log) {
-	unknown := log.Unknown()
+	unknown := log.Undecided()
 	if len(unknown) == 0 {
 		return
 	}
@@ -30,12 +30,12 @@ func (r *Release) resolve(ctx context.Context, x engine.Executor, e engine.Engin
 			built[drv] = err == nil && len(paths) > 0 && !slices.ContainsFunc(paths, func(p nix.StorePath) bool { return slices.Contains(invalid, p) })
 		}
 	}
-	log.DecideBy(built)
+	log.DecideByStore(built)
 }
 
 // failedDependencies returns which of the derivations that have failed a package is made with.
 func (r *Release) failedDependencies(ctx context.Context, x engine.Executor, log *buildlog.Log, p *run.PackageResult) ([]nix.StorePath, error) {
-	failed := log.Causes()
+	failed := log.RootFailures()
 	if len(failed) == 0 {
 		return nil, nil
 	}
@@ -60,7 +60,7 @@ func (r *Release) explainPackages(ctx context.Context, x engine.Executor, log *b
 			p.Failure = log.DependencyFailure(failed)
 		}
 		if p.Failure == nil {
-			p.Failure = log.Stopped()
+			p.Failure = log.UnfinishedFailure()
 		}
 	}
 }

@@ -344,7 +344,7 @@ func TestUnreachableBuilder(t *testing.T) {
 		planned + "warning: x\ncannot build on 'ssh-ng://root@b': error: cannot open connection to remote store 'ssh-ng://root@b': error: unexpected end-of-file\n":                    "cannot open connection to remote store 'ssh-ng://b': unexpected end-of-file",
 		planned + "error: unexpected end-of-file\n": "",
 	} {
-		if _, got, ok := buildlog.UnreachableBuilder(stderr); got != want || ok != (want != "") {
+		if _, got, ok := buildlog.ParseUnreachable(stderr); got != want || ok != (want != "") {
 			t.Errorf("unreachable(%q) = %q, want %q", stderr, got, want)
 		}
 	}

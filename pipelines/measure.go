@@ -222,7 +222,7 @@ func sandboxLost(err error) string {
 // builderReason is why a remote builder could not be measured.
 func builderReason(err error) string {
 	if exit := (*engine.ExitError)(nil); errors.As(err, &exit) {
-		if _, reason, ok := buildlog.UnreachableBuilder(exit.Stderr); ok {
+		if _, reason, ok := buildlog.ParseUnreachable(exit.Stderr); ok {
 			return reason
 		}
 		if _, f := buildlog.Classify(nix.ErrorMessage(exit.Stderr)); f.Message != "" {

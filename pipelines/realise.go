@@ -39,9 +39,9 @@ func (r *Release) realiseAll(ctx context.Context, x engine.Executor, todo []*run
 		if err == nil {
 			continue
 		}
-		if ctx.Err() == nil && log.RetryLost() {
+		if ctx.Err() == nil && log.RetryLostBuilds() {
 			if rest, restErr := r.leftOver(ctx, x, log, group); restErr == nil && len(rest) > 0 {
-				if groups = append(groups, rest); len(log.Causes()) > 0 {
+				if groups = append(groups, rest); len(log.RootFailures()) > 0 {
 					failed = err
 				}
 				continue
@@ -49,20 +49,20 @@ func (r *Release) realiseAll(ctx context.Context, x engine.Executor, todo []*run
 		}
 		failed = err
 		rest, restErr := r.leftOver(ctx, x, log, group)
-		if restErr != nil || len(rest) == 0 || ctx.Err() != nil || log.NixError.IsOfMachine() {
+		if restErr != nil || len(rest) == 0 || ctx.Err() != nil || log.NixError().IsOfMachine() {
 			continue
 		}
 		switch {
 		case len(rest) < len(group):
-			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building without what it refuses: %s", log.NixError.Message)})
+			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building without what it refuses: %s", log.NixError().Message)})
 			groups = append(groups, rest)
 		case len(group) > 1: // it is not known which one Nix stopped at
-			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building each package on its own: %s", log.NixError.Message)})
+			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building each package on its own: %s", log.NixError().Message)})
 			for _, p := range rest {
 				groups = append(groups, []*run.PackageResult{p})
 			}
 		default:
-			group[0].Failure = log.Stopped() // nothing else was asked for
+			group[0].Failure = log.UnfinishedFailure() // nothing else was asked for
 		}
 	}
 	return failed
@@ -72,7 +72,7 @@ func (r *Release) realiseAll(ctx context.Context, x engine.Executor, todo []*run
 func (r *Release) leftOver(ctx context.Context, x engine.Executor, log *buildlog.Log, group []*run.PackageResult) ([]*run.PackageResult, error) {
 	var candidates []*run.PackageResult
 	for _, p := range group {
-		if log.Failure(p.Derivation) == nil && !log.IsGood(p.Derivation) {
+		if log.Failure(p.Derivation) == nil && !log.Built(p.Derivation) {
 			candidates = append(candidates, p)
 		}
 	}

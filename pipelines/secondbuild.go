@@ -95,7 +95,7 @@ func (b secondBuild) realise(ctx context.Context, x engine.Executor, cores int, 
 	err := log.Run(ctx, x, engine.Command{
 		Program: "nix-store", Args: args, Settings: settings, Privileged: p.privileged(), Neighbours: true,
 	})
-	log.DecideBy(nil)
+	log.DecideByStore(nil)
 	return err
 }
 
@@ -113,7 +113,7 @@ func (b secondBuild) judge(ctx context.Context, x engine.Executor, todo []*run.P
 	for _, p := range todo {
 		f := log.Failure(p.Derivation)
 		switch {
-		case f == nil && (buildErr == nil || log.IsGood(p.Derivation)):
+		case f == nil && (buildErr == nil || log.Built(p.Derivation)):
 			for i := range p.Outputs {
 				p.Outputs[i].Rebuild = run.Good
 			}

@@ -12,14 +12,14 @@ import (
 
 // lostBuilds are the builds whose remote builder broke off. They say nothing of the packages, so they are tried once more.
 type lostBuilds struct {
-	drvs  []nix.StorePath
-	again bool // they were tried once more: another loss is a failure
+	drvs    []nix.StorePath
+	retried bool // they were tried once more: another loss is a failure
 }
 
 // remoteFailure is why a build on a remote builder failed, of which Nix itself says only that its process for the build did
 // (f). That process has said more: what the builder reported ("build of … on … failed: …"). Where it reported nothing and
 // the connection broke, the build is lost: it is nil unless it was lost once already.
-func (l *Log) remoteFailure(b *running, f *run.Failure) *run.Failure {
+func (l *Log) remoteFailure(b *build, f *run.Failure) *run.Failure {
 	if f.Kind != run.BuilderFailed || f.ExitCode != 1 {
 		return f
 	}
@@ -27,13 +27,13 @@ func (l *Log) remoteFailure(b *running, f *run.Failure) *run.Failure {
 		return reported
 	}
 	isBroken := func(e *run.Failure) bool { return e.Kind == run.EngineLost }
-	i := slices.IndexFunc(l.claimed, isBroken)
+	i := slices.IndexFunc(l.unnamedClaims, isBroken)
 	if i < 0 {
 		return f
 	}
-	reason := fmt.Sprintf("remote builder %s broke off: %s", nix.Redact(b.machine), l.claimed[i].Message)
-	l.claimed = slices.Delete(l.claimed, i, i+1) // it is about this one
-	if l.lost.again {
+	reason := fmt.Sprintf("remote builder %s broke off: %s", nix.Redact(b.machine), l.unnamedClaims[i].Message)
+	l.unnamedClaims = slices.Delete(l.unnamedClaims, i, i+1) // it is about this one
+	if l.lost.retried {
 		return &run.Failure{Kind: run.BuilderLost, Message: reason}
 	}
 	l.lost.drvs = append(l.lost.drvs, b.drv)
@@ -43,7 +43,7 @@ func (l *Log) remoteFailure(b *running, f *run.Failure) *run.Failure {
 
 // unreachable mentions a remote builder that Nix says it cannot reach. It is no error of the run: another machine builds.
 func (l *Log) unreachable(text string) bool {
-	builder, reason, ok := UnreachableBuilder(strings.Join(append(slices.Clone(l.plain), text), "\n"))
+	builder, reason, ok := ParseUnreachable(strings.Join(append(slices.Clone(l.plain), text), "\n"))
 	isOurs := func(b nix.Builder) bool {
 		return run.WithoutParameters(nix.Redact(b.URI)) == run.WithoutParameters(builder)
 	}
@@ -56,13 +56,13 @@ func (l *Log) unreachable(text string) bool {
 }
 
 // retryLost says whether builds were lost that are to be tried once more, and forgets what failed for want of them.
-func (l *Log) RetryLost() bool {
+func (l *Log) RetryLostBuilds() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.lost.drvs) == 0 || l.lost.again {
+	if len(l.lost.drvs) == 0 || l.lost.retried {
 		return false
 	}
-	l.lost.again = true
+	l.lost.retried = true
 	for drv, f := range l.failures {
 		if f.Kind == run.DependencyFailed {
 			delete(l.failures, drv)
@@ -80,7 +80,7 @@ var (
 
 // unreachable reads from what Nix writes which remote builder it cannot reach, and why. Of nested errors, the last one is
 // what ssh says. Over ssh-ng, ssh says it on a line before, and Nix only that it has said no more.
-func UnreachableBuilder(stderr string) (builder, reason string, ok bool) {
+func ParseUnreachable(stderr string) (builder, reason string, ok bool) {
 	said := ""
 	for line := range strings.Lines(nix.Redact(nix.PlainText(stderr))) {
 		line = strings.TrimSpace(line)

@@ -34,7 +34,7 @@ func knowOutputs(t *testing.T, log *Log, data string) {
 		}
 		known[nix.StorePath(drv)] = d
 	}
-	log.Know(known)
+	log.SetDerivations(known)
 }
 
 // byDaemon are the cases that were recorded with a daemon too, whose errors and warnings come in another form.
@@ -87,7 +87,7 @@ func TestCasesOfRealNix(t *testing.T) {
 				}
 				feed(t, log, data)
 				log.close(t.Context(), end)
-				log.DecideBy(nil)
+				log.DecideByStore(nil)
 				want := maps.Clone(test.want)
 				maps.Copy(want, test.differs[strings.TrimSuffix(version, "-daemon")])
 				if diff := cmp.Diff(want, runtest.Builds(t, rec)); diff != "" {
@@ -112,20 +112,20 @@ func TestCasesOfRealNix(t *testing.T) {
 }
 
 func (l *Log) runMessage() string {
-	if l.NixError == nil {
+	if l.nixError == nil {
 		return ""
 	}
-	return l.NixError.Message
+	return l.nixError.Message
 }
 
 func TestNixsOwnErrorIsTheCauseOfWhatIsNotFinished(t *testing.T) {
 	rec, log := newReplay(t)
 	feed(t, log, readFile(t, "testdata/json-nix-2.8.log"))
 	log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: 1})
-	log.DecideBy(nil)
+	log.DecideByStore(nil)
 	const want = "[json.exception.type_error.305] cannot use operator[] with a string argument with number"
-	if log.NixError.Message != want {
-		t.Errorf("Nix's error %q, want %q", log.NixError.Message, want)
+	if log.nixError.Message != want {
+		t.Errorf("Nix's error %q, want %q", log.nixError.Message, want)
 	}
 	for _, e := range runtest.Of[run.BuildFinished](rec) {
 		if e.Failure == nil || !strings.HasSuffix(e.Failure.Message, want) {
@@ -161,11 +161,11 @@ func TestSecondsAreThoseOfTheBuild(t *testing.T) {
 		for line := range strings.Lines(readFile(t, "testdata/"+file)) {
 			// A build takes a minute; Nix takes an hour to close the activities of packages.
 			e := nix.ParseLogEntry([]byte(line))
-			if e.Type == nix.ResultProgress && e.ID == log.id && e.Int(0)+e.Int(3) > ended {
+			if e.Type == nix.ResultProgress && e.ID == log.counter && e.Int(0)+e.Int(3) > ended {
 				ended = e.Int(0) + e.Int(3)
 				clock = clock.Add(time.Minute)
 			}
-			if e.Action == nix.LogStop && len(log.undecided()) == 0 {
+			if e.Action == nix.LogStop && len(log.undecidedBuilds()) == 0 {
 				clock = clock.Add(time.Hour)
 			}
 			feed(t, log, line)
@@ -173,7 +173,7 @@ func TestSecondsAreThoseOfTheBuild(t *testing.T) {
 		got := map[string]float64{}
 		for _, e := range runtest.Of[run.BuildFinished](rec) {
 			p := &run.PackageResult{Derivation: e.Derivation}
-			log.Settle(p, nil)
+			log.RecordResult(p, nil)
 			got[e.Derivation.Name()] = p.Seconds
 			if p.Seconds != e.Seconds {
 				t.Errorf("%s took %v s by its package, and %v s by its event", e.Derivation.Name(), p.Seconds, e.Seconds)
@@ -212,7 +212,7 @@ func TestRemoteBuildIsOneBuild(t *testing.T) {
 			rec, log := newReplay(t)
 			feed(t, log, test.log)
 			log.close(t.Context(), test.err)
-			log.DecideBy(nil)
+			log.DecideByStore(nil)
 			if diff := cmp.Diff(map[string]string{"a": test.want}, runtest.Builds(t, rec)); diff != "" {
 				t.Errorf("builds (-want +got):\n%s", diff)
 			}
@@ -267,8 +267,8 @@ func TestPlainLinesOfNixAreItsError(t *testing.T) {
 			_, log := newReplay(t)
 			feed(t, log, test.lines)
 			log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: 1, Stderr: test.lines})
-			if log.NixError.Message != test.want {
-				t.Errorf("Nix's error %q, want %q", log.NixError.Message, test.want)
+			if log.nixError.Message != test.want {
+				t.Errorf("Nix's error %q, want %q", log.nixError.Message, test.want)
 			}
 		})
 	}
@@ -286,10 +286,10 @@ func TestASignalToNixIsTheErrorOfTheRun(t *testing.T) {
 		data = data[:strings.Index(data, "test number_2")] + "\n" + told
 		feed(t, log, data)
 		log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: code, Stderr: data})
-		if diff := cmp.Diff(&want, log.NixError); diff != "" {
+		if diff := cmp.Diff(&want, log.nixError); diff != "" {
 			t.Errorf("error of the run (-want +got):\n%s", diff)
 		}
-		log.DecideBy(nil)
+		log.DecideByStore(nil)
 		for _, name := range []string{"docs", "fails"} {
 			if got := runtest.Builds(t, rec)[name]; got != "not finished" && got != "killed" {
 				t.Errorf("%s ended as %q", name, got)
@@ -327,12 +327,12 @@ func TestABuilderCannotBlameAnother(t *testing.T) {
 				t.Errorf("%d builds have ended before Nix has", n)
 			}
 			log.close(t.Context(), test.err)
-			log.DecideBy(test.has)
+			log.DecideByStore(test.has)
 			if diff := cmp.Diff(test.want, runtest.Builds(t, rec)); diff != "" {
 				t.Errorf("builds (-want +got):\n%s", diff)
 			}
-			if name != "it is not there" && len(log.Mismatches()) > 0 {
-				t.Errorf("wrong hashes %+v, want none", log.Mismatches())
+			if name != "it is not there" && len(log.HashMismatches()) > 0 {
+				t.Errorf("wrong hashes %+v, want none", log.HashMismatches())
 			}
 		})
 	}
@@ -370,8 +370,8 @@ func TestWarningOfEachServerIsToldOnce(t *testing.T) {
 	}
 	// A daemon's warnings come as errors.
 	feed(t, log, `@nix {"action":"msg","level":0,"msg":"\u001b[35;1mwarning:\u001b[0m error: unable to download 'http://x.invalid/c': Could not resolve hostname (6); retrying in 300 ms"}`+"\n")
-	if len(log.claimed)+len(log.errors) > 0 {
-		t.Errorf("a warning became an error: %+v, %+v", log.claimed, log.errors)
+	if len(log.unnamedClaims)+len(log.errors) > 0 {
+		t.Errorf("a warning became an error: %+v, %+v", log.unnamedClaims, log.errors)
 	}
 	if got := runtest.Of[run.Notice](rec); len(got) != 1 || !strings.Contains(got[0].Text, "http://x.invalid/a") {
 		t.Errorf("notices %+v, want one", got)

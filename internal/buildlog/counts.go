@@ -14,64 +14,64 @@ import (
 // when it comes. (A failure may also be that of a derivation that Nix refuses to build.) Nix closes the activity of a
 // dependency right after its count, and that of a package only at the end of all, in any order.
 type counts struct {
-	id           uint64 // of the activity that counts; 0 until it is known
-	good, bad    int64  // so far
-	goods, bads  []finish
-	begun        []*running // by this process of Nix, but for those whose count is known
-	changed      bool       // something may be certain now
-	lastClosed   int64      // when Nix has last closed a build
-	closedBefore int64      // what was closed before this was not closed because Nix ends
+	counter               uint64 // of the activity that counts; 0 until it is known
+	good, bad             int64  // so far
+	goodCounts, badCounts []countedEnd
+	begun                 []*build // by this process of Nix, but for those whose count is known
+	changed               bool     // something may be certain now
+	lastClosed            int64    // when Nix has last closed a build
+	closedBefore          int64    // what was closed before this was not closed because Nix ends
 }
 
-// finish is a count that is about an unknown build.
-type finish struct {
+// countedEnd is a count that is about an unknown build.
+type countedEnd struct {
 	at  time.Time
 	seq int64
 }
 
-// countsOf notes which activity counts. A remote builder's Nix has one of its own, after ours.
-func (l *Log) countsOf(id uint64) {
-	if l.id == 0 {
-		l.id = id
+// setCounter notes which activity counts. A remote builder's Nix has one of its own, after ours.
+func (l *Log) setCounter(id uint64) {
+	if l.counter == 0 {
+		l.counter = id
 	}
 }
 
-// count takes the numbers of builds that have succeeded and failed so far.
-func (l *Log) count(good, bad int64) {
+// addCounts takes the numbers of builds that have succeeded and failed so far.
+func (l *Log) addCounts(good, bad int64) {
 	for ; l.good < good; l.good++ {
-		l.goods = append(l.goods, finish{at: l.Now(), seq: l.next()})
+		l.goodCounts = append(l.goodCounts, countedEnd{at: l.Now(), seq: l.next()})
 		l.changed = true
 	}
 	for ; l.bad < bad; l.bad++ {
-		l.bads = append(l.bads, finish{at: l.Now(), seq: l.next()})
+		l.badCounts = append(l.badCounts, countedEnd{at: l.Now(), seq: l.next()})
 	}
 }
 
-// goOn notes that Nix begins or continues a build, which has last been heard at spoke: so it was not its own end that
-// closed other builds. A log has millions of lines, so little is done for most of them.
-func (l *Log) goOn(spoke int64) {
-	if n := len(l.goods); n > 0 && (spoke < l.goods[n-1].seq || l.closedBefore < l.lastClosed) {
+// noteProgress notes that Nix begins or continues a build, which has last been heard at spoke: so it was not its own end that
+// closeSeq other builds. A log has millions of lines, so little is done for most of them.
+func (l *Log) noteProgress(spoke int64) {
+	if n := len(l.goodCounts); n > 0 && (spoke < l.goodCounts[n-1].seq || l.closedBefore < l.lastClosed) {
 		l.changed = true
 	}
 	l.closedBefore = l.seq
 }
 
 // possible returns those of the counts, in the order of their time, that can be about a build.
-func possible(all []finish, b *running) []finish {
+func possible(all []countedEnd, b *build) []countedEnd {
 	return all[firstPossible(all, b):lastPossible(all, b)]
 }
 
 // firstPossible and lastPossible are the bounds of the counts that came after the build was last heard and before Nix
-// closed it. The second is never less than the first.
-func firstPossible(all []finish, b *running) int {
-	return sort.Search(len(all), func(i int) bool { return all[i].seq > b.spoke })
+// closeSeq it. The second is never less than the first.
+func firstPossible(all []countedEnd, b *build) int {
+	return sort.Search(len(all), func(i int) bool { return all[i].seq > b.heardSeq })
 }
 
-func lastPossible(all []finish, b *running) int {
-	if b.closed == 0 {
+func lastPossible(all []countedEnd, b *build) int {
+	if b.closeSeq == 0 {
 		return len(all)
 	}
-	return max(firstPossible(all, b), sort.Search(len(all), func(i int) bool { return all[i].seq > b.closed }))
+	return max(firstPossible(all, b), sort.Search(len(all), func(i int) bool { return all[i].seq > b.closeSeq }))
 }
 
 // decide finds the builds that are certain to be good.
@@ -83,56 +83,56 @@ func (l *Log) decide() {
 
 // decideByNumber looks for the first counts that can be about no more builds than there are such counts.
 func (l *Log) decideByNumber() bool {
-	if len(l.goods) == 0 {
+	if len(l.goodCounts) == 0 {
 		return false
 	}
-	var open []*running
-	since := make([]int, len(l.goods)) // how many builds have each count as the first one that can be about them
+	var open []*build
+	since := make([]int, len(l.goodCounts)) // how many builds have each count as the first one that can be about them
 	for _, b := range l.uncounted() {
-		if len(possible(l.goods, b)) > 0 {
+		if len(possible(l.goodCounts, b)) > 0 {
 			open = append(open, b)
-			since[firstPossible(l.goods, b)]++
+			since[firstPossible(l.goodCounts, b)]++
 		}
 	}
 	builds := 0
-	for n := 1; n <= len(l.goods); n++ {
+	for n := 1; n <= len(l.goodCounts); n++ {
 		if builds += since[n-1]; builds == n {
-			l.settleCounts(open, n)
+			l.assignCounts(open, n)
 			return true
 		}
 	}
 	return false
 }
 
-// settleCounts ends the builds that the first counts are about.
-func (l *Log) settleCounts(open []*running, n int) {
+// assignCounts ends the builds that the first counts are about.
+func (l *Log) assignCounts(open []*build, n int) {
 	i := 0
 	for _, b := range open {
-		if firstPossible(l.goods, b) >= n {
+		if firstPossible(l.goodCounts, b) >= n {
 			continue
 		}
 		b.counted = true
 		if b.state == undecided {
-			l.succeed(b, l.goods[i].at)
+			l.succeed(b, l.goodCounts[i].at)
 		}
 		i++
 	}
-	l.goods = slices.Delete(l.goods, 0, n)
+	l.goodCounts = slices.Delete(l.goodCounts, 0, n)
 }
 
 // decideByClosing looks for builds that Nix has closed while it goes on, and which no count of a failure can be about.
 func (l *Log) decideByClosing() bool {
 	decided := false
 	for _, b := range l.uncounted() {
-		can := possible(l.goods, b)
-		if b.state != undecided || b.closed == 0 || b.closed > l.closedBefore || len(can) == 0 || len(possible(l.bads, b)) > 0 {
+		can := possible(l.goodCounts, b)
+		if b.state != undecided || b.closeSeq == 0 || b.closeSeq > l.closedBefore || len(can) == 0 || len(possible(l.badCounts, b)) > 0 {
 			continue
 		}
 		first := can[0]
 		l.succeed(b, first.at)
 		if len(can) == 1 {
 			b.counted = true
-			l.goods = slices.DeleteFunc(l.goods, func(f finish) bool { return f == first })
+			l.goodCounts = slices.DeleteFunc(l.goodCounts, func(f countedEnd) bool { return f == first })
 		}
 		decided = true
 	}
@@ -140,23 +140,23 @@ func (l *Log) decideByClosing() bool {
 }
 
 // uncounted returns the builds that a count may still be about, in the order of their start.
-func (l *Log) uncounted() []*running {
-	l.begun = slices.DeleteFunc(l.begun, func(b *running) bool {
+func (l *Log) uncounted() []*build {
+	l.begun = slices.DeleteFunc(l.begun, func(b *build) bool {
 		return b.counted || b.state == failed || b.state == abandoned
 	})
 	return l.begun
 }
 
-// countFailure takes the count of a build whose failure Nix has told out of the account, if it is certain which one it
+// assignFailureCount takes the count of a build whose failure Nix has told out of the account, if it is certain which one it
 // is. Nix may tell the failure of a package only when all others have ended; the count comes at once.
-func (l *Log) countFailure(b *running) {
-	can := possible(l.bads, b)
+func (l *Log) assignFailureCount(b *build) {
+	can := possible(l.badCounts, b)
 	if len(can) > 0 {
 		b.seconds = run.Seconds(can[0].at.Sub(b.started))
 	}
 	if len(can) == 1 {
 		only := can[0]
-		l.bads = slices.DeleteFunc(l.bads, func(f finish) bool { return f == only })
+		l.badCounts = slices.DeleteFunc(l.badCounts, func(f countedEnd) bool { return f == only })
 	}
-	l.changed = len(l.goods) > 0
+	l.changed = len(l.goodCounts) > 0
 }

@@ -22,11 +22,11 @@ func TestThousandsOfOpenBuildsAreMatchedFast(t *testing.T) {
 		feed(t, log, fmt.Sprintf(`@nix {"action":"start","fields":["/nix/store/12jhkv0cgfm8d60n9vmx1q25cns%05d-x.drv","",1,1],"id":%d,"level":3,"parent":0,"text":"","type":105}`+"\n", i, i+2))
 		feed(t, log, fmt.Sprintf(`@nix {"action":"result","fields":[%d,1,1,0],"id":1,"type":105}`+"\n", i))
 	}
-	if n := len(log.undecided()); n != builds+1 {
+	if n := len(log.undecidedBuilds()); n != builds+1 {
 		t.Fatalf("%d builds are undecided, want %d: any of them may be the one that goes on", n, builds+1)
 	}
 	feed(t, log, `@nix {"action":"result","fields":["still here"],"id":2,"type":101}`+"\n")
-	if n := len(log.undecided()); n != 1 {
+	if n := len(log.undecidedBuilds()); n != 1 {
 		t.Errorf("%d builds are undecided, want the one that speaks", n)
 	}
 	if took := time.Since(started); took > time.Minute {
@@ -49,7 +49,7 @@ func TestTheEndOfARunIsNotTheReasonOfABuildThatMayHaveEnded(t *testing.T) {
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 0, errors.New("timed out after 1m0s (--timeout)"))
 	defer cancel()
 	log.close(ctx, context.DeadlineExceeded)
-	log.DecideBy(nil)
+	log.DecideByStore(nil)
 	got := map[string]run.FailureKind{}
 	for _, e := range runtest.Of[run.BuildFinished](rec) {
 		got[string(e.Derivation)] = e.Failure.Kind

@@ -64,7 +64,7 @@ var failureRules = []struct {
 func Classify(message string) (nix.StorePath, *run.Failure) {
 	text := nix.Redact(nix.PlainText(message)) // a cache's URL may hold credentials
 	if i := buildersLog.FindStringIndex(text); i != nil {
-		text = text[:i[0]] // shown elsewhere, and not Nix's own words
+		text = text[:i[0]] // reportedAt elsewhere, and not Nix's own words
 	}
 	f := &run.Failure{Kind: run.UnknownFailure, Message: onOneLine(text)}
 	words := anyStorePath.ReplaceAllString(f.Message, "") // a package's name is not Nix's own word either

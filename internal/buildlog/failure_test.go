@@ -157,10 +157,10 @@ func TestANixThatIsGoneMayHaveNeededTooMuchMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, log := newReplay(t)
 			meter := &fakeMeter{engine.Resources{StoreFree: -1, BuildFree: -1, OOMKills: 4}}
-			log.meter, log.killsBefore = meter, 4
+			log.meter, log.oomKillsBefore = meter, 4
 			meter.now.OOMKills += test.killed
-			if log.close(t.Context(), test.err); log.NixError.Kind != test.want {
-				t.Errorf("kind %q, want %q", log.NixError.Kind, test.want)
+			if log.close(t.Context(), test.err); log.nixError.Kind != test.want {
+				t.Errorf("kind %q, want %q", log.nixError.Kind, test.want)
 			}
 		})
 	}
@@ -169,10 +169,10 @@ func TestANixThatIsGoneMayHaveNeededTooMuchMemory(t *testing.T) {
 func TestADiskThatWasFullBeforeIsNotTheReason(t *testing.T) {
 	clock := time.Unix(100, 0)
 	l := New(Config{Recorder: run.Recorder{Now: func() time.Time { return clock }}, System: matrix.X8664Linux})
-	l.noteFull(engine.Resources{StoreFree: 0, BuildFree: 1 << 30})
+	l.recordFullDisk(engine.Resources{StoreFree: 0, BuildFree: 1 << 30})
 	l.meter = &fakeMeter{engine.Resources{StoreFree: 1 << 30, BuildFree: 1 << 30}}
 	f := &run.Failure{Kind: run.BuilderFailed}
-	l.measure(&running{started: clock.Add(time.Second), log: &logFile{}}, f)
+	l.explainByMeasurements(&build{started: clock.Add(time.Second), log: &logFile{}}, f)
 	if f.Kind != run.BuilderFailed {
 		t.Errorf("kind %q, want %q", f.Kind, run.BuilderFailed)
 	}

@@ -56,7 +56,7 @@ func downloadFailure(f *run.Failure, tail []string) {
 }
 
 // downloads groups the downloads that failed, the largest group first.
-func (l *Log) Downloads() []run.FailedDownloads {
+func (l *Log) FailedDownloads() []run.FailedDownloads {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	byReason := map[string][]nix.StorePath{}
@@ -77,7 +77,7 @@ func (l *Log) Downloads() []run.FailedDownloads {
 }
 
 // mismatches returns the fetches whose hash was wrong, in the order of their derivations.
-func (l *Log) Mismatches() []contract.Mismatch {
+func (l *Log) HashMismatches() []contract.Mismatch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []contract.Mismatch

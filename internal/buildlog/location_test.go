@@ -46,7 +46,7 @@ func TestCulprit(t *testing.T) {
 		"nothing":              {s, "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := culprit(test.s, strings.Split(test.tail, "\n"))
+			got := sourceLocation(test.s, strings.Split(test.tail, "\n"))
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

@@ -43,50 +43,50 @@ type Log struct {
 	byOutput map[nix.StorePath]nix.StorePath // the derivation of an output
 	meter    engine.ResourceMeter            // nil where the engine measures nothing
 
-	mu       sync.Mutex
-	builds   map[nix.StorePath]*running
-	failures map[nix.StorePath]*run.Failure
-	fetched  map[nix.StorePath]bool
-	bytes    map[uint64]int64 // downloaded, by activity
-	shown    time.Time        // when Fetched was last reported
-	warned   map[string]bool
-	seq      int64
-	full     fullDisk
-	NixError *run.Failure // Nix's own error of the last realisation that failed
-	cut      bool         // the run's time was over then, or it was interrupted
-	lost     lostBuilds
+	mu          sync.Mutex
+	builds      map[nix.StorePath]*build
+	failures    map[nix.StorePath]*run.Failure
+	fetched     map[nix.StorePath]bool
+	bytes       map[uint64]int64 // downloaded, by activity
+	reportedAt  time.Time        // when Fetched was last reported
+	warned      map[string]bool
+	seq         int64
+	full        fullDisk
+	nixError    *run.Failure // Nix's own error of the last realisation that failed
+	interrupted bool         // the run's time was over then, or it was interrupted
+	lost        lostBuilds
 	attempt
 }
 
 // attempt is what belongs to one process of Nix.
 type attempt struct {
-	open   map[uint64]*running // by Nix's number of the activity
-	errors []*run.Failure      // Nix's errors that name no derivation
+	open   map[uint64]*build // by Nix's number of the activity
+	errors []*run.Failure    // Nix's errors that name no derivation
 	// claims are errors that may be a builder's words, by derivation, and claimed those that name none.
-	claims  map[nix.StorePath]*run.Failure
-	claimed []*run.Failure
-	plain   []string // the last lines that Nix wrote outside of its log's format
+	claims        map[nix.StorePath]*run.Failure
+	unnamedClaims []*run.Failure
+	plain         []string // the last lines that Nix wrote outside of its log's format
 	counts
-	killsBefore int64 // of processes by the kernel, for want of memory, before Nix was started; -1 where not known
+	oomKillsBefore int64 // of processes by the kernel, for want of memory, before Nix was started; -1 where not known
 }
 
-// running is a derivation that Nix has begun to build.
-type running struct {
-	drv            nix.StorePath
-	machine        string // the remote builder, as Nix names it; empty for a local build
-	phase          string
-	started, heard time.Time
-	stalledAt      time.Time // the time of heard when a stall was last reported
-	began, spoke   int64     // the sequence numbers of its start and of its last line or phase
-	closed         int64     // that of the end of its last activity; 0 while one is open
-	activities     int
-	stale          bool         // of an earlier process of Nix
-	claim          *run.Failure // what an error says of it that may be a builder's words
-	state          buildState
-	counted        bool  // one of Nix's counts is known to be about it
-	kills          int64 // of processes by the kernel, for want of memory, before it began
-	log            *logFile
-	seconds        float64
+// build is a derivation that Nix has begun to build.
+type build struct {
+	drv                nix.StorePath
+	machine            string // the remote builder, as Nix names it; empty for a local build
+	phase              string
+	started, lastHeard time.Time
+	stalledAt          time.Time // the time of heard when a stall was last reported
+	startSeq, heardSeq int64     // the sequence numbers of its start and of its last line or phase
+	closeSeq           int64     // that of the end of its last activity; 0 while one is open
+	activities         int
+	stale              bool         // of an earlier process of Nix
+	claim              *run.Failure // what an error says of it that may be a builder's words
+	state              buildState
+	counted            bool  // one of Nix's counts is known to be about it
+	oomKillsBefore     int64 // of processes by the kernel, for want of memory, before it began
+	log                *logFile
+	seconds            float64
 }
 
 // buildState is what is certain of a build.
@@ -102,7 +102,7 @@ const (
 func New(c Config) *Log {
 	l := &Log{
 		Config: c, byOutput: map[nix.StorePath]nix.StorePath{},
-		builds: map[nix.StorePath]*running{}, failures: map[nix.StorePath]*run.Failure{},
+		builds: map[nix.StorePath]*build{}, failures: map[nix.StorePath]*run.Failure{},
 		fetched: map[nix.StorePath]bool{}, bytes: map[uint64]int64{}, warned: map[string]bool{},
 		attempt: newAttempt(),
 	}
@@ -115,7 +115,7 @@ func New(c Config) *Log {
 }
 
 // know takes what is known of the derivations that are to be built.
-func (l *Log) Know(known map[nix.StorePath]nix.Derivation) {
+func (l *Log) SetDerivations(known map[nix.StorePath]nix.Derivation) {
 	l.known = known
 	for drv, d := range known {
 		for _, path := range d.Outputs {
@@ -128,7 +128,7 @@ func (l *Log) Know(known map[nix.StorePath]nix.Derivation) {
 func (l *Log) Run(ctx context.Context, x engine.Executor, c engine.Command) error {
 	l.newAttempt()
 	defer l.watch(ctx, l.Stall)()
-	defer l.measureWith(ctx, x)()
+	defer l.measure(ctx, x)()
 	lines := &nix.LogWriter{Entry: l.entry}
 	c.Stderr = lines
 	_, err := x.Run(ctx, c)
@@ -138,7 +138,7 @@ func (l *Log) Run(ctx context.Context, x engine.Executor, c engine.Command) erro
 }
 
 func newAttempt() attempt {
-	return attempt{open: map[uint64]*running{}, claims: map[nix.StorePath]*run.Failure{}, killsBefore: -1}
+	return attempt{open: map[uint64]*build{}, claims: map[nix.StorePath]*run.Failure{}, oomKillsBefore: -1}
 }
 
 // entry takes one line of Nix's log.
@@ -165,7 +165,7 @@ func (l *Log) start(e nix.LogEntry) {
 	case nix.ActivityBuild:
 		l.begin(e)
 	case nix.ActivityBuilds:
-		l.countsOf(e.ID)
+		l.setCounter(e.ID)
 	case nix.ActivitySubstitute, nix.ActivityCopyPath:
 		l.fetched[nix.StorePath(e.String(0))] = true
 	case nix.ActivityFileTransfer:
@@ -180,17 +180,17 @@ func (l *Log) begin(e nix.LogEntry) {
 	b := l.builds[drv]
 	if b == nil || b.state != undecided || b.stale {
 		now := l.Now()
-		b = &running{drv: drv, started: now, heard: now, began: l.next(), kills: l.kills(), log: newLogFile(l.Logs, l.System, drv)}
-		b.spoke = b.began
+		b = &build{drv: drv, started: now, lastHeard: now, startSeq: l.next(), oomKillsBefore: l.oomKills(), log: newLogFile(l.Logs, l.System, drv)}
+		b.heardSeq = b.startSeq
 		l.builds[drv] = b
 		l.begun = append(l.begun, b)
 		l.Event(run.BuildStarted{System: l.System, Derivation: drv})
 	}
 	b.machine = cmp.Or(b.machine, machine)
 	b.activities++
-	b.closed = 0
+	b.closeSeq = 0
 	l.open[e.ID] = b
-	l.goOn(l.seq)
+	l.noteProgress(l.seq)
 }
 
 func (l *Log) stop(id uint64) {
@@ -201,8 +201,8 @@ func (l *Log) stop(id uint64) {
 	delete(l.open, id)
 	b.activities--
 	if b.activities == 0 {
-		b.closed = l.next()
-		l.lastClosed = b.closed
+		b.closeSeq = l.next()
+		l.lastClosed = b.closeSeq
 		if b.state == undecided {
 			b.seconds = run.Seconds(l.Now().Sub(b.started))
 		}
@@ -219,15 +219,15 @@ func (l *Log) result(e nix.LogEntry) {
 	case nix.ResultSetPhase:
 		if b != nil {
 			b.phase = e.String(0)
-			l.hear(b)
+			l.noteActivity(b)
 			l.Event(run.BuildPhase{System: l.System, Derivation: b.drv, Phase: b.phase})
 		}
 	case nix.ResultProgress:
 		if _, ok := l.bytes[e.ID]; ok {
 			l.bytes[e.ID] = e.Int(0)
-			l.showFetched()
-		} else if e.ID == l.id {
-			l.count(e.Int(0), e.Int(3))
+			l.reportFetched()
+		} else if e.ID == l.counter {
+			l.addCounts(e.Int(0), e.Int(3))
 		}
 	}
 }
@@ -235,18 +235,18 @@ func (l *Log) result(e nix.LogEntry) {
 // maxEventLine bounds the text of an event. The log file has the whole line.
 const maxEventLine = 1 << 20
 
-func (l *Log) line(b *running, text string) {
-	l.hear(b)
+func (l *Log) line(b *build, text string) {
+	l.noteActivity(b)
 	text = nix.PlainText(lastDrawn(text))
 	b.log.line(b.phase, text)
 	l.Event(run.BuildLine{System: l.System, Derivation: b.drv, Phase: b.phase, Text: text[:min(len(text), maxEventLine)]})
 }
 
-// hear notes that a build is still going on.
-func (l *Log) hear(b *running) {
-	before := b.spoke
-	b.heard, b.spoke = l.Now(), l.next()
-	l.goOn(before)
+// noteActivity notes that a build is still going on.
+func (l *Log) noteActivity(b *build) {
+	before := b.heardSeq
+	b.lastHeard, b.heardSeq = l.Now(), l.next()
+	l.noteProgress(before)
 }
 
 // lastDrawn returns what a terminal would show of a line that draws over itself, as progress bars do.
@@ -256,34 +256,34 @@ func lastDrawn(line string) string {
 }
 
 // succeed ends a build that is certain to be good.
-func (l *Log) succeed(b *running, at time.Time) {
+func (l *Log) succeed(b *build, at time.Time) {
 	b.state = succeeded
 	b.seconds = run.Seconds(at.Sub(b.started))
 	l.finish(b, nil)
 }
 
-// finish reports the end of a build.
-func (l *Log) finish(b *running, f *run.Failure) {
+// countedEnd reports the end of a build.
+func (l *Log) finish(b *build, f *run.Failure) {
 	b.log.close()
 	l.Event(run.BuildFinished{
 		System: l.System, Derivation: b.drv, Machine: nix.Redact(b.machine), Seconds: b.seconds, Failure: f, Log: b.log.path, Tail: slices.Clone(b.log.tail),
 	})
 }
 
-// undecided returns the builds of which it is not known yet how they have ended, in the order of their start.
-func (l *Log) undecided() []*running {
-	var list []*running
+// undecidedBuilds returns the builds of which it is not known yet how they have ended, in the order of their start.
+func (l *Log) undecidedBuilds() []*build {
+	var list []*build
 	for _, b := range l.builds {
 		if b.state == undecided {
 			list = append(list, b)
 		}
 	}
-	slices.SortFunc(list, func(a, b *running) int { return cmp.Compare(a.began, b.began) })
+	slices.SortFunc(list, func(a, b *build) int { return cmp.Compare(a.startSeq, b.startSeq) })
 	return list
 }
 
 // isGood says whether a derivation is certain to have been built well by this log's realisations.
-func (l *Log) IsGood(drv nix.StorePath) bool {
+func (l *Log) Built(drv nix.StorePath) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.builds[drv]
@@ -291,7 +291,7 @@ func (l *Log) IsGood(drv nix.StorePath) bool {
 }
 
 // succeeded returns the derivations that were built well and are none of the packages' own, in order.
-func (l *Log) Succeeded(packages []*run.PackageResult) []nix.StorePath {
+func (l *Log) BuiltDependencies(packages []*run.PackageResult) []nix.StorePath {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	own := map[nix.StorePath]bool{}

@@ -32,7 +32,7 @@ func replay(t *testing.T, file string) (*runtest.Recorder, *Log) {
 	rec, log := newReplay(t)
 	feed(t, log, readFile(t, file))
 	log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: 102})
-	log.DecideBy(nil)
+	log.DecideByStore(nil)
 	return rec, log
 }
 
@@ -92,7 +92,7 @@ func checkUser(t *testing.T, log *Log) {
 		if f.Kind != run.DependencyFailed {
 			t.Errorf("user failed as %q, want %q", f.Kind, run.DependencyFailed)
 		}
-		if f := log.DependencyFailure(log.Causes()); !strings.Contains(f.Message, ".drv: ") {
+		if f := log.DependencyFailure(log.RootFailures()); !strings.Contains(f.Message, ".drv: ") {
 			t.Errorf("user's failure is %+v, want the root cause named", f)
 		}
 		return
@@ -145,7 +145,7 @@ func TestBuildThatIsLeftOpenEndsAsNixDoes(t *testing.T) {
 			w.Write([]byte(`@nix {"action":"start","fields":["/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv","ssh://builder",1,1],"id":7,"level":3,"text":"","type":105}` + "\n"))
 			w.Write([]byte(`@nix {"action":"stop","id":7}` + "\n"))
 			log.close(t.Context(), test.err)
-			log.DecideBy(nil)
+			log.DecideByStore(nil)
 			got := runtest.Of[run.BuildFinished](rec)
 			if len(got) != 1 || (got[0].Failure != nil) != test.failed {
 				t.Errorf("finished as %+v, want one end, failed %t", got, test.failed)

@@ -65,8 +65,8 @@ func (l *Log) errorMessage(text string, own bool) {
 	case drv == "" && own:
 		l.errors = append(l.errors[max(0, len(l.errors)-maxErrors):], f)
 	case drv == "":
-		l.claimed = append(l.claimed[max(0, len(l.claimed)-maxErrors):], f)
-	case own || b != nil && b.state == undecided && len(possible(l.bads, b)) > 0:
+		l.unnamedClaims = append(l.unnamedClaims[max(0, len(l.unnamedClaims)-maxErrors):], f)
+	case own || b != nil && b.state == undecided && len(possible(l.badCounts, b)) > 0:
 		l.fail(drv, f)
 	case l.claims[drv] == nil && len(l.claims) < maxClaims:
 		l.claims[drv] = f
@@ -97,10 +97,10 @@ func (l *Log) fail(drv nix.StorePath, f *run.Failure) {
 	case known != nil:
 		f.Phase, f.At = known.Phase, known.At // its end was reported
 	case b != nil && b.state == undecided:
-		if b.closed == 0 {
+		if b.closeSeq == 0 {
 			b.seconds = run.Seconds(l.Now().Sub(b.started))
 		}
-		l.countFailure(b)
+		l.assignFailureCount(b)
 		l.explain(b, f)
 		b.state = failed
 		l.finish(b, f)
@@ -110,7 +110,7 @@ func (l *Log) fail(drv nix.StorePath, f *run.Failure) {
 }
 
 // explain adds to a failure what the build itself and the machine's measurements tell of it.
-func (l *Log) explain(b *running, f *run.Failure) {
+func (l *Log) explain(b *build, f *run.Failure) {
 	f.Phase = b.phase
 	if f.Kind == run.NotReproducible || f.Kind == run.OutputRefused {
 		f.Phase = "" // it is seen when all of them are over
@@ -118,9 +118,9 @@ func (l *Log) explain(b *running, f *run.Failure) {
 	if l.known[b.drv].Fixed {
 		downloadFailure(f, b.log.tail)
 	}
-	l.measure(b, f)
+	l.explainByMeasurements(b, f)
 	if f.Kind != run.DownloadFailed { // which no line of the flake can be blamed for
-		f.At = l.at(b)
+		f.At = l.location(b)
 	}
 }
 
@@ -150,7 +150,7 @@ func (l *Log) runError(ctx context.Context, err error) *run.Failure {
 	if ctx.Err() != nil || whole.Kind == run.EngineLost || whole.ExitCode > 128 {
 		return whole
 	}
-	errors := slices.Concat(l.claimed, l.errors)
+	errors := slices.Concat(l.unnamedClaims, l.errors)
 	slices.Reverse(errors)
 	if i := slices.IndexFunc(errors, func(f *run.Failure) bool { return f.Kind != run.UnknownFailure }); i >= 0 {
 		return errors[i]

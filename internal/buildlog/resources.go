@@ -10,8 +10,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// fullBelow is so little free space that a file system counts as full.
-const fullBelow = 1 << 20
+// minFree is so little free space that a file system counts as full.
+const minFree = 1 << 20
 
 // fullDisk is the last time at which a file system was measured to be full.
 type fullDisk struct {
@@ -19,13 +19,13 @@ type fullDisk struct {
 	where string
 }
 
-// measureWith measures while Nix builds, until the function it returns is called: what a builder has filled is free
-// again when Nix reports its failure.
-func (l *Log) measureWith(ctx context.Context, x engine.Executor) (stop func()) {
+// measure measures while Nix builds, until the function it returns is called: what a builder has filled is free
+// retried when Nix reports its failure.
+func (l *Log) measure(ctx context.Context, x engine.Executor) (stop func()) {
 	meter, ok := x.(engine.ResourceMeter)
 	l.mu.Lock()
 	l.meter = meter
-	l.killsBefore = l.kills()
+	l.oomKillsBefore = l.oomKills()
 	l.mu.Unlock()
 	if !ok {
 		return func() {}
@@ -37,7 +37,7 @@ func (l *Log) measureWith(ctx context.Context, x engine.Executor) (stop func()) 
 		for {
 			r := meter.Resources()
 			l.mu.Lock()
-			l.noteFull(r)
+			l.recordFullDisk(r)
 			l.mu.Unlock()
 			select {
 			case <-ctx.Done():
@@ -55,38 +55,38 @@ func nextMeasurement(r engine.Resources) time.Duration {
 	return min(max(time.Duration(free>>20)*time.Millisecond/4, 5*time.Millisecond), time.Second)
 }
 
-func (l *Log) noteFull(r engine.Resources) {
+func (l *Log) recordFullDisk(r engine.Resources) {
 	switch {
-	case r.StoreFree >= 0 && r.StoreFree < fullBelow:
+	case r.StoreFree >= 0 && r.StoreFree < minFree:
 		l.full = fullDisk{at: l.Now(), where: "store"}
-	case r.BuildFree >= 0 && r.BuildFree < fullBelow:
+	case r.BuildFree >= 0 && r.BuildFree < minFree:
 		l.full = fullDisk{at: l.Now(), where: "build directory"}
 	}
 }
 
-// kills returns how many processes the kernel has ended for want of memory; -1 where that is not known.
-func (l *Log) kills() int64 {
+// oomKillsBefore returns how many processes the kernel has ended for want of memory; -1 where that is not known.
+func (l *Log) oomKills() int64 {
 	if l.meter == nil {
 		return -1
 	}
 	return l.meter.Resources().OOMKills
 }
 
-// measureRun sets the kind of a run's error by what was measured: a Nix or a daemon that is gone may have needed too
+// explainNixError sets the kind of a run's error by what was measured: a Nix or a daemon that is gone may have needed too
 // much memory.
-func (l *Log) measureRun(f *run.Failure) {
-	if f.Kind != run.Killed && f.Kind != run.EngineLost || l.killsBefore < 0 {
+func (l *Log) explainNixError(f *run.Failure) {
+	if f.Kind != run.Killed && f.Kind != run.EngineLost || l.oomKillsBefore < 0 {
 		return
 	}
-	if l.kills() > l.killsBefore {
+	if l.oomKills() > l.oomKillsBefore {
 		f.Kind = run.OutOfMemory
 		f.Remark = "the kernel ended a process for want of memory while Nix ran"
 	}
 }
 
-// measure sets the kind of a builder's failure by what was measured while it ran. Words of its log are a remark at most:
+// explainByMeasurements sets the kind of a builder's failure by what was measured while it ran. Words of its log are a remark at most:
 // tests print such words on purpose.
-func (l *Log) measure(b *running, f *run.Failure) {
+func (l *Log) explainByMeasurements(b *build, f *run.Failure) {
 	if f.Kind != run.BuilderFailed && f.Kind != run.Killed {
 		return
 	}
@@ -94,9 +94,9 @@ func (l *Log) measure(b *running, f *run.Failure) {
 	var killed int64
 	if here {
 		r := l.meter.Resources()
-		l.noteFull(r)
-		if b.kills >= 0 && r.OOMKills >= 0 {
-			killed = r.OOMKills - b.kills
+		l.recordFullDisk(r)
+		if b.oomKillsBefore >= 0 && r.OOMKills >= 0 {
+			killed = r.OOMKills - b.oomKillsBefore
 		}
 	}
 	switch {

@@ -8,12 +8,12 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-func (l *Log) showFetched() {
+func (l *Log) reportFetched() {
 	now := l.Now()
-	if now.Sub(l.shown) < run.ProgressInterval {
+	if now.Sub(l.reportedAt) < run.ProgressInterval {
 		return
 	}
-	l.shown = now
+	l.reportedAt = now
 	var sum int64
 	for _, n := range l.bytes {
 		sum += n
@@ -48,11 +48,11 @@ func (l *Log) reportStalls(stall time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.Now()
-	for _, b := range l.undecided() {
-		if b.closed == 0 && now.Sub(b.heard) >= stall && b.stalledAt != b.heard {
-			b.stalledAt = b.heard
+	for _, b := range l.undecidedBuilds() {
+		if b.closeSeq == 0 && now.Sub(b.lastHeard) >= stall && b.stalledAt != b.lastHeard {
+			b.stalledAt = b.lastHeard
 			l.Event(run.BuildStalled{
-				System: l.System, Derivation: b.drv, Silent: run.Seconds(now.Sub(b.heard)), Tail: slices.Clone(b.log.tail),
+				System: l.System, Derivation: b.drv, Silent: run.Seconds(now.Sub(b.lastHeard)), Tail: slices.Clone(b.log.tail),
 			})
 		}
 	}

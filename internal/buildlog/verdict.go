@@ -15,7 +15,7 @@ import (
 func (l *Log) newAttempt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, b := range l.undecided() {
+	for _, b := range l.undecidedBuilds() {
 		b.stale = true
 	}
 	l.attempt = newAttempt()
@@ -25,13 +25,13 @@ func (l *Log) newAttempt() {
 // left open until then, and not always counted. Otherwise a build stays undecided.
 func (l *Log) close(ctx context.Context, err error) {
 	if err != nil {
-		l.NixError, l.cut = l.runError(ctx, err), ctx.Err() != nil
-		l.measureRun(l.NixError)
+		l.nixError, l.interrupted = l.runError(ctx, err), ctx.Err() != nil
+		l.explainNixError(l.nixError)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.Now()
-	for _, b := range l.undecided() {
+	for _, b := range l.undecidedBuilds() {
 		switch {
 		case b.stale:
 		case err == nil:
@@ -53,21 +53,21 @@ func (l *Log) close(ctx context.Context, err error) {
 }
 
 // unknown returns the derivations whose builds are still undecided.
-func (l *Log) Unknown() []nix.StorePath {
+func (l *Log) Undecided() []nix.StorePath {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var drvs []nix.StorePath
-	for _, b := range l.undecided() {
+	for _, b := range l.undecidedBuilds() {
 		drvs = append(drvs, b.drv)
 	}
 	return drvs
 }
 
 // decideBy ends the builds that are undecided by what the store has of their outputs. What is not there was not built.
-func (l *Log) DecideBy(built map[nix.StorePath]bool) {
+func (l *Log) DecideByStore(built map[nix.StorePath]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, b := range l.undecided() {
+	for _, b := range l.undecidedBuilds() {
 		if built[b.drv] {
 			b.state = succeeded
 			l.finish(b, nil)
@@ -77,12 +77,12 @@ func (l *Log) DecideBy(built map[nix.StorePath]bool) {
 			l.fail(b.drv, b.claim)
 			continue
 		}
-		f := l.Stopped()
+		f := l.UnfinishedFailure()
 		if f == nil {
 			f = &run.Failure{Kind: run.Unfinished, Message: "Nix stopped before the build ended"}
 		}
-		if l.mayHaveEnded(b) {
-			f = &run.Failure{Kind: run.Unfinished, Message: "Nix was stopped before it said how the build ended: " + l.NixError.Message}
+		if l.maybeEnded(b) {
+			f = &run.Failure{Kind: run.Unfinished, Message: "Nix was stopped before it said how the build ended: " + l.nixError.Message}
 			l.failures[b.drv] = f
 		}
 		f.Phase = b.phase
@@ -107,7 +107,7 @@ func (l *Log) Failure(drv nix.StorePath) *run.Failure {
 }
 
 // causes returns the derivations that have failed by themselves, in order.
-func (l *Log) Causes() []nix.StorePath {
+func (l *Log) RootFailures() []nix.StorePath {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var drvs []nix.StorePath
@@ -116,7 +116,7 @@ func (l *Log) Causes() []nix.StorePath {
 			drvs = append(drvs, drv)
 		}
 	}
-	for _, b := range l.undecided() {
+	for _, b := range l.undecidedBuilds() {
 		if b.claim != nil && l.failures[b.drv] == nil {
 			drvs = append(drvs, b.drv)
 		}
@@ -125,21 +125,21 @@ func (l *Log) Causes() []nix.StorePath {
 	return drvs
 }
 
-// mayHaveEnded says whether an undecided build can be one that Nix had counted as ended before the run was stopped: then
+// maybeEnded says whether an undecided build can be one that Nix had counted as ended before the run was stopped: then
 // it is not certain that this has stopped the build. Nix tells why a package failed only when all builds are over.
-func (l *Log) mayHaveEnded(b *running) bool {
-	return l.cut && len(possible(l.bads, b))+len(possible(l.goods, b)) > 0
+func (l *Log) maybeEnded(b *build) bool {
+	return l.interrupted && len(possible(l.badCounts, b))+len(possible(l.goodCounts, b)) > 0
 }
 
 // stopped is the failure of what Nix has not come to the end of: Nix's own error of the run. Its kind is that of the run
 // where the machine is at fault, and not where Nix stopped at something else. It is nil where Nix ended well.
-func (l *Log) Stopped() *run.Failure {
-	if l.NixError == nil {
+func (l *Log) UnfinishedFailure() *run.Failure {
+	if l.nixError == nil {
 		return nil
 	}
-	f := &run.Failure{Kind: run.Unfinished, Message: "Nix stopped: " + l.NixError.Message, ExitCode: l.NixError.ExitCode, Remark: l.NixError.Remark}
-	if l.NixError.IsOfMachine() {
-		f.Kind = l.NixError.Kind
+	f := &run.Failure{Kind: run.Unfinished, Message: "Nix stopped: " + l.nixError.Message, ExitCode: l.nixError.ExitCode, Remark: l.nixError.Remark}
+	if l.nixError.IsOfMachine() {
+		f.Kind = l.nixError.Kind
 	}
 	return f
 }
@@ -178,7 +178,7 @@ func countMore(n int, one, many string) string {
 }
 
 // settle writes the package's verdict, by what the store has and by what the log told.
-func (l *Log) Settle(p *run.PackageResult, invalid map[nix.StorePath]bool) {
+func (l *Log) RecordResult(p *run.PackageResult, invalid map[nix.StorePath]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.builds[p.Derivation]
@@ -226,4 +226,11 @@ func (l *Log) ForgetSubstituters() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.failures)
+}
+
+// NixError returns Nix's own error of the last command that failed; nil where none failed.
+func (l *Log) NixError() *run.Failure {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nixError
 }
