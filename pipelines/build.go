@@ -58,7 +58,7 @@ func (r *Release) build(ctx context.Context, x engine.Executor, e engine.Engine,
 			// A look is all there is to do, unless a collector has come since the plan was made.
 			if infos, err := r.pathInfo(ctx, x, e, todo); err == nil && len(absent(infos, todo)) == 0 {
 				closure = infos
-				return settle(ctx, cell, todo, log, infos, nil, nil)
+				return recordResults(ctx, cell, todo, log, infos, nil, nil)
 			}
 		}
 		log.SetDerivations(r.derivations(ctx, x, e, plan.Build))
@@ -84,18 +84,18 @@ func (r *Release) build(ctx context.Context, x engine.Executor, e engine.Engine,
 		closure = infos
 		if err != nil {
 			r.resolve(ctx, x, e, log)
-			closure = r.salvage(ctx, x, e, cell, log.BuiltDependencies(todo), infos)
+			closure = r.salvage(ctx, x, e, cell, log.BuiltDependencies(), infos)
 			r.explainPackages(ctx, x, log, todo, invalid)
 		}
 		for _, d := range log.FailedDownloads() {
 			r.Event(run.DownloadsFailed{System: cell.System, FailedDownloads: d})
 		}
-		return settle(ctx, cell, todo, log, infos, invalid, err)
+		return recordResults(ctx, cell, todo, log, infos, invalid, err)
 	})
 	return closure, work, err
 }
 
-// logConfig is for a log of builds for a system.
+// logConfig configures the log of a system's builds.
 func (r *Release) logConfig(system matrix.System) buildlog.Config {
 	return buildlog.Config{
 		Recorder: r.Recorder, System: system, Logs: r.Logs, Stall: r.Stall, Builders: r.Builders,
@@ -103,8 +103,8 @@ func (r *Release) logConfig(system matrix.System) buildlog.Config {
 	}
 }
 
-// settle says what came of each package, by what the store has rather than by what the log tells.
-func settle(ctx context.Context, cell matrix.Cell, todo []*run.PackageResult, log *buildlog.Log, closure []nix.PathInfo, invalid map[nix.StorePath]bool, buildErr error) (string, error) {
+// recordResults sets the result of each package. The store decides, rather than the log.
+func recordResults(ctx context.Context, cell matrix.Cell, todo []*run.PackageResult, log *buildlog.Log, closure []nix.PathInfo, invalid map[nix.StorePath]bool, buildErr error) (string, error) {
 	var failed []run.PackageResult
 	counts := map[run.Verdict]int{}
 	for _, p := range todo {
@@ -224,8 +224,8 @@ func pathArgs(packages []*run.PackageResult) []string {
 	return args
 }
 
-// lostEngine is for an engine that died while it built, or that cannot be asked what it has built. What Nix has said of
-// a package stays.
+// lostEngine sets the failures of the packages if the engine died, or cannot be queried after the build. Failures that
+// Nix reported stay.
 func lostEngine(ctx context.Context, log *buildlog.Log, todo []*run.PackageResult, err error) error {
 	f := buildlog.CommandFailure(ctx, err)
 	exit := (*engine.ExitError)(nil)

@@ -11,7 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// resolve asks the store how those builds have ended of which Nix's log does not tell it.
+// resolve queries the store for the results of the builds that Nix's log leaves undecided.
 func (r *Release) resolve(ctx context.Context, x engine.Executor, e engine.Engine, log *buildlog.Log) {
 	unknown := log.Undecided()
 	if len(unknown) == 0 {
@@ -33,7 +33,7 @@ func (r *Release) resolve(ctx context.Context, x engine.Executor, e engine.Engin
 	log.DecideByStore(built)
 }
 
-// failedDependencies returns which of the derivations that have failed a package is made with.
+// failedDependencies returns the failed derivations that a package depends on.
 func (r *Release) failedDependencies(ctx context.Context, x engine.Executor, log *buildlog.Log, p *run.PackageResult) ([]nix.StorePath, error) {
 	failed := log.RootFailures()
 	if len(failed) == 0 {
@@ -46,8 +46,8 @@ func (r *Release) failedDependencies(ctx context.Context, x engine.Executor, log
 	return slices.DeleteFunc(failed, func(drv nix.StorePath) bool { return drv == p.Derivation || !slices.Contains(requisites, drv) }), nil
 }
 
-// explainPackages finds out why each package has failed whose outputs are not all there: by itself, by a dependency, or
-// because Nix stopped.
+// explainPackages sets the failure of each package that lacks outputs: its own, that of a dependency, or the error at
+// which Nix stopped.
 func (r *Release) explainPackages(ctx context.Context, x engine.Executor, log *buildlog.Log, todo []*run.PackageResult, invalid map[nix.StorePath]bool) {
 	for _, p := range todo {
 		if p.Failure != nil || !slices.ContainsFunc(p.Outputs, func(o run.Output) bool { return invalid[o.Path] }) {

@@ -12,8 +12,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// realise runs nix-store --realise, which is the same in all versions of Nix and takes store derivations as they are;
-// so nothing is evaluated a second time.
+// realise runs nix-store --realise. It is the same in all versions of Nix, and takes store derivations: nothing is
+// evaluated again.
 func (r *Release) realise(ctx context.Context, x engine.Executor, todo []*run.PackageResult, p probed, log *buildlog.Log, extra nix.Settings) error {
 	args := append([]string{"--realise", "--keep-going", "--log-format", "internal-json"}, derivations(todo)...)
 	return log.Run(ctx, x, engine.Command{
@@ -21,19 +21,18 @@ func (r *Release) realise(ctx context.Context, x engine.Executor, todo []*run.Pa
 	})
 }
 
-// realiseAll realises the packages. Where Nix stops at a derivation in spite of --keep-going, it builds the packages
-// that do not need that one by another command, so that each is built that can be. It returns the last error.
+// realiseAll realises the packages. If Nix stops at a derivation in spite of --keep-going, another command builds the
+// packages that do not need that derivation. It returns the last error.
 func (r *Release) realiseAll(ctx context.Context, x engine.Executor, todo []*run.PackageResult, p probed, log *buildlog.Log) (failed error) {
 	retried := false
 	for groups := [][]*run.PackageResult{todo}; len(groups) > 0; {
 		group := groups[0]
 		groups = groups[1:]
 		err := r.realise(ctx, x, group, p, log, nil)
-		if err != nil && ctx.Err() == nil && !retried && log.OnlySubstitutersFailed() {
-			// A cache that did not answer says nothing of the build. Once more; a builder's failure never is.
+		if err != nil && ctx.Err() == nil && !retried && log.RetrySubstitution() {
+			// The build is not at fault. The failure of a builder is never retried.
 			retried = true
 			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: "a substituter failed: trying once more"})
-			log.ForgetSubstituters()
 			err = r.realise(ctx, x, group, p, log, nil)
 		}
 		if err == nil {
@@ -56,19 +55,19 @@ func (r *Release) realiseAll(ctx context.Context, x engine.Executor, todo []*run
 		case len(rest) < len(group):
 			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building without what it refuses: %s", log.NixError().Message)})
 			groups = append(groups, rest)
-		case len(group) > 1: // it is not known which one Nix stopped at
+		case len(group) > 1: // it is unknown at which one Nix stopped
 			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building each package on its own: %s", log.NixError().Message)})
 			for _, p := range rest {
 				groups = append(groups, []*run.PackageResult{p})
 			}
 		default:
-			group[0].Failure = log.UnfinishedFailure() // nothing else was asked for
+			group[0].Failure = log.UnfinishedFailure() // it is the only package of the command
 		}
 	}
 	return failed
 }
 
-// leftOver returns the packages that are not there although nothing that they need has failed.
+// leftOver returns the packages that lack outputs although none of their dependencies failed.
 func (r *Release) leftOver(ctx context.Context, x engine.Executor, log *buildlog.Log, group []*run.PackageResult) ([]*run.PackageResult, error) {
 	var candidates []*run.PackageResult
 	for _, p := range group {
@@ -97,10 +96,10 @@ func (r *Release) leftOver(ctx context.Context, x engine.Executor, log *buildlog
 	return rest, nil
 }
 
-// derivationsAtOnce keeps a command line short.
+// derivationsAtOnce bounds the length of a command line.
 const derivationsAtOnce = 500
 
-// derivations asks Nix what store derivations say of themselves. Without the answer, failures are told apart less well.
+// derivations reads store derivations with Nix. Without the result, the kinds of failures are less exact.
 func (r *Release) derivations(ctx context.Context, x engine.Executor, e engine.Engine, drvs []nix.StorePath) map[nix.StorePath]nix.Derivation {
 	known := map[nix.StorePath]nix.Derivation{}
 	for some := range slices.Chunk(drvs, derivationsAtOnce) {

@@ -10,15 +10,15 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// lostBuilds are the builds whose remote builder broke off. They say nothing of the packages, so they are tried once more.
+// lostBuilds are the builds whose remote builder disconnected. The packages are not at fault, so they are built again.
 type lostBuilds struct {
 	drvs    []nix.StorePath
-	retried bool // they were tried once more: another loss is a failure
+	retried bool // they were built again; another loss is a failure
 }
 
-// remoteFailure is why a build on a remote builder failed, of which Nix itself says only that its process for the build did
-// (f). That process has said more: what the builder reported ("build of … on … failed: …"). Where it reported nothing and
-// the connection broke, the build is lost: it is nil unless it was lost once already.
+// remoteFailure returns why a build on a remote builder failed. Nix itself only reports (f) that its local process for the
+// build failed. Before that, this process logged the builder's own error ("build of … on … failed: …"). If it logged none
+// and the connection broke, the build is lost: the result is nil the first time, and a failure the second time.
 func (l *Log) remoteFailure(b *build, f *run.Failure) *run.Failure {
 	if f.Kind != run.BuilderFailed || f.ExitCode != 1 {
 		return f
@@ -32,7 +32,7 @@ func (l *Log) remoteFailure(b *build, f *run.Failure) *run.Failure {
 		return f
 	}
 	reason := fmt.Sprintf("remote builder %s broke off: %s", nix.Redact(b.machine), l.unnamedClaims[i].Message)
-	l.unnamedClaims = slices.Delete(l.unnamedClaims, i, i+1) // it is about this one
+	l.unnamedClaims = slices.Delete(l.unnamedClaims, i, i+1) // this error is about this build
 	if l.lost.retried {
 		return &run.Failure{Kind: run.BuilderLost, Message: reason}
 	}
@@ -41,7 +41,7 @@ func (l *Log) remoteFailure(b *build, f *run.Failure) *run.Failure {
 	return nil
 }
 
-// unreachable mentions a remote builder that Nix says it cannot reach. It is no error of the run: another machine builds.
+// unreachable reports a remote builder that Nix cannot reach. This is no error of the run: another machine builds.
 func (l *Log) unreachable(text string) bool {
 	builder, reason, ok := ParseUnreachable(strings.Join(append(slices.Clone(l.plain), text), "\n"))
 	isOurs := func(b nix.Builder) bool {
@@ -55,7 +55,7 @@ func (l *Log) unreachable(text string) bool {
 	return true
 }
 
-// retryLost says whether builds were lost that are to be tried once more, and forgets what failed for want of them.
+// RetryLostBuilds reports whether lost builds should be built again. It then forgets the failures that depend on them.
 func (l *Log) RetryLostBuilds() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,14 +72,14 @@ func (l *Log) RetryLostBuilds() bool {
 }
 
 var (
-	// cannotBuildOn is how Nix says that it cannot reach a remote builder.
+	// cannotBuildOn is Nix's message about a remote builder that it cannot reach.
 	cannotBuildOn = regexp.MustCompile(`^cannot build on '([^']+)': (.+)`)
-	// nixLine are the beginnings of lines that Nix writes when it builds by another machine. Others are those of ssh.
+	// nixLine has the beginnings of the lines that Nix writes when another machine builds. All other lines are ssh's.
 	nixLine = regexp.MustCompile(`^(?:this derivation will|these (?:\d+ )?derivations will|/nix/store/|building '|copying |waiting |warning:|error:|…)`)
 )
 
-// unreachable reads from what Nix writes which remote builder it cannot reach, and why. Of nested errors, the last one is
-// what ssh says. Over ssh-ng, ssh says it on a line before, and Nix only that it has said no more.
+// ParseUnreachable reads which remote builder Nix cannot reach, and why. The last of nested errors is that of ssh. Over
+// ssh-ng, ssh writes its error on the line before, and Nix reports only that the connection ended.
 func ParseUnreachable(stderr string) (builder, reason string, ok bool) {
 	said := ""
 	for line := range strings.Lines(nix.Redact(nix.PlainText(stderr))) {

@@ -8,35 +8,35 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// counts are what Nix's progress tells of builds without naming them: how many have succeeded, and how many have failed.
+// counts are the numbers of builds that have succeeded and failed so far. Nix reports them without the names of the builds.
 //
-// Each count is about one build that Nix has begun before it, that says nothing after it, and whose activity is open
-// when it comes. (A failure may also be that of a derivation that Nix refuses to build.) Nix closes the activity of a
-// dependency right after its count, and that of a package only at the end of all, in any order.
+// Each count is about one build. Nix began that build before the count, reports nothing about it afterwards, and has its
+// activity open at that time. A failure can also be that of a derivation that Nix refuses to build. Nix closes the activity
+// of a dependency right after its count. It closes those of the packages when all builds are over, in any order.
 type counts struct {
-	counter               uint64 // of the activity that counts; 0 until it is known
+	counter               uint64 // Nix's number of the activity that counts; 0 until it is known
 	good, bad             int64  // so far
 	goodCounts, badCounts []countedEnd
-	begun                 []*build // by this process of Nix, but for those whose count is known
-	changed               bool     // something may be certain now
-	lastClosed            int64    // when Nix has last closed a build
-	closedBefore          int64    // what was closed before this was not closed because Nix ends
+	begun                 []*build // by this process of Nix, except those whose count is known
+	changed               bool     // another result may be certain now
+	lastClosed            int64    // when Nix last closed a build
+	closedBefore          int64    // Nix closed the builds before this one while it went on building
 }
 
-// countedEnd is a count that is about an unknown build.
+// countedEnd is the end of an unknown build.
 type countedEnd struct {
 	at  time.Time
 	seq int64
 }
 
-// setCounter notes which activity counts. A remote builder's Nix has one of its own, after ours.
+// setCounter records which activity counts. The Nix of a remote builder has an activity of its own, which starts later.
 func (l *Log) setCounter(id uint64) {
 	if l.counter == 0 {
 		l.counter = id
 	}
 }
 
-// addCounts takes the numbers of builds that have succeeded and failed so far.
+// addCounts adds the builds that have succeeded and failed since the last time.
 func (l *Log) addCounts(good, bad int64) {
 	for ; l.good < good; l.good++ {
 		l.goodCounts = append(l.goodCounts, countedEnd{at: l.Now(), seq: l.next()})
@@ -47,8 +47,8 @@ func (l *Log) addCounts(good, bad int64) {
 	}
 }
 
-// noteProgress notes that Nix begins or continues a build, which has last been heard at spoke: so it was not its own end that
-// closeSeq other builds. A log has millions of lines, so little is done for most of them.
+// noteProgress records that Nix begins or continues a build, whose last activity was at heardSeq. So Nix did not close the
+// other builds because it ends. A log can have millions of lines, so this does little for most of them.
 func (l *Log) noteProgress(spoke int64) {
 	if n := len(l.goodCounts); n > 0 && (spoke < l.goodCounts[n-1].seq || l.closedBefore < l.lastClosed) {
 		l.changed = true
@@ -56,13 +56,13 @@ func (l *Log) noteProgress(spoke int64) {
 	l.closedBefore = l.seq
 }
 
-// possible returns those of the counts, in the order of their time, that can be about a build.
+// possible returns the counts that can be about a build, in the order of their time.
 func possible(all []countedEnd, b *build) []countedEnd {
 	return all[firstPossible(all, b):lastPossible(all, b)]
 }
 
-// firstPossible and lastPossible are the bounds of the counts that came after the build was last heard and before Nix
-// closeSeq it. The second is never less than the first.
+// firstPossible and lastPossible are the bounds of the counts between a build's last activity and the end of its Nix
+// activity. lastPossible is never less than firstPossible.
 func firstPossible(all []countedEnd, b *build) int {
 	return sort.Search(len(all), func(i int) bool { return all[i].seq > b.heardSeq })
 }
@@ -81,13 +81,13 @@ func (l *Log) decide() {
 	}
 }
 
-// decideByNumber looks for the first counts that can be about no more builds than there are such counts.
+// decideByNumber finds the shortest prefix of the counts that can be about exactly as many builds as it has counts.
 func (l *Log) decideByNumber() bool {
 	if len(l.goodCounts) == 0 {
 		return false
 	}
 	var open []*build
-	since := make([]int, len(l.goodCounts)) // how many builds have each count as the first one that can be about them
+	since := make([]int, len(l.goodCounts)) // the number of builds, by the first count that can be about them
 	for _, b := range l.uncounted() {
 		if len(possible(l.goodCounts, b)) > 0 {
 			open = append(open, b)
@@ -104,7 +104,7 @@ func (l *Log) decideByNumber() bool {
 	return false
 }
 
-// assignCounts ends the builds that the first counts are about.
+// assignCounts ends the builds that the first n counts are about.
 func (l *Log) assignCounts(open []*build, n int) {
 	i := 0
 	for _, b := range open {
@@ -120,7 +120,7 @@ func (l *Log) assignCounts(open []*build, n int) {
 	l.goodCounts = slices.Delete(l.goodCounts, 0, n)
 }
 
-// decideByClosing looks for builds that Nix has closed while it goes on, and which no count of a failure can be about.
+// decideByClosing finds the builds that Nix has closed while it goes on building, and that cannot have failed.
 func (l *Log) decideByClosing() bool {
 	decided := false
 	for _, b := range l.uncounted() {
@@ -139,7 +139,7 @@ func (l *Log) decideByClosing() bool {
 	return decided
 }
 
-// uncounted returns the builds that a count may still be about, in the order of their start.
+// uncounted returns the builds that a count can still be about, in the order of their start.
 func (l *Log) uncounted() []*build {
 	l.begun = slices.DeleteFunc(l.begun, func(b *build) bool {
 		return b.counted || b.state == failed || b.state == abandoned
@@ -147,8 +147,8 @@ func (l *Log) uncounted() []*build {
 	return l.begun
 }
 
-// assignFailureCount takes the count of a build whose failure Nix has told out of the account, if it is certain which one it
-// is. Nix may tell the failure of a package only when all others have ended; the count comes at once.
+// assignFailureCount removes the count of a failed build, if it is certain which count that is. Nix counts a failure at
+// once, but may report the failure of a package only after all other builds.
 func (l *Log) assignFailureCount(b *build) {
 	can := possible(l.badCounts, b)
 	if len(can) > 0 {

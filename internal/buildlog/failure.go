@@ -17,11 +17,11 @@ var (
 	derivationPath = regexp.MustCompile(`/nix/store/[0-9a-z]{32}-[0-9a-zA-Z+\-._?=]+\.drv`)
 	exitCodeText   = regexp.MustCompile(`exit code (\d+)`)
 	signalText     = regexp.MustCompile(`due to signal (\d+)`)
-	// buildersLog is where an error message goes on with the end of a builder's log, or with paths.
+	// buildersLog begins the part of an error message that is the end of a builder's log, or a list of paths.
 	buildersLog = regexp.MustCompile(`Output paths:|[Ll]ast \d+ log lines:|For full logs`)
 )
 
-// failureRules tell the kind of a failure by the words of Nix's own message, most telling first.
+// failureRules find the kind of a failure by the words of Nix's own message, the most specific first.
 // The words changed in Nix 2.31 ("Cannot build … Reason: …"); both forms are matched.
 var failureRules = []struct {
 	words string
@@ -30,7 +30,7 @@ var failureRules = []struct {
 	{"hash mismatch in fixed-output derivation", run.HashMismatch},
 	{"may not be deterministic", run.NotReproducible},
 	{"No space left on device", run.DiskFull},
-	{"lack of free disk space", run.DiskFull}, // which Nix has measured: less than 8 MiB
+	{"lack of free disk space", run.DiskFull}, // Nix measured less than 8 MiB
 	{"database or disk is full", run.DiskFull},
 	{"Nix daemon disconnected unexpectedly", run.EngineLost},
 	{"unexpected end-of-file", run.EngineLost},
@@ -60,14 +60,14 @@ var failureRules = []struct {
 	{"due to signal", run.BuilderFailed},
 }
 
-// classify reads one error message of Nix. It returns the derivation that the message is about, empty where there is none.
+// Classify reads an error message of Nix. It returns the derivation that the message is about, or an empty path.
 func Classify(message string) (nix.StorePath, *run.Failure) {
-	text := nix.Redact(nix.PlainText(message)) // a cache's URL may hold credentials
+	text := nix.Redact(nix.PlainText(message)) // a cache's URL may contain credentials
 	if i := buildersLog.FindStringIndex(text); i != nil {
-		text = text[:i[0]] // reportedAt elsewhere, and not Nix's own words
+		text = text[:i[0]] // the rest is reported elsewhere, and is not Nix's own text
 	}
 	f := &run.Failure{Kind: run.UnknownFailure, Message: onOneLine(text)}
-	words := anyStorePath.ReplaceAllString(f.Message, "") // a package's name is not Nix's own word either
+	words := anyStorePath.ReplaceAllString(f.Message, "") // a package's name is not Nix's own text either
 	for _, rule := range failureRules {
 		if strings.Contains(words, rule.words) {
 			f.Kind = rule.kind
@@ -83,10 +83,10 @@ func Classify(message string) (nix.StorePath, *run.Failure) {
 	return nix.StorePath(derivationPath.FindString(text)), f
 }
 
-// maxMessage bounds a message, which may hold any number of paths.
+// maxMessage bounds a message, which may contain any number of paths.
 const maxMessage = 4 << 10
 
-// onOneLine joins the lines of an error: those of a wrong hash are its whole meaning.
+// onOneLine joins the lines of an error. The lines after the first are needed: those of a hash mismatch are the hashes.
 func onOneLine(text string) string {
 	text = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), "error:"))
 	return cutText(strings.TrimRight(strings.Join(strings.Fields(text), " "), ";: "), maxMessage)
@@ -100,7 +100,7 @@ func cutText(text string, limit int) string {
 	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
-// failureOf names what an error of a whole command was, where no message was about a derivation.
+// CommandFailure describes the error of a whole command. It is used if no message is about a derivation.
 func CommandFailure(ctx context.Context, err error) *run.Failure {
 	var exit *engine.ExitError
 	switch {
@@ -119,7 +119,7 @@ func CommandFailure(ctx context.Context, err error) *run.Failure {
 			f.Message = exit.Error()
 		}
 		if signal := exit.Code - 128; signal > 0 {
-			// The last error that it wrote is not why it ended.
+			// The program's last error message is not why it ended.
 			f.Kind, f.Message = run.UnknownFailure, fmt.Sprintf("%s was ended by signal %d", exit.Program, signal)
 		}
 		if exit.Code == 137 {

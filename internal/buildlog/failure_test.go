@@ -129,7 +129,7 @@ func TestMeasurementsTellTheKindOfAFailure(t *testing.T) {
 			if f.Kind != test.want {
 				t.Errorf("kind %q, remark %q; want %q", f.Kind, f.Remark, test.want)
 			}
-			if name == "its child killed" && !strings.Contains(f.Remark, "the kernel ended 1 process for want of memory") {
+			if name == "its child killed" && !strings.Contains(f.Remark, "the kernel killed 1 process because memory ran out") {
 				t.Errorf("remark %q, want the kernel's count", f.Remark)
 			}
 		})

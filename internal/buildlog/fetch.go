@@ -12,12 +12,12 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// failedDownload is how Nix says that it could not download something: the URL, and why.
+// failedDownload is Nix's message about a failed download: the URL, and the reason.
 var failedDownload = regexp.MustCompile(`^unable to download '([^']*)'(.*)$`)
 
 var httpStatus = regexp.MustCompile(`(?i)(?:returned error:|HTTP error|HTTP status(?: code)?:?|HTTP/[\d.]+) (\d{3})`)
 
-// downloadReasons tell why a fetcher gave up, by the words of curl, git and Nix, most telling first.
+// downloadReasons find why a fetcher failed, by the words of curl, git and Nix, the most specific first.
 var downloadReasons = []struct{ words, reason string }{
 	{"resolve host", run.NoHost}, // "Could not resolve host", "Couldn't resolve host name", "Could not resolve hostname"
 	{"name resolution", run.NoHost},
@@ -36,8 +36,8 @@ var downloadReasons = []struct{ words, reason string }{
 	{"from any mirror", run.NoMirror},
 }
 
-// download makes a failed download of the failure of a fixed-output derivation, if the end of its log says why nothing
-// was downloaded. Its builder does nothing but fetch, so its log is about that; a wrong hash is a kind of its own.
+// downloadFailure changes the kind of a fixed-output derivation's failure to a failed download, if the end of its log has
+// a reason for that. Such a builder only fetches, so its log is about the download. A hash mismatch keeps its kind.
 func downloadFailure(f *run.Failure, tail []string) {
 	if f.Kind != run.BuilderFailed {
 		return
@@ -55,7 +55,7 @@ func downloadFailure(f *run.Failure, tail []string) {
 	}
 }
 
-// downloads groups the downloads that failed, the largest group first.
+// FailedDownloads groups the failed downloads by reason, the largest group first.
 func (l *Log) FailedDownloads() []run.FailedDownloads {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -76,7 +76,7 @@ func (l *Log) FailedDownloads() []run.FailedDownloads {
 	return groups
 }
 
-// mismatches returns the fetches whose hash was wrong, in the order of their derivations.
+// HashMismatches returns the fetches with a wrong hash, in the order of their derivations.
 func (l *Log) HashMismatches() []contract.Mismatch {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -8,16 +8,16 @@ import (
 )
 
 var (
-	// sourceLine is how compilers and test harnesses name a place: "core-ipc/src/lib.rs:88:9", "src/main.c:12".
+	// sourceLine matches a source location of a compiler or a test harness: "core-ipc/src/lib.rs:88:9", "src/main.c:12".
 	sourceLine = regexp.MustCompile(`([\w@+./-]*[\w@+-]\.\w+):(\d+)(?::\d+)?`)
-	// errorWords are the words of a line that is about what went wrong, rather than about a warning or about progress.
+	// errorWords match a line about an error, as opposed to a warning or progress.
 	errorWords = regexp.MustCompile(`(?i)\berror\b|\bpanicked at\b|\bfatal\b|\bassertion\b|--- FAIL`)
-	// buildDir is where a builder has unpacked the sources: in a sandbox, or outside of one.
+	// buildDir is the directory into which a builder unpacks the sources, with or without a sandbox.
 	buildDir = regexp.MustCompile(`^(?:/private)?/(?:build|tmp/nix-build-[^/]+|nix/var/nix/builds/[^/]+(?:/build)?)/[^/]+/`)
 )
 
-// sourceLocation finds the line of the flake's tree that the end of a build's log blames: the first one that is named together
-// with an error and is there. Rust puts the place below the error's own line.
+// sourceLocation finds the first line of the flake's tree that the end of a build's log names together with an error.
+// Rust prints the location on the line after the error.
 func sourceLocation(s run.Snapshot, tail []string) *run.Line {
 	blamed := false
 	for _, text := range tail {
@@ -35,7 +35,7 @@ func sourceLocation(s run.Snapshot, tail []string) *run.Line {
 	return nil
 }
 
-// location is the line of the flake that a failed build is about: one that its log names, or else the one that defines the
+// location is the line of the flake that a failed build is about: the one that its log names, or else the definition of the
 // package.
 func (l *Log) location(b *build) *run.Line {
 	if at := sourceLocation(l.Snapshot, b.log.tail); at != nil {

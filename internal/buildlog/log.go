@@ -19,29 +19,29 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Config says what a log is of.
+// Config says which builds a log is about, and where it reports them.
 type Config struct {
 	run.Recorder
 	System   matrix.System
 	Logs     *regular.Dir  // the directory of the log files
-	Stall    time.Duration // how long a build may say nothing before its last lines are reported; 0 for ever
+	Stall    time.Duration // silence after which a build is reported as stalled; 0 for never
 	Packages []*run.PackageResult
 	Snapshot run.Snapshot // of the flake that defines the packages
-	// Builders are the remote builders. Unreachable is called for one of them that Nix cannot reach.
+	// Builders are the remote builders. The log calls Unreachable for each of them that Nix cannot reach.
 	Builders    []nix.Builder
 	Unreachable func(builder, reason string)
 }
 
-// buildLog turns Nix's log of the realisations of a step into events, log files and a verdict for each derivation.
-// A verdict is certain: Nix's error message names the derivation, Nix's counts leave no other possibility, or the store
-// has been asked. Until then a build is undecided.
-// A lock guards it, since it is asked for stalls while Nix writes.
+// Log reads the logs of one or more commands of Nix that build derivations. It reports events, writes log files, and
+// determines the result of each build. A result is certain: Nix's error message names the derivation, or Nix's counts
+// leave no other possibility, or the store was queried. Before that, the build is undecided.
+// A lock guards the fields, because the search for stalled builds runs while Nix writes.
 type Log struct {
 	Config
-	// known is what the plan's derivations say of themselves; empty where that is not known.
+	// known has the derivations that the plan builds, as far as Nix could show them.
 	known    map[nix.StorePath]nix.Derivation
 	byOutput map[nix.StorePath]nix.StorePath // the derivation of an output
-	meter    engine.ResourceMeter            // nil where the engine measures nothing
+	meter    engine.ResourceMeter            // nil if the engine measures nothing
 
 	mu          sync.Mutex
 	builds      map[nix.StorePath]*build
@@ -52,22 +52,22 @@ type Log struct {
 	warned      map[string]bool
 	seq         int64
 	full        fullDisk
-	nixError    *run.Failure // Nix's own error of the last realisation that failed
-	interrupted bool         // the run's time was over then, or it was interrupted
+	nixError    *run.Failure // the error of the last command of Nix that failed
+	interrupted bool         // the run was interrupted or timed out during that command
 	lost        lostBuilds
 	attempt
 }
 
-// attempt is what belongs to one process of Nix.
+// attempt is the state of one process of Nix.
 type attempt struct {
 	open   map[uint64]*build // by Nix's number of the activity
 	errors []*run.Failure    // Nix's errors that name no derivation
-	// claims are errors that may be a builder's words, by derivation, and claimed those that name none.
+	// claims are errors that a builder may have forged, by derivation. unnamedClaims are those that name no derivation.
 	claims        map[nix.StorePath]*run.Failure
 	unnamedClaims []*run.Failure
 	plain         []string // the last lines that Nix wrote outside of its log's format
 	counts
-	oomKillsBefore int64 // of processes by the kernel, for want of memory, before Nix was started; -1 where not known
+	oomKillsBefore int64 // processes that the kernel killed because memory ran out, before Nix started; -1 if unknown
 }
 
 // build is a derivation that Nix has begun to build.
@@ -76,29 +76,30 @@ type build struct {
 	machine            string // the remote builder, as Nix names it; empty for a local build
 	phase              string
 	started, lastHeard time.Time
-	stalledAt          time.Time // the time of heard when a stall was last reported
-	startSeq, heardSeq int64     // the sequence numbers of its start and of its last line or phase
-	closeSeq           int64     // that of the end of its last activity; 0 while one is open
+	stalledAt          time.Time // the value of lastHeard when a stall was last reported
+	startSeq, heardSeq int64     // the sequence numbers of its start, and of its last line or phase
+	closeSeq           int64     // the sequence number of the end of its last activity; 0 while one is open
 	activities         int
-	stale              bool         // of an earlier process of Nix
-	claim              *run.Failure // what an error says of it that may be a builder's words
+	stale              bool         // an earlier process of Nix began it
+	claim              *run.Failure // an error about it that a builder may have forged
 	state              buildState
 	counted            bool  // one of Nix's counts is known to be about it
-	oomKillsBefore     int64 // of processes by the kernel, for want of memory, before it began
+	oomKillsBefore     int64 // processes that the kernel killed because memory ran out, before it began; -1 if unknown
 	log                *logFile
 	seconds            float64
 }
 
-// buildState is what is certain of a build.
+// buildState is the result of a build, as far as it is certain.
 type buildState int
 
 const (
 	undecided buildState = iota
 	succeeded
 	failed
-	abandoned // it will not be known
+	abandoned // the result stays unknown
 )
 
+// New returns a log that has read nothing yet.
 func New(c Config) *Log {
 	l := &Log{
 		Config: c, byOutput: map[nix.StorePath]nix.StorePath{},
@@ -114,7 +115,7 @@ func New(c Config) *Log {
 	return l
 }
 
-// know takes what is known of the derivations that are to be built.
+// SetDerivations sets the derivations that the next commands build.
 func (l *Log) SetDerivations(known map[nix.StorePath]nix.Derivation) {
 	l.known = known
 	for drv, d := range known {
@@ -124,7 +125,7 @@ func (l *Log) SetDerivations(known map[nix.StorePath]nix.Derivation) {
 	}
 }
 
-// run runs a command of Nix that writes its log in the internal-json format.
+// Run runs a command of Nix that writes its log in the internal-json format, and reads that log.
 func (l *Log) Run(ctx context.Context, x engine.Executor, c engine.Command) error {
 	l.newAttempt()
 	defer l.watch(ctx, l.Stall)()
@@ -141,7 +142,7 @@ func newAttempt() attempt {
 	return attempt{open: map[uint64]*build{}, claims: map[nix.StorePath]*run.Failure{}, oomKillsBefore: -1}
 }
 
-// entry takes one line of Nix's log.
+// entry reads one entry of Nix's log.
 func (l *Log) entry(e nix.LogEntry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -173,8 +174,8 @@ func (l *Log) start(e nix.LogEntry) {
 	}
 }
 
-// begin takes the start of a build. Over ssh-ng Nix opens a second activity for the same derivation within the first:
-// the remote Nix's own. Both are one build.
+// begin handles the start of a build. Over ssh-ng, Nix opens a second activity for the same derivation within the first:
+// that of the remote Nix. Both are one build.
 func (l *Log) begin(e nix.LogEntry) {
 	drv, machine := nix.StorePath(e.String(0)), e.String(1)
 	b := l.builds[drv]
@@ -242,14 +243,14 @@ func (l *Log) line(b *build, text string) {
 	l.Event(run.BuildLine{System: l.System, Derivation: b.drv, Phase: b.phase, Text: text[:min(len(text), maxEventLine)]})
 }
 
-// noteActivity notes that a build is still going on.
+// noteActivity records that a build is running.
 func (l *Log) noteActivity(b *build) {
 	before := b.heardSeq
 	b.lastHeard, b.heardSeq = l.Now(), l.next()
 	l.noteProgress(before)
 }
 
-// lastDrawn returns what a terminal would show of a line that draws over itself, as progress bars do.
+// lastDrawn returns what a terminal shows of a line that overwrites itself, as progress bars do.
 func lastDrawn(line string) string {
 	line = strings.TrimRight(line, "\r")
 	return line[strings.LastIndexByte(line, '\r')+1:]
@@ -262,7 +263,7 @@ func (l *Log) succeed(b *build, at time.Time) {
 	l.finish(b, nil)
 }
 
-// countedEnd reports the end of a build.
+// finish reports the end of a build.
 func (l *Log) finish(b *build, f *run.Failure) {
 	b.log.close()
 	l.Event(run.BuildFinished{
@@ -270,7 +271,7 @@ func (l *Log) finish(b *build, f *run.Failure) {
 	})
 }
 
-// undecidedBuilds returns the builds of which it is not known yet how they have ended, in the order of their start.
+// undecidedBuilds returns the builds whose result is not known yet, in the order of their start.
 func (l *Log) undecidedBuilds() []*build {
 	var list []*build
 	for _, b := range l.builds {
@@ -282,7 +283,7 @@ func (l *Log) undecidedBuilds() []*build {
 	return list
 }
 
-// isGood says whether a derivation is certain to have been built well by this log's realisations.
+// Built reports whether this log's commands certainly built a derivation.
 func (l *Log) Built(drv nix.StorePath) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -290,12 +291,12 @@ func (l *Log) Built(drv nix.StorePath) bool {
 	return b != nil && b.state == succeeded
 }
 
-// succeeded returns the derivations that were built well and are none of the packages' own, in order.
-func (l *Log) BuiltDependencies(packages []*run.PackageResult) []nix.StorePath {
+// BuiltDependencies returns the derivations that were built, except those of the packages, in order.
+func (l *Log) BuiltDependencies() []nix.StorePath {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	own := map[nix.StorePath]bool{}
-	for _, p := range packages {
+	for _, p := range l.Packages {
 		own[p.Derivation] = true
 	}
 	var good []nix.StorePath

@@ -10,15 +10,15 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// tailLines is how much of a log a person is shown at once.
+// tailLines and tailLineMax bound the end of a log that events contain.
 const (
 	tailLines   = 25
 	tailLineMax = 2 << 10
 )
 
-// logFile keeps the whole log of one build on disk and its end in memory, whatever its size.
-// What the tests said is kept apart as well, in a file beside it.
-// A log that cannot be written does not fail a build: its path is then empty.
+// logFile writes the whole log of one build to disk, and keeps its end in memory.
+// A second file beside it has the output of the tests.
+// A log that cannot be written does not fail a build; its path is then empty.
 type logFile struct {
 	path  string
 	dir   *regular.Dir
@@ -58,7 +58,7 @@ func (l *logFile) line(phase, text string) {
 	l.tail = append(l.tail, text[:min(len(text), tailLineMax)])
 }
 
-// isTestPhase tells the phases in which nixpkgs' stdenv runs tests.
+// isTestPhase reports whether nixpkgs' stdenv runs tests in a phase.
 func isTestPhase(phase string) bool { return phase == "checkPhase" || phase == "installCheckPhase" }
 
 func (l *logFile) close() {

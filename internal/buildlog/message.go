@@ -11,7 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// summaryMessage is an error that repeats which of the derivations that were asked for have failed.
+// summaryMessage is an error that lists the failed derivations again.
 var summaryMessage = regexp.MustCompile(`^(error: )?build of (resolved derivation )?'.*' failed$`)
 
 const (
@@ -20,7 +20,7 @@ const (
 	maxPlain  = 5     // of the lines outside of the log's format
 )
 
-// message takes what Nix itself says: errors, and warnings. All that a daemon says comes as if it were an error.
+// message reads an error or a warning of Nix. All messages of a daemon have the level of an error.
 func (l *Log) message(e nix.LogEntry) {
 	text := nix.PlainText(e.Msg)
 	switch {
@@ -32,7 +32,7 @@ func (l *Log) message(e nix.LogEntry) {
 	}
 }
 
-// plainLine takes a line outside of the log's format, which is how Nix reports an error that it cannot log.
+// plainLine reads a line outside of the log's format. Nix writes such a line for an error that it cannot log.
 func (l *Log) plainLine(e nix.LogEntry) {
 	text := strings.TrimSpace(nix.Redact(nix.PlainText(e.Text)))
 	switch {
@@ -45,10 +45,10 @@ func (l *Log) plainLine(e nix.LogEntry) {
 	}
 }
 
-// errorMessage takes an error. Nix gives its own ones in two forms (raw_msg), but for those of its daemon. A builder can
-// have Nix log a message too, by a line in the log's format. So what may be a builder's is a claim: it is believed of a
-// build that can be one of those that Nix has counted as failed, and otherwise when Nix has ended, if the outputs are
-// not there.
+// errorMessage reads an error. Nix writes its own errors in two forms (raw_msg), but those of its daemon in one. A builder
+// can write a message into the log too, with a line in the log's format. So an error in one form is only a claim. It is
+// trusted if the build can be one that Nix counted as failed. Otherwise it is trusted after the end of Nix, if the outputs
+// are missing.
 func (l *Log) errorMessage(text string, own bool) {
 	drv, f := Classify(text)
 	if drv == "" {
@@ -61,7 +61,7 @@ func (l *Log) errorMessage(text string, own bool) {
 		}
 	}
 	switch {
-	case summaryMessage.MatchString(f.Message): // each has a message of its own
+	case summaryMessage.MatchString(f.Message): // each derivation has a message of its own
 	case drv == "" && own:
 		l.errors = append(l.errors[max(0, len(l.errors)-maxErrors):], f)
 	case drv == "":
@@ -75,7 +75,7 @@ func (l *Log) errorMessage(text string, own bool) {
 
 var anyStorePath = regexp.MustCompile(`/nix/store/[0-9a-z]{32}-[0-9a-zA-Z+\-._?=]+`)
 
-// derivationOf returns the derivation of the first output that a message names; empty where it names none that is known.
+// derivationOf returns the derivation of the first known output in a message; empty if there is none.
 func (l *Log) derivationOf(text string) nix.StorePath {
 	for _, path := range anyStorePath.FindAllString(nix.PlainText(text), -1) {
 		if drv, ok := l.byOutput[nix.StorePath(path)]; ok {
@@ -85,7 +85,7 @@ func (l *Log) derivationOf(text string) nix.StorePath {
 	return ""
 }
 
-// fail notes why a derivation failed, and ends it where it has not ended yet.
+// fail records why a derivation failed, and ends its build if it has not ended yet.
 func (l *Log) fail(drv nix.StorePath, f *run.Failure) {
 	known := l.failures[drv]
 	if known != nil && known.Kind.Specificity() >= f.Kind.Specificity() {
@@ -95,7 +95,7 @@ func (l *Log) fail(drv nix.StorePath, f *run.Failure) {
 	b := l.builds[drv]
 	switch {
 	case known != nil:
-		f.Phase, f.At = known.Phase, known.At // its end was reported
+		f.Phase, f.At = known.Phase, known.At // the end is already reported
 	case b != nil && b.state == undecided:
 		if b.closeSeq == 0 {
 			b.seconds = run.Seconds(l.Now().Sub(b.started))
@@ -109,40 +109,40 @@ func (l *Log) fail(drv nix.StorePath, f *run.Failure) {
 	}
 }
 
-// explain adds to a failure what the build itself and the machine's measurements tell of it.
+// explain adds what the build's log and the measurements show about a failure.
 func (l *Log) explain(b *build, f *run.Failure) {
 	f.Phase = b.phase
 	if f.Kind == run.NotReproducible || f.Kind == run.OutputRefused {
-		f.Phase = "" // it is seen when all of them are over
+		f.Phase = "" // Nix checks the outputs after all phases
 	}
 	if l.known[b.drv].Fixed {
 		downloadFailure(f, b.log.tail)
 	}
 	l.explainByMeasurements(b, f)
-	if f.Kind != run.DownloadFailed { // which no line of the flake can be blamed for
+	if f.Kind != run.DownloadFailed { // no line of the flake causes it
 		f.At = l.location(b)
 	}
 }
 
-// warn passes on a warning, each once. The same download fails for as many reasons as it is tried.
+// warn reports each warning once. Nix repeats the warning of a download for each attempt.
 func (l *Log) warn(text string) {
 	text = strings.TrimPrefix(nix.Redact(nix.FirstLine(text)), "warning: ")
-	text, _, _ = strings.Cut(strings.TrimPrefix(text, "error: "), "; retrying in ") // the same each time
+	text, _, _ = strings.Cut(strings.TrimPrefix(text, "error: "), "; retrying in ") // the same for each attempt
 	key := text
 	if m := failedDownload.FindStringSubmatch(text); m != nil {
 		if u, err := url.Parse(m[1]); err == nil {
 			key = u.Host + m[2] // one warning for each server is enough
 		}
 	}
-	// Nothing is rooted: the export follows at once, and realises again what a collector has taken in between.
+	// Builds need no GC root: the export follows at once, and builds again what a garbage collector has removed.
 	if !l.warned[key] && !strings.Contains(text, "--add-root") {
 		l.warned[key] = true
 		l.Event(run.Notice{System: l.System, Level: run.Warning, Text: text})
 	}
 }
 
-// runError is Nix's own error of a realisation that has failed: its last one that names no derivation. An error that is
-// understood goes before one that is not.
+// runError is Nix's own error of a failed command: the last one that names no derivation. Errors of a known kind take
+// precedence.
 func (l *Log) runError(ctx context.Context, err error) *run.Failure {
 	l.mu.Lock()
 	defer l.mu.Unlock()

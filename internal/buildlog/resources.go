@@ -10,17 +10,17 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// minFree is so little free space that a file system counts as full.
+// minFree is the free space in bytes below which a file system counts as full.
 const minFree = 1 << 20
 
-// fullDisk is the last time at which a file system was measured to be full.
+// fullDisk is the last time at which a file system was full.
 type fullDisk struct {
 	at    time.Time
 	where string
 }
 
-// measure measures while Nix builds, until the function it returns is called: what a builder has filled is free
-// retried when Nix reports its failure.
+// measure measures the free space while Nix builds, until the caller calls stop. When Nix reports the failure, the space
+// that the builder filled is free again.
 func (l *Log) measure(ctx context.Context, x engine.Executor) (stop func()) {
 	meter, ok := x.(engine.ResourceMeter)
 	l.mu.Lock()
@@ -49,7 +49,7 @@ func (l *Log) measure(ctx context.Context, x engine.Executor) (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-// nextMeasurement is soon enough to see a file system full that is filled at some GiB a second.
+// nextMeasurement is short enough to notice a full file system at a write rate of some GiB per second.
 func nextMeasurement(r engine.Resources) time.Duration {
 	free := max(0, min(r.StoreFree, r.BuildFree))
 	return min(max(time.Duration(free>>20)*time.Millisecond/4, 5*time.Millisecond), time.Second)
@@ -64,7 +64,7 @@ func (l *Log) recordFullDisk(r engine.Resources) {
 	}
 }
 
-// oomKillsBefore returns how many processes the kernel has ended for want of memory; -1 where that is not known.
+// oomKills returns how many processes the kernel killed because memory ran out; -1 if unknown.
 func (l *Log) oomKills() int64 {
 	if l.meter == nil {
 		return -1
@@ -72,25 +72,25 @@ func (l *Log) oomKills() int64 {
 	return l.meter.Resources().OOMKills
 }
 
-// explainNixError sets the kind of a run's error by what was measured: a Nix or a daemon that is gone may have needed too
-// much memory.
+// explainNixError sets the kind of a command's error by the measurements: Nix or its daemon may have been killed because
+// memory ran out.
 func (l *Log) explainNixError(f *run.Failure) {
 	if f.Kind != run.Killed && f.Kind != run.EngineLost || l.oomKillsBefore < 0 {
 		return
 	}
 	if l.oomKills() > l.oomKillsBefore {
 		f.Kind = run.OutOfMemory
-		f.Remark = "the kernel ended a process for want of memory while Nix ran"
+		f.Remark = "the kernel killed a process because memory ran out while Nix ran"
 	}
 }
 
-// explainByMeasurements sets the kind of a builder's failure by what was measured while it ran. Words of its log are a remark at most:
-// tests print such words on purpose.
+// explainByMeasurements sets the kind of a builder's failure by the measurements during the build. Words in its log are only
+// a remark, because tests print such words on purpose.
 func (l *Log) explainByMeasurements(b *build, f *run.Failure) {
 	if f.Kind != run.BuilderFailed && f.Kind != run.Killed {
 		return
 	}
-	here := b.machine == "" && l.meter != nil // what is measured is of this machine
+	here := b.machine == "" && l.meter != nil // the measurements are of this machine
 	var killed int64
 	if here {
 		r := l.meter.Resources()
@@ -102,25 +102,18 @@ func (l *Log) explainByMeasurements(b *build, f *run.Failure) {
 	switch {
 	case here && !l.full.at.IsZero() && !l.full.at.Before(b.started):
 		f.Kind = run.DiskFull
-		f.Remark = fmt.Sprintf("the file system of the %s was full while it was built", l.full.where)
+		f.Remark = fmt.Sprintf("the file system of the %s was full during the build", l.full.where)
 	case killed > 0 && f.Kind == run.Killed:
 		f.Kind = run.OutOfMemory
-		f.Remark = "the kernel ended a process for want of memory while it was built"
+		f.Remark = "the kernel killed a process because memory ran out during the build"
 	case killed > 0:
-		f.Remark = "the kernel ended " + countMany(killed, "process", "processes") + " for want of memory while it was built"
+		f.Remark = "the kernel killed " + run.Count(int(killed), "process") + " because memory ran out during the build"
 	default:
 		f.Remark = remarkOf(b.log.tail)
 	}
 }
 
-func countMany(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-// remarkOf names a phrase of a log that may be about the machine.
+// remarkOf returns a remark about words in a log that may be about the machine.
 func remarkOf(tail []string) string {
 	for _, phrase := range []string{"No space left on device", "Cannot allocate memory", "signal: 9, SIGKILL"} {
 		for _, line := range tail {

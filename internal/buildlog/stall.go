@@ -21,7 +21,7 @@ func (l *Log) reportFetched() {
 	l.Event(run.Fetched{System: l.System, Bytes: sum, Paths: len(l.fetched)})
 }
 
-// watch reports builds that say nothing for the duration, until the function it returns is called.
+// watch reports builds that are silent for the given duration, until the caller calls stop.
 func (l *Log) watch(ctx context.Context, stall time.Duration) (stop func()) {
 	if stall <= 0 {
 		return func() {}

@@ -11,7 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// newAttempt is for another process of Nix. Builds that an earlier one has left undecided may begin again.
+// newAttempt starts the state of another process of Nix. It may build undecided derivations again.
 func (l *Log) newAttempt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -21,8 +21,8 @@ func (l *Log) newAttempt() {
 	l.attempt = newAttempt()
 }
 
-// close is for when Nix has ended, with an error or well. Where all went well, every build did: a remote builder's are
-// left open until then, and not always counted. Otherwise a build stays undecided.
+// close handles the end of Nix. If Nix succeeded, each build did: Nix leaves remote builds open until then, and does not
+// always count them. Otherwise a build stays undecided.
 func (l *Log) close(ctx context.Context, err error) {
 	if err != nil {
 		l.nixError, l.interrupted = l.runError(ctx, err), ctx.Err() != nil
@@ -46,13 +46,13 @@ func (l *Log) close(ctx context.Context, err error) {
 		return
 	}
 	for _, drv := range slices.Sorted(maps.Keys(l.claims)) {
-		if l.builds[drv] == nil { // there is nothing that could show it to be wrong but the store, which is asked of packages
+		if l.builds[drv] == nil { // only the store could refute it, and only the outputs of packages are queried
 			l.fail(drv, l.claims[drv])
 		}
 	}
 }
 
-// unknown returns the derivations whose builds are still undecided.
+// Undecided returns the derivations whose builds are undecided.
 func (l *Log) Undecided() []nix.StorePath {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,7 +63,8 @@ func (l *Log) Undecided() []nix.StorePath {
 	return drvs
 }
 
-// decideBy ends the builds that are undecided by what the store has of their outputs. What is not there was not built.
+// DecideByStore ends the undecided builds. It needs the derivations whose outputs the store has; the others failed or
+// were not finished.
 func (l *Log) DecideByStore(built map[nix.StorePath]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,7 +92,7 @@ func (l *Log) DecideByStore(built map[nix.StorePath]bool) {
 	}
 }
 
-// failure returns a copy of why a derivation has failed; nil where Nix has not said that it has.
+// Failure returns a copy of the failure of a derivation; nil if none is known.
 func (l *Log) Failure(drv nix.StorePath) *run.Failure {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -106,7 +107,7 @@ func (l *Log) Failure(drv nix.StorePath) *run.Failure {
 	return &copied
 }
 
-// causes returns the derivations that have failed by themselves, in order.
+// RootFailures returns the derivations that failed by themselves, not because of a dependency, in order.
 func (l *Log) RootFailures() []nix.StorePath {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -125,14 +126,14 @@ func (l *Log) RootFailures() []nix.StorePath {
 	return drvs
 }
 
-// maybeEnded says whether an undecided build can be one that Nix had counted as ended before the run was stopped: then
-// it is not certain that this has stopped the build. Nix tells why a package failed only when all builds are over.
+// maybeEnded reports whether Nix may have counted the end of an undecided build before the run was interrupted. Then the
+// interruption is not certain to be the cause. Nix reports why a package failed only after all builds.
 func (l *Log) maybeEnded(b *build) bool {
 	return l.interrupted && len(possible(l.badCounts, b))+len(possible(l.goodCounts, b)) > 0
 }
 
-// stopped is the failure of what Nix has not come to the end of: Nix's own error of the run. Its kind is that of the run
-// where the machine is at fault, and not where Nix stopped at something else. It is nil where Nix ended well.
+// UnfinishedFailure is the failure of a package that Nix did not finish: the error of the last command. It has that
+// error's kind only if the machine is at fault. It is nil if no command failed.
 func (l *Log) UnfinishedFailure() *run.Failure {
 	if l.nixError == nil {
 		return nil
@@ -144,7 +145,8 @@ func (l *Log) UnfinishedFailure() *run.Failure {
 	return f
 }
 
-// dependencyFailure is the failure of a package by those of its dependencies. A package's own fault is told first.
+// DependencyFailure is the failure of a package whose dependencies failed. A failure of a build takes precedence over a
+// failed download.
 func (l *Log) DependencyFailure(failed []nix.StorePath) *run.Failure {
 	cause := failed[0]
 	for _, drv := range failed {
@@ -162,7 +164,7 @@ func (l *Log) DependencyFailure(failed []nix.StorePath) *run.Failure {
 		root.Message = fmt.Sprintf("its dependency %s: %s", cause.Name(), root.Message)
 	}
 	if others := len(failed) - 1; others > 0 {
-		root.Message += fmt.Sprintf(" (and %s failed)", countMore(others, "dependency", "dependencies"))
+		root.Message += fmt.Sprintf(" (and %s failed)", run.Count(others, "more dependency"))
 	}
 	if root.Kind == run.BuilderFailed {
 		root.Kind = run.DependencyFailed
@@ -170,14 +172,7 @@ func (l *Log) DependencyFailure(failed []nix.StorePath) *run.Failure {
 	return root
 }
 
-func countMore(n int, one, many string) string {
-	if n == 1 {
-		return "1 more " + one
-	}
-	return fmt.Sprintf("%d more %s", n, many)
-}
-
-// settle writes the package's verdict, by what the store has and by what the log told.
+// RecordResult sets the verdict of a package, by the outputs that the store lacks and by this log.
 func (l *Log) RecordResult(p *run.PackageResult, invalid map[nix.StorePath]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -201,34 +196,26 @@ func (l *Log) RecordResult(p *run.PackageResult, invalid map[nix.StorePath]bool)
 	}
 }
 
-// onlySubstitutersFailed reports whether nothing but caches was at fault.
-func (l *Log) OnlySubstitutersFailed() bool {
+// RetrySubstitution reports whether only substituters are at fault, so that another attempt may succeed. It then forgets
+// the failures.
+func (l *Log) RetrySubstitution() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	found := false
+	isSubstituter := func(f *run.Failure) bool { return f.Kind == run.SubstituterFailed }
+	found := slices.ContainsFunc(l.errors, isSubstituter)
 	for _, f := range l.failures {
-		switch f.Kind {
-		case run.SubstituterFailed:
-			found = true
-		case run.DependencyFailed:
-		default:
+		if !isSubstituter(f) && f.Kind != run.DependencyFailed {
 			return false
 		}
+		found = found || isSubstituter(f)
 	}
-	for _, f := range l.errors {
-		found = found || f.Kind == run.SubstituterFailed
+	if found {
+		clear(l.failures)
 	}
 	return found
 }
 
-// forgetSubstituters is for another try after nothing but caches was at fault.
-func (l *Log) ForgetSubstituters() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	clear(l.failures)
-}
-
-// NixError returns Nix's own error of the last command that failed; nil where none failed.
+// NixError returns the error of the last command of Nix that failed; nil if none failed.
 func (l *Log) NixError() *run.Failure {
 	l.mu.Lock()
 	defer l.mu.Unlock()

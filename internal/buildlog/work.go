@@ -5,7 +5,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// work sums up realisations that have ended.
+// Work counts what the commands built and downloaded.
 func (l *Log) Work() run.Work {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -69,7 +69,7 @@ func (f *Failure) Ending() string {
 func (f *Failure) Hint() string {
 	switch f.Kind {
 	case OutOfMemory:
-		return "the kernel ended it for want of memory: give fewer --jobs, or the machine more memory"
+		return "the kernel killed it because memory ran out: use fewer --jobs, or a machine with more memory"
 	case Killed:
 		return "look into the kernel's log for who sent signal 9: dmesg | grep -i kill"
 	case DiskFull:

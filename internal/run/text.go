@@ -19,12 +19,19 @@ func Seconds(d time.Duration) float64 {
 	return float64(d.Round(time.Millisecond).Milliseconds()) / 1000
 }
 
-// Count puts a number before a noun: "1 path", "2 paths".
+// Count puts a number before a noun, which is regular: "1 path", "2 paths", "2 processes", "2 dependencies".
 func Count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
+	if n != 1 {
+		switch stem, isY := strings.CutSuffix(noun, "y"); {
+		case isY && !strings.ContainsAny(stem[len(stem)-1:], "aeiou"):
+			noun = stem + "ies"
+		case strings.HasSuffix(noun, "s"):
+			noun += "es"
+		default:
+			noun += "s"
+		}
 	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 // Sizes describes a size before and after compression.
