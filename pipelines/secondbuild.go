@@ -108,7 +108,7 @@ func otherCores(e engine.Engine) int {
 }
 
 // judge gives each output its verdict, by what Nix has said, and returns the packages that are not the same.
-// A build that could not be made, for want of memory, say, has no verdict and is an error.
+// A build that could not run, for example because memory ran out, has no verdict and is an error.
 func (b secondBuild) judge(ctx context.Context, x engine.Executor, todo []*run.PackageResult, log *buildlog.Log, buildErr error) (failed []run.PackageResult, err error) {
 	for _, p := range todo {
 		f := log.Failure(p.Derivation)

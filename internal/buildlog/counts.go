@@ -49,8 +49,8 @@ func (l *Log) addCounts(good, bad int64) {
 
 // noteProgress records that Nix begins or continues a build, whose last activity was at heardSeq. So Nix did not close the
 // other builds because it ends. A log can have millions of lines, so this does little for most of them.
-func (l *Log) noteProgress(spoke int64) {
-	if n := len(l.goodCounts); n > 0 && (spoke < l.goodCounts[n-1].seq || l.closedBefore < l.lastClosed) {
+func (l *Log) noteProgress(heardSeq int64) {
+	if n := len(l.goodCounts); n > 0 && (heardSeq < l.goodCounts[n-1].seq || l.closedBefore < l.lastClosed) {
 		l.changed = true
 	}
 	l.closedBefore = l.seq

@@ -19,11 +19,11 @@ var (
 // sourceLocation finds the first line of the flake's tree that the end of a build's log names together with an error.
 // Rust prints the location on the line after the error.
 func sourceLocation(s run.Snapshot, tail []string) *run.Line {
-	blamed := false
+	isError := false
 	for _, text := range tail {
-		before := blamed
-		blamed = errorWords.MatchString(text)
-		if !blamed && !(before && strings.HasPrefix(strings.TrimSpace(text), "-->")) {
+		wasError := isError
+		isError = errorWords.MatchString(text)
+		if !isError && !(wasError && strings.HasPrefix(strings.TrimSpace(text), "-->")) {
 			continue
 		}
 		for _, m := range sourceLine.FindAllStringSubmatch(text, -1) {

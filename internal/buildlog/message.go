@@ -144,11 +144,9 @@ func (l *Log) warn(text string) {
 // runError is Nix's own error of a failed command: the last one that names no derivation. Errors of a known kind take
 // precedence.
 func (l *Log) runError(ctx context.Context, err error) *run.Failure {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	whole := CommandFailure(ctx, err)
-	if ctx.Err() != nil || whole.Kind == run.EngineLost || whole.ExitCode > 128 {
-		return whole
+	command := CommandFailure(ctx, err)
+	if ctx.Err() != nil || command.Kind == run.EngineLost || command.ExitCode > 128 {
+		return command
 	}
 	errors := slices.Concat(l.unnamedClaims, l.errors)
 	slices.Reverse(errors)
@@ -158,8 +156,8 @@ func (l *Log) runError(ctx context.Context, err error) *run.Failure {
 	switch {
 	case len(errors) > 0:
 		return errors[0]
-	case whole.Kind != run.UnknownFailure || len(l.plain) == 0:
-		return whole
+	case command.Kind != run.UnknownFailure || len(l.plain) == 0:
+		return command
 	}
-	return &run.Failure{Kind: run.UnknownFailure, Message: strings.Join(l.plain, "; "), ExitCode: whole.ExitCode}
+	return &run.Failure{Kind: run.UnknownFailure, Message: strings.Join(l.plain, "; "), ExitCode: command.ExitCode}
 }

@@ -24,12 +24,12 @@ func (l *Log) newAttempt() {
 // close handles the end of Nix. If Nix succeeded, each build did: Nix leaves remote builds open until then, and does not
 // always count them. Otherwise a build stays undecided.
 func (l *Log) close(ctx context.Context, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if err != nil {
 		l.nixError, l.interrupted = l.runError(ctx, err), ctx.Err() != nil
 		l.explainNixError(l.nixError)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	now := l.Now()
 	for _, b := range l.undecidedBuilds() {
 		switch {
