@@ -19,7 +19,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// knowOutputs is what Nix says of the derivations of the recorded logs.
+// knowOutputs sets the derivations of the recorded logs.
 func knowOutputs(t *testing.T, log *Log, data string) {
 	t.Helper()
 	known := map[nix.StorePath]nix.Derivation{}
@@ -37,10 +37,10 @@ func knowOutputs(t *testing.T, log *Log, data string) {
 	log.SetDerivations(known)
 }
 
-// byDaemon are the cases that were recorded with a daemon too, whose errors and warnings come in another form.
+// byDaemon are the cases that were also recorded with a daemon. Its errors and warnings have another form.
 var byDaemon = []string{"parallel", "fetch", "cycle", "refs", "usesfeature"}
 
-// The logs are of two builds at a time: "good" sleeps and says nothing, the other is what the case is named after.
+// Each log is of two builds at a time. "good" sleeps and writes nothing; the other has the name of the case.
 func TestCasesOfRealNix(t *testing.T) {
 	for name, test := range map[string]struct {
 		want map[string]string
@@ -134,8 +134,8 @@ func TestNixsOwnErrorIsTheCauseOfWhatIsNotFinished(t *testing.T) {
 	}
 }
 
-// Of a chain of silent dependencies beside a silent build, each is told as soon as Nix goes on without it.
-func TestGoodBuildsAreToldWhileASilentOneRuns(t *testing.T) {
+// A chain of silent dependencies runs beside a silent build. Each is reported as soon as Nix begins the next one.
+func TestGoodBuildsAreReportedWhileASilentOneRuns(t *testing.T) {
 	for _, version := range []string{"2.8", "2.26", "2.34"} {
 		data := readFile(t, "testdata/chain-nix-"+version+".log")
 		rec, log := newReplay(t)
@@ -147,7 +147,7 @@ func TestGoodBuildsAreToldWhileASilentOneRuns(t *testing.T) {
 	}
 }
 
-// Nix counts a build's end at once. It may close it, and tell why it failed, only at the end of all.
+// Nix counts the end of a build at once. It may close the build, and report its failure, only after all builds.
 func TestSecondsAreThoseOfTheBuild(t *testing.T) {
 	for file, want := range map[string]map[string]float64{
 		"parallel-nix-2.8.log": {"fails.drv": 60, "docs.drv": 120},
@@ -230,7 +230,7 @@ func TestRemoteBuildIsOneBuild(t *testing.T) {
 	}
 }
 
-func TestErrorsAreRankedByWhatTheyTell(t *testing.T) {
+func TestTheMostSpecificErrorIsKept(t *testing.T) {
 	_, log := newReplay(t)
 	drv := nix.StorePath(okDrv)
 	for _, step := range []struct {
@@ -274,7 +274,7 @@ func TestPlainLinesOfNixAreItsError(t *testing.T) {
 	}
 }
 
-// What Nix has said of one derivation is not why a signal has ended it.
+// If a signal ends Nix, an earlier error about one derivation is not the cause.
 func TestASignalToNixIsTheErrorOfTheRun(t *testing.T) {
 	for code, want := range map[int]run.Failure{
 		137: {Kind: run.Killed, Message: "nix-store was ended by signal 9", ExitCode: 137},
@@ -298,7 +298,7 @@ func TestASignalToNixIsTheErrorOfTheRun(t *testing.T) {
 	}
 }
 
-// A builder may have Nix log a message that looks like an error of another derivation.
+// A builder can make Nix log a message that looks like an error of another derivation.
 func TestABuilderCannotBlameAnother(t *testing.T) {
 	const victim, forger = "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-victim.drv", "/nix/store/23rmr944ir11cav9hhlaxnzqy47cp5c9-forger.drv"
 	const start = `@nix {"action":"start","id":1,"level":0,"parent":0,"text":"","type":104}` + "\n" +
@@ -358,17 +358,17 @@ func TestLogThatComesAfterTheErrorIsShown(t *testing.T) {
 	}
 }
 
-// claim is an error in Nix's log that may be a builder's words.
+// claim is an error in Nix's log that a builder may have forged.
 func claim(text string) string {
 	return fmt.Sprintf(`@nix {"action":"msg","level":0,"msg":%q}`, "error: "+text)
 }
 
-func TestWarningOfEachServerIsToldOnce(t *testing.T) {
+func TestWarningOfEachServerIsReportedOnce(t *testing.T) {
 	rec, log := newReplay(t)
 	for _, path := range []string{"a", "b", "a"} {
 		feed(t, log, `@nix {"action":"msg","level":1,"msg":"warning: unable to download 'http://x.invalid/`+path+`': Could not resolve hostname (6); retrying in 300 ms (attempt 1/5)"}`+"\n")
 	}
-	// A daemon's warnings come as errors.
+	// The warnings of a daemon have the level of errors.
 	feed(t, log, `@nix {"action":"msg","level":0,"msg":"\u001b[35;1mwarning:\u001b[0m error: unable to download 'http://x.invalid/c': Could not resolve hostname (6); retrying in 300 ms"}`+"\n")
 	if len(log.unnamedClaims)+len(log.errors) > 0 {
 		t.Errorf("a warning became an error: %+v, %+v", log.unnamedClaims, log.errors)

@@ -12,7 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run/runtest"
 )
 
-// Counts are matched with builds in little time, even where thousands of them can be about any of thousands of builds.
+// Counts are assigned to builds fast, even if each of thousands of counts can be about each of thousands of builds.
 func TestThousandsOfOpenBuildsAreMatchedFast(t *testing.T) {
 	const builds = 3000
 	_, log := newReplay(t)
@@ -34,8 +34,8 @@ func TestThousandsOfOpenBuildsAreMatchedFast(t *testing.T) {
 	}
 }
 
-// The end of the run is not the reason of a build that Nix may have counted as failed. It is the reason of a build that
-// goes on after the count.
+// The end of the run is not the cause if Nix may have counted the build as failed. It is the cause if the build continues
+// after the count.
 func TestTheEndOfARunIsNotTheReasonOfABuildThatMayHaveEnded(t *testing.T) {
 	const bad, slow = "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns00000-bad.drv", "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns00001-slow.drv"
 	rec, log := newReplay(t)

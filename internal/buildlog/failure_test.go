@@ -64,14 +64,14 @@ func TestFailureMessageIsOneLine(t *testing.T) {
 	}
 }
 
-// fakeMeter measures what a test wants.
+// fakeMeter returns the measurements that a test sets.
 type fakeMeter struct{ now engine.Resources }
 
 func (m *fakeMeter) Resources() engine.Resources { return m.now }
 
 const okDrv = "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv"
 
-// failWith has a build say a line and fail, while an engine measures; change is what happens meanwhile.
+// failWith runs a build that writes a line and fails while an engine measures. It calls change before the failure.
 func failWith(t *testing.T, machine, line, message string, meter *fakeMeter, change func()) *run.Failure {
 	t.Helper()
 	rec := &runtest.Recorder{}

@@ -12,7 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-func TestCulprit(t *testing.T) {
+func TestSourceLocation(t *testing.T) {
 	s := run.Snapshot{Dir: t.TempDir()}
 	for _, file := range []string{"core-ipc/src/lib.rs", "src/main.c", "a b.rs"} {
 		name := filepath.Join(s.Dir, file)

@@ -26,7 +26,7 @@ func readFile(t *testing.T, file string) string {
 	return string(data)
 }
 
-// replay feeds a log that a real Nix wrote into a buildLog.
+// replay feeds a log of a real Nix into a Log.
 func replay(t *testing.T, file string) (*runtest.Recorder, *Log) {
 	t.Helper()
 	rec, log := newReplay(t)
@@ -82,7 +82,7 @@ func TestBuildLogOfRealNix(t *testing.T) {
 	}
 }
 
-// checkUser looks at the derivation that never started, because what it needs had failed.
+// checkUser checks the derivation that never started because its dependency failed.
 func checkUser(t *testing.T, log *Log) {
 	t.Helper()
 	for drv, f := range log.failures {
