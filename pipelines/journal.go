@@ -10,9 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -148,34 +145,16 @@ func (j *Journal) settleOthers(e JournalEntry) error {
 	return nil
 }
 
-// A process holds the lock of a directory while it writes a small file. Other users can lock what they can read, so
-// there is a limit. It does not depend on the context: a run that has ended notes what it leaves.
-const (
-	lockLimit = 10 * time.Second
-	lockPause = 20 * time.Millisecond
-)
-
 // lockDir keeps other processes from the files of a directory until unlock is called.
 func lockDir(dir *regular.Dir) (unlock func(), err error) {
 	f, err := dir.OpenItself()
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %v", dir.Name(), err)
 	}
-	for waited := time.Duration(0); ; waited += lockPause {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { _ = f.Close() }, nil // which lets go of the lock
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			break
-		}
-		if waited >= lockLimit {
-			err = fmt.Errorf("another process has locked it for %s", lockLimit)
-			break
-		}
-		time.Sleep(lockPause)
+	if err := regular.Lock(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir.Name(), err), f.Close())
 	}
-	return nil, errors.Join(fmt.Errorf("lock %s: %v", dir.Name(), err), f.Close())
+	return func() { _ = f.Close() }, nil // which lets go of the lock
 }
 
 func (j *Journal) save() error {

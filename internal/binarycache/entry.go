@@ -152,10 +152,9 @@ func (d *Dir) lock() (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
-		// A file system may have no locks. Then two runs at once can lose what one of them has imported, and find that out.
-		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); !errors.Is(err, syscall.EINTR) {
-			return func() { _ = f.Close() }, nil // which lets go of the lock
-		}
+	// A file system may have no locks. Then two runs at once can lose what one of them has imported, and find that out.
+	if err := regular.Lock(f); errors.Is(err, regular.ErrLocked) {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", d.dir.Name(), err), f.Close())
 	}
+	return func() { _ = f.Close() }, nil // which lets go of the lock
 }

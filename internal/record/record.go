@@ -252,15 +252,10 @@ func (r *Record) change(f func() error) error {
 		return err
 	}
 	defer lock.Close() // which lets go of the lock
-	for {
-		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX)
-		if !errors.Is(err, syscall.EINTR) {
-			if err != nil {
-				return err
-			}
-			return f()
-		}
+	if err := regular.Lock(lock); err != nil {
+		return fmt.Errorf("lock %s: %w", filepath.Join(r.path, lockFile), err)
 	}
+	return f()
 }
 
 // Writable says whether the record can be changed.

@@ -6,12 +6,16 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 const (
@@ -170,6 +174,27 @@ func TestChangesOfSeveralProcesses(t *testing.T) {
 	if o, _ := r.Object(top); o.NARSize != 100 {
 		t.Errorf("%d changes of 100 are there", o.NARSize)
 	}
+}
+
+// A process that stopped while it has the lock does not keep other processes waiting without end.
+func TestLockOfTheRecordHasALimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t)
+		f, err := os.OpenFile(filepath.Join(r.Path(), lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+		if err == nil {
+			err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Note("1", []nix.PathInfo{info("contents")}); !errors.Is(err, regular.ErrLocked) {
+			t.Errorf("error %v", err)
+		}
+		time.AfterFunc(time.Second, func() { f.Close() })
+		if err := r.Note("1", []nix.PathInfo{info("contents")}); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestDirectoriesOfOthersAreRefused(t *testing.T) {

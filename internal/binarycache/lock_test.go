@@ -1,0 +1,32 @@
+package binarycache
+
+import (
+	"errors"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"testing/synctest"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+)
+
+// Another user who can read the cache can lock it.
+func TestLockOfTheCacheHasALimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, err := Open(filepath.Join(t.TempDir(), "cache"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := d.dir.OpenItself()
+		if err == nil {
+			defer f.Close()
+			err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.lock(); !errors.Is(err, regular.ErrLocked) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
