@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -141,8 +142,23 @@ func (j *Journal) settleOthers(e JournalEntry) error {
 			return fmt.Errorf("remove journal %s: %v", other.File(), err)
 		}
 	}
-	_ = j.out.Remove(journalBase) // stays where another run has a file there
+	removeJournalDir(j.out)
 	return nil
+}
+
+// journalPart matches the names of files that are written beside a journal and renamed: see [regular.Dir.Replace].
+var journalPart = regexp.MustCompile(`^[.].+[.]json[.][A-Z2-7]{26}$`)
+
+// removeJournalDir removes the directory of journals where no run has a file in it. Parts of journals are those of killed
+// runs, and are removed, because the caller has the lock that each run has while it writes a journal.
+func removeJournalDir(out *regular.Dir) {
+	entries, _ := journalDir(out).List()
+	for _, e := range entries {
+		if journalPart.MatchString(e.Name()) && e.Type().IsRegular() {
+			_ = journalDir(out).Remove(e.Name())
+		}
+	}
+	_ = out.Remove(journalBase)
 }
 
 // lockDir keeps other processes from the files of a directory until unlock is called.
@@ -165,7 +181,7 @@ func (j *Journal) save() error {
 	defer unlock()
 	if len(j.entries) == 0 {
 		err = j.remove()
-		_ = j.out.Remove(journalBase) // stays where another run has a file there
+		removeJournalDir(j.out)
 	} else {
 		var data []byte
 		if data, err = json.MarshalIndent(journalFile{journalVersion, j.entries, j.pins}, "", "  "); err == nil {

@@ -79,6 +79,41 @@ func TestJournalOfAKilledRunIsSettled(t *testing.T) {
 	}
 }
 
+// A run that was killed while it wrote a journal has left a part of it. A later run of the same OUT removes that, and
+// nothing else.
+func TestPartsOfJournalsAreRemoved(t *testing.T) {
+	out := regular.NewDir(t.TempDir())
+	const part, others = ".20261130-204151-dkd5ua.json.AAAAAAAAAAAAAAAAAAAAAAAA27", ".letter.json"
+	for _, name := range []string{part, others} {
+		if err := journalDir(out).Write(name, []byte("{")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entry := JournalEntry{Cache: "c", Paths: []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", "")}}
+	publish := func(run string) []os.DirEntry {
+		t.Helper()
+		j := NewJournal(out, run, nil)
+		if err := errors.Join(j.Add(entry), j.Done(entry)); err != nil {
+			t.Fatal(err)
+		}
+		left, _ := journalDir(out).List()
+		return left
+	}
+	if left := publish("1"); len(left) != 1 || left[0].Name() != others {
+		t.Errorf("left are %v", left)
+	}
+	if err := journalDir(out).Remove(others); err != nil {
+		t.Fatal(err)
+	}
+	if err := journalDir(out).Write(part, nil); err != nil {
+		t.Fatal(err)
+	}
+	publish("2")
+	if _, err := out.Stat(journalBase); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the directory is left: %v", err)
+	}
+}
+
 // Another user who can read OUT can lock it. No run waits for that without end.
 func TestLockOfAnotherProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

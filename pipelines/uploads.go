@@ -20,7 +20,7 @@ import (
 )
 
 // UploadLog is the file OUT/journal/<run>.uploads: the uploads that a run has begun at a cache and has not ended. A later
-// execute aborts those of a run that was killed. The file exists while an upload is open.
+// run aborts those of a run that was killed. The file exists while an upload is open.
 //
 // The first line is the destination. Each beginning appends a line, with those of the ends since the last, and does not
 // wait for the disk: a killed process loses none, a power failure may. The log cannot have an upload whose answer had not arrived when the process
@@ -132,7 +132,7 @@ func removeLog(out *regular.Dir, f *os.File) error {
 	}
 	defer unlock()
 	err = errors.Join(journalDir(out).Remove(filepath.Base(f.Name())), f.Close())
-	_ = out.Remove(journalBase) // stays where another run has a file there
+	removeJournalDir(out)
 	return err
 }
 
@@ -195,12 +195,13 @@ func (l *UploadLog) left(ctx context.Context) (map[*os.File][]string, error) {
 }
 
 // readUploadLog returns the uploads that are open in a log, at most as many as limit. Ok is false where the log is about
-// another destination. A line that is cut off or too long ends the log.
+// another destination. A line that is cut off or too long ends the log. A log that ends in its first line has no uploads:
+// its run was killed while it made the log.
 func readUploadLog(r io.Reader, destination string, limit int) (ids []string, ok bool) {
 	lines := bufio.NewReaderSize(io.LimitReader(r, maxUploadLog), maxUploadLine)
 	line, err := lines.ReadSlice('\n')
 	if err != nil || string(line) != destination+"\n" {
-		return nil, false
+		return nil, err == io.EOF && strings.HasPrefix(destination, string(line))
 	}
 	open := map[string]bool{}
 	for {

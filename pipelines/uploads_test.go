@@ -52,7 +52,7 @@ func TestAbortLeft(t *testing.T) {
 	killedRun(t, out, "3", "https://cachix.example/api/v1/cache/another", "d")
 	alive := NewUploadLog(regular.NewDir(out), "5", destination)
 	alive.Begun("e")
-	for name, text := range map[string]string{"4": destination + "\n+i\n-i\n", "empty": "", "text": "text\n", "cut": destination + "\n+f\n+g", "junk": destination + "\nh\n\n+\x1b[2J\n-\x1b[2J\n"} {
+	for name, text := range map[string]string{"4": destination + "\n+i\n-i\n", "empty": "", "begun": destination[:9], "text": "text\n", "short": "text", "cut": destination + "\n+f\n+g", "junk": destination + "\nh\n\n+\x1b[2J\n-\x1b[2J\n"} {
 		if err := os.WriteFile(filepath.Join(out, "journal", name+".uploads"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +69,7 @@ func TestAbortLeft(t *testing.T) {
 	if diff := cmp.Diff([]string{"a", "b", "f"}, got); diff != "" || n != 3 || err != nil {
 		t.Errorf("%d aborted, error %v (-want +got):\n%s", n, err, diff)
 	}
-	if diff := cmp.Diff([]string{"2.uploads", "3.uploads", "5.uploads", "empty.uploads", "link.uploads", "text.uploads"}, logsIn(t, out)); diff != "" {
+	if diff := cmp.Diff([]string{"2.uploads", "3.uploads", "5.uploads", "link.uploads", "short.uploads", "text.uploads"}, logsIn(t, out)); diff != "" {
 		t.Errorf("logs (-want +got):\n%s", diff)
 	}
 	alive.Ended("e")
