@@ -112,3 +112,21 @@ func TestJournalIsNotReplayed(t *testing.T) {
 		t.Errorf("exit code %d, %d pins:\n%s", code, pins, log)
 	}
 }
+
+// A journal that cannot be read is left where it is, and the others are resumed. The exit code says that not everything is
+// published.
+func TestMalformedJournalIsLeftAndOthersAreResumed(t *testing.T) {
+	u := newReleaser(t)
+	r, output, _ := afterBuild(t, u)
+	u.journal(t, r, output, pipelines.Consent{})
+	file := filepath.Join(u.out("out"), "journal", "0.json")
+	writeTest(t, file, "{")
+	code, log := u.run(t, "push", "--resume", "--out", u.out("out"))
+	if code != exitPublish || !strings.Contains(log, "read journal "+file) || !strings.Contains(log, "remove "+file) {
+		t.Errorf("exit code %d:\n%s", code, log)
+	}
+	u.published(t, true)
+	if left, err := os.ReadDir(filepath.Dir(file)); err != nil || len(left) != 1 || left[0].Name() != "0.json" {
+		t.Errorf("left are %v, %v", left, err)
+	}
+}

@@ -140,7 +140,7 @@ func runPush(ctx context.Context, sys system, o pushOptions) error {
 		case isConflict(err): // which is about this batch alone
 			conflicts = errors.Join(conflicts, err)
 		case err != nil:
-			return errors.Join(conflicts, err)
+			return errors.Join(conflicts, left, err)
 		}
 	}
 	return errors.Join(conflicts, left)

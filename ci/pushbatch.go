@@ -117,10 +117,10 @@ const unrecordedAdvice = "build it here first; or, if you trust whoever has made
 func (p pushing) resumed(ctx context.Context, cache string) (batches []batch, left, err error) {
 	out := regular.NewDir(p.out)
 	journals, err := pipelines.OpenJournals(out, p.record)
-	if err != nil {
-		return nil, nil, err
+	if err != nil { // what the runs have built is good
+		left = &pipelines.PublishError{Cache: cache, Err: err}
 	}
-	if len(journals) == 0 {
+	if len(journals) == 0 && err == nil {
 		fmt.Fprintf(p.sys.stderr, "nothing to go on with: no run in %s has left a journal\n", p.out)
 		return nil, nil, nil
 	}

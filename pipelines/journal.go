@@ -231,31 +231,34 @@ func journalNames(out *regular.Dir, ext string) ([]string, error) {
 	return names, err
 }
 
-// OpenJournals reads what earlier runs have left in the directory of their results, oldest first. The record, which may be
-// nil, says which of them were written by this user's runs.
-func OpenJournals(out *regular.Dir, r *record.Record) ([]*Journal, error) {
+// OpenJournals reads what earlier runs have left in the directory of their results, oldest first. Journals that cannot be
+// read stay where they are: the error names each, and the others are returned beside it. The record, which may be nil, says
+// which of them were written by this user's runs.
+func OpenJournals(out *regular.Dir, r *record.Record) (all []*Journal, err error) {
 	names, err := journalNames(out, ".json")
 	if err != nil {
 		return nil, fmt.Errorf("read journals in %s: %w", out.Name(), err)
 	}
-	var all []*Journal
-	size := int64(0)
+	left := int64(maxJournal)
 	for _, name := range names {
-		info, err := journalDir(out).Stat(name)
-		if err == nil {
-			size += info.Size()
+		info, readErr := journalDir(out).Stat(name)
+		if readErr == nil && info.Size() > left {
+			readErr = fmt.Errorf("the journals have more than %d MiB in all", maxJournal>>20)
 		}
-		if size > maxJournal {
-			return nil, fmt.Errorf("read journals in %s: more than %d MiB in all", out.Name(), maxJournal>>20)
+		var j *Journal
+		if readErr == nil {
+			left -= info.Size()
+			j, readErr = openJournal(out, name, r)
 		}
-		j, err := openJournal(out, name, r)
-		if err != nil {
-			return nil, hint.Wrap(fmt.Errorf("read journal %s: %v", journalDir(out).File(name), err),
-				"its paths are in %s; to publish all that is there: go run ./ci push --from %[1]s", out.File("cache"))
+		if readErr != nil {
+			file := journalDir(out).File(name)
+			err = errors.Join(err, hint.Wrap(fmt.Errorf("read journal %s: %w", file, readErr),
+				"its paths are in %s; to publish all that is there: go run ./ci push --from %[1]s; then remove %s", out.File("cache"), file))
+			continue
 		}
 		all = append(all, j)
 	}
-	return all, nil
+	return all, err
 }
 
 func openJournal(out *regular.Dir, name string, r *record.Record) (*Journal, error) {

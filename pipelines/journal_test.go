@@ -150,8 +150,9 @@ func TestJournalsAreBoundedInAll(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := OpenJournals(out, nil); err == nil || !strings.Contains(err.Error(), "more than 32 MiB in all") {
-		t.Errorf("error %v", err)
+	journals, err := OpenJournals(out, nil)
+	if err == nil || !strings.Contains(err.Error(), "more than 32 MiB in all") || len(journals) != 1 {
+		t.Errorf("%d journals, error %v", len(journals), err)
 	}
 }
 
@@ -170,8 +171,16 @@ func TestJournalThatIsNoneIsRefused(t *testing.T) {
 			if err := journalDir(out).Write("x.json", []byte(content)); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := OpenJournals(out, nil); err == nil || !strings.Contains(err.Error(), "read journal") {
+			entry := JournalEntry{Cache: "c", Paths: []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", "")}}
+			if err := NewJournal(out, "y", nil).Add(entry); err != nil {
+				t.Fatal(err)
+			}
+			journals, err := OpenJournals(out, nil)
+			if err == nil || !strings.Contains(err.Error(), "read journal "+journalDir(out).File("x.json")) {
 				t.Errorf("error %v", err)
+			}
+			if len(journals) != 1 || journals[0].run != "y" {
+				t.Errorf("the other journal is not read: %v", journals)
 			}
 		})
 	}
