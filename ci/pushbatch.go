@@ -172,6 +172,7 @@ func (p pushing) permit(infos []nix.PathInfo, c pipelines.Consent) error {
 	if err != nil {
 		return err
 	}
+	var unreadable error
 	var unknown, unsandboxed, writable, different []string
 	for _, info := range infos {
 		if binarycache.IsSigned(info, keys) {
@@ -179,6 +180,8 @@ func (p pushing) permit(infos []nix.PathInfo, c pipelines.Consent) error {
 		}
 		o, _ := p.record.Object(info.Path)
 		switch {
+		case o.Unreadable != nil:
+			unreadable = errors.Join(unreadable, o.Unreadable)
 		case o.Second == record.Different && !c.Different:
 			different = append(different, string(info.Path))
 		case o.Sandbox == record.WritableInputs:
@@ -190,6 +193,7 @@ func (p pushing) permit(infos []nix.PathInfo, c pipelines.Consent) error {
 		}
 	}
 	return errors.Join(
+		unreadable,
 		refuse(different, "a second build differed", "a release with --rebuild=warn publishes it all the same"),
 		refuse(writable, "built where builders can change their inputs", "build it again where there are build users"),
 		refuse(unsandboxed, "built without a sandbox", "--push-unsandboxed pushes it all the same"),

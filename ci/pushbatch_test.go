@@ -59,4 +59,8 @@ func TestPushOfWhatTheRecordHas(t *testing.T) {
 	check("with inputs that builders can change", info, consent, "builders can change their inputs")
 	change(func(o *record.Object) { o.Sandbox, o.Second = record.SandboxOn, record.Different })
 	check("a second build differed", info, pushOptions{unrecorded: true}, "a second build differed")
+
+	file := filepath.Join(r.Path(), "objects", info.Path.Base()+".json")
+	writeTest(t, file, "{")
+	check("an entry that cannot be read", info, pushOptions{unrecorded: true}, "read record "+file)
 }

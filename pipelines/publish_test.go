@@ -3,6 +3,8 @@ package pipelines
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -530,5 +532,62 @@ func TestAnOldJournalPinsNothingOverALaterRelease(t *testing.T) {
 	}
 	if !slices.ContainsFunc(of[run.Notice](release.recorder), func(n run.Notice) bool { return strings.Contains(n.Text, name) }) {
 		t.Error("nothing is said of it")
+	}
+}
+
+// damage cuts the files of a directory of the record that a pattern matches, as a full disk or a failing one does.
+func (r *fakeRun) damage(t *testing.T, pattern string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(r.Record.Path(), pattern))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files %s in the record: %v", pattern, err)
+	}
+	for _, file := range files {
+		if err := os.Truncate(file, 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// An entry of the record that cannot be read may say that a second build differed. Nothing is published then, whether it
+// was built before or is built now.
+func TestWhatTheRecordCannotBeReadOfIsNotPublished(t *testing.T) {
+	release, cache := newFakeRun(t), &fakeCachix{}
+	if _, err := release.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	release.publishTo(cache)
+	release.damage(t, "objects/*-desktop.json")
+	m, err := release.Run(t.Context())
+	if p := m.Cells[0].Publish; err != nil || p.Verdict != run.Withheld || !strings.Contains(p.Reason, "read record ") {
+		t.Errorf("served: %+v, %v", p, err)
+	}
+	release.store.paths = nil
+	_, err = release.Run(t.Context())
+	if err == nil || !strings.Contains(strings.Join(hint.Of(err), ""), "desktop.json; nix-store --delete ") {
+		t.Errorf("built: error %v, hints %q", err, hint.Of(err))
+	}
+	if len(cache.paths) > 0 {
+		t.Errorf("published %v", cache.paths)
+	}
+}
+
+// What cannot be read of the record may say that a later release has made the pin.
+func TestAnOldJournalPinsNothingWhereTheRecordCannotBeRead(t *testing.T) {
+	release, cache := newFakeRun(t), &fakeCachix{}
+	release.publishTo(cache)
+	release.ID = "1"
+	if _, err := release.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	release.damage(t, "cells/*.json")
+	const name = "desktop-x86_64-linux"
+	old := nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-old")
+	journal := NewJournal(release.ManifestFile.Dir, "0", release.Record)
+	if err := errors.Join(journal.Add(JournalEntry{Cache: cache.Name(), Paths: []nix.StorePath{old}}), journal.Pin(map[string]nix.StorePath{name: old})); err != nil {
+		t.Fatal(err)
+	}
+	if err := release.PinResumed(t.Context(), journal); err == nil || cache.pins[name] == old {
+		t.Errorf("error %v, pinned %v", err, cache.pins)
 	}
 }

@@ -96,6 +96,8 @@ func (r *Release) withholds(s run.Snapshot, result *run.CellResult, closure []ni
 	differs := slices.ContainsFunc(result.Packages, func(p run.PackageResult) bool { return p.Reproducible() == run.Bad })
 	built := slices.ContainsFunc(result.Packages, func(p run.PackageResult) bool { return p.Verdict == run.Built || p.Verdict == run.Present })
 	switch {
+	case r.unreadable(closure) != nil:
+		return run.Withheld, r.unreadable(closure).Error()
 	case errors.As(buildErr, &broken):
 		return run.Withheld, "promises of the flake are broken"
 	case isRebuildError(buildErr), differs && !r.Rebuild.WarnOnly:

@@ -35,7 +35,8 @@ func (r *Release) recordedCell(s run.Snapshot, cell matrix.Cell) (packages []run
 	if r.Fresh || len(r.Overrides) > 0 {
 		return nil, false
 	}
-	return packages, r.Record.Cell(r.cellKey(s, cell), &packages) && len(packages) > 0
+	ok, _ = r.Record.Cell(r.cellKey(s, cell), &packages) // what cannot be read is found out again
+	return packages, ok && len(packages) > 0
 }
 
 // recordCell records what a later run of the same snapshot need not find out again.
@@ -134,6 +135,16 @@ func (r *Release) anyBuilt(result *run.CellResult, closure []nix.PathInfo, is fu
 	return false
 }
 
+// unreadable says why the record of an object of a closure cannot be read; nil where all can.
+func (r *Release) unreadable(closure []nix.PathInfo) error {
+	for _, info := range closure {
+		if o, _ := r.Record.Object(info.Path); o.Unreadable != nil && !isFetched(info) {
+			return o.Unreadable
+		}
+	}
+	return nil
+}
+
 // isFetched says whether Nix has an object from a cache, whose key it trusts.
 func isFetched(info nix.PathInfo) bool { return !info.Ultimate && len(info.Signatures) > 0 }
 
@@ -161,12 +172,14 @@ func notePin(r *record.Record, key pinKey, run string) error {
 
 // pinnedLater returns the run that has made a pin since the journal was written; empty where there is none. The names of
 // runs begin with the time.
-func (j *Journal) pinnedLater(key pinKey) string {
-	var last string
-	if j.record == nil || !j.record.Cell(key, &last) || last <= j.run {
-		return ""
+func (j *Journal) pinnedLater(key pinKey) (last string, err error) {
+	if j.record == nil {
+		return "", nil
 	}
-	return last
+	if known, err := j.record.Cell(key, &last); !known || last <= j.run {
+		return "", err
+	}
+	return last, nil
 }
 
 // knownToDiffer returns the packages of which an earlier run has recorded that a second build came out differently, with

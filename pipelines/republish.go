@@ -55,7 +55,11 @@ func (r *Release) PinResumed(ctx context.Context, j *Journal) error {
 		defer stop()
 		made := 0
 		for _, name := range slices.Sorted(maps.Keys(pins)) {
-			if later := j.pinnedLater(pinKey{r.Publish.To.Name(), name}); later != "" {
+			later, err := j.pinnedLater(pinKey{r.Publish.To.Name(), name})
+			if err != nil {
+				return "", &PublishError{Cache: r.Publish.To.Name(), Err: fmt.Errorf("pin %s: %w", name, err)}
+			}
+			if later != "" {
 				r.Event(run.Notice{Level: run.Warning, Text: fmt.Sprintf("%s is not pinned: run %s, which is later than %s, has pinned it", name, later, j.run)})
 				continue
 			}

@@ -96,6 +96,9 @@ func fileOf(e binarycache.Entry) record.File {
 
 // compare says whether a narinfo is what the record says.
 func compare(o record.Object, known bool, info *nix.NARInfo) error {
+	if o.Unreadable != nil {
+		return o.Unreadable
+	}
 	if !known || o.NARHash == "" {
 		return errNoRecord
 	}

@@ -281,3 +281,16 @@ func TestImportComparesWithTheRecord(t *testing.T) {
 		t.Errorf("missing are %v", paths)
 	}
 }
+
+// What the record cannot be read of is not believed, and is no error of everything else.
+func TestUnreadableRecordIsNotBelieved(t *testing.T) {
+	r := newResults(t)
+	file := filepath.Join(r.record.Path(), "objects", dep.Base()+".json")
+	if err := os.Truncate(file, 10); err != nil {
+		t.Fatal(err)
+	}
+	s := r.open()
+	if paths := missing(t, s); len(paths) != 2 || !strings.Contains(strings.Join(r.warned, ""), "read record "+file) {
+		t.Errorf("missing are %v, warnings %q", paths, r.warned)
+	}
+}

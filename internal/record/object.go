@@ -3,10 +3,13 @@ package record
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -30,6 +33,10 @@ type Object struct {
 	Difference *Difference `json:"difference,omitempty"`
 	// Files are the files that were found to hold these contents, the last one first.
 	Files []File `json:"files,omitempty"`
+
+	// Unreadable is why the entry of the record cannot be read; nil where it can, or where there is none. Nothing else is
+	// known of the object then, and it is not published: the entry may say that a second build differed.
+	Unreadable error `json:"-"`
 }
 
 // Origin says where the engine's Nix had an object from.
@@ -83,11 +90,24 @@ type File struct {
 // maxFiles is how many files of an object are remembered: those of a few directories of results.
 const maxFiles = 4
 
-// Object returns what is known of a store object; false where nothing is.
+// Object returns what is known of a store object; false where nothing is. If its entry cannot be read, only Path and
+// Unreadable are set.
 func (r *Record) Object(path nix.StorePath) (Object, bool) {
 	var o Object
 	err := r.read(objectFile(path), &o)
-	return o, err == nil && o.Path == path
+	if err == nil && o.Path != path {
+		err = errors.New("it is about another store path")
+	}
+	switch {
+	case err == nil:
+		return o, true
+	case errors.Is(err, fs.ErrNotExist):
+		return Object{}, false
+	}
+	file := filepath.Join(r.path, objectFile(path))
+	return Object{Path: path, Unreadable: hint.Wrap(fmt.Errorf("read record %s: %w", file, err),
+		"if it is damaged, what it said against publishing %s is lost; so delete both and build again: rm %s; nix-store --delete %[1]s",
+		path, hint.Quote(file))}, false
 }
 
 func objectFile(path nix.StorePath) string { return filepath.Join(objectsDir, path.Base()+".json") }
@@ -114,6 +134,9 @@ func (r *Record) Change(paths []nix.StorePath, change func(*Object)) error {
 
 func (r *Record) changeOne(path nix.StorePath, change func(*Object)) error {
 	o, _ := r.Object(path)
+	if o.Unreadable != nil {
+		return o.Unreadable
+	}
 	o.Path = path
 	before, err := json.Marshal(o)
 	if err != nil {

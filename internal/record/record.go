@@ -155,10 +155,20 @@ func (r *Record) Close() error {
 	return r.root.Close()
 }
 
-// Cell reads into value what SetCell was given under the key, and returns false where it was given nothing.
-func (r *Record) Cell(key, value any) bool {
+// Cell reads into value what SetCell was given under the key. It returns false where it was given nothing, and an error
+// where that cannot be read.
+func (r *Record) Cell(key, value any) (bool, error) {
 	name, err := cellFile(key)
-	return err == nil && r.read(name, value) == nil
+	if err == nil {
+		err = r.read(name, value)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, hint.Wrap(fmt.Errorf("read record %s: %w", filepath.Join(r.path, name), err), "if it is damaged: rm %s", hint.Quote(filepath.Join(r.path, name)))
+	}
+	return true, nil
 }
 
 // SetCell keeps a value under a key. Both are anything that JSON can hold.
@@ -183,7 +193,7 @@ func digest(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// read reads a file of the record. Any that cannot be read says nothing.
+// read reads a file of the record.
 func (r *Record) read(name string, value any) error {
 	if r.root == nil {
 		return fs.ErrNotExist

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	gonix "zombiezen.com/go/nix"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
@@ -94,8 +95,9 @@ func TestObjects(t *testing.T) {
 	}
 }
 
-// What is said of one path is not taken for another's, and what is no record of ours says nothing.
-func TestWhatIsNoObjectSaysNothing(t *testing.T) {
+// An entry that cannot be read may speak against the object. It is neither taken for no entry nor written over, and the
+// error says how to repair it.
+func TestUnreadableObject(t *testing.T) {
 	r := open(t)
 	if err := r.Note("1", []nix.PathInfo{info("contents")}); err != nil {
 		t.Fatal(err)
@@ -104,12 +106,26 @@ func TestWhatIsNoObjectSaysNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"another path's": string(data), "cut": string(data[:20]), "empty": ""} {
-		if err := os.WriteFile(filepath.Join(r.Path(), objectFile(dep)), []byte(text), 0o600); err != nil {
+	file := filepath.Join(r.Path(), objectFile(dep))
+	write := func(text string) func() error { return func() error { return os.WriteFile(file, []byte(text), 0o600) } }
+	for name, make := range map[string]func() error{
+		"another path's": write(string(data)), "cut": write(string(data[:20])), "empty": write(""),
+		"no file": func() error { return os.Mkdir(file, 0o700) },
+		"a link":  func() error { return os.Symlink(file, file) },
+	} {
+		if err := errors.Join(os.RemoveAll(file), make()); err != nil {
 			t.Fatal(err)
 		}
-		if o, ok := r.Object(dep); ok {
-			t.Errorf("%s: %+v", name, o)
+		o, ok := r.Object(dep)
+		if ok || o.Unreadable == nil || !strings.Contains(o.Unreadable.Error(), "read record "+file) {
+			t.Errorf("%s: %+v, %v", name, o, ok)
+		}
+		if hints := hint.Of(o.Unreadable); len(hints) != 1 || !strings.HasSuffix(hints[0], "rm "+file+"; nix-store --delete "+string(dep)) {
+			t.Errorf("%s: hints %q", name, hints)
+		}
+		err := r.Change([]nix.StorePath{dep}, func(o *Object) { o.Second = Same })
+		if err == nil || len(hint.Of(err)) != 1 {
+			t.Errorf("%s: it is written over: %v", name, err)
 		}
 	}
 }
@@ -118,14 +134,27 @@ func TestCells(t *testing.T) {
 	type key struct{ A, B string }
 	r := open(t)
 	var got []string
-	if r.Cell(key{"1", "2"}, &got) {
-		t.Errorf("an empty record has %q", got)
+	if ok, err := r.Cell(key{"1", "2"}, &got); ok || err != nil {
+		t.Errorf("an empty record has %q, %v", got, err)
 	}
 	if err := r.SetCell(key{"1", "2"}, []string{"x"}); err != nil {
 		t.Fatal(err)
 	}
-	if !r.Cell(key{"1", "2"}, &got) || len(got) != 1 || r.Cell(key{"12", ""}, &got) {
-		t.Errorf("got %q", got)
+	if ok, err := r.Cell(key{"1", "2"}, &got); !ok || err != nil || len(got) != 1 {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if ok, err := r.Cell(key{"12", ""}, &got); ok || err != nil {
+		t.Errorf("another key has %q, %v", got, err)
+	}
+	name, err := cellFile(key{"1", "2"})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(r.Path(), name), nil, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := r.Cell(key{"1", "2"}, &got); ok || err == nil {
+		t.Errorf("an empty file: %v, %v", ok, err)
 	}
 }
 
