@@ -61,7 +61,14 @@ func (r *Release) build(ctx context.Context, x engine.Executor, e engine.Engine,
 				return recordResults(ctx, cell, todo, log, infos, nil, nil)
 			}
 		}
-		log.SetDerivations(r.derivations(ctx, x, e, plan.Build))
+		known := r.derivations(ctx, x, e, plan.Build)
+		log.SetDerivations(known)
+		if err := r.recordPlanned(plan, known, p); err != nil {
+			for _, p := range todo {
+				p.Failure = buildlog.CommandFailure(ctx, err)
+			}
+			return "", err
+		}
 		defer func() { *work = log.Work() }()
 		err := r.realiseAll(ctx, x, todo, p, log)
 		if err := ctx.Err(); err != nil {

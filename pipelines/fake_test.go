@@ -86,6 +86,9 @@ type fakeEngine struct {
 	refuses map[matrix.Package]string
 	// needs holds, by package, derivations that it is made with.
 	needs map[matrix.Package][]string
+	// tool is what headless is built with and does not refer to; signed says that a cache has signed it.
+	tool   nix.StorePath
+	signed bool
 	// fixed are fixed-output derivations.
 	fixed []string
 	// logs holds, by package, further lines that Nix writes while it builds the package.
@@ -183,7 +186,9 @@ func (f *fakeEngine) Run(ctx context.Context, c engine.Command) ([]byte, error) 
 	case strings.HasPrefix(line, "nix show-derivation"):
 		return nil, f.showDerivations(c)
 	case strings.HasPrefix(line, "nix-store --query --include-outputs"):
-		return []byte(strings.Join(slices.Concat(c.Args[3:], words(f.changed), []string{"/nix/store/" + fakeDigest + "d-stdenv"}), "\n") + "\n"), nil
+		return []byte(strings.Join(slices.Concat(c.Args[3:], words(f.changed), f.belowWithTool(c.Args[3:]), []string{"/nix/store/" + fakeDigest + "d-stdenv"}), "\n") + "\n"), nil
+	case strings.HasPrefix(line, "nix-store --query --referrers-closure"):
+		return []byte(strings.Join(append(c.Args[2:], string(fakePath(f.system, "headless", ".drv")), "/nix/store/"+fakeDigest+"g-other.drv"), "\n") + "\n"), nil
 	case strings.HasPrefix(line, "nix-store --verify-path"):
 		return nil, f.verifyPaths(c)
 	case strings.HasPrefix(line, "nix-store --query --requisites"):
@@ -228,6 +233,17 @@ func (f *fakeEngine) outputsBelow(drvs []string) ([]byte, error) {
 		return nil, &engine.ExitError{Program: "sh", Code: 1, Stderr: "error: path '" + drvs[0] + "' is not valid"}
 	}
 	return []byte("/nix/store/" + fakeDigest + "f-input\n"), nil
+}
+
+// belowWithTool returns what is below derivations where headless is built with a tool, with what the store has of it.
+func (f *fakeEngine) belowWithTool(drvs []string) (below []string) {
+	if f.tool == "" {
+		return nil
+	}
+	for _, drv := range drvs {
+		below = append(below, strings.TrimSuffix(drv, ".drv"))
+	}
+	return append(below, string(f.tool), string(f.tool)+".drv")
 }
 
 // evaluate answers as Nix does for the function in the arguments: of all packages, of one, or of names alone.
@@ -276,6 +292,9 @@ func (f *fakeEngine) dryRun(args []string) string {
 		if strings.HasSuffix(a, ".drv") && !f.valid[nix.StorePath(strings.TrimSuffix(a, ".drv"))] {
 			text += "  " + a + "\n"
 		}
+	}
+	if f.tool != "" && !f.valid[f.tool] {
+		text += "  " + string(f.tool) + ".drv\n"
 	}
 	return text + f.plan
 }
@@ -373,6 +392,11 @@ func (f *fakeEngine) realise(ctx context.Context, c engine.Command) error {
 			return &engine.ExitError{Program: "nix-store", Code: 1, Stderr: message}
 		}
 	}
+	if f.tool != "" && !f.valid[f.tool] {
+		f.valid[f.tool] = true
+		fmt.Fprintf(c.Stderr, `@nix {"action":"start","fields":["%s.drv","",1,1],"id":998,"level":3,"text":"","type":105}`+"\n", f.tool)
+		fmt.Fprintln(c.Stderr, `@nix {"action":"stop","id":998}`)
+	}
 	for i, drv := range c.Args {
 		if !strings.HasSuffix(drv, ".drv") {
 			continue
@@ -436,9 +460,14 @@ func (f *fakeEngine) pathInfo(args []string) ([]byte, error) {
 			if !f.valid[nix.StorePath(a)] {
 				return nil, &engine.ExitError{Program: "nix", Code: 1, Stderr: "error: path '" + a + "' is not valid"}
 			}
-			infos = append(infos, map[string]any{
-				"path": a, "narHash": f.narHash, "narSize": 120, "references": []string{a},
-			})
+			info := map[string]any{"path": a, "narHash": f.narHash, "narSize": 120, "references": []string{a}}
+			if a == string(f.tool) {
+				info["deriver"] = a + ".drv"
+				if f.signed {
+					info["signatures"] = []string{"cache:x"}
+				}
+			}
+			infos = append(infos, info)
 		}
 	}
 	return json.Marshal(infos)

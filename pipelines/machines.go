@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
@@ -22,6 +23,20 @@ func (p probed) here() *run.Machine {
 		return nil
 	}
 	return &p.machines[i]
+}
+
+// weakest is the sandbox of the machine that has the least of one.
+func (p probed) weakest() record.Sandbox {
+	weakest := record.SandboxOn
+	for _, m := range p.machines {
+		switch {
+		case m.WritableInputs:
+			return record.WritableInputs
+		case !m.Sandboxed():
+			weakest = record.SandboxOff
+		}
+	}
+	return weakest
 }
 
 // settings let the measured machines build, as they were measured, and no others.

@@ -54,8 +54,8 @@ func (r *Release) recordCell(s run.Snapshot, cell matrix.Cell, packages []run.Pa
 	}
 }
 
-// recordSandbox records of what the run has built whether that was in a sandbox. It does so right after the build: the
-// outputs stay in the engine's store, whatever becomes of the run.
+// recordSandbox records of what the run has built, dependencies too, whether that was in a sandbox. It does so right after
+// the build: the outputs stay in the engine's store, whatever becomes of the run.
 func (r *Release) recordSandbox(result *run.CellResult, closure []nix.PathInfo) error {
 	if result.Sandbox == nil {
 		return nil
@@ -73,9 +73,18 @@ func (r *Release) recordSandbox(result *run.CellResult, closure []nix.PathInfo) 
 			verdicts[path] = p.Verdict
 		}
 	}
+	var built []nix.StorePath
+	if result.Work != nil {
+		built = result.Work.Outputs
+	}
 	for _, info := range closure {
-		if _, isOutput := verdicts[info.Path]; !isOutput && result.Work.HasBuilt(info.Deriver) {
-			verdicts[info.Path] = run.Built
+		if result.Work.HasBuilt(info.Deriver) {
+			built = append(built, info.Path)
+		}
+	}
+	for _, path := range built {
+		if _, isOutput := verdicts[path]; !isOutput {
+			verdicts[path] = run.Built
 		}
 	}
 	var paths []nix.StorePath

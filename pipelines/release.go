@@ -148,15 +148,15 @@ func (r *Release) cell(ctx context.Context, s run.Snapshot, cell matrix.Cell) (r
 	result.Work = work
 	setMachines(&result, probed, work)
 	probed.sandbox = result.Sandbox
+	if err := r.recordSandbox(&result, closure); err != nil {
+		return result, errors.Join(buildErr, err)
+	}
 	built := r.Now()
 	buildErr = r.pointOut(s, &result, buildErr)
 	if buildErr == nil {
 		// A broken promise does not keep what was built from the local cache: it is needed to look into, and paid for.
 		buildErr = r.contract(ctx, x, engine, s, cell, &result, probed)
 		result.Checked = buildErr == nil
-	}
-	if err := r.recordSandbox(&result, closure); err != nil {
-		return result, errors.Join(buildErr, err)
 	}
 	interrupted := buildErr != nil && ctx.Err() != nil
 	if !interrupted && (buildErr == nil || r.Rebuild.NotBuilt) { // who compares wants to know of all packages

@@ -17,6 +17,11 @@ func (l *Log) Work() run.Work {
 			w.By[b.machine]++
 		}
 	}
+	for path, drv := range l.byOutput {
+		if w.Derivations[drv] && !l.known[drv].Fixed {
+			w.Outputs = append(w.Outputs, path)
+		}
+	}
 	for _, n := range l.bytes {
 		w.FetchedBytes += n
 	}

@@ -80,6 +80,7 @@ type Work struct {
 	FetchedBytes int64 `json:"fetchedBytes,omitempty"`
 
 	Derivations map[nix.StorePath]bool `json:"-"` // those that were built
+	Outputs     []nix.StorePath        `json:"-"` // their outputs, as far as known, except those that are fixed by a hash
 	By          map[string]int         `json:"-"` // how many each remote builder built, by its URI; "" is the engine's machine
 }
 
