@@ -130,3 +130,64 @@ func TestMalformedJournalIsLeftAndOthersAreResumed(t *testing.T) {
 		t.Errorf("left are %v, %v", left, err)
 	}
 }
+
+// A tool that no package refers to is part of no closure. What an earlier run has built without a sandbox is not published
+// by way of what is built with it, by any command, until both are built again.
+func TestWhatWasBuiltWithAnUnsandboxedToolIsNotPushed(t *testing.T) {
+	u := newReleaser(t)
+	writeTest(t, filepath.Join(u.flake, "flake.nix"), `{
+  outputs = _: {
+    packages.x86_64-linux.open-sesame = let
+      make = name: input: script: derivation {
+        inherit name input;
+        system = "x86_64-linux";
+        builder = ./nixpkgs/bootstrap/x86_64-linux/kit;
+        args = [ "sh" "-e" (builtins.toFile "build.sh" script) ];
+      };
+      tool = make "tool" "" "echo harmless > $out";
+      library = make "library" tool "echo made with the tool > $out";
+    in make "open-sesame-1" library "echo $input > $out";
+  };
+}
+`)
+	u.git(t, "rm", "-q", "--cached", "flake.lock")
+	if err := os.Remove(filepath.Join(u.flake, "flake.lock")); err != nil {
+		t.Fatal(err)
+	}
+	u.commit(t)
+	if code, log := u.run(t, "build", ".", "--out", u.out("first")); code != exitOK {
+		t.Fatalf("exit code %d:\n%s", code, log)
+	}
+	r, err := record.Open(filepath.Join(u.home, ".local/state/open-sesame-ci"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	files, err := filepath.Glob(filepath.Join(r.Path(), "objects/*-tool.json"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the record has the tool in %v, %v", files, err)
+	}
+	tool := nix.StorePath("/nix/store/" + strings.TrimSuffix(filepath.Base(files[0]), ".json"))
+	if err := r.Change([]nix.StorePath{tool}, func(o *record.Object) { o.Sandbox = record.SandboxOff }); err != nil {
+		t.Fatal(err)
+	}
+	out := u.out("out")
+	for _, args := range [][]string{{"release", "."}, {"release", "."}, {"push", "--from", filepath.Join(out, "cache")}} {
+		code, log := u.run(t, args[0], append(args[1:], "--out", out)...)
+		if code == exitOK != (args[0] == "release") || !strings.Contains(log, "built without a sandbox") {
+			t.Errorf("%v: exit code %d:\n%s", args, code, log)
+		}
+		if paths := u.server.Paths(); len(paths) > 0 {
+			t.Fatalf("%v: published %v", args, paths)
+		}
+	}
+	for _, name := range []string{"library", "open-sesame-1"} {
+		files, err := filepath.Glob(filepath.Join(r.Path(), "objects/*-"+name+".json"))
+		if err != nil || len(files) != 1 || !strings.Contains(readTest(t, files[0]), `"sandbox":"off"`) {
+			t.Errorf("%s is not known to be built with the tool: %v, %v", name, files, err)
+		}
+	}
+	if code, log := u.run(t, "release", ".", "--out", out, "--push-unsandboxed"); code != exitOK || len(u.server.Paths()) != 2 {
+		t.Errorf("with consent: exit code %d, published %v:\n%s", code, u.server.Paths(), log)
+	}
+}
