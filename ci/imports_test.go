@@ -92,8 +92,11 @@ var layout = map[string]struct {
 		tests:   []string{"internal/nar/nartest"},
 		because: "it packs store objects, whoever has built them",
 	},
+	"internal/child": {
+		because: "it starts no program, and serves all packages that do",
+	},
 	"internal/flake": {
-		imports: []string{"internal/hint", "internal/nar", "internal/nix", "internal/nixtext", "internal/regular"},
+		imports: []string{"internal/child", "internal/hint", "internal/nar", "internal/nix", "internal/nixtext", "internal/regular"},
 		because: "it reads references, lock files and trees of flakes, and evaluates nothing",
 	},
 	"internal/record": {
@@ -163,14 +166,17 @@ var layout = map[string]struct {
 		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
 	},
 	"internal/engine/host": {
-		imports: []string{"internal/engine", "internal/engine/binfmt", "internal/hint", "internal/nix", "internal/workdir", "matrix"},
+		imports: []string{
+			"internal/child", "internal/engine", "internal/engine/binfmt", "internal/hint", "internal/nix", "internal/workdir",
+			"matrix",
+		},
 		tests:   []string{"internal/engine/enginetest", "internal/nixtest"},
 		because: "it is one executor, and knows nothing of the others",
 	},
 	"internal/engine/dagger": {
 		imports: []string{
-			"internal/engine", "internal/engine/binfmt", "internal/engine/probe", "internal/hint", "internal/nar",
-			"internal/nix", "internal/regular", "internal/workdir", "matrix",
+			"internal/child", "internal/engine", "internal/engine/binfmt", "internal/engine/probe", "internal/hint",
+			"internal/nar", "internal/nix", "internal/regular", "internal/workdir", "matrix",
 		},
 		tests:   []string{"internal/engine/enginetest"},
 		because: "it is one executor, and knows nothing of the others",

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
@@ -77,14 +78,10 @@ func (g git) with(env ...string) git {
 	return git{g.program, slices.Concat(g.env, env)}
 }
 
-// lookup returns the value of a variable of git's environment; the last one counts.
+// lookup returns the value of a variable of git's environment.
 func (g git) lookup(name string) string {
-	for _, variable := range slices.Backward(g.env) {
-		if value, ok := strings.CutPrefix(variable, name+"="); ok {
-			return value
-		}
-	}
-	return ""
+	value, _ := child.Lookup(g.env, name)
+	return value
 }
 
 // ignoreFile returns the user's file of patterns for ignored files. It is used only for a hint, so that an unreadable one
@@ -109,12 +106,12 @@ func (g git) output(ctx context.Context, dir string, args ...string) (string, er
 	return strings.TrimSuffix(out.String(), "\n"), err
 }
 
-// execute runs git in a directory and copies its output to w. If git fails, the error is a *gitError; if the context ends it,
+// run runs git in a directory and copies its output to w. If git fails, the error is a *gitError; if the context ends it,
 // that of the context.
 func (g git) run(ctx context.Context, dir string, w io.Writer, args ...string) error {
 	cmd := exec.CommandContext(ctx, g.program, args...)
 	cmd.Dir, cmd.Env, cmd.Stdout = dir, g.env, w
-	stderr := &lastBytes{max: 16 << 10}
+	stderr := &child.Tail{Limit: 16 << 10}
 	cmd.Stderr = stderr
 	// In a session of its own there is no terminal on which ssh could prompt, and all processes can be ended together.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -216,19 +213,3 @@ func subcommand(args []string) string {
 	}
 	return ""
 }
-
-// lastBytes is a writer that keeps the last bytes.
-type lastBytes struct {
-	max int
-	buf []byte
-}
-
-func (t *lastBytes) Write(p []byte) (int, error) {
-	t.buf = append(t.buf, p...)
-	if over := len(t.buf) - t.max; over > 0 {
-		t.buf = slices.Delete(t.buf, 0, over)
-	}
-	return len(p), nil
-}
-
-func (t *lastBytes) String() string { return string(t.buf) }

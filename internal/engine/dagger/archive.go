@@ -44,7 +44,14 @@ func (i Image) survey(ctx context.Context) (survey, error) {
 		return survey{}, err
 	}
 	defer f.Close()
-	files, machine, err := scan(contextReader{ctx, f})
+	r := regular.Until(ctx, f)
+	if s, ok := f.(io.Seeker); ok {
+		r = struct {
+			io.Reader
+			io.Seeker
+		}{r, s} // the tar reader skips contents by seeking
+	}
+	files, machine, err := scan(r)
 	if err != nil {
 		return survey{}, err
 	}
@@ -211,5 +218,5 @@ func (i Image) copy(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer r.Close()
-	return copyAll(w, contextReader{ctx, r})
+	return copyAll(w, regular.Until(ctx, r))
 }

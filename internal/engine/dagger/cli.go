@@ -12,6 +12,7 @@ import (
 	"dagger.io/dagger/engineconn"
 	"github.com/adrg/xdg"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
@@ -41,7 +42,7 @@ const withoutDownload = "where " + downloadHost + " cannot be reached, install t
 
 // lookCLI returns the path of a client that is on this machine, empty where one can be downloaded.
 func lookCLI(ctx context.Context, env []string) (string, error) {
-	if bin, ok := lookup(env, cliVariable); ok {
+	if bin, ok := child.Lookup(env, cliVariable); ok {
 		return namedCLI(env, bin)
 	}
 	// Where the SDK keeps it: the SDK's own reading of the environment has to be asked.
@@ -52,7 +53,7 @@ func lookCLI(ctx context.Context, env []string) (string, error) {
 		return path, nil
 	}
 	for _, proxy := range []string{"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"} {
-		if value, _ := lookup(env, proxy); value != "" {
+		if value, _ := child.Lookup(env, proxy); value != "" {
 			return "", nil // it may reach what we cannot
 		}
 	}
@@ -66,7 +67,7 @@ func lookCLI(ctx context.Context, env []string) (string, error) {
 func namedCLI(env []string, bin string) (string, error) {
 	path := bin
 	if rest, ok := strings.CutPrefix(bin, "~/"); ok {
-		home, _ := lookup(env, "HOME")
+		home, _ := child.Lookup(env, "HOME")
 		path = filepath.Join(home, rest)
 	}
 	if !strings.Contains(path, "/") && path != "" {

@@ -15,6 +15,7 @@ import (
 
 	"dagger.io/dagger/engineconn"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
@@ -56,11 +57,11 @@ func Detect(ctx context.Context, env []string) (found string, err error) {
 // find follows Dagger's own rules, but says at once what Dagger would say after minutes, and goes on to the next
 // runtime where Dagger gives up with the first. Flag is what gave the host, for a hint.
 func find(ctx context.Context, env []string, host, flag string) (target, error) {
-	if port, ok := lookup(env, portVariable); ok && host == "" {
+	if port, ok := child.Lookup(env, portVariable); ok && host == "" {
 		return findSession(ctx, port, env)
 	}
 	if host == "" {
-		host, _ = lookup(env, runnerHostVariable)
+		host, _ = child.Lookup(env, runnerHostVariable)
 		flag = runnerHostVariable
 	}
 	if host != "" {
@@ -70,7 +71,7 @@ func find(ctx context.Context, env []string, host, flag string) (target, error) 
 }
 
 func findSession(ctx context.Context, port string, env []string) (target, error) {
-	token, _ := lookup(env, tokenVariable)
+	token, _ := child.Lookup(env, tokenVariable)
 	number, err := strconv.Atoi(port)
 	if err != nil || token == "" {
 		return target{}, hint.Wrap(fmt.Errorf("use the session of dagger run: %s and %s do not belong together", portVariable, tokenVariable),
@@ -169,19 +170,9 @@ func dial(ctx context.Context, network, address string) error {
 	return conn.Close()
 }
 
-// lookup returns the value of a variable, the last one where there are several, as a child would see it.
-func lookup(env []string, name string) (string, bool) {
-	for _, kv := range slices.Backward(env) {
-		if value, ok := strings.CutPrefix(kv, name+"="); ok {
-			return value, true
-		}
-	}
-	return "", false
-}
-
 // lookPath is [exec.LookPath] for the PATH in env.
 func lookPath(env []string, name string) (string, bool) {
-	path, _ := lookup(env, "PATH")
+	path, _ := child.Lookup(env, "PATH")
 	for _, dir := range filepath.SplitList(path) {
 		if !filepath.IsAbs(dir) {
 			continue

@@ -126,7 +126,7 @@ func (x *Executor) explained(ctx context.Context, what string, err error, rules 
 		text += ": " + lastLine(exit.Stderr)
 	}
 	if diskFull.MatchString(text) {
-		return hint.Wrap(fmt.Errorf("%s: %w", what, engineError{errors.New("the engine's disk is full: " + text), engine.ErrDiskFull}),
+		return hint.Wrap(fmt.Errorf("%s: %w: %s", what, engine.ErrDiskFull, text),
 			"make room on the disk of the engine's state, or empty its cache, after which all is built again: %s", pruneCommand(x.host))
 	}
 	for _, rule := range rules {

@@ -69,7 +69,7 @@ func TestExplainedCall(t *testing.T) {
 		{name: "no loader", rules: execRules, engine: "exit code: 1: fork/exec /bin/bash: no such file or directory", want: "bash of the image cannot be started: exit code: 1: fork/exec", hint: "use an image with bash"},
 		{name: "no bash", rules: execRules, engine: `exit code: 1: exec: "bash": executable file not found in $PATH`, want: "the image has no bash", hint: "use an image with bash"},
 		{name: "a file of the engine", rules: execRules, engine: "lstat /var/lib/dagger/worker/x: no such file or directory", want: "do it: lstat /var/lib/dagger/worker/x: no such file or directory"},
-		{name: "shuts down", rules: execRules, kind: engine.ErrEngineLost, engine: "engine is shutting down", want: "the Dagger engine was lost: engine is shutting down", hint: "empty cache"},
+		{name: "shuts down", rules: execRules, kind: engine.ErrEngineLost, engine: "engine is shutting down", want: "the engine was lost: engine is shutting down", hint: "empty cache"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			x := &Executor{session: newSession(defaultLimits), host: "tcp://x:1"}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -17,7 +18,7 @@ import (
 // freezer returns functions that stop and continue the engine: the process that listens on its socket.
 func freezer(t *testing.T) (stop, goOn func()) {
 	t.Helper()
-	host, _ := lookup(os.Environ(), runnerHostVariable)
+	host, _ := child.Lookup(os.Environ(), runnerHostVariable)
 	u, err := url.Parse(host)
 	if err != nil || u.Scheme != "unix" {
 		t.Skipf("the engine at %q has no socket on this machine, so that nothing says which process it is", host)

@@ -177,29 +177,8 @@ func (i Image) sum(ctx context.Context) (string, error) {
 	}
 	defer f.Close()
 	h := sha256.New()
-	if _, err := io.Copy(h, contextReader{ctx, f}); err != nil {
+	if _, err := io.Copy(h, regular.Until(ctx, f)); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// contextReader ends when its context does. It lives for one call.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(b []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(b)
-}
-
-// Seek spares the tar reader what it does not look at, where the file can be searched.
-func (c contextReader) Seek(offset int64, whence int) (int64, error) {
-	if s, ok := c.r.(io.Seeker); ok {
-		return s.Seek(offset, whence)
-	}
-	return 0, errors.ErrUnsupported
 }

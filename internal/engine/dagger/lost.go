@@ -130,20 +130,7 @@ func (s *session) lost(err error) error {
 	return nil
 }
 
-// engineError is an error of the engine itself: one of those that package pipelines names.
-type engineError struct {
-	error
-	kind error
-}
-
-// Is reports whether target is what package pipelines calls it.
-func (e engineError) Is(target error) bool { return target == e.kind }
-
 func errLost(reason string) error {
-	text := "the Dagger engine was lost"
-	if reason != "" {
-		text += ": " + reason
-	}
-	return hint.Wrap(engineError{errors.New(text), engine.ErrEngineLost},
-		"look at the engine's log, start the engine if it has ended, and run the same command again; an engine that did not end cleanly starts with an empty cache, and all is built again")
+	return hint.Wrap(fmt.Errorf("%w: %s", engine.ErrEngineLost, reason),
+		"look at the engine's log, start the engine if it has ended, and run the same command again; an engine that did not end cleanly starts with an empty cache and builds everything again")
 }

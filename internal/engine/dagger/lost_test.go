@@ -24,7 +24,7 @@ var shortLimits = limits{
 // wantLost checks that an error says that the engine was lost, with a hint.
 func wantLost(t *testing.T, err error) {
 	t.Helper()
-	if err == nil || !strings.Contains(err.Error(), "the Dagger engine was lost") || len(hint.Of(err)) == 0 {
+	if err == nil || !strings.Contains(err.Error(), "the engine was lost") || len(hint.Of(err)) == 0 {
 		t.Errorf("error %v, hints %q; want one that the engine was lost, with a hint", err, hint.Of(err))
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -100,7 +101,7 @@ func (i Image) wrap(ctx context.Context, w io.Writer, s matrix.System) error {
 		writeEntry(t, manifestBlob.name(), manifestBlob.data),
 		writeEntry(t, configBlob.name(), configBlob.data),
 		t.WriteHeader(&tar.Header{Name: of.name(), Mode: 0o644, Size: of.Size}),
-		copyAll(t, contextReader{ctx, layer}),
+		copyAll(t, regular.Until(ctx, layer)),
 		t.Close(),
 	)
 }
@@ -117,7 +118,7 @@ func (i Image) compress(ctx context.Context, w io.Writer) (layer descriptor, dif
 	if err != nil {
 		return descriptor{}, "", err
 	}
-	err = errors.Join(copyAll(io.MultiWriter(inner, z), contextReader{ctx, r}), z.Close())
+	err = errors.Join(copyAll(io.MultiWriter(inner, z), regular.Until(ctx, r)), z.Close())
 	return descriptor{MediaType: typeLayer, Digest: digestOf(outer.hash), Size: outer.n}, digestOf(inner), err
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"dagger.io/dagger"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
@@ -65,7 +66,7 @@ type running struct {
 	x       *Executor
 	program string
 	streams *streams
-	stderr  tail
+	stderr  *child.Tail
 	control net.Conn    // nil until the container is there
 	reports chan string // lines of control, closed at its end
 	ended   chan error  // the exec's end, as Dagger tells it
@@ -81,10 +82,10 @@ func (x *Executor) start(ctx context.Context, c engine.Command, stdout io.Writer
 	// A done context has to end the command before it ends the query, so the query has a context of its own.
 	queryCtx, kill := context.WithCancel(context.WithoutCancel(ctx))
 	r := &running{
-		x: x, program: c.Program, streams: x.tunnel.expect(), kill: kill, over: queryCtx.Done(), stderr: tail{limit: 16 << 10},
+		x: x, program: c.Program, streams: x.tunnel.expect(), kill: kill, over: queryCtx.Done(), stderr: &child.Tail{Limit: 16 << 10},
 		reports: make(chan string), ended: make(chan error, 1), copied: make(chan error, 2),
 	}
-	var stderr io.Writer = &r.stderr
+	var stderr io.Writer = r.stderr
 	if c.Stderr != nil {
 		stderr = io.MultiWriter(stderr, c.Stderr)
 	}

@@ -147,14 +147,14 @@ func TestRunFailsWithEngine(t *testing.T) {
 		{"refuses privileges", "does not allow privileged containers", func(context.Context, []string, bool) error {
 			return errors.New("input: container.withExec.sync security.insecure is not allowed [traceparent:0a-1b]")
 		}},
-		{"shuts down", "the Dagger engine was lost: engine is shutting down", func(context.Context, []string, bool) error {
+		{"shuts down", "the engine was lost: engine is shutting down", func(context.Context, []string, bool) error {
 			return errors.New("engine is shutting down")
 		}},
-		{"is gone", "the Dagger engine was lost: dial unix /x.sock: connection refused", func(context.Context, []string, bool) error {
+		{"is gone", "the engine was lost: dial unix /x.sock: connection refused", func(context.Context, []string, bool) error {
 			return errors.New(`returned error 502: {"data":null,"errors":[{"message":"dial unix /x.sock: connection refused"}]}`)
 		}},
-		{"closes the connection", "the Dagger engine was lost", func(context.Context, []string, bool) error { return io.ErrUnexpectedEOF }},
-		{"ends the container in silence", "the Dagger engine was lost", func(context.Context, []string, bool) error { return nil }},
+		{"closes the connection", "the engine was lost", func(context.Context, []string, bool) error { return io.ErrUnexpectedEOF }},
+		{"ends the container in silence", "the engine was lost", func(context.Context, []string, bool) error { return nil }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			x := local(t)

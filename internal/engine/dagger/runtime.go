@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
@@ -76,9 +77,8 @@ func askRuntime(ctx context.Context, env []string, path string, args []string) (
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = environment(env, "", true)
 	cmd.WaitDelay = 100 * time.Millisecond
-	var stderr tail
-	stderr.limit = 4 << 10
-	cmd.Stderr = &stderr
+	stderr := &child.Tail{Limit: 4 << 10}
+	cmd.Stderr = stderr
 	out, err := cmd.Output()
 	switch {
 	case ctx.Err() != nil:

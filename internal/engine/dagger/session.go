@@ -10,15 +10,14 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"dagger.io/dagger/engineconn"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
@@ -35,7 +34,7 @@ type session struct {
 	child  *exec.Cmd // nil where the session belongs to "dagger run"
 	stdin  io.Closer
 	stdout io.Closer
-	stderr *tail
+	stderr *child.Tail
 	done   chan struct{} // closed when the child has ended; never where there is none
 	limits limits
 
@@ -47,7 +46,7 @@ type session struct {
 
 func newSession(l limits) *session {
 	s := &session{
-		stderr: &tail{limit: 64 << 10}, done: make(chan struct{}), gone: make(chan struct{}), limits: l, unwatch: func() {},
+		stderr: &child.Tail{Limit: 64 << 10}, done: make(chan struct{}), gone: make(chan struct{}), limits: l, unwatch: func() {},
 	}
 	s.http = s.newClient()
 	return s
@@ -221,44 +220,34 @@ func (s *session) kill() {
 	_ = s.stdout.Close()
 }
 
-// A variable that the Dagger client gets, with the reason.
-type variable struct{ name, reason string }
+// inherited are the variables that the Dagger client gets. DAGGER_CLOUD_TOKEN and DAGGER_CLOUD_ENGINE are not among them:
+// the first would send logs away, the second would build elsewhere. Containers get none of them, except those that run.sh
+// names.
+var inherited = append([]string{
+	"PATH",              // finds docker and its credential helpers
+	"HOME",              // their configuration and sockets
+	"USER",              // the same
+	"TMPDIR",            // has room
+	"XDG_CACHE_HOME",    // has the client itself
+	"XDG_CONFIG_HOME",   // the configuration of container runtimes
+	"XDG_DATA_HOME",     // the containers of rootless runtimes
+	"XDG_STATE_HOME",    // the same
+	"XDG_RUNTIME_DIR",   // the sockets of rootless runtimes
+	"DOCKER_HOST",       // another Docker than the default one
+	"DOCKER_CONTEXT",    // the same
+	"DOCKER_CONFIG",     // its configuration, and credentials for registries
+	"DOCKER_CERT_PATH",  // its certificates
+	"DOCKER_TLS_VERIFY", // the same
+	"CONTAINER_HOST",    // another Podman than the default one
+	"CONTAINERS_CONF",   // its configuration
+	"KUBECONFIG",        // an engine in a cluster
+	"SSH_AUTH_SOCK",     // an engine over SSH
+	"SSL_CERT_FILE",     // certificates of a company's proxy
+	"SSL_CERT_DIR",      // the same
+}, child.Proxies...)
 
-// inherited are those that it gets of ours. DAGGER_CLOUD_TOKEN and DAGGER_CLOUD_ENGINE are not among them: the one would
-// send logs away, the other builds. None of them reaches a container, but for what run.sh names.
-var inherited = []variable{
-	{"PATH", "where docker and its credential helpers are"},
-	{"HOME", "their configuration and sockets"},
-	{"USER", "likewise"},
-	{"TMPDIR", "where there is room"},
-	{"XDG_CACHE_HOME", "where it keeps itself"},
-	{"XDG_CONFIG_HOME", "where the runtimes' configuration is"},
-	{"XDG_DATA_HOME", "where rootless runtimes keep their containers"},
-	{"XDG_STATE_HOME", "likewise"},
-	{"XDG_RUNTIME_DIR", "where rootless runtimes listen"},
-	{"DOCKER_HOST", "another Docker than the default one"},
-	{"DOCKER_CONTEXT", "likewise"},
-	{"DOCKER_CONFIG", "its configuration, and credentials for registries"},
-	{"DOCKER_CERT_PATH", "certificates for it"},
-	{"DOCKER_TLS_VERIFY", "likewise"},
-	{"CONTAINER_HOST", "another Podman than the default one"},
-	{"CONTAINERS_CONF", "its configuration"},
-	{"KUBECONFIG", "an engine in a cluster"},
-	{"SSH_AUTH_SOCK", "an engine over SSH"},
-	{"SSL_CERT_FILE", "certificates of a company's proxy"},
-	{"SSL_CERT_DIR", "likewise"},
-	{"http_proxy", "the way out of this network"},
-	{"https_proxy", "likewise"},
-	{"no_proxy", "likewise"},
-	{"all_proxy", "likewise"},
-	{"HTTP_PROXY", "the same, for programs that spell it so"},
-	{"HTTPS_PROXY", "likewise"},
-	{"NO_PROXY", "likewise"},
-	{"ALL_PROXY", "likewise"},
-}
-
-// environment returns the whole environment of the Dagger client: a whitelist of env, the engine's address, and
-// switches that make it quiet and leave other engines alone.
+// environment returns the environment of the Dagger client: the allowed variables of env, the engine's address, and
+// switches that make it quiet and keep it from other engines.
 func environment(env []string, host string, silent bool) []string {
 	out := []string{
 		"DAGGER_PROGRESS=plain",
@@ -275,11 +264,5 @@ func environment(env []string, host string, silent bool) []string {
 	if host != "" {
 		out = append(out, runnerHostVariable+"="+host)
 	}
-	for _, kv := range env {
-		name, _, _ := strings.Cut(kv, "=")
-		if slices.ContainsFunc(inherited, func(v variable) bool { return v.name == name }) {
-			out = append(out, kv)
-		}
-	}
-	return out
+	return append(out, child.Select(env, inherited...)...)
 }

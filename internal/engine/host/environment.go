@@ -5,34 +5,25 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
 )
 
-// A variable that children of this process get, with the reason.
-type variable struct{ name, reason string }
-
-// kept are those that are passed on. All others could change a result or carry a secret.
-var kept = []variable{
-	{"PATH", "where Nix and git are"},
-	{"HOME", "git finds the user's credentials below it; Nix gets another one, see NixEnvironment"},
-	{"USER", "Nix finds its profile by it"},
-	{"LOGNAME", "the same, on some systems"},
-	{"TMPDIR", "where there is room for builds"},
-	{"XDG_CACHE_HOME", "where the user has moved the caches of Nix's fetchers, whose contents are compared with hashes"},
-	{"SSH_AUTH_SOCK", "flake inputs and remote builders over SSH"},
-	{"NIX_REMOTE", "the store that this machine's owner has chosen"},
-	{"NIX_STATE_DIR", "where its database is"},
-	{"NIX_CONF_DIR", "where its nix.conf is: the owner's, not a user's"},
-	{"NIX_SSL_CERT_FILE", "certificates of a company's proxy"},
-	{"SSL_CERT_FILE", "the same, for git"},
-	{"http_proxy", "the way out of this network"},
-	{"https_proxy", "the same"},
-	{"no_proxy", "the same"},
-	{"all_proxy", "the same"},
-	{"HTTP_PROXY", "the same, for programs that spell it so"},
-	{"HTTPS_PROXY", "the same"},
-	{"NO_PROXY", "the same"},
-	{"ALL_PROXY", "the same"},
-}
+// kept are the variables that children get. All others could change a result or carry a secret.
+var kept = append([]string{
+	"PATH",              // finds Nix and git
+	"HOME",              // git finds the user's credentials below it; Nix gets another one, see NixEnvironment
+	"USER",              // Nix finds its profile by it
+	"LOGNAME",           // the same, on some systems
+	"TMPDIR",            // has room for builds
+	"XDG_CACHE_HOME",    // has the caches of Nix's fetchers, if the user has moved them; hashes verify their contents
+	"SSH_AUTH_SOCK",     // flake inputs and remote builders over SSH
+	"NIX_REMOTE",        // the store that the owner of this machine has chosen
+	"NIX_STATE_DIR",     // its database
+	"NIX_CONF_DIR",      // the owner's nix.conf, not a user's
+	"NIX_SSL_CERT_FILE", // certificates of a company's proxy
+	"SSL_CERT_FILE",     // the same, for git
+}, child.Proxies...)
 
 // fixed are variables with the same value everywhere.
 var fixed = []string{
@@ -45,26 +36,17 @@ var fixed = []string{
 	"NIX_SSHOPTS=-oBatchMode=yes -oConnectTimeout=10 -oServerAliveInterval=15 -oServerAliveCountMax=4",
 }
 
-// Environment returns what of env children get: a whitelist, and some fixed values.
-func Environment(env []string) []string {
-	out := slices.Clone(fixed)
-	for _, kv := range env {
-		name, _, _ := strings.Cut(kv, "=")
-		if slices.ContainsFunc(kept, func(v variable) bool { return v.name == name }) {
-			out = append(out, kv)
-		}
-	}
-	return out
-}
+// Environment returns the environment of a child: the allowed variables of env, and the fixed ones.
+func Environment(env []string) []string { return slices.Concat(fixed, child.Select(env, kept...)) }
 
-// nowhere is a home that is not there, by the name that Debian's policy keeps free. Nix takes a home that is not there
-// as it is; one that belongs to somebody else it would replace by the user's own.
+// nowhere is a home that does not exist: Debian's policy reserves the name. Nix accepts a missing home, but replaces one
+// of another owner by the user's own.
 const nowhere = "/nonexistent"
 
-// NixEnvironment returns what of env Nix gets. A user's home has much that could lead Nix elsewhere: nix.conf, registry,
-// trusted-settings.json, channels, .netrc and .gitconfig. So it gets none, but for the caches that were below it.
+// NixEnvironment returns the environment of Nix. A user's home has many files that change what Nix does: nix.conf,
+// registry, trusted-settings.json, channels, .netrc and .gitconfig. So Nix gets no home, only the caches below it.
 func NixEnvironment(env []string) []string {
-	caches := filepath.Join(os.TempDir(), "open-sesame-ci-caches") // of one who has no home either
+	caches := filepath.Join(os.TempDir(), "open-sesame-ci-caches") // if there is no home
 	out := slices.DeleteFunc(Environment(env), func(kv string) bool {
 		name, value, _ := strings.Cut(kv, "=")
 		switch {
@@ -75,7 +57,7 @@ func NixEnvironment(env []string) []string {
 		}
 		return name == "HOME" || name == "XDG_CACHE_HOME"
 	})
-	if !slices.ContainsFunc(out, func(kv string) bool { return strings.HasPrefix(kv, "XDG_CACHE_HOME=") }) {
+	if _, ok := child.Lookup(out, "XDG_CACHE_HOME"); !ok {
 		out = append(out, "XDG_CACHE_HOME="+caches)
 	}
 	return append(out, "HOME="+nowhere)

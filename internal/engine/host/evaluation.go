@@ -165,8 +165,8 @@ exec unshare --mount --pid --fork --kill-child --propagation private sh -c "$0" 
 }
 
 // makeIsolation makes the directory of an isolated command, below that for temporary files.
-func makeIsolation(env []string) (*workdir.Dir, error) {
-	dir, err := workdir.Make(temporary(env), "evaluation")
+func (x *Executor) makeIsolation() (*workdir.Dir, error) {
+	dir, err := workdir.Make(x.variable("TMPDIR", ""), "evaluation")
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +201,7 @@ func (x *Executor) restrict(cmd *exec.Cmd, c engine.Command) (cleanup func(), er
 	if !x.isolates {
 		return func() {}, nil
 	}
-	dir, err := makeIsolation(x.Env)
+	dir, err := x.makeIsolation()
 	if err != nil {
 		return nil, fmt.Errorf("make directory for evaluation: %v", err)
 	}

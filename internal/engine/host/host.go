@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -132,11 +133,11 @@ func (x *Executor) run(ctx context.Context, c engine.Command, stdout io.Writer) 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	tail := &tailWriter{limit: 16 << 10}
+	tail := &child.Tail{Limit: 16 << 10}
 	cmd := exec.CommandContext(ctx, c.Program, c.Args...)
 	cmd.Env = append(append([]string{}, x.Env...), "NIX_CONFIG="+x.settings(c).Config())
 	if c.Neighbours {
-		dir, err := makeNeighbours(x.Env)
+		dir, err := x.makeNeighbours()
 		if err != nil {
 			return fmt.Errorf("run %s: make build directory: %v", c.Program, err)
 		}
@@ -188,22 +189,4 @@ func exitCode(e *exec.ExitError) int {
 		return 128 + int(status.Signal())
 	}
 	return e.ExitCode()
-}
-
-// tailWriter keeps the last bytes that were written to it.
-type tailWriter struct {
-	limit int
-	kept  []byte
-}
-
-func (t *tailWriter) Write(p []byte) (int, error) {
-	t.kept = append(t.kept, p...)
-	if over := len(t.kept) - t.limit; over > t.limit {
-		t.kept = append(t.kept[:0], t.kept[over:]...)
-	}
-	return len(p), nil
-}
-
-func (t *tailWriter) String() string {
-	return string(t.kept[max(0, len(t.kept)-t.limit):])
 }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -26,7 +27,7 @@ type keeper struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *bufio.Reader
-	tail tailWriter
+	tail *child.Tail
 	kept map[nix.StorePath]bool
 }
 
@@ -77,8 +78,8 @@ func (k *keeper) start(x *Executor) error {
 	cmd := exec.Command("nix-daemon", "--stdio") // it lasts until Close, whatever becomes of a context
 	cmd.Env = append(append([]string{}, x.Env...), "NIX_CONFIG="+x.Settings.Config())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C on the terminal must not end it before the rest
-	k.tail = tailWriter{limit: 4 << 10}
-	cmd.Stderr = &k.tail
+	k.tail = &child.Tail{Limit: 4 << 10}
+	cmd.Stderr = k.tail
 	cmd.WaitDelay = time.Second
 	in, err := cmd.StdinPipe()
 	if err != nil {

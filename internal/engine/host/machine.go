@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -139,7 +138,7 @@ func (x *Executor) Describe(context.Context) (engine.Engine, error) {
 	e := engine.Engine{
 		SandboxPaths: m.sandboxPaths(), Notes: m.notes(),
 		Kind: "host", Evaluation: x.evaluation(), Nix: m.nix, Native: m.native, Cores: runtime.NumCPU(),
-		FreeBytes: freeBytes(string(nix.StoreDir)), Kernel: binfmt.Kernel(),
+		FreeBytes: max(x.Resources().StoreFree, 0), Kernel: binfmt.Kernel(),
 	}
 	trusted, err := m.trustsUser()
 	if err == nil {
@@ -187,19 +186,6 @@ func (m machine) notes() []string {
 		return nil
 	}
 	return []string{"this machine's nix.conf shows builders " + strings.Join(foreign, " ") + " (sandbox-paths): another machine may build something else"}
-}
-
-// freeBytes returns the free space for a user of dir's file system, or of its nearest ancestor's.
-func freeBytes(dir string) int64 {
-	var fs syscall.Statfs_t
-	for syscall.Statfs(dir, &fs) != nil {
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return 0
-		}
-		dir = parent
-	}
-	return int64(fs.Bavail) * int64(fs.Bsize)
 }
 
 // ignored returns those substituters of the settings that a daemon would pass over in silence,

@@ -4,25 +4,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 )
 
-// temporary returns the directory that an environment names for temporary files; empty for the default.
-func temporary(env []string) (dir string) {
-	for _, kv := range env {
-		if value, ok := strings.CutPrefix(kv, "TMPDIR="); ok {
-			dir = value
-		}
-	}
-	return dir
-}
-
 // makeNeighbours makes a directory for build directories, with some in it that look like those of Nix.
 // Builders may run as another user, and have to get through.
-func makeNeighbours(env []string) (*workdir.Dir, error) {
-	dir, err := workdir.Make(temporary(env), "neighbours")
+func (x *Executor) makeNeighbours() (*workdir.Dir, error) {
+	dir, err := workdir.Make(x.variable("TMPDIR", ""), "neighbours")
 	if err != nil {
 		return nil, err
 	}

@@ -1,12 +1,14 @@
 package host
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -39,15 +41,10 @@ func (x *Executor) hintFull(err error) error {
 	return err
 }
 
-// variable returns what Nix gets for a variable of the environment.
+// variable returns the value of a variable for Nix, or a default if it is not set.
 func (x *Executor) variable(name, otherwise string) string {
-	value := otherwise
-	for _, kv := range x.Env {
-		if v, ok := strings.CutPrefix(kv, name+"="); ok && v != "" {
-			value = v
-		}
-	}
-	return value
+	value, _ := child.Lookup(x.Env, name)
+	return cmp.Or(value, otherwise)
 }
 
 // root is the directory that Nix's store is below: that of a store such as "local?root=/mnt", else empty.
@@ -73,12 +70,8 @@ func isDir(dir string) bool {
 // further file can be made. Root may write what is reserved too.
 func writable(dir string) int64 {
 	var fs syscall.Statfs_t
-	for syscall.Statfs(dir, &fs) != nil {
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return -1
-		}
-		dir = parent
+	if syscall.Statfs(existing(dir), &fs) != nil {
+		return -1
 	}
 	blocks := fs.Bavail
 	if os.Geteuid() == 0 {
