@@ -199,7 +199,7 @@ type failingNix struct {
 	says string
 }
 
-func (failingNix) Place(context.Context, string) (string, error) { return "/nix/store/source", nil }
+func (failingNix) AddPath(context.Context, string) (string, error) { return "/nix/store/source", nil }
 
 func (f failingNix) Run(_ context.Context, c engine.Command) ([]byte, error) {
 	if _, err := io.WriteString(c.Stderr, f.says); err != nil {

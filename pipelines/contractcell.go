@@ -87,7 +87,7 @@ func (r *Release) checkEvaluated(ctx context.Context, x engine.Executor, s run.S
 	if err != nil {
 		return nil, fmt.Errorf("place snapshot: %w", err)
 	}
-	dir, err := x.Place(ctx, flakeDir(s))
+	dir, err := x.AddPath(ctx, flakeDir(s))
 	if err != nil {
 		return nil, fmt.Errorf("place snapshot: %w", err)
 	}

@@ -117,7 +117,7 @@ func (r *Release) evaluateArgs(ctx context.Context, x engine.Executor, s run.Sna
 	for _, o := range r.Overrides {
 		ref := o.Ref
 		if o.Dir != "" {
-			placed, err := x.Place(ctx, o.Dir)
+			placed, err := x.AddPath(ctx, o.Dir)
 			if err != nil {
 				return nil, nil, fmt.Errorf("place override of input %s: %w", o.Input, err)
 			}

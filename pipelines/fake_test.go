@@ -121,7 +121,7 @@ func newFakeEngine(system matrix.System) *fakeEngine {
 
 func (f *fakeEngine) Describe(context.Context) (engine.Engine, error) { return f.engine, nil }
 
-func (f *fakeEngine) Place(_ context.Context, dir string) (string, error) {
+func (f *fakeEngine) AddPath(_ context.Context, dir string) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.placed = append(f.placed, dir)

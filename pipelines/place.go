@@ -22,7 +22,7 @@ import (
 // Attributes in the reference make Nix give the flake the commit that it came from:
 // https://nix.dev/manual/nix/latest/command-ref/new-cli/nix3-flake#path-like-syntax.
 func placeFlake(ctx context.Context, x engine.Executor, s run.Snapshot) (ref string, settings nix.Settings, err error) {
-	dir, err := x.Place(ctx, s.Dir)
+	dir, err := x.AddPath(ctx, s.Dir)
 	if err != nil {
 		return "", nil, err
 	}
@@ -44,7 +44,7 @@ func placeReference(ctx context.Context, x engine.Executor, ref string) (string,
 	if info, err := os.Stat(dir); !filepath.IsAbs(dir) || err != nil || !info.IsDir() {
 		return ref, nil
 	}
-	placed, err := x.Place(ctx, dir)
+	placed, err := x.AddPath(ctx, dir)
 	if err != nil || placed == dir {
 		return ref, err
 	}
@@ -77,7 +77,7 @@ func placeSubdir(ctx context.Context, x engine.Executor, s run.Snapshot, dir str
 	if err := regular.AnyFile(filepath.Join(registry, "registry.json")).Write(data); err != nil {
 		return "", nil, fmt.Errorf("write registry: %v", err)
 	}
-	placed, err := x.Place(ctx, registry)
+	placed, err := x.AddPath(ctx, registry)
 	if err != nil {
 		return "", nil, err
 	}

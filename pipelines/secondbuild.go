@@ -93,7 +93,7 @@ func (b secondBuild) realise(ctx context.Context, x engine.Executor, cores int, 
 		"run-diff-hook": "false", // a program of the machine's owner, who does not need it here
 	}).With(extra)
 	err := log.Run(ctx, x, engine.Command{
-		Program: "nix-store", Args: args, Settings: settings, Privileged: p.privileged(), Neighbours: true,
+		Program: "nix-store", Args: args, Settings: settings, Privileged: p.privileged(), BusyBuildDir: true,
 	})
 	log.DecideByStore(nil)
 	return err

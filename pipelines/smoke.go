@@ -107,7 +107,7 @@ func (r *Release) probe(ctx context.Context, x engine.Executor, system matrix.Sy
 	if err := os.WriteFile(filepath.Join(dir.Path, probe.Name), probe.ELF(system), 0o755); err != nil {
 		return probe.Report{}, fmt.Errorf("write probe: %v", err)
 	}
-	placed, err := x.Place(ctx, dir.Path)
+	placed, err := x.AddPath(ctx, dir.Path)
 	if err != nil {
 		return probe.Report{}, fmt.Errorf("place probe: %w", err)
 	}

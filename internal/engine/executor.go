@@ -18,9 +18,9 @@ type Command struct {
 	Settings nix.Settings
 	// Privileged asks for what a sandboxed build needs of a container. A host ignores it.
 	Privileged bool
-	// Neighbours puts builders into a build directory that has others beside theirs, in another place than without:
+	// BusyBuildDir puts builders into a build directory that has others beside theirs, in another place than without:
 	// outside of a sandbox, its path differs. A daemon takes no notice.
-	Neighbours bool
+	BusyBuildDir bool
 	// Stdout takes what the command writes to its standard output, of any size; Run returns nothing of it then.
 	Stdout io.Writer
 	// Stderr takes what the command writes to its standard error, while it runs. Nil drops it.
@@ -34,10 +34,10 @@ type Command struct {
 type Executor interface {
 	// Describe looks at the engine without building anything.
 	Describe(ctx context.Context) (Engine, error)
-	// Place makes a directory of this machine readable for Nix, unchanged and with its modification times,
+	// AddPath makes a directory of this machine readable for Nix, unchanged and with its modification times,
 	// and returns the path under which Nix finds it.
 	// The directory must not change until the executor is closed.
-	Place(ctx context.Context, dir string) (string, error)
+	AddPath(ctx context.Context, dir string) (string, error)
 	// Run runs a command to its end and returns its standard output, which should be small unless Stdout takes it.
 	// Where the command itself fails, the error is an [*ExitError].
 	Run(ctx context.Context, cmd Command) ([]byte, error)

@@ -18,11 +18,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// survey is what a look at a file's names and small files tells.
-type survey struct {
-	// importable says that Dagger takes the file as it is.
+// imageContents is what the names and small files of an image show.
+type imageContents struct {
+	// importable means that Dagger can import the file.
 	importable bool
-	// rootfs says that it is a root file system, which has to be wrapped as an image.
+	// rootfs means a root file system, which must be converted to an image.
 	rootfs  bool
 	systems []matrix.System
 }
@@ -30,18 +30,18 @@ type survey struct {
 // metadataLimit bounds the files of an archive that are read for their JSON, in bytes.
 const metadataLimit = 1 << 20
 
-// survey finds out what kind of file the image is.
-func (i Image) survey(ctx context.Context) (survey, error) {
+// inspect reads what kind of file the image is.
+func (i Image) inspect(ctx context.Context) (imageContents, error) {
 	if info, err := os.Stat(i.path); err == nil && info.IsDir() {
 		if _, err := os.Stat(filepath.Join(i.path, "oci-layout")); err != nil {
-			return survey{}, errors.New("a directory without an OCI layout")
+			return imageContents{}, errors.New("a directory without an OCI layout")
 		}
 		files, err := readLayout(i.path)
-		return survey{systems: systemsOf(files)}, err
+		return imageContents{systems: systemsOf(files)}, err
 	}
 	f, compressed, err := openArchive(i.path)
 	if err != nil {
-		return survey{}, err
+		return imageContents{}, err
 	}
 	defer f.Close()
 	r := regular.Until(ctx, f)
@@ -53,17 +53,17 @@ func (i Image) survey(ctx context.Context) (survey, error) {
 	}
 	files, machine, err := scan(r)
 	if err != nil {
-		return survey{}, err
+		return imageContents{}, err
 	}
 	_, oci := files["oci-layout"]
 	_, docker := files["manifest.json"]
 	switch {
 	case oci || docker:
-		return survey{importable: !compressed, systems: systemsOf(files)}, nil
+		return imageContents{importable: !compressed, systems: systemsOf(files)}, nil
 	case machine == "":
-		return survey{}, errors.New("neither an image nor a root file system: it has no shell")
+		return imageContents{}, errors.New("neither an image nor a root file system: it has no shell")
 	}
-	return survey{rootfs: true, systems: []matrix.System{machine}}, nil
+	return imageContents{rootfs: true, systems: []matrix.System{machine}}, nil
 }
 
 // scan reads through a tarball. It returns the small files at the top and under blobs/, and, from the header of its
@@ -104,7 +104,7 @@ func isMetadata(name string) bool {
 	return dir == "." && (path.Ext(name) == ".json" || name == "oci-layout") || dir == "blobs/sha256"
 }
 
-// isShell names a program that every image with a shell has; in an image made by Nix it is in the store.
+// isShell reports whether a file is a shell. In an image that Nix made, the shell is in the store.
 func isShell(name string) bool {
 	base := path.Base(path.Dir(name))
 	return (base == "bin" || base == "sbin") && slices.Contains([]string{"bash", "dash", "busybox", "sh"}, path.Base(name))
@@ -179,9 +179,9 @@ func openArchive(file string) (_ io.ReadCloser, compressed bool, err error) {
 	return d, true, err
 }
 
-// convert writes what Dagger can import. The file appears whole or not at all, and is never replaced: another process
-// may be uploading it.
-func (i Image) convert(ctx context.Context, s survey, target string) error {
+// convert writes a file that Dagger can import. It appears complete, and is never replaced: another process may be
+// uploading it.
+func (i Image) convert(ctx context.Context, s imageContents, target string) error {
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return err
 	}
@@ -190,10 +190,9 @@ func (i Image) convert(ctx context.Context, s survey, target string) error {
 		return err
 	}
 	defer os.Remove(f.Name())
-	switch {
-	case s.rootfs:
-		err = i.wrap(ctx, f, s.systems[0])
-	default:
+	if s.rootfs {
+		err = i.toOCI(ctx, f, s.systems[0])
+	} else {
 		err = i.copy(ctx, f)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {

@@ -54,7 +54,7 @@ func buildProbe(t *testing.T, x *Executor, asRoot bool) probe.Report {
 	if err := os.WriteFile(dir+"/"+probe.Name, probe.ELF(matrix.X8664Linux), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	placed, err := x.Place(t.Context(), dir)
+	placed, err := x.AddPath(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

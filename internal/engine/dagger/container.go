@@ -61,7 +61,7 @@ type Executor struct {
 	tunnel  *tunnel
 	version string // of the engine
 
-	image     prepared
+	image     loadedImage
 	platform  matrix.System     // of the container
 	rootfs    *dagger.Container // the image as it is
 	container *dagger.Container // the image with its volumes and the tunnel
@@ -69,9 +69,9 @@ type Executor struct {
 	settings  nix.Settings
 	machine   machine
 
-	mu     sync.Mutex
-	placed map[string]*dagger.Directory // by path in the container
-	roots  roots
+	mu    sync.Mutex
+	added map[string]*dagger.Directory // by path in the container
+	roots roots
 
 	closing sync.Once
 }
@@ -88,7 +88,7 @@ func Open(ctx context.Context, o Options) (_ *Executor, err error) {
 	if o.limits == (limits{}) {
 		o.limits = defaultLimits
 	}
-	image, err := o.Image.prepare(ctx, o.Cache, o.Notice)
+	image, err := o.Image.load(ctx, o.Cache, o.Notice)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func Open(ctx context.Context, o Options) (_ *Executor, err error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Executor{options: o, image: image, host: target.host, placed: map[string]*dagger.Directory{}}
+	x := &Executor{options: o, image: image, host: target.host, added: map[string]*dagger.Directory{}}
 	defer func() {
 		if err != nil {
 			_ = x.Close() // the first error is the one that matters
@@ -116,14 +116,14 @@ func Open(ctx context.Context, o Options) (_ *Executor, err error) {
 	return x, nil
 }
 
-// prepare makes the container and looks into it.
+// load makes the container and looks into it.
 func (x *Executor) prepare(ctx context.Context) error {
 	err := x.session.call(ctx, x.options.limits.answer, func(ctx context.Context) (err error) {
 		x.version, err = x.client.Version(ctx)
 		return err
 	})
 	if err != nil {
-		return x.explained(ctx, "ask engine for its version", err, nil)
+		return x.explain(ctx, "ask engine for its version", err, nil)
 	}
 	var platform dagger.Platform
 	err = x.session.call(ctx, x.options.limits.answer, func(ctx context.Context) (err error) {
@@ -131,7 +131,7 @@ func (x *Executor) prepare(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return x.explained(ctx, "ask engine for its platform", err, nil)
+		return x.explain(ctx, "ask engine for its platform", err, nil)
 	}
 	native, err := systemOf(string(platform))
 	if err != nil {
@@ -159,7 +159,7 @@ func (x *Executor) Close() error {
 
 // Describe says what engine this is.
 func (x *Executor) Describe(ctx context.Context) (engine.Engine, error) {
-	m, err := x.look(ctx)
+	m, err := x.machineInfo(ctx)
 	if err != nil {
 		return engine.Engine{}, err
 	}

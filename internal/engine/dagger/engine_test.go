@@ -79,12 +79,12 @@ func TestEnginePlaceIsQuick(t *testing.T) {
 		}
 	}
 	start := time.Now()
-	if _, err := x.Place(t.Context(), dir); err != nil {
+	if _, err := x.AddPath(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	first := time.Since(start)
 	start = time.Now()
-	if _, err := x.Place(t.Context(), dir); err != nil {
+	if _, err := x.AddPath(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("5000 files: %s, again %s", first, time.Since(start))

@@ -17,8 +17,8 @@ import (
 // A rule gives the reason for an error, and what to do about it, by words that are in its text.
 type rule struct{ words, reason, hint string }
 
-// connectRules tell from what the Dagger client writes why it could not reach an engine. The first that matches counts.
-// CLIENT and COMMAND in a hint stand for the client's path and for the command of the runtime that failed.
+// connectRules explain the output of a Dagger client that could not reach an engine. The first match is used. CLIENT in a
+// hint is replaced by the path of the client, COMMAND by the command of the container runtime that failed.
 var connectRules = []rule{
 	{"was not available", "no container runtime was found", "install Docker or Podman, or set " + runnerHostVariable + " to an engine's address"},
 	{"no driver for scheme", "its address has an unknown scheme", "schemes are " + strings.Join(schemes, ", ")},
@@ -33,8 +33,8 @@ var connectRules = []rule{
 	{"no such host", "its host is unknown", "correct the engine's address"},
 }
 
-// explain makes one error of what the client wrote before it gave up.
-func explain(t target, cli, stderr string, o Options) error {
+// explainConnection returns the error for the output of a client that failed.
+func explainConnection(t target, cli, stderr string, o Options) error {
 	for _, rule := range connectRules {
 		line := lineWith(stderr, rule.words)
 		if line == "" {
@@ -49,7 +49,7 @@ func explain(t target, cli, stderr string, o Options) error {
 	}
 	reason := lastLine(stderr)
 	if reason == "" {
-		reason = "the client ended without a word"
+		reason = "the client ended without output"
 	}
 	err := fmt.Errorf("connect to %s: %s", t.found, reason)
 	if o.Log != nil {
@@ -60,7 +60,7 @@ func explain(t target, cli, stderr string, o Options) error {
 
 var failedCommand = regexp.MustCompile(`failed to run command \[([^\]]*)\]`)
 
-// execRules do the same for what an engine says of an exec that it could not start.
+// execRules explain errors of an exec that the engine could not start.
 var execRules = []rule{
 	{"security.insecure is not allowed", engine.NoPrivileges, `allow insecureRootCapabilities in the engine's engine.json: {"security":{"insecureRootCapabilities":true}}`},
 	{"exec format error", "the engine cannot run programs of the image's platform", "register QEMU on the engine's machine: docker run --privileged --rm tonistiigi/binfmt --install all; then restart the engine"},
@@ -68,7 +68,7 @@ var execRules = []rule{
 	{"fork/exec", "bash of the image cannot be started", "use an image with bash, coreutils, tar and Nix, such as nixos/nix"},
 }
 
-// imageRules do so for what it says of an image.
+// imageRules explain errors of loading an image.
 var imageRules = []rule{
 	{"no manifest for platform", "the image is not made for the engine's platform", "use an image for several platforms, or one for this engine's"},
 	{"no match for platform", "the image is not made for the engine's platform", "use an image for several platforms, or one for this engine's"},
@@ -78,7 +78,7 @@ var imageRules = []rule{
 	{"image archive import", "it is not an image", "make it with docker save, skopeo copy … oci-archive:…, or as a tarball of a root file system"},
 }
 
-// plain is the text of an error of Dagger on one line, without the traces and the JSON that are around it.
+// plain returns the text of an error of Dagger in one line, without traces and JSON.
 func plain(err error) string {
 	text := err.Error()
 	if _, body, ok := strings.Cut(text, "returned error 502: "); ok {
@@ -98,7 +98,7 @@ func lastLine(text string) string {
 	return strings.TrimSpace(lines[len(lines)-1])
 }
 
-// lineWith returns the last line that has the words, without the marks of the plain progress log.
+// lineWith returns the last line with the words, without the prefix of the progress log.
 func lineWith(text, words string) string {
 	found := ""
 	for line := range strings.Lines(text) {
@@ -112,9 +112,9 @@ func lineWith(text, words string) string {
 
 var marks = regexp.MustCompile(`^\s*(\d+\s*:\s*)?(\[[0-9.]+s\]\s*)?(\| |! |✘ )?`)
 
-// explained makes an error of what the engine says of a call. It tells a context that has ended from a lost engine, that
-// from a full disk, and that from what the rules know.
-func (x *Executor) explained(ctx context.Context, what string, err error, rules []rule) error {
+// explain returns the error for a failed call. In this order, it is the context's, a lost engine, a full disk, or what the
+// rules say.
+func (x *Executor) explain(ctx context.Context, what string, err error, rules []rule) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -127,7 +127,7 @@ func (x *Executor) explained(ctx context.Context, what string, err error, rules 
 	}
 	if diskFull.MatchString(text) {
 		return hint.Wrap(fmt.Errorf("%s: %w: %s", what, engine.ErrDiskFull, text),
-			"make room on the disk of the engine's state, or empty its cache, after which all is built again: %s", pruneCommand(x.host))
+			"make room on the disk of the engine's state, or empty its cache, after which everything is built again: %s", pruneCommand(x.host))
 	}
 	for _, rule := range rules {
 		if strings.Contains(text, rule.words) {
@@ -137,10 +137,10 @@ func (x *Executor) explained(ctx context.Context, what string, err error, rules 
 	return errors.New(what + ": " + text)
 }
 
-// diskFull matches what the kernel and SQLite say.
+// diskFull matches the messages of the kernel and of SQLite.
 var diskFull = regexp.MustCompile("(?i)no space left on device|database or disk is full")
 
-// pruneCommand empties the cache of the engine at the address; the empty one is the engine that Dagger finds by itself.
+// pruneCommand returns the command that empties the cache of the engine at the address; empty for the default engine.
 func pruneCommand(host string) string {
 	const command = "dagger core engine local-cache prune"
 	if host == "" {

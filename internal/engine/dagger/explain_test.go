@@ -34,9 +34,9 @@ func TestExplain(t *testing.T) {
 		{"Error: dial unix /run/x.sock: connect: connection refused", "nothing listens there", "start the engine"},
 		{"Error: start engine: new client: failed to call info: Unimplemented: unexpected HTTP status code received from server: 404 (Not Found)", "not a Dagger engine", "check host"},
 		{"something\nnobody has seen before\n", "nobody has seen before", "with -v, which keeps the log"},
-		{"", "without a word", "with -v"},
+		{"", "without output", "with -v"},
 	} {
-		err := explain(target{found: "Docker 28"}, "/bin/dagger", test.stderr, Options{})
+		err := explainConnection(target{found: "Docker 28"}, "/bin/dagger", test.stderr, Options{})
 		if !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "connect to Docker 28: ") {
 			t.Errorf("explain(%q) = %v, want one with %q", test.stderr, err, test.want)
 		}
@@ -73,7 +73,7 @@ func TestExplainedCall(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			x := &Executor{session: newSession(defaultLimits), host: "tcp://x:1"}
-			err := x.explained(t.Context(), "do it", errors.New("input: "+test.engine+" [traceparent:0a-1b]"), test.rules)
+			err := x.explain(t.Context(), "do it", errors.New("input: "+test.engine+" [traceparent:0a-1b]"), test.rules)
 			hints := strings.Join(hint.Of(err), "\n")
 			if !strings.Contains(err.Error(), test.want) || !strings.Contains(hints, test.hint) || test.hint == "" && hints != "" {
 				t.Errorf("error %v, hints %q; want %q, %q", err, hints, test.want, test.hint)
@@ -92,7 +92,7 @@ func TestExplainedCall(t *testing.T) {
 
 // A log is named only where there is one.
 func TestExplainNamesLog(t *testing.T) {
-	err := explain(target{found: "Docker 28"}, "/bin/dagger", "unheard of", Options{Log: io.Discard, LogFile: "out/logs/1/engine.log"})
+	err := explainConnection(target{found: "Docker 28"}, "/bin/dagger", "unheard of", Options{Log: io.Discard, LogFile: "out/logs/1/engine.log"})
 	if got := hint.Of(err); len(got) != 1 || !strings.HasSuffix(got[0], ": out/logs/1/engine.log") {
 		t.Errorf("hints %q", got)
 	}

@@ -142,7 +142,7 @@ func fakeExecutor(t *testing.T, e *fakeEngine, l limits) *Executor {
 	}
 	x.client = client
 	x.rootfs, x.container = client.Container(), client.Container()
-	x.placed = map[string]*dagger.Directory{}
+	x.added = map[string]*dagger.Directory{}
 	x.session.watch(func(string) {})
 	return x
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,13 +21,13 @@ import (
 
 // DefaultImage is the image of Nix itself, for both systems.
 //
-// It is pinned by the digest of its multi-platform index, as public code of November 2026 has it next to the tag:
-// Dockerfiles that take it from docker.io and from ghcr.io, a dockerTools.pullImage for arm64, and a document that
-// calls it the multi-platform index. Nix 2.35 is passed over, as its allocator crashes under QEMU:
+// The digest is that of its multi-platform index. Public code of November 2026 has it next to the tag: Dockerfiles for
+// docker.io and ghcr.io, a dockerTools.pullImage for arm64, and a document that calls it the multi-platform index. Nix
+// 2.35 is not used, because its allocator crashes under QEMU:
 // https://github.com/NixOS/nix/issues/16184.
 const DefaultImage = "docker.io/nixos/nix:2.34.7@sha256:bf1d938835ab96312f098fa6c2e9cab367728e0aad0646ee3e02a787c80d8fb8"
 
-// Image is what containers are made of: an image of a registry, or a file or directory of this machine.
+// Image is a container image: of a registry, or a file or directory of this machine.
 type Image struct {
 	reference string // of a registry, pinned by digest
 	path      string
@@ -45,7 +46,7 @@ var (
 //     Nix in it; each may be compressed with gzip or zstd,
 //   - a directory with an OCI layout.
 //
-// What is in a file is only looked at by [Open]. An image needs bash, coreutils, grep, tar and Nix.
+// [Open] reads the file. An image needs bash, coreutils, grep, tar and Nix.
 func ParseImage(s string) (Image, error) {
 	if info, err := os.Stat(s); err == nil {
 		if !info.Mode().IsRegular() && !info.IsDir() {
@@ -86,70 +87,64 @@ func (i Image) String() string {
 	return DefaultImage
 }
 
-// prepared is an image that Dagger can take.
-type prepared struct {
+// loadedImage is an image in a form that Dagger can import.
+type loadedImage struct {
 	name string
-	// identity is the reference, or "sha256:…" of the file: the same for the same content, wherever it is.
+	// identity is the reference, or "sha256:…" of the file.
 	identity string
 	// archive is a file that Container.Import reads; empty for a reference.
 	archive string
-	// systems are those that an archive has images for; nil where that is not known.
+	// systems are those of the images in an archive; nil if they are not known.
 	systems []matrix.System
 }
 
 // digest is the identity's digest, short enough for a name.
-func (p prepared) digest() string {
+func (p loadedImage) digest() string {
 	_, digest, _ := strings.Cut(p.identity, "sha256:")
 	return digest[:12]
 }
 
 // has reports whether there is, or may be, an image for the system.
-func (p prepared) has(s matrix.System) bool {
-	for _, have := range p.systems {
-		if have == s {
-			return true
-		}
-	}
-	return p.systems == nil
+func (p loadedImage) has(s matrix.System) bool {
+	return p.systems == nil || slices.Contains(p.systems, s)
 }
 
-// preparing is a lock that a wait for can be given up: the systems of a run convert their common image once.
-var preparing = make(chan struct{}, 1)
+// loading is a lock, so that the systems of a run convert their image once. Waiting for it ends with the context.
+var loading = make(chan struct{}, 1)
 
-// prepare makes an archive that Dagger can import of a file in any of the forms of [ParseImage].
-// The result is kept in the cache directory, by the file's hash.
-func (i Image) prepare(ctx context.Context, cache string, notice func(string)) (prepared, error) {
+// load converts the image to a form that Dagger can import. The cache directory keeps converted files by their hash.
+func (i Image) load(ctx context.Context, cache string, notice func(string)) (loadedImage, error) {
 	if i.path == "" {
-		return prepared{name: i.String(), identity: i.String()}, nil
+		return loadedImage{name: i.String(), identity: i.String()}, nil
 	}
 	select {
-	case preparing <- struct{}{}:
-		defer func() { <-preparing }()
+	case loading <- struct{}{}:
+		defer func() { <-loading }()
 	case <-ctx.Done():
-		return prepared{}, ctx.Err()
+		return loadedImage{}, ctx.Err()
 	}
 	note := time.AfterFunc(noticeAfter, func() { notice("reading image " + i.path) })
 	defer note.Stop()
 	p, err := i.read(ctx, filepath.Join(cache, "images"))
 	if ctx.Err() != nil {
-		return prepared{}, ctx.Err()
+		return loadedImage{}, ctx.Err()
 	}
 	if err != nil {
-		return prepared{}, hint.Wrap(fmt.Errorf("read image %s: %v", i.path, err),
+		return loadedImage{}, hint.Wrap(fmt.Errorf("read image %s: %v", i.path, err),
 			"give an archive of docker save or skopeo, an OCI layout, or the tarball of a root file system with Nix in it")
 	}
 	return p, nil
 }
 
-func (i Image) read(ctx context.Context, cache string) (prepared, error) {
+func (i Image) read(ctx context.Context, cache string) (loadedImage, error) {
 	sum, err := i.sum(ctx)
 	if err != nil {
-		return prepared{}, err
+		return loadedImage{}, err
 	}
-	p := prepared{name: i.path, identity: "sha256:" + sum, archive: filepath.Join(cache, sum+".oci.tar")}
-	a, err := i.survey(ctx)
+	p := loadedImage{name: i.path, identity: "sha256:" + sum, archive: filepath.Join(cache, sum+".oci.tar")}
+	a, err := i.inspect(ctx)
 	if err != nil {
-		return prepared{}, err
+		return loadedImage{}, err
 	}
 	p.systems = a.systems
 	if a.importable {
@@ -162,7 +157,7 @@ func (i Image) read(ctx context.Context, cache string) (prepared, error) {
 	return p, i.convert(ctx, a, p.archive)
 }
 
-// sum is the hash of the file as it is, or that of a layout's index, which holds the hashes of all the rest.
+// sum returns the hash of the file, or that of a layout's index, which contains the hashes of the other files.
 func (i Image) sum(ctx context.Context) (string, error) {
 	path := i.path
 	if info, err := os.Stat(path); err == nil && info.IsDir() {

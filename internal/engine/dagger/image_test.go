@@ -73,21 +73,21 @@ func TestPrepareImageEndsWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	preparing <- struct{}{}
+	loading <- struct{}{}
 	ended := make(chan error)
 	go func() {
-		_, err := Image{path: file}.prepare(ctx, t.TempDir(), func(string) {})
+		_, err := Image{path: file}.load(ctx, t.TempDir(), func(string) {})
 		ended <- err
 	}()
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}
-	<-preparing
-	if _, err := (Image{path: file}).survey(ctx); !errors.Is(err, context.Canceled) {
+	<-loading
+	if _, err := (Image{path: file}).inspect(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("survey: %v", err)
 	}
-	if _, err := (&Executor{options: Options{}}).Place(ctx, t.TempDir()); !errors.Is(err, context.Canceled) {
+	if _, err := (&Executor{options: Options{}}).AddPath(ctx, t.TempDir()); !errors.Is(err, context.Canceled) {
 		t.Errorf("place: %v", err)
 	}
 }
@@ -172,7 +172,7 @@ func TestPrepareImage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := i.prepare(t.Context(), cache, func(string) {})
+			p, err := i.load(t.Context(), cache, func(string) {})
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) || len(hint.Of(err)) == 0 {
 					t.Errorf("error %v, hints %q; want %q and a hint", err, hint.Of(err), test.err)
@@ -186,7 +186,7 @@ func TestPrepareImage(t *testing.T) {
 				t.Errorf("prepared %+v, want systems %v, as it is: %t", p, test.systems, test.asIs)
 			}
 			// What was made can be imported, and is made once.
-			s, err := Image{path: p.archive}.survey(t.Context())
+			s, err := Image{path: p.archive}.inspect(t.Context())
 			if err != nil || !s.importable || !slices.Equal(s.systems, test.systems) {
 				t.Errorf("survey of what was made: %+v, %v", s, err)
 			}

@@ -97,7 +97,7 @@ func TestCallsEndWhereNoAnswerComes(t *testing.T) {
 	dir := t.TempDir()
 	for name, call := range map[string]func(context.Context, *Executor) error{
 		"place": func(ctx context.Context, x *Executor) error {
-			_, err := x.Place(ctx, dir)
+			_, err := x.AddPath(ctx, dir)
 			return err
 		},
 		"run": func(ctx context.Context, x *Executor) error {
@@ -151,7 +151,7 @@ func TestFrozenEngineIsNoticed(t *testing.T) {
 			if d := time.Since(start); d > 5*time.Second {
 				t.Errorf("it took %s", d)
 			}
-			if _, err := x.Place(guard(t), t.TempDir()); err == nil || !strings.Contains(err.Error(), "was lost") {
+			if _, err := x.AddPath(guard(t), t.TempDir()); err == nil || !strings.Contains(err.Error(), "was lost") {
 				t.Errorf("place after the loss: %v", err)
 			}
 		})
@@ -236,7 +236,7 @@ func TestFrozenContainerIsNoticed(t *testing.T) {
 	// The command stops the script that reports for it.
 	_, err := x.Run(guard(t), bash(`for pid in $(ps -o pid= --ppid $PPID); do [[ $pid == $$ ]] || kill -STOP $pid; done; sleep 30`))
 	wantLost(t, err)
-	if !strings.Contains(err.Error(), "nothing was heard of the command") {
+	if !strings.Contains(err.Error(), "the command was silent") {
 		t.Errorf("error is %v", err)
 	}
 }

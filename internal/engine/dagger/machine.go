@@ -25,8 +25,8 @@ type machine struct {
 	notes    []string
 }
 
-// look is what one look into a container shows.
-type look struct {
+// machineInfo is what one look into a container shows.
+type machineInfo struct {
 	nix        nix.Version
 	cores      int
 	free       int64 // bytes where the store is
@@ -48,7 +48,7 @@ func (x *Executor) choose(ctx context.Context, native matrix.System) error {
 	if err := x.use(ctx, native, nil); err != nil {
 		return err
 	}
-	l, err := x.look(ctx)
+	l, err := x.machineInfo(ctx)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (x *Executor) chooseForeign(ctx context.Context, why string) error {
 	if err := x.use(ctx, x.options.System, nix.Settings{"filter-syscalls": "false"}); err != nil {
 		return err
 	}
-	if _, err := x.look(ctx); err != nil {
+	if _, err := x.machineInfo(ctx); err != nil {
 		return err
 	}
 	if x.options.System != x.machine.native {
@@ -111,7 +111,7 @@ func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings)
 		return err
 	})
 	if err != nil {
-		return x.explained(ctx, what, err, imageRules)
+		return x.explain(ctx, what, err, imageRules)
 	}
 	var service *dagger.Service
 	err = x.session.call(ctx, x.options.limits.answer, func(ctx context.Context) (err error) {
@@ -119,7 +119,7 @@ func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings)
 		return err
 	})
 	if err != nil {
-		return x.explained(ctx, "open a way back from containers", err, nil)
+		return x.explain(ctx, "open a way back from containers", err, nil)
 	}
 	seed := x.rootfs.Directory("/nix")
 	err = x.session.call(ctx, limit, func(ctx context.Context) error {
@@ -145,27 +145,27 @@ func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings)
 		return err
 	})
 	if err != nil {
-		return x.explained(ctx, what, err, imageRules)
+		return x.explain(ctx, what, err, imageRules)
 	}
 	x.exec = x.execInContainer
 	return nil
 }
 
-//go:embed look.sh
-var lookScript string
+//go:embed machine-info.sh
+var machineInfoScript string
 
-// look runs one small command in the container.
-func (x *Executor) look(ctx context.Context) (look, error) {
+// machineInfo runs one small command in the container.
+func (x *Executor) machineInfo(ctx context.Context) (machineInfo, error) {
 	program := base64.StdEncoding.EncodeToString(probe.ELF(x.options.System))
-	out, err := x.Run(ctx, engine.Command{Program: "bash", Args: []string{"-c", lookScript, "look", program}})
+	out, err := x.Run(ctx, engine.Command{Program: "bash", Args: []string{"-c", machineInfoScript, "machine-info", program}})
 	if err != nil {
-		return look{}, fmt.Errorf("look into image %s: %w", x.image.name, err)
+		return machineInfo{}, fmt.Errorf("inspect image %s: %w", x.image.name, err)
 	}
-	return parseLook(string(out), x.image.name)
+	return parseMachineInfo(string(out), x.image.name)
 }
 
-// parseLook reads lines of the form "name value".
-func parseLook(out, image string) (look, error) {
+// parseMachineInfo reads lines of the form "name value".
+func parseMachineInfo(out, image string) (machineInfo, error) {
 	values := map[string]string{}
 	for line := range strings.Lines(out) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -173,12 +173,12 @@ func parseLook(out, image string) (look, error) {
 	}
 	version, err := nix.ParseVersion(values["version"])
 	if err != nil {
-		return look{}, hint.Wrap(fmt.Errorf("look into image %s: there is no Nix in it", image), "use an image with Nix, such as %s", DefaultImage)
+		return machineInfo{}, hint.Wrap(fmt.Errorf("inspect image %s: there is no Nix in it", image), "use an image with Nix, such as %s", DefaultImage)
 	}
 	if err := version.Supported(); err != nil {
-		return look{}, hint.Wrap(fmt.Errorf("look into image %s: %w", image, err), "use an image with a newer Nix, such as %s", DefaultImage)
+		return machineInfo{}, hint.Wrap(fmt.Errorf("inspect image %s: %w", image, err), "use an image with a newer Nix, such as %s", DefaultImage)
 	}
-	l := look{nix: version, runsSystem: values["probe"] == "runs", kernel: values["kernel"], boot: values["boot"]}
+	l := machineInfo{nix: version, runsSystem: values["probe"] == "runs", kernel: values["kernel"], boot: values["boot"]}
 	l.cores, _ = strconv.Atoi(values["cores"])
 	l.free, _ = strconv.ParseInt(values["free"], 10, 64)
 	return l, nil

@@ -29,16 +29,16 @@ var runScript string
 
 const runPath = "/.open-sesame-ci/run"
 
-// neighboursScript runs a command with a directory for build directories of its own, which has some in it that look like
-// those of Nix. Who builds may be another user, who has to get through. It goes away with the container.
-const neighboursScript = `TMPDIR=$(mktemp -d) && export TMPDIR && chmod 755 "$TMPDIR" &&
+// busyBuildDirScript runs a command with a build directory that looks as if other builds run in it. Builders may run as
+// another user and need search permission. The directory ends with the container.
+const busyBuildDirScript = `TMPDIR=$(mktemp -d) && export TMPDIR && chmod 755 "$TMPDIR" &&
 	mkdir "$TMPDIR"/nix-build-neighbour.drv-{0,1} && echo left by another build >"$TMPDIR/neighbour" && exec "$@"`
 
-// execFunc runs a program in a new container to its end. What the program writes is lost.
+// execFunc runs a program in a new container to its end, and drops its output.
 type execFunc func(ctx context.Context, args []string, privileged bool) error
 
 func (x *Executor) execInContainer(ctx context.Context, args []string, privileged bool) error {
-	_, err := x.withPlaced().WithExec(args, dagger.ContainerWithExecOpts{InsecureRootCapabilities: privileged}).Sync(ctx)
+	_, err := x.withAdded().WithExec(args, dagger.ContainerWithExecOpts{InsecureRootCapabilities: privileged}).Sync(ctx)
 	return err
 }
 
@@ -69,7 +69,7 @@ type running struct {
 	stderr  *child.Tail
 	control net.Conn    // nil until the container is there
 	reports chan string // lines of control, closed at its end
-	ended   chan error  // the exec's end, as Dagger tells it
+	ended   chan error  // the result of the exec, from Dagger
 	copied  chan error  // of stdout and of stderr, once each
 	kill    context.CancelFunc
 	over    <-chan struct{} // closed by kill
@@ -79,7 +79,7 @@ type running struct {
 
 // start sends the command to the engine.
 func (x *Executor) start(ctx context.Context, c engine.Command, stdout io.Writer) *running {
-	// A done context has to end the command before it ends the query, so the query has a context of its own.
+	// If the context ends, the command must end before the query does. So the query has its own context.
 	queryCtx, kill := context.WithCancel(context.WithoutCancel(ctx))
 	r := &running{
 		x: x, program: c.Program, streams: x.tunnel.expect(), kill: kill, over: queryCtx.Done(), stderr: &child.Tail{Limit: 16 << 10},
@@ -93,8 +93,8 @@ func (x *Executor) start(ctx context.Context, c engine.Command, stdout io.Writer
 	r.pump(r.streams.stderr, stderr)
 	args := []string{"bash", runPath, x.tunnel.address, r.streams.token, x.memlock(), x.settings.With(c.Settings).Config()}
 	args = append(args, x.keeping()...)
-	if c.Neighbours {
-		args = append(args, "bash", "-c", neighboursScript, "neighbours")
+	if c.BusyBuildDir {
+		args = append(args, "bash", "-c", busyBuildDirScript, "builds")
 	}
 	args = append(args, c.Program)
 	go func() { r.ended <- x.exec(queryCtx, append(args, c.Args...), c.Privileged) }()
@@ -106,7 +106,7 @@ func (r *running) pump(from <-chan net.Conn, w io.Writer) {
 	r.pumps.Go(func() {
 		select {
 		case conn := <-from:
-			// No splicing: errors have to tell the ends apart.
+			// No splicing: the error must say whether reading or writing failed.
 			_, err := io.Copy(countedWriter{w, &r.writing}, struct{ io.Reader }{conn})
 			r.copied <- err
 		case <-r.over:
@@ -114,7 +114,7 @@ func (r *running) pump(from <-chan net.Conn, w io.Writer) {
 	})
 }
 
-// countedWriter says in n that a write is going on.
+// countedWriter counts the running writes in n.
 type countedWriter struct {
 	io.Writer
 	n *atomic.Int32
@@ -126,14 +126,14 @@ func (w countedWriter) Write(p []byte) (int, error) {
 	return w.Writer.Write(p)
 }
 
-// close ends whatever is left. After it, nobody writes to the command's writers.
+// close ends what still runs. After it, nothing writes to the writers of the command.
 func (r *running) close() {
 	r.kill()
 	r.streams.close()
 	r.pumps.Wait()
 }
 
-// wait follows the command to its end. That has come when its exit is reported and all that it wrote has arrived.
+// wait returns when the exit of the command is reported and all of its output has arrived.
 func (r *running) wait(ctx context.Context) error {
 	l := r.x.session.limits
 	starting := time.NewTimer(l.start)
@@ -171,11 +171,11 @@ func (r *running) wait(ctx context.Context) error {
 		case <-starting.C:
 			return r.failure(ctx, r.x.session.lose("no container was started within "+span(l.start)))
 		case <-pulse.C:
-			// Before it connects there is nothing to hear, and while it waits for our reader there is nothing to say.
+			// A container is silent before it connects, and while it waits for our writer.
 			if missed++; r.control == nil || r.writing.Load() > 0 {
 				missed = 0
 			} else if missed == pulses {
-				return r.failure(ctx, r.x.session.lose("nothing was heard of the command for "+span(l.silence)))
+				return r.failure(ctx, r.x.session.lose("the command was silent for "+span(l.silence)))
 			}
 			continue
 		}
@@ -186,7 +186,7 @@ func (r *running) wait(ctx context.Context) error {
 	return r.result(report)
 }
 
-// listen passes on what the container says, for as long as somebody listens.
+// listen passes on the lines of the container until the command is over.
 func (r *running) listen() {
 	defer close(r.reports)
 	for lines := bufio.NewScanner(r.control); lines.Scan(); {
@@ -198,18 +198,17 @@ func (r *running) listen() {
 	}
 }
 
-// say tells the container something, if it is there to listen.
+// say sends a word to the container, if that is connected.
 func (r *running) say(word string) {
 	if r.control == nil {
 		return
 	}
 	_ = r.control.SetWriteDeadline(time.Now().Add(time.Second))
-	_, _ = io.WriteString(r.control, word+"\n") // whether it has heard is seen from what it does
+	_, _ = io.WriteString(r.control, word+"\n") // its reaction shows whether it has arrived
 }
 
-// cancel ends the command: first Nix, which then ends its builders in order, and at last the container. Where the command
-// does not report that it has ended, the engine is asked whether it is still there: what a run does after its end would
-// wait for it again.
+// cancel ends the command: first Nix, which ends its builders, then the container. If the command does not report its end,
+// cancel checks whether the engine still answers, so that later calls do not wait for a lost engine.
 func (r *running) cancel(ctx context.Context) {
 	stopped := false
 	if r.control != nil {
@@ -238,7 +237,7 @@ func (r *running) cancel(ctx context.Context) {
 	r.awaitEnd()
 }
 
-// awaitEnd lets the engine finish with the container.
+// awaitEnd waits until the engine has removed the container.
 func (r *running) awaitEnd() {
 	select {
 	case <-r.ended:
@@ -247,7 +246,7 @@ func (r *running) awaitEnd() {
 	}
 }
 
-// vanished is for a container that went silent: the engine soon tells why, if it still can.
+// vanished returns the error for a container whose connection ended. The engine reports the reason soon, if it still runs.
 func (r *running) vanished(ctx context.Context) error {
 	select {
 	case err := <-r.ended:
@@ -260,10 +259,10 @@ func (r *running) vanished(ctx context.Context) error {
 	return r.failure(ctx, errGone)
 }
 
-// errGone stands for what the engine could not tell any more.
+// errGone is the error if the engine gives no reason.
 var errGone = fmt.Errorf("its container is gone: %w", io.ErrUnexpectedEOF)
 
-// result reads the report of a command that has ended.
+// result returns the error that a report means.
 func (r *running) result(report string) error {
 	if report == "missing" {
 		return hint.Wrap(fmt.Errorf("run %s: not found in image %s", r.program, r.x.image.name),
@@ -279,7 +278,7 @@ func (r *running) result(report string) error {
 	return nil
 }
 
-// failure is for an exec that ended before its command did. Err is what the engine says of it.
+// failure returns the error for an exec that ended before its command reported an end. err is the error of the engine.
 func (r *running) failure(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -291,12 +290,12 @@ func (r *running) failure(ctx context.Context, err error) error {
 	var exit *dagger.ExecError
 	switch {
 	case errors.As(err, &exit) && r.control != nil:
-		// Something has killed the container and all that is in it, for want of memory as a rule.
+		// Something has killed the container with all of its processes: usually the kernel, because memory ran out.
 		return &engine.ExitError{Program: r.program, Code: exit.ExitCode, Stderr: r.stderr.String()}
 	case errors.As(err, &exit):
 		err = fmt.Errorf("start its container: exit code %d: %w", exit.ExitCode, err)
 	}
-	return r.x.explained(ctx, what, err, execRules)
+	return r.x.explain(ctx, what, err, execRules)
 }
 
 // memlock is the limit as ulimit takes it.

@@ -41,7 +41,7 @@ func local(t *testing.T) *Executor {
 	if err := os.WriteFile(script, []byte(quick), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	x := &Executor{tunnel: tun, session: newSession(defaultLimits), image: prepared{name: "local"}}
+	x := &Executor{tunnel: tun, session: newSession(defaultLimits), image: loadedImage{name: "local"}}
 	x.exec = func(ctx context.Context, args []string, _ bool) error {
 		args[1] = script
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
@@ -187,12 +187,12 @@ func TestRunOfKilledContainer(t *testing.T) {
 }
 
 func TestParseLook(t *testing.T) {
-	l, err := parseLook("version nix (Nix) 2.34.7\ncores 8\nfree 1024\nprobe runs\nkernel 6.1.0\nboot 1-2\n", "image")
-	want := look{nix: nix.Version{Major: 2, Minor: 34, Text: "2.34.7"}, cores: 8, free: 1024, runsSystem: true, kernel: "6.1.0", boot: "1-2"}
+	l, err := parseMachineInfo("version nix (Nix) 2.34.7\ncores 8\nfree 1024\nprobe runs\nkernel 6.1.0\nboot 1-2\n", "image")
+	want := machineInfo{nix: nix.Version{Major: 2, Minor: 34, Text: "2.34.7"}, cores: 8, free: 1024, runsSystem: true, kernel: "6.1.0", boot: "1-2"}
 	if err != nil || l != want {
 		t.Errorf("parseLook = %+v, %v; want %+v", l, err, want)
 	}
-	if _, err := parseLook("version \ncores 8\nfree \n", "image"); err == nil || !strings.Contains(err.Error(), "there is no Nix in it") {
+	if _, err := parseMachineInfo("version \ncores 8\nfree \n", "image"); err == nil || !strings.Contains(err.Error(), "there is no Nix in it") {
 		t.Errorf("parseLook without Nix: %v", err)
 	}
 }

@@ -101,7 +101,7 @@ func connect(ctx context.Context, t target, o Options) (*session, error) {
 	if failure := t.container.failure(ctx, containerState{}, t.container.state(ctx)); failure != nil {
 		return nil, fmt.Errorf("connect to %s: %w", t.found, failure)
 	}
-	return nil, explain(t, cli, err.Error(), o)
+	return nil, explainConnection(t, cli, err.Error(), o)
 }
 
 // joinSession uses the session that "dagger run" has started for this process.

@@ -68,7 +68,7 @@ func (s subject) probe(ctx context.Context, system matrix.System, settings nix.S
 	if err := os.WriteFile(filepath.Join(s.dir, "probe"), probe.ELF(system), 0o755); err != nil {
 		return probe.Report{}, err
 	}
-	placed, err := s.Place(ctx, s.dir)
+	placed, err := s.AddPath(ctx, s.dir)
 	if err != nil {
 		return probe.Report{}, err
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Canary is a variable that Test sets in this process before it opens an executor. No command may see it.
-const Canary = "SECRET_CANARY"
+// canary is a variable that Test sets in this process before it opens an executor. No command may see it.
+const canary = "SECRET_CANARY"
 
 // Settings are those with which an executor under test is opened: nothing is fetched, and new commands are allowed.
 var Settings = nix.Settings{"experimental-features": "nix-command flakes", "substituters": ""}
@@ -30,7 +30,7 @@ const checkTimeout = 3 * time.Minute
 // Test checks an executor. Open returns a new one for the system, with [Settings], and skips the test, with a reason,
 // where there cannot be one. What needs more than is there is skipped with its reason; it never passes in silence.
 func Test(t *testing.T, open func(t *testing.T, system matrix.System) engine.Executor) {
-	t.Setenv(Canary, "do-not-leak")
+	t.Setenv(canary, "do-not-leak")
 	x := open(t, matrix.X8664Linux)
 	e := subject{Executor: x}
 	var err error
@@ -81,7 +81,7 @@ var checks = []struct {
 	{"Describe", describe},
 	{"Stdout", stdout},
 	{"StdoutIsStreamed", stdoutIsStreamed},
-	{"Neighbours", neighbours},
+	{"BusyBuildDir", busyBuildDir},
 	{"StderrIsLive", stderrIsLive},
 	{"StderrIsWhole", stderrIsWhole},
 	{"StderrDoesNotMix", stderrDoesNotMix},
@@ -89,9 +89,9 @@ var checks = []struct {
 	{"UnknownProgram", unknownProgram},
 	{"Settings", settings},
 	{"Environment", environment},
-	{"PlaceKeepsTree", placeKeepsTree},
-	{"PlaceTwice", placeTwice},
-	{"PlaceForFlake", placeForFlake},
+	{"AddPathKeepsTree", addPathKeepsTree},
+	{"AddPathTwice", addPathTwice},
+	{"AddPathForFlake", addPathForFlake},
 	{"BuildNative", buildNative},
 	{"BuildForeign", buildForeign},
 	{"Keep", keep},
@@ -172,21 +172,21 @@ func settings(ctx context.Context, s subject) error {
 
 // environment checks that a command sees nothing of ours, by the two ways there are.
 func environment(ctx context.Context, s subject) error {
-	if os.Getenv(Canary) == "" {
-		return fmt.Errorf("%s is not set: the check would prove nothing", Canary)
+	if os.Getenv(canary) == "" {
+		return fmt.Errorf("%s is not set: the check would prove nothing", canary)
 	}
-	seen := nixCommand("eval", "--impure", "--json", "--expr", fmt.Sprintf("builtins.getEnv %q", Canary))
+	seen := nixCommand("eval", "--impure", "--json", "--expr", fmt.Sprintf("builtins.getEnv %q", canary))
 	seen.Settings = nix.Settings{"restrict-eval": "false"} // which hides every variable
 	out, err := s.output(ctx, seen)
 	if err != nil {
 		return err
 	}
 	if strings.TrimSpace(out) != `""` {
-		return fmt.Errorf("an expression sees %s", Canary)
+		return fmt.Errorf("an expression sees %s", canary)
 	}
 	out, err = s.output(ctx, sh("env; tr '\\0' '\\n' </proc/self/environ"))
-	if err == nil && strings.Contains(out, Canary) {
-		err = fmt.Errorf("the shell sees %s", Canary)
+	if err == nil && strings.Contains(out, canary) {
+		err = fmt.Errorf("the shell sees %s", canary)
 	}
 	if err != nil {
 		return err

@@ -36,11 +36,11 @@ func (f fake) Describe(ctx context.Context) (engine.Engine, error) {
 	return e, err
 }
 
-func (f fake) Place(ctx context.Context, dir string) (string, error) {
+func (f fake) AddPath(ctx context.Context, dir string) (string, error) {
 	if f.place != nil {
 		return f.place(dir)
 	}
-	return f.Executor.Place(ctx, dir)
+	return f.Executor.AddPath(ctx, dir)
 }
 
 func (f fake) Run(ctx context.Context, c engine.Command) ([]byte, error) {
@@ -86,7 +86,7 @@ func withStderr(ctx context.Context, x engine.Executor, c engine.Command, change
 // TestChecksFindFaults runs the checks on executors that break the contract, each in one way.
 func TestChecksFindFaults(t *testing.T) {
 	nixtest.Need(t)
-	t.Setenv(Canary, "do-not-leak")
+	t.Setenv(canary, "do-not-leak")
 	good, err := host.Open(t.Context(), host.Options{System: matrix.X8664Linux, Settings: Settings, Env: os.Environ()})
 	if err != nil {
 		t.Fatal(err)
@@ -104,9 +104,9 @@ func TestChecksFindFaults(t *testing.T) {
 				return x.Run(ctx, c)
 			},
 		}},
-		{"the same build directory again", []string{"Neighbours"}, fake{
+		{"the same build directory again", []string{"BusyBuildDir"}, fake{
 			run: func(ctx context.Context, x engine.Executor, c engine.Command) ([]byte, error) {
-				c.Neighbours = false
+				c.BusyBuildDir = false
 				return x.Run(ctx, c)
 			},
 		}},
@@ -151,7 +151,7 @@ func TestChecksFindFaults(t *testing.T) {
 		}},
 		{"our environment", []string{"Environment"}, fake{
 			run: func(ctx context.Context, x engine.Executor, c engine.Command) ([]byte, error) {
-				c.Args = append([]string{Canary + "=leaked", c.Program}, c.Args...)
+				c.Args = append([]string{canary + "=leaked", c.Program}, c.Args...)
 				c.Program = "env"
 				return x.Run(ctx, c)
 			},
@@ -170,7 +170,7 @@ func TestChecksFindFaults(t *testing.T) {
 				return x.Run(ctx, c)
 			},
 		}},
-		{"new modification times", []string{"PlaceKeepsTree", "PlaceForFlake"}, fake{
+		{"new modification times", []string{"AddPathKeepsTree", "AddPathForFlake"}, fake{
 			place: func(dir string) (string, error) {
 				placed, err := os.MkdirTemp(t.TempDir(), "placed")
 				if err != nil {

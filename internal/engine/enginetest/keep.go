@@ -29,7 +29,7 @@ func keep(ctx context.Context, s subject) error {
 			return err
 		}
 	}
-	placed, err := x.Place(ctx, s.dir)
+	placed, err := x.AddPath(ctx, s.dir)
 	if err != nil {
 		return err
 	}

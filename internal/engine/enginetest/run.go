@@ -48,15 +48,15 @@ func stdoutIsStreamed(ctx context.Context, s subject) error {
 	return nil
 }
 
-// neighbours checks that a build directory is in another place, which others may pass through, and beside others.
-func neighbours(ctx context.Context, s subject) error {
+// busyBuildDir checks that a build directory is in another place, which others may pass through, and beside others.
+func busyBuildDir(ctx context.Context, s subject) error {
 	script := `echo "${TMPDIR-/tmp}"; stat -c %a "${TMPDIR-/tmp}"; ls "${TMPDIR-/tmp}"`
 	plain, err := s.output(ctx, sh(script))
 	if err != nil {
 		return err
 	}
 	c := sh(script)
-	c.Neighbours = true
+	c.BusyBuildDir = true
 	crowded, err := s.output(ctx, c)
 	if err != nil {
 		return err

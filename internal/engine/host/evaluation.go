@@ -145,7 +145,7 @@ func (x *Executor) visible(named []string) []string {
 			add(u.Path)
 		}
 	}
-	x.placed.Range(func(dir, _ any) bool {
+	x.added.Range(func(dir, _ any) bool {
 		add(dir.(string))
 		return true
 	})

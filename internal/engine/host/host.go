@@ -32,7 +32,7 @@ type Executor struct {
 	access   Access
 	machine  machine
 	keeper   keeper
-	placed   sync.Map // directories that evaluation may read
+	added    sync.Map // directories that evaluation may read
 	isolates bool     // evaluation finds no other files
 }
 
@@ -57,13 +57,13 @@ func Open(ctx context.Context, o Options) (*Executor, error) {
 	if access.Nix == "" {
 		return nil, access.Problem()
 	}
-	// look asks for the machine's own settings. Its plugins are not loaded: one may be of another version of Nix.
+	// machineInfo asks for the machine's own settings. Its plugins are not loaded: one may be of another version of Nix.
 	x := &Executor{System: o.System, Env: NixEnvironment(o.Env), Settings: nix.Settings{"plugin-files": ""}, access: access}
 	raiseMemlock(o.Memlock)
 	if o.Nix == nil {
 		o.Nix = new(Nix)
 	}
-	m, err := x.look(ctx, o.Nix)
+	m, err := x.inspect(ctx, o.Nix)
 	if err != nil {
 		return nil, err
 	}
@@ -87,13 +87,13 @@ func sandboxed(noFallback bool) nix.Settings {
 	return s
 }
 
-// Place returns dir: Nix reads the same file system as we do.
-func (x *Executor) Place(_ context.Context, dir string) (string, error) {
+// AddPath returns dir: Nix reads the same file system as we do.
+func (x *Executor) AddPath(_ context.Context, dir string) (string, error) {
 	absolute, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
 	}
-	x.placed.Store(absolute, true)
+	x.added.Store(absolute, true)
 	return dir, nil
 }
 
@@ -136,8 +136,8 @@ func (x *Executor) run(ctx context.Context, c engine.Command, stdout io.Writer) 
 	tail := &child.Tail{Limit: 16 << 10}
 	cmd := exec.CommandContext(ctx, c.Program, c.Args...)
 	cmd.Env = append(append([]string{}, x.Env...), "NIX_CONFIG="+x.settings(c).Config())
-	if c.Neighbours {
-		dir, err := x.makeNeighbours()
+	if c.BusyBuildDir {
+		dir, err := x.makeBusyBuildDir()
 		if err != nil {
 			return fmt.Errorf("run %s: make build directory: %v", c.Program, err)
 		}

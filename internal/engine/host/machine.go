@@ -38,8 +38,8 @@ type machine struct {
 	emulatorVersion string
 }
 
-func (x *Executor) look(ctx context.Context, known *Nix) (m machine, err error) {
-	if m.nix, m.config, err = known.ask(ctx, x); err != nil {
+func (x *Executor) inspect(ctx context.Context, known *Nix) (m machine, err error) {
+	if m.nix, m.config, err = known.load(ctx, x); err != nil {
 		return m, err
 	}
 	if m.native, err = m.config.native(); err != nil {
@@ -58,8 +58,8 @@ func (x *Executor) look(ctx context.Context, known *Nix) (m machine, err error) 
 	return m, nil
 }
 
-// ask asks Nix for its version and configuration, unless that was done. What failed is asked again.
-func (n *Nix) ask(ctx context.Context, x *Executor) (nix.Version, config, error) {
+// load asks Nix for its version and configuration, unless that was done. What failed is asked again.
+func (n *Nix) load(ctx context.Context, x *Executor) (nix.Version, config, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.known {

@@ -74,11 +74,11 @@ func listing(dir string) ([]string, error) {
 	return lines, err
 }
 
-func placeKeepsTree(ctx context.Context, s subject) error {
+func addPathKeepsTree(ctx context.Context, s subject) error {
 	if err := plant(s.dir); err != nil {
 		return err
 	}
-	placed, err := s.Place(ctx, s.dir)
+	placed, err := s.AddPath(ctx, s.dir)
 	if err != nil {
 		return err
 	}
@@ -104,20 +104,20 @@ func placeKeepsTree(ctx context.Context, s subject) error {
 	return err
 }
 
-func placeTwice(ctx context.Context, s subject) error {
+func addPathTwice(ctx context.Context, s subject) error {
 	if err := plant(s.dir); err != nil {
 		return err
 	}
-	first, err := s.Place(ctx, s.dir)
+	first, err := s.AddPath(ctx, s.dir)
 	if err != nil {
 		return err
 	}
-	second, err := s.Place(ctx, s.dir)
+	second, err := s.AddPath(ctx, s.dir)
 	if err != nil {
 		return err
 	}
 	other := filepath.Join(s.dir, "empty")
-	third, err := s.Place(ctx, other)
+	third, err := s.AddPath(ctx, other)
 	if err != nil {
 		return err
 	}
@@ -128,8 +128,8 @@ func placeTwice(ctx context.Context, s subject) error {
 	return err
 }
 
-// placeForFlake checks that Nix takes a placed flake by the time of its newest file, which Nix 2.8 verifies.
-func placeForFlake(ctx context.Context, s subject) error {
+// addPathForFlake checks that Nix takes a placed flake by the time of its newest file, which Nix 2.8 verifies.
+func addPathForFlake(ctx context.Context, s subject) error {
 	at := time.Date(2022, 3, 4, 5, 6, 7, 0, time.UTC)
 	flake := filepath.Join(s.dir, "flake.nix")
 	err := errors.Join(
@@ -139,7 +139,7 @@ func placeForFlake(ctx context.Context, s subject) error {
 	if err != nil {
 		return err
 	}
-	placed, err := s.Place(ctx, s.dir)
+	placed, err := s.AddPath(ctx, s.dir)
 	if err != nil {
 		return err
 	}

@@ -8,10 +8,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 )
 
-// makeNeighbours makes a directory for build directories, with some in it that look like those of Nix.
-// Builders may run as another user, and have to get through.
-func (x *Executor) makeNeighbours() (*workdir.Dir, error) {
-	dir, err := workdir.Make(x.variable("TMPDIR", ""), "neighbours")
+// makeBusyBuildDir makes a build directory that looks as if other builds run in it.
+// Builders may run as another user and need search permission.
+func (x *Executor) makeBusyBuildDir() (*workdir.Dir, error) {
+	dir, err := workdir.Make(x.variable("TMPDIR", ""), "builds")
 	if err != nil {
 		return nil, err
 	}

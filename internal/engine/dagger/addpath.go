@@ -19,26 +19,26 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 )
 
-// placedDir is where placed directories are in a container, each by the hash of its content.
-const placedDir = "/.open-sesame-ci/placed/"
+// addedDir has the added directories in a container, each by the hash of its contents.
+const addedDir = "/.open-sesame-ci/placed/"
 
-// Place uploads a directory, unless its content is there already.
+// AddPath uploads a directory, unless it was uploaded before.
 //
-// It travels as one tar file: Dagger's own uploads do not keep modification times, which Nix compares with a flake's
-// lastModified, and they are slow for many files. Unpacking is the one exec that Dagger may remember, as its result
-// depends on the file alone.
-func (x *Executor) Place(ctx context.Context, dir string) (string, error) {
+// The upload is one tar file: Dagger's own uploads do not keep modification times, which Nix compares with a flake's
+// lastModified, and they are slow for many files. Dagger may cache the exec that unpacks it, because the result depends
+// only on the file.
+func (x *Executor) AddPath(ctx context.Context, dir string) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	work, err := workdir.Make("", "placed")
+	work, err := workdir.Make("", "upload")
 	if err != nil {
-		return "", fmt.Errorf("place %s: %v", dir, err)
+		return "", fmt.Errorf("add path %s: %v", dir, err)
 	}
 	defer work.Remove()
 	file, err := os.CreateTemp(work.Path, "*.tar")
 	if err != nil {
-		return "", fmt.Errorf("place %s: %v", dir, err)
+		return "", fmt.Errorf("add path %s: %v", dir, err)
 	}
 	h := sha256.New()
 	err = errors.Join(pack(contextWriter{ctx, io.MultiWriter(file, h)}, dir), file.Close())
@@ -46,10 +46,13 @@ func (x *Executor) Place(ctx context.Context, dir string) (string, error) {
 		return "", ctx.Err()
 	}
 	if err != nil {
-		return "", fmt.Errorf("place %s: %v", dir, err)
+		return "", fmt.Errorf("add path %s: %v", dir, err)
 	}
-	path := placedDir + hex.EncodeToString(h.Sum(nil))[:32]
-	if x.isPlaced(path) {
+	path := addedDir + hex.EncodeToString(h.Sum(nil))[:32]
+	x.mu.Lock()
+	added := x.added[path] != nil
+	x.mu.Unlock()
+	if added {
 		return path, nil
 	}
 	limit := x.options.limits.transfer
@@ -61,18 +64,12 @@ func (x *Executor) Place(ctx context.Context, dir string) (string, error) {
 		return err
 	})
 	if err != nil {
-		return "", x.explained(ctx, "place "+dir, err, nil)
+		return "", x.explain(ctx, "add path "+dir, err, nil)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.placed[path] = unpacked
+	x.added[path] = unpacked
 	return path, nil
-}
-
-func (x *Executor) isPlaced(path string) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.placed[path] != nil
 }
 
 func (x *Executor) unpack(ctx context.Context, file, path string) (*dagger.Directory, error) {
@@ -85,18 +82,18 @@ func (x *Executor) unpack(ctx context.Context, file, path string) (*dagger.Direc
 		Sync(ctx)
 }
 
-// withPlaced returns the container with everything that was placed so far.
-func (x *Executor) withPlaced() *dagger.Container {
+// withAdded returns the container with all added directories.
+func (x *Executor) withAdded() *dagger.Container {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	c := x.container
-	for path, dir := range x.placed {
+	for path, dir := range x.added {
 		c = c.WithMountedDirectory(path, dir)
 	}
 	return c
 }
 
-// contextWriter ends when its context does. It lives for one call.
+// contextWriter fails when its context ends. It exists for one call.
 type contextWriter struct {
 	ctx context.Context
 	w   io.Writer
@@ -148,8 +145,7 @@ func packEntry(t *tar.Writer, root, path string, d fs.DirEntry) error {
 	if err != nil {
 		return err
 	}
-	// Times to the nanosecond, as Nix in a newer version may look that close. Owners, and when a file was last read,
-	// are this machine's own.
+	// PAX keeps nanoseconds, which newer versions of Nix may compare. Owners and access times depend on this machine.
 	h.Name, h.Format = filepath.ToSlash(name), tar.FormatPAX
 	h.Uid, h.Gid, h.Uname, h.Gname = 0, 0, "", ""
 	h.AccessTime, h.ChangeTime = time.Time{}, time.Time{}
