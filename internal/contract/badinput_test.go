@@ -52,6 +52,7 @@ func TestModuleThatDoesNotEvaluate(t *testing.T) {
 
 // A mistake is told with its place in the flake.
 func TestPlaceOfError(t *testing.T) {
+	t.Parallel()
 	for _, r := range evaluated(t, edit{headlessNix, "buildNoDefaultFeatures = true;", `buildNoDefaultFeatures = throw "which ones?";`}) {
 		if r.Check == "outputs/packages/open-sesame" {
 			if r.Status != Fail || r.File != headlessNix || r.Line == 0 || !strings.Contains(r.Reason, "which ones?") {
@@ -65,6 +66,7 @@ func TestPlaceOfError(t *testing.T) {
 
 // A flake of another kind breaks all promises, one by one.
 func TestFlakeOfAnotherKind(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	c := OpenSesame()
 	flake := m.reference(func(dir string) error { return example.WriteFixture(dir, "other") })
@@ -78,6 +80,7 @@ func TestFlakeOfAnotherKind(t *testing.T) {
 
 // A flake that is none at all is no reason to stop either.
 func TestFlakeThatIsNone(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	results := m.evaluate(OpenSesame(), "path:"+filepath.Join(t.TempDir(), "nothing")+"?narHash=sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D", native())
 	if len(results) == 0 {
@@ -92,6 +95,7 @@ func TestFlakeThatIsNone(t *testing.T) {
 
 // Home Manager itself takes the place of its options, and what it does without the module is not held against that.
 func TestHomeManagerOfAReference(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	manager := m.reference(func(dir string) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -229,6 +233,7 @@ func editNixpkgs(t *testing.T, dir, old, new string) {
 
 // An overlay may be made for a nixpkgs that has others already, such as one with a toolchain.
 func TestOverlayThatNeedsAnother(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	flake := m.flake(func(dir string) {
 		editNixpkgs(t, dir, "inherit lib;", "inherit lib;\n      overlays.toolchain = _: prev: { rust-bin = prev.rustPlatform; };")
@@ -259,6 +264,7 @@ func TestOverlayThatNeedsAnother(t *testing.T) {
 
 // A nixpkgs without legacyPackages is reported once.
 func TestNixpkgsWithoutLegacyPackages(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	flake := m.flake(func(dir string) { editNixpkgs(t, dir, "legacyPackages", "packages") })
 	results, calls := evaluateCounting(t, m, Request{System: native(), Flake: flake})

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/url"
@@ -123,8 +124,11 @@ func (m machine) build(c *Contract, flake string, system matrix.System) Build {
 	var outs []string
 	for name := range c.Packages {
 		attribute := flake + "#packages." + string(system) + "." + string(name)
-		m.must("nix", "build", "--no-link", "--no-update-lock-file", attribute)
-		out := string(m.must("nix", "eval", "--raw", "--no-update-lock-file", attribute+".outPath"))
+		var built []struct{ Outputs map[string]string }
+		if err := json.Unmarshal(m.must("nix", "build", "--json", "--no-link", "--no-update-lock-file", attribute), &built); err != nil {
+			m.t.Fatal(err)
+		}
+		out := built[0].Outputs["out"]
 		b.Outputs[name] = nix.StorePath(out)
 		outs = append(outs, out)
 	}
@@ -149,6 +153,7 @@ func (m machine) build(c *Contract, flake string, system matrix.System) Build {
 }
 
 func TestExampleKeepsItsPromises(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	c := OpenSesame()
 	flake := m.flake(func(string) {})

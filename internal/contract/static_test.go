@@ -93,8 +93,10 @@ name = "nucleo"`, "hashes/nix/package.nix/complete hashes/nix/package-desktop.ni
 }
 
 func TestStaticMutants(t *testing.T) {
+	t.Parallel()
 	for _, m := range staticMutants {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
 			tree := writeExample(t)
 			replace(t, filepath.Join(tree, m.file), m.old, m.new)
 			c := OpenSesame()
@@ -135,6 +137,7 @@ func TestStaticPassesOnTheExample(t *testing.T) {
 
 // These are locks that Nix accepts.
 func TestLocksOfOtherVersionsOfNixPass(t *testing.T) {
+	t.Parallel()
 	const hash = `"narHash": "sha256-kRMfxoOOV1vJGtLktwkqs+f/IAGgtaGGraoSvgdnwbM=",`
 	for name, change := range map[string]func(lock string) string{
 		"relative input of Nix 2.26, without a hash": func(lock string) string {
@@ -178,6 +181,7 @@ func TestLocksOfOtherVersionsOfNixPass(t *testing.T) {
 }
 
 func TestMissingFilesAreToldByName(t *testing.T) {
+	t.Parallel()
 	for _, file := range []string{"Cargo.lock", headlessFile, "flake.lock"} {
 		tree := writeExample(t)
 		if err := os.Remove(filepath.Join(tree, file)); err != nil {
@@ -192,6 +196,7 @@ func TestMissingFilesAreToldByName(t *testing.T) {
 
 // Hashes may be shared by a file of their own, which is sound Nix but beyond a reader of plain data: that is no failure.
 func TestHashesBeyondThisReaderAreSkipped(t *testing.T) {
+	t.Parallel()
 	for _, other := range []string{
 		"outputHashes = import ./hashes.nix // {", "allowBuiltinFetchGit = true; other = {", "inherit outputHashes; other = {",
 	} {
@@ -207,6 +212,7 @@ func TestHashesBeyondThisReaderAreSkipped(t *testing.T) {
 
 // A table need not stand where it is used.
 func TestHashesMayHaveANameFirst(t *testing.T) {
+	t.Parallel()
 	tree := writeExample(t)
 	replace(t, filepath.Join(tree, headlessFile), "let\n", "let\n  use = { inherit outputHashes; };\n")
 	for _, r := range OpenSesame().Static(tree, today) {
@@ -218,6 +224,7 @@ func TestHashesMayHaveANameFirst(t *testing.T) {
 
 // Open Sesame has 18 git packages from 6 repositories: one hash of each repository's commit is enough.
 func TestOneHashOfACommitIsEnough(t *testing.T) {
+	t.Parallel()
 	tree := writeExample(t)
 	for _, file := range []string{headlessFile, desktopFile} {
 		replace(t, filepath.Join(tree, file), clientLine, "")

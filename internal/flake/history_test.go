@@ -41,6 +41,7 @@ func wantVersions(t *testing.T, tk *Snapshotter, file string, want ...string) {
 }
 
 func TestHistory(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, map[string]string{"a": "1", "*": "star", "sub/flake.nix": flakeNix, "sub/a": "in sub"})
 	for _, text := range []string{"2", "3"} {
 		r.write(map[string]string{"a": text})
@@ -68,6 +69,7 @@ func TestHistory(t *testing.T) {
 
 // What a merge brings is one change, in whatever order its branch made it.
 func TestHistoryTakesAMergeForOneChange(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, map[string]string{"a": "1"})
 	r.git("checkout", "--quiet", "-b", "branch")
 	for _, text := range []string{"2", "3"} {
@@ -82,6 +84,7 @@ func TestHistoryTakesAMergeForOneChange(t *testing.T) {
 }
 
 func TestHistoryStops(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, map[string]string{"a": "1"})
 	for i := range 5 {
 		r.write(map[string]string{"a": fmt.Sprint("new ", i)})
@@ -102,6 +105,7 @@ func TestHistoryStops(t *testing.T) {
 }
 
 func TestHistoryThatIsMissing(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, map[string]string{"a": "1"})
 	r.write(map[string]string{"a": "2"})
 	r.commit()
@@ -130,6 +134,7 @@ func TestHistoryThatIsMissing(t *testing.T) {
 
 // Nothing that a checkout configures is run, or changes what is found.
 func TestHistoryTakesNoConfigurationOfTheCheckout(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, map[string]string{"a": "1", ".gitattributes": "* diff=evil filter=evil\n"})
 	r.write(map[string]string{"a": "2"})
 	r.commit()
@@ -174,6 +179,7 @@ func TestHistoryTakesNoConfigurationOfTheCheckout(t *testing.T) {
 
 // A history has an end for this program, however long it is.
 func TestHistoryIsBounded(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, nil)
 	var stream strings.Builder
 	for i := range maxCommits + 10 {
@@ -199,6 +205,7 @@ func TestHistoryIsBounded(t *testing.T) {
 
 // The history of a remote is fetched without its files, and then the files that are read.
 func TestHistoryOfARemote(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, map[string]string{"a": "1", "other": "first", "more": "unread"})
 	r.write(map[string]string{"a": "2", "other": "second"})
 	r.commit()
@@ -255,6 +262,7 @@ func wantNoSecret(t *testing.T, dir string) {
 }
 
 func TestHistoryOfARemoteThatIsGone(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, map[string]string{"a": "1"})
 	bare := filepath.Join(t.TempDir(), "r.git")
 	r.git("clone", "--quiet", "--bare", r.dir, bare)

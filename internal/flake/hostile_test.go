@@ -122,6 +122,7 @@ func TestTrap(t *testing.T) {
 }
 
 func TestConfigurationOfACheckoutIsNotExecuted(t *testing.T) {
+	t.Parallel()
 	files := map[string]string{"a": "1", "b/c": "2", ".gitattributes": "* filter=evil diff=evil merge=evil\n"}
 	r := newFlake(t, files)
 	r.git("branch", "other")
@@ -160,6 +161,7 @@ func TestConfigurationOfACheckoutIsNotExecuted(t *testing.T) {
 
 // TestDirectoryThatLooksLikeARepository has a bare repository committed as ordinary files.
 func TestDirectoryThatLooksLikeARepository(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, map[string]string{"nix/flake.nix": flakeNix, "nix/real": "1"})
 	evil := newFlake(t, map[string]string{"evil": "1"})
 	tr := newTrap(t)
@@ -190,6 +192,7 @@ func TestDirectoryThatLooksLikeARepository(t *testing.T) {
 }
 
 func TestConfigurationOfASubmoduleIsNotExecuted(t *testing.T) {
+	t.Parallel()
 	r, want := nested(t)
 	tr := newTrap(t)
 	for _, dir := range []string{".git", ".git/modules/sub mod", ".git/modules/sub mod/modules/a name"} {
@@ -210,6 +213,7 @@ func TestConfigurationOfASubmoduleIsNotExecuted(t *testing.T) {
 
 // TestConfigurationOfALocalSubmoduleIsNotExecuted has submodules that are only in the directories that their URLs name.
 func TestConfigurationOfALocalSubmoduleIsNotExecuted(t *testing.T) {
+	t.Parallel()
 	r, want := nested(t)
 	clone := filepath.Join(t.TempDir(), "clone")
 	r.git("clone", "--quiet", r.dir, clone)
@@ -228,6 +232,7 @@ func TestConfigurationOfALocalSubmoduleIsNotExecuted(t *testing.T) {
 
 // TestSubmoduleThatIsALink has a working tree in which a link to another repository is in a submodule's place.
 func TestSubmoduleThatIsALink(t *testing.T) {
+	t.Parallel()
 	r, want := nested(t)
 	private := newFlake(t, map[string]string{"private": "1"})
 	if err := os.RemoveAll(filepath.Join(r.dir, "sub mod")); err != nil {
@@ -239,6 +244,7 @@ func TestSubmoduleThatIsALink(t *testing.T) {
 }
 
 func TestRepositoryOfAnotherUser(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a directory to another user")
 	}
@@ -265,6 +271,7 @@ func TestRepositoryOfAnotherUser(t *testing.T) {
 
 // TestGitDirWithOtherFiles has named pipes where git keeps files, which would never end.
 func TestGitDirWithOtherFiles(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"HEAD", "index", "info/exclude", "commondir"} {
 		t.Run(name, func(t *testing.T) {
 			r := newFlake(t, nil)

@@ -82,6 +82,7 @@ func registry(t *testing.T, s Snapshot) string {
 
 // TestNixAgrees compares what Nix makes of our snapshot with what it makes of the source itself.
 func TestNixAgrees(t *testing.T) {
+	t.Parallel()
 	run := runNix(t)
 	for _, tt := range []struct {
 		name  string

@@ -7,6 +7,7 @@ import (
 )
 
 func TestReachable(t *testing.T) {
+	t.Parallel()
 	r, bare, first, second, lost := history(t)
 	r.git("checkout", "--quiet", "main")
 	middle := r.git("rev-parse", second+"^")
@@ -52,6 +53,7 @@ func TestReachable(t *testing.T) {
 
 // TestReachableExecutesNothing has a checkout whose remote is a repository with a configuration that executes.
 func TestReachableExecutesNothing(t *testing.T) {
+	t.Parallel()
 	r, bare, first, _, _ := history(t)
 	tr := newTrap(t)
 	tr.set(bare)

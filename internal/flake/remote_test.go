@@ -65,6 +65,7 @@ func history(t *testing.T) (r repo, bare, first, second, lost string) {
 }
 
 func TestRemote(t *testing.T) {
+	t.Parallel()
 	r, bare, first, second, lost := history(t)
 	s := server(t, filepath.Dir(bare), "")
 	url := s.URL + "/r.git"
@@ -125,6 +126,7 @@ func TestRemote(t *testing.T) {
 }
 
 func TestForge(t *testing.T) {
+	t.Parallel()
 	r, bare, _, second, _ := history(t)
 	for ref, want := range map[string]string{
 		"github:h/r":                        "github:h/r/" + second,
@@ -145,6 +147,7 @@ func TestForge(t *testing.T) {
 }
 
 func TestRemoteFails(t *testing.T) {
+	t.Parallel()
 	r, bare, _, _, _ := history(t)
 	s := server(t, filepath.Dir(bare), "right")
 	withUser := strings.Replace(s.URL, "http://", "http://user:s3cret@", 1)

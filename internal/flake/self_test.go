@@ -41,6 +41,7 @@ func TestSelfAttributes(t *testing.T) {
 
 // A flake that asks for its submodules is the same tree, whether the reference asks for them as well or not.
 func TestFlakeThatAsksForItsSubmodules(t *testing.T) {
+	t.Parallel()
 	r, files := nested(t)
 	const asks = "{ inputs.self.submodules = true; outputs = _: { }; }\n"
 	r.write(map[string]string{"flake.nix": asks})

@@ -15,6 +15,7 @@ import (
 )
 
 func TestCommit(t *testing.T) {
+	t.Parallel()
 	files := map[string]string{
 		"flake.nix": flakeNix, "flake.lock": "{}", "a b/ü\n'\"\\": "x", "run": "#!/bin/sh\n", "link": "-> /nowhere", "dir/up": "-> ../..",
 		strings.Repeat("long/", 50) + "file": "pax", "empty": "",
@@ -73,6 +74,7 @@ func TestConfigurationHasNoPart(t *testing.T) {
 }
 
 func TestDirty(t *testing.T) {
+	t.Parallel()
 	files := map[string]string{"kept": "1", "changed": "1", "deleted": "1", "dir/a": "1", "moved/a": "1", "wasfile": "1", "ünï": "1"}
 	changes := map[string]func(r repo){
 		"changed":       func(r repo) { r.write(map[string]string{"changed": "2"}) },
@@ -140,6 +142,7 @@ func TestNotDirty(t *testing.T) {
 
 // TestLFSIsNotDirty has a working tree with the contents of files whose pointers are committed.
 func TestLFSIsNotDirty(t *testing.T) {
+	t.Parallel()
 	sum := sha256.Sum256([]byte("contents"))
 	pointer := fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%x\nsize 8\n", sum)
 	files := map[string]string{"a.lfs": pointer, "b": "1", ".gitattributes": "*.lfs filter=lfs diff=lfs merge=lfs -text\n"}
@@ -184,6 +187,7 @@ func TestNoCommits(t *testing.T) {
 
 // A repository that has lost objects is none with changes, or without commits: what is built of it is not what it had.
 func TestLostObjects(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"commit", "tree", "blob"} {
 		t.Run(kind, func(t *testing.T) {
 			r := newFlake(t, map[string]string{"a": "1"})
@@ -199,6 +203,7 @@ func TestLostObjects(t *testing.T) {
 }
 
 func TestNoFlake(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t, "new")
 	r.write(map[string]string{"a/b": "", "sub/flake.nix": flakeNix})
 	r.git("add", "a")
@@ -239,6 +244,7 @@ func TestSubdir(t *testing.T) {
 }
 
 func TestRevisions(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, map[string]string{"n": "1"})
 	first := r.git("rev-parse", "HEAD")
 	r.git("tag", "--annotate", "--message=x", "v1.0.0")
@@ -283,6 +289,7 @@ func TestRevisions(t *testing.T) {
 }
 
 func TestKindsOfCheckouts(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, map[string]string{"n": "1", "ü ö/x": "y"})
 	r.write(map[string]string{"n": "2"})
 	rev := r.commit()
@@ -309,6 +316,7 @@ func TestKindsOfCheckouts(t *testing.T) {
 }
 
 func TestPartialClone(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, map[string]string{"a/x": "1", "b/x": "2"})
 	r.git("config", "uploadpack.allowFilter", "true")
 	dir := filepath.Join(t.TempDir(), "sparse")
@@ -327,6 +335,7 @@ func TestBrokenGitDir(t *testing.T) {
 }
 
 func TestURLHasNoCredentials(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, nil)
 	rev := r.git("rev-parse", "HEAD")
 	r.git("remote", "add", "origin", "x")
@@ -345,6 +354,7 @@ func TestURLHasNoCredentials(t *testing.T) {
 }
 
 func TestNARHashIsChecked(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, nil)
 	s := take(t, snapshotter(t, r.dir, r.env))
 	const wrong = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
@@ -375,6 +385,7 @@ func TestDir(t *testing.T) {
 
 // TestCancel has a git that never ends, and a child of it that holds its output open.
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, nil)
 	tk := snapshotter(t, r.dir, r.env)
 	tk.Git = filepath.Join(t.TempDir(), "git")

@@ -32,6 +32,7 @@ func nested(t *testing.T) (repo, map[string]string) {
 }
 
 func TestSubmodules(t *testing.T) {
+	t.Parallel()
 	r, want := nested(t)
 	r.git("remote", "add", "origin", "https://github.com/o/r")
 	rev := r.git("rev-parse", "HEAD")
@@ -78,6 +79,7 @@ func TestSubmodules(t *testing.T) {
 }
 
 func TestHostileSubmodules(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, nil)
 	for _, tt := range []struct{ gitmodules, want string }{
 		{"[submodule \"../../x\"]\npath = sub\nurl = https://h/x\n", `name "../../x"`},

@@ -175,6 +175,7 @@ func TestTarballNotStripped(t *testing.T) {
 }
 
 func TestHostileTarballs(t *testing.T) {
+	t.Parallel()
 	file := func(name, content string) tar.Header {
 		return tar.Header{Typeflag: tar.TypeReg, Name: name, Linkname: content, Mode: 0o644}
 	}

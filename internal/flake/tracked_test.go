@@ -7,6 +7,7 @@ import (
 )
 
 func TestTracked(t *testing.T) {
+	t.Parallel()
 	r := newFlake(t, map[string]string{"results/cache/nix-cache-info": "x", "sub/results/a b": "x", "link": "-> results", "file": "x", "outcome/x": "x"})
 	r.write(map[string]string{"untracked/x": "x"})
 	elsewhere := t.TempDir()

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,10 @@ func Test(t *testing.T, open func(t *testing.T, system matrix.System) engine.Exe
 	t.Logf("engine: %+v", e.engine)
 	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) {
+			if slices.Contains(waiting, c.name) {
+				t.Parallel()
+			}
+			e := e
 			e.dir, e.log = t.TempDir(), t.Logf
 			e.open = func(s matrix.System) engine.Executor { return open(t, s) }
 			ctx, cancel := context.WithTimeout(t.Context(), checkTimeout)
@@ -101,6 +106,9 @@ var checks = []struct {
 	{"Deadline", deadline},
 	{"CloseLeavesNoChild", closeLeavesNoChild},
 }
+
+// waiting are checks that mostly wait. They run at the same time, after all others.
+var waiting = []string{"StderrIsLive", "Cancel", "Deadline"}
 
 // skipped is the reason why a check could not be made.
 type skipped string

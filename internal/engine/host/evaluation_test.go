@@ -15,6 +15,7 @@ import (
 )
 
 func TestImpureEvaluationReadsNoFiles(t *testing.T) {
+	t.Parallel()
 	nixtest.Need(t)
 	x, err := Open(t.Context(), Options{System: matrix.X8664Linux, Settings: enginetest.Settings, Env: os.Environ()})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 )
 
 func TestLogPipeHandsOnEverything(t *testing.T) {
+	t.Parallel()
 	var want strings.Builder
 	for i := range 100_000 {
 		fmt.Fprintln(&want, i)

@@ -109,7 +109,7 @@ func (r testRoot) run(t *testing.T, command ...string) (string, error) {
 }
 
 var (
-	started  = regexp.MustCompile(`^=== RUN +TestContract/(\w+)`)
+	started  = regexp.MustCompile(`^=== (?:RUN|CONT|NAME) +TestContract/(\w+)`)
 	finished = regexp.MustCompile(`^ +--- (PASS|FAIL|SKIP): TestContract/(\w+)`)
 )
 
