@@ -18,7 +18,7 @@ type pair struct{ a, b nix.StorePath }
 
 // comparison compares one pair.
 type comparison struct {
-	a, b         *Derivation
+	a, b         *derivation
 	usedA, usedB *mentions
 	names        *names
 	inputs       []pair // the inputs of both sides that correspond and differ
@@ -27,7 +27,7 @@ type comparison struct {
 }
 
 // compare returns the differences of two derivations' own values, and the pairs of inputs that differ.
-func compare(ctx context.Context, treeA, treeB *tree, a, b *Derivation) (own []Difference, inputs []pair, err error) {
+func compare(ctx context.Context, treeA, treeB *tree, a, b *derivation) (own []Difference, inputs []pair, err error) {
 	c := &comparison{a: a, b: b, usedA: mentionsOf(a), usedB: mentionsOf(b), names: newNames(), reported: map[string]bool{}}
 	for _, o := range a.Outputs {
 		if other, ok := b.output(o.Name); ok && o.Path != "" && other.Path != "" {
@@ -164,8 +164,8 @@ func (c *comparison) outputPaths() {
 }
 
 // sameOutputs reports whether both have the same outputs at the same paths.
-func sameOutputs(a, b *Derivation) bool {
-	return slices.EqualFunc(a.Outputs, b.Outputs, func(x, y Output) bool {
+func sameOutputs(a, b *derivation) bool {
+	return slices.EqualFunc(a.Outputs, b.Outputs, func(x, y output) bool {
 		return x.Name == y.Name && x.Path == y.Path && x.Path != ""
 	})
 }

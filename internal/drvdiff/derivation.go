@@ -13,10 +13,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Derivation is the contents of a .drv file: one build with all its inputs. Only the file name has its name.
-type Derivation struct {
-	Outputs []Output        // in order of names
-	Inputs  []Input         // inputDrvs, in order of paths
+// derivation is the contents of a .drv file: one build with all its inputs. Only the file name has its name.
+type derivation struct {
+	Outputs []output        // in order of names
+	Inputs  []input         // inputDrvs, in order of paths
 	Sources []nix.StorePath // inputSrcs, in order
 	System  string
 	Builder string
@@ -24,8 +24,8 @@ type Derivation struct {
 	Env     map[string]string
 }
 
-// Output is one output of a derivation.
-type Output struct {
+// output is one output of a derivation.
+type output struct {
 	Name string
 	// Path is empty where it depends on what is built (content-addressed derivations).
 	Path nix.StorePath
@@ -35,14 +35,14 @@ type Output struct {
 	Hash string
 }
 
-// Input is a derivation that is built before.
-type Input struct {
+// input is a derivation that is built before.
+type input struct {
 	Path    nix.StorePath
 	Outputs []string // the outputs that are used, in order
 }
 
 // fixed returns the hash of a fixed output in SRI form, with its mode.
-func (o Output) fixed() string {
+func (o output) fixed() string {
 	if o.Hash == "" {
 		return ""
 	}
@@ -57,23 +57,23 @@ func (o Output) fixed() string {
 	return "flat " + text
 }
 
-func (d *Derivation) output(name string) (Output, bool) {
-	i, ok := slices.BinarySearchFunc(d.Outputs, name, func(o Output, name string) int { return cmp.Compare(o.Name, name) })
+func (d *derivation) output(name string) (output, bool) {
+	i, ok := slices.BinarySearchFunc(d.Outputs, name, func(o output, name string) int { return cmp.Compare(o.Name, name) })
 	if !ok {
-		return Output{}, false
+		return output{}, false
 	}
 	return d.Outputs[i], true
 }
 
-// Name returns the name of the derivation at a path: "hello-2.12.1" of "/nix/store/…-hello-2.12.1.drv".
-func Name(path nix.StorePath) string { return strings.TrimSuffix(path.Name(), ".drv") }
+// nameOf returns the name of the derivation at a path: "hello-2.12.1" of "/nix/store/…-hello-2.12.1.drv".
+func nameOf(path nix.StorePath) string { return strings.TrimSuffix(path.Name(), ".drv") }
 
 // outputName is the name of the store object that an output becomes.
 func outputName(drv nix.StorePath, output string) string {
 	if output == "out" {
-		return Name(drv)
+		return nameOf(drv)
 	}
-	return Name(drv) + "-" + output
+	return nameOf(drv) + "-" + output
 }
 
 // placeholder is how derivations name an output of drv whose path is not known before the build
@@ -85,7 +85,7 @@ func placeholder(drv nix.StorePath, output string) string {
 
 // verify recomputes the path of a derivation from its text: the text could have been edited. Because paths are hashes, it
 // also proves that no derivation is one of its own inputs.
-func (d *Derivation) verify(path nix.StorePath, text []byte) error {
+func (d *derivation) verify(path nix.StorePath, text []byte) error {
 	references := slices.Clone(d.Sources)
 	for _, in := range d.Inputs {
 		references = append(references, in.Path)

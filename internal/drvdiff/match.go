@@ -10,8 +10,8 @@ import (
 
 // candidate is an input or source whose path the other side does not have.
 type candidate struct {
-	Input
-	drv   *Derivation // nil for a source, or if the side does not have it
+	input
+	drv   *derivation // nil for a source, or if the side does not have it
 	place int         // of its first mention
 }
 
@@ -53,9 +53,9 @@ func (c *comparison) matchInputs(ctx context.Context, treeA, treeB *tree) error 
 		return err
 	}
 	both, onlyA, onlyB := match(restA, restB,
-		func(i candidate) string { return Name(i.Path) + " " + words(i.Outputs) },
-		func(i candidate) string { return Name(i.Path) },
-		func(i candidate) string { return versionless(Name(i.Path)) })
+		func(i candidate) string { return nameOf(i.Path) + " " + words(i.Outputs) },
+		func(i candidate) string { return nameOf(i.Path) },
+		func(i candidate) string { return versionless(nameOf(i.Path)) })
 	for _, p := range both {
 		c.sameInput(p[0], p[1])
 	}
@@ -65,16 +65,16 @@ func (c *comparison) matchInputs(ctx context.Context, treeA, treeB *tree) error 
 		}
 	}
 	for _, i := range onlyA {
-		c.note(InputRemoved, Name(i.Path), string(i.Path), unset)
+		c.note(InputRemoved, nameOf(i.Path), string(i.Path), unset)
 	}
 	for _, i := range onlyB {
-		c.note(InputAdded, Name(i.Path), unset, string(i.Path))
+		c.note(InputAdded, nameOf(i.Path), unset, string(i.Path))
 	}
 	return nil
 }
 
 // candidates returns the inputs that the other side does not have.
-func candidates(ctx context.Context, t *tree, inputs, others []Input, used *mentions) ([]candidate, error) {
+func candidates(ctx context.Context, t *tree, inputs, others []input, used *mentions) ([]candidate, error) {
 	var rest []candidate
 	for _, in := range inputs {
 		if _, ok := find(others, in.Path); ok {
@@ -95,10 +95,10 @@ func candidates(ctx context.Context, t *tree, inputs, others []Input, used *ment
 	return rest, nil
 }
 
-func find(inputs []Input, path nix.StorePath) (Input, bool) {
-	i, ok := slices.BinarySearchFunc(inputs, path, func(in Input, path nix.StorePath) int { return cmp.Compare(in.Path, path) })
+func find(inputs []input, path nix.StorePath) (input, bool) {
+	i, ok := slices.BinarySearchFunc(inputs, path, func(in input, path nix.StorePath) int { return cmp.Compare(in.Path, path) })
 	if !ok {
-		return Input{}, false
+		return input{}, false
 	}
 	return inputs[i], true
 }
@@ -111,15 +111,15 @@ func (c *comparison) sameInput(a, b candidate) {
 		c.names.same(c.usedA.output(a, name), c.usedB.output(b, name), outputName(a.Path, name), outputName(b.Path, name))
 	}
 	if a.drv == nil || b.drv == nil || !a.usesAll() || !b.usesAll() { // a new output is a difference of the input itself
-		c.inputOutputs(a.Input, b.Input)
+		c.inputOutputs(a.input, b.input)
 	}
 }
 
 func (i candidate) usesAll() bool { return slices.Equal(i.Outputs, outputsOf(i)) }
 
-func (c *comparison) inputOutputs(a, b Input) {
+func (c *comparison) inputOutputs(a, b input) {
 	if !slices.Equal(a.Outputs, b.Outputs) {
-		c.note(InputOutputs, Name(a.Path), words(a.Outputs), words(b.Outputs))
+		c.note(InputOutputs, nameOf(a.Path), words(a.Outputs), words(b.Outputs))
 	}
 }
 
@@ -173,12 +173,12 @@ func (c *comparison) matchSources() {
 
 // removed reports sources that only d has. A derivation among them is an input of which only the text is used. If its
 // outputs are used too, it is already reported.
-func removed(sources []candidate, d *Derivation, used *mentions) (all []Difference) {
+func removed(sources []candidate, d *derivation, used *mentions) (all []Difference) {
 	for _, s := range sources {
 		if !s.Path.IsDerivation() {
 			all = append(all, Difference{Kind: SourceRemoved, Name: plainName(s.Path), A: string(s.Path), B: unset, Uses: used.uses[s.Path.Digest()]})
 		} else if _, ok := find(d.Inputs, s.Path); !ok {
-			all = append(all, Difference{Kind: InputRemoved, Name: Name(s.Path), A: string(s.Path), B: unset})
+			all = append(all, Difference{Kind: InputRemoved, Name: nameOf(s.Path), A: string(s.Path), B: unset})
 		}
 	}
 	return all
@@ -188,7 +188,7 @@ func sources(paths, others []nix.StorePath, used *mentions) []candidate {
 	var rest []candidate
 	for _, path := range paths {
 		if _, ok := slices.BinarySearch(others, path); !ok {
-			rest = append(rest, candidate{Input{Path: path}, nil, used.place(path.Digest())})
+			rest = append(rest, candidate{input{Path: path}, nil, used.place(path.Digest())})
 		}
 	}
 	return rest

@@ -22,7 +22,7 @@ type mentions struct {
 	base  map[string]string   // by name: the base name of the first object with it
 }
 
-func mentionsOf(d *Derivation) *mentions {
+func mentionsOf(d *derivation) *mentions {
 	m := &mentions{map[string]int{}, map[string][]string{}, map[string]string{}}
 	m.scan("builder", d.Builder)
 	for i, arg := range d.Args {

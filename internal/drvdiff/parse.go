@@ -11,9 +11,9 @@ import (
 // maxText is the size limit of a derivation. Real ones are far smaller: all of it goes into the environment of a builder.
 const maxText = 16 << 20
 
-// Parse parses the text of a .drv file. It accepts only what Nix writes: sorted, without duplicates, with the escapes of
+// parse parses the text of a .drv file. It accepts only what Nix writes: sorted, without duplicates, with the escapes of
 // Nix. So two texts that give the same derivation are equal.
-func Parse(text []byte) (*Derivation, error) {
+func parse(text []byte) (*derivation, error) {
 	if len(text) > maxText {
 		return nil, fmt.Errorf("parse derivation: %d bytes; the limit is %d", len(text), maxText)
 	}
@@ -42,12 +42,12 @@ func (p *parser) fail(format string, args ...any) {
 	}
 }
 
-func (p *parser) derivation() *Derivation {
+func (p *parser) derivation() *derivation {
 	if strings.HasPrefix(p.text, "DrvWithVersion(") {
 		p.err = errors.New(`its format is that of the experimental feature "dynamic-derivations" (DrvWithVersion), which is not supported`)
 		return nil
 	}
-	d := &Derivation{}
+	d := &derivation{}
 	p.expect("Derive(")
 	d.Outputs = list(p, p.output)
 	p.expect(",")
@@ -64,8 +64,8 @@ func (p *parser) derivation() *Derivation {
 	env := list(p, p.variable)
 	p.expect(")")
 
-	ascending(p, "outputs", d.Outputs, func(o Output) string { return o.Name })
-	ascending(p, "input derivations", d.Inputs, func(in Input) string { return string(in.Path) })
+	ascending(p, "outputs", d.Outputs, func(o output) string { return o.Name })
+	ascending(p, "input derivations", d.Inputs, func(in input) string { return string(in.Path) })
 	ascending(p, "input sources", d.Sources, func(s nix.StorePath) string { return string(s) })
 	ascending(p, "variables", env, func(v [2]string) string { return v[0] })
 	d.Env = make(map[string]string, len(env))
@@ -75,7 +75,7 @@ func (p *parser) derivation() *Derivation {
 	return d
 }
 
-func (p *parser) output() (o Output) {
+func (p *parser) output() (o output) {
 	p.expect("(")
 	o.Name = p.string()
 	p.expect(",")
@@ -90,7 +90,7 @@ func (p *parser) output() (o Output) {
 	return o
 }
 
-func (p *parser) input() (in Input) {
+func (p *parser) input() (in input) {
 	p.expect("(")
 	in.Path = p.path()
 	if p.err == nil && !in.Path.IsDerivation() {

@@ -27,16 +27,16 @@ const (
 )
 
 func TestParse(t *testing.T) {
-	got, err := Parse([]byte(ordinaryText))
+	got, err := parse([]byte(ordinaryText))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Derivation{
-		Outputs: []Output{
+	want := &derivation{
+		Outputs: []output{
 			{Name: "dev", Path: "/nix/store/p81z9h57nlqbk1h3qk7v6q8bqziiw857-top-dev"},
 			{Name: "out", Path: "/nix/store/rhxq87p73nd3clq4xp3pxfav6j7vwiww-top"},
 		},
-		Inputs: []Input{
+		Inputs: []input{
 			{"/nix/store/swz4mkyi2nflmw7vxd08s8vlbmlr40kv-leaf.drv", []string{"out"}},
 			{"/nix/store/w0irrcyidl0dykraq30dzjmkxwas32xq-st.drv", []string{"dev", "out"}},
 		},
@@ -51,7 +51,7 @@ func TestParse(t *testing.T) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 	for _, text := range []string{ordinaryText, fixedText, structuredText, addressedText} {
-		d, err := Parse([]byte(text))
+		d, err := parse([]byte(text))
 		if err != nil {
 			t.Error(err)
 		} else if again := write(d); again != text {
@@ -83,19 +83,19 @@ func TestParseRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := strings.Replace(ordinaryText, test.old, test.new, 1)
-			_, err := Parse([]byte(text))
+			_, err := parse([]byte(text))
 			if err == nil || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("the error is %v, want %q", err, test.says)
 			}
 		})
 	}
-	if _, err := Parse(make([]byte, maxText+1)); err == nil {
+	if _, err := parse(make([]byte, maxText+1)); err == nil {
 		t.Error("no limit")
 	}
 }
 
-// write is the inverse of Parse.
-func write(d *Derivation) string {
+// write is the inverse of parse.
+func write(d *derivation) string {
 	escape := strings.NewReplacer(`"`, `\"`, `\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 	quote := func(s string) string { return `"` + escape.Replace(s) + `"` }
 	tuple := func(s ...string) string {
@@ -136,7 +136,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		d, err := Parse([]byte(text))
+		d, err := parse([]byte(text))
 		if err != nil {
 			return
 		}

@@ -63,13 +63,13 @@ const maxDerivations = 1 << 17
 // tree reads each derivation of a side once.
 type tree struct {
 	side  Side
-	known map[nix.StorePath]*Derivation
+	known map[nix.StorePath]*derivation
 }
 
-func newTree(s Side) *tree { return &tree{s, map[nix.StorePath]*Derivation{}} }
+func newTree(s Side) *tree { return &tree{s, map[nix.StorePath]*derivation{}} }
 
 // load returns the derivation at path, or nil if the side does not have it.
-func (t *tree) load(ctx context.Context, path nix.StorePath) (*Derivation, error) {
+func (t *tree) load(ctx context.Context, path nix.StorePath) (*derivation, error) {
 	if d, ok := t.known[path]; ok {
 		return d, nil
 	}
@@ -81,7 +81,7 @@ func (t *tree) load(ctx context.Context, path nix.StorePath) (*Derivation, error
 	return d, nil
 }
 
-func (t *tree) read(ctx context.Context, path nix.StorePath) (*Derivation, error) {
+func (t *tree) read(ctx context.Context, path nix.StorePath) (*derivation, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func (t *tree) read(ctx context.Context, path nix.StorePath) (*Derivation, error
 	if err != nil {
 		return nil, err
 	}
-	d, err := Parse(text)
+	d, err := parse(text)
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func (w *walk) visit(ctx context.Context, n *node) error {
 	return nil
 }
 
-func hereOrNot(path nix.StorePath, d *Derivation) string {
+func hereOrNot(path nix.StorePath, d *derivation) string {
 	if d == nil {
 		return notHere
 	}
@@ -163,7 +163,7 @@ func (n *node) causes() int {
 func (n *node) path() []string {
 	var path []string
 	for ; n != nil; n = n.from {
-		name, other := Name(n.a), Name(n.b)
+		name, other := nameOf(n.a), nameOf(n.b)
 		if other != name {
 			name += " | " + other
 		}

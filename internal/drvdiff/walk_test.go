@@ -29,20 +29,20 @@ func (w *written) Derivation(ctx context.Context, path nix.StorePath) ([]byte, e
 // add writes a derivation with an output "out", and returns its path.
 func (w *written) add(t testing.TB, name string, env map[string]string, inputs ...nix.StorePath) nix.StorePath {
 	t.Helper()
-	d := &Derivation{System: "x86_64-linux", Builder: "/bin/sh", Env: map[string]string{"name": name}}
+	d := &derivation{System: "x86_64-linux", Builder: "/bin/sh", Env: map[string]string{"name": name}}
 	maps.Copy(d.Env, env)
 	for _, in := range nix.SortedPaths(inputs) {
-		d.Inputs = append(d.Inputs, Input{in, []string{"out"}})
+		d.Inputs = append(d.Inputs, input{in, []string{"out"}})
 	}
 	for _, in := range inputs {
-		input, err := Parse(w.Texts[in])
+		input, err := parse(w.Texts[in])
 		if err != nil {
 			t.Fatal(err)
 		}
 		d.Env["inputs"] += " " + string(input.Outputs[0].Path)
 	}
 	// Any digest will do for the output, as long as it depends on all of the text.
-	d.Outputs = []Output{{Name: "out", Path: objectPath(t, write(d), name)}}
+	d.Outputs = []output{{Name: "out", Path: objectPath(t, write(d), name)}}
 	d.Env["out"] = string(d.Outputs[0].Path)
 	text := write(d)
 	path := addressOf(t, d, text, name+".drv")
@@ -51,7 +51,7 @@ func (w *written) add(t testing.TB, name string, env map[string]string, inputs .
 }
 
 // addressOf asks the check itself for the right path, and so shows that it refuses another one.
-func addressOf(t testing.TB, d *Derivation, text, name string) nix.StorePath {
+func addressOf(t testing.TB, d *derivation, text, name string) nix.StorePath {
 	t.Helper()
 	err := d.verify(objectPath(t, "", name), []byte(text))
 	if err == nil {
@@ -159,7 +159,7 @@ func TestOutputPath(t *testing.T) {
 	var paths []nix.StorePath
 	for _, seed := range []string{"x", "y"} {
 		out := objectPath(t, seed, "leaf")
-		d := &Derivation{Outputs: []Output{{Name: "out", Path: out}}, Env: map[string]string{"out": string(out)}}
+		d := &derivation{Outputs: []output{{Name: "out", Path: out}}, Env: map[string]string{"out": string(out)}}
 		path := addressOf(t, d, write(d), "leaf.drv")
 		w.Texts[path] = []byte(write(d))
 		paths = append(paths, path)
@@ -179,7 +179,7 @@ func TestRefuses(t *testing.T) {
 		return texts
 	}
 	cyclic := func(path nix.StorePath) string {
-		return write(&Derivation{Outputs: []Output{{Name: "out"}}, Inputs: []Input{{path, []string{"out"}}}})
+		return write(&derivation{Outputs: []output{{Name: "out"}}, Inputs: []input{{path, []string{"out"}}}})
 	}
 	broken := errors.New("the disk is on fire")
 	stopped, stop := context.WithCancel(t.Context())
@@ -245,11 +245,11 @@ func FuzzCompare(f *testing.F) {
 		f.Add(text, ordinaryText)
 	}
 	f.Fuzz(func(t *testing.T, textA, textB string) {
-		a, err := Parse([]byte(textA))
+		a, err := parse([]byte(textA))
 		if err != nil {
 			return
 		}
-		b, err := Parse([]byte(textB))
+		b, err := parse([]byte(textB))
 		if err != nil {
 			return
 		}

@@ -5,7 +5,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Engine is what Describe found.
+// Engine describes an engine.
 type Engine struct {
 	// Kind is "host" or "dagger".
 	Kind string `json:"kind"`
@@ -16,11 +16,11 @@ type Engine struct {
 	Nix   nix.Version `json:"nix"`
 	// Native is the system that the engine's processor runs without emulation.
 	Native matrix.System `json:"native"`
-	// Emulator says what runs a foreign system: "binfmt" where the kernel has an entry for it,
-	// "container" where a container of the foreign platform is used instead, empty where nothing does or need.
+	// Emulator is how a foreign system runs: "binfmt" by an entry of the kernel, "container" in a container of the foreign
+	// platform. It is empty if the system is native or nothing runs it.
 	Emulator string `json:"emulator,omitempty"`
-	// EmulatorVersion is what the emulator says of itself, such as "qemu-aarch64 version 7.2.22"; empty where nobody
-	// can ask it: it belongs to the machine that the engine is on.
+	// EmulatorVersion is the version that the emulator prints, such as "qemu-aarch64 version 7.2.22". It is empty if the
+	// emulator is on another machine.
 	EmulatorVersion string `json:"emulatorVersion,omitempty"`
 	// Kernel is the release of the kernel, which every builder sees.
 	Kernel string `json:"kernel,omitempty"`
@@ -39,7 +39,7 @@ type Engine struct {
 	Ignored []string `json:"-"`
 	// Refused is why this engine would not build for the system, although the system's programs run on it.
 	Refused error `json:"-"`
-	// Notes says what was lost on the way to this engine, for a person to read.
+	// Notes are warnings for the user about this engine.
 	Notes []string `json:"-"`
 }
 

@@ -18,25 +18,24 @@ type Command struct {
 	Settings nix.Settings
 	// Privileged asks for what a sandboxed build needs of a container. A host ignores it.
 	Privileged bool
-	// BusyBuildDir puts builders into a build directory that has others beside theirs, in another place than without:
-	// outside of a sandbox, its path differs. A daemon takes no notice.
+	// BusyBuildDir runs builders in another build directory, which looks as if other builds run in it. Outside of a
+	// sandbox its path differs. A daemon ignores it.
 	BusyBuildDir bool
-	// Stdout takes what the command writes to its standard output, of any size; Run returns nothing of it then.
+	// Stdout gets the standard output, of any size. Run then returns none.
 	Stdout io.Writer
-	// Stderr takes what the command writes to its standard error, while it runs. Nil drops it.
-	// It is written by one goroutine at a time, and by none after Run has returned.
+	// Stderr gets the standard error while the command runs; nil drops it.
+	// Only one goroutine writes to it at a time, and none after Run has returned.
 	Stderr io.Writer
 }
 
 // Executor runs Nix for one system.
-// It is safe for concurrent use. A done context ends the processes it has started;
-// the error is then the context's.
+// It is safe for concurrent use. When a context ends, so do the processes that were started with it, and the error is that
+// of the context.
 type Executor interface {
-	// Describe looks at the engine without building anything.
+	// Describe returns facts about the engine. It builds nothing.
 	Describe(ctx context.Context) (Engine, error)
-	// AddPath makes a directory of this machine readable for Nix, unchanged and with its modification times,
-	// and returns the path under which Nix finds it.
-	// The directory must not change until the executor is closed.
+	// AddPath makes a directory of this machine readable for Nix, with its contents and modification times, and returns its
+	// path for Nix. The directory must not change until the executor is closed.
 	AddPath(ctx context.Context, dir string) (string, error)
 	// Run runs a command to its end and returns its standard output, which should be small unless Stdout takes it.
 	// Where the command itself fails, the error is an [*ExitError].
@@ -47,19 +46,19 @@ type Executor interface {
 	// Keep protects store paths, and what they refer to, from garbage collectors until Close. They need not be there
 	// yet: what is added under them later is protected too.
 	Keep(ctx context.Context, paths []nix.StorePath) error
-	// Close lets go of the engine. The engine itself is left as it was found.
+	// Close ends the use of the engine, which keeps running.
 	Close() error
 }
 
-// What an executor's error may say of the engine itself, rather than of the command: see [errors.Is].
+// Errors of the engine, not of a command. Use them with [errors.Is].
 var (
-	// ErrEngineLost says that the engine, or the way to it, went away. All later calls fail with it as well.
+	// ErrEngineLost means that the engine ended or cannot be reached. All later calls fail with it as well.
 	ErrEngineLost = errors.New("the engine was lost")
-	// ErrDiskFull says that the engine has no room left for what it was to do.
+	// ErrDiskFull means that the engine has no disk space left.
 	ErrDiskFull = errors.New("the engine's disk is full")
 )
 
-// ExitError says that a command of Nix ran and failed.
+// ExitError means that a command of Nix ran and failed.
 type ExitError struct {
 	Program string
 	// Code is the exit code, 128 and the signal's number where a signal ended it.
@@ -76,7 +75,7 @@ func (e *ExitError) Error() string {
 	return fmt.Sprintf("run %s: exit code %d: %s", e.Program, e.Code, reason)
 }
 
-// Resources is what an engine measures of the machine that builds. A negative number is not known.
+// Resources are measurements of the machine that builds. A negative number is not known.
 type Resources struct {
 	// StoreFree and BuildFree are the bytes that builders may still write: to the store, and where they build.
 	StoreFree, BuildFree int64
@@ -84,7 +83,8 @@ type Resources struct {
 	OOMKills int64
 }
 
-// ResourceMeter is an executor that measures. One that does not leaves unknown whether memory or a disk was at fault.
+// ResourceMeter is an executor that measures resources. Without it, a failure for lack of memory or disk space is not known
+// as such.
 type ResourceMeter interface {
 	Resources() Resources
 }

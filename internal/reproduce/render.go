@@ -10,6 +10,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/drvdiff"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // WriteText writes a result as plain text: a line for each package, and the reason of a difference below it.
@@ -66,7 +67,7 @@ func (r *Result) writeChecks(w io.Writer) {
 	if r.Compared == 0 {
 		return
 	}
-	fmt.Fprintf(w, "contract: %d of %s have the same result\n", r.Compared-len(r.Checks), count(r.Compared, "check"))
+	fmt.Fprintf(w, "contract: %d of %s have the same result\n", r.Compared-len(r.Checks), run.Count(r.Compared, "check"))
 	for _, c := range r.Checks {
 		fmt.Fprintf(w, "  %s%s: %s in the manifest, %s here", shown(c.Check), onSystem(string(c.System)), orNone(string(c.A)), orNone(string(c.B)))
 		if c.Reason != "" {

@@ -87,13 +87,13 @@ type DifferenceError struct {
 func (e *DifferenceError) Error() string {
 	text := fmt.Sprintf("reproduce %s: ", e.Manifest)
 	if e.Differ > 0 {
-		text += fmt.Sprintf("%d of %s not the same", e.Differ, count(e.Of, "package"))
+		text += fmt.Sprintf("%d of %s not the same", e.Differ, run.Count(e.Of, "package"))
 	}
 	if e.Checks > 0 {
 		if e.Differ > 0 {
 			text += ", and "
 		}
-		text += count(e.Checks, "check") + " of the contract with another result"
+		text += run.Count(e.Checks, "check") + " of the contract with another result"
 	}
 	return text
 }
@@ -112,20 +112,13 @@ func (r *Result) Err() error {
 	differ := counts[OtherDerivation] + counts[OtherContents] + counts[OtherOutcome]
 	switch {
 	case counts[Failed] > 0:
-		return fmt.Errorf("reproduce %s: %d of %s failed here", r.Manifest, counts[Failed], count(all, "package"))
+		return fmt.Errorf("reproduce %s: %d of %s failed here", r.Manifest, counts[Failed], run.Count(all, "package"))
 	case differ+len(r.Checks) > 0:
 		return &DifferenceError{Manifest: r.Manifest, Differ: differ, Of: all, Checks: len(r.Checks)}
 	case counts[Unknown] > 0:
-		return fmt.Errorf("reproduce %s: %d of %s are unknown", r.Manifest, counts[Unknown], count(all, "package"))
+		return fmt.Errorf("reproduce %s: %d of %s are unknown", r.Manifest, counts[Unknown], run.Count(all, "package"))
 	case all == 0:
 		return errors.New("reproduce " + r.Manifest + ": it has no packages")
 	}
 	return nil
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -1,9 +1,9 @@
 // Package dagger runs Nix in containers of a Dagger engine.
 //
-// Nix is the cache and Dagger is the machine: an executor is one session with an engine, and one image whose /nix is on
-// a cache volume that outlives it. Every command is an exec of its own which Dagger never replays. What a command
-// writes does not go through Dagger's log, which would keep all of it in memory, but over a connection of its own;
-// see [tunnel]. This is the only package that imports dagger.io/dagger.
+// An executor is one session with an engine and one image, whose /nix is on a cache volume that other sessions use too.
+// Each command is one exec, which Dagger never takes from its cache. The output of a command does not go through Dagger's
+// log, which keeps all of it in memory, but over a connection of its own: see [tunnel]. Only this package imports
+// dagger.io/dagger.
 package dagger
 
 import (
@@ -31,11 +31,11 @@ type Options struct {
 	RunnerHost string
 	// RunnerFlag is the flag that gave RunnerHost, for a hint to name.
 	RunnerFlag string
-	// Image is what commands run in; the zero Image is [DefaultImage].
+	// Image is the image in which commands run; the zero Image is [DefaultImage].
 	Image Image
 	// Settings are what every command of Nix gets.
 	Settings nix.Settings
-	// Env is this process's environment. The Dagger client gets some of it, containers nothing; see [environment].
+	// Env is the environment of this process. The Dagger client gets some variables, containers none; see [environment].
 	Env []string
 	// Memlock is how much memory in bytes a builder should be able to lock. It is raised where the engine allows that;
 	// negative is without limit, zero leaves the limit alone.
@@ -44,9 +44,9 @@ type Options struct {
 	// which also spares the client's memory.
 	Log     io.Writer
 	LogFile string
-	// Notice is told, in a few words, what takes long. It may be nil.
+	// Notice is called with a short text when something takes long. It may be nil.
 	Notice func(string)
-	// Cache is a directory of this machine for images that were converted. It is made where it is missing.
+	// Cache is a directory for converted images. It need not exist.
 	Cache string
 
 	limits limits // of waits; zero for defaultLimits
@@ -80,7 +80,7 @@ type Executor struct {
 //
 // The context bounds Open alone: the session with the engine lasts until [Executor.Close], since a context that is done
 // must still be able to end commands in order. Errors say what is wrong with the image, with this machine, or with the
-// engineText; nearly all carry a hint.
+// engine; nearly all have a hint.
 func Open(ctx context.Context, o Options) (_ *Executor, err error) {
 	if o.Notice == nil {
 		o.Notice = func(string) {}
@@ -116,7 +116,7 @@ func Open(ctx context.Context, o Options) (_ *Executor, err error) {
 	return x, nil
 }
 
-// load makes the container and looks into it.
+// prepare makes the container and inspects it.
 func (x *Executor) prepare(ctx context.Context) error {
 	err := x.session.call(ctx, x.options.limits.answer, func(ctx context.Context) (err error) {
 		x.version, err = x.client.Version(ctx)
@@ -151,13 +151,13 @@ func (x *Executor) Close() error {
 			x.tunnel.close()
 		}
 		if x.session != nil {
-			_ = x.session.Close() // it has nothing to say that a command has not said already
+			_ = x.session.Close() // a command has returned its error already
 		}
 	})
 	return nil
 }
 
-// Describe says what engine this is.
+// Describe implements [engine.Executor].
 func (x *Executor) Describe(ctx context.Context) (engine.Engine, error) {
 	m, err := x.machineInfo(ctx)
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// limits bound every wait for an engine. A wait also ends with the run's context, and when the session is lost.
-// docs/operations.md names them.
+// limits bound each wait for an engine. A wait also ends with the context of the run, and when the session is lost.
+// docs/operations.md lists them.
 type limits struct {
 	// answer bounds a connection to an engine that runs, and each query that moves no data.
 	answer time.Duration
@@ -17,8 +17,8 @@ type limits struct {
 	transfer time.Duration
 	// start bounds the time from the request for a command's container until it reports.
 	start time.Duration
-	// silence is how long the engine may leave questions unanswered, and how long nothing may be heard of a command.
-	// The engine is asked, and a command reports, several times in it: see pulses.
+	// silence is how long the engine may not answer, and a command may not report. In this time, the engine is asked and
+	// a command reports several times: see pulses.
 	silence time.Duration
 }
 
@@ -30,10 +30,10 @@ var defaultLimits = limits{
 	silence:   2 * time.Minute,
 }
 
-// Limits of what answers at once or not at all.
+// Limits of operations that normally end at once.
 const (
-	// pulses is how often the engine is asked in limits.silence. Counting these, and not the time, leaves out the time
-	// for which this process itself was stopped.
+	// pulses is how often the engine is asked in limits.silence. Counting pulses instead of time leaves out the time in
+	// which this process was stopped.
 	pulses = 12
 	// dialTimeout is generous for a network that works.
 	dialTimeout = 3 * time.Second
@@ -48,9 +48,9 @@ const (
 	// endTimeout is how long the engine may take to notice that a container has ended.
 	endTimeout = 5 * time.Second
 	// closeTimeout is how long the Dagger client may take to end, for each way of asking it to. It says goodbye to the
-	// engineText, which takes a tenth of a second, and hangs where the engine does.
+	// engine, which takes a tenth of a second, and hangs where the engine does.
 	closeTimeout = 3 * time.Second
-	// noticeAfter is when the user is told what a wait is for.
+	// noticeAfter is the time after which the user sees what the program waits for.
 	noticeAfter = 2 * time.Second
 )
 

@@ -36,8 +36,7 @@ func (s *session) call(ctx context.Context, limit time.Duration, f func(context.
 	return err
 }
 
-// lose declares the engine lost, once, and returns why it was. All that waits for the engine ends with that error, and
-// so does all that is asked of it later.
+// lose marks the engine as lost, if it is not yet, and returns the error. All current and later calls end with that error.
 func (s *session) lose(reason string) error {
 	s.losing.Do(func() {
 		s.loss = errLost(reason)
@@ -49,8 +48,8 @@ func (s *session) lose(reason string) error {
 	return s.loss
 }
 
-// watch asks the engine whether it is there, again and again, until the session is closed. An engine that answers none
-// of the last questions is lost: it was stopped, or is out of reach, and no connection says so.
+// watch asks the engine regularly whether it still runs, until the session is closed. An engine that does not answer
+// several times is lost: if it was stopped or cannot be reached, no connection reports that.
 func (s *session) watch(notice func(string)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	answered := make(chan bool, 1)
@@ -86,7 +85,7 @@ func (s *session) watch(notice func(string)) {
 	}()
 }
 
-// ping asks the engine for something that costs it nothing, and reports whether it has answered.
+// ping sends the engine a trivial query and reports whether it answers.
 func (s *session) ping(ctx context.Context) bool {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.Host()+"/query", strings.NewReader(`{"query":"{__typename}"}`))
 	if err != nil {
@@ -99,10 +98,10 @@ func (s *session) ping(ctx context.Context) bool {
 	}
 	_, err = io.Copy(io.Discard, response.Body)
 	_ = response.Body.Close()
-	return err == nil && response.StatusCode != http.StatusBadGateway // the client's own answer for an engine that is gone
+	return err == nil && response.StatusCode != http.StatusBadGateway // the client's answer if it has lost the engine
 }
 
-// lost returns an error where err, of a query, says that the engine is gone, and nil where it does not.
+// lost returns an error if err, of a query, means that the engine is lost; else nil.
 func (s *session) lost(err error) error {
 	if err == nil {
 		return nil
@@ -113,7 +112,7 @@ func (s *session) lost(err error) error {
 	default:
 	}
 	if errors.Is(err, errGone) {
-		return errLost(plain(err)) // one container is; whether the engine is too, the next call finds out
+		return errLost(plain(err)) // the container is lost; the next call shows whether the engine is too
 	}
 	var network net.Error
 	if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

@@ -1,5 +1,5 @@
-# Says what this container is, in lines of the form "name value". The argument is a program
-# of the system to build for, in base64: whether it runs is the question, not what it does.
+# Prints facts about this container, in lines of the form "name value". The argument is a program
+# of the system to build for, in base64. It is run to see whether the system is emulated.
 echo "version $(nix --version)"
 echo "cores $(nproc)"
 free=$(df --block-size=1 --output=avail /nix)

@@ -18,28 +18,28 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// machine is what was decided about an engine when it was opened.
+// machine is what [Open] has found out about an engine.
 type machine struct {
 	native   matrix.System // the engine's own
 	emulator string        // as in [engine.Engine]
 	notes    []string
 }
 
-// machineInfo is what one look into a container shows.
+// machineInfo is what a container shows of its machine.
 type machineInfo struct {
 	nix        nix.Version
 	cores      int
 	free       int64 // bytes where the store is
 	runsSystem bool  // programs of the executor's system
 	kernel     string
-	boot       string // names the kernel since it was started
+	boot       string // identifies this boot of the kernel
 }
 
 // choose decides in which container commands run.
 //
-// It is one of the engine's own platform wherever the image has that. A foreign system is then built by emulating the
-// builders alone, by the kernel's binfmt entry: Nix itself runs at full speed, and its sandbox works. Where the kernel
-// has no such entry, a container of the foreign platform is emulated as a whole, by what the engine brings along.
+// If the image supports the engine's own platform, the container has that platform. For a foreign system, the kernel's
+// binfmt entry then emulates only the builders: Nix runs at full speed, and its sandbox works. If the kernel has no such
+// entry, the engine emulates a whole container of the foreign platform.
 func (x *Executor) choose(ctx context.Context, native matrix.System) error {
 	x.machine.native = native
 	if !x.image.has(native) {
@@ -64,7 +64,7 @@ func (x *Executor) choose(ctx context.Context, native matrix.System) error {
 	return nil
 }
 
-// chooseForeign emulates the whole container.
+// chooseForeign uses a container of the foreign platform.
 func (x *Executor) chooseForeign(ctx context.Context, why string) error {
 	if !x.image.has(x.options.System) {
 		return hint.Wrap(fmt.Errorf("use image %s for %s: it is made for %v", x.image.name, x.options.System, x.image.systems),
@@ -87,9 +87,8 @@ func (x *Executor) chooseForeign(ctx context.Context, why string) error {
 
 // use makes the container of a platform, with its volumes.
 //
-// The volumes are named by platform and image: another image brings another Nix, and what one version has written
-// another may not understand. They are shared by all that runs at the same time, which Nix allows for, except when it
-// collects garbage: so it never does.
+// The volumes are named by platform and image, because another version of Nix may not understand their contents. Executors
+// that run at the same time share them. Nix supports that except for garbage collection, so it never collects garbage.
 func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings) error {
 	x.platform = s
 	x.settings = x.options.Settings.With(nix.Settings{"auto-optimise-store": "false", "min-free": "0"}).With(extra)
@@ -154,7 +153,7 @@ func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings)
 //go:embed machine-info.sh
 var machineInfoScript string
 
-// machineInfo runs one small command in the container.
+// machineInfo asks the container about its machine.
 func (x *Executor) machineInfo(ctx context.Context) (machineInfo, error) {
 	program := base64.StdEncoding.EncodeToString(probe.ELF(x.options.System))
 	out, err := x.Run(ctx, engine.Command{Program: "bash", Args: []string{"-c", machineInfoScript, "machine-info", program}})

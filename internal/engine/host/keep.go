@@ -16,12 +16,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// keeper is a process of Nix that holds temporary roots: a garbage collector leaves what they name, and what that refers
-// to. They end with the process, however that ends, so that nothing has to be cleaned up.
+// keeper is a process of Nix that holds temporary roots. A garbage collector keeps their closures. The roots end with the
+// process, so they need no clean-up.
 //
-// It is nix-daemon on its standard input and output. There it serves a local store itself, and with a daemon hands on
-// to that. A symbolic link as a root would need a path that is in the store already, and a collector may come before the
-// link is made; a temporary root can be held before the path is.
+// The process is nix-daemon --stdio. It serves a local store itself, or connects to the daemon. A symbolic link as a root
+// needs a path that exists, and a collector may run before the link is made; a temporary root needs no such path.
 type keeper struct {
 	mu   sync.Mutex // one question at a time
 	cmd  *exec.Cmd
@@ -31,11 +30,11 @@ type keeper struct {
 	kept map[nix.StorePath]bool
 }
 
-// The words of Nix's worker protocol that are needed: src/libstore/worker-protocol.hh of Nix.
+// Numbers of Nix's worker protocol: src/libstore/worker-protocol.hh of Nix.
 const (
 	workerMagic1    = 0x6e697863
 	workerMagic2    = 0x6478696f
-	workerVersion   = 1<<8 | 21 // which all versions from 2.0 on can speak
+	workerVersion   = 1<<8 | 21 // which all versions since 2.0 support
 	workerTempRoot  = 11
 	workerLogLine   = 0x6f6c6d67
 	workerLogEnd    = 0x616c7473
@@ -55,7 +54,7 @@ func (x *Executor) Keep(ctx context.Context, paths []nix.StorePath) error {
 			return fmt.Errorf("keep store paths: %w", err)
 		}
 	}
-	// Nix answers when a collector that is running has taken notice of the root.
+	// Nix answers when a running collector has registered the root.
 	process := x.keeper.cmd.Process
 	stop := context.AfterFunc(ctx, func() { _ = process.Kill() })
 	defer stop()
@@ -75,7 +74,7 @@ func (x *Executor) Keep(ctx context.Context, paths []nix.StorePath) error {
 }
 
 func (k *keeper) start(x *Executor) error {
-	cmd := exec.Command("nix-daemon", "--stdio") // it lasts until Close, whatever becomes of a context
+	cmd := exec.Command("nix-daemon", "--stdio") // it runs until Close, so it has no context
 	cmd.Env = append(append([]string{}, x.Env...), "NIX_CONFIG="+x.Settings.Config())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C on the terminal must not end it before the rest
 	k.tail = &child.Tail{Limit: 4 << 10}
@@ -134,7 +133,7 @@ func (k *keeper) hold(path nix.StorePath) error {
 	return k.died(err)
 }
 
-// await reads what Nix has to say until it has done what was asked.
+// await reads messages until Nix has finished the request.
 func (k *keeper) await() error {
 	for {
 		word, err := k.number()
@@ -186,8 +185,8 @@ func (k *keeper) text() (string, error) {
 	return string(b[:n]), err
 }
 
-// died adds to the error of a conversation what Nix has said before it ended. Its standard error is complete only when
-// it has ended, so it is ended.
+// died returns the error for a failed request, with the last error message of Nix. It ends the process, because only then
+// its standard error is complete.
 func (k *keeper) died(err error) error {
 	if err == nil {
 		return nil

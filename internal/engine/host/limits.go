@@ -4,7 +4,7 @@ import "golang.org/x/sys/unix"
 
 // raiseMemlock raises the limit of locked memory of this process, and so of its children, as far as it may:
 // to the hard limit without privileges. The builders of a daemon have the daemon's limit instead.
-// What came of it is not looked at here: the smoke step measures what a builder really gets.
+// It ignores errors: the probe of a run measures the limit of a builder.
 func raiseMemlock(want int64) {
 	var now unix.Rlimit
 	if want <= 0 || unix.Getrlimit(unix.RLIMIT_MEMLOCK, &now) != nil || now.Cur >= uint64(want) {

@@ -8,12 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// logPipe hands on what a process writes to it, in large pieces.
+// logPipe copies the output of a process to a writer, in large pieces.
 //
-// Nix writes a build's log line by line. Whom a poller wakes up for each line (as os/exec does: a pipe wakes those who
-// wait for it edge-triggered at every write) spends more time on that than on reading. With a log of 200 MB it was measured
-// at four seconds of processor time here and two in Nix, which the builders lack. So nobody waits for this pipe;
-// it is looked into now and then.
+// Nix writes a build log line by line. A reader that a poller wakes up for each line, as that of os/exec, spends more time
+// on waking up than on reading: for a log of 200 MB, four seconds of processor time here and two in Nix, which builders
+// then lack. So this pipe is read at intervals.
 type logPipe struct {
 	in    *os.File // for the process
 	out   int
@@ -25,12 +24,12 @@ type logPipe struct {
 const (
 	pipeSize = 1 << 20 // what any user may ask for; the default of 64 KiB is full within two milliseconds
 	readSize = 64 << 10
-	// The pauses between two looks, while something is written and when nothing is: a person does not see them.
+	// The intervals while the process writes, and while it does not. They are too short to notice.
 	shortPause = 2 * time.Millisecond
 	longPause  = 50 * time.Millisecond
 )
 
-// newLogPipe returns a pipe, and hands on what comes out of it until close is called.
+// newLogPipe returns a pipe and copies from it until close is called.
 func newLogPipe(w io.Writer) (*logPipe, error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
@@ -47,8 +46,8 @@ func newLogPipe(w io.Writer) (*logPipe, error) {
 	return p, nil
 }
 
-// close is for when the process has ended. It returns when all that was written is handed on, or, where
-// a process is left that holds the pipe open, some time later.
+// close is called when the process has ended. It returns when all output is copied, or after some time if another process
+// keeps the pipe open.
 func (p *logPipe) close() {
 	p.in.Close()
 	close(p.ended)
@@ -80,7 +79,7 @@ func (p *logPipe) follow() {
 			}
 			pause = min(2*pause, longPause)
 		default:
-			return // the end of it, or an error that there is nobody to tell of
+			return // the end, or an error that nothing can report
 		}
 		select {
 		case <-ended:

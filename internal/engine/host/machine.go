@@ -18,8 +18,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Nix is what there is to know of this machine's Nix. To ask is to start three processes, some 60 ms.
-// The zero value has not asked yet.
+// Nix caches the version and configuration of this machine's Nix, which take three processes and about 60 ms to read.
+// The zero value is empty.
 type Nix struct {
 	mu      sync.Mutex
 	known   bool
@@ -27,7 +27,7 @@ type Nix struct {
 	config  config
 }
 
-// machine is what Open has found out of this machine and its Nix.
+// machine is what [Open] has found out about this machine and its Nix.
 type machine struct {
 	nix    nix.Version
 	native matrix.System
@@ -58,7 +58,7 @@ func (x *Executor) inspect(ctx context.Context, known *Nix) (m machine, err erro
 	return m, nil
 }
 
-// load asks Nix for its version and configuration, unless that was done. What failed is asked again.
+// load reads the version and configuration of Nix, unless it has read them before. After an error it tries again.
 func (n *Nix) load(ctx context.Context, x *Executor) (nix.Version, config, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -108,7 +108,7 @@ func usesDaemon(store string) bool {
 	return err == nil && info.Mode()&os.ModeSocket != 0
 }
 
-// settings are those that this machine needs for the system.
+// settings returns the settings that this machine needs for the system.
 func (m machine) settings(system matrix.System) (nix.Settings, error) {
 	s := nix.Settings{}
 	if m.emulator != nil {
@@ -132,7 +132,7 @@ func (m machine) settings(system matrix.System) (nix.Settings, error) {
 	return s, nil
 }
 
-// Describe says what this machine is.
+// Describe implements [engine.Executor].
 func (x *Executor) Describe(context.Context) (engine.Engine, error) {
 	m := x.machine
 	e := engine.Engine{
@@ -156,7 +156,7 @@ func (x *Executor) Describe(context.Context) (engine.Engine, error) {
 	return e, nil
 }
 
-// sandboxPaths are for the record alone, so a Nix without the setting has none.
+// sandboxPaths are only informative, so a Nix without the setting has none.
 func (m machine) sandboxPaths() []string { return strings.Fields(m.config["sandbox-paths"]) }
 
 // refusal returns why this machine's Nix would not build for a foreign system that the kernel can emulate, or nil. A
@@ -174,11 +174,11 @@ func (x *Executor) refusal(trusted bool) (refused, err error) {
 		"%s", x.access.allowSystem(x.System)), nil
 }
 
-// notes warns of what this machine's own nix.conf gives builders, which another machine has not.
+// notes warns of files that this machine's nix.conf shows builders, which other machines may not have.
 func (m machine) notes() []string {
 	var foreign []string
 	for _, path := range m.sandboxPaths() {
-		if inside, _, _ := strings.Cut(path, "="); inside != "/bin/sh" { // which Nix itself brings along
+		if inside, _, _ := strings.Cut(path, "="); inside != "/bin/sh" { // which comes with Nix
 			foreign = append(foreign, path)
 		}
 	}
@@ -188,8 +188,8 @@ func (m machine) notes() []string {
 	return []string{"this machine's nix.conf shows builders " + strings.Join(foreign, " ") + " (sandbox-paths): another machine may build something else"}
 }
 
-// ignored returns those substituters of the settings that a daemon would pass over in silence,
-// because neither they nor the user who asks is trusted.
+// ignored returns the substituters of the settings that a daemon ignores without a message, because it trusts neither them
+// nor the user.
 // See https://nix.dev/manual/nix/latest/command-ref/conf-file#conf-trusted-users.
 func (m machine) ignored(s nix.Settings, trusted bool) ([]string, error) {
 	if !m.daemon || trusted {
@@ -214,7 +214,7 @@ func (m machine) ignored(s nix.Settings, trusted bool) ([]string, error) {
 	return ignored, nil
 }
 
-// trustsUser reports whether the store does what this process's user asks for.
+// trustsUser reports whether the store trusts the user of this process.
 func (m machine) trustsUser() (bool, error) {
 	if !m.daemon || os.Geteuid() == 0 {
 		return true, nil
