@@ -58,6 +58,9 @@ var (
 	ErrDiskFull = errors.New("the engine's disk is full")
 )
 
+// NoPrivileges is the text of an engine's error where its owner denies what Nix needs for a sandbox.
+const NoPrivileges = "the engine does not allow privileged containers"
+
 // ExitError means that a command of Nix ran and failed.
 type ExitError struct {
 	Program string

@@ -8,16 +8,16 @@ import (
 	"dagger.io/dagger"
 )
 
-// The group of Nix's build users, with the numbers that the image nixos/nix has. Another container with the same ones
-// is in another process namespace, where Nix does not kill its builders.
+// The group of Nix's build users, with the numbers of the image nixos/nix. Another container may use the same numbers: it
+// has its own process namespace, so Nix does not kill its builders.
 const (
 	buildUsersGroup = "nixbld"
 	buildUsersID    = 30000
 	buildUsers      = 32
 )
 
-// withBuildUsers adds Nix's build users to an image without them. Builders would run as root there, who owns the store,
-// and could change what they are built from.
+// withBuildUsers adds Nix's build users to an image without them. Builders would run there as root, which owns the store,
+// and could change their inputs.
 func withBuildUsers(ctx context.Context, c *dagger.Container) (*dagger.Container, error) {
 	const groupFile, userFile = "/etc/group", "/etc/passwd"
 	groups, err := contents(ctx, c, groupFile)
@@ -38,7 +38,7 @@ func withBuildUsers(ctx context.Context, c *dagger.Container) (*dagger.Container
 	return c.WithNewFile(groupFile, groups).WithNewFile(userFile, users), nil
 }
 
-// contents returns the contents of a file, with a line break at the end; nothing where the file is not there.
+// contents returns the contents of a file with a final line break; empty if there is no file.
 func contents(ctx context.Context, c *dagger.Container, path string) (string, error) {
 	there, err := c.Rootfs().Glob(ctx, strings.TrimPrefix(path, "/"))
 	if err != nil || len(there) == 0 {

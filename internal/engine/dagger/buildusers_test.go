@@ -1,6 +1,7 @@
 package dagger
 
 import (
+	"crypto/rand"
 	"os"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func buildProbe(t *testing.T, x *Executor, asRoot bool) probe.Report {
 		settings["build-users-group"] = ""
 	}
 	out, err := x.Run(t.Context(), engine.Command{
-		Program: "nix-build", Args: []string{"--no-out-link", "-E", probe.Expression(matrix.X8664Linux, placed+"/"+probe.Name, newToken())},
+		Program: "nix-build", Args: []string{"--no-out-link", "-E", probe.Expression(matrix.X8664Linux, placed+"/"+probe.Name, rand.Text())},
 		Settings: settings, Privileged: true,
 	})
 	if err != nil {

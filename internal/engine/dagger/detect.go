@@ -29,7 +29,7 @@ const (
 	tokenVariable      = "DAGGER_SESSION_TOKEN"
 )
 
-// target is an engine that was found, or a way to have one started.
+// target is an engine that was found, or a container runtime that can start one.
 type target struct {
 	found       string                    // for a person to read
 	host        string                    // for the Dagger client; empty leaves the choice to it
@@ -38,9 +38,9 @@ type target struct {
 	session     *engineconn.ConnectParams // the session of "dagger run"
 }
 
-// Detect tells whether there is an engine, or a container runtime to start one with, and a Dagger client to use it.
-// What it has found is in a few words for a person: "Docker 28.2.2", "Dagger engine at tcp://10.0.0.7:1234".
-// It starts nothing, and asks each program for some seconds at most. Errors say what is wrong and carry a hint.
+// Detect looks for an engine, or a container runtime that can start one, and for a Dagger client. It returns a description
+// for the user: "Docker 28.2.2", "Dagger engine at tcp://10.0.0.7:1234". It starts nothing, and waits some seconds for each
+// program. Errors have a hint.
 func Detect(ctx context.Context, env []string) (found string, err error) {
 	t, err := find(ctx, env, "", "")
 	if err != nil {
@@ -54,8 +54,8 @@ func Detect(ctx context.Context, env []string) (found string, err error) {
 	return t.found, nil
 }
 
-// find follows Dagger's own rules, but says at once what Dagger would say after minutes, and goes on to the next
-// runtime where Dagger gives up with the first. Flag is what gave the host, for a hint.
+// find follows Dagger's own rules. But it reports at once what Dagger reports after minutes, and tries the next runtime
+// where Dagger stops at the first. flag is the flag that set the host, for a hint.
 func find(ctx context.Context, env []string, host, flag string) (target, error) {
 	if port, ok := child.Lookup(env, portVariable); ok && host == "" {
 		return findSession(ctx, port, env)

@@ -1,6 +1,7 @@
 package dagger
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -57,7 +58,7 @@ func TestEngineLeftBehind(t *testing.T) {
 // What one session has put into the store, the next finds there.
 func TestEngineKeepsStore(t *testing.T) {
 	o := options(t, matrix.X8664Linux)
-	expression := fmt.Sprintf("builtins.toFile \"kept\" %q", newToken())
+	expression := fmt.Sprintf("builtins.toFile \"kept\" %q", rand.Text())
 	out, err := open(t, o).Run(t.Context(), engine.Command{Program: "nix", Args: []string{"eval", "--raw", "--expr", expression}})
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +99,7 @@ func TestEngineExportIsAStream(t *testing.T) {
 		t.Skip("writes 256 MB into the engine's store")
 	}
 	x := open(t, options(t, matrix.X8664Linux))
-	out, err := x.Run(t.Context(), bash("cd /tmp && mkdir "+newToken()+" && cd */ && head -c 256M /dev/urandom >large && nix-store --add large"))
+	out, err := x.Run(t.Context(), bash("cd /tmp && mkdir "+rand.Text()+" && cd */ && head -c 256M /dev/urandom >large && nix-store --add large"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package dagger
 
 import (
 	"context"
+	"crypto/rand"
 	"net"
 	"net/url"
 	"os"
@@ -110,7 +111,7 @@ func TestEngineFrozenInExport(t *testing.T) {
 	o.limits = freezeLimits()
 	stop, goOn := freezer(t)
 	x := open(t, o)
-	out, err := x.Run(t.Context(), bash("cd /tmp && mkdir "+newToken()+" && cd */ && head -c 64M /dev/urandom >large && nix-store --add large"))
+	out, err := x.Run(t.Context(), bash("cd /tmp && mkdir "+rand.Text()+" && cd */ && head -c 64M /dev/urandom >large && nix-store --add large"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,13 +11,13 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// rootsDir has the garbage collector roots of all executors on a volume, each in a directory of its own.
+// rootsDir has the garbage collector roots of all executors on a volume, in one directory each.
 //
-// Nix's temporary roots would not do: it names their files by process numbers, which containers that share a volume
-// have in common. A link to a path that is not there yet is no error to a collector.
+// Temporary roots of Nix do not work here: their files are named by process numbers, which are the same in containers that
+// share a volume. A collector accepts a link to a path that does not exist yet.
 const rootsDir = "/nix/var/nix/gcroots/open-sesame-ci/"
 
-// keepScript makes N roots in DIR before it runs a command, and removes those that a killed executor has left:
+// keepScript makes N roots in DIR and runs a command. It removes old roots of executors that were killed:
 // DIR N PATH… COMMAND…
 const keepScript = `dir=$1 n=$2; shift 2
 mkdir -p "$dir" && ln -sfn -t "$dir" -- "${@:1:n}" || exit
@@ -26,7 +26,7 @@ for old in "${dir%/*}"/*; do
 done
 shift "$n" && exec "$@"`
 
-// dropTimeout is for removing the roots at the end. What is left then, a later run removes.
+// dropTimeout is the limit for removing the roots at the end. A later run removes what remains.
 const dropTimeout = 10 * time.Second
 
 // roots are the paths that an executor keeps.
@@ -36,7 +36,7 @@ type roots struct {
 	next []string // those that the next command makes roots of
 }
 
-// Keep has the next command of Nix make roots of the paths before it runs: no container is started for that alone.
+// Keep makes the next command add roots for the paths, so that no extra container is started.
 func (x *Executor) Keep(ctx context.Context, paths []nix.StorePath) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -58,8 +58,8 @@ func (x *Executor) Keep(ctx context.Context, paths []nix.StorePath) error {
 	return nil
 }
 
-// keeping returns what a command begins with that makes the roots. Commands that are started at the same time do not
-// wait for it.
+// keeping returns the beginning of a command line that adds the roots. Commands that start at the same time do not wait for
+// it.
 func (x *Executor) keeping() []string {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -24,9 +24,9 @@ import (
 // session is a session with an engine: the child process "dagger session", and the port on which it takes queries.
 // It implements engineconn.EngineConn.
 //
-// The SDK can start the child by itself, but then the child inherits this whole process's environment, secrets and
-// all; it gets the terminal's Ctrl-C before we do; waiting for it does not heed a context; and its errors are a dump.
-// Started here, none of this is so. Both sides of the protocol are what every SDK of Dagger relies on:
+// The SDK can start the child itself. But then the child inherits the whole environment with its secrets, gets the Ctrl-C of
+// the terminal before this process, ignores the context, and its errors are hard to read. All SDKs of Dagger use this
+// protocol:
 // https://github.com/dagger/dagger/blob/v0.21.8/cmd/dagger/session.go.
 type session struct {
 	http   *http.Client
@@ -120,9 +120,9 @@ func startSession(ctx context.Context, cli string, env []string, o Options) (*se
 	if o.Log != nil {
 		cmd.Stderr = io.MultiWriter(s.stderr, o.Log)
 	}
-	// A group of its own: a Ctrl-C on the terminal is ours to pass on, after the commands have ended.
+	// Its own process group: on Ctrl-C, this process ends the commands first.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = time.Second // a helper of its own may hold its standard error open
+	cmd.WaitDelay = time.Second // a process that it has started may keep its standard error open
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -182,7 +182,7 @@ func (s *session) Do(r *http.Request) (*http.Response, error) {
 // Host returns the name under which the SDK addresses the session; [session.Do] dials its port whatever the name.
 func (s *session) Host() string { return "dagger" }
 
-// Close ends the child, which ends by itself when its standard input does. That of a lost engine was killed before.
+// Close ends the child by closing its standard input. After the loss of an engine, it was killed before.
 func (s *session) Close() error {
 	s.unwatch()
 	if s.child == nil {
@@ -199,22 +199,21 @@ func (s *session) Close() error {
 	}
 	select {
 	case <-s.done:
-	case <-time.After(closeTimeout): // the kernel holds it
+	case <-time.After(closeTimeout): // the kernel blocks it
 	}
 	return nil
 }
 
-// signal sends a signal to the child and to what it has started.
+// signal sends a signal to the child and the processes that it has started.
 func (s *session) signal(sig syscall.Signal) {
 	select {
-	case <-s.done: // its number may be another process's by now
+	case <-s.done: // another process may have its number now
 	default:
 		_ = syscall.Kill(-s.child.Process.Pid, sig)
 	}
 }
 
-// kill ends the child at once. Closing its output ends the wait for it, which a process that it has left behind could
-// hold up.
+// kill ends the child at once. It closes the output, because a process that the child has started may keep that open.
 func (s *session) kill() {
 	s.signal(syscall.SIGKILL)
 	_ = s.stdout.Close()

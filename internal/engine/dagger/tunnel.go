@@ -3,7 +3,6 @@ package dagger
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"net"
 	"strings"
@@ -13,12 +12,12 @@ import (
 	"dagger.io/dagger"
 )
 
-// tunnel is the way from containers to this process: a port here, which Dagger makes reachable in containers by way of
-// the session (Host.Service). Over it goes all that commands write.
+// tunnel connects containers with this process: a port here, which Dagger makes reachable in containers through the session
+// (Host.Service). All output of commands goes through it.
 //
-// Dagger's own ways would do for a person but not for a program. Its progress log interleaves all commands, marks and
-// splits lines, and the client keeps every line in memory until the session ends; Container.Stdout is one string in
-// memory; Container.File wants the disk space twice.
+// Dagger's own output is made for people. Its progress log interleaves all commands, marks and splits lines, and the client
+// keeps every line in memory until the session ends. Container.Stdout is one string in memory; Container.File needs the
+// disk space twice.
 type tunnel struct {
 	listener *net.TCPListener
 	address  string // for run.sh
@@ -29,11 +28,11 @@ type tunnel struct {
 const (
 	tunnelHost = "client" // as containers know this process
 	tunnelPort = 4000
-	// A connection has to name its command within so many bytes.
+	// greetingLimit is the maximum length of the line with which a connection begins, in bytes.
 	greetingLimit = 128
 )
 
-// openTunnel listens on the loopback interface. Let in are only connections that begin with the token of a command.
+// openTunnel listens on the loopback interface. It accepts only connections that begin with the token of a command.
 func openTunnel() (*tunnel, error) {
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -52,14 +51,14 @@ func openTunnel() (*tunnel, error) {
 	return t, nil
 }
 
-// service starts the tunnel's other end. It takes about half a second, once for all commands.
+// service starts the other end of the tunnel. That takes about half a second, once per session.
 func (t *tunnel) service(ctx context.Context, client *dagger.Client) (*dagger.Service, error) {
 	port := t.listener.Addr().(*net.TCPAddr).Port
 	return client.Host().Service([]dagger.PortForward{{Frontend: tunnelPort, Backend: port}}).Start(ctx)
 }
 
-// admit gives a connection to the command whose token it names. Dagger makes some of its own that name none, to see
-// whether the port is open.
+// admit gives a connection to the command of its token. Dagger itself connects without a token, to see whether the port is
+// open.
 func (t *tunnel) admit(conn net.Conn) {
 	_ = conn.SetReadDeadline(time.Now().Add(greetingTimeout))
 	greeting, err := readLine(conn)
@@ -87,10 +86,10 @@ func readLine(conn net.Conn) (string, error) {
 	return "", fmt.Errorf("read greeting: longer than %d bytes", greetingLimit)
 }
 
-// streams are the connections of one command, each of which comes when it comes, and once.
+// streams are the connections of one command. Each is made at most once.
 type streams struct {
 	tunnel *tunnel
-	// token names the command. As it is one of the command's arguments, Dagger has never run the command before.
+	// token identifies the command. It is one of its arguments, so Dagger cannot take the command from its cache.
 	token                   string
 	control, stdout, stderr chan net.Conn
 
@@ -102,19 +101,13 @@ type streams struct {
 // expect prepares for the connections of one command.
 func (t *tunnel) expect() *streams {
 	s := &streams{
-		tunnel: t, token: newToken(), conns: map[string]net.Conn{},
+		tunnel: t, token: rand.Text(), conns: map[string]net.Conn{},
 		control: make(chan net.Conn, 1), stdout: make(chan net.Conn, 1), stderr: make(chan net.Conn, 1),
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.streams[s.token] = s
 	return s
-}
-
-func newToken() string {
-	b := make([]byte, 16)
-	_, _ = rand.Read(b) // never fails
-	return hex.EncodeToString(b)
 }
 
 func (s *streams) admit(name string, conn net.Conn) bool {
@@ -129,7 +122,7 @@ func (s *streams) admit(name string, conn net.Conn) bool {
 	return true
 }
 
-// close hangs up, and turns away what comes late.
+// close closes the connections, and refuses later ones.
 func (s *streams) close() {
 	s.tunnel.mu.Lock()
 	delete(s.tunnel.streams, s.token)
@@ -142,5 +135,5 @@ func (s *streams) close() {
 	}
 }
 
-// close ends the listener. The streams are their commands' to close.
+// close ends the listener. Commands close their own streams.
 func (t *tunnel) close() { _ = t.listener.Close() }

@@ -3,6 +3,7 @@ package enginetest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -73,7 +74,7 @@ func (s subject) probe(ctx context.Context, system matrix.System, settings nix.S
 		return probe.Report{}, err
 	}
 	out, err := s.output(ctx, engine.Command{
-		Program: "nix-build", Args: []string{"--no-out-link", "-E", probe.Expression(system, placed+"/probe", nonce())},
+		Program: "nix-build", Args: []string{"--no-out-link", "-E", probe.Expression(system, placed+"/probe", rand.Text())},
 		Settings: settings.With(nix.Settings{"restrict-eval": "false"}), Privileged: privileged, // as the probe of a run
 	})
 	if err != nil {
@@ -88,7 +89,7 @@ func (s subject) probe(ctx context.Context, system matrix.System, settings nix.S
 
 func export(ctx context.Context, s subject) error {
 	// Two paths, the second of which refers to the first.
-	text := nonce()
+	text := rand.Text()
 	expression := fmt.Sprintf(`let a = builtins.toFile "a" %q; in { inherit a; b = builtins.toFile "b" "see ${a}"; }`, text)
 	var paths []nix.StorePath
 	for _, name := range []string{"b", "a"} {
@@ -127,7 +128,7 @@ func export(ctx context.Context, s subject) error {
 // exportToFailingWriter checks that a reader who gives up ends the export.
 func exportToFailingWriter(ctx context.Context, s subject) error {
 	full := errors.New("no more room")
-	out, err := s.output(ctx, nixCommand("eval", "--raw", "--expr", fmt.Sprintf(`builtins.toFile "a" %q`, nonce())))
+	out, err := s.output(ctx, nixCommand("eval", "--raw", "--expr", fmt.Sprintf(`builtins.toFile "a" %q`, rand.Text())))
 	if err != nil {
 		return err
 	}

@@ -4,8 +4,6 @@ package enginetest
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -218,10 +216,4 @@ func ofNobody(ctx context.Context, s subject) error {
 		return fmt.Errorf("the home is the user's own, %s", home)
 	}
 	return nil
-}
-
-func nonce() string {
-	b := make([]byte, 8)
-	_, _ = rand.Read(b) // never fails
-	return hex.EncodeToString(b)
 }

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -23,7 +24,7 @@ func keep(ctx context.Context, s subject) error {
 			_ = x.Close()
 		}
 	}()
-	names := []string{"now-" + nonce(), "later-" + nonce()}
+	names := []string{"now-" + rand.Text(), "later-" + rand.Text()}
 	for _, name := range names {
 		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(name), 0o644); err != nil {
 			return err

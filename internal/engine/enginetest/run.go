@@ -3,6 +3,7 @@ package enginetest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -215,7 +216,7 @@ func deadline(ctx context.Context, s subject) error {
 
 // endsWith runs a command without an end, and calls end as soon as it runs.
 func endsWith(ctx context.Context, s subject, want error, end func()) error {
-	mark := nonce()
+	mark := rand.Text()
 	w := &watcher{want: "running\n"}
 	c := sh(`echo running >&2; while :; do echo again >&2; sleep 0.1; done # ` + mark)
 	c.Stderr = w

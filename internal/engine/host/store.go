@@ -12,14 +12,13 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// noObject is the path of an object that no store has.
+// noObject is the path of an object that is in no store.
 const noObject = string(nix.StoreDir) + "/00000000000000000000000000000000-none"
 
-// openStore asks Nix a question that it cannot answer without its store: to evaluate or to show the configuration
-// does not connect to a daemon.
+// openStore makes Nix open its store or connect to the daemon. Evaluating, or showing the configuration, does neither.
 //
-// Where there is no store yet, Nix makes it. Two processes that do so at once fail ("creating symlink …: File exists"),
-// so this is the first command, and it runs alone.
+// Nix creates a missing store. Two processes that do so at the same time fail ("creating symlink …: File exists"), so this
+// is the first command, and it runs alone.
 func (x *Executor) openStore(ctx context.Context) error {
 	_, err := x.Run(ctx, engine.Command{Program: "nix-store", Args: []string{"--check-validity", "--print-invalid", noObject}})
 	var exit *engine.ExitError
@@ -36,7 +35,7 @@ func (x *Executor) openStore(ctx context.Context) error {
 	return err
 }
 
-// storeHint says what to do about a store that Nix cannot open, by what Nix says of it; empty where that is not known.
+// storeHint returns what to do about a store that Nix cannot open, by its error message; empty if that is not known.
 func storeHint(stderr string, root bool) string {
 	says := func(text string) bool { return strings.Contains(stderr, text) }
 	switch {
