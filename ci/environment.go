@@ -1,9 +1,11 @@
 package main
 
 import (
+	"io"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -98,4 +100,20 @@ func (e environment) get(name string) string {
 		}
 	}
 	return ""
+}
+
+// system is what a run may touch of the process that it is in.
+type system struct {
+	stdout, stderr io.Writer // within a command, a [report.Output] each
+	environ        []string  // without secrets
+	secrets        *vault
+	now            func() time.Time // the clock; nil is that of the machine
+}
+
+// clock returns the clock that a run goes by.
+func (sys system) clock() func() time.Time {
+	if sys.now == nil {
+		return time.Now
+	}
+	return sys.now
 }

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"io"
 	"log"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 )
@@ -35,22 +33,6 @@ func untilSignal(ctx context.Context) context.Context {
 	// be children to end and directories to remove. See the documentation of os/signal.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return ctx
-}
-
-// system is what a run may touch of the process that it is in.
-type system struct {
-	stdout, stderr io.Writer // within a command, a [report.Output] each
-	environ        []string  // without secrets
-	secrets        *vault
-	now            func() time.Time // the clock; nil is that of the machine
-}
-
-// clock returns the clock that a run goes by.
-func (sys system) clock() func() time.Time {
-	if sys.now == nil {
-		return time.Now
-	}
-	return sys.now
 }
 
 // execute is main, in the hands of a test: it carries out the command line and returns the exit code.

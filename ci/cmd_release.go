@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
@@ -78,44 +75,4 @@ func printOutputs(w io.Writer, m *run.Manifest) {
 			}
 		}
 	}
-}
-
-// reporter is a reporter that can be ended.
-type reporter interface {
-	run.Reporter
-	Close() error
-}
-
-// newReporter chooses who consumes the events: a program, GitHub Actions, a person at a terminal, or a log.
-func newReporter(sys system, o options) reporter {
-	env := environment(sys.environ)
-	opts := report.Options{Verbose: o.verbose, ASCII: !isUTF8(env), Now: sys.now}
-	actions := github{env}
-	switch {
-	case o.json && actions.here():
-		return report.Multi{report.NewJSON(sys.stdout), actions.stepFiles(sys.stderr, o.summary)}
-	case o.json:
-		return report.NewJSON(sys.stdout)
-	case actions.here():
-		return report.Multi{report.NewActions(sys.stderr, opts), actions.stepFiles(sys.stderr, o.summary)}
-	case isTerminal(sys.stderr) && env.get("TERM") != "dumb":
-		opts.Color = env.get("NO_COLOR") == ""
-		return report.NewTerminal(sys.stderr, opts)
-	}
-	return report.NewLines(sys.stderr, opts)
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(interface{ Fd() uintptr })
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// isUTF8 reads the locale as the C library does: the first of these that is set counts.
-func isUTF8(env environment) bool {
-	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
-		if v := strings.ToUpper(env.get(name)); v != "" {
-			return strings.Contains(v, "UTF-8") || strings.Contains(v, "UTF8")
-		}
-	}
-	return false
 }

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/cachix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/outcache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// openCaches opens the store of --out, and returns it with the caches whose outputs a run leaves alone. With --out, and
+// with the command build, outputs are always exported, even if a public cache has them.
+func openCaches(o options, command string, builds *record.Record, warn func(string)) (*outcache.Store, []pipelines.ServingCache, error) {
+	if command == commandCheck {
+		return nil, nil, tryWriting(o.out) // what a cache serves is looked into as well, and nothing is exported
+	}
+	var store *outcache.Store
+	var caches []pipelines.ServingCache
+	dir := o.out.Sub("cache")
+	if command == commandPlan {
+		if d, err := binarycache.OpenReadOnlyIn(dir); err == nil {
+			store = outcache.New(d, builds, warn)
+			caches = append(caches, store)
+		}
+	} else {
+		d, err := binarycache.OpenIn(dir)
+		if err != nil {
+			return nil, nil, hint.Wrap(err, "name another directory: --out DIR")
+		}
+		store = outcache.New(d, builds, warn)
+		caches = append(caches, store)
+	}
+	if command == commandReproduce {
+		return store, nil, nil // what any cache serves is built all the same
+	}
+	if o.target.cache == "" || o.outGiven || command == commandBuild {
+		return store, caches, nil
+	}
+	public, err := binarycache.OpenURL(o.target.cache)
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	keys, err := binarycache.ParsePublicKeys(o.target.keys)
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	return store, append(caches, binarycache.Signed{Cache: public, Keys: keys, Warn: warn}), nil
+}
+
+// cacheKeys returns what knows the keys of the cache that consumers use; nil for a cache that is not of Cachix.
+func cacheKeys(public string) pipelines.CacheKeys {
+	name, ok := cachix.NameOf(public)
+	if !ok {
+		return nil
+	}
+	// Off the network the answer is that there is none, and it is there at once.
+	client, err := cachix.New(name, cachix.Options{Agent: "open-sesame-ci/" + version, Attempts: 3})
+	if err != nil {
+		return nil
+	}
+	return publicKeys{client}
+}
+
+// publicKeys asks a cache for its keys, and does not wait long: nothing that is published depends on the answer.
+type publicKeys struct{ client *cachix.Client }
+
+func (k publicKeys) PublicKeys(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return k.client.PublicKeys(ctx)
+}
+
+// nixSettings are the settings of every command of Nix. They name all that could let this machine into a result, run
+// a program of its owner's or publish by itself, so that a user's or a machine's own settings do not. Accounts, limits,
+// disks, networks and what the owner restricts stay the machine's.
+func nixSettings(o options) nix.Settings {
+	return nix.Settings{
+		// Added to the machine's own, on which settings of its owner's may depend, such as use-cgroups.
+		"extra-experimental-features": "nix-command flakes",
+		"accept-flake-config":         "false", // the flake's caches are the target's; what else it asks for is not granted
+		"substitute":                  "true",
+		"substituters":                strings.Join(o.target.substituters, " "),
+		"trusted-public-keys":         strings.Join(o.target.keys, " "),
+		"builders":                    nix.FormatBuilders(o.builders),
+		"max-jobs":                    o.jobs.setting(),
+		"cores":                       "0",
+		"keep-outputs":                "false",
+		// What a machine's own nix.conf could let builders see, or have evaluation find.
+		"sandbox-build-dir": "/build",
+		"pre-build-hook":    "",
+		"post-build-hook":   "",
+		"plugin-files":      "",
+		"nix-path":          "",
+		"eval-cache":        "false", // a file of the user's
+		// A flaky cache must not end a run that could build what it does not give.
+		"fallback":                 "true",
+		"connect-timeout":          "10",
+		"stalled-download-timeout": "60",
+		// Systems share sources that have one path for all. Who comes second looks again after so many seconds, 5 by default.
+		"build-poll-interval": "1",
+		// The tail of a log is ours to show.
+		"log-lines": "25",
+	}
+}

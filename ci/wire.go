@@ -1,0 +1,127 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// prepare makes a run out of the options: the one place where interfaces get their concrete types.
+// What it has opened, cleanup closes.
+func prepare(ctx context.Context, sys system, command string, o options, report run.Reporter) (r *pipelines.Release, cleanup func(), err error) {
+	now := sys.clock()
+	id := cmp.Or(o.run, newRunID(now()))
+	if err := checkResults(o.out, command); err != nil {
+		return nil, nil, err
+	}
+	dirs, err := makeDirs(sys, o, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	engineLog := &lazyFile{File: regular.File{Dir: dirs.logs, Base: "engine.log"}}
+	closeAll := func() { engineLog.Close(); dirs.work.Remove() }
+	defer func() {
+		if err != nil {
+			closeAll()
+		}
+	}()
+	without, err := sys.allow(o.revision())
+	if err != nil {
+		refused(now(), report, err)
+		return nil, nil, err
+	}
+	src, err := newSource(sys, o, dirs.work.Path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkOut(ctx, sys, o.out.Name(), dirs.work.Path); err != nil {
+		return nil, nil, err
+	}
+	builds, err := openRecord(ctx, sys, recordPlace{flake: o.target.flake, out: o.out.Name(), scratch: dirs.work.Path, readOnly: command == commandPlan})
+	if err != nil {
+		return nil, nil, err
+	}
+	closeAll = func() { engineLog.Close(); builds.Close(); dirs.work.Remove() }
+	warn := once(func(text string) { report.Report(now(), run.Notice{Level: run.Warning, Text: text}) })
+	store, served, err := openCaches(o, command, builds, warn)
+	if err != nil {
+		return nil, nil, err
+	}
+	publish, err := newPublishing(sys, o, command, id, store, without)
+	if err != nil {
+		return nil, nil, err
+	}
+	overrides, err := takeOverrides(ctx, sys, o, dirs.work.Path)
+	if err != nil {
+		return nil, nil, err
+	}
+	settings := nixSettings(o)
+	manifest := "manifest.json"
+	if command == commandCheck {
+		manifest = "check.json" // the manifest of the last release stays
+	}
+	engines := &engines{
+		choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
+		cacheDir: dirs.cache, log: engineLog.when(o.verbose && command != commandPlan), logFile: engineLog.Path(),
+		guarded: len(sys.secrets.texts()) > 0 && !o.publish.unsandboxed,
+		notice: once(func(text string) {
+			report.Report(now(), run.Notice{Level: run.Info, Text: text})
+		}),
+	}
+	r = &pipelines.Release{
+		ID: id, Command: command, Tool: "open-sesame-ci " + version, Flake: o.target.flake, Job: github{sys.environ}.job(),
+		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publish, Rebuild: o.rebuild, Engines: engines,
+		CacheKeys: cacheKeys(o.target.cache),
+		Record:    builds, Fresh: command == commandCheck || command == commandReproduce, Contract: o.contract,
+		Recorder: run.Recorder{Report: report, Now: now}, Settings: settings, Builders: o.builders, Memlock: o.target.memlock,
+		Logs: dirs.logs, ManifestFile: regular.File{Dir: o.out, Base: manifest},
+		FixHint: fixHint(o), FailFast: o.failFast, Stall: o.stall,
+	}
+	r.History, _ = src.(pipelines.History) // the built-in flake has none
+	r.Rebuild.Evidence = newEvidence(o.out.Sub("differs", id), now)
+	r.Rebuild.Elsewhere = elsewhere(o, engines)
+	switch command {
+	case commandRelease, commandWarm, commandBuild, commandReproduce:
+		r.Derivations = derivationFiles{out: o.out}
+	}
+	if store != nil {
+		r.Store = store // a nil directory would be an interface that is not nil
+	}
+	return r, closeAll, nil
+}
+
+// newRunID names a run: by its time, so that names sort as runs do, and so that two at once do not harm each other.
+func newRunID(now time.Time) string {
+	return now.UTC().Format("20060102-150405-") + strings.ToLower(rand.Text()[:6])
+}
+
+// refused tells of a run that is at its end before it has begun.
+func refused(at time.Time, report run.Reporter, err error) {
+	report.Report(at, run.StepFinished{Step: run.StepPreflight, Error: err.Error()})
+	report.Report(at, run.RunFinished{})
+}
+
+// once returns a function that passes each text on the first time alone: several systems often share an engine.
+func once(pass func(string)) func(string) {
+	var said sync.Map
+	return func(text string) {
+		if _, again := said.LoadOrStore(text, true); !again {
+			pass(text)
+		}
+	}
+}
+
+// The commands that a run tells apart. plan changes nothing, --out included; build never publishes, and warm pins nothing.
+const (
+	commandRelease = "release"
+	commandWarm    = "warm"
+	commandBuild   = "build"
+	commandPlan    = "plan"
+)
