@@ -15,15 +15,15 @@ import (
 )
 
 // openCaches opens the store of --out, and returns it with the caches whose outputs a run leaves alone. With --out, and
-// with the command build, outputs are always exported, even if a public cache has them.
-func openCaches(o options, command string, builds *record.Record, warn func(string)) (*outcache.Store, []pipelines.ServingCache, error) {
-	if command == commandCheck {
+// a command that exports all, outputs are always exported, even if a public cache has them.
+func openCaches(o options, cmd command, builds *record.Record, warn func(string)) (*outcache.Store, []pipelines.ServingCache, error) {
+	if !cmd.exports && !cmd.readOnly {
 		return nil, nil, tryWriting(o.out) // what a cache serves is looked into as well, and nothing is exported
 	}
 	var store *outcache.Store
 	var caches []pipelines.ServingCache
 	dir := o.out.Sub("cache")
-	if command == commandPlan {
+	if cmd.readOnly {
 		if d, err := binarycache.OpenReadOnlyIn(dir); err == nil {
 			store = outcache.New(d, builds, warn)
 			caches = append(caches, store)
@@ -36,10 +36,10 @@ func openCaches(o options, command string, builds *record.Record, warn func(stri
 		store = outcache.New(d, builds, warn)
 		caches = append(caches, store)
 	}
-	if command == commandReproduce {
+	if cmd.ignoresCaches {
 		return store, nil, nil // what any cache serves is built all the same
 	}
-	if o.target.cache == "" || o.outGiven || command == commandBuild {
+	if o.target.cache == "" || o.outGiven || cmd.exportsAll {
 		return store, caches, nil
 	}
 	public, err := binarycache.OpenURL(o.target.cache)

@@ -15,8 +15,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// commandCheck is the command that builds and checks, and exports nothing.
-const commandCheck = "check"
+// checkCommand builds and checks, and exports nothing. It leaves the manifest of the last release alone.
+var checkCommand = command{name: "check", manifest: "check.json", ignoresCaches: true}
 
 const checkManual = `Hold a flake to its contract: all of its promises, on what is built. Nothing is exported.
 
@@ -35,7 +35,7 @@ func newCheck(sys system) *cobra.Command {
 	var f flags
 	var fix, draft bool
 	c := &cobra.Command{
-		Use:   commandCheck + " [FLAKE]",
+		Use:   checkCommand.name + " [FLAKE]",
 		Short: "Hold a flake to its contract: all of its promises, on what is built",
 		Long:  checkManual,
 		Args:  oneFlake,
@@ -67,7 +67,7 @@ func runDraft(ctx context.Context, sys system, o options) error {
 	shown := o
 	shown.json = false // the contract is on standard output, not the events
 	reporter := newReporter(sys, shown)
-	r, cleanup, err := prepare(ctx, sys, commandCheck, o, reporter)
+	r, cleanup, err := prepare(ctx, sys, checkCommand, o, reporter)
 	if err != nil {
 		return errors.Join(err, reporter.Close())
 	}
@@ -87,7 +87,7 @@ func runDraft(ctx context.Context, sys system, o options) error {
 // runCheck runs the story as far as its contract.
 func runCheck(ctx context.Context, sys system, o options) (*run.Manifest, error) {
 	reporter := newReporter(sys, o)
-	r, cleanup, err := prepare(ctx, sys, commandCheck, o, reporter)
+	r, cleanup, err := prepare(ctx, sys, checkCommand, o, reporter)
 	if err != nil {
 		return nil, errors.Join(err, reporter.Close())
 	}

@@ -48,7 +48,7 @@ func runDemo(ctx context.Context, sys system, o options, systemsGiven bool) erro
 			}
 		}
 	}
-	if err := runPipeline(ctx, sys, "release", o); err != nil {
+	if err := runPipeline(ctx, sys, releaseCommand, o); err != nil {
 		return err
 	}
 	cache, err := filepath.Abs(o.out.File("cache"))

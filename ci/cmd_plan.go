@@ -12,10 +12,12 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
+var planCommand = command{name: "plan", readOnly: true, publishes: true}
+
 func newPlan(sys system) *cobra.Command {
 	var f flags
 	c := &cobra.Command{
-		Use:   "plan [FLAKE]",
+		Use:   planCommand.name + " [FLAKE]",
 		Short: "Say what would be built, fetched or is there already; change nothing",
 		Args:  oneFlake,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -35,7 +37,7 @@ func runPlan(ctx context.Context, sys system, o options) (err error) {
 	shown := o
 	shown.json = false // the plan itself is the JSON on standard output, not the events
 	reporter := newReporter(sys, shown)
-	r, cleanup, err := prepare(ctx, sys, commandPlan, o, reporter)
+	r, cleanup, err := prepare(ctx, sys, planCommand, o, reporter)
 	if err != nil {
 		return errors.Join(err, reporter.Close())
 	}

@@ -1,78 +1,9 @@
 package main
 
-import (
-	"context"
-	"errors"
-	"fmt"
-	"io"
+import "github.com/spf13/cobra"
 
-	"github.com/spf13/cobra"
+var releaseCommand = command{name: "release", rebuild: enforce, exports: true, publishes: true, pins: true}
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
-)
-
-// newPipeline makes the commands that run the whole story: release, warm and build.
-func newPipeline(sys system, name, short string) *cobra.Command {
-	var f flags
-	c := &cobra.Command{
-		Use:   name + " [FLAKE]",
-		Short: short,
-		Args:  oneFlake,
-		RunE: func(c *cobra.Command, args []string) error {
-			o, err := f.options(c, args)
-			if err != nil {
-				return err
-			}
-			if name != commandBuild {
-				sys = sys.withSecret(o.publish.secret)
-			}
-			return runPipeline(c.Context(), sys, name, o)
-		},
-	}
-	f.register(c)
-	f.registerRebuild(c, name)
-	c.Flags().StringVar(&f.provenanceKey, "provenance-key", "", "file with the secret key that signs the provenance, as nix-store --generate-binary-cache-key makes it")
-	if name != commandBuild {
-		f.publish.registerRun(c)
-	}
-	return c
-}
-
-// runPipeline runs the story and shows what came of it.
-func runPipeline(ctx context.Context, sys system, command string, o options) error {
-	reporter := newReporter(sys, o)
-	r, cleanup, err := prepare(ctx, sys, command, o, reporter)
-	if err != nil {
-		return errors.Join(err, reporter.Close())
-	}
-	defer cleanup()
-	if err := tellLastRelease(ctx, sys, o, reporter); err != nil {
-		return errors.Join(err, reporter.Close())
-	}
-	manifest, err := r.Run(ctx)
-	err = errors.Join(err, reporter.Close())
-	if manifest == nil {
-		return err
-	}
-	if err == nil || ctx.Err() == nil { // an interrupted run has no provenance, and its error says why
-		err = errors.Join(err, writeStatements(ctx, sys, o, manifest, r.Store))
-	}
-	if !o.json {
-		printOutputs(sys.stdout, manifest)
-	}
-	return repeatHint(ctx, err, o, manifest)
-}
-
-// printOutputs writes the paths of all that is there, one a line: input for the next command of a pipe.
-func printOutputs(w io.Writer, m *run.Manifest) {
-	for _, cell := range m.Cells {
-		for _, p := range cell.Packages {
-			if p.Verdict == run.Failed {
-				continue
-			}
-			for _, o := range p.Outputs {
-				fmt.Fprintln(w, o.Path)
-			}
-		}
-	}
+func newRelease(sys system) *cobra.Command {
+	return newPipeline(sys, releaseCommand, "Build for release: all packages, all systems")
 }

@@ -218,7 +218,7 @@ func (o *reportOptions) unexplained(m *run.Manifest) error {
 
 // wantsPin says whether there is a release to pin: one that was not to be pinned is one whose jobs did not all succeed.
 func (o *reportOptions) wantsPin(m *run.Manifest) bool {
-	return o.pin && m != nil && m.Command == commandRelease && (o.result == "" || o.result == jobSuccess)
+	return o.pin && m != nil && isPinned(m.Command) && (o.result == "" || o.result == jobSuccess)
 }
 
 // agreed says whether what the manifests name may be pinned, where it is to be and can be.

@@ -19,8 +19,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// commandReproduce builds what a manifest says again, and compares.
-const commandReproduce = "reproduce"
+// reproduceCommand builds again what a manifest says, and compares.
+var reproduceCommand = command{name: "reproduce", exports: true, ignoresCaches: true}
 
 const reproduceManual = `Build again here what a manifest says was built, and compare package by package.
 
@@ -56,7 +56,7 @@ type reproduceFlags struct {
 func newReproduce(sys system) *cobra.Command {
 	var f reproduceFlags
 	c := &cobra.Command{
-		Use:   commandReproduce + " MANIFEST",
+		Use:   reproduceCommand.name + " MANIFEST",
 		Short: "Build again here what a manifest says was built, and compare",
 		Long:  reproduceManual,
 		Args: func(c *cobra.Command, args []string) error {
@@ -146,7 +146,7 @@ func (f *reproduceFlags) buildAgain(ctx context.Context, sys system, o options, 
 	shown := o
 	shown.json = false // the result is on standard output, not the events
 	reporter := newReporter(sys, shown)
-	r, cleanup, err := prepare(ctx, sys, commandReproduce, o, reporter)
+	r, cleanup, err := prepare(ctx, sys, reproduceCommand, o, reporter)
 	if err != nil {
 		return nil, errors.Join(err, reporter.Close())
 	}

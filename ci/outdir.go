@@ -14,7 +14,7 @@ import (
 )
 
 // checkResults refuses a directory of results in which a run could not write in the end, before it begins.
-func checkResults(out *regular.Dir, command string) error {
+func checkResults(out *regular.Dir, cmd command) error {
 	for name, isDir := range map[string]bool{
 		"cache": true, "derivations": true, "differs": true, "journal": true, "logs": true, "sbom": true,
 		"check.json": false, "manifest.json": false, provenance.FileName: false,
@@ -35,7 +35,7 @@ func checkResults(out *regular.Dir, command string) error {
 			return unfit(err)
 		}
 	}
-	if command == commandPlan || command == commandCheck {
+	if !cmd.exports {
 		return nil
 	}
 	// The run adds to the provenance of earlier ones.

@@ -93,12 +93,12 @@ func (f *publishFlags) parse() (publishing, error) {
 }
 
 // newPublishing says whether the run pushes, and where to. Without is why it has no secret, if that is known.
-func newPublishing(sys system, o options, command, run string, store *outcache.Store, without string) (pipelines.Publishing, error) {
-	if command != commandRelease && command != commandWarm && command != commandPlan {
+func newPublishing(sys system, o options, cmd command, run string, store *outcache.Store, without string) (pipelines.Publishing, error) {
+	if !cmd.publishes {
 		return pipelines.Publishing{}, nil
 	}
 	p := pipelines.Publishing{
-		Always: o.publish.push == pushAlways, Unsandboxed: o.publish.unsandboxed, Pin: o.publish.pin && command == commandRelease,
+		Always: o.publish.push == pushAlways, Unsandboxed: o.publish.unsandboxed, Pin: o.publish.pin && cmd.pins,
 		Timeout: o.publish.timeout, Patience: o.publish.patience, Journal: pipelines.NewJournal(o.out, run, store.Record()), Resume: resumeCommand(o.out.Name(), o.publish.publishFlags),
 	}
 	credential, err := sys.secrets.credential(o.publish.secret)

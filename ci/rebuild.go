@@ -15,11 +15,7 @@ import (
 const apart = 2 * time.Second
 
 // registerRebuild adds --rebuild, which needs no value to be enforced.
-func (f *flags) registerRebuild(c *cobra.Command, command string) {
-	preset := off
-	if command == commandRelease {
-		preset = enforce
-	}
+func (f *flags) registerRebuild(c *cobra.Command, preset string) {
 	s := c.Flags()
 	s.StringVar(&f.rebuild, "rebuild", preset, "build each package a second time, and what a difference does: enforce (exit code 3), warn or off; where it is given, also what a cache serves")
 	s.Lookup("rebuild").NoOptDefVal = enforce

@@ -86,10 +86,10 @@ func repeatHint(ctx context.Context, err error, o options, m *run.Manifest) erro
 		return err // there is nothing to build again
 	}
 	flake := repeatFlake(o, m)
-	args, names := []string{commandBuild, flake}, forBuild
+	args, names := []string{buildCommand.name, flake}, forBuild
 	broken := code == exitContract
 	if broken {
-		args[0] = commandCheck
+		args[0] = checkCommand.name
 	}
 	if flake == o.target.flake && o.ref != "" {
 		args = append(args, "--ref", o.ref)
@@ -157,5 +157,5 @@ func fixHint(o options) string {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		dir, where = "DIRECTORY", " in a clone"
 	}
-	return "or have all of them put right" + where + ": " + commandLine(append([]string{commandCheck, "--fix", dir}, o.repeat(forFix)...)...)
+	return "or have all of them put right" + where + ": " + commandLine(append([]string{checkCommand.name, "--fix", dir}, o.repeat(forFix)...)...)
 }

@@ -22,7 +22,7 @@ func parseOptions(t *testing.T, args ...string) options {
 		return err
 	}}
 	f.register(c)
-	f.registerRebuild(c, commandRelease)
+	f.registerRebuild(c, releaseCommand.rebuild)
 	c.SetArgs(args)
 	if err := c.Execute(); err != nil {
 		t.Fatal(err)

@@ -74,9 +74,9 @@ func newRoot(sys system) *cobra.Command {
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		newPipeline(sys, commandRelease, "Build for release: all packages, all systems"),
-		newPipeline(sys, commandWarm, "The same for a pull request, to warm the cache"),
-		newPipeline(sys, commandBuild, "The same for a person: repeats a run of CI on this machine, never publishes"),
+		newRelease(sys),
+		newWarm(sys),
+		newBuild(sys),
 		newCheck(sys),
 		newPush(sys),
 		newPin(sys),

@@ -15,10 +15,10 @@ import (
 
 // prepare makes a run out of the options: the one place where interfaces get their concrete types.
 // What it has opened, cleanup closes.
-func prepare(ctx context.Context, sys system, command string, o options, report run.Reporter) (r *pipelines.Release, cleanup func(), err error) {
+func prepare(ctx context.Context, sys system, cmd command, o options, report run.Reporter) (r *pipelines.Release, cleanup func(), err error) {
 	now := sys.clock()
 	id := cmp.Or(o.run, newRunID(now()))
-	if err := checkResults(o.out, command); err != nil {
+	if err := checkResults(o.out, cmd); err != nil {
 		return nil, nil, err
 	}
 	dirs, err := makeDirs(sys, o, id)
@@ -44,17 +44,17 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 	if err := checkOut(ctx, sys, o.out.Name(), dirs.work.Path); err != nil {
 		return nil, nil, err
 	}
-	builds, err := openRecord(ctx, sys, recordPlace{flake: o.target.flake, out: o.out.Name(), scratch: dirs.work.Path, readOnly: command == commandPlan})
+	builds, err := openRecord(ctx, sys, recordPlace{flake: o.target.flake, out: o.out.Name(), scratch: dirs.work.Path, readOnly: cmd.readOnly})
 	if err != nil {
 		return nil, nil, err
 	}
 	closeAll = func() { engineLog.Close(); builds.Close(); dirs.work.Remove() }
 	warn := once(func(text string) { report.Report(now(), run.Notice{Level: run.Warning, Text: text}) })
-	store, served, err := openCaches(o, command, builds, warn)
+	store, served, err := openCaches(o, cmd, builds, warn)
 	if err != nil {
 		return nil, nil, err
 	}
-	publish, err := newPublishing(sys, o, command, id, store, without)
+	publish, err := newPublishing(sys, o, cmd, id, store, without)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -63,32 +63,27 @@ func prepare(ctx context.Context, sys system, command string, o options, report 
 		return nil, nil, err
 	}
 	settings := nixSettings(o)
-	manifest := "manifest.json"
-	if command == commandCheck {
-		manifest = "check.json" // the manifest of the last release stays
-	}
 	engines := &engines{
 		choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
-		cacheDir: dirs.cache, log: engineLog.when(o.verbose && command != commandPlan), logFile: engineLog.Path(),
+		cacheDir: dirs.cache, log: engineLog.when(o.verbose && !cmd.readOnly), logFile: engineLog.Path(),
 		guarded: len(sys.secrets.texts()) > 0 && !o.publish.unsandboxed,
 		notice: once(func(text string) {
 			report.Report(now(), run.Notice{Level: run.Info, Text: text})
 		}),
 	}
 	r = &pipelines.Release{
-		ID: id, Command: command, Tool: "open-sesame-ci " + version, Flake: o.target.flake, Job: github{sys.environ}.job(),
+		ID: id, Command: cmd.name, Tool: "open-sesame-ci " + version, Flake: o.target.flake, Job: github{sys.environ}.job(),
 		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publish, Rebuild: o.rebuild, Engines: engines,
 		CacheKeys: cacheKeys(o.target.cache),
-		Record:    builds, Fresh: command == commandCheck || command == commandReproduce, Contract: o.contract,
+		Record:    builds, Fresh: cmd.ignoresCaches, Contract: o.contract,
 		Recorder: run.Recorder{Report: report, Now: now}, Settings: settings, Builders: o.builders, Memlock: o.target.memlock,
-		Logs: dirs.logs, ManifestFile: regular.File{Dir: o.out, Base: manifest},
+		Logs: dirs.logs, ManifestFile: regular.File{Dir: o.out, Base: cmp.Or(cmd.manifest, "manifest.json")},
 		FixHint: fixHint(o), FailFast: o.failFast, Stall: o.stall,
 	}
 	r.History, _ = src.(pipelines.History) // the built-in flake has none
 	r.Rebuild.Evidence = newEvidence(o.out.Sub("differs", id), now)
 	r.Rebuild.Elsewhere = elsewhere(o, engines)
-	switch command {
-	case commandRelease, commandWarm, commandBuild, commandReproduce:
+	if cmd.exports {
 		r.Derivations = derivationFiles{out: o.out}
 	}
 	if store != nil {
@@ -117,11 +112,3 @@ func once(pass func(string)) func(string) {
 		}
 	}
 }
-
-// The commands that a run tells apart. plan changes nothing, --out included; build never publishes, and warm pins nothing.
-const (
-	commandRelease = "release"
-	commandWarm    = "warm"
-	commandBuild   = "build"
-	commandPlan    = "plan"
-)

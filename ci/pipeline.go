@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+)
+
+// newPipeline returns a command that runs the whole pipeline: release, warm or build.
+func newPipeline(sys system, cmd command, short string) *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   cmd.name + " [FLAKE]",
+		Short: short,
+		Args:  oneFlake,
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := f.options(c, args)
+			if err != nil {
+				return err
+			}
+			if cmd.publishes {
+				sys = sys.withSecret(o.publish.secret)
+			}
+			return runPipeline(c.Context(), sys, cmd, o)
+		},
+	}
+	f.register(c)
+	f.registerRebuild(c, cmd.rebuild)
+	c.Flags().StringVar(&f.provenanceKey, "provenance-key", "", "file with the secret key that signs the provenance, as nix-store --generate-binary-cache-key makes it")
+	if cmd.publishes {
+		f.publish.registerRun(c)
+	}
+	return c
+}
+
+// runPipeline runs the pipeline and shows its results.
+func runPipeline(ctx context.Context, sys system, cmd command, o options) error {
+	reporter := newReporter(sys, o)
+	r, cleanup, err := prepare(ctx, sys, cmd, o, reporter)
+	if err != nil {
+		return errors.Join(err, reporter.Close())
+	}
+	defer cleanup()
+	if err := tellLastRelease(ctx, sys, o, reporter); err != nil {
+		return errors.Join(err, reporter.Close())
+	}
+	manifest, err := r.Run(ctx)
+	err = errors.Join(err, reporter.Close())
+	if manifest == nil {
+		return err
+	}
+	if err == nil || ctx.Err() == nil { // an interrupted run has no provenance, and its error says why
+		err = errors.Join(err, writeStatements(ctx, sys, o, manifest, r.Store))
+	}
+	if !o.json {
+		printOutputs(sys.stdout, manifest)
+	}
+	return repeatHint(ctx, err, o, manifest)
+}
+
+// printOutputs writes the paths of all that is there, one a line: input for the next command of a pipe.
+func printOutputs(w io.Writer, m *run.Manifest) {
+	for _, cell := range m.Cells {
+		for _, p := range cell.Packages {
+			if p.Verdict == run.Failed {
+				continue
+			}
+			for _, o := range p.Outputs {
+				fmt.Fprintln(w, o.Path)
+			}
+		}
+	}
+}
