@@ -7,7 +7,6 @@ import (
 	"io"
 	"os/exec"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -183,15 +182,15 @@ func cannotRun(findings []finding) string {
 }
 
 func printFindings(w io.Writer, findings []finding) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := newTable(w)
 	for _, f := range findings {
 		mark := "ok"
 		if !f.ok {
 			mark = "missing"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", mark, f.part, f.found)
+		t.row(mark, f.part, f.found)
 		if !f.ok && f.fix != "" {
-			fmt.Fprintf(t, "\t\tfix: %s\n", f.fix)
+			t.row("", "", "fix: "+f.fix)
 		}
 	}
 	return t.Flush()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -40,11 +39,11 @@ func printMatrix(sys system, cells []matrix.Cell, github bool) error {
 		_, err = fmt.Fprintf(sys.stdout, "%s\n", printable.EscapeJSON(data))
 		return err
 	}
-	t := tabwriter.NewWriter(sys.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SYSTEM\tPACKAGE\tRUNNER")
+	t := newTable(sys.stdout)
+	t.row("SYSTEM", "PACKAGE", "RUNNER")
 	for _, c := range cells {
 		for _, p := range c.Packages {
-			fmt.Fprintf(t, "%s\t%s\t%s\n", c.System, p, c.System.Runner())
+			t.row(c.System, p, c.System.Runner())
 		}
 	}
 	return t.Flush()

@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -55,8 +53,8 @@ func runPlan(ctx context.Context, sys system, o options) (err error) {
 
 // printPlan writes a line for each package, and one for what else its system needs.
 func printPlan(w io.Writer, m *run.Manifest) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SYSTEM\tPACKAGE\tPLAN\tOUTPUT")
+	t := newTable(w)
+	t.row("SYSTEM", "PACKAGE", "PLAN", "OUTPUT")
 	for _, cell := range m.Cells {
 		for _, p := range cell.Packages {
 			what := string(p.Verdict)
@@ -70,12 +68,12 @@ func printPlan(w io.Writer, m *run.Manifest) error {
 			if len(p.Outputs) > 0 {
 				path = string(p.Outputs[0].Path)
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", cell.System, p.Package, what, path)
+			t.row(cell.System, p.Package, what, path)
 		}
 		if cell.Plan != nil {
-			fmt.Fprintf(t, "%s\t(all)\t%s\t\n", cell.System, cell.Plan)
+			t.row(cell.System, "(all)", cell.Plan, "")
 			if cell.Plan.Push != nil {
-				fmt.Fprintf(t, "%s\t(all)\t%s\t\n", cell.System, cell.Plan.Push)
+				t.row(cell.System, "(all)", cell.Plan.Push, "")
 			}
 		}
 	}

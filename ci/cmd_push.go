@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -203,19 +202,19 @@ func dryRun(ctx context.Context, sys system, to *publisher, infos []nix.PathInfo
 	if err != nil {
 		return &pipelines.PublishError{Cache: to.Name(), Err: err}
 	}
-	t := tabwriter.NewWriter(sys.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "PLAN\tBYTES\tPATH")
+	t := newTable(sys.stdout)
+	t.row("PLAN", "BYTES", "PATH")
 	for _, info := range plan.Push {
-		fmt.Fprintf(t, "push\t%d\t%s\n", info.NARSize, info.Path)
+		t.row("push", info.NARSize, info.Path)
 	}
 	for _, path := range plan.There {
-		fmt.Fprintf(t, "there\t\t%s\n", path)
+		t.row("there", "", path)
 	}
 	for _, path := range plan.Upstream {
-		fmt.Fprintf(t, "upstream\t\t%s\n", path)
+		t.row("upstream", "", path)
 	}
 	for _, b := range plan.Blocked {
-		fmt.Fprintf(t, "blocked\t\t%s\n", b.Path)
+		t.row("blocked", "", b.Path)
 	}
 	if err := t.Flush(); err != nil {
 		return err

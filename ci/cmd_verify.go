@@ -7,7 +7,6 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -208,17 +207,17 @@ func (v *verification) printJSON(w io.Writer) error { return writeJSON(w, v) }
 
 // print writes who states what, and a line for each output. Names in a file are anybody's: control characters are left out.
 func (v *verification) print(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := newTable(w)
 	for _, s := range v.Statements {
-		fmt.Fprintf(t, "statement of %s, %s\n", nix.FirstLine(nix.PlainText(s.Builder)), s.signature())
+		t.row(fmt.Sprintf("statement of %s, %s", nix.FirstLine(nix.PlainText(s.Builder)), s.signature()))
 		for _, o := range s.Outputs {
-			line := fmt.Sprintf("  %s\t%s", o.Verdict, o.Path)
+			row := []any{"  " + string(o.Verdict), o.Path}
 			if o.Found != "" {
-				line += fmt.Sprintf("\t%s, stated is %s", o.Found, o.Stated)
+				row = append(row, o.Found+", stated is "+o.Stated)
 			} else if o.Reason != "" {
-				line += "\t" + nix.FirstLine(nix.PlainText(o.Reason))
+				row = append(row, nix.FirstLine(nix.PlainText(o.Reason)))
 			}
-			fmt.Fprintln(t, line)
+			t.row(row...)
 		}
 	}
 	return t.Flush()

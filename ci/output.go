@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"syscall"
+	"text/tabwriter"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 )
@@ -61,4 +62,20 @@ func (o *output) Fd() uintptr {
 		return f.Fd()
 	}
 	return ^uintptr(0)
+}
+
+// table writes rows with aligned columns.
+type table struct{ *tabwriter.Writer }
+
+func newTable(w io.Writer) table { return table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }
+
+// row writes a row. Write errors are those of Flush.
+func (t table) row(cells ...any) {
+	for i, cell := range cells {
+		if i > 0 {
+			fmt.Fprint(t, "\t")
+		}
+		fmt.Fprint(t, cell)
+	}
+	fmt.Fprintln(t)
 }
