@@ -64,7 +64,7 @@ const connectTime = 15 * time.Second
 // A small object needs four round trips one after the other, so that many are needed to fill a link.
 const DefaultJobs = 64
 
-// New returns a client for the cache of a name, such as "scopecreep-zip". Nothing is asked yet.
+// New returns a client for the cache of a name, such as "mine". It sends no request.
 func New(name string, o Options) (*Client, error) {
 	if !isCacheName(name) {
 		return nil, fmt.Errorf("parse cache name %q: want letters, digits, dashes and underscores", name)
@@ -117,7 +117,7 @@ func isCacheName(name string) bool {
 	})
 }
 
-// NameOf returns the name of the cache whose public side is at the URL, such as https://scopecreep-zip.cachix.org,
+// NameOf returns the name of the cache whose public side is at the URL, such as https://mine.cachix.org,
 // and false for one that is not of Cachix.
 func NameOf(public string) (string, bool) {
 	u, err := url.Parse(public)

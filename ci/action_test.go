@@ -19,8 +19,8 @@ func TestActionCallsTheProgram(t *testing.T) {
 		t.Skip("no bash")
 	}
 	run := readWorkflow(t, "../action.yml").job(t, "runs").step(t, "exec ")
-	// Of every flake: its own limits and caches instead of Open Sesame's.
-	const nixos = "--substituter https://cache.nixos.org --trusted-key " + nixosKey
+	// Of every flake: its own limits and caches instead of the default project's.
+	nixos := "--substituter " + defaultProject.Substituters[0] + " --trusted-key " + defaultProject.TrustedKeys[0]
 	for name, test := range map[string]struct {
 		inputs map[string]any
 		arch   string

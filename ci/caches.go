@@ -39,14 +39,14 @@ func openCaches(o options, cmd command, builds *record.Record, warn func(string)
 	if cmd.ignoresCaches {
 		return store, nil, nil // what any cache serves is built all the same
 	}
-	if o.target.cache == "" || o.outGiven || cmd.exportsAll {
+	if o.project.ServedBy == "" || o.outGiven || cmd.exportsAll {
 		return store, caches, nil
 	}
-	public, err := binarycache.OpenURL(o.target.cache)
+	public, err := binarycache.OpenURL(o.project.ServedBy)
 	if err != nil {
 		return nil, nil, usage(err)
 	}
-	keys, err := binarycache.ParsePublicKeys(o.target.keys)
+	keys, err := binarycache.ParsePublicKeys(o.project.TrustedKeys)
 	if err != nil {
 		return nil, nil, usage(err)
 	}
@@ -85,8 +85,8 @@ func nixSettings(o options) nix.Settings {
 		"extra-experimental-features": "nix-command flakes",
 		"accept-flake-config":         "false", // the flake's caches are the target's; what else it asks for is not granted
 		"substitute":                  "true",
-		"substituters":                strings.Join(o.target.substituters, " "),
-		"trusted-public-keys":         strings.Join(o.target.keys, " "),
+		"substituters":                strings.Join(o.project.Substituters, " "),
+		"trusted-public-keys":         strings.Join(o.project.TrustedKeys, " "),
 		"builders":                    nix.FormatBuilders(o.builders),
 		"max-jobs":                    o.jobs.setting(),
 		"cores":                       "0",

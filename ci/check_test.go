@@ -13,16 +13,16 @@ import (
 
 // What the flake tells consumers to use is what is pushed to, and what this program fetches from.
 func TestContractNamesTheTargetsCache(t *testing.T) {
-	c := openSesame.contract.NixConfig
-	if !slices.Contains(c.Substituters, openSesame.cache) {
-		t.Errorf("the contract's substituters %q lack the target's cache %s", c.Substituters, openSesame.cache)
+	c := defaultProject.Contract.NixConfig
+	if !slices.Contains(c.Substituters, defaultProject.ServedBy) {
+		t.Errorf("the contract's substituters %q lack the target's cache %s", c.Substituters, defaultProject.ServedBy)
 	}
 	for _, key := range c.Keys {
-		if !slices.Contains(openSesame.keys, key) {
-			t.Errorf("the target's keys %q lack the contract's %s", openSesame.keys, key)
+		if !slices.Contains(defaultProject.TrustedKeys, key) {
+			t.Errorf("the target's keys %q lack the contract's %s", defaultProject.TrustedKeys, key)
 		}
 	}
-	if openSesame.contract.Strict || !builtIn.contract.Strict {
+	if defaultProject.Contract.Strict || !exampleProject.Contract.Strict {
 		t.Error("want the example alone held strictly")
 	}
 }

@@ -21,8 +21,8 @@ var checkCommand = command{name: "check", manifest: "check.json", ignoresCaches:
 const checkManual = `Hold a flake to its contract: all of its promises, on what is built. Nothing is exported.
 
 A contract is a TOML file of what a flake's outputs, packages, units, module, hashes, lock and settings are to be.
-The one of Open Sesame is built in, and the example is held to it strictly; --contract-file names another,
-and --init writes a first one. A list in it asks for at least its elements.
+The contract of the default flake is built in; the example has to satisfy it without a warning. --contract-file names
+another contract, and --init writes a first one. A list in a contract is a minimum.
 
 Each check ends as PASS, FAIL, WARN or SKIP, with what was wanted, what was found, and where. One that was planned and
 did not run has failed. OUT/check.json has them all. A failure ends with exit code 4; release, warm and build
@@ -80,7 +80,7 @@ func runDraft(ctx context.Context, sys system, o options) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(sys.stdout, "# What %s promises: what it has today, as a start.\n\n%s", o.target.flake, data)
+	_, err = fmt.Fprintf(sys.stdout, "# What %s promises: what it has today, as a start.\n\n%s", o.project.Flake, data)
 	return err
 }
 
@@ -99,7 +99,7 @@ func runCheck(ctx context.Context, sys system, o options) (*run.Manifest, error)
 // runFix puts right what is known to be wrong, and checks the flake again for as long as that finds more:
 // a build tells the hashes of those fetches only that it came to.
 func runFix(ctx context.Context, sys system, o options) error {
-	flake := o.target.flake
+	flake := o.project.Flake
 	if info, err := os.Stat(flake); err != nil || !info.IsDir() {
 		return usage(hint.Wrap(fmt.Errorf("fix flake %s: not a directory", flake), "clone it, and name the directory"))
 	}

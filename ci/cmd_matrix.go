@@ -17,7 +17,7 @@ func newMatrix(sys system) *cobra.Command {
 		Short: "Print the cells: which packages are built on which systems",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o := options{target: openSesame}
+			o := options{project: defaultProject}
 			if err := f.parseCells(&o); err != nil {
 				return usage(err)
 			}

@@ -66,7 +66,7 @@ func runPin(ctx context.Context, sys system, p publishing, args []string) error 
 			return err
 		}
 	}
-	name := cacheName(options{publish: p, target: openSesame})
+	name := cacheName(options{publish: p, project: defaultProject})
 	credential, err := sys.secrets.credential(p.secret)
 	if err == nil && credential.IsZero() {
 		err = errNoSecret(p.secret)
@@ -74,7 +74,7 @@ func runPin(ctx context.Context, sys system, p publishing, args []string) error 
 	if err != nil {
 		return &pipelines.PublishError{Cache: name, Err: err}
 	}
-	to, err := newPublisher(p, name, credential, openSesame, nil)
+	to, err := newPublisher(p, name, credential, defaultProject, nil)
 	if err != nil {
 		return usage(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
@@ -108,7 +109,7 @@ func runPush(ctx context.Context, sys system, o pushOptions) error {
 	if err == nil && credential.IsZero() && !o.dryRun {
 		err = hint.Wrap(errNoSecret(o.publish.secret), "set %s to an auth token of Cachix, or to the cache's signing key", o.publish.secret)
 	}
-	name := cacheName(options{publish: o.publish, target: openSesame})
+	name := cacheName(options{publish: o.publish, project: defaultProject})
 	if err != nil {
 		return &pipelines.PublishError{Cache: name, Err: err}
 	}
@@ -152,10 +153,10 @@ func isConflict(err error) bool {
 
 // consumers returns the target whose consumers look at what was pushed. Those of another server than Cachix's own trust the
 // keys that it states, and not those of a cache that has the same name at Cachix.
-func (o *pushOptions) consumers() target {
-	t := openSesame
+func (o *pushOptions) consumers() project.Project {
+	t := defaultProject
 	if o.publish.url != "" {
-		t.cachix = ""
+		t.Cachix = ""
 	}
 	return t
 }

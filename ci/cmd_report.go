@@ -128,7 +128,7 @@ func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter 
 	}
 	cells := o.cells(m)
 	all := options{
-		target: openSesame, cells: cells, publish: o.publish, since: o.since, summary: o.summary,
+		project: defaultProject, cells: cells, publish: o.publish, since: o.since, summary: o.summary,
 	}
 	if err := o.agreed(ctx, sys, found, m); err != nil {
 		refused(now(), reporter, err)
@@ -179,7 +179,7 @@ func (o *reportOptions) join() (found []left, joined *run.Manifest, err error) {
 
 // cells are those that there have to be. The packages of a lost one are those of the others.
 func (o *reportOptions) cells(m *run.Manifest) []matrix.Cell {
-	packages := openSesame.packages
+	packages := defaultProject.Packages
 	if m != nil && len(m.Cells) > 0 {
 		packages = nil
 		for _, p := range m.Cells[0].Packages {
@@ -254,7 +254,7 @@ func (o *reportOptions) publishing(sys system, all options, m *run.Manifest) (pi
 	if credential.IsZero() || name == "" {
 		return pipelines.Publishing{}, nil
 	}
-	to, err := newPublisher(o.publish, name, credential, all.target, nil)
+	to, err := newPublisher(o.publish, name, credential, all.project, nil)
 	if err != nil {
 		return pipelines.Publishing{}, usage(err)
 	}

@@ -158,7 +158,7 @@ func TestAPageIsNoAnswerToAPush(t *testing.T) {
 	if text, err := copied.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
-	entry := pipelines.JournalEntry{Cache: openSesame.cachix, Paths: []nix.StorePath{store.top}}
+	entry := pipelines.JournalEntry{Cache: defaultProject.Cachix, Paths: []nix.StorePath{store.top}}
 	if err := pipelines.NewJournal(regular.NewDir(out), "killed", nil).Add(entry); err != nil {
 		t.Fatal(err)
 	}

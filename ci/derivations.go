@@ -34,7 +34,7 @@ func theirRun(sys system, o options, file string, m *run.Manifest) (reproduce.Ru
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return original, err
 	}
-	for _, url := range append([]string{o.target.cache}, o.target.substituters...) {
+	for _, url := range append([]string{o.project.ServedBy}, o.project.Substituters...) {
 		if url == "" {
 			continue
 		}

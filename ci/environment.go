@@ -11,9 +11,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// The variables that may hold the right to push. The first is Open Sesame's own, in which its workflow has either kind.
+// defaultSecret is the variable of the default project. It may hold an auth token or a signing key.
+var defaultSecret = defaultProject.SecretEnv
+
+// The variables of Cachix's own client.
 const (
-	defaultSecret = "SCOPE_CREEP_CACHIX_PRIVATE_KEY"
 	tokenVariable = "CACHIX_AUTH_TOKEN"
 	keyVariable   = "CACHIX_SIGNING_KEY"
 )

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,7 +111,7 @@ var layout = map[string]struct {
 	"internal/contract": {
 		imports: []string{
 			"internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/nixtext", "internal/regular",
-			"internal/workdir", "matrix",
+			"internal/tomlfile", "internal/workdir", "matrix",
 		},
 		tests:   []string{"example", "internal/nixtest"},
 		because: "it says what a flake promises, and looks at what others have built and evaluated",
@@ -193,11 +194,12 @@ var layout = map[string]struct {
 	},
 	"ci": {
 		imports: []string{
-			"cachix", "example", "internal/binarycache", "internal/compare", "internal/contract", "internal/derivations",
-			"internal/drvdiff", "internal/engine", "internal/engine/binfmt", "internal/engine/dagger", "internal/engine/host",
-			"internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/outcache", "internal/printable",
-			"internal/provenance", "internal/record", "internal/regular", "internal/report", "internal/reproduce",
-			"internal/run", "internal/sbom", "internal/workdir", "matrix", "pipelines",
+			"cachix", "ci/opensesame", "example", "internal/binarycache", "internal/compare", "internal/contract",
+			"internal/derivations", "internal/drvdiff", "internal/engine", "internal/engine/binfmt", "internal/engine/dagger",
+			"internal/engine/host", "internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/outcache",
+			"internal/printable", "internal/project", "internal/provenance", "internal/record", "internal/regular",
+			"internal/report", "internal/reproduce", "internal/run", "internal/sbom", "internal/workdir", "matrix",
+			"pipelines",
 		},
 		tests:   []string{"cachix/cachixtest"},
 		because: "it puts the parts together",
@@ -221,6 +223,17 @@ var layout = map[string]struct {
 		imports: []string{"internal/contract", "internal/engine", "internal/nix", "internal/regular", "internal/run", "matrix"},
 		tests:   []string{"internal/run/runtest"},
 		because: "it reads Nix's build log, and knows no step of a run",
+	},
+	"ci/opensesame": {
+		imports: []string{"internal/contract", "internal/project"},
+		because: "it is the data of one project",
+	},
+	"internal/project": {
+		imports: []string{"internal/contract", "internal/tomlfile", "matrix"},
+		because: "it is data: what is released, and the parser of its file",
+	},
+	"internal/tomlfile": {
+		because: "it decodes files for the packages that know what is in them",
 	},
 }
 
@@ -299,6 +312,27 @@ func TestOnlyCIReadsTheEnvironment(t *testing.T) {
 			t.Errorf("%s: %s; only package ci touches the environment, so that it decides what anybody sees of it",
 				use.at, use.name)
 		}
+	}
+}
+
+// Open Sesame is data. Only the name of this program and of its module contains that name elsewhere.
+func TestOnlyItsOwnPackageNamesOpenSesame(t *testing.T) {
+	named := regexp.MustCompile(`(?i)open[ -]?sesame|scope_?creep`)
+	own := regexp.MustCompile(`(?i)(github\.com/scopecreep-zip/)?open-sesame-ci`)
+	found := false
+	for _, f := range goFiles(t) {
+		for i, line := range strings.Split(readTest(t, filepath.Join("..", f.name)), "\n") {
+			switch line = strings.ReplaceAll(own.ReplaceAllString(line, ""), `"ci/opensesame"`, ""); {
+			case f.test || strings.HasPrefix(f.pkg, "cachix/cachixtest") || !named.MatchString(line):
+			case f.pkg == "ci/opensesame":
+				found = true
+			case f.name != "ci/project.go": // it calls the package
+				t.Errorf("%s:%d names Open Sesame: %s", f.name, i+1, strings.TrimSpace(line))
+			}
+		}
+	}
+	if !found {
+		t.Error("ci/opensesame does not name Open Sesame: what does this test look for?")
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/dagger"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -79,7 +79,7 @@ func (f *flags) register(c *cobra.Command) {
 
 // options is a command line that was understood.
 type options struct {
-	target   target
+	project  project.Project
 	ref      string
 	cells    []matrix.Cell
 	engines  engineChoice
@@ -118,15 +118,15 @@ type override struct {
 // options reads the flags and the one argument of a command.
 func (f *flags) options(c *cobra.Command, args []string) (options, error) {
 	o := options{
-		target: openSesame, ref: f.ref,
+		project: defaultProject, ref: f.ref,
 		out: regular.NewDir(f.out), outGiven: c.Flags().Changed("out"),
 		jobs: f.jobs, timeout: f.timeout, stall: f.stall, failFast: f.failFast || !f.keepGoing,
 		json: f.json, verbose: f.verbose, summary: f.summary, since: f.since, given: given(c),
 	}
 	if len(args) > 0 && args[0] == exampleFlake {
-		o.target = builtIn
+		o.project = exampleProject
 	} else if len(args) > 0 {
-		o.target.flake = args[0]
+		o.project.Flake = args[0]
 	}
 	var err error
 	for _, parse := range []func(*options) error{f.parseTarget, f.parseCells, f.parseEngines, f.parseImage, f.parseOverrides, f.parseContract, f.parseRebuild, f.parseProvenanceKey, f.parseBuilders} {
@@ -148,28 +148,28 @@ const none = "none"
 
 func (f *flags) parseTarget(o *options) error {
 	if len(f.substituters) > 0 {
-		o.target.substituters = without(f.substituters, none)
+		o.project.Substituters = without(f.substituters, none)
 	}
 	if len(f.keys) > 0 {
-		o.target.keys = without(f.keys, none)
+		o.project.TrustedKeys = without(f.keys, none)
 	}
 	switch f.cache {
 	case "":
 	case none:
-		o.target.cache = ""
+		o.project.ServedBy = ""
 	default:
-		o.target.cache = f.cache
+		o.project.ServedBy = f.cache
 	}
 	if f.memlock == "" {
 		return nil
 	}
-	n, err := parseBytes(f.memlock)
-	o.target.memlock = n
+	n, err := project.ParseSize(f.memlock)
+	o.project.Memlock = n
 	return err
 }
 
 func (f *flags) parseCells(o *options) error {
-	systems, packages := matrix.Systems(), o.target.packages
+	systems, packages := matrix.Systems(), o.project.Packages
 	if len(f.systems) > 0 {
 		systems = nil
 	}
@@ -225,7 +225,7 @@ const (
 // parseContract chooses the contract. Packages that were named on the command line are not the target's,
 // and what the target promises says nothing of them.
 func (f *flags) parseContract(o *options) (err error) {
-	o.contract = pipelines.ContractPolicy{Contract: o.target.contract, WarnOnly: f.contract == warn, HomeManager: f.homeManager}
+	o.contract = pipelines.ContractPolicy{Contract: o.project.Contract, WarnOnly: f.contract == warn, HomeManager: f.homeManager}
 	switch {
 	case !slices.Contains([]string{enforce, warn, off}, f.contract):
 		return fmt.Errorf("parse --contract %q: want %s, %s or %s", f.contract, enforce, warn, off)
@@ -233,11 +233,11 @@ func (f *flags) parseContract(o *options) (err error) {
 		o.contract.Contract, o.contract.Without = nil, "--contract off"
 	case f.terms != "":
 		o.contract.Contract, err = contract.Load(f.terms)
-	case len(f.packages) > 0 && !sameSet(f.packages, o.target.packages):
+	case len(f.packages) > 0 && !sameSet(f.packages, o.project.Packages):
 		o.contract.Contract, o.contract.Without = nil, "the contract is about other packages than those given; --contract-file FILE names another"
 	}
 	if o.contract.Contract != nil && f.strict {
-		o.contract.Contract = strictly(*o.contract.Contract)
+		o.contract.Contract = withStrict(*o.contract.Contract)
 	}
 	return err
 }
@@ -259,18 +259,4 @@ func without(list []string, word string) []string {
 		}
 	}
 	return kept
-}
-
-// parseBytes reads a size such as 256M: K, M and G are powers of 1024.
-func parseBytes(s string) (int64, error) {
-	shift := map[byte]uint{'K': 10, 'M': 20, 'G': 30}[s[len(s)-1]]
-	digits := s
-	if shift > 0 {
-		digits = s[:len(s)-1]
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n < 0 || n > 1<<62>>shift {
-		return 0, fmt.Errorf("parse size %q: not a number with K, M or G behind it", s)
-	}
-	return n << shift, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
@@ -31,27 +32,27 @@ type publisher struct {
 	public *binarycache.Consumer
 }
 
-func newPublisher(p publishing, name string, credential cachix.Credential, t target, source cachix.Source) (*publisher, error) {
+func newPublisher(p publishing, name string, credential cachix.Credential, t project.Project, source cachix.Source) (*publisher, error) {
 	client, err := cachix.New(name, cachix.Options{
 		URL: p.url, Credential: credential, Jobs: p.jobs, Agent: "open-sesame-ci/" + version,
 	})
 	if err != nil {
 		return nil, err
 	}
-	keys := t.keys
-	if name != t.cachix {
+	keys := t.TrustedKeys
+	if name != t.Cachix {
 		keys = nil // the target's consumers are not this cache's
 	}
 	return &publisher{
-		client: client, source: source, upstream: upstreamKeys(t, name), keep: p.revisions, publicKey: keys, caches: t.substituters,
+		client: client, source: source, upstream: upstreamKeys(t, name), keep: p.revisions, publicKey: keys, caches: t.Substituters,
 		options: cachix.PushOptions{Compression: p.compression, Level: p.level},
 	}, nil
 }
 
 // upstreamKeys are the names of the keys of all caches that consumers have but the one that is pushed to.
-func upstreamKeys(t target, name string) []string {
+func upstreamKeys(t project.Project, name string) []string {
 	var names []string
-	for _, key := range t.keys {
+	for _, key := range t.TrustedKeys {
 		if key, _, _ := strings.Cut(key, ":"); !strings.HasPrefix(key, name+".") {
 			names = append(names, key)
 		}

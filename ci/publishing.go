@@ -113,7 +113,7 @@ func newPublishing(sys system, o options, cmd command, run string, store *outcac
 	case cacheName(o) == "":
 		p.Without = "no Cachix cache is named (--cachix NAME)"
 	default:
-		to, err := newPublisher(o.publish, cacheName(o), credential, o.target, store)
+		to, err := newPublisher(o.publish, cacheName(o), credential, o.project, store)
 		if err != nil {
 			return p, usage(err)
 		}
@@ -126,7 +126,7 @@ func newPublishing(sys system, o options, cmd command, run string, store *outcac
 // agreeTo compares the caches that a file names with the one that may be written to: that of the command line, or else the
 // target's. Anyone may have written a manifest or a journal, and the secret may be good for other caches as well.
 func (p publishing) agreeTo(caches []string, file string) error {
-	agreed := cacheName(options{publish: p, target: openSesame})
+	agreed := cacheName(options{publish: p, project: defaultProject})
 	for _, name := range caches {
 		if name != agreed {
 			return usage(hint.Wrap(fmt.Errorf("%s names the cache %s, not %s", file, nix.FirstLine(nix.PlainText(name)), agreed),
@@ -150,9 +150,9 @@ func cachesOf(m *run.Manifest) []string {
 // cacheName is the Cachix cache that a run would push to; empty for none.
 // Who names a server of his own and no cache on it means the one by that name.
 func cacheName(o options) string {
-	name := cmp.Or(o.publish.cachix, o.target.cachix)
+	name := cmp.Or(o.publish.cachix, o.project.Cachix)
 	if name == "" && o.publish.url != "" {
-		name = openSesame.cachix
+		name = defaultProject.Cachix
 	}
 	return name
 }

@@ -168,7 +168,7 @@ func (p pushing) consent(j *pipelines.Journal) pipelines.Consent {
 // permit refuses what no run of this user has recorded, and what the record speaks against. What a trusted key has signed
 // is what consumers take anyway.
 func (p pushing) permit(infos []nix.PathInfo, c pipelines.Consent) error {
-	keys, err := binarycache.ParsePublicKeys(p.consumers().keys)
+	keys, err := binarycache.ParsePublicKeys(p.consumers().TrustedKeys)
 	if err != nil {
 		return err
 	}

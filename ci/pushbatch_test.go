@@ -45,7 +45,7 @@ func TestPushOfWhatTheRecordHas(t *testing.T) {
 	check("recorded", info, pushOptions{}, "")
 	check("recorded with other references", other, pushOptions{}, unknown)
 	signed := info
-	signed.Signatures = []string{strings.Split(openSesame.keys[0], ":")[0] + ":" + strings.Repeat("A", 86) + "=="}
+	signed.Signatures = []string{strings.Split(defaultProject.TrustedKeys[0], ":")[0] + ":" + strings.Repeat("A", 86) + "=="}
 	check("a signature that does not hold", signed, pushOptions{}, "")
 	signed.References = other.References
 	check("a signature that does not hold, and other references", signed, pushOptions{}, unknown)

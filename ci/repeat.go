@@ -91,7 +91,7 @@ func repeatHint(ctx context.Context, err error, o options, m *run.Manifest) erro
 	if broken {
 		args[0] = checkCommand.name
 	}
-	if flake == o.target.flake && o.ref != "" {
+	if flake == o.project.Flake && o.ref != "" {
 		args = append(args, "--ref", o.ref)
 	}
 	cells, packages := failedParts(m)
@@ -131,7 +131,7 @@ func repeatFlake(o options, m *run.Manifest) string {
 	if m.Source.Rev != "" && !strings.Contains(m.Source.URL, "file:") {
 		return m.Source.URL
 	}
-	return o.target.flake
+	return o.project.Flake
 }
 
 // resumeCommand publishes what a run has left in the directory of its results. The journal does not say where the cache
@@ -153,7 +153,7 @@ func resumeCommand(out string, f publishFlags) string {
 
 // fixHint says how wrong hashes are put right in the flake. That needs a directory, so another flake has to be cloned first.
 func fixHint(o options) string {
-	dir, where := o.target.flake, ""
+	dir, where := o.project.Flake, ""
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		dir, where = "DIRECTORY", " in a clone"
 	}

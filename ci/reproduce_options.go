@@ -15,6 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -30,7 +31,7 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, file str
 	f.packages = nil
 	runID := newRunID(sys.clock()())
 	o := options{
-		target: openSesame, json: f.json, verbose: f.verbose, jobs: f.jobs, timeout: f.timeout,
+		project: defaultProject, json: f.json, verbose: f.verbose, jobs: f.jobs, timeout: f.timeout,
 		run: runID, out: regular.NewDir(cmp.Or(f.out, filepath.Join("reproduced", runID))), outGiven: true,
 	}
 	if dir := filepath.Dir(file); isFile(filepath.Join(dir, "cache", "nix-cache-info")) {
@@ -40,17 +41,17 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, file str
 		o.otherResults = append(o.otherResults, filepath.Dir(o.out.Name())) // which may hold those of several runs
 	}
 	if m.Source.URL == exampleFlake {
-		o.target = builtIn
+		o.project = exampleProject
 	}
 	if f.memlock != "" {
-		n, err := parseBytes(f.memlock)
+		n, err := project.ParseSize(f.memlock)
 		if err != nil {
 			return o, usage(err)
 		}
-		o.target.memlock = n
+		o.project.Memlock = n
 	}
-	trusted := o.target // before the manifest has a say in it
-	o.target.flake = cmp.Or(f.source, m.Source.URL)
+	trusted := o.project // before the manifest has a say in it
+	o.project.Flake = cmp.Or(f.source, m.Source.URL)
 	if err := errors.Join(f.cellsOf(m, &o), f.parseEngines(&o), f.parseContract(&o), f.parseBuilders(&o)); err != nil {
 		return o, usage(err)
 	}
@@ -98,7 +99,7 @@ func (f *reproduceFlags) cellsOf(m *run.Manifest, o *options) error {
 			packages = append(packages, p.Package)
 		}
 		o.cells = append(o.cells, matrix.Cell{System: cell.System, Packages: packages})
-		o.target.packages = packages
+		o.project.Packages = packages
 	}
 	return nil
 }
@@ -140,9 +141,9 @@ func (f *reproduceFlags) overridesOf(m *run.Manifest, o *options) error {
 
 // trustedOf takes the manifest's caches and keys, as far as this program or the command line names them too: whoever has a
 // trusted key can put anything into the store under any path.
-func (f *reproduceFlags) trustedOf(settings nix.Settings, t target, o *options) error {
+func (f *reproduceFlags) trustedOf(settings nix.Settings, t project.Project, o *options) error {
 	caches, keys := strings.Fields(settings["substituters"]), strings.Fields(settings["trusted-public-keys"])
-	known := slices.Concat(t.substituters, t.keys, openSesame.substituters, openSesame.keys, f.substituters, f.keys)
+	known := slices.Concat(t.Substituters, t.TrustedKeys, defaultProject.Substituters, defaultProject.TrustedKeys, f.substituters, f.keys)
 	var foreign []string
 	for _, name := range slices.Concat(caches, keys) {
 		if !f.trust && !slices.Contains(known, name) {
@@ -153,7 +154,7 @@ func (f *reproduceFlags) trustedOf(settings nix.Settings, t target, o *options) 
 		return hint.Wrap(fmt.Errorf("the run of the manifest has trusted %s, which this program does not", strings.Join(foreign, ", ")),
 			"where you trust who has written the manifest: --trust; else name what you trust: --substituter URL --trusted-key KEY")
 	}
-	o.target.substituters, o.target.keys = caches, keys
+	o.project.Substituters, o.project.TrustedKeys = caches, keys
 	return nil
 }
 

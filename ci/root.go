@@ -14,12 +14,12 @@ import (
 // version of this program, as manifests record it.
 const version = "0.1.0"
 
-const manual = `Build a Nix flake for release: its packages for x86_64-linux and aarch64-linux, with their tests,
+var manual = `Build a Nix flake for release: its packages for x86_64-linux and aarch64-linux, with their tests,
 in Nix containers or on this machine, into a local binary cache, with a manifest of the run.
 
-FLAKE is a flake reference: a directory, github:owner/repo, a git URL, a tarball. Left out, it is
-` + "`github:ScopeCreep-zip/open-sesame`" + `. The word "example" stands for the flake that is built into this program;
-it needs no network. What is built is what a consumer of the flake gets: the tree of the commit, nothing else.
+FLAKE is a flake reference: a directory, github:owner/repo, a git URL, a tarball. The default is
+` + defaultProject.Flake + `. "example" is a flake that is built into this program; it needs no network.
+The program builds what a consumer of the flake gets: the tree of the commit, and nothing else.
 
 A run is these steps, for each system side by side:
   snapshot    the exact tree of the flake, by git; the same for all systems

@@ -91,7 +91,7 @@ func lastInPins(ctx context.Context, o options) (run.LastRelease, error) {
 	if err != nil {
 		return last, err
 	}
-	caches, err := consumersCaches(info.URI, o.target.substituters)
+	caches, err := consumersCaches(info.URI, o.project.Substituters)
 	if err != nil {
 		return last, err
 	}

@@ -18,7 +18,7 @@ import (
 
 // revision is what the command line says of which tree to take: by --ref, or in the flake's reference.
 func (o options) revision() string {
-	ref, err := flake.ParseRef(o.target.flake)
+	ref, err := flake.ParseRef(o.project.Flake)
 	if o.ref != "" || err != nil {
 		return o.ref
 	}
@@ -27,13 +27,13 @@ func (o options) revision() string {
 
 // newSource returns what takes the snapshot: of a reference, or of the flake that is built into this program.
 func newSource(sys system, o options, work string) (pipelines.Source, error) {
-	if o.target.flake == exampleFlake {
+	if o.project.Flake == exampleFlake {
 		if o.ref != "" {
 			return nil, usage(fmt.Errorf("take snapshot of %s: --ref goes with a flake under version control", exampleFlake))
 		}
 		return exampleSource{work: work, env: host.Environment(sys.environ)}, nil
 	}
-	ref, err := flake.ParseRef(o.target.flake)
+	ref, err := flake.ParseRef(o.project.Flake)
 	if err != nil {
 		return nil, usage(err)
 	}

@@ -44,7 +44,7 @@ func prepare(ctx context.Context, sys system, cmd command, o options, report run
 	if err := checkOut(ctx, sys, o.out.Name(), dirs.work.Path); err != nil {
 		return nil, nil, err
 	}
-	builds, err := openRecord(ctx, sys, recordPlace{flake: o.target.flake, out: o.out.Name(), scratch: dirs.work.Path, readOnly: cmd.readOnly})
+	builds, err := openRecord(ctx, sys, recordPlace{flake: o.project.Flake, out: o.out.Name(), scratch: dirs.work.Path, readOnly: cmd.readOnly})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -64,7 +64,7 @@ func prepare(ctx context.Context, sys system, cmd command, o options, report run
 	}
 	settings := nixSettings(o)
 	engines := &engines{
-		choice: o.engines, image: o.image, memlock: o.target.memlock, settings: settings, environ: sys.environ,
+		choice: o.engines, image: o.image, memlock: int64(o.project.Memlock), settings: settings, environ: sys.environ,
 		cacheDir: dirs.cache, log: engineLog.when(o.verbose && !cmd.readOnly), logFile: engineLog.Path(),
 		guarded: len(sys.secrets.texts()) > 0 && !o.publish.unsandboxed,
 		notice: once(func(text string) {
@@ -72,11 +72,11 @@ func prepare(ctx context.Context, sys system, cmd command, o options, report run
 		}),
 	}
 	r = &pipelines.Release{
-		ID: id, Command: cmd.name, Tool: "open-sesame-ci " + version, Flake: o.target.flake, Job: github{sys.environ}.job(),
+		ID: id, Command: cmd.name, Tool: "open-sesame-ci " + version, Flake: o.project.Flake, Job: github{sys.environ}.job(),
 		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publish, Rebuild: o.rebuild, Engines: engines,
-		CacheKeys: cacheKeys(o.target.cache),
+		CacheKeys: cacheKeys(o.project.ServedBy),
 		Record:    builds, Fresh: cmd.ignoresCaches, Contract: o.contract,
-		Recorder: run.Recorder{Report: report, Now: now}, Settings: settings, Builders: o.builders, Memlock: o.target.memlock,
+		Recorder: run.Recorder{Report: report, Now: now}, Settings: settings, Builders: o.builders, Memlock: int64(o.project.Memlock),
 		Logs: dirs.logs, ManifestFile: regular.File{Dir: o.out, Base: cmp.Or(cmd.manifest, "manifest.json")},
 		FixHint: fixHint(o), FailFast: o.failFast, Stall: o.stall,
 	}

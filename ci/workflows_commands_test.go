@@ -80,7 +80,7 @@ var matrixKey = regexp.MustCompile(`matrix\.([\w-]+)`)
 
 // ruleMatrixKeys wants each key that a job with our matrix names in each of its cells.
 func ruleMatrixKeys(w workflow) (complaints []string) {
-	cells, err := includes(matrix.Expand(matrix.Systems(), openSesame.packages))
+	cells, err := includes(matrix.Expand(matrix.Systems(), defaultProject.Packages))
 	if err != nil {
 		return []string{err.Error()}
 	}

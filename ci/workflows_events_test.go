@@ -144,7 +144,7 @@ func TestNixWorkflowChecksOutItself(t *testing.T) {
 func TestNixWorkflowRunsEachCellOnItsRunner(t *testing.T) {
 	w := readWorkflow(t, "../.github/workflows/nix.yml")
 	cell := w.job(t, "cell")
-	cells, err := includes(matrix.Expand(matrix.Systems(), openSesame.packages))
+	cells, err := includes(matrix.Expand(matrix.Systems(), defaultProject.Packages))
 	if err != nil {
 		t.Fatal(err)
 	}

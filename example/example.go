@@ -1,6 +1,6 @@
-// Package example holds a flake in the shape of Open Sesame that builds offline in seconds, and
-// smaller flakes that are slow, broken or of another shape. Tests, benchmarks and demonstrations
-// write one of them to a directory and build it with the Nix that is there.
+// Package example has a flake with the outputs of the default project that builds offline in seconds, and smaller
+// flakes that are slow, broken or different. Tests, benchmarks and demonstrations write one of them to a directory and
+// build it with the installed Nix.
 package example
 
 import (

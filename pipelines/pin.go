@@ -11,7 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// PinName is the name under which a package of a system is pinned: "open-sesame-x86_64-linux".
+// PinName is the name under which a package of a system is pinned: "hello-x86_64-linux".
 func PinName(p matrix.Package, system matrix.System) string { return string(p) + "-" + string(system) }
 
 // pin makes the release: it pins the outputs of all cells. Paths that were pushed are harmless until they are named,

@@ -14,7 +14,7 @@ import (
 func evaluated(t *testing.T, edits ...edit) []Result {
 	m := newMachine(t)
 	flake := m.flake(func(dir string) { mutant{edits: edits}.write(t, dir) })
-	return m.evaluate(OpenSesame(), flake, native())
+	return m.evaluate(openSesame(), flake, native())
 }
 
 // A module that does not evaluate fails the checks of the module, in Nix's words, and no others.
@@ -68,7 +68,7 @@ func TestPlaceOfError(t *testing.T) {
 func TestFlakeOfAnotherKind(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	c := OpenSesame()
+	c := openSesame()
 	flake := m.reference(func(dir string) error { return example.WriteFixture(dir, "other") })
 	results := m.evaluate(c, flake, native())
 	for _, r := range c.Finish(results, native(), c.Planned()) {
@@ -82,7 +82,7 @@ func TestFlakeOfAnotherKind(t *testing.T) {
 func TestFlakeThatIsNone(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	results := m.evaluate(OpenSesame(), "path:"+filepath.Join(t.TempDir(), "nothing")+"?narHash=sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D", native())
+	results := m.evaluate(openSesame(), "path:"+filepath.Join(t.TempDir(), "nothing")+"?narHash=sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D", native())
 	if len(results) == 0 {
 		t.Error("no results")
 	}
@@ -104,7 +104,7 @@ func TestHomeManagerOfAReference(t *testing.T) {
 		return os.WriteFile(filepath.Join(dir, "flake.nix"), []byte(homeManagerStandIn), 0o644)
 	})
 	request := Request{System: native(), Flake: m.flake(func(string) {}), HomeManager: manager}
-	results, err := OpenSesame().Evaluate(request, m.eval)
+	results, err := openSesame().Evaluate(request, m.eval)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ const homeManagerStandIn = `{
 // evaluateCounting returns what the checks find, and how often Nix was asked for it.
 func evaluateCounting(t *testing.T, m machine, r Request) (results []Result, calls int) {
 	t.Helper()
-	c := OpenSesame()
+	c := openSesame()
 	results, err := c.Evaluate(r, func(expression string) ([]byte, string, error) {
 		calls++
 		return m.eval(expression)
@@ -249,7 +249,7 @@ func TestOverlayThatNeedsAnother(t *testing.T) {
 		{[]string{"nixpkgs.overlays.toolchain"}, Pass},
 		{[]string{"konductor.inputs.rust-overlay.overlays.default", "nixpkgs.overlays.toolchain"}, Pass}, // an input that is not there
 	} {
-		c := OpenSesame()
+		c := openSesame()
 		c.Outputs.OverlayNeeds = test.needs
 		for _, r := range m.evaluate(c, flake, native()) {
 			switch {

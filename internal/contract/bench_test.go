@@ -10,7 +10,7 @@ import (
 // What the contract adds to a warm run: the one evaluation of a system, and a look into what was built.
 func BenchmarkContract(b *testing.B) {
 	m := newMachine(b)
-	c := OpenSesame()
+	c := openSesame()
 	flake := m.flake(func(string) {})
 	for _, system := range matrix.Systems() {
 		nixtest.NeedSystem(b, system)

@@ -9,6 +9,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/tomlfile"
 )
 
 // gitPackage is a package of Cargo.lock that comes from a git repository.
@@ -40,7 +41,7 @@ func parseCargoLock(file string, data []byte) ([]gitPackage, error) {
 	if _, err := toml.Decode(string(data), &lock); err != nil {
 		var parse toml.ParseError
 		if errors.As(err, &parse) {
-			line, column := lineColumn(data, parse.Position.Start)
+			line, column := tomlfile.LineColumn(data, parse.Position.Start)
 			return nil, &placedError{file, line, fmt.Errorf("parse %s:%d:%d: %s", file, line, column, parse.Message)}
 		}
 		return nil, fmt.Errorf("parse %s: %v", file, err)

@@ -76,7 +76,7 @@ type Units struct {
 	Forbidden []string `toml:"forbidden,omitempty"`
 	// Service is required of the [Service] sections of all services.
 	Service Expectations `toml:"service,omitempty"`
-	// Of is required of single units besides, by name: units.of."open-sesame-secrets.service".
+	// Of has further requirements of single units, by name: units.of."hello.service".
 	Of map[string]Expectations `toml:"of,omitempty"`
 	// Verify runs systemd-analyze --user verify, where that program is installed.
 	Verify bool `toml:"verify,omitempty"`
@@ -108,13 +108,13 @@ type PreCheck struct {
 
 // HomeManager is about the Home Manager module of the flake.
 type HomeManager struct {
-	// Module is its name under homeManagerModules; Option is the path of its options, such as "programs.open-sesame".
+	// Module is its name under homeManagerModules; Option is the path of its options, such as "programs.hello".
 	Module string `toml:"module,omitempty"`
 	Option string `toml:"option,omitempty"`
 	// Headless and Desktop are what it configures in each mode.
 	Headless Suite `toml:"headless,omitempty"`
 	Desktop  Suite `toml:"desktop,omitempty"`
-	// Targets is required of "Unit" and "Install" of targets together: home-manager.targets.open-sesame-desktop.
+	// Targets has requirements of the sections Unit and Install of targets: home-manager.targets.hello-desktop.
 	Targets map[string]Expectations `toml:"targets,omitempty"`
 	// Service is required of all services, in any of their sections; Of of single services besides.
 	Service Expectations            `toml:"service,omitempty"`

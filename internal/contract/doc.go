@@ -1,7 +1,7 @@
 // Package contract checks whether a flake satisfies its contract.
 //
 // A [Contract] is data: requirements of a flake's outputs, packages, units, module, lock files and settings. It is read
-// from a TOML file; the one of Open Sesame is built in. A flake may have more than its contract requires.
+// from a TOML file. A flake may have more than its contract requires.
 //
 // There are three kinds of checks, by what they need:
 //

@@ -83,14 +83,14 @@ func TestFixStaticTakesFromTheOtherFile(t *testing.T) {
 	if err := os.Chmod(desktop, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	changed, err := OpenSesame().FixStatic(tree)
+	changed, err := openSesame().FixStatic(tree)
 	if err != nil || len(changed) != 2 {
 		t.Fatalf("changed %v, error %v", changed, err)
 	}
 	if read(t, headless) != before[0] {
 		t.Errorf("the headless file is now\n%s", read(t, headless))
 	}
-	for _, r := range OpenSesame().Static(tree, today) {
+	for _, r := range openSesame().Static(tree, today) {
 		if r.Status == Fail {
 			t.Errorf("%s: %s", r.Check, r.Reason)
 		}
@@ -98,7 +98,7 @@ func TestFixStaticTakesFromTheOtherFile(t *testing.T) {
 	if info, err := os.Stat(desktop); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, error %v: want the file's own", info.Mode(), err)
 	}
-	if again, err := OpenSesame().FixStatic(tree); err != nil || len(again) > 0 {
+	if again, err := openSesame().FixStatic(tree); err != nil || len(again) > 0 {
 		t.Errorf("a second time it changes %v, error %v", again, err)
 	}
 }

@@ -275,7 +275,7 @@ func (e *evaluation) packageOverride(homes map[string]home) {
 			Wanted: string(h.Stranger), Found: joined(h.Packages),
 		})
 	case !started:
-		// Open Sesame's own module installs the package and starts its own programs, so this only warns.
+		// Modules exist that install one package and start the programs of another, so this only warns.
 		e.add(Result{
 			Check: check, Status: Warn, Reason: "another package is configured and installed, and no service starts a program of it",
 			Fix: "let each ExecStart take its program from cfg.package",

@@ -75,7 +75,7 @@ func foreign() matrix.System {
 
 func TestEvaluatedMutants(t *testing.T) {
 	newMachine(t)
-	c := OpenSesame()
+	c := openSesame()
 	for _, mu := range evaluatedMutants {
 		t.Run(mu.name, func(t *testing.T) {
 			t.Parallel()
@@ -89,7 +89,7 @@ func TestEvaluatedMutants(t *testing.T) {
 func TestBuiltMutants(t *testing.T) {
 	newMachine(t)
 	nixtest.NeedSystem(t, native())
-	c := OpenSesame()
+	c := openSesame()
 	for _, mu := range builtMutants {
 		t.Run(mu.name, func(t *testing.T) {
 			t.Parallel()

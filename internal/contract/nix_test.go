@@ -155,7 +155,7 @@ func (m machine) build(c *Contract, flake string, system matrix.System) Build {
 func TestExampleKeepsItsPromises(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	c := OpenSesame()
+	c := openSesame()
 	flake := m.flake(func(string) {})
 	for _, system := range matrix.Systems() {
 		t.Run(string(system), func(t *testing.T) {

@@ -25,7 +25,7 @@ func TestParseTellsThePlace(t *testing.T) {
 }
 
 func TestOpenSesame(t *testing.T) {
-	c := OpenSesame()
+	c := openSesame()
 	if n := len(c.Packages["open-sesame"].Binaries); n != 5 {
 		t.Errorf("%d binaries of the headless package, want 5", n)
 	}

@@ -20,7 +20,7 @@ const (
 
 // Result is the result of a check.
 type Result struct {
-	// Check is the name of the check, from the general to the specific: "desktop/units/open-sesame-wm.service/Type".
+	// Check is the name of the check, from the general to the specific: "desktop/units/hello.service/Type".
 	Check  string        `json:"check"`
 	System matrix.System `json:"system,omitempty"` // empty for the flake as a whole
 	Status Status        `json:"status"`

@@ -99,7 +99,7 @@ func TestStaticMutants(t *testing.T) {
 			t.Parallel()
 			tree := writeExample(t)
 			replace(t, filepath.Join(tree, m.file), m.old, m.new)
-			c := OpenSesame()
+			c := openSesame()
 			c.Strict = true
 			var broken []string
 			var first Result
@@ -122,7 +122,7 @@ func TestStaticMutants(t *testing.T) {
 }
 
 func TestStaticPassesOnTheExample(t *testing.T) {
-	c := OpenSesame()
+	c := openSesame()
 	c.Strict = true
 	results := c.Static(writeExample(t), today)
 	for _, r := range results {
@@ -165,7 +165,7 @@ func TestLocksOfOtherVersionsOfNixPass(t *testing.T) {
 				t.Fatal(err)
 			}
 			var passed []string
-			for _, r := range OpenSesame().Static(tree, today) {
+			for _, r := range openSesame().Static(tree, today) {
 				if r.Status == Fail {
 					t.Errorf("%s: %s", r.Check, r.Reason)
 				}
@@ -187,7 +187,7 @@ func TestMissingFilesAreToldByName(t *testing.T) {
 		if err := os.Remove(filepath.Join(tree, file)); err != nil {
 			t.Fatal(err)
 		}
-		results := OpenSesame().Static(tree, today)
+		results := openSesame().Static(tree, today)
 		if !slices.ContainsFunc(results, func(r Result) bool { return r.Status == Fail && strings.Contains(r.Reason, filepath.Base(file)) }) {
 			t.Errorf("without %s: %+v", file, results)
 		}
@@ -202,7 +202,7 @@ func TestHashesBeyondThisReaderAreSkipped(t *testing.T) {
 	} {
 		tree := writeExample(t)
 		replace(t, filepath.Join(tree, headlessFile), "outputHashes = {", other)
-		for _, r := range OpenSesame().Static(tree, today) {
+		for _, r := range openSesame().Static(tree, today) {
 			if r.Status == Fail || r.Check == "hashes/nix/package.nix" && (r.Status != Skip || r.Line != 35) {
 				t.Errorf("%s: %s: %s %s:%d", other, r.Check, r.Status, r.Reason, r.Line)
 			}
@@ -215,7 +215,7 @@ func TestHashesMayHaveANameFirst(t *testing.T) {
 	t.Parallel()
 	tree := writeExample(t)
 	replace(t, filepath.Join(tree, headlessFile), "let\n", "let\n  use = { inherit outputHashes; };\n")
-	for _, r := range OpenSesame().Static(tree, today) {
+	for _, r := range openSesame().Static(tree, today) {
 		if r.Status == Fail || r.Check == "hashes/nix/package.nix" {
 			t.Errorf("%s: %s %s", r.Check, r.Status, r.Reason)
 		}
@@ -229,7 +229,7 @@ func TestOneHashOfACommitIsEnough(t *testing.T) {
 	for _, file := range []string{headlessFile, desktopFile} {
 		replace(t, filepath.Join(tree, file), clientLine, "")
 	}
-	for _, r := range OpenSesame().Static(tree, today) {
+	for _, r := range openSesame().Static(tree, today) {
 		if r.Status == Fail {
 			t.Errorf("%s: %s", r.Check, r.Reason)
 		}
@@ -245,7 +245,7 @@ func TestCompleteFailsWhatDidNotRun(t *testing.T) {
 
 func BenchmarkStatic(b *testing.B) {
 	tree := writeExample(b)
-	c := OpenSesame()
+	c := openSesame()
 	for b.Loop() {
 		c.Static(tree, today)
 	}

@@ -35,7 +35,7 @@ func releasedUnits(t *testing.T) map[string]string {
 
 // install returns the two packages with these units, as a build leaves them: ExecStart has a program of the package.
 func install(units map[string]string) Build {
-	c := OpenSesame()
+	c := openSesame()
 	b := Build{System: matrix.X8664Linux, Outputs: map[matrix.Package]nix.StorePath{}, Objects: map[nix.StorePath]*Tree{}}
 	for name, out := range map[matrix.Package]nix.StorePath{"open-sesame": objectA, "open-sesame-desktop": objectB} {
 		tree := &Tree{files: map[string]*File{}}
@@ -57,7 +57,7 @@ func install(units map[string]string) Build {
 
 // brokenUnits are the checks of the units that fail, without the package's name.
 func brokenUnits(b Build) []string {
-	c := OpenSesame()
+	c := openSesame()
 	c.Units.Verify = false // that is about the systemd of this machine
 	var broken []string
 	for _, r := range c.Built(b) {
