@@ -18,7 +18,7 @@ const buildUsers = 32
 // addBuildUsers makes the users that root's Nix runs builders as, as Nix's manual says: members of the group, without a
 // home and a shell. They get numbers of this machine's range for the system: Nix kills all processes of a build user
 // before it builds as that user, and those of containers on this machine often have Nix's usual numbers, 30001 and up.
-func addBuildUsers(ctx context.Context, sys system, group string) error {
+func addBuildUsers(ctx context.Context, sys process, group string) error {
 	if _, err := exec.LookPath("useradd"); err != nil {
 		if err := install(ctx, sys, []string{"passwd"}); err != nil {
 			return err
@@ -51,7 +51,7 @@ func addBuildUsers(ctx context.Context, sys system, group string) error {
 }
 
 // administer runs a program of the package passwd.
-func administer(ctx context.Context, sys system, program string, args ...string) error {
+func administer(ctx context.Context, sys process, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = sys.environ
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -61,7 +61,7 @@ func administer(ctx context.Context, sys system, program string, args ...string)
 }
 
 // withBuildUsers returns what problem returns, once the build users that it misses are there.
-func withBuildUsers(ctx context.Context, sys system, problem func() error) error {
+func withBuildUsers(ctx context.Context, sys process, problem func() error) error {
 	err := problem()
 	none := (*host.NoBuildUsersError)(nil)
 	if !errors.As(err, &none) {

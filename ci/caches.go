@@ -83,7 +83,7 @@ func nixSettings(o options) nix.Settings {
 	return nix.Settings{
 		// Added to the machine's own, on which settings of its owner's may depend, such as use-cgroups.
 		"extra-experimental-features": "nix-command flakes",
-		"accept-flake-config":         "false", // the flake's caches are the target's; what else it asks for is not granted
+		"accept-flake-config":         "false", // the flake's caches are the project's; what else it asks for is not granted
 		"substitute":                  "true",
 		"substituters":                strings.Join(o.project.Substituters, " "),
 		"trusted-public-keys":         strings.Join(o.project.TrustedKeys, " "),

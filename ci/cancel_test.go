@@ -23,8 +23,8 @@ const (
 	secondGrace = 2500 * time.Millisecond
 )
 
-// process is the program in a process of its own, as a step of a job.
-type process struct {
+// childProcess is the program in a process of its own, as a step of a job.
+type childProcess struct {
 	*githubJob
 	cmd    *exec.Cmd
 	said   watched
@@ -57,9 +57,9 @@ func (w *watched) String() string {
 }
 
 // startProcess starts the program in a job. Seen is closed when it has said the word.
-func startProcess(t *testing.T, file string, j *githubJob, word string, args ...string) *process {
+func startProcess(t *testing.T, file string, j *githubJob, word string, args ...string) *childProcess {
 	t.Helper()
-	p := &process{githubJob: j, cmd: exec.Command(file, args...), exited: make(chan error, 1)}
+	p := &childProcess{githubJob: j, cmd: exec.Command(file, args...), exited: make(chan error, 1)}
 	p.said.word, p.said.seen = word, make(chan struct{})
 	p.cmd.Env, p.cmd.Stderr = j.environ, &p.said
 	if j.event.secret {
@@ -73,7 +73,7 @@ func startProcess(t *testing.T, file string, j *githubJob, word string, args ...
 }
 
 // cancel ends the process as the runner does, and returns its exit code; -1 where a signal ended it.
-func (p *process) cancel(t *testing.T, first syscall.Signal) int {
+func (p *childProcess) cancel(t *testing.T, first syscall.Signal) int {
 	t.Helper()
 	began := time.Now()
 	for _, step := range []struct {
@@ -96,7 +96,7 @@ func (p *process) cancel(t *testing.T, first syscall.Signal) int {
 }
 
 // wait waits for something that the process is to come to, or its early end.
-func (p *process) wait(t *testing.T, until <-chan struct{}) {
+func (p *childProcess) wait(t *testing.T, until <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-until:
@@ -176,7 +176,7 @@ func TestAJobThatIsCancelledWhileItBuilds(t *testing.T) {
 }
 
 // checkCancelled looks at what GitHub shows: the job's own summary, and that of the report after it.
-func checkCancelled(t *testing.T, p *process) {
+func checkCancelled(t *testing.T, p *childProcess) {
 	t.Helper()
 	const title = "## ⏹️ Cancelled; these are the results so far"
 	if summary := readTest(t, p.summary); !strings.HasPrefix(summary, title) {

@@ -15,11 +15,11 @@ import (
 func TestContractNamesTheTargetsCache(t *testing.T) {
 	c := defaultProject.Contract.NixConfig
 	if !slices.Contains(c.Substituters, defaultProject.ServedBy) {
-		t.Errorf("the contract's substituters %q lack the target's cache %s", c.Substituters, defaultProject.ServedBy)
+		t.Errorf("the contract's substituters %q lack the project's cache %s", c.Substituters, defaultProject.ServedBy)
 	}
 	for _, key := range c.Keys {
 		if !slices.Contains(defaultProject.TrustedKeys, key) {
-			t.Errorf("the target's keys %q lack the contract's %s", defaultProject.TrustedKeys, key)
+			t.Errorf("the project's keys %q lack the contract's %s", defaultProject.TrustedKeys, key)
 		}
 	}
 	if defaultProject.Contract.Strict || !exampleProject.Contract.Strict {
@@ -41,7 +41,7 @@ func BenchmarkCheck(b *testing.B) {
 			args := []string{"check", "example", "--engine", "host", "--system", string(s), "--contract", mode, "--out", filepath.Join(dir, "out")}
 			check := func() {
 				var log bytes.Buffer
-				if code := execute(b.Context(), args, system{stdout: &log, stderr: &log, environ: environ}); code != exitOK {
+				if code := execute(b.Context(), args, process{stdout: &log, stderr: &log, environ: environ}); code != exitOK {
 					b.Fatalf("exit code %d:\n%s", code, &log)
 				}
 			}

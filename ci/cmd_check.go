@@ -31,7 +31,7 @@ check the same, and the files of the flake before anything is built.
 Of hashes of git dependencies, --fix adds to each file what another has, builds, and puts what was fetched
 in the place of what was wrong, in every Nix file of the flake that has it.`
 
-func newCheck(sys system) *cobra.Command {
+func newCheck(sys process) *cobra.Command {
 	var f flags
 	var fix, draft bool
 	c := &cobra.Command{
@@ -63,7 +63,7 @@ func newCheck(sys system) *cobra.Command {
 }
 
 // runDraft writes a contract that the flake keeps today.
-func runDraft(ctx context.Context, sys system, o options) error {
+func runDraft(ctx context.Context, sys process, o options) error {
 	shown := o
 	shown.json = false // the contract is on standard output, not the events
 	reporter := newReporter(sys, shown)
@@ -85,7 +85,7 @@ func runDraft(ctx context.Context, sys system, o options) error {
 }
 
 // runCheck runs the story as far as its contract.
-func runCheck(ctx context.Context, sys system, o options) (*run.Manifest, error) {
+func runCheck(ctx context.Context, sys process, o options) (*run.Manifest, error) {
 	reporter := newReporter(sys, o)
 	r, cleanup, err := prepare(ctx, sys, checkCommand, o, reporter)
 	if err != nil {
@@ -98,14 +98,14 @@ func runCheck(ctx context.Context, sys system, o options) (*run.Manifest, error)
 
 // runFix puts right what is known to be wrong, and checks the flake again for as long as that finds more:
 // a build tells the hashes of those fetches only that it came to.
-func runFix(ctx context.Context, sys system, o options) error {
+func runFix(ctx context.Context, sys process, o options) error {
 	flake := o.project.Flake
 	if info, err := os.Stat(flake); err != nil || !info.IsDir() {
 		return usage(hint.Wrap(fmt.Errorf("fix flake %s: not a directory", flake), "clone it, and name the directory"))
 	}
 	if o.contract.Contract != nil {
 		changed, err := o.contract.Contract.FixStatic(flake)
-		if err = errors.Join(err, tellChanges(sys.stderr, flake, changed)); err != nil {
+		if err = errors.Join(err, printChanges(sys.stderr, flake, changed)); err != nil {
 			return err
 		}
 	}
@@ -119,7 +119,7 @@ func runFix(ctx context.Context, sys system, o options) error {
 		if fixErr != nil || len(changed) == 0 {
 			return errors.Join(err, fixErr)
 		}
-		if err := tellChanges(sys.stderr, flake, changed); err != nil {
+		if err := printChanges(sys.stderr, flake, changed); err != nil {
 			return err
 		}
 	}
@@ -137,7 +137,7 @@ func mismatchesOf(m *run.Manifest) []contract.Mismatch {
 	return all
 }
 
-func tellChanges(w io.Writer, flake string, changed []contract.Position) error {
+func printChanges(w io.Writer, flake string, changed []contract.Position) error {
 	for _, p := range changed {
 		if _, err := fmt.Fprintf(w, "fixed %s: %s\n", filepath.Join(flake, p.String()), p.Text); err != nil {
 			return err

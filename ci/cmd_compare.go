@@ -27,7 +27,7 @@ causes, such as the time of the build or a build path, and what usually fixes th
 
 Exit code 0: both sides are the same. 3: they differ.`
 
-func newCompare(sys system) *cobra.Command {
+func newCompare(sys process) *cobra.Command {
 	var asJSON bool
 	var page string
 	c := &cobra.Command{

@@ -13,7 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-func newDemo(sys system) *cobra.Command {
+func newDemo(sys process) *cobra.Command {
 	var f flags
 	c := &cobra.Command{
 		Use:   "demo",
@@ -36,7 +36,7 @@ func newDemo(sys system) *cobra.Command {
 	return c
 }
 
-func runDemo(ctx context.Context, sys system, o options, systemsGiven bool) error {
+func runDemo(ctx context.Context, sys process, o options, systemsGiven bool) error {
 	if o.engines.kind == engineHost {
 		if err := setUp(ctx, sys); err != nil {
 			return err
@@ -61,7 +61,7 @@ func runDemo(ctx context.Context, sys system, o options, systemsGiven bool) erro
 
 // runnable leaves out the systems that this machine's Nix cannot build for, and says why: a demonstration shows what it
 // can. A release refuses.
-func runnable(ctx context.Context, sys system, cells []matrix.Cell) ([]matrix.Cell, error) {
+func runnable(ctx context.Context, sys process, cells []matrix.Cell) ([]matrix.Cell, error) {
 	native, err := nativeSystem(ctx)
 	if err != nil {
 		return nil, err

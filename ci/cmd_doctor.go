@@ -18,7 +18,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-func newDoctor(sys system) *cobra.Command {
+func newDoctor(sys process) *cobra.Command {
 	var fix bool
 	c := &cobra.Command{
 		Use:   "doctor",
@@ -32,7 +32,7 @@ func newDoctor(sys system) *cobra.Command {
 	return c
 }
 
-func runDoctor(ctx context.Context, sys system, fix bool) error {
+func runDoctor(ctx context.Context, sys process, fix bool) error {
 	if fix {
 		if err := setUp(ctx, sys); err != nil {
 			return err
@@ -72,7 +72,7 @@ const (
 	partDagger   part = "container engine"
 )
 
-func examine(ctx context.Context, sys system, access host.Access, fixed bool) []finding {
+func examine(ctx context.Context, sys process, access host.Access, fixed bool) []finding {
 	ofNix := examineNix(ctx, sys, access)
 	emulator := examineEmulator(ctx, sys, foreignCheck{access: access, nix: ofNix.ok, tried: fixed})
 	return []finding{examineGit(ctx, access), ofNix, emulator, examineDagger(ctx, sys)}
@@ -87,7 +87,7 @@ func examineGit(ctx context.Context, access host.Access) finding {
 }
 
 // examineNix opens this machine's Nix as a run does: its version, its store and its configuration.
-func examineNix(ctx context.Context, sys system, access host.Access) finding {
+func examineNix(ctx context.Context, sys process, access host.Access) finding {
 	f := program(ctx, partNix, "nix", "NIX_USER_CONF_FILES=") // a run reads no user's nix.conf either
 	err := nixProblem(ctx, sys, access)
 	switch {
@@ -101,7 +101,7 @@ func examineNix(ctx context.Context, sys system, access host.Access) finding {
 }
 
 // nixProblem returns why a run cannot use this machine's Nix, or nil.
-func nixProblem(ctx context.Context, sys system, access host.Access) error {
+func nixProblem(ctx context.Context, sys process, access host.Access) error {
 	if access.Nix == "" {
 		return access.Problem()
 	}
@@ -127,7 +127,7 @@ func program(ctx context.Context, p part, name string, env ...string) finding {
 	return finding{part: p, ok: true, found: strings.TrimSpace(string(out))}
 }
 
-func examineEmulator(ctx context.Context, sys system, check foreignCheck) finding {
+func examineEmulator(ctx context.Context, sys process, check foreignCheck) finding {
 	native, err := nativeSystem(ctx)
 	if err != nil {
 		return finding{part: partEmulator, found: err.Error()}
@@ -156,7 +156,7 @@ func nativeSystem(ctx context.Context) (matrix.System, error) {
 	return matrix.ParseSystem(strings.TrimSpace(string(out)) + "-linux")
 }
 
-func examineDagger(ctx context.Context, sys system) finding {
+func examineDagger(ctx context.Context, sys process) finding {
 	found, err := dagger.Detect(ctx, sys.environ)
 	if err != nil {
 		return finding{part: partDagger, found: err.Error(), fix: strings.Join(hint.Of(err), "; ")}

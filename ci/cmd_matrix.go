@@ -9,7 +9,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-func newMatrix(sys system) *cobra.Command {
+func newMatrix(sys process) *cobra.Command {
 	var f flags
 	var github bool
 	c := &cobra.Command{
@@ -26,11 +26,11 @@ func newMatrix(sys system) *cobra.Command {
 	}
 	c.Flags().BoolVar(&github, "github", false, "as the JSON of a job's matrix on GitHub Actions")
 	c.Flags().StringArrayVar(&f.systems, "system", nil, "system to build for; repeatable (default: all)")
-	c.Flags().StringArrayVar(&f.packages, "package", nil, "package to build; repeatable (default: the target's)")
+	c.Flags().StringArrayVar(&f.packages, "package", nil, "package to build; repeatable (default: the project's)")
 	return c
 }
 
-func printMatrix(sys system, cells []matrix.Cell, github bool) error {
+func printMatrix(sys process, cells []matrix.Cell, github bool) error {
 	if github {
 		data, err := matrix.GitHub(cells)
 		if err != nil {

@@ -18,12 +18,12 @@ const pinManual = `Keep store paths of the cache from its garbage collector.
 
   pin NAME PATH    one store path, under a name
   pin MANIFEST     the outputs of a run whose cells are all good and published, each as <package>-<system>,
-                   in the target's cache, or the one that --cachix names: it has to where the run was published
-                   to another than the target's
+                   in the project's cache, or the one that --cachix names: it has to where the run was published
+                   to another than the project's
 
 A pin of a name that is there already becomes a new revision of it. A pin wants an auth token.`
 
-func newPin(sys system) *cobra.Command {
+func newPin(sys process) *cobra.Command {
 	var f publishFlags
 	c := &cobra.Command{
 		Use:   "pin NAME PATH | MANIFEST",
@@ -37,8 +37,8 @@ func newPin(sys system) *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			sys = sys.withSecret(f.secret)
-			if _, err := sys.allow(""); err != nil {
+			sys = sys.maskSecret(f.secret)
+			if _, err := sys.checkEventPolicy(""); err != nil {
 				return err
 			}
 			return runPin(c.Context(), sys, p, args)
@@ -49,7 +49,7 @@ func newPin(sys system) *cobra.Command {
 	return c
 }
 
-func runPin(ctx context.Context, sys system, p publishing, args []string) error {
+func runPin(ctx context.Context, sys process, p publishing, args []string) error {
 	var m *run.Manifest
 	if len(args) == 1 {
 		var err error
@@ -96,7 +96,7 @@ func runPin(ctx context.Context, sys system, p publishing, args []string) error 
 }
 
 // pinManifest pins what a run has published, all of it or nothing.
-func pinManifest(ctx context.Context, sys system, to *publisher, resume, file string, m *run.Manifest) error {
+func pinManifest(ctx context.Context, sys process, to *publisher, resume, file string, m *run.Manifest) error {
 	for _, cell := range m.Cells {
 		if cell.Publish == nil || cell.Publish.Verdict != run.Published {
 			return hint.Wrap(fmt.Errorf("pin outputs of %s: those of %s are not published", file, cell.System), "%s", resume)

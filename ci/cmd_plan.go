@@ -12,7 +12,7 @@ import (
 
 var planCommand = command{name: "plan", readOnly: true, publishes: true}
 
-func newPlan(sys system) *cobra.Command {
+func newPlan(sys process) *cobra.Command {
 	var f flags
 	c := &cobra.Command{
 		Use:   planCommand.name + " [FLAKE]",
@@ -23,7 +23,7 @@ func newPlan(sys system) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return runPlan(c.Context(), sys.withSecret(o.publish.secret), o)
+			return runPlan(c.Context(), sys.maskSecret(o.publish.secret), o)
 		},
 	}
 	f.register(c)
@@ -31,7 +31,7 @@ func newPlan(sys system) *cobra.Command {
 	return c
 }
 
-func runPlan(ctx context.Context, sys system, o options) (err error) {
+func runPlan(ctx context.Context, sys process, o options) (err error) {
 	shown := o
 	shown.json = false // the plan itself is the JSON on standard output, not the events
 	reporter := newReporter(sys, shown)

@@ -20,15 +20,15 @@ const pushManual = `Push store paths with their closures, a local binary cache, 
 
   push PATH…            store paths of this machine's store
   push --from DIR       all that is in a local binary cache, such as out/cache
-  push --resume         what the journals in OUT say is still to be published to the target's cache, or to the one that
+  push --resume         what the journals in OUT say is still to be published to the project's cache, or to the one that
                         --cachix names: a journal that names another is refused
 
 What is pushed has to be in the record of this user's runs on this machine, with the same contents, or be signed by a key
-that the target's consumers trust. --unrecorded pushes what somebody else has made, such as a directory that was copied
+that the project's consumers trust. --unrecorded pushes what somebody else has made, such as a directory that was copied
 from another machine.
 
 Where a release was good but for the cache, --resume pins what it would have pinned.
-What the cache has already is not sent again, nor what the cache that a target's consumers have as well has signed.
+What the cache has already is not sent again, nor what the cache that consumers of the project have as well has signed.
 Every object becomes visible after all that it refers to: what is there is whole, whenever a push is cut off.
 Uploads that a killed run with the same --out has left open on the cache are aborted.
 The paths that were pushed go to standard output, one a line.`
@@ -47,7 +47,7 @@ type pushOptions struct {
 	json       bool
 }
 
-func newPush(sys system) *cobra.Command {
+func newPush(sys process) *cobra.Command {
 	var f publishFlags
 	var o pushOptions
 	c := &cobra.Command{
@@ -61,8 +61,8 @@ func newPush(sys system) *cobra.Command {
 			if err := o.parse(args); err != nil {
 				return usage(err)
 			}
-			sys = sys.withSecret(f.secret)
-			if _, err := sys.allow(""); err != nil {
+			sys = sys.maskSecret(f.secret)
+			if _, err := sys.checkEventPolicy(""); err != nil {
 				return err
 			}
 			return runPush(c.Context(), sys, o)
@@ -104,7 +104,7 @@ func (o *pushOptions) parse(args []string) error {
 	return nil
 }
 
-func runPush(ctx context.Context, sys system, o pushOptions) error {
+func runPush(ctx context.Context, sys process, o pushOptions) error {
 	credential, err := sys.secrets.credential(o.publish.secret)
 	if err == nil && credential.IsZero() && !o.dryRun {
 		err = hint.Wrap(errNoSecret(o.publish.secret), "set %s to an auth token of Cachix, or to the cache's signing key", o.publish.secret)
@@ -162,7 +162,7 @@ func (o *pushOptions) consumers() project.Project {
 }
 
 // pushBatch pushes, and prints what went up. What the journals say is taken back when all of it is there.
-func pushBatch(ctx context.Context, sys system, o pushOptions, to *publisher, b batch) error {
+func pushBatch(ctx context.Context, sys process, o pushOptions, to *publisher, b batch) error {
 	reporter := newReporter(sys, options{json: o.json})
 	id := newRunID(sys.clock()())
 	run := pipelines.Release{
@@ -198,7 +198,7 @@ func pushBatch(ctx context.Context, sys system, o pushOptions, to *publisher, b 
 }
 
 // dryRun says what would go up.
-func dryRun(ctx context.Context, sys system, to *publisher, infos []nix.PathInfo) error {
+func dryRun(ctx context.Context, sys process, to *publisher, infos []nix.PathInfo) error {
 	plan, err := to.client.Plan(ctx, infos, to.upstream)
 	if err != nil {
 		return &pipelines.PublishError{Cache: to.Name(), Err: err}

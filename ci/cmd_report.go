@@ -26,7 +26,7 @@ const reportManual = `Join the manifests of runs that have each built one system
 It is the last job of a release whose systems are built by jobs of their own: release --system SYSTEM --pin=false for
 each of them, then report. The pin is what makes the release: paths that were pushed are harmless until they are named.
 So nothing is pinned unless each of the systems has a manifest, is good and is published. Where that was to another
-cache than the target's, --cachix has to name it here, too.
+cache than the project's, --cachix has to name it here, too.
 
 The manifests have to be of one source, one command and one set of settings, each of other systems. A system without a
 manifest is a failure, and is named. The exit code is the heaviest of the runs' own. On GitHub Actions the outputs and
@@ -55,7 +55,7 @@ const (
 	jobSkipped   = "skipped"
 )
 
-func newReport(sys system) *cobra.Command {
+func newReport(sys process) *cobra.Command {
 	var f publishFlags
 	var o reportOptions
 	var systems []string
@@ -71,7 +71,7 @@ func newReport(sys system) *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			return runReport(c.Context(), sys.withSecret(f.secret), o)
+			return runReport(c.Context(), sys.maskSecret(f.secret), o)
 		},
 	}
 	s := c.Flags()
@@ -105,7 +105,7 @@ func (o *reportOptions) parse(systems []string) error {
 	return nil
 }
 
-func runReport(ctx context.Context, sys system, o reportOptions) error {
+func runReport(ctx context.Context, sys process, o reportOptions) error {
 	reporter := newReporter(sys, options{json: o.json, summary: o.summary})
 	m, err := concludeRelease(ctx, sys, o, reporter)
 	if err = errors.Join(err, reporter.Close()); m != nil && !o.json {
@@ -115,9 +115,9 @@ func runReport(ctx context.Context, sys system, o reportOptions) error {
 }
 
 // concludeRelease joins, pins and reports. The manifest is nil where nothing could be joined.
-func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter run.Reporter) (*run.Manifest, error) {
+func concludeRelease(ctx context.Context, sys process, o reportOptions, reporter run.Reporter) (*run.Manifest, error) {
 	now := sys.clock()
-	if _, err := sys.allow(""); err != nil {
+	if _, err := sys.checkEventPolicy(""); err != nil {
 		refused(now(), reporter, err)
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter 
 		refused(now(), reporter, err)
 		return nil, err
 	}
-	if err := tellLastRelease(ctx, sys, all, reporter); err != nil {
+	if err := reportLastRelease(ctx, sys, all, reporter); err != nil {
 		return nil, err
 	}
 	publish, pinErr := o.publishing(sys, all, m)
@@ -146,7 +146,7 @@ func concludeRelease(ctx context.Context, sys system, o reportOptions, reporter 
 		ManifestFile: regular.File{Dir: regular.AnyDir(filepath.Dir(o.out)), Base: filepath.Base(o.out)},
 	}
 	for _, l := range found {
-		l.tellTails(now(), reporter)
+		l.printLogTails(now(), reporter)
 	}
 	return m, r.Conclude(ctx, m, o.missing(), errors.Join(o.unexplained(m), pinErr))
 }
@@ -222,7 +222,7 @@ func (o *reportOptions) wantsPin(m *run.Manifest) bool {
 }
 
 // agreed says whether what the manifests name may be pinned, where it is to be and can be.
-func (o *reportOptions) agreed(ctx context.Context, sys system, found []left, m *run.Manifest) error {
+func (o *reportOptions) agreed(ctx context.Context, sys process, found []left, m *run.Manifest) error {
 	if credential, err := sys.secrets.credential(o.publish.secret); err != nil || credential.IsZero() || !o.wantsPin(m) {
 		return nil
 	}
@@ -239,7 +239,7 @@ func (o *reportOptions) agreed(ctx context.Context, sys system, found []left, m 
 }
 
 // publishing says whether to pin, and by what right.
-func (o *reportOptions) publishing(sys system, all options, m *run.Manifest) (pipelines.Publishing, error) {
+func (o *reportOptions) publishing(sys process, all options, m *run.Manifest) (pipelines.Publishing, error) {
 	if !o.wantsPin(m) {
 		return pipelines.Publishing{}, nil
 	}
@@ -272,10 +272,10 @@ func flakeOf(m *run.Manifest) string {
 	return m.Source.URL
 }
 
-// tellTails reports the ends of the logs of failed builds, where their files have come along with a manifest. A manifest
+// printLogTails reports the ends of the logs of failed builds, where their files have come along with a manifest. A manifest
 // is from another job, which may not choose what else this one shows of its machine: only regular files in the directory
 // logs beside the manifest are read, whatever it names.
-func (l left) tellTails(at time.Time, reporter run.Reporter) {
+func (l left) printLogTails(at time.Time, reporter run.Reporter) {
 	logs, err := regular.OpenRoot(filepath.Join(filepath.Dir(l.file), "logs"))
 	if err != nil {
 		return

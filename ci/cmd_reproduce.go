@@ -53,7 +53,7 @@ type reproduceFlags struct {
 	trust  bool
 }
 
-func newReproduce(sys system) *cobra.Command {
+func newReproduce(sys process) *cobra.Command {
 	var f reproduceFlags
 	c := &cobra.Command{
 		Use:   reproduceCommand.name + " MANIFEST",
@@ -81,19 +81,19 @@ func (f *reproduceFlags) registerReproduce(c *cobra.Command) {
 	s.StringArrayVar(&f.overrides, "override-input", nil, "INPUT=DIR: the directory that has the tree which the run has put in an input's place; repeatable")
 	s.StringVar(&f.image, "image", "", "Nix image in place of the manifest's: a reference pinned by digest, or an archive")
 	s.StringVar(&f.builders, "builders", "", "remote builders, as in nix.conf")
-	s.StringArrayVar(&f.substituters, "substituter", nil, "cache that may be used where the manifest names it; repeatable (default: the target's)")
-	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key that may be trusted where the manifest names it; repeatable (default: the target's)")
+	s.StringArrayVar(&f.substituters, "substituter", nil, "cache that may be used where the manifest names it; repeatable (default: the project's)")
+	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key that may be trusted where the manifest names it; repeatable (default: the project's)")
 	s.BoolVar(&f.trust, "trust", false, "believe the manifest's caches, keys and image: they can replace anything that is fetched")
-	s.StringVar(&f.terms, "contract-file", "", "the flake's promises, where the run was checked against others than the target's")
+	s.StringVar(&f.terms, "contract-file", "", "the flake's promises, where the run was checked against others than the project's")
 	s.StringVar(&f.out, "out", "", "directory for the results of this run (default: reproduced/RUN)")
-	s.StringVar(&f.memlock, "memlock", "", "memory that the tests lock, such as 256M, in place of the target's")
+	s.StringVar(&f.memlock, "memlock", "", "memory that the tests lock, such as 256M, in place of the project's")
 	s.Var(&f.jobs, "jobs", jobsUsage)
 	limitVar(s, &f.timeout, timeoutFlag, 0, "the longest that the command may take, from its start to its end (default: no limit)")
 	s.BoolVar(&f.json, "json", false, "the result as JSON on standard output")
 	s.BoolVarP(&f.verbose, "verbose", "v", false, "each line of each build")
 }
 
-func (f *reproduceFlags) run(c *cobra.Command, sys system, file string) error {
+func (f *reproduceFlags) run(c *cobra.Command, sys process, file string) error {
 	ctx := c.Context()
 	if name := filepath.Join(file, "manifest.json"); isFile(name) {
 		file = name
@@ -142,7 +142,7 @@ func checkUnedited(ctx context.Context, file string, m *run.Manifest) error {
 }
 
 // buildAgain runs the story for what the manifest names.
-func (f *reproduceFlags) buildAgain(ctx context.Context, sys system, o options, m *run.Manifest) (*run.Manifest, error) {
+func (f *reproduceFlags) buildAgain(ctx context.Context, sys process, o options, m *run.Manifest) (*run.Manifest, error) {
 	shown := o
 	shown.json = false // the result is on standard output, not the events
 	reporter := newReporter(sys, shown)
@@ -151,7 +151,7 @@ func (f *reproduceFlags) buildAgain(ctx context.Context, sys system, o options, 
 		return nil, errors.Join(err, reporter.Close())
 	}
 	defer cleanup()
-	r.Source = pinnedSource{Source: r.Source, want: m.Source, inputs: m.Inputs}
+	r.Source = recordedSource{Source: r.Source, want: m.Source, inputs: m.Inputs}
 	r.CacheKeys = nil // what a cache says of itself today is no part of the run
 	r.History = nil   // nor is what a repository has for a history
 	ours, err := r.Run(ctx)
@@ -195,12 +195,12 @@ func explained(m *run.Manifest) bool {
 }
 
 // compareWith compares both runs, and prints the result.
-func (f *reproduceFlags) compareWith(ctx context.Context, sys system, o options, file string, theirs, ours *run.Manifest) error {
-	a, err := theirRun(sys, o, file, theirs)
+func (f *reproduceFlags) compareWith(ctx context.Context, sys process, o options, file string, theirs, ours *run.Manifest) error {
+	a, err := originalRun(sys, o, file, theirs)
 	if err != nil {
 		return err
 	}
-	b, err := ourRun(sys, o.out, ours)
+	b, err := rebuiltRun(sys, o.out, ours)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ checked: the statements are then as good as where the file came from.
 An output is ok where it has the NAR hash that is stated. The hash is the one that the cache or the store names;
 with --deep everything is read and hashed. Anything else than ok ends with exit code 1.`
 
-func newVerify(sys system) *cobra.Command {
+func newVerify(sys process) *cobra.Command {
 	var f verifyFlags
 	c := &cobra.Command{
 		Use:   "verify PROVENANCE",
@@ -60,7 +60,7 @@ type verifyFlags struct {
 	store, deep, json bool
 }
 
-func (f *verifyFlags) run(ctx context.Context, sys system, file string) error {
+func (f *verifyFlags) run(ctx context.Context, sys process, file string) error {
 	var keys []*provenance.PublicKey
 	for _, text := range f.keys {
 		key, err := provenance.ParsePublicKey(text)
@@ -94,7 +94,7 @@ func (f *verifyFlags) run(ctx context.Context, sys system, file string) error {
 }
 
 // holder opens what the outputs are looked up in.
-func (f *verifyFlags) holder(sys system, file string) (provenance.Holder, error) {
+func (f *verifyFlags) holder(sys process, file string) (provenance.Holder, error) {
 	if f.store && f.cache != "" {
 		return nil, usage(errors.New("parse flags: --store and --cache exclude each other"))
 	}

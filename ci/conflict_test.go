@@ -47,10 +47,10 @@ func TestConflictWithThePublicCache(t *testing.T) {
 		home := filepath.Join(dir, name)
 		var out, errs bytes.Buffer
 		args = append(slices.Clone(args), "--out", filepath.Join(home, "out"), "--cachix-url", server.APIURL())
-		code = execute(t.Context(), args, system{
+		code = execute(t.Context(), args, process{
 			stdout: &out, stderr: &errs,
 			environ: append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME="+home, "NIX_REMOTE=local?root="+filepath.Join(home, "store")),
-			secrets: &vault{values: map[string]string{defaultSecret: cachixtest.TestToken}},
+			secrets: &secrets{values: map[string]string{defaultSecret: cachixtest.TestToken}},
 		})
 		return code, errs.String()
 	}

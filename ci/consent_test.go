@@ -11,7 +11,7 @@ import (
 )
 
 // A manifest and a journal are files that anyone may have written. The cache that they name is used only where it is
-// the target's, or where the command line names it.
+// the project's, or where the command line names it.
 func TestCacheOfAFileWantsConsent(t *testing.T) {
 	published := func(system matrix.System, cache string) *run.Manifest {
 		m := cellManifest(system)

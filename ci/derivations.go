@@ -24,8 +24,8 @@ func (d derivationFiles) Keep(ctx context.Context, system matrix.System, export 
 	return derivations.Write(derivations.File(d.out, string(system)), func(w io.Writer) error { return export(ctx, w) })
 }
 
-// theirRun is the run of a manifest, with what is to be had of its results: beside it, and in caches.
-func theirRun(sys system, o options, file string, m *run.Manifest) (reproduce.Run, error) {
+// originalRun is the run of a manifest, with what is to be had of its results: beside it, and in caches.
+func originalRun(sys process, o options, file string, m *run.Manifest) (reproduce.Run, error) {
 	dir := regular.AnyDir(filepath.Dir(file))
 	original := reproduce.Run{Name: file, Manifest: m, Derivations: derivationsIn(dir, sys)}
 	cache, err := binarycache.OpenReadOnlyIn(dir.Sub("cache"))
@@ -49,15 +49,15 @@ func theirRun(sys system, o options, file string, m *run.Manifest) (reproduce.Ru
 	return original, nil
 }
 
-// ourRun is the run that has just been made.
-func ourRun(sys system, out *regular.Dir, m *run.Manifest) (reproduce.Run, error) {
+// rebuiltRun is the run that has just been made.
+func rebuiltRun(sys process, out *regular.Dir, m *run.Manifest) (reproduce.Run, error) {
 	cache, err := binarycache.OpenReadOnlyIn(out.Sub("cache"))
 	return reproduce.Run{Name: "here", Manifest: m, Caches: []run.NARHasher{cache}, Derivations: derivationsIn(out, sys)}, err
 }
 
 // derivationsIn returns what has the derivations of a run: the files beside its manifest, and this machine's store, where
 // it may have been made.
-func derivationsIn(out *regular.Dir, sys system) func(context.Context, matrix.System) (drvdiff.Reader, error) {
+func derivationsIn(out *regular.Dir, sys process) func(context.Context, matrix.System) (drvdiff.Reader, error) {
 	return func(ctx context.Context, of matrix.System) (drvdiff.Reader, error) {
 		store := drvdiff.Store(rootOf(environment(sys.environ).get("NIX_REMOTE")) + string(nix.StoreDir))
 		texts, err := derivations.ReadFile(ctx, derivations.File(out, string(of)))

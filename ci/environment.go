@@ -20,47 +20,47 @@ const (
 	keyVariable   = "CACHIX_SIGNING_KEY"
 )
 
-// vault has the values of those variables that may hold a right to push. It never prints them.
-type vault struct {
+// secrets has the values of those variables that may hold a right to push. It never prints them.
+type secrets struct {
 	values map[string]string
 }
 
-// takeEnvironment returns the environment without secrets, and the secrets. It takes them out of the process,
+// extractSecrets returns the environment without secrets, and the secrets. It takes them out of the process,
 // before that starts a child or a library that would pass them on.
-func takeEnvironment() ([]string, *vault) {
-	s := &vault{values: map[string]string{}}
+func extractSecrets() ([]string, *secrets) {
+	s := &secrets{values: map[string]string{}}
 	for _, name := range []string{defaultSecret, tokenVariable, keyVariable} {
-		s.values[name] = takeVariable(name)
+		s.values[name] = extractVariable(name)
 	}
 	return os.Environ(), s
 }
 
-// takeVariable returns a variable, and leaves no trace of it in the process's environment: neither for children, nor
+// extractVariable returns a variable, and leaves no trace of it in the process's environment: neither for children, nor
 // for those who look into /proc/PID/environ, as far as the kernel has that.
-func takeVariable(name string) string {
+func extractVariable(name string) string {
 	value := os.Getenv(name)
 	os.Unsetenv(name)
 	if value != "" {
-		_ = scrub(name) // without /proc there is nothing to be seen either
+		_ = eraseEnviron(name) // without /proc there is nothing to be seen either
 	}
 	return value
 }
 
-// take takes one more variable out of the process and its environment, whose name is known from the command line alone.
-func (s *vault) take(name string, environ []string) []string {
+// extract takes one more variable out of the process and its environment, whose name is known from the command line alone.
+func (s *secrets) extract(name string, environ []string) []string {
 	if s == nil {
 		return environ
 	}
 	if _, taken := s.values[name]; !taken {
 		s.values[name] = environment(environ).get(name)
-		takeVariable(name)
+		extractVariable(name)
 	}
 	return slices.DeleteFunc(slices.Clone(environ), func(kv string) bool { return strings.HasPrefix(kv, name+"=") })
 }
 
 // credential returns the right to push that is in a variable, in either form, together with that in the variables
 // that Cachix's own client knows. It is empty where none of them is set.
-func (s *vault) credential(name string) (cachix.Credential, error) {
+func (s *secrets) credential(name string) (cachix.Credential, error) {
 	var all cachix.Credential
 	if s == nil {
 		return all, nil
@@ -76,7 +76,7 @@ func (s *vault) credential(name string) (cachix.Credential, error) {
 }
 
 // texts returns the secrets themselves, for a log that has to hide them.
-func (s *vault) texts() []string {
+func (s *secrets) texts() []string {
 	var all []string
 	if s == nil {
 		return nil
@@ -89,8 +89,8 @@ func (s *vault) texts() []string {
 	return all
 }
 
-func (s *vault) String() string   { return cachix.Hidden }
-func (s *vault) GoString() string { return cachix.Hidden }
+func (s *secrets) String() string   { return cachix.Hidden }
+func (s *secrets) GoString() string { return cachix.Hidden }
 
 // environment looks up variables in a list of "NAME=value". The last one of a name counts.
 type environment []string
@@ -104,16 +104,16 @@ func (e environment) get(name string) string {
 	return ""
 }
 
-// system is what a run may touch of the process that it is in.
-type system struct {
+// process is what a run may touch of the process that it is in.
+type process struct {
 	stdout, stderr io.Writer // within a command, a [report.Output] each
 	environ        []string  // without secrets
-	secrets        *vault
+	secrets        *secrets
 	now            func() time.Time // the clock; nil is that of the machine
 }
 
 // clock returns the clock that a run goes by.
-func (sys system) clock() func() time.Time {
+func (sys process) clock() func() time.Time {
 	if sys.now == nil {
 		return time.Now
 	}

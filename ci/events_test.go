@@ -89,11 +89,11 @@ func newJob(t *testing.T, e githubEvent) *githubJob {
 // execute runs the program in the job, and returns its exit code. The clock stands still.
 func (j *githubJob) run(t *testing.T, args ...string) int {
 	t.Helper()
-	secrets := &vault{values: map[string]string{}}
+	secrets := &secrets{values: map[string]string{}}
 	if j.event.secret {
 		secrets.values[defaultSecret] = cachixtest.TestToken
 	}
-	return execute(t.Context(), args, system{
+	return execute(t.Context(), args, process{
 		stdout: &j.stdout, stderr: &j.stderr, environ: j.environ, secrets: secrets,
 		now: func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) },
 	})

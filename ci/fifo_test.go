@@ -92,8 +92,8 @@ func TestNamedPipes(t *testing.T) {
 			var log bytes.Buffer
 			done := make(chan int, 1)
 			go func() {
-				done <- execute(t.Context(), test.args, system{
-					stdout: &log, stderr: &log, secrets: &vault{values: map[string]string{defaultSecret: cachixtest.TestToken}},
+				done <- execute(t.Context(), test.args, process{
+					stdout: &log, stderr: &log, secrets: &secrets{values: map[string]string{defaultSecret: cachixtest.TestToken}},
 					environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + os.TempDir(), "NIX_REMOTE=local?root=" + dir + "/store"},
 				})
 			}()

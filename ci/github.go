@@ -57,10 +57,10 @@ func (g github) stepFiles(log io.Writer, summary bool) *report.StepFiles {
 	return report.NewStepFiles(log, o)
 }
 
-// withSecret takes one more variable with the right to push out of the environment. On GitHub Actions the values of all of
+// maskSecret takes one more variable with the right to push out of the environment. On GitHub Actions the values of all of
 // them are masked, before any of them is used.
-func (sys system) withSecret(name string) system {
-	sys.environ = sys.secrets.take(name, sys.environ)
+func (sys process) maskSecret(name string) process {
+	sys.environ = sys.secrets.extract(name, sys.environ)
 	if (github{sys.environ}).here() {
 		// A log that cannot be written to has nothing to hide.
 		_ = report.Mask(sys.stderr, sys.secrets.texts())

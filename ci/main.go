@@ -13,9 +13,9 @@ import (
 func main() {
 	hideMemory()
 	ctx := untilSignal(context.Background())
-	environ, secrets := takeEnvironment()
+	environ, secrets := extractSecrets()
 	log.SetOutput(report.NewOutput(os.Stderr)) // of net/http, which quotes what a server sends
-	os.Exit(execute(ctx, os.Args[1:], system{
+	os.Exit(execute(ctx, os.Args[1:], process{
 		stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets,
 	}))
 }
@@ -36,7 +36,7 @@ func untilSignal(ctx context.Context) context.Context {
 }
 
 // execute is main, in the hands of a test: it carries out the command line and returns the exit code.
-func execute(ctx context.Context, args []string, sys system) int {
+func execute(ctx context.Context, args []string, sys process) int {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stdout := &output{Writer: sys.stdout, name: "standard output", closed: cancel}

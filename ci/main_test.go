@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 		"ci": func() {
 			hideMemory()
 			ctx := untilSignal(context.Background())
-			environ, secrets := takeEnvironment()
-			os.Exit(execute(ctx, os.Args[1:], system{stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets}))
+			environ, secrets := extractSecrets()
+			os.Exit(execute(ctx, os.Args[1:], process{stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets}))
 		},
 	})
 }

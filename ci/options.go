@@ -52,7 +52,7 @@ func (f *flags) register(c *cobra.Command) {
 	s.SortFlags = false
 	s.StringVar(&f.ref, "ref", "", "tag, branch or commit of the flake")
 	s.StringArrayVar(&f.systems, "system", nil, "system to build for; repeatable (default: all)")
-	s.StringArrayVar(&f.packages, "package", nil, "package to build; repeatable (default: the target's)")
+	s.StringArrayVar(&f.packages, "package", nil, "package to build; repeatable (default: the project's)")
 	s.StringArrayVar(&f.engines, "engine", []string{"auto"}, "auto, dagger or host; or SYSTEM=URL of a native Dagger engine; repeatable")
 	s.StringVar(&f.image, "image", dagger.DefaultImage, "Nix image: a reference pinned by digest, or an archive or root file system tarball")
 	s.StringVar(&f.builders, "builders", "", "remote builders, as in nix.conf")
@@ -63,12 +63,12 @@ func (f *flags) register(c *cobra.Command) {
 	s.BoolVar(&f.keepGoing, "keep-going", true, "let the other systems go on when one fails")
 	s.BoolVar(&f.failFast, "fail-fast", false, "end the other systems when one fails")
 	s.StringArrayVar(&f.overrides, "override-input", nil, "INPUT=FLAKE puts another flake in an input's place; repeatable")
-	s.StringArrayVar(&f.substituters, "substituter", nil, "cache that Nix fetches from, in place of the target's; repeatable; \"none\" for none")
-	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key of a substituter, in place of the target's; repeatable")
-	s.StringVar(&f.cache, "served-by", "", "cache whose outputs are not built again, in place of the target's; \"none\" for none")
-	s.StringVar(&f.memlock, "memlock", "", "memory that the tests lock, such as 256M, in place of the target's")
+	s.StringArrayVar(&f.substituters, "substituter", nil, "cache that Nix fetches from, in place of the project's; repeatable; \"none\" for none")
+	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key of a substituter, in place of the project's; repeatable")
+	s.StringVar(&f.cache, "served-by", "", "cache whose outputs are not built again, in place of the project's; \"none\" for none")
+	s.StringVar(&f.memlock, "memlock", "", "memory that the tests lock, such as 256M, in place of the project's")
 	s.StringVar(&f.contract, "contract", enforce, "what a broken promise of the flake does: enforce (exit code 4), warn or off")
-	s.StringVar(&f.terms, "contract-file", "", "the flake's promises, in place of the target's")
+	s.StringVar(&f.terms, "contract-file", "", "the flake's promises, in place of the project's")
 	s.BoolVar(&f.strict, "strict", false, "make a failure of every warning of the contract")
 	s.StringVar(&f.homeManager, "home-manager", "", "flake of Home Manager to evaluate the module with (default: its options are declared by the checks)")
 	s.BoolVar(&f.json, "json", false, "events as JSON lines on standard output")
@@ -222,7 +222,7 @@ const (
 	off     = "off"
 )
 
-// parseContract chooses the contract. Packages that were named on the command line are not the target's,
+// parseContract chooses the contract. Packages that were named on the command line are not the project's,
 // and what the target promises says nothing of them.
 func (f *flags) parseContract(o *options) (err error) {
 	o.contract = pipelines.ContractPolicy{Contract: o.project.Contract, WarnOnly: f.contract == warn, HomeManager: f.homeManager}

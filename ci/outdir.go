@@ -69,7 +69,7 @@ type dirs struct {
 	cache string       // of the user, shared by all runs, and safe to remove
 }
 
-func makeDirs(sys system, o options, id string) (d dirs, err error) {
+func makeDirs(sys process, o options, id string) (d dirs, err error) {
 	d.logs = o.out.Sub("logs", id) // made when the first log is written
 	env := environment(sys.environ)
 	base := env.get("XDG_CACHE_HOME")

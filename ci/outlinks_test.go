@@ -38,8 +38,8 @@ func TestLinksInOUT(t *testing.T) {
 					t.Fatal(err)
 				}
 				var log bytes.Buffer
-				code := execute(t.Context(), []string{command, "example", "--engine", "host"}, system{
-					stdout: &log, stderr: &log, secrets: &vault{values: map[string]string{}},
+				code := execute(t.Context(), []string{command, "example", "--engine", "host"}, process{
+					stdout: &log, stderr: &log, secrets: &secrets{values: map[string]string{}},
 					environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + t.TempDir(), "NIX_REMOTE=local?root=" + dir + "/store"},
 				})
 				if code == exitOK || !strings.Contains(log.String(), "it is a symbolic link") {
@@ -74,8 +74,8 @@ func TestResultsThatCannotBeWritten(t *testing.T) {
 				t.Chdir(dir)
 				writeTest(t, filepath.Join("out", test.file), "")
 				var log bytes.Buffer
-				code := execute(t.Context(), []string{command, "example", "--engine", "host", "--out", test.out}, system{
-					stdout: &log, stderr: &log, secrets: &vault{values: map[string]string{}},
+				code := execute(t.Context(), []string{command, "example", "--engine", "host", "--out", test.out}, process{
+					stdout: &log, stderr: &log, secrets: &secrets{values: map[string]string{}},
 					environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + t.TempDir(), "NIX_REMOTE=local?root=" + dir + "/store"},
 				})
 				if code == exitOK || !strings.Contains(log.String(), test.want) {
@@ -112,8 +112,8 @@ func TestLinksInOUTAreNotResumed(t *testing.T) {
 				t.Fatal(err)
 			}
 			var log bytes.Buffer
-			code := execute(t.Context(), []string{"push", "--resume", "--unrecorded", "--cachix", "c"}, system{
-				stdout: &log, stderr: &log, secrets: &vault{values: map[string]string{defaultSecret: cachixtest.TestToken}},
+			code := execute(t.Context(), []string{"push", "--resume", "--unrecorded", "--cachix", "c"}, process{
+				stdout: &log, stderr: &log, secrets: &secrets{values: map[string]string{defaultSecret: cachixtest.TestToken}},
 				environ: []string{"HOME=" + t.TempDir()},
 			})
 			if code == exitOK || !strings.Contains(log.String(), "it is a symbolic link") {

@@ -38,7 +38,7 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 	} {
 		for code, cause := range map[int]error{exitFailed: syscall.ENOSPC, exitInterrupted: syscall.EPIPE} {
 			var stderr bytes.Buffer
-			sys := system{stdout: &failingWriter{room: 10, err: cause}, stderr: &stderr, secrets: &vault{}}
+			sys := process{stdout: &failingWriter{room: 10, err: cause}, stderr: &stderr, secrets: &secrets{}}
 			if got := execute(t.Context(), args, sys); got != code {
 				t.Errorf("%q, %v: exit code %d, want %d", args, cause, got, code)
 			}

@@ -12,7 +12,7 @@ import (
 )
 
 // newPipeline returns a command that runs the whole pipeline: release, warm or build.
-func newPipeline(sys system, cmd command, short string) *cobra.Command {
+func newPipeline(sys process, cmd command, short string) *cobra.Command {
 	var f flags
 	c := &cobra.Command{
 		Use:   cmd.name + " [FLAKE]",
@@ -24,7 +24,7 @@ func newPipeline(sys system, cmd command, short string) *cobra.Command {
 				return err
 			}
 			if cmd.publishes {
-				sys = sys.withSecret(o.publish.secret)
+				sys = sys.maskSecret(o.publish.secret)
 			}
 			return runPipeline(c.Context(), sys, cmd, o)
 		},
@@ -39,14 +39,14 @@ func newPipeline(sys system, cmd command, short string) *cobra.Command {
 }
 
 // runPipeline runs the pipeline and shows its results.
-func runPipeline(ctx context.Context, sys system, cmd command, o options) error {
+func runPipeline(ctx context.Context, sys process, cmd command, o options) error {
 	reporter := newReporter(sys, o)
 	r, cleanup, err := prepare(ctx, sys, cmd, o, reporter)
 	if err != nil {
 		return errors.Join(err, reporter.Close())
 	}
 	defer cleanup()
-	if err := tellLastRelease(ctx, sys, o, reporter); err != nil {
+	if err := reportLastRelease(ctx, sys, o, reporter); err != nil {
 		return errors.Join(err, reporter.Close())
 	}
 	manifest, err := r.Run(ctx)

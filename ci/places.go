@@ -16,7 +16,7 @@ import (
 
 // checkOut refuses a directory for results of which a part comes with a checkout: who has committed that is not who runs
 // this program. Scratch is a directory for git.
-func checkOut(ctx context.Context, sys system, out, scratch string) error {
+func checkOut(ctx context.Context, sys process, out, scratch string) error {
 	file, err := flake.Tracked(ctx, host.Environment(sys.environ), out, scratch)
 	if err == nil && file == "" {
 		return nil
@@ -29,7 +29,7 @@ func checkOut(ctx context.Context, sys system, out, scratch string) error {
 
 // checkManifest refuses a manifest that comes with a checkout, where it says what is to be pinned: it would choose which
 // of the paths in the cache gets the name of a release.
-func checkManifest(ctx context.Context, sys system, file string) error {
+func checkManifest(ctx context.Context, sys process, file string) error {
 	work, err := workdir.Make(environment(sys.environ).get("TMPDIR"), "manifest")
 	if err != nil {
 		return fmt.Errorf("make working directory: %v", err)
@@ -72,7 +72,7 @@ type recordPlace struct {
 
 // openRecord opens the record of this user's runs. It is refused where somebody else may have put it: with a flake or with
 // results.
-func openRecord(ctx context.Context, sys system, p recordPlace) (*record.Record, error) {
+func openRecord(ctx context.Context, sys process, p recordPlace) (*record.Record, error) {
 	env := environment(sys.environ)
 	dir, err := record.Dir(env.get("XDG_STATE_HOME"), env.get("HOME"))
 	if err != nil {

@@ -71,7 +71,7 @@ func (u *releaser) run(t *testing.T, command string, args ...string) (code int, 
 	t.Helper()
 	t.Chdir(u.flake)
 	args = append([]string{command}, args...)
-	secrets := &vault{}
+	secrets := &secrets{}
 	if command != "build" {
 		args = append(args, "--cachix-url", u.server.APIURL(), "--confirm-timeout", "0s")
 		secrets.values = map[string]string{defaultSecret: cachixtest.TestToken}
@@ -81,7 +81,7 @@ func (u *releaser) run(t *testing.T, command string, args ...string) (code int, 
 			"--substituter", "none", "--served-by", "none", "--trusted-key", "none", "--memlock", "0", "--package", "open-sesame")
 	}
 	var out, errs bytes.Buffer
-	code = execute(t.Context(), args, system{
+	code = execute(t.Context(), args, process{
 		stdout: &out, stderr: &errs, secrets: secrets,
 		environ: append(os.Environ(), "HOME="+u.home, "XDG_CACHE_HOME="+u.home, "XDG_STATE_HOME="+u.state, "NIX_REMOTE=local?root="+filepath.Join(u.home, "store")),
 	})

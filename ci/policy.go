@@ -135,7 +135,7 @@ func (t trigger) ofAnother(ref string) bool {
 	return m != nil && m[1] != strconv.Itoa(t.pull)
 }
 
-// allow says whether the run may go on, and if so, why it has no secret; empty where there is nothing to say of that.
+// checkEventPolicy says whether the run may go on, and if so, why it has no secret; empty where there is nothing to say of that.
 // What it refuses is no failure of the build: the workflow is not to be written so.
 func (t trigger) allow(secret bool, ref string) (without string, err error) {
 	switch {
@@ -186,8 +186,8 @@ func (g guardedSource) Snapshot(ctx context.Context) (run.Snapshot, error) {
 	return s, usage(g.trigger.allows(ctx, s.Rev, g.Reachable))
 }
 
-// allow holds a run to the policy for the event that has started it. The error is one of usage.
-func (sys system) allow(ref string) (without string, err error) {
+// checkEventPolicy holds a run to the policy for the event that has started it. The error is one of usage.
+func (sys process) checkEventPolicy(ref string) (without string, err error) {
 	without, err = readTrigger(github{sys.environ}).allow(len(sys.secrets.texts()) > 0, ref)
 	return without, usage(err)
 }

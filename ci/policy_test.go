@@ -69,11 +69,11 @@ func TestPolicyForEachEvent(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				sys := system{secrets: &vault{values: map[string]string{tokenVariable: secret}}, environ: []string{"GITHUB_EVENT_PATH=" + file}}
+				sys := process{secrets: &secrets{values: map[string]string{tokenVariable: secret}}, environ: []string{"GITHUB_EVENT_PATH=" + file}}
 				if test.event != "" {
 					sys.environ = append(sys.environ, "GITHUB_ACTIONS=true", "GITHUB_EVENT_NAME="+test.event)
 				}
-				text, err := sys.allow(test.ref)
+				text, err := sys.checkEventPolicy(test.ref)
 				got := goes
 				switch {
 				case err != nil:

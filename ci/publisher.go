@@ -41,7 +41,7 @@ func newPublisher(p publishing, name string, credential cachix.Credential, t pro
 	}
 	keys := t.TrustedKeys
 	if name != t.Cachix {
-		keys = nil // the target's consumers are not this cache's
+		keys = nil // the project's consumers are not this cache's
 	}
 	return &publisher{
 		client: client, source: source, upstream: upstreamKeys(t, name), keep: p.revisions, publicKey: keys, caches: t.Substituters,

@@ -39,7 +39,7 @@ type publishFlags struct {
 // registerCache adds the flags that choose the cache.
 func (f *publishFlags) registerCache(c *cobra.Command) {
 	s := c.Flags()
-	s.StringVar(&f.cachix, "cachix", "", "name of the Cachix cache to push to (default: the target's)")
+	s.StringVar(&f.cachix, "cachix", "", "name of the Cachix cache to push to (default: the project's)")
 	s.StringVar(&f.url, "cachix-url", "", "base of the API of Cachix, where it is another than "+cachix.API)
 	s.StringVar(&f.secret, "secret-env", defaultSecret, "variable that holds the auth token or the signing key; it is taken out of the environment")
 }
@@ -93,7 +93,7 @@ func (f *publishFlags) parse() (publishing, error) {
 }
 
 // newPublishing says whether the run pushes, and where to. Without is why it has no secret, if that is known.
-func newPublishing(sys system, o options, cmd command, run string, store *outcache.Store, without string) (pipelines.Publishing, error) {
+func newPublishing(sys process, o options, cmd command, run string, store *outcache.Store, without string) (pipelines.Publishing, error) {
 	if !cmd.publishes {
 		return pipelines.Publishing{}, nil
 	}

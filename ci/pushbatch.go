@@ -30,11 +30,11 @@ type batch struct {
 // pushing is a push by hand, and the record of what it may push.
 type pushing struct {
 	pushOptions
-	sys    system
+	sys    process
 	record *record.Record
 }
 
-func (o pushOptions) prepare(ctx context.Context, sys system) (p pushing, cleanup func(), err error) {
+func (o pushOptions) prepare(ctx context.Context, sys process) (p pushing, cleanup func(), err error) {
 	work, err := workdir.Make(environment(sys.environ).get("TMPDIR"), "push")
 	if err != nil {
 		return p, nil, fmt.Errorf("make working directory: %v", err)

@@ -17,7 +17,7 @@ type reporter interface {
 }
 
 // newReporter chooses who consumes the events: a program, GitHub Actions, a person at a terminal, or a log.
-func newReporter(sys system, o options) reporter {
+func newReporter(sys process, o options) reporter {
 	env := environment(sys.environ)
 	opts := report.Options{Verbose: o.verbose, ASCII: !isUTF8(env), Now: sys.now}
 	actions := github{env}

@@ -23,7 +23,7 @@ import (
 )
 
 // reproduceOptions makes of a manifest the command line that would do the same.
-func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys system, file string, m *run.Manifest) (options, error) {
+func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys process, file string, m *run.Manifest) (options, error) {
 	f.stall, f.contract = 0, warn
 	if m.Source.URL == "" || len(m.Cells) == 0 {
 		return options{}, errors.New("reproduce: the manifest names no source, or no system")

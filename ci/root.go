@@ -47,7 +47,7 @@ Exit codes:
 ` + exitCodes + `
 `
 
-func newRoot(sys system) *cobra.Command {
+func newRoot(sys process) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "ci",
 		Short:         "Build a Nix flake for release",

@@ -18,7 +18,7 @@ import (
 
 // setUp installs what the host engine needs and this machine lacks, and says each thing that it does. A machine that
 // has all of it is left alone. A user who is not root gets the next command to run, as the hint of an error.
-func setUp(ctx context.Context, sys system) error {
+func setUp(ctx context.Context, sys process) error {
 	access := host.InspectAccess(sys.environ)
 	foreign, err := withoutEmulator(ctx)
 	if err != nil {
@@ -111,7 +111,7 @@ type foreignCheck struct {
 }
 
 // problem returns why this machine's Nix cannot build for a foreign system, or nil.
-func (c foreignCheck) problem(ctx context.Context, sys system, s matrix.System) error {
+func (c foreignCheck) problem(ctx context.Context, sys process, s matrix.System) error {
 	if binfmt.Find(s.Machine()) == nil {
 		_, err := os.Stat(filepath.Join(binfmt.Dir, "register"))
 		return noEmulator(c.access, s, emulatorState{installed: emulatorInstalled(s), mounted: err == nil, tried: c.tried && c.access.Root})
@@ -159,7 +159,7 @@ func noEmulator(access host.Access, s matrix.System, e emulatorState) error {
 }
 
 // install installs packages of Debian or Ubuntu, as root.
-func install(ctx context.Context, sys system, packages []string) error {
+func install(ctx context.Context, sys process, packages []string) error {
 	if len(packages) == 0 {
 		return nil
 	}
@@ -178,7 +178,7 @@ func install(ctx context.Context, sys system, packages []string) error {
 	return aptGet(ctx, sys, args...)
 }
 
-func aptGet(ctx context.Context, sys system, args ...string) error {
+func aptGet(ctx context.Context, sys process, args ...string) error {
 	cmd := exec.CommandContext(ctx, "apt-get", args...)
 	cmd.Env = append(sys.environ, "DEBIAN_FRONTEND=noninteractive")
 	out, err := cmd.CombinedOutput()
@@ -192,7 +192,7 @@ func aptGet(ctx context.Context, sys system, args ...string) error {
 // registerEmulator tells the kernel of an installed emulator, where the package has not done so:
 // on a machine without systemd nobody else does. A kernel that refuses is no error here;
 // preflight and doctor say what is missing.
-func registerEmulator(sys system, s matrix.System) {
+func registerEmulator(sys process, s matrix.System) {
 	if binfmt.Find(s.Machine()) != nil {
 		return
 	}

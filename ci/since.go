@@ -17,9 +17,9 @@ const sinceUsage = "manifest of the last release, to compare closure sizes with,
 // sinceTimeout is how long a run waits to be told of the last release, which is a comfort.
 const sinceTimeout = 15 * time.Second
 
-// tellLastRelease reports how large the closures of the last release were, where that can be found out. It fails only
+// reportLastRelease reports how large the closures of the last release were, where that can be found out. It fails only
 // where a manifest was named that cannot be read; whatever keeps a cache from answering is a notice.
-func tellLastRelease(ctx context.Context, sys system, o options, reporter run.Reporter) error {
+func reportLastRelease(ctx context.Context, sys process, o options, reporter run.Reporter) error {
 	var last run.LastRelease
 	switch {
 	case o.since == none:

@@ -26,7 +26,7 @@ func (o options) revision() string {
 }
 
 // newSource returns what takes the snapshot: of a reference, or of the flake that is built into this program.
-func newSource(sys system, o options, work string) (pipelines.Source, error) {
+func newSource(sys process, o options, work string) (pipelines.Source, error) {
 	if o.project.Flake == exampleFlake {
 		if o.ref != "" {
 			return nil, usage(fmt.Errorf("take snapshot of %s: --ref goes with a flake under version control", exampleFlake))
@@ -72,7 +72,7 @@ func (s exampleSource) Snapshot(ctx context.Context) (run.Snapshot, error) {
 
 // takeOverrides takes the trees of those overrides that are directories of this machine,
 // so that an engine elsewhere gets them too.
-func takeOverrides(ctx context.Context, sys system, o options, work string) ([]pipelines.Override, error) {
+func takeOverrides(ctx context.Context, sys process, o options, work string) ([]pipelines.Override, error) {
 	var all []pipelines.Override
 	for _, v := range o.overrides {
 		override := pipelines.Override{Input: v.input, Ref: v.flake}

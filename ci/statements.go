@@ -15,7 +15,7 @@ import (
 )
 
 // writeStatements writes what a run leaves beside its manifest: a bill of materials for each output, and the provenance of all.
-func writeStatements(ctx context.Context, sys system, o options, m *run.Manifest, cache sbom.Cache) error {
+func writeStatements(ctx context.Context, sys process, o options, m *run.Manifest, cache sbom.Cache) error {
 	bills, err := sbom.Write(ctx, o.out, m, cache)
 	if err != nil {
 		return err

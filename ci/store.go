@@ -22,7 +22,7 @@ type store struct {
 	root    string // of the file system that the store is in; empty for this machine's own
 }
 
-func openStore(ctx context.Context, sys system) (*store, error) {
+func openStore(ctx context.Context, sys process) (*store, error) {
 	x, err := host.Open(ctx, host.Options{System: matrix.X8664Linux, Env: sys.environ, Settings: nix.Settings{"extra-experimental-features": "nix-command", "plugin-files": ""}})
 	if err != nil {
 		return nil, err

@@ -18,13 +18,13 @@ import (
 // Each command with a flag --timeout does all of its work under that limit.
 func TestTimeoutIsForTheWholeCommand(t *testing.T) {
 	limited := 0
-	for _, c := range newRoot(system{}).Commands() {
+	for _, c := range newRoot(process{}).Commands() {
 		if c.Flags().Lookup(timeoutFlag) == nil {
 			continue
 		}
 		limited++
 		t.Run(c.Name(), func(t *testing.T) {
-			root := newRoot(system{})
+			root := newRoot(process{})
 			c, _, err := root.Find([]string{c.Name()})
 			if err != nil {
 				t.Fatal(err)
@@ -74,9 +74,9 @@ func TestTimeoutEndsTheQuestionToACacheThatHoldsIt(t *testing.T) {
 			started := time.Now()
 			code := execute(t.Context(), []string{
 				"release", "example", "--engine", "host", "--timeout", "2s", "--cachix-url", url, "--out", t.TempDir(), "--since", "none",
-			}, system{
+			}, process{
 				stdout: &out, stderr: &errs, environ: append(os.Environ(), "HOME="+t.TempDir(), "XDG_CACHE_HOME="+t.TempDir()),
-				secrets: &vault{values: map[string]string{defaultSecret: cachixtest.TestToken}},
+				secrets: &secrets{values: map[string]string{defaultSecret: cachixtest.TestToken}},
 			})
 			if took := time.Since(started); took > 20*time.Second {
 				t.Errorf("it took %s", took)

@@ -30,7 +30,7 @@ func TestVerifyRun(t *testing.T) {
 	environ := append(os.Environ(), "HOME="+dir, "XDG_CACHE_HOME="+dir, "NIX_REMOTE=local?root="+filepath.Join(dir, "store"))
 	ci := func(args ...string) (code int, stdout, stderr string) {
 		var out, log bytes.Buffer
-		code = execute(t.Context(), args, system{stdout: &out, stderr: &log, environ: environ})
+		code = execute(t.Context(), args, process{stdout: &out, stderr: &log, environ: environ})
 		return code, out.String(), log.String()
 	}
 	out := filepath.Join(dir, "out")

@@ -15,7 +15,7 @@ import (
 
 // prepare makes a run out of the options: the one place where interfaces get their concrete types.
 // What it has opened, cleanup closes.
-func prepare(ctx context.Context, sys system, cmd command, o options, report run.Reporter) (r *pipelines.Release, cleanup func(), err error) {
+func prepare(ctx context.Context, sys process, cmd command, o options, report run.Reporter) (r *pipelines.Release, cleanup func(), err error) {
 	now := sys.clock()
 	id := cmp.Or(o.run, newRunID(now()))
 	if err := checkResults(o.out, cmd); err != nil {
@@ -32,7 +32,7 @@ func prepare(ctx context.Context, sys system, cmd command, o options, report run
 			closeAll()
 		}
 	}()
-	without, err := sys.allow(o.revision())
+	without, err := sys.checkEventPolicy(o.revision())
 	if err != nil {
 		refused(now(), report, err)
 		return nil, nil, err

@@ -63,7 +63,7 @@ func parses(words []string) error {
 	for i, w := range words {
 		words[i] = strings.ReplaceAll(strings.Trim(w, `"`), `="$PIN`, "=true")
 	}
-	c, rest, err := newRoot(system{}).Find(words)
+	c, rest, err := newRoot(process{}).Find(words)
 	if err != nil {
 		return err
 	}

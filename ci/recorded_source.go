@@ -14,8 +14,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// pinnedSource takes the tree that a manifest is about, and no other. It implements [pipelines.Source].
-type pinnedSource struct {
+// recordedSource takes the tree that a manifest is about, and no other. It implements [pipelines.Source].
+type recordedSource struct {
 	pipelines.Source
 	want   flake.Snapshot
 	inputs []flake.Input // of the manifest; empty where it names none
@@ -23,7 +23,7 @@ type pinnedSource struct {
 
 // Snapshot takes the tree, and compares its hash. What else evaluation depends on comes from the manifest: the same tree
 // may come from elsewhere, where it has no commit, or another time.
-func (p pinnedSource) Snapshot(ctx context.Context) (flake.Snapshot, error) {
+func (p recordedSource) Snapshot(ctx context.Context) (flake.Snapshot, error) {
 	s, err := p.Source.Snapshot(ctx)
 	if err != nil {
 		return s, hint.Wrap(err, "where the same tree is to be had elsewhere, such as in a clone: --source FLAKE; its NAR hash has to be %s", p.want.NARHash)
@@ -51,7 +51,7 @@ func (p pinnedSource) Snapshot(ctx context.Context) (flake.Snapshot, error) {
 
 // checkInputs compares the inputs of the manifest with the lock of the tree that it names. They are the same but for
 // somebody who has edited the one, which is better known before anything is built.
-func (p pinnedSource) checkInputs(s flake.Snapshot) error {
+func (p recordedSource) checkInputs(s flake.Snapshot) error {
 	if len(p.inputs) == 0 {
 		return nil
 	}

@@ -19,28 +19,28 @@ func hideMemory() {
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // it fails for other values alone
 }
 
-// scrub overwrites a variable's value where the kernel has put it when the process was started: those very bytes are
+// eraseEnviron overwrites a variable's value where the kernel has put it when the process was started: those very bytes are
 // what /proc/PID/environ shows, to root and to everybody who runs as the same user, whatever the process does to its
 // environment since. The block lies beside the stack, in memory that is the process's own to write.
 //
 // It writes by process_vm_writev(2): after [hideMemory], /proc/self/mem belongs to root.
 //
 // An error says that it could not be done. What is in the environment of who has started this process stays there.
-func scrub(name string) error {
+func eraseEnviron(name string) error {
 	start, end, err := environBlock()
 	if err != nil {
-		return fmt.Errorf("scrub %s: %v", name, err)
+		return fmt.Errorf("erase %s: %v", name, err)
 	}
 	block := make([]byte, end-start)
 	if err := copyMemory(unix.ProcessVMReadv, block, start); err != nil {
-		return fmt.Errorf("scrub %s: %v", name, err)
+		return fmt.Errorf("erase %s: %v", name, err)
 	}
 	offset := start
 	for variable := range bytes.SplitSeq(block, []byte{0}) {
 		if value, ok := bytes.CutPrefix(variable, []byte(name+"=")); ok {
 			at := offset + int64(len(variable)-len(value))
 			if err := copyMemory(unix.ProcessVMWritev, make([]byte, len(value)), at); err != nil {
-				return fmt.Errorf("scrub %s: %v", name, err)
+				return fmt.Errorf("erase %s: %v", name, err)
 			}
 		}
 		offset += int64(len(variable)) + 1
