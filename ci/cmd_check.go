@@ -13,6 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // checkCommand builds and checks, and exports nothing. It leaves the manifest of the last release alone.
@@ -64,16 +65,13 @@ func newCheck(sys process) *cobra.Command {
 
 // runDraft writes a contract that the flake keeps today.
 func runDraft(ctx context.Context, sys process, o options) error {
-	shown := o
-	shown.json = false // the contract is on standard output, not the events
-	reporter := newReporter(sys, shown)
-	r, cleanup, err := prepare(ctx, sys, checkCommand, o, reporter)
+	o.json = false // the contract is on standard output, not the events
+	var c *contract.Contract
+	err := withRelease(ctx, sys, checkCommand, o, func(r *pipelines.Release) (err error) {
+		c, err = r.Draft(ctx)
+		return err
+	})
 	if err != nil {
-		return errors.Join(err, reporter.Close())
-	}
-	defer cleanup()
-	c, err := r.Draft(ctx)
-	if err = errors.Join(err, reporter.Close()); err != nil {
 		return err
 	}
 	data, err := c.Encode()
@@ -84,16 +82,13 @@ func runDraft(ctx context.Context, sys process, o options) error {
 	return err
 }
 
-// runCheck runs the story as far as its contract.
-func runCheck(ctx context.Context, sys process, o options) (*run.Manifest, error) {
-	reporter := newReporter(sys, o)
-	r, cleanup, err := prepare(ctx, sys, checkCommand, o, reporter)
-	if err != nil {
-		return nil, errors.Join(err, reporter.Close())
-	}
-	defer cleanup()
-	manifest, err := r.Run(ctx)
-	return manifest, errors.Join(err, reporter.Close())
+// runCheck runs the pipeline as far as the contract.
+func runCheck(ctx context.Context, sys process, o options) (manifest *run.Manifest, err error) {
+	err = withRelease(ctx, sys, checkCommand, o, func(r *pipelines.Release) (err error) {
+		manifest, err = r.Run(ctx)
+		return err
+	})
+	return manifest, err
 }
 
 // runFix puts right what is known to be wrong, and checks the flake again for as long as that finds more:

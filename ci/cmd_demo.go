@@ -22,7 +22,7 @@ func newDemo(sys process) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !c.Flags().Changed("engine") {
 				// This machine's own Nix needs no image, and so no registry.
-				f.engines = []string{engineHost}
+				f.engineTexts = []string{engineHost}
 			}
 			o, err := f.options(c, []string{exampleFlake})
 			if err != nil {

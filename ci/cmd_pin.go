@@ -24,20 +24,20 @@ const pinManual = `Keep store paths of the cache from its garbage collector.
 A pin of a name that is there already becomes a new revision of it. A pin wants an auth token.`
 
 func newPin(sys process) *cobra.Command {
-	var f publishFlags
+	var p publishOptions
 	c := &cobra.Command{
 		Use:   "pin NAME PATH | MANIFEST",
 		Short: "Keep store paths from the cache's garbage collector",
 		Long:  pinManual,
 		RunE: func(c *cobra.Command, args []string) error {
-			p, err := f.parse()
+			err := p.check()
 			if err == nil && (len(args) == 0 || len(args) > 2) {
 				err = hint.Wrap(fmt.Errorf("pin: %d arguments given, want NAME and PATH, or a manifest", len(args)), "go run ./ci pin --help")
 			}
 			if err != nil {
 				return usage(err)
 			}
-			sys = sys.maskSecret(f.secret)
+			sys := sys.maskSecret(p.secret)
 			if _, err := sys.checkEventPolicy(""); err != nil {
 				return err
 			}
@@ -45,11 +45,11 @@ func newPin(sys process) *cobra.Command {
 		},
 	}
 	c.Flags().SortFlags = false
-	f.register(c)
+	p.register(c)
 	return c
 }
 
-func runPin(ctx context.Context, sys process, p publishing, args []string) error {
+func runPin(ctx context.Context, sys process, p publishOptions, args []string) error {
 	var m *run.Manifest
 	if len(args) == 1 {
 		var err error
@@ -66,7 +66,7 @@ func runPin(ctx context.Context, sys process, p publishing, args []string) error
 			return err
 		}
 	}
-	name := cacheName(options{publish: p, project: defaultProject})
+	name := p.cacheName(defaultProject)
 	credential, err := sys.secrets.credential(p.secret)
 	if err == nil && credential.IsZero() {
 		err = errNoSecret(p.secret)
@@ -82,7 +82,7 @@ func runPin(ctx context.Context, sys process, p publishing, args []string) error
 	ctx, cancel := pipelines.WithTimeout(ctx, p.timeout, "push-timeout")
 	defer cancel()
 	if m != nil {
-		return pinManifest(ctx, sys, to, resumeCommand(filepath.Dir(args[0]), p.publishFlags), args[0], m)
+		return pinManifest(ctx, sys, to, resumeCommand(filepath.Dir(args[0]), p), args[0], m)
 	}
 	path, err := nix.ParseStorePath(args[1])
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 var planCommand = command{name: "plan", readOnly: true, publishes: true}
@@ -32,20 +33,17 @@ func newPlan(sys process) *cobra.Command {
 }
 
 func runPlan(ctx context.Context, sys process, o options) (err error) {
-	shown := o
-	shown.json = false // the plan itself is the JSON on standard output, not the events
-	reporter := newReporter(sys, shown)
-	r, cleanup, err := prepare(ctx, sys, planCommand, o, reporter)
-	if err != nil {
-		return errors.Join(err, reporter.Close())
-	}
-	defer cleanup()
-	manifest, err := r.Preview(ctx)
-	err = errors.Join(err, reporter.Close())
+	var manifest *run.Manifest
+	asJSON := o.json
+	o.json = false // the plan itself is the JSON on standard output, not the events
+	err = withRelease(ctx, sys, planCommand, o, func(r *pipelines.Release) (err error) {
+		manifest, err = r.Preview(ctx)
+		return err
+	})
 	if manifest == nil {
 		return err
 	}
-	if o.json {
+	if asJSON {
 		return errors.Join(err, writeJSON(sys.stdout, manifest))
 	}
 	return errors.Join(err, printPlan(sys.stdout, manifest))

@@ -35,7 +35,7 @@ The paths that were pushed go to standard output, one a line.`
 
 // pushOptions is the command line of push.
 type pushOptions struct {
-	publish publishing
+	publish publishOptions
 	paths   []nix.StorePath
 	from    string
 	out     string
@@ -48,20 +48,16 @@ type pushOptions struct {
 }
 
 func newPush(sys process) *cobra.Command {
-	var f publishFlags
 	var o pushOptions
 	c := &cobra.Command{
 		Use:   "push [PATH…]",
 		Short: "Push store paths, a local binary cache, or the rest of an earlier run",
 		Long:  pushManual,
-		RunE: func(c *cobra.Command, args []string) (err error) {
-			if o.publish, err = f.parse(); err != nil {
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := errors.Join(o.publish.check(), o.parse(args)); err != nil {
 				return usage(err)
 			}
-			if err := o.parse(args); err != nil {
-				return usage(err)
-			}
-			sys = sys.maskSecret(f.secret)
+			sys := sys.maskSecret(o.publish.secret)
 			if _, err := sys.checkEventPolicy(""); err != nil {
 				return err
 			}
@@ -72,12 +68,12 @@ func newPush(sys process) *cobra.Command {
 	c.Flags().StringVar(&o.from, "from", "", "local binary cache to push all of")
 	c.Flags().BoolVar(&o.resume, "resume", false, "go on with what the journals in OUT have")
 	c.Flags().BoolVar(&o.unrecorded, "unrecorded", false, "push also what no run of this user on this machine has recorded: its contents are whatever is there")
-	c.Flags().BoolVar(&f.unsandboxed, "push-unsandboxed", false, pushUnsandboxedUsage)
+	c.Flags().BoolVar(&o.publish.unsandboxed, "push-unsandboxed", false, pushUnsandboxedUsage)
 	c.Flags().StringVar(&o.out, "out", "out", "directory of the earlier run")
 	c.Flags().BoolVar(&o.confirm, "confirm", true, "ask the public side of the cache for what was pushed; --confirm=false for a private cache, which answers consumers with credentials alone")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "say what would go up; send nothing")
 	c.Flags().BoolVar(&o.json, "json", false, "events as JSON lines on standard output")
-	f.register(c)
+	o.publish.register(c)
 	return c
 }
 
@@ -109,7 +105,7 @@ func runPush(ctx context.Context, sys process, o pushOptions) error {
 	if err == nil && credential.IsZero() && !o.dryRun {
 		err = hint.Wrap(errNoSecret(o.publish.secret), "set %s to an auth token of Cachix, or to the cache's signing key", o.publish.secret)
 	}
-	name := cacheName(options{publish: o.publish, project: defaultProject})
+	name := o.publish.cacheName(defaultProject)
 	if err != nil {
 		return &pipelines.PublishError{Cache: name, Err: err}
 	}
@@ -163,7 +159,7 @@ func (o *pushOptions) consumers() project.Project {
 
 // pushBatch pushes, and prints what went up. What the journals say is taken back when all of it is there.
 func pushBatch(ctx context.Context, sys process, o pushOptions, to *publisher, b batch) error {
-	reporter := newReporter(sys, options{json: o.json})
+	reporter := newReporter(sys, outputOptions{json: o.json})
 	id := newRunID(sys.clock()())
 	run := pipelines.Release{
 		Publish: pipelines.Publishing{

@@ -39,11 +39,9 @@ type reportOptions struct {
 	pin       bool
 	// result is what GitHub says of the jobs that have left the manifests; empty where nothing is known of them.
 	result  string
-	publish publishing
+	publish publishOptions
 	systems []matrix.System
-	since   string
-	summary bool
-	json    bool
+	outputOptions
 }
 
 // The results of a job that others need: the values of needs.JOB.result.
@@ -56,22 +54,18 @@ const (
 )
 
 func newReport(sys process) *cobra.Command {
-	var f publishFlags
 	var o reportOptions
 	var systems []string
 	c := &cobra.Command{
 		Use:   "report MANIFEST…",
 		Short: "Join the manifests of several runs into one, pin the release, and report it",
 		Long:  reportManual,
-		RunE: func(c *cobra.Command, args []string) (err error) {
+		RunE: func(c *cobra.Command, args []string) error {
 			o.manifests = args
-			if o.publish, err = f.parse(); err == nil {
-				err = o.parse(systems)
-			}
-			if err != nil {
+			if err := errors.Join(o.publish.check(), o.parse(systems)); err != nil {
 				return usage(err)
 			}
-			return runReport(c.Context(), sys.maskSecret(f.secret), o)
+			return runReport(c.Context(), sys.maskSecret(o.publish.secret), o)
 		},
 	}
 	s := c.Flags()
@@ -80,10 +74,8 @@ func newReport(sys process) *cobra.Command {
 	s.BoolVar(&o.pin, "pin", true, "pin the outputs of a release when all systems are good and published")
 	s.StringVar(&o.result, "jobs-result", "", "what GitHub says of the jobs that have built: success, failure, cancelled or skipped")
 	s.StringArrayVar(&systems, "system", nil, "system that there has to be a manifest of; repeatable (default: all)")
-	s.StringVar(&o.since, "since", "", sinceUsage)
-	s.BoolVar(&o.summary, "summary", true, "on GitHub Actions, write a summary of the step")
-	s.BoolVar(&o.json, "json", false, "events as JSON lines on standard output")
-	f.register(c)
+	o.outputOptions.register(s)
+	o.publish.register(c)
 	return c
 }
 
@@ -106,7 +98,7 @@ func (o *reportOptions) parse(systems []string) error {
 }
 
 func runReport(ctx context.Context, sys process, o reportOptions) error {
-	reporter := newReporter(sys, options{json: o.json, summary: o.summary})
+	reporter := newReporter(sys, o.outputOptions)
 	m, err := concludeRelease(ctx, sys, o, reporter)
 	if err = errors.Join(err, reporter.Close()); m != nil && !o.json {
 		printOutputs(sys.stdout, m)
@@ -128,7 +120,7 @@ func concludeRelease(ctx context.Context, sys process, o reportOptions, reporter
 	}
 	cells := o.cells(m)
 	all := options{
-		project: defaultProject, cells: cells, publish: o.publish, since: o.since, summary: o.summary,
+		project: defaultProject, cells: cells, publish: o.publish, outputOptions: o.outputOptions,
 	}
 	if err := o.agreed(ctx, sys, found, m); err != nil {
 		refused(now(), reporter, err)
@@ -243,7 +235,7 @@ func (o *reportOptions) publishing(sys process, all options, m *run.Manifest) (p
 	if !o.wantsPin(m) {
 		return pipelines.Publishing{}, nil
 	}
-	name := cacheName(all)
+	name := all.publish.cacheName(all.project)
 	credential, err := sys.secrets.credential(o.publish.secret)
 	if err == nil && credential.IsZero() && slices.ContainsFunc(m.Cells, isPublished) {
 		err = hint.Wrap(errNoSecret(o.publish.secret), "what was pushed is to be pinned: give the secret to this job, too, or --pin=false")

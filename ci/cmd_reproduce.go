@@ -76,19 +76,16 @@ func (f *reproduceFlags) registerReproduce(c *cobra.Command) {
 	s := c.Flags()
 	s.SortFlags = false
 	s.StringArrayVar(&f.systems, "system", nil, "system to build for; repeatable (default: all of the manifest)")
-	s.StringArrayVar(&f.engines, "engine", []string{"auto"}, "auto, dagger or host; or SYSTEM=URL of a native Dagger engine; repeatable")
+	f.engineOptions.register(s)
 	s.StringVar(&f.source, "source", "", "flake that has the same tree, where the manifest's own reference leads nowhere")
 	s.StringArrayVar(&f.overrides, "override-input", nil, "INPUT=DIR: the directory that has the tree which the run has put in an input's place; repeatable")
-	s.StringVar(&f.image, "image", "", "Nix image in place of the manifest's: a reference pinned by digest, or an archive")
-	s.StringVar(&f.builders, "builders", "", "remote builders, as in nix.conf")
+	s.StringVar(&f.imageText, "image", "", "Nix image in place of the manifest's: a reference pinned by digest, or an archive")
 	s.StringArrayVar(&f.substituters, "substituter", nil, "cache that may be used where the manifest names it; repeatable (default: the project's)")
 	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key that may be trusted where the manifest names it; repeatable (default: the project's)")
 	s.BoolVar(&f.trust, "trust", false, "believe the manifest's caches, keys and image: they can replace anything that is fetched")
 	s.StringVar(&f.terms, "contract-file", "", "the flake's promises, where the run was checked against others than the project's")
 	s.StringVar(&f.out, "out", "", "directory for the results of this run (default: reproduced/RUN)")
 	s.StringVar(&f.memlock, "memlock", "", "memory that the tests lock, such as 256M, in place of the project's")
-	s.Var(&f.jobs, "jobs", jobsUsage)
-	limitVar(s, &f.timeout, timeoutFlag, 0, "the longest that the command may take, from its start to its end (default: no limit)")
 	s.BoolVar(&f.json, "json", false, "the result as JSON on standard output")
 	s.BoolVarP(&f.verbose, "verbose", "v", false, "each line of each build")
 }
@@ -143,26 +140,22 @@ func checkUnedited(ctx context.Context, file string, m *run.Manifest) error {
 
 // buildAgain runs the story for what the manifest names.
 func (f *reproduceFlags) buildAgain(ctx context.Context, sys process, o options, m *run.Manifest) (*run.Manifest, error) {
-	shown := o
-	shown.json = false // the result is on standard output, not the events
-	reporter := newReporter(sys, shown)
-	r, cleanup, err := prepare(ctx, sys, reproduceCommand, o, reporter)
-	if err != nil {
-		return nil, errors.Join(err, reporter.Close())
+	o.json = false // the result is on standard output, not the events
+	var ours *run.Manifest
+	err := withRelease(ctx, sys, reproduceCommand, o, func(r *pipelines.Release) (err error) {
+		r.Source = recordedSource{Source: r.Source, want: m.Source, inputs: m.Inputs}
+		r.CacheKeys = nil // what a cache says of itself today is no part of the run
+		r.History = nil   // nor is what a repository has for a history
+		ours, err = r.Run(ctx)
+		if ours != nil && ctx.Err() == nil && explained(ours) && pipelines.OnlyResults(err) {
+			return nil // what has failed is compared with what failed there
+		}
+		return err
+	})
+	if err != nil && ctx.Err() != nil {
+		return nil, err
 	}
-	defer cleanup()
-	r.Source = recordedSource{Source: r.Source, want: m.Source, inputs: m.Inputs}
-	r.CacheKeys = nil // what a cache says of itself today is no part of the run
-	r.History = nil   // nor is what a repository has for a history
-	ours, err := r.Run(ctx)
-	closeErr := reporter.Close()
-	if ours == nil || err != nil && ctx.Err() != nil {
-		return nil, errors.Join(err, closeErr)
-	}
-	if explained(ours) && pipelines.OnlyResults(err) { // what has failed is compared with what failed there
-		err = nil
-	}
-	return ours, errors.Join(err, closeErr)
+	return ours, err
 }
 
 // discardUnused removes the directory that a run has made for its results, if there are none, not even a log: a user who

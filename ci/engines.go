@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/dagger"
@@ -30,11 +34,37 @@ type engineChoice struct {
 	native map[matrix.System]string
 }
 
-func (f *flags) parseEngines(o *options) (err error) {
-	o.engines, err = parseEngineChoice("--engine", f.engines)
-	if o.engines.kind == "" {
-		o.engines.kind = engineAuto
+// engineOptions say where and how Nix builds.
+type engineOptions struct {
+	engines  engineChoice
+	image    dagger.Image
+	builders []nix.Builder
+	jobs     jobs
+	// timeout limits the command, stall the silence of a build.
+	timeout, stall time.Duration
+
+	engineTexts             []string
+	imageText, buildersText string
+}
+
+// register adds the flags. --image, whose default differs, and --stall-timeout are the commands' own.
+func (o *engineOptions) register(s *pflag.FlagSet) {
+	s.StringArrayVar(&o.engineTexts, "engine", []string{engineAuto}, "auto, dagger or host; or SYSTEM=URL of a native Dagger engine; repeatable")
+	s.StringVar(&o.buildersText, "builders", "", "remote builders, as in nix.conf")
+	s.Var(&o.jobs, "jobs", jobsUsage)
+	limitVar(s, &o.timeout, timeoutFlag, 0, "maximum time of the command, from its start to its end (default: no limit)")
+}
+
+// parse parses the texts of the flags.
+func (o *engineOptions) parse() (err error) {
+	if o.engines, err = parseEngineChoice("--engine", o.engineTexts); err != nil {
+		return err
 	}
+	o.engines.kind = cmp.Or(o.engines.kind, engineAuto)
+	if o.image, err = dagger.ParseImage(o.imageText); err != nil {
+		return err
+	}
+	o.builders, err = parseBuilders(o.buildersText, o.jobs)
 	return err
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/dagger"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
@@ -24,16 +23,9 @@ import (
 type flags struct {
 	ref                 string
 	systems, packages   []string
-	engines             []string
-	image, builders     string
 	out                 string
-	jobs                jobs
-	timeout, stall      time.Duration
 	keepGoing, failFast bool
 	overrides           []string
-	json, verbose       bool
-	summary             bool
-	since               string
 	substituters, keys  []string
 	cache, memlock      string
 	contract, terms     string
@@ -43,7 +35,9 @@ type flags struct {
 	provenanceKey       string
 	strict              bool
 	homeManager         string
-	publish             publishFlags
+	publish             publishOptions
+	engineOptions
+	outputOptions
 }
 
 // register adds the flags that all commands which run a pipeline share.
@@ -53,12 +47,9 @@ func (f *flags) register(c *cobra.Command) {
 	s.StringVar(&f.ref, "ref", "", "tag, branch or commit of the flake")
 	s.StringArrayVar(&f.systems, "system", nil, "system to build for; repeatable (default: all)")
 	s.StringArrayVar(&f.packages, "package", nil, "package to build; repeatable (default: the project's)")
-	s.StringArrayVar(&f.engines, "engine", []string{"auto"}, "auto, dagger or host; or SYSTEM=URL of a native Dagger engine; repeatable")
-	s.StringVar(&f.image, "image", dagger.DefaultImage, "Nix image: a reference pinned by digest, or an archive or root file system tarball")
-	s.StringVar(&f.builders, "builders", "", "remote builders, as in nix.conf")
+	f.engineOptions.register(s)
+	s.StringVar(&f.imageText, "image", dagger.DefaultImage, "Nix image: a reference pinned by digest, or an archive or root file system tarball")
 	s.StringVar(&f.out, "out", "out", "directory for the binary cache, the manifest and the logs")
-	s.Var(&f.jobs, "jobs", jobsUsage)
-	limitVar(s, &f.timeout, timeoutFlag, 0, "the longest that the command may take, from its start to its end (default: no limit)")
 	limitVar(s, &f.stall, "stall-timeout", 5*time.Minute, "show the last lines of a build that says nothing for this long")
 	s.BoolVar(&f.keepGoing, "keep-going", true, "let the other systems go on when one fails")
 	s.BoolVar(&f.failFast, "fail-fast", false, "end the other systems when one fails")
@@ -71,36 +62,26 @@ func (f *flags) register(c *cobra.Command) {
 	s.StringVar(&f.terms, "contract-file", "", "the flake's promises, in place of the project's")
 	s.BoolVar(&f.strict, "strict", false, "make a failure of every warning of the contract")
 	s.StringVar(&f.homeManager, "home-manager", "", "flake of Home Manager to evaluate the module with (default: its options are declared by the checks)")
-	s.BoolVar(&f.json, "json", false, "events as JSON lines on standard output")
 	s.BoolVarP(&f.verbose, "verbose", "v", false, "each line of each build")
-	s.BoolVar(&f.summary, "summary", true, "on GitHub Actions, write a summary of the step")
-	s.StringVar(&f.since, "since", "", sinceUsage)
+	f.outputOptions.register(s)
 }
 
 // options is a command line that was understood.
 type options struct {
-	project  project.Project
-	ref      string
-	cells    []matrix.Cell
-	engines  engineChoice
-	image    dagger.Image
-	builders []nix.Builder
+	project project.Project
+	ref     string
+	cells   []matrix.Cell
+	engineOptions
+	outputOptions
 	out      *regular.Dir
 	outGiven bool
 	// otherResults are directories that hold results of earlier runs, beside out.
 	otherResults []string
 	run          string // the ID of the run where something was named by it before; empty for one to be made
-	jobs         jobs
-	timeout      time.Duration
-	stall        time.Duration
 	failFast     bool
 	overrides    []override
-	json         bool
-	verbose      bool
-	summary      bool
-	since        string
 	contract     pipelines.ContractPolicy
-	publish      publishing
+	publish      publishOptions
 	rebuild      pipelines.Rebuilding
 	// rebuildOn is the engine of second builds; its kind is empty, and it has no native ones, where that is the first.
 	rebuildOn engineChoice
@@ -120,21 +101,19 @@ func (f *flags) options(c *cobra.Command, args []string) (options, error) {
 	o := options{
 		project: defaultProject, ref: f.ref,
 		out: regular.NewDir(f.out), outGiven: c.Flags().Changed("out"),
-		jobs: f.jobs, timeout: f.timeout, stall: f.stall, failFast: f.failFast || !f.keepGoing,
-		json: f.json, verbose: f.verbose, summary: f.summary, since: f.since, given: given(c),
+		failFast: f.failFast || !f.keepGoing, outputOptions: f.outputOptions, publish: f.publish, given: given(c),
 	}
 	if len(args) > 0 && args[0] == exampleFlake {
 		o.project = exampleProject
 	} else if len(args) > 0 {
 		o.project.Flake = args[0]
 	}
-	var err error
-	for _, parse := range []func(*options) error{f.parseTarget, f.parseCells, f.parseEngines, f.parseImage, f.parseOverrides, f.parseContract, f.parseRebuild, f.parseProvenanceKey, f.parseBuilders} {
-		if err = parse(&o); err != nil {
+	for _, parse := range []func(*options) error{f.parseProject, f.parseCells, f.parseEngine, f.parseOverrides, f.parseContract, f.parseRebuild, f.parseProvenanceKey} {
+		if err := parse(&o); err != nil {
 			return o, usage(err)
 		}
 	}
-	if o.publish, err = f.publish.parse(); err != nil {
+	if err := o.publish.check(); err != nil {
 		return o, usage(err)
 	}
 	if f.failFast && c.Flags().Changed("keep-going") && f.keepGoing {
@@ -146,7 +125,7 @@ func (f *flags) options(c *cobra.Command, args []string) (options, error) {
 // none is what a list or a URL is set to in order to empty it.
 const none = "none"
 
-func (f *flags) parseTarget(o *options) error {
+func (f *flags) parseProject(o *options) error {
 	if len(f.substituters) > 0 {
 		o.project.Substituters = without(f.substituters, none)
 	}
@@ -194,13 +173,9 @@ func (f *flags) parseCells(o *options) error {
 	return nil
 }
 
-func (f *flags) parseBuilders(o *options) (err error) {
-	o.builders, err = parseBuilders(f.builders, f.jobs)
-	return err
-}
-
-func (f *flags) parseImage(o *options) (err error) {
-	o.image, err = dagger.ParseImage(f.image)
+func (f *flags) parseEngine(o *options) error {
+	err := f.engineOptions.parse()
+	o.engineOptions = f.engineOptions
 	return err
 }
 

@@ -32,7 +32,7 @@ type publisher struct {
 	public *binarycache.Consumer
 }
 
-func newPublisher(p publishing, name string, credential cachix.Credential, t project.Project, source cachix.Source) (*publisher, error) {
+func newPublisher(p publishOptions, name string, credential cachix.Credential, t project.Project, source cachix.Source) (*publisher, error) {
 	client, err := cachix.New(name, cachix.Options{
 		URL: p.url, Credential: credential, Jobs: p.jobs, Agent: "open-sesame-ci/" + version,
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/outcache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
@@ -26,18 +27,18 @@ const (
 
 const pushUnsandboxedUsage = "push what was built without a sandbox, too; not where builders can change their inputs"
 
-// publishFlags are the flags of everything that may push.
-type publishFlags struct {
+// publishOptions say where to push to, and how. All commands that push or pin have them.
+type publishOptions struct {
 	push                   string
 	cachix, url, secret    string
-	compression            string
+	compression            nar.Compression // empty for what the cache prefers
 	level, jobs, revisions int
 	timeout, patience      time.Duration
 	unsandboxed, pin       bool
 }
 
 // registerCache adds the flags that choose the cache.
-func (f *publishFlags) registerCache(c *cobra.Command) {
+func (f *publishOptions) registerCache(c *cobra.Command) {
 	s := c.Flags()
 	s.StringVar(&f.cachix, "cachix", "", "name of the Cachix cache to push to (default: the project's)")
 	s.StringVar(&f.url, "cachix-url", "", "base of the API of Cachix, where it is another than "+cachix.API)
@@ -45,10 +46,10 @@ func (f *publishFlags) registerCache(c *cobra.Command) {
 }
 
 // register adds those and the ones that say how to push to it.
-func (f *publishFlags) register(c *cobra.Command) {
+func (f *publishOptions) register(c *cobra.Command) {
 	f.registerCache(c)
 	s := c.Flags()
-	s.StringVar(&f.compression, "compression", "", "zstd or xz, for what is not compressed already (default: what the cache prefers)")
+	s.StringVar((*string)(&f.compression), "compression", "", "zstd or xz, for what is not compressed already (default: what the cache prefers)")
 	s.IntVar(&f.level, "compression-level", 0, "effort of compression: 1 to 19 for zstd, 0 to 9 for xz (default: the fastest that is not much larger)")
 	s.IntVar(&f.jobs, "push-jobs", cachix.DefaultJobs, "most requests that are open at a time; fewer where the server asks for it")
 	limitVar(s, &f.timeout, "push-timeout", time.Hour, "the longest that a push may take, and then the pins; what is left is kept in a journal")
@@ -57,7 +58,7 @@ func (f *publishFlags) register(c *cobra.Command) {
 }
 
 // registerRun adds those that only a run of the pipeline has.
-func (f *publishFlags) registerRun(c *cobra.Command) {
+func (f *publishOptions) registerRun(c *cobra.Command) {
 	s := c.Flags()
 	s.StringVar(&f.push, "push", pushAuto, "auto: where there is a secret; always: exit code 5 where nothing can be pushed; never")
 	s.BoolVar(&f.pin, "pin", true, "pin the outputs of a release when all systems are published")
@@ -65,31 +66,24 @@ func (f *publishFlags) registerRun(c *cobra.Command) {
 	f.register(c)
 }
 
-// publishing is what the flags mean.
-type publishing struct {
-	publishFlags
-	compression nar.Compression
-}
-
-func (f *publishFlags) parse() (publishing, error) {
-	p := publishing{publishFlags: *f}
+// check checks the values that were given.
+func (f *publishOptions) check() error {
 	switch f.push {
 	case "", pushAuto, pushAlways, pushNever:
 	default:
-		return p, fmt.Errorf("parse --push %q: want %s, %s or %s", f.push, pushAuto, pushAlways, pushNever)
+		return fmt.Errorf("parse --push %q: want %s, %s or %s", f.push, pushAuto, pushAlways, pushNever)
 	}
-	switch c := nar.Compression(f.compression); c {
+	switch f.compression {
 	case "", nar.Zstd, nar.XZ:
-		p.compression = c
 	default:
-		return p, fmt.Errorf("parse --compression %q: want %s or %s", f.compression, nar.Zstd, nar.XZ)
+		return fmt.Errorf("parse --compression %q: want %s or %s", f.compression, nar.Zstd, nar.XZ)
 	}
 	for name, n := range map[string]int{"compression-level": f.level, "push-jobs": f.jobs, "keep-revisions": f.revisions} {
 		if n < 0 {
-			return p, fmt.Errorf("parse --%s %d: less than none", name, n)
+			return fmt.Errorf("parse --%s %d: want 0 or more", name, n)
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // newPublishing says whether the run pushes, and where to. Without is why it has no secret, if that is known.
@@ -99,21 +93,21 @@ func newPublishing(sys process, o options, cmd command, run string, store *outca
 	}
 	p := pipelines.Publishing{
 		Always: o.publish.push == pushAlways, Unsandboxed: o.publish.unsandboxed, Pin: o.publish.pin && cmd.pins,
-		Timeout: o.publish.timeout, Patience: o.publish.patience, Journal: pipelines.NewJournal(o.out, run, store.Record()), Resume: resumeCommand(o.out.Name(), o.publish.publishFlags),
+		Timeout: o.publish.timeout, Patience: o.publish.patience, Journal: pipelines.NewJournal(o.out, run, store.Record()), Resume: resumeCommand(o.out.Name(), o.publish),
 	}
 	credential, err := sys.secrets.credential(o.publish.secret)
 	if err != nil && o.publish.push != pushNever {
-		return p, &pipelines.PublishError{Cache: cacheName(o), Err: err}
+		return p, &pipelines.PublishError{Cache: o.publish.cacheName(o.project), Err: err}
 	}
 	switch {
 	case o.publish.push == pushNever:
 		p.Without = "--push " + pushNever
 	case credential.IsZero():
 		p.Without = cmp.Or(without, "no secret: "+o.publish.secret+" is not set")
-	case cacheName(o) == "":
+	case o.publish.cacheName(o.project) == "":
 		p.Without = "no Cachix cache is named (--cachix NAME)"
 	default:
-		to, err := newPublisher(o.publish, cacheName(o), credential, o.project, store)
+		to, err := newPublisher(o.publish, o.publish.cacheName(o.project), credential, o.project, store)
 		if err != nil {
 			return p, usage(err)
 		}
@@ -125,8 +119,8 @@ func newPublishing(sys process, o options, cmd command, run string, store *outca
 
 // agreeTo compares the caches that a file names with the one that may be written to: that of the command line, or else the
 // target's. Anyone may have written a manifest or a journal, and the secret may be good for other caches as well.
-func (p publishing) agreeTo(caches []string, file string) error {
-	agreed := cacheName(options{publish: p, project: defaultProject})
+func (f publishOptions) agreeTo(caches []string, file string) error {
+	agreed := f.cacheName(defaultProject)
 	for _, name := range caches {
 		if name != agreed {
 			return usage(hint.Wrap(fmt.Errorf("%s names the cache %s, not %s", file, nix.FirstLine(nix.PlainText(name)), agreed),
@@ -147,11 +141,11 @@ func cachesOf(m *run.Manifest) []string {
 	return names
 }
 
-// cacheName is the Cachix cache that a run would push to; empty for none.
-// Who names a server of his own and no cache on it means the one by that name.
-func cacheName(o options) string {
-	name := cmp.Or(o.publish.cachix, o.project.Cachix)
-	if name == "" && o.publish.url != "" {
+// cacheName returns the Cachix cache that a run would push to; empty for none. With --cachix-url and without --cachix it
+// is the default project's.
+func (f publishOptions) cacheName(p project.Project) string {
+	name := cmp.Or(f.cachix, p.Cachix)
+	if name == "" && f.url != "" {
 		name = defaultProject.Cachix
 	}
 	return name

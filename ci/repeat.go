@@ -137,7 +137,7 @@ func repeatFlake(o options, m *run.Manifest) string {
 // resumeCommand publishes what a run has left in the directory of its results. The journal does not say where the cache
 // is and by which right one may push to it: a file that could would send the secret wherever its author likes. It names
 // the cache, which the command line has to name as well where it is not the project's.
-func resumeCommand(out string, f publishFlags) string {
+func resumeCommand(out string, f publishOptions) string {
 	args := []string{"push", "--resume", "--out", out}
 	if f.cachix != "" {
 		args = append(args, "--cachix", f.cachix)

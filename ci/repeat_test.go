@@ -60,7 +60,7 @@ func TestRepeatHint(t *testing.T) {
 }
 
 func TestResumeCommand(t *testing.T) {
-	f := publishFlags{secret: defaultSecret}
+	f := publishOptions{secret: defaultSecret}
 	if got, want := resumeCommand("my out", f), "go run ./ci push --resume --out 'my out'"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -6,6 +6,8 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/spf13/pflag"
+
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
@@ -16,8 +18,20 @@ type reporter interface {
 	Close() error
 }
 
-// newReporter chooses who consumes the events: a program, GitHub Actions, a person at a terminal, or a log.
-func newReporter(sys process, o options) reporter {
+// outputOptions say how a run is shown.
+type outputOptions struct {
+	json, verbose, summary bool
+	since                  string
+}
+
+func (o *outputOptions) register(s *pflag.FlagSet) {
+	s.BoolVar(&o.json, "json", false, "events as JSON lines on standard output")
+	s.BoolVar(&o.summary, "summary", true, "on GitHub Actions, write a summary of the step")
+	s.StringVar(&o.since, "since", "", sinceUsage)
+}
+
+// newReporter chooses the form of the events: JSON, the log of GitHub Actions, a terminal, or lines of text.
+func newReporter(sys process, o outputOptions) reporter {
 	env := environment(sys.environ)
 	opts := report.Options{Verbose: o.verbose, ASCII: !isUTF8(env), Now: sys.now}
 	actions := github{env}

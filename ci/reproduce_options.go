@@ -31,7 +31,7 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys process, file st
 	f.packages = nil
 	runID := newRunID(sys.clock()())
 	o := options{
-		project: defaultProject, json: f.json, verbose: f.verbose, jobs: f.jobs, timeout: f.timeout,
+		project: defaultProject, outputOptions: f.outputOptions,
 		run: runID, out: regular.NewDir(cmp.Or(f.out, filepath.Join("reproduced", runID))), outGiven: true,
 	}
 	if dir := filepath.Dir(file); isFile(filepath.Join(dir, "cache", "nix-cache-info")) {
@@ -50,9 +50,13 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys process, file st
 		}
 		o.project.Memlock = n
 	}
+	imageGiven := c.Flags().Changed("image")
+	if !imageGiven {
+		f.imageText = dagger.DefaultImage
+	}
 	trusted := o.project // before the manifest has a say in it
 	o.project.Flake = cmp.Or(f.source, m.Source.URL)
-	if err := errors.Join(f.cellsOf(m, &o), f.parseEngines(&o), f.parseContract(&o), f.parseBuilders(&o)); err != nil {
+	if err := errors.Join(f.cellsOf(m, &o), f.parseEngine(&o), f.parseContract(&o)); err != nil {
 		return o, usage(err)
 	}
 	if len(m.Contract) == 0 && !slices.ContainsFunc(m.Cells, func(c run.CellResult) bool { return len(c.Contract) > 0 }) {
@@ -64,8 +68,10 @@ func (f *reproduceFlags) reproduceOptions(c *cobra.Command, sys process, file st
 	if err := f.trustedOf(m.Settings, trusted, &o); err != nil {
 		return o, err
 	}
-	if err := f.imageOf(c, m, &o); err != nil {
-		return o, err
+	if !imageGiven {
+		if err := f.imageOf(m, &o); err != nil {
+			return o, err
+		}
 	}
 	o.rebuild = pipelines.Rebuilding{WarnOnly: true, Fetched: true, NotBuilt: !differed(m), Apart: apart}
 	return o, nil
@@ -158,13 +164,8 @@ func (f *reproduceFlags) trustedOf(settings nix.Settings, t project.Project, o *
 	return nil
 }
 
-// imageOf chooses the image: the command line's, or the manifest's. A host needs none, and which it is should not matter.
-func (f *reproduceFlags) imageOf(c *cobra.Command, m *run.Manifest, o *options) (err error) {
-	if c.Flags().Changed("image") {
-		o.image, err = dagger.ParseImage(f.image)
-		return usage(err)
-	}
-	o.image, err = dagger.ParseImage(dagger.DefaultImage)
+// imageOf takes the manifest's image. The host engine needs none, so it does not matter there.
+func (f *reproduceFlags) imageOf(m *run.Manifest, o *options) (err error) {
 	for _, cell := range m.Cells {
 		if cell.Engine == nil || cell.Engine.Image == "" || strings.HasPrefix(cell.Engine.Image, "sha256:") {
 			continue // a file, which is not here: another image will do

@@ -30,7 +30,7 @@ func reportLastRelease(ctx context.Context, sys process, o options, reporter run
 			return usage(err)
 		}
 		last = lastInManifest(o.since, m)
-	case github{sys.environ}.here() && o.summary && cacheName(o) != "":
+	case github{sys.environ}.here() && o.summary && o.publish.cacheName(o.project) != "":
 		ctx, cancel := context.WithTimeout(ctx, sinceTimeout)
 		defer cancel()
 		var err error
@@ -63,8 +63,8 @@ func lastInManifest(file string, m *run.Manifest) run.LastRelease {
 // lastInPins weighs what is pinned at present. A release pins its outputs as its last act, so that is the release before
 // this one, and a consumer's caches say how large it is: nobody has to have kept its manifest.
 func lastInPins(ctx context.Context, o options) (run.LastRelease, error) {
-	last := run.LastRelease{From: "the pins of " + cacheName(o)}
-	client, err := cachix.New(cacheName(o), cachix.Options{URL: o.publish.url, Agent: "open-sesame-ci/" + version})
+	last := run.LastRelease{From: "the pins of " + o.publish.cacheName(o.project)}
+	client, err := cachix.New(o.publish.cacheName(o.project), cachix.Options{URL: o.publish.url, Agent: "open-sesame-ci/" + version})
 	if err != nil {
 		return last, err
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -90,6 +91,17 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 		r.Store = store // a nil directory would be an interface that is not nil
 	}
 	return r, closeAll, nil
+}
+
+// withRelease prepares a run, does something with it, and closes what it has opened.
+func withRelease(ctx context.Context, sys process, cmd command, o options, do func(*pipelines.Release) error) error {
+	reporter := newReporter(sys, o.outputOptions)
+	r, cleanup, err := prepare(ctx, sys, cmd, o, reporter)
+	if err != nil {
+		return errors.Join(err, reporter.Close())
+	}
+	defer cleanup()
+	return errors.Join(do(r), reporter.Close())
 }
 
 // newRunID names a run: by its time, so that names sort as runs do, and so that two at once do not harm each other.
