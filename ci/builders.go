@@ -16,7 +16,7 @@ import (
 // empty for one a processor.
 type jobs string
 
-const jobsUsage = "derivations that Nix builds at a time on this machine; 0 builds on --builders alone (default: one a processor)"
+const jobsUsage = "how many derivations Nix builds at a time on this machine; 0 builds only on --builders (default: one for each processor)"
 
 // buildersAlone keeps the engine's own machine from building.
 const buildersAlone jobs = "0"

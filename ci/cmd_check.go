@@ -19,25 +19,25 @@ import (
 // checkCommand builds and checks, and exports nothing. It leaves the manifest of the last release alone.
 var checkCommand = command{name: "check", manifest: "check.json", ignoresCaches: true}
 
-const checkManual = `Hold a flake to its contract: all of its promises, on what is built. Nothing is exported.
+const checkManual = `Check a flake against its contract, with what is built. Nothing is exported.
 
-A contract is a TOML file of what a flake's outputs, packages, units, module, hashes, lock and settings are to be.
+A contract is a TOML file with requirements of the outputs, packages, units, module, hashes, lock and settings of a flake.
 The contract of the default flake is built in; the example has to satisfy it without a warning. --contract-file names
 another contract, and --init writes a first one. A list in a contract is a minimum.
 
-Each check ends as PASS, FAIL, WARN or SKIP, with what was wanted, what was found, and where. One that was planned and
-did not run has failed. OUT/check.json has them all. A failure ends with exit code 4; release, warm and build
-check the same, and the files of the flake before anything is built.
+Each check ends as PASS, FAIL, WARN or SKIP, with what was wanted, what was found, and where. A planned check that did
+not run is a failure. OUT/check.json has all checks. A failure ends with exit code 4. release, warm and build
+run the same checks, those of files before anything is built.
 
-Of hashes of git dependencies, --fix adds to each file what another has, builds, and puts what was fetched
-in the place of what was wrong, in every Nix file of the flake that has it.`
+--fix corrects hashes of git dependencies: it copies missing ones from other files, builds, and replaces wrong hashes by
+those of what was fetched, in every Nix file of the flake.`
 
 func newCheck(sys process) *cobra.Command {
 	var f flags
 	var fix, draft bool
 	c := &cobra.Command{
 		Use:   checkCommand.name + " [FLAKE]",
-		Short: "Hold a flake to its contract: all of its promises, on what is built",
+		Short: "Check a flake against its contract, with what is built",
 		Long:  checkManual,
 		Args:  oneFlake,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -58,8 +58,8 @@ func newCheck(sys process) *cobra.Command {
 		},
 	}
 	f.register(c)
-	c.Flags().BoolVar(&fix, "fix", false, "put wrong and missing hashes right in FLAKE, a directory, as far as files or a build tell them")
-	c.Flags().BoolVar(&draft, "init", false, "write a first contract, from what FLAKE has today, to standard output")
+	c.Flags().BoolVar(&fix, "fix", false, "correct wrong and missing hashes in FLAKE, a directory, as far as files or a build show them")
+	c.Flags().BoolVar(&draft, "init", false, "write a first contract to standard output, from what FLAKE has today")
 	return c
 }
 

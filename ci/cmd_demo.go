@@ -28,7 +28,7 @@ func newDemo(sys process) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o.publish.push = pushNever // whatever secret happens to be in a person's environment
+			o.publish.push = pushNever // even if the environment has a secret
 			return runDemo(c.Context(), sys, o, c.Flags().Changed("system"))
 		},
 	}

@@ -22,7 +22,7 @@ func newDoctor(sys process) *cobra.Command {
 	var fix bool
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what is here, what is missing, and the command that fixes it; exit 1 if a release could not run",
+		Short: "Show what is installed, what is missing, and how to fix it; exit 1 if a release cannot run",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return runDoctor(c.Context(), sys, fix)

@@ -14,20 +14,19 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-const pinManual = `Keep store paths of the cache from its garbage collector.
+const pinManual = `Protect store paths of the cache from its garbage collector.
 
   pin NAME PATH    one store path, under a name
-  pin MANIFEST     the outputs of a run whose cells are all good and published, each as <package>-<system>,
-                   in the project's cache, or the one that --cachix names: it has to where the run was published
-                   to another than the project's
+  pin MANIFEST     the outputs of a run, each as <package>-<system>; all its cells have to be good and published.
+                   --cachix has to name the cache if the run was published to another one than the project's
 
-A pin of a name that is there already becomes a new revision of it. A pin wants an auth token.`
+If a pin of the name exists, it gets a new revision. Pinning needs an auth token.`
 
 func newPin(sys process) *cobra.Command {
 	var p publishOptions
 	c := &cobra.Command{
 		Use:   "pin NAME PATH | MANIFEST",
-		Short: "Keep store paths from the cache's garbage collector",
+		Short: "Protect store paths from the cache's garbage collector",
 		Long:  pinManual,
 		RunE: func(c *cobra.Command, args []string) error {
 			err := p.check()

@@ -17,7 +17,7 @@ func newPlan(sys process) *cobra.Command {
 	var f flags
 	c := &cobra.Command{
 		Use:   planCommand.name + " [FLAKE]",
-		Short: "Say what would be built, fetched or is there already; change nothing",
+		Short: "Show what would be built or fetched, and what is there; change nothing",
 		Args:  oneFlake,
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := f.options(c, args)

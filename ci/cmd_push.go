@@ -20,18 +20,18 @@ const pushManual = `Push store paths with their closures, a local binary cache, 
 
   push PATH…            store paths of this machine's store
   push --from DIR       all that is in a local binary cache, such as out/cache
-  push --resume         what the journals in OUT say is still to be published to the project's cache, or to the one that
-                        --cachix names: a journal that names another is refused
+  push --resume         what the journals in OUT list as unpublished, to the project's cache or to the one that --cachix
+                        names; a journal that names another cache is refused
 
-What is pushed has to be in the record of this user's runs on this machine, with the same contents, or be signed by a key
-that the project's consumers trust. --unrecorded pushes what somebody else has made, such as a directory that was copied
-from another machine.
+An object is pushed if the record of this user's runs on this machine has it with the same contents, or if it is signed
+by a key that consumers of the project trust. --unrecorded also pushes other objects, such as those of a directory that
+was copied from another machine.
 
-Where a release was good but for the cache, --resume pins what it would have pinned.
-What the cache has already is not sent again, nor what the cache that consumers of the project have as well has signed.
-Every object becomes visible after all that it refers to: what is there is whole, whenever a push is cut off.
-Uploads that a killed run with the same --out has left open on the cache are aborted.
-The paths that were pushed go to standard output, one a line.`
+If only the cache kept a release from being good, --resume also pins what the release would have pinned.
+Objects are not sent if the cache has them, or if they are signed by another cache of the project's consumers.
+An object becomes visible after all that it refers to: an interrupted push leaves complete closures.
+Open uploads of a killed run with the same --out are aborted.
+The pushed paths go to standard output, one on each line.`
 
 // pushOptions is the command line of push.
 type pushOptions struct {
@@ -66,12 +66,12 @@ func newPush(sys process) *cobra.Command {
 	}
 	c.Flags().SortFlags = false
 	c.Flags().StringVar(&o.from, "from", "", "local binary cache to push all of")
-	c.Flags().BoolVar(&o.resume, "resume", false, "go on with what the journals in OUT have")
-	c.Flags().BoolVar(&o.unrecorded, "unrecorded", false, "push also what no run of this user on this machine has recorded: its contents are whatever is there")
+	c.Flags().BoolVar(&o.resume, "resume", false, "continue what the journals in OUT have")
+	c.Flags().BoolVar(&o.unrecorded, "unrecorded", false, "also push what no run of this user on this machine has recorded: its contents are not verified")
 	c.Flags().BoolVar(&o.publish.unsandboxed, "push-unsandboxed", false, pushUnsandboxedUsage)
 	c.Flags().StringVar(&o.out, "out", "out", "directory of the earlier run")
-	c.Flags().BoolVar(&o.confirm, "confirm", true, "ask the public side of the cache for what was pushed; --confirm=false for a private cache, which answers consumers with credentials alone")
-	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "say what would go up; send nothing")
+	c.Flags().BoolVar(&o.confirm, "confirm", true, "ask the public side of the cache for what was pushed; --confirm=false for a private cache, which answers only with credentials")
+	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be pushed; send nothing")
 	c.Flags().BoolVar(&o.json, "json", false, "events as JSON lines on standard output")
 	o.publish.register(c)
 	return c

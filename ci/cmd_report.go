@@ -21,16 +21,16 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-const reportManual = `Join the manifests of runs that have each built one system, pin what they have published, and report all of it.
+const reportManual = `Join the manifests of runs of one system each, pin what they published, and report all of it.
 
-It is the last job of a release whose systems are built by jobs of their own: release --system SYSTEM --pin=false for
-each of them, then report. The pin is what makes the release: paths that were pushed are harmless until they are named.
-So nothing is pinned unless each of the systems has a manifest, is good and is published. Where that was to another
-cache than the project's, --cachix has to name it here, too.
+This is the last job of a release whose systems have jobs of their own: each job runs release --system SYSTEM
+--pin=false, and then report runs. The pins make the release: pushed paths have no effect before they have a name.
+So nothing is pinned unless each system has a manifest, is good and is published. --cachix has to name the cache if
+that is not the project's.
 
-The manifests have to be of one source, one command and one set of settings, each of other systems. A system without a
-manifest is a failure, and is named. The exit code is the heaviest of the runs' own. On GitHub Actions the outputs and
-the summary of the step are about all systems; docs/github-actions.md has them.`
+The manifests have to have the same source, command and settings, and different systems. A system without a manifest
+is a failure. The exit code is that of the most severe run. On GitHub Actions the outputs and the summary of the step
+are about all systems: see docs/github-actions.md.`
 
 // reportOptions is the command line of report.
 type reportOptions struct {
@@ -72,8 +72,8 @@ func newReport(sys process) *cobra.Command {
 	s.SortFlags = false
 	s.StringVar(&o.out, "out", "manifest.json", "file to write the joined manifest to")
 	s.BoolVar(&o.pin, "pin", true, "pin the outputs of a release when all systems are good and published")
-	s.StringVar(&o.result, "jobs-result", "", "what GitHub says of the jobs that have built: success, failure, cancelled or skipped")
-	s.StringArrayVar(&systems, "system", nil, "system that there has to be a manifest of; repeatable (default: all)")
+	s.StringVar(&o.result, "jobs-result", "", "result of the build jobs on GitHub: success, failure, cancelled or skipped")
+	s.StringArrayVar(&systems, "system", nil, "system that needs a manifest; repeatable (default: all)")
 	o.outputOptions.register(s)
 	o.publish.register(c)
 	return c

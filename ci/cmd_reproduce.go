@@ -22,29 +22,29 @@ import (
 // reproduceCommand builds again what a manifest says, and compares.
 var reproduceCommand = command{name: "reproduce", exports: true, ignoresCaches: true}
 
-const reproduceManual = `Build again here what a manifest says was built, and compare package by package.
+const reproduceManual = `Build the packages of a manifest again on this machine, and compare package by package.
 
-MANIFEST is a file as a run leaves it in OUT/manifest.json, or the directory OUT. Source, lock, inputs, overrides,
-caches, settings and image are taken from it; the engine is whichever there is. Every package is built here, also where
-a cache or the store has it. Then derivations, output paths, NAR hashes and what the checks of the contract found are
-compared:
+MANIFEST is the file OUT/manifest.json of a run, or the directory OUT. The source, lock, inputs, overrides, caches,
+settings and image are those of the manifest; the engine may differ. Every package is built, even if a cache or the
+store has it. Then derivations, output paths, NAR hashes and the results of the contract's checks are compared:
 
   PASS              the same derivation, and the same bits
   SAME FAILURE      it failed in the run of the manifest, and fails here in the same way: the same derivation, phase and
                     exit code; or a second build differed there, and the bits differ here
-  OTHER DERIVATION  the first input, option or attribute that differs is shown; it needs what is beside the manifest
-  OTHER CONTENTS    the same derivation has given other bits: which files differ is shown, and how
-  OTHER OUTCOME     it failed on one side alone, or in another way
-  FAILED            it could not be built here, for a reason that is not the package's own
-  UNKNOWN           the manifest does not say, or nothing was built; this never counts as a pass
+  OTHER DERIVATION  shows the first input, option or attribute that differs; needs the files beside the manifest
+  OTHER CONTENTS    the same derivation, and different bits; shows which files differ, and how
+  OTHER OUTCOME     it failed on one side only, or in different ways
+  FAILED            it could not be built here, for a reason outside of the package
+  UNKNOWN           the manifest has no result, or nothing was built; never a pass
 
-A manifest is believed as far as it goes without harm: caches, keys and an image that are not this program's own are
-used only where they are on the command line as well, or with --trust. A directory that the run has put in an input's
-place is named by --override-input, and has to have the same NAR hash.
+A manifest may come from somebody else. Caches, keys and images that are not this program's own are used only if they
+are also on the command line, or with --trust. If the run replaced an input by a directory, --override-input names
+that directory; it has to have the same NAR hash.
 
-The manifest of a failed run will do as well as another: only what it had come to is compared.
+The manifest of a failed run works too: the results that it has are compared.
 
-All PASS or SAME FAILURE, and each check the same: exit code 0. A difference: 3. A package that failed, or of which nothing can be said: 1.`
+Exit code 0: all PASS or SAME FAILURE, with the same results of checks. 3: a difference. 1: a package is FAILED or
+UNKNOWN.`
 
 // reproduceFlags are the command line of reproduce.
 type reproduceFlags struct {
@@ -57,7 +57,7 @@ func newReproduce(sys process) *cobra.Command {
 	var f reproduceFlags
 	c := &cobra.Command{
 		Use:   reproduceCommand.name + " MANIFEST",
-		Short: "Build again here what a manifest says was built, and compare",
+		Short: "Build the packages of a manifest again, and compare",
 		Long:  reproduceManual,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -77,15 +77,15 @@ func (f *reproduceFlags) registerReproduce(c *cobra.Command) {
 	s.SortFlags = false
 	s.StringArrayVar(&f.systems, "system", nil, "system to build for; repeatable (default: all of the manifest)")
 	f.engineOptions.register(s)
-	s.StringVar(&f.source, "source", "", "flake that has the same tree, where the manifest's own reference leads nowhere")
-	s.StringArrayVar(&f.overrides, "override-input", nil, "INPUT=DIR: the directory that has the tree which the run has put in an input's place; repeatable")
-	s.StringVar(&f.imageText, "image", "", "Nix image in place of the manifest's: a reference pinned by digest, or an archive")
-	s.StringArrayVar(&f.substituters, "substituter", nil, "cache that may be used where the manifest names it; repeatable (default: the project's)")
-	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key that may be trusted where the manifest names it; repeatable (default: the project's)")
-	s.BoolVar(&f.trust, "trust", false, "believe the manifest's caches, keys and image: they can replace anything that is fetched")
-	s.StringVar(&f.terms, "contract-file", "", "the flake's promises, where the run was checked against others than the project's")
+	s.StringVar(&f.source, "source", "", "flake with the same tree, if the manifest's reference does not work")
+	s.StringArrayVar(&f.overrides, "override-input", nil, "INPUT=DIR: directory with the tree that replaced the input in the run; repeatable")
+	s.StringVar(&f.imageText, "image", "", "Nix image instead of the manifest's: a reference pinned by digest, or an archive")
+	s.StringArrayVar(&f.substituters, "substituter", nil, "cache that may be used if the manifest names it; repeatable (default: the project's)")
+	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key that may be trusted if the manifest names it; repeatable (default: the project's)")
+	s.BoolVar(&f.trust, "trust", false, "trust the manifest's caches, keys and image: they can replace anything that is fetched")
+	s.StringVar(&f.terms, "contract-file", "", "the contract of the run, if it was not the project's")
 	s.StringVar(&f.out, "out", "", "directory for the results of this run (default: reproduced/RUN)")
-	s.StringVar(&f.memlock, "memlock", "", "memory that the tests lock, such as 256M, in place of the project's")
+	s.StringVar(&f.memlock, "memlock", "", "memory that the tests lock, such as 256M, instead of the project's")
 	s.BoolVar(&f.json, "json", false, "the result as JSON on standard output")
 	s.BoolVarP(&f.verbose, "verbose", "v", false, "each line of each build")
 }
@@ -138,7 +138,7 @@ func checkUnedited(ctx context.Context, file string, m *run.Manifest) error {
 	return nil
 }
 
-// buildAgain runs the story for what the manifest names.
+// buildAgain runs the pipeline for what the manifest names.
 func (f *reproduceFlags) buildAgain(ctx context.Context, sys process, o options, m *run.Manifest) (*run.Manifest, error) {
 	o.json = false // the result is on standard output, not the events
 	var ours *run.Manifest

@@ -18,21 +18,21 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-const verifyManual = `Hold the provenance of a run against what a binary cache or this machine's store has.
+const verifyManual = `Verify the provenance of a run against a binary cache or this machine's store.
 
-PROVENANCE is a file as a run leaves it in OUT/provenance.intoto.jsonl. Its outputs are looked up in the cache beside
-it, in another one (--cache), or in the store (--store). With --key, every statement has to be signed by one of the
-keys, in the form of trusted-public-keys in nix.conf. Without, it is said whether there are signatures, and none is
-checked: the statements are then as good as where the file came from.
+PROVENANCE is the file OUT/provenance.intoto.jsonl of a run. Its outputs are looked up in the cache beside it, in
+another cache (--cache), or in the store (--store). With --key, one of the keys has to have signed every statement; keys
+have the form of trusted-public-keys in nix.conf. Without --key, signatures are listed and not verified: trust the
+statements as much as the source of the file.
 
-An output is ok where it has the NAR hash that is stated. The hash is the one that the cache or the store names;
-with --deep everything is read and hashed. Anything else than ok ends with exit code 1.`
+An output is ok if it has the stated NAR hash. The hash is that of the cache's or store's metadata; with --deep all
+contents are read and hashed. Any other result ends with exit code 1.`
 
 func newVerify(sys process) *cobra.Command {
 	var f verifyFlags
 	c := &cobra.Command{
 		Use:   "verify PROVENANCE",
-		Short: "Hold the provenance of a run against a cache or the store",
+		Short: "Verify the provenance of a run against a cache or the store",
 		Long:  verifyManual,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -45,7 +45,7 @@ func newVerify(sys process) *cobra.Command {
 	}
 	s := c.Flags()
 	s.SortFlags = false
-	s.StringArrayVar(&f.keys, "key", nil, "NAME:BASE64 of a key that has to have signed; repeatable, one of them is enough")
+	s.StringArrayVar(&f.keys, "key", nil, "NAME:BASE64 of a key; one of the given keys has to have signed; repeatable")
 	s.StringVar(&f.cache, "cache", "", "cache to look in: a URL or a directory (default: the one beside PROVENANCE)")
 	s.BoolVar(&f.store, "store", false, "look in the store of this machine's Nix")
 	s.BoolVar(&f.deep, "deep", false, "read and hash everything")

@@ -27,7 +27,7 @@ const (
 	engineHost   = "host"
 )
 
-// engineChoice is what --engine says: a kind for all systems, and URLs of native engines for some.
+// engineChoice is the value of --engine: a kind for all systems, and URLs of native engines for some.
 type engineChoice struct {
 	flag   string // that it was read from
 	kind   string
@@ -109,7 +109,7 @@ type engines struct {
 	// guarded is whether there is a secret that a builder without a sandbox could take.
 	guarded bool
 
-	// nix is this machine's own, which is looked at once for all systems.
+	// nix is this machine's Nix. It is examined once for all systems.
 	nix host.Nix
 
 	// auto is decided once for all systems, so that their outputs come from one kind of engine.
@@ -118,7 +118,7 @@ type engines struct {
 	autoErr  error
 }
 
-// with returns what opens others in the same way.
+// with returns a copy for another choice.
 func (e *engines) with(choice engineChoice) *engines {
 	return &engines{
 		choice: choice, image: e.image, memlock: e.memlock, settings: e.settings, environ: e.environ,
@@ -145,7 +145,7 @@ func (e *engines) Open(ctx context.Context, system matrix.System) (engine.Execut
 	return e.container(ctx, system, "")
 }
 
-// choose takes Dagger where an engine or a runtime answers, else this machine's Nix, and says so.
+// choose takes Dagger if an engine or a runtime answers, else this machine's Nix. It reports the choice.
 func (e *engines) choose(ctx context.Context) (string, error) {
 	found, daggerErr := dagger.Detect(ctx, e.environ)
 	if daggerErr == nil {

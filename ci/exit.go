@@ -21,15 +21,15 @@ const (
 	exitInterrupted = 130
 )
 
-const exitCodes = `  0    all went well
+const exitCodes = `  0    success
   1    a build, or anything else, failed
-  2    the command line is wrong, or the run was refused for what has started it
-  3    nothing failed but a second build was not the same, or what was compared differs
-  4    nothing failed but promises of the flake are broken
-  5    what was built is good, and could not be published
-  130  interrupted: by a signal, or because the reader of standard output or standard error went away`
+  2    the command line is wrong, or the event that started the run does not allow it
+  3    a second build differs, or what was compared differs; nothing else failed
+  4    the flake does not satisfy its contract; nothing else failed
+  5    the build is good, but it could not be published
+  130  interrupted by a signal, or by a closed standard output or standard error`
 
-// usageError is a command line that cannot be carried out.
+// usageError is an error of the command line.
 type usageError struct{ err error }
 
 func (e usageError) Error() string { return e.err.Error() }
@@ -42,7 +42,7 @@ func usage(err error) error {
 	return usageError{err}
 }
 
-// exitCode maps an error to the code of the process. A signal goes before whatever it has made fail.
+// exitCode maps an error to the code of the process. An interrupt takes precedence over the errors that it caused.
 func exitCode(ctx context.Context, err error) int {
 	var wrong usageError
 	switch {
@@ -62,7 +62,7 @@ var codes = map[run.Outcome]int{
 	run.OutcomeContract: exitContract, run.OutcomeUnpublished: exitPublish, run.OutcomeInterrupted: exitInterrupted,
 }
 
-// codeOf returns the code of the heaviest of all errors that are joined in one.
+// codeOf returns the code of the most severe of the joined errors.
 func codeOf(err error) int {
 	if code, known := codes[run.OutcomeOf(err)]; known {
 		return code
@@ -70,7 +70,7 @@ func codeOf(err error) int {
 	return exitFailed
 }
 
-// printError tells a person what went wrong, and what to do about it.
+// printError prints an error and its hints.
 func printError(w io.Writer, err error) {
 	if err == nil {
 		return

@@ -19,7 +19,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// flags are the command line as it was typed; options is what it means.
+// flags is the command line as text. options is its meaning.
 type flags struct {
 	ref                 string
 	systems, packages   []string
@@ -40,7 +40,7 @@ type flags struct {
 	outputOptions
 }
 
-// register adds the flags that all commands which run a pipeline share.
+// register adds the flags of all commands that run a pipeline.
 func (f *flags) register(c *cobra.Command) {
 	s := c.Flags()
 	s.SortFlags = false
@@ -50,23 +50,23 @@ func (f *flags) register(c *cobra.Command) {
 	f.engineOptions.register(s)
 	s.StringVar(&f.imageText, "image", dagger.DefaultImage, "Nix image: a reference pinned by digest, or an archive or root file system tarball")
 	s.StringVar(&f.out, "out", "out", "directory for the binary cache, the manifest and the logs")
-	limitVar(s, &f.stall, "stall-timeout", 5*time.Minute, "show the last lines of a build that says nothing for this long")
-	s.BoolVar(&f.keepGoing, "keep-going", true, "let the other systems go on when one fails")
-	s.BoolVar(&f.failFast, "fail-fast", false, "end the other systems when one fails")
-	s.StringArrayVar(&f.overrides, "override-input", nil, "INPUT=FLAKE puts another flake in an input's place; repeatable")
-	s.StringArrayVar(&f.substituters, "substituter", nil, "cache that Nix fetches from, in place of the project's; repeatable; \"none\" for none")
-	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key of a substituter, in place of the project's; repeatable")
-	s.StringVar(&f.cache, "served-by", "", "cache whose outputs are not built again, in place of the project's; \"none\" for none")
-	s.StringVar(&f.memlock, "memlock", "", "memory that the tests lock, such as 256M, in place of the project's")
-	s.StringVar(&f.contract, "contract", enforce, "what a broken promise of the flake does: enforce (exit code 4), warn or off")
-	s.StringVar(&f.terms, "contract-file", "", "the flake's promises, in place of the project's")
-	s.BoolVar(&f.strict, "strict", false, "make a failure of every warning of the contract")
-	s.StringVar(&f.homeManager, "home-manager", "", "flake of Home Manager to evaluate the module with (default: its options are declared by the checks)")
+	limitVar(s, &f.stall, "stall-timeout", 5*time.Minute, "show the last lines of a build that prints nothing for this long")
+	s.BoolVar(&f.keepGoing, "keep-going", true, "continue with the other systems when one fails")
+	s.BoolVar(&f.failFast, "fail-fast", false, "stop the other systems when one fails")
+	s.StringArrayVar(&f.overrides, "override-input", nil, "INPUT=FLAKE replaces an input by another flake; repeatable")
+	s.StringArrayVar(&f.substituters, "substituter", nil, "cache that Nix fetches from, instead of the project's; repeatable; \"none\" for none")
+	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key of a substituter, instead of the project's; repeatable")
+	s.StringVar(&f.cache, "served-by", "", "cache whose outputs are not built again, instead of the project's; \"none\" for none")
+	s.StringVar(&f.memlock, "memlock", "", "memory that the tests lock, such as 256M, instead of the project's")
+	s.StringVar(&f.contract, "contract", enforce, "what an unsatisfied requirement of the flake does: enforce (exit code 4), warn or off")
+	s.StringVar(&f.terms, "contract-file", "", "file with the requirements of the flake, instead of the project's")
+	s.BoolVar(&f.strict, "strict", false, "treat warnings of the contract as failures")
+	s.StringVar(&f.homeManager, "home-manager", "", "flake of Home Manager that evaluates the module (default: the checks declare its options)")
 	s.BoolVarP(&f.verbose, "verbose", "v", false, "each line of each build")
 	f.outputOptions.register(s)
 }
 
-// options is a command line that was understood.
+// options is a parsed command line.
 type options struct {
 	project project.Project
 	ref     string
@@ -77,23 +77,23 @@ type options struct {
 	outGiven bool
 	// otherResults are directories that hold results of earlier runs, beside out.
 	otherResults []string
-	run          string // the ID of the run where something was named by it before; empty for one to be made
+	run          string // the ID of the run; empty for a new one
 	failFast     bool
 	overrides    []override
 	contract     pipelines.ContractPolicy
 	publish      publishOptions
 	rebuild      pipelines.Rebuilding
-	// rebuildOn is the engine of second builds; its kind is empty, and it has no native ones, where that is the first.
+	// rebuildOn is the engine of second builds; empty for that of the first build.
 	rebuildOn engineChoice
-	// provenanceKey is nil where statements are not signed.
+	// provenanceKey signs the provenance; nil for none.
 	provenanceKey *provenance.SecretKey
-	given         []givenFlag // for hints to repeat
+	given         []givenFlag // repeated in hints
 }
 
 // override is --override-input INPUT=FLAKE.
 type override struct {
 	input, flake string
-	narHash      string // that the flake has to have; empty where any will do
+	narHash      string // the required NAR hash; empty for any
 }
 
 // options reads the flags and the one argument of a command.
@@ -122,7 +122,7 @@ func (f *flags) options(c *cobra.Command, args []string) (options, error) {
 	return o, nil
 }
 
-// none is what a list or a URL is set to in order to empty it.
+// none is the value that empties a list or a URL.
 const none = "none"
 
 func (f *flags) parseProject(o *options) error {
@@ -197,8 +197,7 @@ const (
 	off     = "off"
 )
 
-// parseContract chooses the contract. Packages that were named on the command line are not the project's,
-// and what the target promises says nothing of them.
+// parseContract chooses the contract. It does not apply to packages of the command line that are not the project's.
 func (f *flags) parseContract(o *options) (err error) {
 	o.contract = pipelines.ContractPolicy{Contract: o.project.Contract, WarnOnly: f.contract == warn, HomeManager: f.homeManager}
 	switch {
@@ -209,7 +208,7 @@ func (f *flags) parseContract(o *options) (err error) {
 	case f.terms != "":
 		o.contract.Contract, err = contract.Load(f.terms)
 	case len(f.packages) > 0 && !sameSet(f.packages, o.project.Packages):
-		o.contract.Contract, o.contract.Without = nil, "the contract is about other packages than those given; --contract-file FILE names another"
+		o.contract.Contract, o.contract.Without = nil, "the contract is about other packages; --contract-file FILE names another contract"
 	}
 	if o.contract.Contract != nil && f.strict {
 		o.contract.Contract = withStrict(*o.contract.Contract)
@@ -217,7 +216,7 @@ func (f *flags) parseContract(o *options) (err error) {
 	return err
 }
 
-// sameSet reports whether the packages are those, in whatever order.
+// sameSet reports whether both have the same packages, in any order.
 func sameSet(given []string, packages []matrix.Package) bool {
 	set := map[matrix.Package]bool{}
 	for _, p := range given {

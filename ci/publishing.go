@@ -25,7 +25,7 @@ const (
 	pushNever  = "never"
 )
 
-const pushUnsandboxedUsage = "push what was built without a sandbox, too; not where builders can change their inputs"
+const pushUnsandboxedUsage = "also push what was built without a sandbox, unless builders can change their inputs"
 
 // publishOptions say where to push to, and how. All commands that push or pin have them.
 type publishOptions struct {
@@ -41,26 +41,26 @@ type publishOptions struct {
 func (f *publishOptions) registerCache(c *cobra.Command) {
 	s := c.Flags()
 	s.StringVar(&f.cachix, "cachix", "", "name of the Cachix cache to push to (default: the project's)")
-	s.StringVar(&f.url, "cachix-url", "", "base of the API of Cachix, where it is another than "+cachix.API)
-	s.StringVar(&f.secret, "secret-env", defaultSecret, "variable that holds the auth token or the signing key; it is taken out of the environment")
+	s.StringVar(&f.url, "cachix-url", "", "base URL of the API of Cachix (default: "+cachix.API+")")
+	s.StringVar(&f.secret, "secret-env", defaultSecret, "variable with the auth token or the signing key; it is removed from the environment")
 }
 
-// register adds those and the ones that say how to push to it.
+// register also adds the flags that say how to push.
 func (f *publishOptions) register(c *cobra.Command) {
 	f.registerCache(c)
 	s := c.Flags()
-	s.StringVar((*string)(&f.compression), "compression", "", "zstd or xz, for what is not compressed already (default: what the cache prefers)")
+	s.StringVar((*string)(&f.compression), "compression", "", "zstd or xz, for objects that are not compressed yet (default: what the cache prefers)")
 	s.IntVar(&f.level, "compression-level", 0, "effort of compression: 1 to 19 for zstd, 0 to 9 for xz (default: the fastest that is not much larger)")
-	s.IntVar(&f.jobs, "push-jobs", cachix.DefaultJobs, "most requests that are open at a time; fewer where the server asks for it")
-	limitVar(s, &f.timeout, "push-timeout", time.Hour, "the longest that a push may take, and then the pins; what is left is kept in a journal")
-	limitVar(s, &f.patience, "confirm-timeout", time.Minute, "how long to wait for consumers to see more of what was pushed; 0 looks once")
-	s.IntVar(&f.revisions, "keep-revisions", 0, "revisions of a pin that are kept (default: all)")
+	s.IntVar(&f.jobs, "push-jobs", cachix.DefaultJobs, "maximum number of open requests; fewer if the server asks for it")
+	limitVar(s, &f.timeout, "push-timeout", time.Hour, "maximum time of a push, and of the pins after it; a journal keeps what is left")
+	limitVar(s, &f.patience, "confirm-timeout", time.Minute, "how long to wait until consumers see more of what was pushed; 0 looks once")
+	s.IntVar(&f.revisions, "keep-revisions", 0, "how many revisions of a pin to keep (default: all)")
 }
 
-// registerRun adds those that only a run of the pipeline has.
+// registerRun also adds the flags that only runs of the pipeline have.
 func (f *publishOptions) registerRun(c *cobra.Command) {
 	s := c.Flags()
-	s.StringVar(&f.push, "push", pushAuto, "auto: where there is a secret; always: exit code 5 where nothing can be pushed; never")
+	s.StringVar(&f.push, "push", pushAuto, "auto: if there is a secret; always: exit code 5 if nothing can be pushed; never")
 	s.BoolVar(&f.pin, "pin", true, "pin the outputs of a release when all systems are published")
 	s.BoolVar(&f.unsandboxed, "push-unsandboxed", false, pushUnsandboxedUsage)
 	f.register(c)
@@ -86,7 +86,7 @@ func (f *publishOptions) check() error {
 	return nil
 }
 
-// newPublishing says whether the run pushes, and where to. Without is why it has no secret, if that is known.
+// newPublishing decides whether the run pushes, and where to. Without is the reason why it has no secret, if known.
 func newPublishing(sys process, o options, cmd command, run string, store *outcache.Store, without string) (pipelines.Publishing, error) {
 	if !cmd.publishes {
 		return pipelines.Publishing{}, nil
@@ -130,7 +130,7 @@ func (f publishOptions) agreeTo(caches []string, file string) error {
 	return nil
 }
 
-// cachesOf are the caches that the runs of a manifest have pushed to.
+// cachesOf returns the caches that the runs of a manifest pushed to.
 func cachesOf(m *run.Manifest) []string {
 	var names []string
 	for _, c := range m.Cells {
@@ -151,7 +151,7 @@ func (f publishOptions) cacheName(p project.Project) string {
 	return name
 }
 
-// errNoSecret is for commands that are of no use without one.
+// errNoSecret is the error of commands that need a secret.
 func errNoSecret(variable string) error {
 	return errors.New("no secret: neither " + variable + ", " + tokenVariable + " nor " + keyVariable + " is set")
 }

@@ -11,19 +11,19 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// apart is how long a second build waits for the clock: the format of zip knows even seconds alone.
+// apart is the minimum time between two builds: times in zip files have a resolution of two seconds.
 const apart = 2 * time.Second
 
 // registerRebuild adds --rebuild, which needs no value to be enforced.
 func (f *flags) registerRebuild(c *cobra.Command, preset string) {
 	s := c.Flags()
-	s.StringVar(&f.rebuild, "rebuild", preset, "build each package a second time, and what a difference does: enforce (exit code 3), warn or off; where it is given, also what a cache serves")
+	s.StringVar(&f.rebuild, "rebuild", preset, "build each package twice, and what a difference does: enforce (exit code 3), warn or off; if given, also build what a cache has")
 	s.Lookup("rebuild").NoOptDefVal = enforce
 	s.StringArrayVar(&f.rebuildOn, "rebuild-on", nil, "engine of the second builds: dagger, host, or SYSTEM=URL of a Dagger engine; repeatable (default: that of the first)")
 	f.rebuildGiven = func() bool { return s.Changed("rebuild") }
 }
 
-// parseRebuild reads --rebuild. A release proves what it publishes; a pull request and a person have no need of it.
+// parseRebuild reads --rebuild.
 func (f *flags) parseRebuild(o *options) error {
 	o.rebuild.Apart = apart
 	switch f.rebuild {
@@ -37,7 +37,7 @@ func (f *flags) parseRebuild(o *options) error {
 	default:
 		return fmt.Errorf("parse --rebuild %q: want %s, %s or %s", f.rebuild, enforce, warn, off)
 	}
-	// Who asks for a proof wants it whoever has built first. A release that has nothing to build goes on to end at once.
+	// An explicit --rebuild also rebuilds substituted outputs. A release that has nothing to build ends at once.
 	o.rebuild.Fetched = f.rebuildGiven != nil && f.rebuildGiven() && o.rebuild.Without == ""
 	return f.parseRebuildOn(o)
 }

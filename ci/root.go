@@ -21,23 +21,23 @@ FLAKE is a flake reference: a directory, github:owner/repo, a git URL, a tarball
 ` + defaultProject.Flake + `. "example" is a flake that is built into this program; it needs no network.
 The program builds what a consumer of the flake gets: the tree of the commit, and nothing else.
 
-A run is these steps, for each system side by side:
-  snapshot    the exact tree of the flake, by git; the same for all systems
-  preflight   what can be refused before building is refused: engine, emulation, trust, disk
-  evaluate    derivations and output paths of the packages, by one evaluation
-  plan        what Nix would build and fetch; what a cache serves is left out
-  smoke       a trivial derivation of the system: emulator, sandbox, build users and limits, tried rather than assumed
-  build       all packages with one command of Nix; their tests run in checkPhase
-  contract    every promise of the flake is held against what was built; its files are checked before
-              anything is built. What is broken ends the run with exit code 4, after the export
-  rebuild     the packages are built a second time, under other conditions, and compared; of release by
-              itself, else with --rebuild. A difference ends the run with exit code 3, and nothing is pushed
-  export      what is new of the closures, into OUT/cache: a binary cache for any Nix
-  push        what the cache of consumers lacks, where there is a secret; references before referrers.
-              What it has with other contents is never overwritten
-  confirm     what was exported is read back and compared; what was pushed is looked for as a consumer would
-  pin         the outputs of a release are pinned in the cache, when every system is published
-  manifest    OUT/manifest.json, enough to repeat the run and to compare with it
+A run has these steps, for each system in parallel:
+  snapshot    takes the exact tree of the flake with git, the same for all systems
+  preflight   checks the engine, emulation, trust and the disk before anything is built
+  evaluate    finds the derivations and output paths of the packages with one evaluation
+  plan        asks Nix what it would build and fetch; leaves out what a cache has
+  smoke       builds a trivial derivation: tests the emulator, sandbox, build users and limits
+  build       builds all packages with one Nix command; their tests run in checkPhase
+  contract    checks the requirements of the flake: files before the build, outputs after it. An unsatisfied
+              requirement ends the run with exit code 4, after the export
+  rebuild     builds the packages a second time under other conditions, and compares; default of release, else with
+              --rebuild. A difference ends the run with exit code 3, and nothing is pushed
+  export      writes the new part of the closures to OUT/cache, a binary cache for any Nix
+  push        uploads what the public cache lacks, if there is a secret; references before referrers.
+              It never overwrites other contents
+  confirm     reads back what was exported, and looks for what was pushed as a consumer would
+  pin         pins the outputs of a release in the cache, once every system is published
+  manifest    writes OUT/manifest.json: enough to repeat the run and to compare with it
 
 Results (store paths, or JSON) go to standard output, everything else to standard error.`
 

@@ -12,7 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-const sinceUsage = "manifest of the last release, to compare closure sizes with, or \"none\" (default: on GitHub Actions, what the cache has pinned)"
+const sinceUsage = "manifest of the last release, to compare closure sizes; or \"none\" (default: on GitHub Actions, what the cache has pinned)"
 
 // sinceTimeout is how long a run waits to be told of the last release, which is a comfort.
 const sinceTimeout = 15 * time.Second
