@@ -53,13 +53,13 @@ func openCaches(o options, cmd command, builds *record.Record, warn func(string)
 	return store, append(caches, binarycache.Signed{Cache: public, Keys: keys, Warn: warn}), nil
 }
 
-// cacheKeys returns what knows the keys of the cache that consumers use; nil for a cache that is not of Cachix.
+// cacheKeys returns a reader of the public keys of the cache that consumers use; nil if it is not at Cachix.
 func cacheKeys(public string) pipelines.CacheKeys {
 	name, ok := cachix.NameOf(public)
 	if !ok {
 		return nil
 	}
-	// Off the network the answer is that there is none, and it is there at once.
+	// Without a network the request fails at once.
 	client, err := cachix.New(name, cachix.Options{Agent: "open-sesame-ci/" + version, Attempts: 3})
 	if err != nil {
 		return nil
@@ -67,7 +67,7 @@ func cacheKeys(public string) pipelines.CacheKeys {
 	return publicKeys{client}
 }
 
-// publicKeys asks a cache for its keys, and does not wait long: nothing that is published depends on the answer.
+// publicKeys asks a cache for its keys. It does not wait long, because nothing that is published depends on the answer.
 type publicKeys struct{ client *cachix.Client }
 
 func (k publicKeys) PublicKeys(ctx context.Context) ([]string, error) {
@@ -83,7 +83,7 @@ func nixSettings(o options) nix.Settings {
 	return nix.Settings{
 		// Added to the machine's own, on which settings of its owner's may depend, such as use-cgroups.
 		"extra-experimental-features": "nix-command flakes",
-		"accept-flake-config":         "false", // the flake's caches are the project's; what else it asks for is not granted
+		"accept-flake-config":         "false", // the project names the caches; other settings of the flake are not granted
 		"substitute":                  "true",
 		"substituters":                strings.Join(o.project.Substituters, " "),
 		"trusted-public-keys":         strings.Join(o.project.TrustedKeys, " "),
@@ -91,18 +91,18 @@ func nixSettings(o options) nix.Settings {
 		"max-jobs":                    o.jobs.setting(),
 		"cores":                       "0",
 		"keep-outputs":                "false",
-		// What a machine's own nix.conf could let builders see, or have evaluation find.
+		// These settings of a machine's nix.conf could change what builders or the evaluation see.
 		"sandbox-build-dir": "/build",
 		"pre-build-hook":    "",
 		"post-build-hook":   "",
 		"plugin-files":      "",
 		"nix-path":          "",
-		"eval-cache":        "false", // a file of the user's
-		// A flaky cache must not end a run that could build what it does not give.
+		"eval-cache":        "false", // a file of the user
+		// If a cache fails, the run builds.
 		"fallback":                 "true",
 		"connect-timeout":          "10",
 		"stalled-download-timeout": "60",
-		// Systems share sources that have one path for all. Who comes second looks again after so many seconds, 5 by default.
+		// Systems share source paths. The second one checks the lock each second, not every 5 seconds.
 		"build-poll-interval": "1",
 		// The tail of a log is ours to show.
 		"log-lines": "25",

@@ -59,8 +59,7 @@ func runDemo(ctx context.Context, sys process, o options, systemsGiven bool) err
 	return nil
 }
 
-// runnable leaves out the systems that this machine's Nix cannot build for, and says why: a demonstration shows what it
-// can. A release refuses.
+// runnable leaves out the systems that this machine's Nix cannot build for, and prints why. A release refuses instead.
 func runnable(ctx context.Context, sys process, cells []matrix.Cell) ([]matrix.Cell, error) {
 	native, err := nativeSystem(ctx)
 	if err != nil {

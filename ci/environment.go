@@ -20,13 +20,13 @@ const (
 	keyVariable   = "CACHIX_SIGNING_KEY"
 )
 
-// secrets has the values of those variables that may hold a right to push. It never prints them.
+// secrets has the values of the variables with credentials. It never prints them.
 type secrets struct {
 	values map[string]string
 }
 
-// extractSecrets returns the environment without secrets, and the secrets. It takes them out of the process,
-// before that starts a child or a library that would pass them on.
+// extractSecrets returns the environment without secrets, and the secrets. It removes them from the process before that
+// starts a child process or a library that could pass them on.
 func extractSecrets() ([]string, *secrets) {
 	s := &secrets{values: map[string]string{}}
 	for _, name := range []string{defaultSecret, tokenVariable, keyVariable} {
@@ -35,18 +35,18 @@ func extractSecrets() ([]string, *secrets) {
 	return os.Environ(), s
 }
 
-// extractVariable returns a variable, and leaves no trace of it in the process's environment: neither for children, nor
-// for those who look into /proc/PID/environ, as far as the kernel has that.
+// extractVariable returns a variable, and removes it from the process's environment: for child processes, and in
+// /proc/PID/environ if the kernel has that.
 func extractVariable(name string) string {
 	value := os.Getenv(name)
 	os.Unsetenv(name)
 	if value != "" {
-		_ = eraseEnviron(name) // without /proc there is nothing to be seen either
+		_ = eraseEnviron(name) // without /proc nothing can read it either
 	}
 	return value
 }
 
-// extract takes one more variable out of the process and its environment, whose name is known from the command line alone.
+// extract removes one more variable, which the command line names, from the process and its environment.
 func (s *secrets) extract(name string, environ []string) []string {
 	if s == nil {
 		return environ
@@ -58,8 +58,8 @@ func (s *secrets) extract(name string, environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(kv string) bool { return strings.HasPrefix(kv, name+"=") })
 }
 
-// credential returns the right to push that is in a variable, in either form, together with that in the variables
-// that Cachix's own client knows. It is empty where none of them is set.
+// credential returns the credentials of a variable, joined with those of the variables of Cachix's own client. It is
+// empty if none of them is set.
 func (s *secrets) credential(name string) (cachix.Credential, error) {
 	var all cachix.Credential
 	if s == nil {
@@ -75,7 +75,7 @@ func (s *secrets) credential(name string) (cachix.Credential, error) {
 	return all, nil
 }
 
-// texts returns the secrets themselves, for a log that has to hide them.
+// texts returns the secrets, so that a log can mask them.
 func (s *secrets) texts() []string {
 	var all []string
 	if s == nil {
@@ -104,15 +104,15 @@ func (e environment) get(name string) string {
 	return ""
 }
 
-// process is what a run may touch of the process that it is in.
+// process is the part of the operating system process that a run may use.
 type process struct {
 	stdout, stderr io.Writer // within a command, a [report.Output] each
 	environ        []string  // without secrets
 	secrets        *secrets
-	now            func() time.Time // the clock; nil is that of the machine
+	now            func() time.Time // the clock; nil for the system clock
 }
 
-// clock returns the clock that a run goes by.
+// clock returns the clock of a run.
 func (sys process) clock() func() time.Time {
 	if sys.now == nil {
 		return time.Now

@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hideMemory keeps other processes of the same user from reading this one's memory, environment and open files, and
-// keeps the kernel from writing a core dump: see PR_SET_DUMPABLE(2const). It comes before anything is read that is a
-// secret. Children can be read again, since the kernel resets this with execve(2): they get no secret.
+// hideMemory prevents other processes of the same user from reading the memory, environment and open files of this
+// process, and prevents core dumps: see PR_SET_DUMPABLE(2const). It is called before a secret is read. The kernel resets
+// it at execve(2), so child processes are readable; they get no secret.
 //
-// A process that may trace all others, as root's can, reads it all the same.
+// Processes that may trace all others, such as those of root, can still read it.
 func hideMemory() {
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // it fails for other values alone
 }
@@ -25,7 +25,7 @@ func hideMemory() {
 //
 // It writes by process_vm_writev(2): after [hideMemory], /proc/self/mem belongs to root.
 //
-// An error says that it could not be done. What is in the environment of who has started this process stays there.
+// The environment of the parent process is unchanged.
 func eraseEnviron(name string) error {
 	start, end, err := environBlock()
 	if err != nil {

@@ -15,7 +15,7 @@ const jobVariable = "CHECK_RUN_ID"
 // variables.
 type github struct{ environment }
 
-// here says whether the process runs in a job at all.
+// here reports whether the process runs in a job.
 func (g github) here() bool { return g.get("GITHUB_ACTIONS") == "true" }
 
 // repository is the web page of the caller's repository.
@@ -23,7 +23,7 @@ func (g github) repository() string {
 	return g.get("GITHUB_SERVER_URL") + "/" + g.get("GITHUB_REPOSITORY")
 }
 
-// execute is the web page of the run that the job is part of; empty elsewhere.
+// run is the web page of the run of the job; empty elsewhere.
 func (g github) run() string {
 	if !g.here() {
 		return ""
@@ -48,7 +48,7 @@ func (g github) workflow() string {
 	return ""
 }
 
-// stepFiles leaves outputs and summary for GitHub. Without a summary of its own, a step is summed up by the command report.
+// stepFiles returns a reporter that writes outputs and the summary of the step. Without summary, the command report has it.
 func (g github) stepFiles(log io.Writer, summary bool) *report.StepFiles {
 	o := report.StepOptions{Output: g.get("GITHUB_OUTPUT"), Run: g.run()}
 	if summary {
@@ -57,12 +57,12 @@ func (g github) stepFiles(log io.Writer, summary bool) *report.StepFiles {
 	return report.NewStepFiles(log, o)
 }
 
-// maskSecret takes one more variable with the right to push out of the environment. On GitHub Actions the values of all of
-// them are masked, before any of them is used.
+// maskSecret removes one more secret variable from the environment. On GitHub Actions it masks the values of all secrets
+// before they are used.
 func (sys process) maskSecret(name string) process {
 	sys.environ = sys.secrets.extract(name, sys.environ)
 	if (github{sys.environ}).here() {
-		// A log that cannot be written to has nothing to hide.
+		// If writing fails, the log has no secrets either.
 		_ = report.Mask(sys.stderr, sys.secrets.texts())
 	}
 	return sys

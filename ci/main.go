@@ -20,8 +20,8 @@ func main() {
 	}))
 }
 
-// untilSignal returns a context that is done when the process is to end: by a signal, or with its terminal.
-// A second signal finds no handler and ends the process at once.
+// untilSignal returns a context that a signal cancels, or the end of the terminal. A second signal ends the process at
+// once.
 func untilSignal(ctx context.Context) context.Context {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
@@ -29,13 +29,13 @@ func untilSignal(ctx context.Context) context.Context {
 	}
 	ctx, stop := signal.NotifyContext(ctx, signals...)
 	context.AfterFunc(ctx, stop)
-	// A write to a closed standard output or standard error fails then, and does not end the process at once: there may
-	// be children to end and directories to remove. See the documentation of os/signal.
+	// With this, a write to a closed standard output or standard error fails instead of ending the process, which may have
+	// child processes to end and directories to remove. See the documentation of os/signal.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return ctx
 }
 
-// execute is main, in the hands of a test: it carries out the command line and returns the exit code.
+// execute is main without os.Exit, for tests. It runs the command line and returns the exit code.
 func execute(ctx context.Context, args []string, sys process) int {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

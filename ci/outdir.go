@@ -13,7 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 )
 
-// checkResults refuses a directory of results in which a run could not write in the end, before it begins.
+// checkResults refuses an output directory that the run could not write to at its end.
 func checkResults(out *regular.Dir, cmd command) error {
 	for name, isDir := range map[string]bool{
 		"cache": true, "derivations": true, "differs": true, "journal": true, "logs": true, "sbom": true,
@@ -46,7 +46,7 @@ func checkResults(out *regular.Dir, cmd command) error {
 	return nil
 }
 
-// tryWriting makes a directory of results, and makes and removes a directory in it.
+// tryWriting makes the output directory, and makes and removes a directory in it.
 func tryWriting(out *regular.Dir) error {
 	trial, err := out.MakeTemp(".trial-")
 	if err == nil {

@@ -11,12 +11,12 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 )
 
-// output is standard output or standard error. It remembers the first write that failed, so that no command has to
-// check each of its own writes: run does once, at the end.
+// output is standard output or standard error. It remembers the first write that failed. Commands do not check
+// their writes: execute checks once, at the end.
 type output struct {
 	io.Writer
 	name string
-	// closed is called when the reader has gone away. What is written then is lost, so the run ends.
+	// closed is called when the reader has closed its end. Further output is lost, so the run ends.
 	closed func(error)
 
 	mu  sync.Mutex
@@ -46,7 +46,7 @@ func (o *output) fail(err error) {
 // writeJSON writes a value as a document of JSON.
 func writeJSON(w io.Writer, value any) error { return report.WriteJSON(w, value) }
 
-// join adds the first error to another, unless it is a part of that already.
+// join joins the first error with another, unless that contains it.
 func (o *output) join(err error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -56,7 +56,7 @@ func (o *output) join(err error) error {
 	return errors.Join(err, fmt.Errorf("write %s: %w", o.name, o.err))
 }
 
-// Fd is the descriptor of the file behind it, by which a terminal's size is asked for; no valid one where there is none.
+// Fd returns the descriptor of the file, to ask for the size of a terminal; an invalid one if there is no file.
 func (o *output) Fd() uintptr {
 	if f, ok := o.Writer.(interface{ Fd() uintptr }); ok {
 		return f.Fd()

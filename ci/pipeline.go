@@ -54,7 +54,7 @@ func runPipeline(ctx context.Context, sys process, cmd command, o options) error
 	if manifest == nil {
 		return err
 	}
-	if err == nil || ctx.Err() == nil { // an interrupted run has no provenance, and its error says why
+	if err == nil || ctx.Err() == nil { // an interrupted run has no provenance
 		err = errors.Join(err, writeStatements(ctx, sys, o, manifest, r.Store))
 	}
 	if !o.json {
@@ -63,7 +63,7 @@ func runPipeline(ctx context.Context, sys process, cmd command, o options) error
 	return repeatHint(ctx, err, o, manifest)
 }
 
-// printOutputs writes the paths of all that is there, one a line: input for the next command of a pipe.
+// printOutputs writes all output paths, one on each line, for the next command of a pipe.
 func printOutputs(w io.Writer, m *run.Manifest) {
 	for _, cell := range m.Cells {
 		for _, p := range cell.Packages {

@@ -27,16 +27,16 @@ func commandLine(args ...string) string {
 // quote makes an argument safe to paste into a shell.
 func quote(s string) string { return hint.Quote(s) }
 
-// The flags that a hint repeats. Those that are left out say where results go, and how a run is shown.
+// The flags that a hint repeats. The others choose where results go and how a run is shown.
 var (
-	// forBuild have a part in what a build comes to.
+	// forBuild affect the result of a build.
 	forBuild = []string{
 		"engine", "image", "builders", "override-input", "substituter", "trusted-key", "served-by", "memlock", "jobs", "timeout",
 		"contract", "contract-file", "strict", "home-manager",
 	}
-	// forRebuild have a part in the second build too.
+	// forRebuild also affect the second build.
 	forRebuild = append(slices.Clone(forBuild), "rebuild-on")
-	// forFix choose the packages as well.
+	// forFix also choose the packages.
 	forFix = append([]string{"system", "package"}, forBuild...)
 )
 
@@ -83,7 +83,7 @@ func repeatHint(ctx context.Context, err error, o options, m *run.Manifest) erro
 	}
 	code := codeOf(err)
 	if code == exitPublish {
-		return err // there is nothing to build again
+		return err // nothing has to be built again
 	}
 	flake := repeatFlake(o, m)
 	args, names := []string{buildCommand.name, flake}, forBuild
@@ -96,14 +96,14 @@ func repeatHint(ctx context.Context, err error, o options, m *run.Manifest) erro
 	}
 	cells, packages := failedParts(m)
 	if !broken && o.rebuild.Without == "" && (code == exitDifferent || packages == nil) {
-		args, names = append(args, "--rebuild"), forRebuild // what has failed comes after the first build
+		args, names = append(args, "--rebuild"), forRebuild // a step after the first build failed
 	}
 	args = append(args, cells...)
-	if !broken { // else the packages are good; the contract is about all of them
+	if !broken { // the contract is about all packages
 		args = append(args, packages...)
 	}
 	if broken {
-		err = hint.Wrap(err, "to be warned only: --contract warn; where the flake has promises of its own: --contract-file FILE")
+		err = hint.Wrap(err, "to get warnings only: --contract warn; if the flake has its own contract: --contract-file FILE")
 	}
 	return hint.Wrap(err, "to repeat it: %s", commandLine(append(args, o.repeat(names)...)...))
 }
@@ -151,7 +151,8 @@ func resumeCommand(out string, f publishOptions) string {
 	return commandLine(args...)
 }
 
-// fixHint says how wrong hashes are put right in the flake. That needs a directory, so another flake has to be cloned first.
+// fixHint returns the command that corrects wrong hashes in the flake. It needs a directory, so other flakes have to be
+// cloned first.
 func fixHint(o options) string {
 	dir, where := o.project.Flake, ""
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {

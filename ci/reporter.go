@@ -12,7 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// reporter is a reporter that can be ended.
+// reporter is a reporter that can be closed.
 type reporter interface {
 	run.Reporter
 	Close() error

@@ -14,11 +14,11 @@ import (
 
 const sinceUsage = "manifest of the last release, to compare closure sizes; or \"none\" (default: on GitHub Actions, what the cache has pinned)"
 
-// sinceTimeout is how long a run waits to be told of the last release, which is a comfort.
+// sinceTimeout limits the search for the last release, which is optional.
 const sinceTimeout = 15 * time.Second
 
-// reportLastRelease reports how large the closures of the last release were, where that can be found out. It fails only
-// where a manifest was named that cannot be read; whatever keeps a cache from answering is a notice.
+// reportLastRelease reports the closure sizes of the last release, if they can be found. It fails only if a named manifest
+// cannot be read. If a cache does not answer, it reports a notice.
 func reportLastRelease(ctx context.Context, sys process, o options, reporter run.Reporter) error {
 	var last run.LastRelease
 	switch {
@@ -46,7 +46,7 @@ func reportLastRelease(ctx context.Context, sys process, o options, reporter run
 	return nil
 }
 
-// lastInManifest is what a manifest says of its run.
+// lastInManifest returns the release that a manifest describes.
 func lastInManifest(file string, m *run.Manifest) run.LastRelease {
 	last := run.LastRelease{From: file}
 	for _, cell := range m.Cells {
@@ -60,8 +60,8 @@ func lastInManifest(file string, m *run.Manifest) run.LastRelease {
 	return last
 }
 
-// lastInPins weighs what is pinned at present. A release pins its outputs as its last act, so that is the release before
-// this one, and a consumer's caches say how large it is: nobody has to have kept its manifest.
+// lastInPins returns the release that is pinned now, with sizes from the caches. A release pins its outputs as its last
+// step, so that is the previous release. Its manifest is not needed.
 func lastInPins(ctx context.Context, o options) (run.LastRelease, error) {
 	last := run.LastRelease{From: "the pins of " + o.publish.cacheName(o.project)}
 	client, err := cachix.New(o.publish.cacheName(o.project), cachix.Options{URL: o.publish.url, Agent: "open-sesame-ci/" + version})
@@ -85,7 +85,7 @@ func lastInPins(ctx context.Context, o options) (run.LastRelease, error) {
 	}
 	each(func(_ matrix.System, _ matrix.Package, path nix.StorePath) { roots = append(roots, path) })
 	if len(roots) == 0 {
-		return last, nil // it would be the first one
+		return last, nil // this is the first release
 	}
 	info, err := client.Info(ctx)
 	if err != nil {

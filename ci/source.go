@@ -16,7 +16,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// revision is what the command line says of which tree to take: by --ref, or in the flake's reference.
+// revision returns the revision that the command line names, with --ref or in the flake reference.
 func (o options) revision() string {
 	ref, err := flake.ParseRef(o.project.Flake)
 	if o.ref != "" || err != nil {
@@ -25,7 +25,7 @@ func (o options) revision() string {
 	return ref.Ref
 }
 
-// newSource returns what takes the snapshot: of a reference, or of the flake that is built into this program.
+// newSource returns the source of the snapshot: a flake reference, or the flake that is built into this program.
 func newSource(sys process, o options, work string) (pipelines.Source, error) {
 	if o.project.Flake == exampleFlake {
 		if o.ref != "" {
@@ -44,10 +44,10 @@ func newSource(sys process, o options, work string) (pipelines.Source, error) {
 	return source, nil
 }
 
-// results are the directories for results of this run, and of earlier ones that are known.
+// results returns the output directories of this run and of known earlier runs.
 func (o options) results() []string { return append(slices.Clone(o.otherResults), o.out.Name()) }
 
-// exampleSource writes the built-in flake out and takes the snapshot of that.
+// exampleSource writes the built-in flake to a directory, and takes a snapshot of that.
 type exampleSource struct {
 	work string
 	env  []string
@@ -70,8 +70,7 @@ func (s exampleSource) Snapshot(ctx context.Context) (run.Snapshot, error) {
 	return snapshot, err
 }
 
-// takeOverrides takes the trees of those overrides that are directories of this machine,
-// so that an engine elsewhere gets them too.
+// takeOverrides takes snapshots of overrides that are directories of this machine, so that engines elsewhere get them.
 func takeOverrides(ctx context.Context, sys process, o options, work string) ([]pipelines.Override, error) {
 	var all []pipelines.Override
 	for _, v := range o.overrides {

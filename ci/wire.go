@@ -14,8 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// prepare makes a run out of the options: the one place where interfaces get their concrete types.
-// What it has opened, cleanup closes.
+// prepare makes a run from the options. Only here interfaces get their concrete types. cleanup closes what it opened.
 func prepare(ctx context.Context, sys process, cmd command, o options, report run.Reporter) (r *pipelines.Release, cleanup func(), err error) {
 	now := sys.clock()
 	id := cmp.Or(o.run, newRunID(now()))
@@ -88,7 +87,7 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 		r.Derivations = derivationFiles{out: o.out}
 	}
 	if store != nil {
-		r.Store = store // a nil directory would be an interface that is not nil
+		r.Store = store // a nil *Store in the interface would not be nil
 	}
 	return r, closeAll, nil
 }
@@ -109,13 +108,13 @@ func newRunID(now time.Time) string {
 	return now.UTC().Format("20060102-150405-") + strings.ToLower(rand.Text()[:6])
 }
 
-// refused tells of a run that is at its end before it has begun.
+// refused reports a run that ends before its first step.
 func refused(at time.Time, report run.Reporter, err error) {
 	report.Report(at, run.StepFinished{Step: run.StepPreflight, Error: err.Error()})
 	report.Report(at, run.RunFinished{})
 }
 
-// once returns a function that passes each text on the first time alone: several systems often share an engine.
+// once returns a function that passes each text once: several systems often share an engine.
 func once(pass func(string)) func(string) {
 	var said sync.Map
 	return func(text string) {

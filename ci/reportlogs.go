@@ -1,0 +1,58 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+)
+
+// printLogTails reports the ends of the logs of failed builds, where their files have come along with a manifest. A manifest
+// is from another job, which may not choose what else this one shows of its machine: only regular files in the directory
+// logs beside the manifest are read, whatever it names.
+func (l left) printLogTails(at time.Time, reporter run.Reporter) {
+	logs, err := regular.OpenRoot(filepath.Join(filepath.Dir(l.file), "logs"))
+	if err != nil {
+		return
+	}
+	defer logs.Close()
+	runID := filepath.Base(l.manifest.Logs) // of the directory that the job knew as OUT/logs/<run>
+	for _, cell := range l.manifest.Cells {
+		for _, p := range cell.Packages {
+			if p.Failure == nil || p.Log == "" {
+				continue
+			}
+			if tail, err := tailOf(logs, filepath.Join(runID, p.Log)); err == nil { // without it, the summary names the file alone
+				reporter.Report(at, run.LogTail{System: cell.System, Derivation: p.Derivation, Tail: tail})
+			}
+		}
+	}
+}
+
+// How much of a log is shown: as many lines as in the run that has written it, of its last bytes.
+const (
+	logTail      = 25
+	logTailBytes = 64 << 10
+)
+
+func tailOf(dir *os.Root, file string) ([]string, error) {
+	f, err := regular.OpenIn(dir, file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := regular.Tail(f, logTailBytes)
+	if err != nil {
+		return nil, err
+	}
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	lines = lines[max(0, len(lines)-logTail):]
+	for i, line := range lines {
+		lines[i] = nix.PlainText(line)
+	}
+	return lines, nil
+}
