@@ -135,7 +135,7 @@ func (t trigger) ofAnother(ref string) bool {
 	return m != nil && m[1] != strconv.Itoa(t.pull)
 }
 
-// checkEventPolicy says whether the run may go on, and if so, why it has no secret; empty where there is nothing to say of that.
+// allow says whether the run may go on, and if so, why it has no secret; empty where there is nothing to say of that.
 // What it refuses is no failure of the build: the workflow is not to be written so.
 func (t trigger) allow(secret bool, ref string) (without string, err error) {
 	switch {
