@@ -28,12 +28,13 @@ var (
 // below OUT.
 var otherFileWriters = map[string]string{
 	"cachix/cachixtest/serve/main.go":      "a directory that the program has just made",
-	"ci/compare.go":                        "--html names the file",
+	"ci/cmd_compare.go":                    "--html names the file",
 	"ci/derivations.go":                    "the results of another run, which are read",
-	"ci/pinned.go":                         "a snapshot, in a working directory",
-	"ci/report.go":                         "--out names the file; logs of other jobs, which are read",
-	"ci/reproduce.go":                      "the results of another run, which are read",
-	"ci/verify.go":                         "the command line names the file, which is read",
+	"ci/recorded_source.go":                "a snapshot, in a working directory",
+	"ci/cmd_report.go":                     "--out names the file",
+	"ci/reportlogs.go":                     "logs of other jobs, which are read",
+	"ci/cmd_reproduce.go":                  "the results of another run, which are read",
+	"ci/cmd_verify.go":                     "the command line names the file, which is read",
 	"example/example.go":                   "a tree that the program writes into its own working directory",
 	"internal/binarycache/dir.go":          "OpenReadOnly: a cache that the command line names, which is read",
 	"internal/compare/subject.go":          "the command line names the file, which is read",
