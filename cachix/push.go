@@ -62,8 +62,8 @@ func (c *Client) Push(ctx context.Context, plan Plan, source Source, o PushOptio
 	defer stop(nil)
 	p := &push{
 		client: c, source: source, press: press, uploads: o.Uploads, compression: cmp.Or(o.Compression, nar.Zstd), stop: stop,
-		order: newOrder(plan.Push), reading: turns{free: 2 * runtime.GOMAXPROCS(0)},
-		meter: meter{report: o.Report, now: Progress{OfPaths: len(plan.Push), OfBytes: plan.Bytes}},
+		scheduler: newScheduler(plan.Push, 2*runtime.GOMAXPROCS(0)),
+		meter:     meter{report: o.Report, now: Progress{OfPaths: len(plan.Push), OfBytes: plan.Bytes}},
 	}
 	if p.uploads == nil {
 		p.uploads = noUploadLog{}

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// pushWorkers is how many objects are being sent or made visible at a time.
-	// Small ones spend nearly all of that time waiting for the network.
+	// pushWorkers is how many objects are being begun, sent or completed at the same time, and how many more may have a
+	// begun upload and an unread NAR. Small objects spend nearly all of their time waiting for the network.
 	pushWorkers = DefaultJobs
 	// goneAfter is how many objects in a row the server has to fail, each as often as it was tried, to count as gone.
 	// One may be an object's own bad luck.
@@ -31,9 +31,8 @@ type push struct {
 	uploads     UploadLog
 	stop        context.CancelCauseFunc // ends it, for a reason that holds for every object
 
-	order   *order
-	reading turns // those NARs that are read at a time
-	meter   meter
+	scheduler *scheduler
+	meter     meter
 
 	mu    sync.Mutex
 	added []nix.Added
@@ -41,21 +40,21 @@ type push struct {
 	gone  int // objects in a row that failed because the server did not answer
 }
 
-// execute returns when every object is over.
+// run returns when every object is finished.
 func (p *push) run(ctx context.Context) {
-	stop := context.AfterFunc(ctx, p.order.giveUp)
+	stop := context.AfterFunc(ctx, p.scheduler.giveUp)
 	defer stop()
-	undo, cancel := outlive(ctx, p.client.patience.last+p.client.patience.undo) // for all that has to be taken back
+	abort, cancel := outlive(ctx, p.client.patience.last+p.client.patience.undo)
 	defer cancel()
 	var workers sync.WaitGroup
-	for range min(pushWorkers, len(p.order.todo)) {
+	for range min(pushWorkers, p.scheduler.left) {
 		workers.Go(func() {
 			for {
-				o, ok := p.order.next()
+				o, ok := p.scheduler.next()
 				if !ok {
 					return
 				}
-				p.advance(ctx, undo, o)
+				p.advance(ctx, abort, o)
 			}
 		})
 	}
@@ -63,53 +62,99 @@ func (p *push) run(ctx context.Context) {
 	p.meter.flush()
 }
 
-// advance brings an object one step further: its NAR to the storage, or, when all that it refers to is visible, the
-// object into view. Where the server does not know of the upload any more, another is begun, once.
-func (p *push) advance(ctx, undo context.Context, o *object) {
-	waits, err := p.attempt(ctx, undo, o)
-	if waits {
-		return // another worker may have it by now
+// advance takes an object through its next stage, and enqueues it for the one that follows.
+// An upload that fails is aborted, in the context abort. If the server does not know the upload, another is begun, once.
+func (p *push) advance(ctx, abort context.Context, o *object) {
+	err := p.step(ctx, o)
+	if err == nil && o.stage < toComplete {
+		p.scheduler.enqueue(o, o.stage+1)
+		return
+	}
+	o.closeNAR()
+	if o.upload != nil && (err == nil || o.upload.abort(abort)) {
+		p.uploads.Ended(o.upload.reference())
 	}
 	if !o.again && o.upload != nil && hasStatus(err, http.StatusNotFound) && ctx.Err() == nil {
 		p.meter.packed(-o.read)
 		o.again, o.upload, o.read = true, nil, 0
-		if waits, err = p.attempt(ctx, undo, o); waits {
-			return
-		}
+		p.scheduler.enqueue(o, toBegin)
+		return
 	}
-	o.upload = nil      // which nobody needs any more
-	p.note(ctx, o, err) // before those that refer to it note that it is missing
-	p.order.over(o, err)
+	o.upload = nil      // release its memory
+	p.note(ctx, o, err) // before its dependents note that it is missing
+	p.scheduler.finish(o, err)
 }
 
-// attempt sends an object that is not sent yet, and makes it visible if it need not wait for another.
-// An upload that fails is taken back.
-func (p *push) attempt(ctx, undo context.Context, o *object) (waits bool, err error) {
-	if o.upload == nil {
-		if err = p.order.lost(o); err == nil {
-			err = p.send(ctx, o)
-		}
-		if err == nil && p.order.wait(o) {
-			return true, nil
-		}
+// step does the work of an object's stage.
+func (p *push) step(ctx context.Context, o *object) error {
+	if o.stage == toRead {
+		return p.send(ctx, o)
 	}
-	if err == nil {
-		err = p.complete(ctx, o)
-	}
-	if o.upload != nil && (err == nil || o.upload.abort(undo)) {
-		p.uploads.Ended(o.upload.reference())
-	}
-	return false, err
-}
-
-// complete makes an object visible that is sent.
-func (p *push) complete(ctx context.Context, o *object) error {
-	if err := p.order.lost(o); err != nil {
+	if err := p.mayGoOn(ctx, o); err != nil {
 		return err
 	}
+	if o.stage == toBegin {
+		return p.begin(ctx, o)
+	}
+	return p.complete(ctx, o)
+}
+
+// mayGoOn returns an error if the push was called off, or if a reference of the object will never be visible.
+func (p *push) mayGoOn(ctx context.Context, o *object) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	return p.scheduler.missingReference(o)
+}
+
+// begin opens the NAR of an object, and begins its upload.
+func (p *push) begin(ctx context.Context, o *object) (err error) {
+	if o.nar, err = p.open(o); err != nil {
+		return err
+	}
+	if o.upload, err = p.client.create(ctx, o.nar.compression()); err != nil {
+		return err
+	}
+	p.uploads.Begun(o.upload.reference())
+	return nil
+}
+
+// send reads the NAR of an object, sends its parts, and waits until the storage has all of them.
+func (p *push) send(ctx context.Context, o *object) error {
+	defer o.closeNAR() // parts of a file are read from it
+	err := p.read(ctx, o)
+	if sendErr := o.upload.wait(); sendErr != nil {
+		err = sendErr // it is the reason why reading ended
+	}
+	if err == nil && (o.packed.NARSize != o.NARSize || !o.packed.NARHash.Equal(o.NARHash)) {
+		err = o.altered(fmt.Sprintf("is %s, %d bytes", o.packed.NARHash.SRI(), o.packed.NARSize))
+	}
+	return err
+}
+
+// read reads a NAR, and passes its parts to the upload.
+func (p *push) read(ctx context.Context, o *object) (err error) {
+	defer p.scheduler.endRead()
+	if err := p.mayGoOn(ctx, o); err != nil {
+		return err
+	}
+	o.packed, err = o.nar.parts(ctx, func(part part) error {
+		o.upload.send(ctx, part, p.meter.sent)
+		return o.upload.failed() // reading on would be useless
+	})
+	return err
+}
+
+// closeNAR closes the NAR of an object, if it is open.
+func (o *object) closeNAR() {
+	if o.nar != nil {
+		_ = o.nar.Close()
+		o.nar = nil
+	}
+}
+
+// complete makes an object visible. All its parts are sent.
+func (p *push) complete(ctx context.Context, o *object) error {
 	create, err := p.client.newNARInfo(o.PathInfo, o.packed)
 	if err != nil {
 		return err
@@ -121,42 +166,6 @@ func (p *push) complete(ctx context.Context, o *object) error {
 	defer p.mu.Unlock()
 	p.added = append(p.added, nix.Added{Path: o.Path, NARSize: o.packed.NARSize, FileSize: o.packed.FileSize})
 	return nil
-}
-
-// send begins the upload of an object, and sends its NAR.
-func (p *push) send(ctx context.Context, o *object) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	nar, err := p.open(o)
-	if err != nil {
-		return err
-	}
-	defer nar.Close()
-	if o.upload, err = p.client.create(ctx, nar.compression()); err != nil {
-		return err
-	}
-	p.uploads.Begun(o.upload.reference())
-	o.packed, err = p.sendParts(ctx, o, nar)
-	if sendErr := o.upload.wait(); sendErr != nil {
-		err = sendErr // it is why reading ended, if that did
-	}
-	if err == nil && (o.packed.NARSize != o.NARSize || !o.packed.NARHash.Equal(o.NARHash)) {
-		err = o.altered(fmt.Sprintf("is %s, %d bytes", o.packed.NARHash.SRI(), o.packed.NARSize))
-	}
-	return err
-}
-
-// sendParts reads a NAR, when it is its turn, and hands it to the upload part by part.
-func (p *push) sendParts(ctx context.Context, o *object, nar narReader) (binarycache.Packed, error) {
-	if err := p.reading.take(ctx, o.rank); err != nil {
-		return binarycache.Packed{}, err
-	}
-	defer p.reading.give()
-	return nar.parts(ctx, func(part part) error {
-		o.upload.send(ctx, part, p.meter.sent)
-		return o.upload.failed() // there is no use in reading on
-	})
 }
 
 // altered is the error of a NAR that is not what Nix has noted.

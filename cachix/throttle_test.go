@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -151,44 +150,6 @@ func TestThrottleGivesUp(t *testing.T) {
 		}
 		if err := th.acquire(ctx); !errors.Is(err, why) || th.open != 0 {
 			t.Errorf("error %v, %d open", err, th.open)
-		}
-	})
-}
-
-// Of those who wait for a turn to read, the first of the plan is next, however long others have waited.
-func TestTurnsGoByRank(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		turns := &turns{free: 1}
-		if err := turns.take(t.Context(), 100); err != nil {
-			t.Fatal(err)
-		}
-		var mu sync.Mutex
-		var order []int
-		for _, rank := range []int{7, 9, 3, 5} {
-			go func() {
-				if turns.take(t.Context(), rank) == nil {
-					mu.Lock()
-					order = append(order, rank)
-					mu.Unlock()
-					turns.give()
-				}
-			}()
-			synctest.Wait()
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		go func() { _ = turns.take(ctx, 1) }()
-		synctest.Wait()
-		cancel() // the first of all gives up
-		synctest.Wait()
-		turns.give()
-		synctest.Wait()
-		mu.Lock()
-		defer mu.Unlock()
-		if len(order) != 4 || order[0] != 3 || order[1] != 5 || order[2] != 7 || order[3] != 9 {
-			t.Errorf("order %v", order)
-		}
-		if turns.free != 1 || len(turns.waiting) > 0 {
-			t.Errorf("%d free, %d waiting", turns.free, len(turns.waiting))
 		}
 	})
 }

@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 )
 
@@ -23,8 +21,6 @@ const (
 	partSize = 8 << 20
 	// maxParts is the most parts that a storage takes, with some to spare for what cannot be compressed.
 	maxParts = 9000
-	// partsAtOnce is how many parts of one NAR are sent side by side.
-	partsAtOnce = 8
 )
 
 // partSizeFor returns the size of the parts of a NAR of so many bytes. All parts of an upload but the last are equal.
@@ -44,11 +40,10 @@ type part struct {
 
 // upload is one NAR file on its way to the storage: created, sent in parts, and then completed or aborted.
 type upload struct {
-	client      *Client
-	compression nar.Compression
-	narID, id   string
+	client    *Client
+	narID, id string
 
-	sending errgroup.Group
+	sending sync.WaitGroup
 	mu      sync.Mutex
 	parts   []completedPart
 	err     error // the first of all parts
@@ -80,19 +75,17 @@ func (c *Client) create(ctx context.Context, compression nar.Compression) (*uplo
 	if answer.NARID == "" || answer.UploadID == "" {
 		return nil, errors.New("create upload: the answer has no narId or no uploadId")
 	}
-	u := &upload{client: c, compression: compression, narID: answer.NARID, id: answer.UploadID}
-	u.sending.SetLimit(partsAtOnce)
-	return u, nil
+	return &upload{client: c, narID: answer.NARID, id: answer.UploadID}, nil
 }
 
-// send sends a part in the background. It waits while many are on their way, and does nothing after one has failed.
-// Sent is told the size of a part that has arrived.
+// send sends a part in the background, unless one has failed. The memory that is reserved for a part limits how many
+// are sent at the same time. When a part has arrived, send calls sent with its size.
 func (u *upload) send(ctx context.Context, p part, sent func(int64)) {
 	if u.failed() != nil {
 		p.done()
 		return
 	}
-	u.sending.Go(func() error {
+	u.sending.Go(func() {
 		defer p.done()
 		etag, err := u.put(ctx, p)
 		if err == nil {
@@ -104,7 +97,6 @@ func (u *upload) send(ctx context.Context, p part, sent func(int64)) {
 			u.err = err
 		}
 		u.parts = append(u.parts, completedPart{PartNumber: p.number, ETag: etag})
-		return nil
 	})
 }
 
@@ -116,7 +108,7 @@ func (u *upload) failed() error {
 
 // wait returns when no part is on its way any more.
 func (u *upload) wait() error {
-	_ = u.sending.Wait() // its error is u.err
+	u.sending.Wait()
 	return u.failed()
 }
 
