@@ -17,6 +17,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // files is a stock whose NARs are compressed files, of any kind. It implements [FileSource].
@@ -112,7 +113,7 @@ func TestPushFiles(t *testing.T) {
 	settled(t, s, c)
 }
 
-func mustPushFiles(t testing.TB, source *files, c *Client) Pushed {
+func mustPushFiles(t testing.TB, source *files, c *Client) run.Pushed {
 	t.Helper()
 	plan, err := c.Plan(t.Context(), source.infos, nil)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // impatient is for servers that are meant to fail. An answer, and what is called off, are given time: the machine may be
@@ -134,11 +135,11 @@ func chain(t testing.TB, n int) *stock {
 }
 
 // push plans and pushes all that there is.
-func (s *stock) push(ctx context.Context, t testing.TB, c *Client, o PushOptions) (Pushed, error) {
+func (s *stock) push(ctx context.Context, t testing.TB, c *Client, o PushOptions) (run.Pushed, error) {
 	t.Helper()
 	plan, err := c.Plan(ctx, s.infos, nil)
 	if err != nil {
-		return Pushed{}, err
+		return run.Pushed{}, err
 	}
 	return c.Push(ctx, plan, s, o)
 }
@@ -205,7 +206,7 @@ func (s *stock) sees(t testing.TB, server *cachixtest.Server, want ...nix.StoreP
 
 func (s *stock) paths() []nix.StorePath { return paths(s.infos) }
 
-func mustPush(t testing.TB, s *stock, c *Client, o PushOptions) Pushed {
+func mustPush(t testing.TB, s *stock, c *Client, o PushOptions) run.Pushed {
 	t.Helper()
 	done, err := s.push(t.Context(), t, c, o)
 	if err != nil {

@@ -3,18 +3,17 @@ package cachix
 import (
 	"sync"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// showEvery is the least time between two reports of progress.
-const showEvery = 100 * time.Millisecond
-
-// meter adds up how far a push is.
+// meter counts the progress of a push, and reports it at intervals.
 type meter struct {
-	report func(Progress)
+	report func(run.PushProgress)
 
 	mu    sync.Mutex
-	now   Progress
-	shown time.Time
+	now   run.PushProgress
+	shown run.Throttle
 }
 
 func (m *meter) packed(bytes int64) { m.add(0, bytes, 0) }
@@ -27,13 +26,12 @@ func (m *meter) add(paths int, bytes, sent int64) {
 	m.now.Paths += paths
 	m.now.Bytes += bytes
 	m.now.Sent += sent
-	if m.report != nil && time.Since(m.shown) >= showEvery {
-		m.shown = time.Now()
+	if m.report != nil && m.shown.Allow(time.Now()) {
 		m.report(m.now)
 	}
 }
 
-// flush reports the end.
+// flush reports the final progress.
 func (m *meter) flush() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

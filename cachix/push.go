@@ -11,6 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // Source gives the contents of store objects: a store on disk, or a binary cache. See also [FileSource].
@@ -26,24 +27,9 @@ type PushOptions struct {
 	Compression nar.Compression
 	Level       int
 	// Report, where it is not nil, is told now and then how far the push is. It must not block.
-	Report func(Progress)
+	Report func(run.PushProgress)
 	// Uploads learns of the uploads of the push; nil for nothing.
 	Uploads UploadLog
-}
-
-// Progress of a push.
-type Progress struct {
-	Paths, OfPaths int   // store objects that are visible
-	Bytes, OfBytes int64 // of NARs, read and compressed
-	Sent           int64 // compressed bytes that the storage has taken
-}
-
-// Pushed is what came of a push.
-type Pushed struct {
-	// Added is what this push has made visible, in the order in which it became so.
-	Added []nix.Added
-	// Left is what it has not: the rest of the plan.
-	Left []nix.StorePath
 }
 
 // Push makes the objects of a plan visible, each only after all that it refers to.
@@ -52,10 +38,10 @@ type Pushed struct {
 // An object that fails does not keep others from going up, but those that refer to it. Where the server refuses the
 // credential or does not answer any more, the push ends; the error is then an [*UnavailableError] or a [*StatusError],
 // wrapped. When ctx is done, uploads that have begun are taken back. What was pushed is returned beside every error.
-func (c *Client) Push(ctx context.Context, plan Plan, source Source, o PushOptions) (Pushed, error) {
+func (c *Client) Push(ctx context.Context, plan Plan, source Source, o PushOptions) (run.Pushed, error) {
 	press, err := binarycache.NewPress(binarycache.PressOptions{Compression: o.Compression, Level: o.Level})
 	if err != nil {
-		return Pushed{Left: paths(plan.Push)}, fmt.Errorf("push to %s: %v", c.name, err)
+		return run.Pushed{Left: paths(plan.Push)}, fmt.Errorf("push to %s: %v", c.name, err)
 	}
 	defer press.Close()
 	ctx, stop := context.WithCancelCause(ctx)
@@ -63,7 +49,7 @@ func (c *Client) Push(ctx context.Context, plan Plan, source Source, o PushOptio
 	p := &push{
 		client: c, source: source, press: press, uploads: o.Uploads, compression: cmp.Or(o.Compression, nar.Zstd), stop: stop,
 		scheduler: newScheduler(plan.Push, 2*runtime.GOMAXPROCS(0)),
-		meter:     meter{report: o.Report, now: Progress{OfPaths: len(plan.Push), OfBytes: plan.Bytes}},
+		meter:     meter{report: o.Report, now: run.PushProgress{OfPaths: len(plan.Push), OfBytes: plan.Bytes}},
 	}
 	if p.uploads == nil {
 		p.uploads = noUploadLog{}
@@ -81,12 +67,12 @@ func paths(infos []nix.PathInfo) []nix.StorePath {
 }
 
 // result says what came of the push, when it is over.
-func (p *push) result(ctx context.Context, plan Plan) (Pushed, error) {
+func (p *push) result(ctx context.Context, plan Plan) (run.Pushed, error) {
 	visible := make(map[nix.StorePath]bool, len(p.added))
 	for _, a := range p.added {
 		visible[a.Path] = true
 	}
-	result := Pushed{Added: p.added}
+	result := run.Pushed{Added: p.added, There: len(plan.There), Upstream: len(plan.Upstream)}
 	for _, path := range paths(plan.Push) {
 		if !visible[path] {
 			result.Left = append(result.Left, path)

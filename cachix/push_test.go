@@ -17,6 +17,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // All goes up, in an order in which nothing can be seen before what it refers to, and each NAR is read once.
@@ -26,8 +27,8 @@ func TestPush(t *testing.T) {
 			s, c := newServer(t, cachixtest.Options{}, Options{})
 			objects := chain(t, 60)
 			var mu sync.Mutex
-			var last Progress
-			done := mustPush(t, objects, c, PushOptions{Compression: compression, Report: func(p Progress) {
+			var last run.PushProgress
+			done := mustPush(t, objects, c, PushOptions{Compression: compression, Report: func(p run.PushProgress) {
 				mu.Lock()
 				defer mu.Unlock()
 				last = p
@@ -45,7 +46,7 @@ func TestPush(t *testing.T) {
 					t.Errorf("%d: %s became visible", i, a.Path)
 				}
 			}
-			if want := (Progress{Paths: 60, OfPaths: 60, Bytes: nars, OfBytes: nars, Sent: files}); last != want {
+			if want := (run.PushProgress{Paths: 60, OfPaths: 60, Bytes: nars, OfBytes: nars, Sent: files}); last != want {
 				t.Errorf("progress ended at %+v, want %+v", last, want)
 			}
 			for path, times := range objects.read {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"io"
 	"net/url"
 	"strings"
 	"sync"
@@ -86,34 +88,29 @@ func (p *publisher) known(ctx context.Context) (cachix.Info, error) {
 	return *info, nil
 }
 
-func (p *publisher) Push(ctx context.Context, infos []nix.PathInfo, agree func([]nix.StorePath) error, progress func(run.Pushing)) (run.Pushed, error) {
-	all := make([]nix.StorePath, len(infos))
-	for i, info := range infos {
-		all[i] = info.Path
-	}
+func (p *publisher) Push(ctx context.Context, infos []nix.PathInfo, agree func([]nix.StorePath) error, progress func(run.PushProgress)) (run.Pushed, error) {
 	info, err := p.known(ctx)
 	if err != nil {
-		return run.Pushed{Left: all}, err
+		return nothingPushed(infos), err
 	}
 	plan, err := p.client.Plan(ctx, infos, p.upstream)
 	if err != nil {
-		return run.Pushed{Left: all}, err
+		return nothingPushed(infos), err
 	}
 	if err := agree(plan.There); err != nil {
-		return run.Pushed{Left: all}, err
+		return nothingPushed(infos), err
 	}
 	options := p.options
-	options.Uploads = p.uploads
-	if options.Compression == "" {
-		options.Compression = info.Compression
+	options.Uploads, options.Report = p.uploads, progress
+	options.Compression = cmp.Or(options.Compression, info.Compression)
+	return p.client.Push(ctx, plan, p.source, options)
+}
+
+func nothingPushed(infos []nix.PathInfo) (pushed run.Pushed) {
+	for _, info := range infos {
+		pushed.Left = append(pushed.Left, info.Path)
 	}
-	if progress != nil {
-		options.Report = func(now cachix.Progress) {
-			progress(run.Pushing{Paths: now.Paths, OfPaths: now.OfPaths, Bytes: now.Bytes, OfBytes: now.OfBytes, Sent: now.Sent})
-		}
-	}
-	done, err := p.client.Push(ctx, plan, p.source, options)
-	return run.Pushed{Added: done.Added, There: len(plan.There), Upstream: len(plan.Upstream), Left: done.Left}, err
+	return pushed
 }
 
 func (p *publisher) Preview(ctx context.Context, infos []nix.PathInfo) (run.PushPlan, error) {
@@ -211,4 +208,25 @@ func (s *publicSide) Sees(ctx context.Context, info nix.PathInfo, fetch func(int
 		return err
 	}
 	return c.Sees(ctx, info, fetch)
+}
+
+// holder returns the public side of the cache, with what it holds.
+func (p *publisher) holder() run.NARHasher { return (*publicSide)(p) }
+
+// Infos wants paths that the cache's API says are there: of others the public side would go on to say that they are
+// not, to consumers of what is about to be pushed.
+func (s *publicSide) Infos(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error) {
+	c, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.Infos(ctx, paths)
+}
+
+func (s *publicSide) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
+	c, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	return c.Dump(ctx, w, path)
 }

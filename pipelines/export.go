@@ -90,20 +90,19 @@ func compressed(added []nix.Added) string {
 	return run.Sizes(before, after)
 }
 
-// progressReader reports, now and then, how many bytes were read through it.
+// progressReader reports how many bytes were read through it, at intervals.
 type progressReader struct {
 	io.Reader
 	n      int64
 	now    func() time.Time
-	shown  time.Time
+	shown  run.Throttle
 	report func(int64)
 }
 
 func (p *progressReader) Read(b []byte) (int, error) {
 	n, err := p.Reader.Read(b)
 	p.n += int64(n)
-	if now := p.now(); now.Sub(p.shown) >= run.ProgressInterval {
-		p.shown = now
+	if p.shown.Allow(p.now()) {
 		p.report(p.n)
 	}
 	return n, err

@@ -43,7 +43,7 @@ func (c *fakeCachix) Check(ctx context.Context) error {
 	return c.checkErr
 }
 
-func (c *fakeCachix) Push(_ context.Context, infos []nix.PathInfo, agree func([]nix.StorePath) error, progress func(run.Pushing)) (done run.Pushed, err error) {
+func (c *fakeCachix) Push(_ context.Context, infos []nix.PathInfo, agree func([]nix.StorePath) error, progress func(run.PushProgress)) (done run.Pushed, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := agree(c.paths); err != nil {
@@ -61,7 +61,7 @@ func (c *fakeCachix) Push(_ context.Context, infos []nix.PathInfo, agree func([]
 			done.Added = append(done.Added, nix.Added{Path: info.Path, NARSize: info.NARSize, FileSize: info.NARSize / 2})
 		}
 	}
-	progress(run.Pushing{Paths: len(done.Added), OfPaths: len(infos)})
+	progress(run.PushProgress{Paths: len(done.Added), OfPaths: len(infos)})
 	return done, c.pushErr
 }
 

@@ -24,7 +24,7 @@ type Publisher interface {
 	// Push makes the objects visible that the cache lacks, each after all that it refers to. Before the first byte it
 	// tells agree which of them are there; agree's error ends the push, and is returned as it is.
 	// What was pushed is returned beside every error. Progress may be nil.
-	Push(ctx context.Context, infos []nix.PathInfo, agree func(there []nix.StorePath) error, progress func(run.Pushing)) (run.Pushed, error)
+	Push(ctx context.Context, infos []nix.PathInfo, agree func(there []nix.StorePath) error, progress func(run.PushProgress)) (run.Pushed, error)
 	// Preview says what Push would send, and sends nothing. It leaves Unbuilt alone.
 	Preview(ctx context.Context, infos []nix.PathInfo) (run.PushPlan, error)
 	// AbortUploads aborts uploads that another process has begun, and returns how many of them were open.

@@ -9,11 +9,9 @@ import (
 )
 
 func (l *Log) reportFetched() {
-	now := l.Now()
-	if now.Sub(l.reportedAt) < run.ProgressInterval {
+	if !l.reported.Allow(l.Now()) {
 		return
 	}
-	l.reportedAt = now
 	var sum int64
 	for _, n := range l.bytes {
 		sum += n

@@ -168,7 +168,7 @@ type (
 	// Uploaded is the progress of a push.
 	Uploaded struct {
 		System matrix.System `json:"system"`
-		Pushing
+		PushProgress
 	}
 
 	// Notice is a line for the user.

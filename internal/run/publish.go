@@ -27,21 +27,22 @@ type Conflict struct {
 	Files []string `json:"files,omitempty"`
 }
 
-// Pushing is the progress of a push.
-type Pushing struct {
-	Paths   int   `json:"paths"` // that are visible
+// PushProgress is the progress of a push.
+type PushProgress struct {
+	Paths   int   `json:"paths"` // store objects that are visible
 	OfPaths int   `json:"ofPaths"`
-	Bytes   int64 `json:"bytes"` // of NARs, read
+	Bytes   int64 `json:"bytes"` // of NARs, read and compressed
 	OfBytes int64 `json:"ofBytes"`
-	Sent    int64 `json:"sent"` // compressed bytes that the cache received
+	Sent    int64 `json:"sent"` // compressed bytes that the storage has received
 }
 
 // Pushed is the result of a push.
 type Pushed struct {
+	// Added has the store objects that the push has made visible, in that order.
 	Added []nix.Added
 	// There counts the paths that the cache had, Upstream those that users get from another cache.
 	There, Upstream int
-	// Left has the paths that were not pushed, and should be.
+	// Left has the store objects that were not pushed, although they should have been.
 	Left []nix.StorePath
 }
 

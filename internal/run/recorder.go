@@ -14,9 +14,6 @@ type Reporter interface {
 	Report(at time.Time, e Event)
 }
 
-// ProgressInterval is the least time between two events of the same progress.
-const ProgressInterval = 200 * time.Millisecond
-
 // Recorder reports the events and the steps of a run.
 type Recorder struct {
 	Report Reporter
