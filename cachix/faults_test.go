@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
@@ -42,10 +44,11 @@ func TestPushThroughFaults(t *testing.T) {
 		for name, fault := range transient {
 			t.Run(endpoint+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				s, c := newServer(t, cachixtest.Options{}, Options{})
+				policy := impatient
 				if fault.Stall != 0 {
-					c.patience.stall, c.patience.think = time.Second, time.Second
+					policy.stall, policy.think = time.Second, time.Second
 				}
+				s, c := newServer(t, cachixtest.Options{}, Options{patience: policy})
 				fault.Endpoint, fault.Times = endpoint, 2
 				s.Misbehave(fault)
 				if _, err := c.Check(t.Context()); err != nil {
@@ -106,8 +109,7 @@ func TestPushThroughManyFaults(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			s, c := newServer(t, cachixtest.Options{Seed: seed}, Options{})
-			c.patience.tries = 12
+			s, c := newServer(t, cachixtest.Options{Seed: seed}, Options{Attempts: 12})
 			s.Misbehave(
 				cachixtest.Fault{Probability: 0.07, Status: 503},
 				cachixtest.Fault{Probability: 0.07, Reset: true, StallAfter: 100},
@@ -252,37 +254,39 @@ func TestAuthorizationIsForTheAPIAlone(t *testing.T) {
 	}
 }
 
-// While a server asks for peace, nothing is sent, and those who wait can be called off.
+// While a server asks its clients to wait, no request is sent, and what waits can be cancelled.
 func TestRetryAfterHoldsAllRequests(t *testing.T) {
-	s, c := newServer(t, cachixtest.Options{}, Options{})
-	c.patience.wait, c.throttle.longest = time.Hour, time.Hour
-	s.Misbehave(cachixtest.Fault{Endpoint: "missing", Status: 429, RetryAfter: "3000"})
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	objects, ended := chain(t, 3), make(chan error, 2)
-	go func() {
-		_, err := objects.push(ctx, t, c, PushOptions{})
-		ended <- err
-	}()
-	for held := false; !held; time.Sleep(time.Millisecond) {
-		c.throttle.mu.Lock()
-		held = !c.throttle.until.IsZero()
-		c.throttle.mu.Unlock()
-	}
-	go func() {
-		_, err := c.Info(ctx)
-		ended <- err
-	}()
-	time.Sleep(50 * time.Millisecond) // in which more would be sent
-	cancel()
-	for range 2 {
-		if err := <-ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("error %v", err)
+	synctest.Test(t, func(t *testing.T) {
+		c := newPatientClient(t)
+		var requests atomic.Int32
+		c.api.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			requests.Add(1)
+			header := http.Header{"Retry-After": {"60"}}
+			return &http.Response{StatusCode: http.StatusTooManyRequests, Header: header, Body: http.NoBody, Request: r}, nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		objects, ended := chain(t, 3), make(chan error, 2)
+		go func() {
+			_, err := objects.push(ctx, t, c, PushOptions{})
+			ended <- err
+		}()
+		synctest.Wait()
+		go func() {
+			_, err := c.Info(ctx)
+			ended <- err
+		}()
+		time.Sleep(59 * time.Second)
+		synctest.Wait()
+		if n := requests.Load(); n != 1 {
+			t.Errorf("%d requests, want one", n)
 		}
-	}
-	if n := len(s.Requests()); n != 1 {
-		t.Errorf("%d requests, want one: %v", n, s.Requests())
-	}
+		cancel()
+		for range 2 {
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v", err)
+			}
+		}
+	})
 }
 
 // Each object costs one create, one sign, one part and one complete, however many there are.

@@ -35,7 +35,10 @@ func newServer(t testing.TB, so cachixtest.Options, o Options) (*cachixtest.Serv
 	t.Helper()
 	s := cachixtest.New(so)
 	t.Cleanup(s.Close)
-	o.URL, o.patience = s.APIURL(), impatient
+	o.URL = s.APIURL()
+	if o.patience == (patience{}) {
+		o.patience = impatient
+	}
 	if o.Credential.IsZero() {
 		o.Credential = hide(secret{token: cachixtest.TestToken})
 	}
@@ -159,15 +162,20 @@ func settled(t testing.TB, s *cachixtest.Server, c *Client) {
 	} else {
 		c.memory.room.Release(partMemory)
 	}
-	if c.memory.used != 0 {
-		t.Errorf("%d bytes of buffers are still used", c.memory.used)
+	if n := c.memory.inUse(); n != 0 {
+		t.Errorf("%d bytes of buffers are still used", n)
 	}
-	c.throttle.mu.Lock()
-	defer c.throttle.mu.Unlock()
-	if c.throttle.open != 0 || len(c.throttle.waiting) > 0 {
-		t.Errorf("%d requests are open, %d wait", c.throttle.open, len(c.throttle.waiting))
+	if open, waiting := c.throttle.requests(); open != 0 || waiting != 0 {
+		t.Errorf("%d requests are open, %d wait", open, waiting)
 	}
 	isWhole(t, s)
+}
+
+// inUse returns the size of the buffers that were handed out.
+func (m *memory) inUse() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.used
 }
 
 // isWhole checks that all that a visible object refers to is visible.

@@ -164,11 +164,12 @@ func FuzzAnswers(f *testing.F) {
 			response.Request = r
 			return response, nil
 		})
-		c, err := New("c", Options{Credential: hide(secret{token: cachixtest.TestToken}), patience: impatient})
+		policy := impatient
+		policy.tries, policy.wait = 1, 1
+		c, err := New("c", Options{Credential: hide(secret{token: cachixtest.TestToken}), patience: policy})
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.patience.tries, c.patience.wait, c.throttle.longest = 1, 1, 1
 		c.api.Transport, c.storage.Transport = transport, transport
 		missing, err := c.Missing(t.Context(), []nix.StorePath{path})
 		var listed []string

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -232,14 +233,18 @@ func TestPushSigned(t *testing.T) {
 func TestPushCancelled(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			s, c := newServer(t, cachixtest.Options{Latency: time.Millisecond}, Options{})
-			objects := chain(t, 40)
-			objects.add(t, "large", random(99, partSize+1000))
 			chance := rand.New(rand.NewPCG(seed, 1))
 			ctx, cancel := context.WithCancelCause(t.Context())
 			why := errors.New("enough")
-			timer := time.AfterFunc(time.Duration(chance.IntN(150))*time.Millisecond, func() { cancel(why) })
-			defer timer.Stop()
+			var requests atomic.Int64
+			after := 1 + chance.Int64N(165) // of the 167 requests of a push
+			s, c := newServer(t, cachixtest.Options{Latency: time.Millisecond, Log: func(cachixtest.Request) {
+				if requests.Add(1) == after {
+					cancel(why)
+				}
+			}}, Options{})
+			objects := chain(t, 40)
+			objects.add(t, "large", random(99, partSize+1000))
 			done, err := objects.push(ctx, t, c, PushOptions{})
 			if err != nil && !errors.Is(err, why) {
 				t.Errorf("error %v", err)

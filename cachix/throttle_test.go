@@ -3,7 +3,6 @@ package cachix
 import (
 	"context"
 	"errors"
-	"math"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -13,74 +12,93 @@ import (
 
 var busy = &StatusError{Status: http.StatusServiceUnavailable}
 
+// requests returns how many requests are open, and how many wait.
+func (t *throttle) requests() (open, waiting int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.open, len(t.waiting)
+}
+
 // mustAcquire fails where it would have to wait.
 func mustAcquire(t *testing.T, th *throttle, n int) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
 	for range n {
-		th.mu.Lock()
-		free := th.open < int(th.limit)
-		th.mu.Unlock()
-		if !free {
-			t.Fatal("no request may begin")
-		}
-		if err := th.acquire(context.WithoutCancel(ctx)); err != nil {
-			t.Fatal(err)
+		if err := th.acquire(ctx); err != nil {
+			t.Fatalf("no request may begin: %v", err)
 		}
 	}
+}
+
+// limit counts the requests that may be open at the same time. None may be open before. It runs in a bubble of synctest.
+func limit(t *testing.T, th *throttle) (n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	for th.acquire(ctx) == nil {
+		n++
+	}
+	for range n {
+		th.release(context.Canceled) // says nothing about the server
+	}
+	return n
 }
 
 // The limit grows by one for each limit's worth of successes, up to the ceiling.
 func TestThrottleGrows(t *testing.T) {
-	th := newThrottle(40, time.Minute)
-	for range throttleStart + 1 {
-		mustAcquire(t, th, 1)
-		th.release(nil)
-	}
-	if th.limit < throttleStart+1 || th.limit > throttleStart+1.2 {
-		t.Errorf("limit %.2f", th.limit)
-	}
-	for range 1000 {
-		mustAcquire(t, th, 1)
-		th.release(nil)
-	}
-	if th.limit != 40 {
-		t.Errorf("limit %.2f, want the ceiling", th.limit)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		th := newThrottle(40, time.Minute)
+		for range throttleStart + 1 {
+			mustAcquire(t, th, 1)
+			th.release(nil)
+		}
+		if n := limit(t, th); n != throttleStart+1 {
+			t.Errorf("limit %d", n)
+		}
+		for range 1000 {
+			mustAcquire(t, th, 1)
+			th.release(nil)
+		}
+		if n := limit(t, th); n != 40 {
+			t.Errorf("limit %d, want the ceiling", n)
+		}
+	})
 }
 
-// A crowd of refusals is one piece of news: those that were open together shrink the limit once.
+// Refusals of requests that were open together shrink the limit once.
 func TestThrottleShrinks(t *testing.T) {
-	th := newThrottle(throttleStart, time.Minute)
-	mustAcquire(t, th, 20)
-	for range 20 {
-		th.release(busy)
-	}
-	if want := throttleStart * throttleCut; math.Abs(th.limit-want) > 0.01 {
-		t.Errorf("limit %.2f, want %.2f", th.limit, want)
-	}
-	mustAcquire(t, th, 1)
-	th.release(busy) // sent since, and so news
-	if want := throttleStart * throttleCut * throttleCut; math.Abs(th.limit-want) > 0.01 {
-		t.Errorf("limit %.2f, want %.2f", th.limit, want)
-	}
-	for range 100 {
+	synctest.Test(t, func(t *testing.T) {
+		th := newThrottle(throttleStart, time.Minute)
+		mustAcquire(t, th, 20)
+		for range 20 {
+			th.release(busy)
+		}
+		if n, want := limit(t, th), 22; n != want { // 32 × 0.7
+			t.Errorf("limit %d, want %d", n, want)
+		}
 		mustAcquire(t, th, 1)
-		th.release(busy)
-	}
-	if th.limit != 1 {
-		t.Errorf("limit %.2f, want one request at least", th.limit)
-	}
-	// Other failures say nothing about how much the server bears.
-	mustAcquire(t, th, 1)
-	th.release(&StatusError{Status: 500})
-	if th.limit != 1 {
-		t.Errorf("limit %.2f", th.limit)
-	}
+		th.release(busy)                            // sent after the first cut
+		if n, want := limit(t, th), 15; n != want { // 32 × 0.7 × 0.7
+			t.Errorf("limit %d, want %d", n, want)
+		}
+		for range 100 {
+			mustAcquire(t, th, 1)
+			th.release(busy)
+		}
+		if n := limit(t, th); n != 1 {
+			t.Errorf("limit %d, want one request at least", n)
+		}
+		// Other failures say nothing about how much the server can take.
+		mustAcquire(t, th, 1)
+		th.release(&StatusError{Status: 500})
+		if n := limit(t, th); n != 1 {
+			t.Errorf("limit %d", n)
+		}
+	})
 }
 
-// While the server asks for peace nobody begins, and then those who wait.
+// While the server asks its clients to wait, no request begins. After it, the waiting requests begin.
 func TestThrottleHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		th := newThrottle(4, time.Minute)
@@ -108,8 +126,8 @@ func TestThrottleHolds(t *testing.T) {
 	})
 }
 
-// No server makes the client wait for longer than it has patience.
-func TestThrottleHoldsForSoLong(t *testing.T) {
+// No server makes the client wait for longer than its limit.
+func TestThrottleHoldsForAMinuteAtMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		th := newThrottle(4, time.Minute)
 		mustAcquire(t, th, 1)
@@ -121,7 +139,7 @@ func TestThrottleHoldsForSoLong(t *testing.T) {
 	})
 }
 
-// Who gives up passes on a turn that has just come, and is not in the way of others.
+// A request that is cancelled passes its turn on, and does not delay others.
 func TestThrottleGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		th := newThrottle(1, time.Minute)
@@ -145,11 +163,11 @@ func TestThrottleGivesUp(t *testing.T) {
 			t.Error(err)
 		}
 		th.release(nil)
-		if th.open != 0 || len(th.waiting) != 0 {
-			t.Errorf("%d open, %d waiting", th.open, len(th.waiting))
+		if err := th.acquire(ctx); !errors.Is(err, why) {
+			t.Errorf("error %v", err)
 		}
-		if err := th.acquire(ctx); !errors.Is(err, why) || th.open != 0 {
-			t.Errorf("error %v, %d open", err, th.open)
+		if open, waiting := th.requests(); open != 0 || waiting != 0 {
+			t.Errorf("%d open, %d waiting", open, waiting)
 		}
 	})
 }
