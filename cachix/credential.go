@@ -14,15 +14,15 @@ import (
 )
 
 // Credential is the right to push: an auth token, a signing key, or both.
-// It never prints itself: with every verb of fmt, in JSON and in a log it is the word [Hidden].
-// The zero value is no right at all.
+// It never prints its secret: package fmt, JSON and logs show the word [Hidden].
+// The zero value has no rights.
 type Credential struct {
-	// open returns the secret; nil for none. It is a function since package fmt prints the fields of others,
-	// whatever methods they have: by some verbs, and behind a pointer in a field that is not exported.
+	// open returns the secret; it is nil if there is none. It is a function, because in some cases package fmt ignores
+	// methods and prints fields: for some verbs, and for a pointer in an unexported field.
 	open func() secret
 }
 
-// secret is what a credential hides. It must not be kept in anything that could be printed.
+// secret is the content of a credential. It must not be stored in a value that could be printed.
 type secret struct {
 	token string
 	key   ed25519.PrivateKey // nil where the cache signs
@@ -42,12 +42,12 @@ func (c Credential) secret() secret {
 	return c.open()
 }
 
-// Hidden is what stands for a secret wherever it would be shown.
+// Hidden is shown in place of a secret.
 const Hidden = "(hidden)"
 
-// ParseCredential takes a secret for what its form says. 64 bytes in base64, bare or with "name:" before them,
-// are an ed25519 signing key, as cachix generate-keypair makes it; anything else without a colon is an auth token.
-// Space around the secret is ignored; an empty one is the zero value. No error has a part of the secret in it.
+// ParseCredential detects the kind of a secret by its form. 64 bytes in base64, with or without "name:" before them,
+// are an ed25519 signing key, as cachix generate-keypair makes it. Any other text without a colon is an auth token.
+// Surrounding space is ignored. An empty secret is the zero value. Errors contain no part of the secret.
 func ParseCredential(text string) (Credential, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -65,7 +65,7 @@ func ParseCredential(text string) (Credential, error) {
 		}
 		return hide(secret{key: key}), nil
 	}
-	if named { // no token has a colon in it, and a key that was damaged must not be sent as one
+	if named { // tokens contain no colon, and a damaged key must not be sent as a token
 		return Credential{}, errors.New("parse secret: it has the form name:key, and the key is not 64 bytes in base64")
 	}
 	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
@@ -74,7 +74,7 @@ func ParseCredential(text string) (Credential, error) {
 	return hide(secret{token: text}), nil
 }
 
-// Join returns a credential with what either has; where both have the same, c's counts.
+// Join returns a credential with the secrets of both. If both have a secret of the same kind, it uses that of c.
 func (c Credential) Join(other Credential) Credential {
 	joined := c.secret()
 	if joined.token == "" {
@@ -86,10 +86,10 @@ func (c Credential) Join(other Credential) Credential {
 	return hide(joined)
 }
 
-// IsZero says that there is no right to push.
+// IsZero returns whether there is no right to push.
 func (c Credential) IsZero() bool { return c.token() == "" && c.key() == nil }
 
-// Kind says in words what it is, for a person to read.
+// Kind describes the credential.
 func (c Credential) Kind() string {
 	switch {
 	case c.IsZero():
@@ -102,8 +102,8 @@ func (c Credential) Kind() string {
 	return "an auth token and a signing key"
 }
 
-// sign returns the bare base64 of the signature of a store object, which has no name of a key in it.
-// The fingerprint that is signed is the narinfo's; see the Nix manual on signatures.
+// sign returns the signature of a store object in base64, without the name of the key.
+// It signs the fingerprint of the narinfo; see the Nix manual on signatures.
 func (c Credential) sign(info *gonix.NARInfo) (string, error) {
 	var fingerprint bytes.Buffer
 	if err := info.WriteFingerprint(&fingerprint); err != nil {
@@ -112,15 +112,15 @@ func (c Credential) sign(info *gonix.NARInfo) (string, error) {
 	return base64.StdEncoding.EncodeToString(ed25519.Sign(c.key(), fingerprint.Bytes())), nil
 }
 
-// hasPublicHalf says whether a public key in the form "name:base64" is the other half of the signing key.
+// hasPublicHalf returns whether a public key in the form "name:base64" belongs to the signing key.
 func (c Credential) hasPublicHalf(public string) bool {
 	_, encoded, _ := strings.Cut(public, ":")
 	raw, err := base64.StdEncoding.DecodeString(encoded)
 	return err == nil && bytes.Equal(raw, c.key().Public().(ed25519.PublicKey))
 }
 
-// redact takes the token out of a text that came from elsewhere, such as a server's answer, in each form that a server,
-// a proxy or a debugging page may repeat it in.
+// redact removes the token from a text such as the answer of a server. It also removes encodings of the token that
+// servers, proxies and debugging pages use.
 func (c Credential) redact(text string) string {
 	token := c.token()
 	if token == "" {
@@ -136,12 +136,12 @@ func (c Credential) redact(text string) string {
 	return text
 }
 
-// leastEncoded is the length of the shortest token whose encodings are looked for: those of a shorter one could match
+// leastEncoded is the minimum length of a token whose encodings are removed: encodings of shorter tokens could match
 // ordinary words.
 const leastEncoded = 8
 
 // encodings returns patterns of a token in hexadecimal, with characters escaped as in URLs, JSON or source code, and in
-// base64 of either alphabet, also as a part of something longer.
+// both alphabets of base64, also as part of a longer text.
 func encodings(token string) []*regexp.Regexp {
 	var digits, written strings.Builder
 	for i := range len(token) {
@@ -155,10 +155,10 @@ func encodings(token string) []*regexp.Regexp {
 		regexp.MustCompile(`(?i)` + digits.String()),
 		regexp.MustCompile(written.String()),
 	}
-	for before := range 3 { // bytes in front of the token, which shift its base64
+	for before := range 3 { // bytes before the token, which shift its base64
 		encoded := base64.StdEncoding.EncodeToString(append(make([]byte, before), token...))
 		encoded = strings.TrimRight(encoded, "=")
-		// The first characters depend on what is in front, the last one on what follows.
+		// The first characters depend on the bytes before the token, the last one on the bytes after it.
 		encoded = encoded[(before*8+5)/6 : len(encoded)-1]
 		pattern := strings.NewReplacer(`+`, `[+-]`, `/`, `[/_]`).Replace(encoded)
 		forms = append(forms, regexp.MustCompile(`[A-Za-z0-9+/_-]*`+pattern+`[A-Za-z0-9+/_-]*=*`))
@@ -166,11 +166,11 @@ func encodings(token string) []*regexp.Regexp {
 	return forms
 }
 
-// Format makes no exception for any verb.
+// Format prints [Hidden] for all verbs.
 func (c Credential) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(Hidden)) }
 
-// MarshalText is what encoders of JSON and the like use.
+// MarshalText is used by encoders such as that of JSON.
 func (c Credential) MarshalText() ([]byte, error) { return []byte(Hidden), nil }
 
-// LogValue is what structured logs use.
+// LogValue is used by package slog.
 func (c Credential) LogValue() slog.Value { return slog.StringValue(Hidden) }

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// StatusError is a request that the server has answered with a refusal.
+// StatusError means that the server has refused a request.
 type StatusError struct {
 	Status int
-	// Message is the server's own reason on one line; empty where it gave none.
+	// Message is the reason that the server gave, on one line; it may be empty.
 	Message string
 
-	wait time.Duration // that the server asks for; 0 for none
+	retryAfter time.Duration // the time that the server asks to wait; 0 if it does not
 }
 
 func (e *StatusError) Error() string {
@@ -26,40 +26,40 @@ func (e *StatusError) Error() string {
 	return text
 }
 
-// passing says whether the same request may have another answer later.
-func (e *StatusError) passing() bool {
+// isTransient returns whether the same request may succeed later.
+func (e *StatusError) isTransient() bool {
 	return e.Status == http.StatusTooManyRequests || e.Status == http.StatusRequestTimeout || e.Status >= 500
 }
 
-// UnavailableError says that a server could not be reached, or had no usable answer, as often as it was asked.
-// It says nothing against what was to be sent.
+// UnavailableError means that no attempt reached the server, or that it gave no usable answer.
+// The error says nothing about the data of the request.
 type UnavailableError struct{ Err error }
 
 func (e *UnavailableError) Error() string { return e.Err.Error() }
 
-// Unavailable tells this error from the others where this package is not known.
+// Unavailable identifies this error in packages that do not import this one.
 func (e *UnavailableError) Unavailable() bool { return true }
 
-// stalledError ends a request over whose connection nothing has moved for a while.
+// stalledError ends a request when no bytes have moved over its connection for some time.
 type stalledError time.Duration
 
 func (e stalledError) Error() string { return fmt.Sprintf("nothing moved for %s", time.Duration(e)) }
 
-// slowAnswerError ends a request whose answer is sent, but takes too long.
+// slowAnswerError ends a request when its answer takes too long.
 type slowAnswerError time.Duration
 
 func (e slowAnswerError) Error() string {
 	return fmt.Sprintf("the answer did not end within %s", time.Duration(e))
 }
 
-// unansweredError is a request without an answer: refused, reset, stalled, cut off. Whether it was carried out is not
-// known; it may be made again.
+// unansweredError means that a request has no answer: the connection was refused, reset, stalled or cut off.
+// The server may or may not have processed the request. It may be repeated.
 type unansweredError struct{ reason string }
 
 func (e *unansweredError) Error() string { return e.reason }
 
-// unanswered says why there was no answer. It leaves out the URL, which net/http puts before an error:
-// one that was signed for a part is as good as a password.
+// unanswered returns the reason why there was no answer. It removes the URL, which net/http puts before an error:
+// a signed URL gives the right to upload.
 func (c *Client) unanswered(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		var stalled stalledError
@@ -75,7 +75,7 @@ func (c *Client) unanswered(ctx context.Context, err error) error {
 	return &unansweredError{c.said(err.Error())}
 }
 
-// hasStatus says whether an error is, or wraps, a refusal with a status.
+// hasStatus returns whether an error is, or wraps, a [StatusError] with a status.
 func hasStatus(err error, status int) bool {
 	var e *StatusError
 	return errors.As(err, &e) && e.Status == status

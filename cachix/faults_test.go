@@ -44,11 +44,11 @@ func TestPushThroughFaults(t *testing.T) {
 		for name, fault := range transient {
 			t.Run(endpoint+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				policy := impatient
+				policy := testPolicy
 				if fault.Stall != 0 {
-					policy.stall, policy.think = time.Second, time.Second
+					policy.stallTimeout, policy.completeTimeout = time.Second, time.Second
 				}
-				s, c := newServer(t, cachixtest.Options{}, Options{patience: policy})
+				s, c := newServer(t, cachixtest.Options{}, Options{policy: policy})
 				fault.Endpoint, fault.Times = endpoint, 2
 				s.Misbehave(fault)
 				if _, err := c.Check(t.Context()); err != nil {

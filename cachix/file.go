@@ -18,8 +18,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// fileNAR is a file of a binary cache that is compressed as it shall be. Its narinfo is not believed: while the parts
-// are sent, the file's hash is made of what is sent, and the NAR's of what that unpacks to.
+// fileNAR is a file of a binary cache that already has the wanted compression. Its narinfo is not trusted: while the
+// parts are sent, the file is hashed, and so is the NAR that it decompresses to.
 type fileNAR struct {
 	push   *push
 	object *object
@@ -33,7 +33,7 @@ func (n *fileNAR) compression() nar.Compression {
 
 func (n *fileNAR) Close() error { return n.file.Close() }
 
-func (n *fileNAR) parts(ctx context.Context, send func(part) error) (binarycache.Packed, error) {
+func (n *fileNAR) parts(ctx context.Context, send func(part) error) (binarycache.Compressed, error) {
 	nar, file := sha256.New(), sha256.New()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -41,17 +41,17 @@ func (n *fileNAR) parts(ctx context.Context, send func(part) error) (binarycache
 	})
 	group.Go(func() error { return n.send(ctx, send, file) })
 	err := group.Wait()
-	packed := binarycache.Packed{
+	packed := binarycache.Compressed{
 		NARHash: gonix.NewHash(gonix.SHA256, nar.Sum(nil)), NARSize: n.object.read,
 		FileHash: gonix.NewHash(gonix.SHA256, file.Sum(nil)), FileSize: n.info.FileSize,
 	}
 	if err == nil && !packed.FileHash.Equal(n.info.FileHash) {
-		err = errors.New("read nar: the file is not what its narinfo says (its hash differs)")
+		err = errors.New("read nar: the hash of the file is not the one in its narinfo")
 	}
 	return packed, err
 }
 
-// send cuts the file into parts.
+// send splits the file into parts.
 func (n *fileNAR) send(ctx context.Context, send func(part) error, sum hash.Hash) error {
 	size, memory := partSizeFor(n.info.FileSize), n.push.client.memory
 	for number, offset := 1, int64(0); offset < n.info.FileSize; number, offset = number+1, offset+size {

@@ -156,7 +156,7 @@ func TestCutterOfExactlySomeParts(t *testing.T) {
 	for _, size := range []int{1, partSize - 1, partSize, partSize + 1, 2 * partSize, 3*partSize + 7} {
 		var sizes []int64
 		memory := newMemory()
-		cut := &cutter{ctx: t.Context(), memory: memory, size: partSize, left: int64(size) + 1<<10, send: func(p part) error {
+		cut := &partWriter{ctx: t.Context(), memory: memory, size: partSize, left: int64(size) + 1<<10, send: func(p part) error {
 			if p.number != len(sizes)+1 {
 				t.Errorf("part %d came as %d", p.number, len(sizes)+1)
 			}
@@ -166,12 +166,12 @@ func TestCutterOfExactlySomeParts(t *testing.T) {
 		}}
 		for chunk := make([]byte, 700_001); size > 0; {
 			n := min(size, len(chunk))
-			if err := cut.take(chunk[:n]); err != nil {
+			if err := cut.write(chunk[:n]); err != nil {
 				t.Fatal(err)
 			}
 			size -= n
 		}
-		if err := cut.pass(); err != nil {
+		if err := cut.flush(); err != nil {
 			t.Fatal(err)
 		}
 		for i, n := range sizes {

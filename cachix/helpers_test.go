@@ -23,11 +23,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// impatient is for servers that are meant to fail. An answer, and what is called off, are given time: the machine may be
-// busy, and an answer that nobody waits for is an upload that nobody knows of.
-var impatient = patience{
-	pause: time.Millisecond, most: 4 * time.Millisecond, tries: 5, wait: 20 * time.Millisecond,
-	stall: 20 * time.Second, think: 20 * time.Second, last: 20 * time.Second, undo: 20 * time.Second,
+// testPolicy is for servers that are meant to fail. The timeouts are long, because the machine may be busy: without the
+// answer, the client would not know an upload that has begun.
+var testPolicy = retryPolicy{
+	firstPause: time.Millisecond, maxPause: 4 * time.Millisecond, attempts: 5, maxRetryAfter: 20 * time.Millisecond,
+	stallTimeout: 20 * time.Second, completeTimeout: 20 * time.Second, finalTimeout: 20 * time.Second, abortTimeout: 20 * time.Second, answerTimeout: time.Minute,
 }
 
 // newServer starts a server, and a client of it that has its token and little patience.
@@ -36,8 +36,8 @@ func newServer(t testing.TB, so cachixtest.Options, o Options) (*cachixtest.Serv
 	s := cachixtest.New(so)
 	t.Cleanup(s.Close)
 	o.URL = s.APIURL()
-	if o.patience == (patience{}) {
-		o.patience = impatient
+	if o.policy == (retryPolicy{}) {
+		o.policy = testPolicy
 	}
 	if o.Credential.IsZero() {
 		o.Credential = hide(secret{token: cachixtest.TestToken})

@@ -11,21 +11,21 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 )
 
-// Info is what a cache says of itself.
+// Info is the description of a cache.
 type Info struct {
 	Name string
-	// URI is the public side, which consumers have as a substituter.
+	// URI is the URL that users have as a substituter.
 	URI    string
 	Public bool
-	// Keys are those that the cache signs with, each in the form "name:base64".
+	// Keys are the public signing keys of the cache, each in the form "name:base64".
 	Keys []string
-	// Permission is what the one who asks may do: "Read", "Write" or "Admin".
+	// Permission is the right of the credential: "Read", "Write" or "Admin".
 	Permission string
-	// Compression is what the cache's owner prefers.
+	// Compression is the preference of the cache's owner.
 	Compression nar.Compression
 }
 
-// Info asks the cache about itself. GET /cache/{name}
+// Info queries the description of the cache. GET /cache/{name}
 func (c *Client) Info(ctx context.Context) (Info, error) {
 	var answer struct {
 		Name              string   `json:"name"`
@@ -52,14 +52,14 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	return info, nil
 }
 
-// PublicKeys returns the keys that the cache signs with, each in the form "name:base64".
+// PublicKeys returns the public signing keys of the cache, each in the form "name:base64".
 func (c *Client) PublicKeys(ctx context.Context) ([]string, error) {
 	info, err := c.Info(ctx)
 	return info.Keys, err
 }
 
-// Check asks whether the credential may push to the cache, before anything is built or sent.
-// Its errors say which of the three it is: the token, its permission, or the signing key.
+// Check returns an error if the credential does not allow a push to the cache.
+// The error names the cause: the token, its permission, or the signing key.
 func (c *Client) Check(ctx context.Context) (Info, error) {
 	if c.credential.IsZero() {
 		return Info{}, errors.New("check right to push: no secret is given")
@@ -85,7 +85,7 @@ func (c *Client) Check(ctx context.Context) (Info, error) {
 		"take the secret half of one of these keys, or an auth token alone where Cachix signs for the cache")
 }
 
-// advise says what a person can do about a refusal of the cache as a whole.
+// advise adds a hint to the error of a request that the cache has refused.
 func (c *Client) advise(err error) error {
 	switch {
 	case hasStatus(err, http.StatusNotFound):
@@ -97,7 +97,7 @@ func (c *Client) advise(err error) error {
 	return c.adviseOnToken(err)
 }
 
-// adviseOnToken says what a person can do about a token that is not accepted.
+// adviseOnToken adds a hint to the error of a token that is not accepted.
 func (c *Client) adviseOnToken(err error) error {
 	var status *StatusError
 	if !errors.As(err, &status) || status.Status != http.StatusUnauthorized && status.Status != http.StatusForbidden {

@@ -7,26 +7,26 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// partMemory bounds the parts that are on their way, sent or waiting to be, of all pushes of a client.
-// Those from files take no memory, and are counted all the same: on a slow link, more of them would not arrive
-// before their URLs expire.
+// partMemory limits the size of the parts that are being filled or sent, in all pushes of a client. So it also limits how
+// many parts are sent at the same time. Parts of files use no memory, but they count too: on a slow link, the URLs of more
+// parts would expire before the parts arrive.
 const partMemory = 64 << 20
 
-// memory hands out room for parts. A part larger than all there is, as a NAR of more than half a terabyte has them,
-// is alone on its way.
+// memory reserves memory for parts, and reuses their buffers. A part that is larger than [partMemory] reserves all of it;
+// only a NAR of more than half a terabyte has such parts.
 type memory struct {
 	room *semaphore.Weighted
 
 	mu   sync.Mutex
-	used int64 // by buffers that are handed out
-	// free has buffers of whole parts for the next ones: garbage of their size would be collected too late to keep the
-	// memory of a push within its bounds. Together with those in use they stay below [partMemory].
+	used int64 // size of the buffers in use
+	// free has buffers of size [partSize] for reuse: the garbage collector would free them too late. The buffers in free
+	// and in use together are smaller than [partMemory].
 	free [][]byte
 }
 
 func newMemory() *memory { return &memory{room: semaphore.NewWeighted(partMemory)} }
 
-// reserve waits until so many bytes of parts may be on their way. The error is the context's cause.
+// reserve waits until a part of a size may be filled or sent. The error is the cause of the context.
 func (m *memory) reserve(ctx context.Context, size int64) error {
 	if m.room.Acquire(ctx, min(size, partMemory)) != nil {
 		return context.Cause(ctx)
@@ -34,10 +34,10 @@ func (m *memory) reserve(ctx context.Context, size int64) error {
 	return nil
 }
 
-// release takes back what reserve has given.
+// release undoes reserve.
 func (m *memory) release(size int64) { m.room.Release(min(size, partMemory)) }
 
-// take returns an empty buffer of a capacity, for which room is reserved.
+// take returns an empty buffer with a capacity that the caller has reserved.
 func (m *memory) take(size int64) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -55,7 +55,7 @@ func (m *memory) take(size int64) []byte {
 	return make([]byte, 0, size)
 }
 
-// give takes a buffer back, which nobody reads any more.
+// give returns a buffer that is not used any more.
 func (m *memory) give(buffer []byte, size int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

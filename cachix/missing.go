@@ -10,16 +10,16 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// maxQuery is how many digests one query has; the server takes a body of about 1 MB.
+// maxQuery is the maximum number of digests in a query; the server accepts bodies of about 1 MB.
 const maxQuery = 32768
 
-// Missing returns those of the paths that have to be pushed, in the order given, each once.
-// What an upstream cache of this one serves need not be, and is not among them.
+// Missing returns the paths that have to be pushed, in the given order, without duplicates.
+// Paths in an upstream cache of this cache are not missing.
 // POST /cache/{name}/narinfo
 //
-// Each digest is asked for once: the server counts a second one as missing, whatever it has.
+// A query must not contain duplicates: the server always reports the second one as missing.
 func (c *Client) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePath, error) {
-	asked := make(map[string]bool, len(paths)) // by digest: whether it is missing
+	asked := make(map[string]bool, len(paths)) // digest → whether it is missing
 	digests := make([]string, 0, len(paths))
 	for _, p := range paths {
 		if _, again := asked[p.Digest()]; !again {
@@ -35,8 +35,8 @@ func (c *Client) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.Stor
 		if err != nil {
 			return nil, c.advise(err)
 		}
-		if missing == nil { // null: it says nothing, least of all that all is there
-			return nil, errors.New("ask for missing paths: the answer is no list")
+		if missing == nil { // null: this does not mean that no path is missing
+			return nil, errors.New("ask for missing paths: the answer is not a list")
 		}
 		for _, digest := range missing {
 			if _, ours := asked[digest]; !ours {
@@ -55,7 +55,7 @@ func (c *Client) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.Stor
 	return missing, nil
 }
 
-// has asks for one digest. HEAD /cache/{name}/{digest}.narinfo
+// has returns whether the cache has a digest. HEAD /cache/{name}/{digest}.narinfo
 func (c *Client) has(ctx context.Context, digest string) (bool, error) {
 	err := c.call(ctx, apiCall{does: "ask for a narinfo", method: http.MethodHead, path: "/" + digest + ".narinfo"})
 	if hasStatus(err, http.StatusNotFound) {

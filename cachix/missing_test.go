@@ -58,7 +58,7 @@ func answering(t testing.TB, status int, contentType, body string) *Client {
 		_, _ = w.Write([]byte(body))
 	}))
 	t.Cleanup(s.Close)
-	c, err := New("c", Options{URL: s.URL, Credential: hide(secret{token: cachixtest.TestToken}), patience: impatient})
+	c, err := New("c", Options{URL: s.URL, Credential: hide(secret{token: cachixtest.TestToken}), policy: testPolicy})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestHostileAnswers(t *testing.T) {
 		kind, body string
 		want       string
 	}{
-		"a page":           {200, page, "<!DOCTYPE html><title>Sign in</title>", "it is a page of HTML, not JSON (is there a proxy before"},
+		"a page":           {200, page, "<!DOCTYPE html><title>Sign in</title>", "it is HTML, not JSON (is there a proxy in front of"},
 		"a refusing page":  {403, page, "<h1>Forbidden</h1>", "status 403 Forbidden"},
 		"nothing":          {200, "application/json", "", "read answer"},
 		"null":             {200, "application/json", "null", ""},
@@ -125,7 +125,7 @@ func TestAnswersWithoutContents(t *testing.T) {
 		"nothing":   {200, "application/json", "", ""},
 		"a list":    {200, "application/json", "[]\n", ""},
 		"null":      {200, "", "null", ""},
-		"a page":    {200, "text/html; charset=utf-8", "<!DOCTYPE html><title>Sign in</title>", "it is a page of HTML, not JSON (is there a proxy before"},
+		"a page":    {200, "text/html; charset=utf-8", "<!DOCTYPE html><title>Sign in</title>", "it is HTML, not JSON (is there a proxy in front of"},
 		"text":      {200, "text/plain", "welcome", "read answer"},
 		"accepted":  {202, "application/json", "[]", "status 202 Accepted, want 200"},
 		"elsewhere": {204, "", "", "status 204 No Content, want 200"},
@@ -164,9 +164,9 @@ func FuzzAnswers(f *testing.F) {
 			response.Request = r
 			return response, nil
 		})
-		policy := impatient
-		policy.tries, policy.wait = 1, 1
-		c, err := New("c", Options{Credential: hide(secret{token: cachixtest.TestToken}), patience: policy})
+		policy := testPolicy
+		policy.attempts, policy.maxRetryAfter = 1, 1
+		c, err := New("c", Options{Credential: hide(secret{token: cachixtest.TestToken}), policy: policy})
 		if err != nil {
 			t.Fatal(err)
 		}

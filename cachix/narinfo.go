@@ -11,8 +11,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// narInfoCreate is what a completed upload is to be served as. Each field has an encoding of its own.
-// The server makes a narinfo of it: the name of the key that signed is added there, and a content address is not known.
+// narInfoCreate is the content of the narinfo for a completed upload. Each field has its own encoding.
+// The server adds the name of the signing key. There is no field for a content address.
 type narInfoCreate struct {
 	StoreHash   string   `json:"cStoreHash"`   // the digest in the store path
 	StoreSuffix string   `json:"cStoreSuffix"` // the name after it
@@ -25,11 +25,11 @@ type narInfoCreate struct {
 	Signature   *string  `json:"cSig"`        // bare base64; null where the cache signs
 }
 
-// unknownDeriver stands where there is none.
+// unknownDeriver is sent if there is no deriver.
 const unknownDeriver = "unknown-deriver"
 
-// newNARInfo describes an object whose NAR was packed, and signs it where there is a key to sign with.
-func (c *Client) newNARInfo(info nix.PathInfo, packed binarycache.Packed) (narInfoCreate, error) {
+// newNARInfo describes an object whose NAR was compressed. It signs the object if the credential has a signing key.
+func (c *Client) newNARInfo(info nix.PathInfo, packed binarycache.Compressed) (narInfoCreate, error) {
 	create := narInfoCreate{
 		StoreHash: info.Path.Digest(), StoreSuffix: info.Path.Name(),
 		NARHash: "sha256:" + packed.NARHash.RawBase32(), NARSize: packed.NARSize,

@@ -9,18 +9,19 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Pin keeps a store path, and its closure, from the cache's garbage collector under a name.
-// A pin of the same name that is there already becomes an older revision.
+// Pin protects a store path and its closure from the cache's garbage collector, under a name.
+// An existing pin of the same name becomes an older revision.
 type Pin struct {
 	Name string
 	Path nix.StorePath
-	// Keep is how many revisions of the name are kept; 0 keeps all.
+	// Keep is the number of revisions to keep; 0 keeps all.
 	Keep int
 }
 
-// Pin makes a pin. POST /cache/{name}/pin
+// Pin creates a pin. POST /cache/{name}/pin
 //
-// An attempt without an answer may have been carried out. Another one is harmless: it makes a revision of the same path.
+// The server may have processed an attempt that has no answer. A further attempt is harmless: it adds a revision with the
+// same path.
 func (c *Client) Pin(ctx context.Context, p Pin) error {
 	if c.credential.token() == "" {
 		return hint.Wrap(fmt.Errorf("pin %s: there is no auth token, which a pin wants also where a signing key is enough to push", p.Name),

@@ -8,10 +8,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Pins returns what the pins of the cache name at present, by their names. GET /cache/{name}/pin
+// Pins returns the current store path of each pin of the cache, by name. GET /cache/{name}/pin
 //
-// A public cache tells anybody. Cachix's own client never asks; what is answered is known from programs of others,
-// which read the field .lastRevision.storePath of the entry with their pin's .name.
+// A public cache needs no credential for it. Cachix's own client does not use this endpoint. The format of the answer is
+// known from other programs, which read .lastRevision.storePath in the entry with the .name of their pin.
 func (c *Client) Pins(ctx context.Context) (map[string]nix.StorePath, error) {
 	var answer []struct {
 		Name         string `json:"name"`

@@ -10,32 +10,32 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Plan is what a push is going to do.
+// Plan lists what a push will do.
 type Plan struct {
-	// Push is what goes up, largest first: a large object that comes last would have all others wait for it at the end.
+	// Push has the objects to push, largest first: if a large object came last, the push would end with it alone.
 	Push []nix.PathInfo
-	// There is what the cache has, or an upstream cache of it that the server knows.
+	// There has the objects that are in the cache, or in one of its upstream caches.
 	There []nix.StorePath
-	// Upstream is what a cache that consumers have as well has signed, so that it need not be in this one.
+	// Upstream has the objects that are signed by another cache that users have.
 	Upstream []nix.StorePath
-	// Blocked is what refers to objects that are nowhere, or in a circle, and so cannot be made visible.
+	// Blocked has the objects that cannot be made visible: they refer to objects that do not exist, or in a circle.
 	Blocked []Blocked
-	// Bytes is the size of what goes up, as NARs.
+	// Bytes is the size of the NARs to push.
 	Bytes int64
 }
 
-// Blocked is an object with the first of its references that is not to be had.
+// Blocked is an object and its first missing reference.
 type Blocked struct{ Path, Reference nix.StorePath }
 
-// Plan sorts store objects into those that have to be pushed and those that do not.
-// Upstream names keys, such as "cache.nixos.org-1": what they have signed is not pushed.
+// Plan determines which store objects have to be pushed.
+// Upstream has names of keys, such as "cache.nixos.org-1": objects that they have signed are not pushed.
 func (c *Client) Plan(ctx context.Context, infos []nix.PathInfo, upstream []string) (Plan, error) {
 	var plan Plan
-	known := make(map[nix.StorePath]bool, len(infos)) // that it is visible, or going to be
+	known := make(map[nix.StorePath]bool, len(infos)) // is visible, or will be
 	var ask []nix.StorePath
 	for _, info := range infos {
 		switch {
-		case known[info.Path]: // named twice
+		case known[info.Path]: // a duplicate
 		case isSignedUpstream(info, upstream):
 			known[info.Path] = true
 			plan.Upstream = append(plan.Upstream, info.Path)
@@ -65,12 +65,12 @@ func (c *Client) Plan(ctx context.Context, infos []nix.PathInfo, upstream []stri
 	return plan, nil
 }
 
-// choose takes what is not known, unless something it refers to can never be there. It goes from the objects whose
-// references are all known to those that refer to them; what it does not come to is blocked.
+// choose plans all objects that are not known, apart from those with a missing reference. It starts with the objects whose
+// references are all known, and follows their dependents. All objects that it does not reach are blocked.
 func (p *Plan) choose(infos []nix.PathInfo, known map[nix.StorePath]bool) {
 	todo := make(map[nix.StorePath]nix.PathInfo)
 	dependents := make(map[nix.StorePath][]nix.StorePath)
-	waits := make(map[nix.StorePath]int) // for so many references
+	waits := make(map[nix.StorePath]int) // number of references that are not known
 	var ready []nix.StorePath
 	for _, info := range infos {
 		if _, again := todo[info.Path]; again || known[info.Path] {
@@ -105,7 +105,7 @@ func (p *Plan) choose(infos []nix.PathInfo, known map[nix.StorePath]bool) {
 	p.block(infos, known)
 }
 
-// block notes what is neither known nor going to be.
+// block records the objects that are not known.
 func (p *Plan) block(infos []nix.PathInfo, known map[nix.StorePath]bool) {
 	noted := make(map[nix.StorePath]bool)
 	for _, info := range infos {
@@ -122,7 +122,7 @@ func (p *Plan) block(infos []nix.PathInfo, known map[nix.StorePath]bool) {
 	}
 }
 
-// foreign returns the references that are not among the objects themselves, each once.
+// foreign returns the references that are not among the objects themselves, without duplicates.
 func foreign(infos []nix.PathInfo, known map[nix.StorePath]bool) []nix.StorePath {
 	seen := make(map[nix.StorePath]bool, len(infos))
 	for _, info := range infos {
@@ -154,5 +154,5 @@ func isSignedUpstream(info nix.PathInfo, upstream []string) bool {
 }
 
 func (b Blocked) Error() string {
-	return fmt.Sprintf("push %s: its reference %s is neither in the cache nor among what is pushed", b.Path, b.Reference)
+	return fmt.Sprintf("push %s: its reference %s is neither in the cache nor part of the push", b.Path, b.Reference)
 }

@@ -11,14 +11,14 @@ import (
 type meter struct {
 	report func(run.PushProgress)
 
-	mu    sync.Mutex
-	now   run.PushProgress
-	shown run.Throttle
+	mu       sync.Mutex
+	now      run.PushProgress
+	throttle run.Throttle
 }
 
-func (m *meter) packed(bytes int64) { m.add(0, bytes, 0) }
-func (m *meter) sent(bytes int64)   { m.add(0, 0, bytes) }
-func (m *meter) completed()         { m.add(1, 0, 0) }
+func (m *meter) addRead(bytes int64) { m.add(0, bytes, 0) }
+func (m *meter) addSent(bytes int64) { m.add(0, 0, bytes) }
+func (m *meter) addCompleted()       { m.add(1, 0, 0) }
 
 func (m *meter) add(paths int, bytes, sent int64) {
 	m.mu.Lock()
@@ -26,7 +26,7 @@ func (m *meter) add(paths int, bytes, sent int64) {
 	m.now.Paths += paths
 	m.now.Bytes += bytes
 	m.now.Sent += sent
-	if m.report != nil && m.shown.Allow(time.Now()) {
+	if m.report != nil && m.throttle.Allow(time.Now()) {
 		m.report(m.now)
 	}
 }

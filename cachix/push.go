@@ -14,40 +14,40 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// Source gives the contents of store objects: a store on disk, or a binary cache. See also [FileSource].
+// Source provides the contents of store objects: a store on disk, or a binary cache. See also [FileSource].
 // It is safe for concurrent use.
 type Source interface {
 	// Dump writes the NAR of a store object to w.
 	Dump(ctx context.Context, w io.Writer, path nix.StorePath) error
 }
 
-// PushOptions say how to push.
+// PushOptions are settings of a push.
 type PushOptions struct {
-	// Compression of what is not compressed already; empty for zstd. See [binarycache.Press] for the levels.
+	// Compression of NARs that are not compressed yet; the default is zstd. See [binarycache.Compressor] for the levels.
 	Compression nar.Compression
 	Level       int
-	// Report, where it is not nil, is told now and then how far the push is. It must not block.
+	// Report is called with the progress of the push, at intervals. It must not block. It may be nil.
 	Report func(run.PushProgress)
-	// Uploads learns of the uploads of the push; nil for nothing.
+	// Uploads records the uploads of the push; it may be nil.
 	Uploads UploadLog
 }
 
 // Push makes the objects of a plan visible, each only after all that it refers to.
-// NARs go up in the plan's order, several at a time, compressed and sent while they are read.
+// NARs are read in the plan's order, several at a time, and compressed and sent at the same time.
 //
-// An object that fails does not keep others from going up, but those that refer to it. Where the server refuses the
-// credential or does not answer any more, the push ends; the error is then an [*UnavailableError] or a [*StatusError],
-// wrapped. When ctx is done, uploads that have begun are taken back. What was pushed is returned beside every error.
+// If an object fails, the objects that refer to it fail too, and the push goes on with all others. If the server refuses
+// the credential or stops to answer, the push ends; the error then wraps an [*UnavailableError] or a [*StatusError].
+// When ctx is done, open uploads are aborted. The result is valid even if there is an error.
 func (c *Client) Push(ctx context.Context, plan Plan, source Source, o PushOptions) (run.Pushed, error) {
-	press, err := binarycache.NewPress(binarycache.PressOptions{Compression: o.Compression, Level: o.Level})
+	compressor, err := binarycache.NewCompressor(binarycache.CompressorOptions{Compression: o.Compression, Level: o.Level})
 	if err != nil {
 		return run.Pushed{Left: paths(plan.Push)}, fmt.Errorf("push to %s: %v", c.name, err)
 	}
-	defer press.Close()
+	defer compressor.Close()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	p := &push{
-		client: c, source: source, press: press, uploads: o.Uploads, compression: cmp.Or(o.Compression, nar.Zstd), stop: stop,
+		client: c, source: source, compressor: compressor, uploads: o.Uploads, compression: cmp.Or(o.Compression, nar.Zstd), stop: stop,
 		scheduler: newScheduler(plan.Push, 2*runtime.GOMAXPROCS(0)),
 		meter:     meter{report: o.Report, now: run.PushProgress{OfPaths: len(plan.Push), OfBytes: plan.Bytes}},
 	}
@@ -66,7 +66,7 @@ func paths(infos []nix.PathInfo) []nix.StorePath {
 	return all
 }
 
-// result says what came of the push, when it is over.
+// result returns the result of a push that has ended.
 func (p *push) result(ctx context.Context, plan Plan) (run.Pushed, error) {
 	visible := make(map[nix.StorePath]bool, len(p.added))
 	for _, a := range p.added {
@@ -89,7 +89,7 @@ func (p *push) result(ctx context.Context, plan Plan) (run.Pushed, error) {
 	return result, shorten(errs)
 }
 
-// shorten joins errors, and counts those that would be too many to read.
+// shorten joins the first errors, and adds the number of the others.
 func shorten(errs []error) error {
 	const most = 10
 	if more := len(errs) - most; more > 1 {

@@ -17,33 +17,33 @@ import (
 	"unicode"
 )
 
-// maxAnswer bounds what is read of an answer: the longest, of the missing query, has some 40 bytes for each of [maxQuery] digests.
+// maxAnswer limits the size of an answer. The longest answer, of the missing query, has some 40 bytes for each of [maxQuery] digests.
 const maxAnswer = 4 << 20
 
-// apiCall is one question to an endpoint of the API.
+// apiCall is a request to an endpoint of the API.
 type apiCall struct {
-	// does says what the call is for, as errors have it: "create upload".
+	// does is the purpose of the call, for errors: "create upload".
 	does   string
 	method string
 	path   string // after /cache/{name}
 	query  url.Values
 	body   any // encoded as JSON; nil for none
-	answer any // decoded from JSON; nil where it has no contents that matter: then it is empty, or any JSON
+	answer any // decoded from JSON; nil if the content is ignored: it may be empty, or any JSON
 
-	// stall is how long the server may think about it without a word; 0 for as long as with most calls.
+	// stall replaces the stall timeout of the retry policy; 0 does not.
 	stall time.Duration
-	// lasting has the answer waited for a little longer than ctx lasts. It is for what begins an upload, which could
-	// not be taken back without the answer, and for what completes one.
+	// lasting gives the request a grace period after ctx is done. It is for requests that begin an upload, which could not
+	// be aborted without the answer, and for those that complete one.
 	lasting bool
 }
 
-// call asks the API until it answers, and decodes the answer.
-// A refusal is a [*StatusError]; a server that gives no usable answer after all retries is an [*UnavailableError].
+// call sends a request to the API, with retries, and decodes the answer.
+// If the server refuses, the error is a [*StatusError]. If no attempt has a usable answer, it is an [*UnavailableError].
 func (c *Client) call(ctx context.Context, a apiCall) error {
 	return c.retry(ctx, a.does, func(ctx context.Context) error { return c.ask(ctx, a) })
 }
 
-// ask is one attempt.
+// ask makes one attempt.
 func (c *Client) ask(ctx context.Context, a apiCall) error {
 	var body []byte
 	if a.body != nil {
@@ -76,8 +76,8 @@ func (c *Client) ask(ctx context.Context, a apiCall) error {
 	return c.read(a, answer)
 }
 
-// read decodes an answer. Cachix's own client takes status 200 alone for a success, also of a call whose answer has no
-// contents: a page with another status, or a page at all, comes from a server in between.
+// read decodes an answer. As in Cachix's own client, only status 200 is a success, even if the content is ignored:
+// an answer with another status, or in HTML, comes from a proxy.
 func (c *Client) read(a apiCall, answer received) error {
 	if answer.status != http.StatusOK {
 		return fmt.Errorf("read answer: status %d %s, want 200", answer.status, http.StatusText(answer.status))
@@ -91,32 +91,32 @@ func (c *Client) read(a apiCall, answer received) error {
 	}
 	if err := json.Unmarshal(answer.body, into); err != nil {
 		if kind, _, _ := mime.ParseMediaType(answer.header.Get("Content-Type")); kind == "text/html" {
-			return fmt.Errorf("read answer: it is a page of HTML, not JSON (is there a proxy before %s?)", c.base)
+			return fmt.Errorf("read answer: it is HTML, not JSON (is there a proxy in front of %s?)", c.base)
 		}
 		return fmt.Errorf("read answer: %s", c.said(err.Error()))
 	}
 	return nil
 }
 
-// exchange is one request, and how long to wait for the answer.
+// exchange is one HTTP request with its timeouts.
 type exchange struct {
 	client  *http.Client
 	request *http.Request
 	body    io.Reader
 	size    int64         // of the body; 0 for none
-	stall   time.Duration // without a byte moving; 0 for as long as with most requests
+	stall   time.Duration // see [apiCall]
 	lasting bool          // see [apiCall]
 }
 
-// received is an answer, read whole.
+// received is a complete answer.
 type received struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// send sends one request, under the limit and the watch that all requests have in common, and reads the answer.
-// A status that is not a success is a [*StatusError].
+// send sends a request, within the limits of the throttle and the stall timeout, and reads the answer.
+// If the status is not a success, the error is a [*StatusError].
 func (c *Client) send(x exchange) (received, error) {
 	if err := c.throttle.acquire(x.request.Context()); err != nil {
 		return received{}, err
@@ -129,15 +129,15 @@ func (c *Client) send(x exchange) (received, error) {
 func (c *Client) sendNow(x exchange) (received, error) {
 	ctx := x.request.Context()
 	if x.lasting {
-		longer, cancel := outlive(ctx, c.patience.last)
+		longer, cancel := withGracePeriod(ctx, c.policy.finalTimeout)
 		defer cancel()
 		ctx = longer
 	}
-	ctx, watch := newWatch(ctx, cmp.Or(x.stall, c.patience.stall))
+	ctx, watch := withStallTimeout(ctx, cmp.Or(x.stall, c.policy.stallTimeout))
 	defer watch.stop()
 	request := x.request.WithContext(ctx)
 	request.ContentLength = x.size
-	if x.size > 0 { // a body of no bytes would be sent in chunks, which a storage refuses
+	if x.size > 0 { // an empty body would be sent with chunked encoding, which storages refuse
 		body := &sentBody{r: watch.reader(x.body)}
 		defer body.Close()
 		request.Body = body
@@ -149,7 +149,7 @@ func (c *Client) sendNow(x exchange) (received, error) {
 	}
 	defer response.Body.Close()
 	watch.tick()
-	defer watch.limit(c.patience.answer)()
+	defer watch.limit(c.policy.answerTimeout)()
 	data, err := io.ReadAll(io.LimitReader(watch.reader(response.Body), maxAnswer+1))
 	switch {
 	case err != nil:
@@ -162,8 +162,8 @@ func (c *Client) sendNow(x exchange) (received, error) {
 	return received{status: response.StatusCode, header: response.Header, body: data}, nil
 }
 
-// sentBody is the body of a request. After Close nobody reads it any more: net/http may go on with that for a moment
-// when the request itself is over, and a part's buffer then belongs to the next part.
+// sentBody is the body of a request. After Close, reads fail: net/http may still read a body after its request has ended,
+// when the buffer of the part already belongs to the next part.
 type sentBody struct {
 	mu sync.Mutex
 	r  io.Reader // nil after Close
@@ -173,7 +173,7 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.r == nil {
-		return 0, errors.New("the request is over")
+		return 0, errors.New("the request has ended")
 	}
 	return b.r.Read(p)
 }
@@ -185,11 +185,11 @@ func (b *sentBody) Close() error {
 	return nil
 }
 
-// statusError reads what a server says of a request that it refuses.
+// statusError reads the answer of a server that refuses a request.
 func (c *Client) statusError(response *http.Response, body []byte) *StatusError {
-	e := &StatusError{Status: response.StatusCode, wait: retryAfter(response.Header, body)}
+	e := &StatusError{Status: response.StatusCode, retryAfter: retryAfter(response.Header, body)}
 	if response.StatusCode/100 == 3 {
-		e.Message = "it redirects, which no endpoint does"
+		e.Message = "the server redirects, which no endpoint does"
 		return e
 	}
 	var said struct {
@@ -209,10 +209,10 @@ func (c *Client) statusError(response *http.Response, body []byte) *StatusError 
 	return e
 }
 
-// said makes words that came from elsewhere fit to be printed. The token is taken out first, before it can be cut in two.
+// said makes text of a server safe to print. It removes the token first, before the text is shortened.
 func (c *Client) said(text string) string { return oneLine(c.credential.redact(text)) }
 
-// oneLine puts a text on one line, without what a terminal would obey, and cuts what is too long.
+// oneLine joins the lines of a text, replaces control characters, and shortens long texts.
 func oneLine(text string) string {
 	const most = 300
 	text = strings.Map(func(r rune) rune {

@@ -1,7 +1,6 @@
 package cachix
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,91 +12,81 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// patience says how long a client puts up with a server.
-type patience struct {
-	pause time.Duration // before the second attempt, at most; it grows by half with each
-	most  time.Duration // between two attempts
-	tries uint
-	wait  time.Duration // the longest that a server may ask for by Retry-After
-	stall time.Duration // without a byte moving
-	// answer limits the time from an answer's first byte to its last. Answers are small: one that trickles would keep its
-	// connection within stall for days.
-	answer time.Duration
-	// think is the same for the request that completes an upload, for which the storage joins all parts.
-	think time.Duration
-	// last is how long the answer to what begins or ends an upload is waited for after the push was called off, and undo
-	// how long from then on uploads are taken back. Both together are less than the 7.5 seconds after which GitHub sends
-	// a second signal to a job that is cancelled.
-	last, undo time.Duration
+// retryPolicy has the timeouts of a client, and its pauses between attempts.
+type retryPolicy struct {
+	firstPause    time.Duration // maximum before the second attempt; it grows by half with each attempt
+	maxPause      time.Duration // maximum between two attempts
+	attempts      uint
+	maxRetryAfter time.Duration // maximum that a server may ask for by Retry-After
+	stallTimeout  time.Duration // without a byte on the connection
+	// answerTimeout limits the time from the first to the last byte of an answer. Answers are small. A server that sends
+	// one byte at a time could keep a connection open for days without exceeding stallTimeout.
+	answerTimeout time.Duration
+	// completeTimeout replaces stallTimeout for the request that completes an upload: the storage joins all parts first.
+	completeTimeout time.Duration
+	// After a push is cancelled, requests that begin or complete an upload get finalTimeout to finish. Then uploads are
+	// aborted, for at most abortTimeout. The sum is less than the 7.5 seconds after which GitHub sends a second signal to
+	// a cancelled job.
+	finalTimeout, abortTimeout time.Duration
 }
 
-// The first pauses are short, as most failures are a connection that was closed. They grow slowly: of two thousand
-// requests to a server that fails one in five, some fail five times, and the push ends with the last of these.
-// All together are a minute and a half at most, as with Cachix's own client, if the server asks for none.
-var defaultPatience = patience{
-	pause: 200 * time.Millisecond, most: 15 * time.Second, tries: 16, wait: 2 * time.Minute, stall: 30 * time.Second, think: 3 * time.Minute,
-	last: 2500 * time.Millisecond, undo: 3500 * time.Millisecond, answer: time.Minute,
+// The first pauses are short, because most failures are closed connections. They grow slowly: of two thousand requests
+// to a server where one in five fails, some fail five times, and the slowest request determines the time of a push.
+// All pauses together are at most a minute and a half, as in Cachix's own client, unless the server asks for more.
+var defaultRetryPolicy = retryPolicy{
+	firstPause: 200 * time.Millisecond, maxPause: 15 * time.Second, attempts: 16, maxRetryAfter: 2 * time.Minute,
+	stallTimeout: 30 * time.Second, answerTimeout: time.Minute, completeTimeout: 3 * time.Minute,
+	finalTimeout: 2500 * time.Millisecond, abortTimeout: 3500 * time.Millisecond,
 }
 
-func (p patience) orDefault() patience {
-	return patience{
-		pause: cmp.Or(p.pause, defaultPatience.pause), most: cmp.Or(p.most, defaultPatience.most),
-		tries: cmp.Or(p.tries, defaultPatience.tries), wait: cmp.Or(p.wait, defaultPatience.wait),
-		stall: cmp.Or(p.stall, defaultPatience.stall), think: cmp.Or(p.think, defaultPatience.think),
-		last: cmp.Or(p.last, defaultPatience.last), undo: cmp.Or(p.undo, defaultPatience.undo),
-		answer: cmp.Or(p.answer, defaultPatience.answer),
-	}
-}
-
-// retry makes attempts until one succeeds or fails for good. The pauses are drawn from all between none and one
-// that grows by half (full jitter), so that clients which failed together do not come back together.
-// What does is named in the error.
+// retry makes attempts until one succeeds or fails permanently. Each pause is random, between zero and a maximum that
+// grows by half (full jitter), so that clients that failed together do not retry together. Errors begin with does.
 func (c *Client) retry(ctx context.Context, does string, attempt func(context.Context) error) error {
 	pauses := &backoff.ExponentialBackOff{
-		InitialInterval: c.patience.pause / 2, RandomizationFactor: 1, Multiplier: 1.5, MaxInterval: c.patience.most / 2,
+		InitialInterval: c.policy.firstPause / 2, RandomizationFactor: 1, Multiplier: 1.5, MaxInterval: c.policy.maxPause / 2,
 	}
 	var last error
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		last = attempt(ctx)
 		return struct{}{}, c.afterAttempt(last)
-	}, backoff.WithBackOff(pauses), backoff.WithMaxTries(c.patience.tries), backoff.WithMaxElapsedTime(0))
+	}, backoff.WithBackOff(pauses), backoff.WithMaxTries(c.policy.attempts), backoff.WithMaxElapsedTime(0))
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", does, context.Cause(ctx))
-	case isPassing(last):
-		return &UnavailableError{fmt.Errorf("%s: no success in %d attempts: %w", does, c.patience.tries, last)}
+	case isTransient(last):
+		return &UnavailableError{fmt.Errorf("%s: no success in %d attempts: %w", does, c.policy.attempts, last)}
 	}
 	return fmt.Errorf("%s: %w", does, last)
 }
 
-// afterAttempt puts an error into the form in which it tells the backoff what to do.
+// afterAttempt converts an error to the form that package backoff expects.
 func (c *Client) afterAttempt(err error) error {
 	var status *StatusError
 	switch {
 	case err == nil:
 		return nil
-	case !isPassing(err):
+	case !isTransient(err):
 		return backoff.Permanent(err)
-	case errors.As(err, &status) && status.wait > 0:
-		return &backoff.RetryAfterError{Duration: min(status.wait, c.patience.wait)}
+	case errors.As(err, &status) && status.retryAfter > 0:
+		return &backoff.RetryAfterError{Duration: min(status.retryAfter, c.policy.maxRetryAfter)}
 	}
 	return err
 }
 
-// isPassing says whether another attempt may succeed.
-func isPassing(err error) bool {
+// isTransient returns whether another attempt may succeed.
+func isTransient(err error) bool {
 	var status *StatusError
 	if errors.As(err, &status) {
-		return status.passing()
+		return status.isTransient()
 	}
 	var unanswered *unansweredError
 	return errors.As(err, &unanswered)
 }
 
-// retryAfter reads how long a server asks its clients to wait: the header in seconds or as a date,
-// or a field of the JSON in which Cloudflare tells of its own failures. It is 0 where there is nothing to wait for.
+// retryAfter returns how long a server asks its clients to wait: the header in seconds or as a date, or a field of the
+// JSON that Cloudflare sends for its own failures. It returns 0 if the server does not ask.
 func retryAfter(header http.Header, body []byte) time.Duration {
 	text := header.Get("Retry-After")
 	if n, err := strconv.Atoi(text); err == nil {

@@ -34,7 +34,7 @@ func TestRetryEnds(t *testing.T) {
 				tries++
 				return &StatusError{Status: 502}
 			})
-			if !isUnavailable(err) || tries != c.patience.tries {
+			if !isUnavailable(err) || tries != c.policy.attempts {
 				t.Fatalf("%d attempts, error %v", tries, err)
 			}
 			longest = max(longest, time.Since(start))
@@ -74,7 +74,7 @@ func TestRetryWaitsAsAsked(t *testing.T) {
 				start, tries := time.Now(), 0
 				err := c.retry(t.Context(), "ask", func(context.Context) error {
 					if tries++; tries == 1 {
-						return &StatusError{Status: 429, wait: test.asks}
+						return &StatusError{Status: 429, retryAfter: test.asks}
 					}
 					return nil
 				})
@@ -102,7 +102,7 @@ func TestRetryStops(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(3*time.Second, func() { cancel(why) })
 		start := time.Now()
-		err = c.retry(ctx, "ask", func(context.Context) error { return &StatusError{Status: 503, wait: time.Minute} })
+		err = c.retry(ctx, "ask", func(context.Context) error { return &StatusError{Status: 503, retryAfter: time.Minute} })
 		if took := time.Since(start); !errors.Is(err, why) || took != 3*time.Second {
 			t.Errorf("took %s, error %v", took, err)
 		}
@@ -134,7 +134,7 @@ func TestRetryAfter(t *testing.T) {
 // A watch ends what does not move, and nothing else.
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, w := newWatch(t.Context(), time.Second)
+		ctx, w := withStallTimeout(t.Context(), time.Second)
 		for range 10 {
 			time.Sleep(900 * time.Millisecond)
 			w.tick()
@@ -158,7 +158,7 @@ func TestOutlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		why := errors.New("enough")
 		ctx, cancel := context.WithCancelCause(t.Context())
-		longer, stop := outlive(ctx, time.Second)
+		longer, stop := withGracePeriod(ctx, time.Second)
 		defer stop()
 		cancel(why)
 		time.Sleep(900 * time.Millisecond)

@@ -28,7 +28,7 @@ type object struct {
 	nar    narReader // open from toBegin until its parts are sent
 	read   int64     // bytes of its NAR
 	upload *upload   // nil until it is begun
-	packed binarycache.Packed
+	packed binarycache.Compressed
 	again  bool // a second upload was begun
 
 	// Guarded by the scheduler.

@@ -9,33 +9,33 @@ import (
 	"time"
 )
 
-// throttle limits how many requests are open at a time, to what the server bears: the limit grows by one for each
-// limit's worth of successes, and shrinks to 0.7 of itself when the server says that it is too much (429, 503).
-// This is how TCP shares a link. Where the server says for how long, nothing is sent until then.
-// Who waits is served in order.
+// throttle limits the number of open requests to the capacity of the server, as TCP does for a link (additive increase,
+// multiplicative decrease): after as many successes as the limit, the limit grows by one; when the server reports that it
+// is overloaded (429, 503), the limit shrinks to 0.7 of itself. If the server says how long to wait, no request is sent
+// until then. Waiting requests are sent first come, first served.
 type throttle struct {
-	longest time.Duration // that a server may have all requests wait
+	maxHold time.Duration // maximum time that a server may stop all requests
 
 	mu      sync.Mutex
 	limit   float64
 	ceiling float64
 	open    int
-	shrunk  int       // requests that were open when the limit was last cut, and so say nothing new
-	until   time.Time // nothing is sent before
+	stale   int       // open requests that were sent before the limit was last cut: their errors do not cut it again
+	until   time.Time // no request is sent before
 	waiting []chan struct{}
 }
 
 const (
-	// throttleStart is the limit before anything is known of the server: what Cachix's own client may have open.
+	// throttleStart is the first limit. Cachix's own client has the same number of open requests.
 	throttleStart = 32
 	throttleCut   = 0.7
 )
 
 func newThrottle(ceiling int, longest time.Duration) *throttle {
-	return &throttle{limit: min(throttleStart, float64(ceiling)), ceiling: float64(ceiling), longest: longest}
+	return &throttle{limit: min(throttleStart, float64(ceiling)), ceiling: float64(ceiling), maxHold: longest}
 }
 
-// acquire waits until a request may be sent. Each success is followed by a release.
+// acquire waits until a request may be sent. If it succeeds, release must be called.
 func (t *throttle) acquire(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -54,7 +54,7 @@ func (t *throttle) acquire(ctx context.Context) error {
 	}
 }
 
-// giveUp takes a waiter out of the queue, or passes its turn on where it has just come.
+// giveUp removes a waiting request, or passes its turn on if the request was just admitted.
 func (t *throttle) giveUp(turn chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -66,28 +66,28 @@ func (t *throttle) giveUp(turn chan struct{}) {
 	t.admit()
 }
 
-// release ends a request, and learns from how it went.
+// release ends a request, and adapts the limit to its result.
 func (t *throttle) release(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.open--
-	isNews := t.shrunk == 0
-	t.shrunk = max(0, t.shrunk-1)
+	isNew := t.stale == 0
+	t.stale = max(0, t.stale-1)
 	var status *StatusError
 	switch {
 	case err == nil:
 		t.limit = min(t.ceiling, t.limit+1/t.limit)
 	case errors.As(err, &status) && (status.Status == http.StatusTooManyRequests || status.Status == http.StatusServiceUnavailable):
-		if isNews {
+		if isNew {
 			t.limit = max(1, t.limit*throttleCut)
-			t.shrunk = t.open
+			t.stale = t.open
 		}
-		t.hold(min(status.wait, t.longest))
+		t.hold(min(status.retryAfter, t.maxHold))
 	}
 	t.admit()
 }
 
-// hold lets no request begin for a while.
+// hold stops all requests for a time.
 func (t *throttle) hold(wait time.Duration) {
 	if until := time.Now().Add(wait); wait > 0 && until.After(t.until) {
 		t.until = until
@@ -99,7 +99,7 @@ func (t *throttle) hold(wait time.Duration) {
 	}
 }
 
-// admit lets those begin who wait, as far as they may.
+// admit lets waiting requests begin, up to the limit.
 func (t *throttle) admit() {
 	for len(t.waiting) > 0 && t.open < int(t.limit) && !time.Now().Before(t.until) {
 		close(t.waiting[0])

@@ -103,7 +103,7 @@ func TestThrottleHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		th := newThrottle(4, time.Minute)
 		mustAcquire(t, th, 1)
-		th.release(&StatusError{Status: http.StatusTooManyRequests, wait: 10 * time.Second})
+		th.release(&StatusError{Status: http.StatusTooManyRequests, retryAfter: 10 * time.Second})
 		start := time.Now()
 		var begun atomic.Int32
 		for range 3 {
@@ -131,7 +131,7 @@ func TestThrottleHoldsForAMinuteAtMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		th := newThrottle(4, time.Minute)
 		mustAcquire(t, th, 1)
-		th.release(&StatusError{Status: http.StatusTooManyRequests, wait: time.Hour})
+		th.release(&StatusError{Status: http.StatusTooManyRequests, retryAfter: time.Hour})
 		start := time.Now()
 		if err := th.acquire(t.Context()); err != nil || time.Since(start) != time.Minute {
 			t.Errorf("waited %s, error %v", time.Since(start), err)

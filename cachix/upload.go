@@ -17,28 +17,28 @@ import (
 )
 
 const (
-	// partSize is what a part has as a rule. Smaller ones would cost more round trips, larger ones more memory.
+	// partSize is the usual size of a part. Smaller parts need more round trips, larger parts more memory.
 	partSize = 8 << 20
-	// maxParts is the most parts that a storage takes, with some to spare for what cannot be compressed.
+	// maxParts is the maximum number of parts, with a reserve for data that cannot be compressed.
 	maxParts = 9000
 )
 
-// partSizeFor returns the size of the parts of a NAR of so many bytes. All parts of an upload but the last are equal.
+// partSizeFor returns the size of the parts of a NAR. All parts of an upload have the same size, apart from the last.
 func partSizeFor(narSize int64) int64 {
 	const mebi = 1 << 20
 	need := (narSize + narSize/64) / maxParts
 	return max(partSize, (need+mebi-1)/mebi*mebi)
 }
 
-// part is a piece of a NAR file. Its bytes can be read as often as it has to be sent.
+// part is a part of a NAR file. Its bytes can be read again for each attempt.
 type part struct {
 	number int // from 1
 	data   *io.SectionReader
 	md5    [md5.Size]byte
-	done   func() // lets go of the bytes; called once
+	done   func() // releases the bytes; called once
 }
 
-// upload is one NAR file on its way to the storage: created, sent in parts, and then completed or aborted.
+// upload is the upload of a NAR file: it is created, sent in parts, and then completed or aborted.
 type upload struct {
 	client    *Client
 	narID, id string
@@ -49,7 +49,7 @@ type upload struct {
 	err     error // the first of all parts
 }
 
-// completedPart is what the storage said of a part; its ETag goes back as it came, quotes included.
+// completedPart is the answer of the storage for a part. Its ETag is returned unchanged, with its quotes.
 type completedPart struct {
 	PartNumber int    `json:"partNumber"`
 	ETag       string `json:"eTag"`
@@ -106,13 +106,13 @@ func (u *upload) failed() error {
 	return u.err
 }
 
-// wait returns when no part is on its way any more.
+// wait returns when all parts are sent or have failed.
 func (u *upload) wait() error {
 	u.sending.Wait()
 	return u.failed()
 }
 
-// put sends a part until it is there. Each attempt asks for a URL of its own: one lives for some minutes only.
+// put sends a part, with retries. Each attempt requests a new URL: a URL expires after some minutes.
 // POST /cache/{name}/multipart-nar/{narId}?uploadId=&partNumber=, then PUT to the URL.
 func (u *upload) put(ctx context.Context, p part) (etag string, err error) {
 	err = u.client.retry(ctx, fmt.Sprintf("send part %d", p.number), func(ctx context.Context) error {
@@ -134,10 +134,10 @@ func (u *upload) put(ctx context.Context, p part) (etag string, err error) {
 	return etag, u.client.adviseOnToken(err)
 }
 
-// putPart sends bytes to a signed URL, and nothing that is not signed: an Authorization beside it is refused.
+// putPart sends bytes to a signed URL. It sends no Authorization header: the storage would refuse it.
 func (c *Client) putPart(ctx context.Context, signed, sum string, data *io.SectionReader) (etag string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPut, signed, http.NoBody)
-	if err != nil || request.URL.Host == "" || request.URL.User != nil { // a name in it would become an Authorization
+	if err != nil || request.URL.Host == "" || request.URL.User != nil { // a user name would become an Authorization header
 		return "", errors.New("the answer has no usable uploadUrl") // without the URL, which is a secret
 	}
 	request.Header.Set("Content-Type", "application/octet-stream")
@@ -146,7 +146,7 @@ func (c *Client) putPart(ctx context.Context, signed, sum string, data *io.Secti
 		client: c.storage, request: request, body: io.NewSectionReader(data, 0, data.Size()), size: data.Size(),
 	})
 	if hasStatus(err, http.StatusForbidden) {
-		// A URL that has expired, on a link too slow for its life, or a clock that is wrong: another is asked for.
+		// The URL has expired, because the link is slow or a clock is wrong: the next attempt requests another.
 		return "", &unansweredError{err.Error()}
 	}
 	if err != nil {
@@ -160,8 +160,9 @@ func (c *Client) putPart(ctx context.Context, signed, sum string, data *io.Secti
 
 // complete makes the store object visible. POST /cache/{name}/multipart-nar/{narId}/complete?uploadId=
 //
-// A refusal is believed only if the object is not there. Where an answer was lost, the request was carried out, and
-// the next one is refused, as the upload is no more; and another client may have pushed the same object meanwhile.
+// If the server refuses, complete checks whether the object is visible. If an earlier answer was lost, the server has
+// completed the upload, and refuses the next attempt because the upload does not exist any more. Another client may also
+// have pushed the same object.
 func (u *upload) complete(ctx context.Context, info narInfoCreate) error {
 	slices.SortFunc(u.parts, func(a, b completedPart) int { return a.PartNumber - b.PartNumber })
 	err := u.client.call(ctx, apiCall{
@@ -171,7 +172,7 @@ func (u *upload) complete(ctx context.Context, info narInfoCreate) error {
 			Parts  []completedPart `json:"parts"`
 			Create narInfoCreate   `json:"narInfoCreate"`
 		}{u.parts, info},
-		stall: u.client.patience.think, lasting: true,
+		stall: u.client.policy.completeTimeout, lasting: true,
 	})
 	var refused *StatusError
 	if errors.As(err, &refused) {
@@ -182,12 +183,12 @@ func (u *upload) complete(ctx context.Context, info narInfoCreate) error {
 	return u.client.adviseOnToken(err)
 }
 
-// abort takes the upload back, so that no parts are left in the storage, and says whether it has ended. Its context must
-// be one that lasts longer than the push's: that the push is called off is when it is needed most.
+// abort aborts the upload, so that no parts remain in the storage, and returns whether the upload has ended. Its context
+// must last longer than that of the push, because a cancelled push aborts its uploads.
 func (u *upload) abort(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, connectTime) // of a server that is down, nothing is expected
+	ctx, cancel := context.WithTimeout(ctx, connectTime) // the server may be down
 	defer cancel()
-	_ = u.wait() // a part that arrives later would stay
-	err := u.takeBack(ctx)
-	return err == nil || isOver(err)
+	_ = u.wait() // a part that arrives later would remain
+	err := u.requestAbort(ctx)
+	return err == nil || isEnded(err)
 }

@@ -11,29 +11,29 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// UploadLog learns of the uploads of a push, so that another process can abort those of a push that was killed.
+// UploadLog records the uploads of a push, so that another process can abort them if the push is killed.
 // It is safe for concurrent use.
 type UploadLog interface {
-	// Begun is called when an upload has begun. ID is one line of text, which [Client.AbortUploads] understands.
+	// Begun is called when an upload has begun. ID is one line of text, for [Client.AbortUploads].
 	Begun(id string)
 	// Ended is called when that upload is complete or aborted.
 	Ended(id string)
 }
 
-// noUploadLog keeps nothing.
+// noUploadLog records nothing.
 type noUploadLog struct{}
 
 func (noUploadLog) Begun(string) {}
 func (noUploadLog) Ended(string) {}
 
-// Destination names the cache and the server that it is on: an upload is known there and nowhere else.
+// Destination identifies the server and the cache to which upload IDs belong.
 func (c *Client) Destination() string { return c.base + "/cache/" + c.name }
 
-// reference is the upload as an [UploadLog] has it.
+// reference returns the ID of the upload in an [UploadLog].
 func (u *upload) reference() string { return url.PathEscape(u.narID) + " " + url.QueryEscape(u.id) }
 
 // AbortUploads aborts uploads of this cache that another process has begun, and returns how many were open.
-// One that the server does not know any more has ended, and so has one whose ID has no meaning.
+// It ignores uploads that the server does not know, and invalid IDs.
 func (c *Client) AbortUploads(ctx context.Context, ids []string) (aborted int, err error) {
 	var group errgroup.Group
 	group.SetLimit(DefaultJobs)
@@ -44,10 +44,10 @@ func (c *Client) AbortUploads(ctx context.Context, ids []string) (aborted int, e
 			continue
 		}
 		group.Go(func() error {
-			err := u.takeBack(ctx)
+			err := u.requestAbort(ctx)
 			if err == nil {
 				open.Add(1)
-			} else if !isOver(err) {
+			} else if !isEnded(err) {
 				return err
 			}
 			return nil
@@ -57,26 +57,25 @@ func (c *Client) AbortUploads(ctx context.Context, ids []string) (aborted int, e
 	return int(open.Load()), err
 }
 
-// referenced returns the upload of an ID in an [UploadLog]. Anyone may have written it: it must not lead to another
-// endpoint.
+// referenced returns the upload of an ID in an [UploadLog]. IDs are not trusted: they must not lead to another endpoint.
 func (c *Client) referenced(id string) (*upload, bool) {
 	narID, uploadID, _ := strings.Cut(id, " ")
 	uploadID, err := url.QueryUnescape(uploadID)
 	return &upload{client: c, narID: narID, id: uploadID}, err == nil && uploadID != "" && isCacheName(narID)
 }
 
-// takeBack asks the server to forget the upload and its parts.
+// requestAbort asks the server to forget the upload and its parts.
 // POST /cache/{name}/multipart-nar/{narId}/abort?uploadId=
-func (u *upload) takeBack(ctx context.Context) error {
+func (u *upload) requestAbort(ctx context.Context) error {
 	return u.client.call(ctx, apiCall{
 		does: "abort upload", method: http.MethodPost, path: "/multipart-nar/" + url.PathEscape(u.narID) + "/abort",
 		query: url.Values{"uploadId": {u.id}},
 	})
 }
 
-// isOver says whether a server has refused to abort an upload because there is none: it knows no such ID, or not any more.
-func isOver(err error) bool {
+// isEnded returns whether a server has refused to abort an upload because it does not know the upload.
+func isEnded(err error) bool {
 	var refused *StatusError
 	return errors.As(err, &refused) && refused.Status/100 == 4 &&
-		refused.Status != http.StatusUnauthorized && refused.Status != http.StatusForbidden && !refused.passing()
+		refused.Status != http.StatusUnauthorized && refused.Status != http.StatusForbidden && !refused.isTransient()
 }

@@ -65,9 +65,9 @@ func (d *Dir) importStream(ctx context.Context, stream io.Reader) ([]nix.Added, 
 	// Reader, compressors, writer, publisher. Frames go through all but the last in the stream's order,
 	// and there is a fixed number of them: who needs one waits for the writer to be done with one.
 	group, groupCtx := errgroup.WithContext(ctx)
-	p := newPacker(groupCtx, d, d.jobs()+3)
-	w := &writer{work: work, free: p.free, out: make(chan *packed, 16)}
-	pub := &publisher{dir: d, work: work, waiting: map[nix.StorePath][]*packed{}}
+	p := newImporter(groupCtx, d, d.jobs()+3)
+	w := &writer{work: work, free: p.free, out: make(chan *importedObject, 16)}
+	pub := &publisher{dir: d, work: work, waiting: map[nix.StorePath][]*importedObject{}}
 	for range d.jobs() {
 		group.Go(func() error { return compress(encoder, p.work) })
 	}

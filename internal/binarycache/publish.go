@@ -20,18 +20,18 @@ type publisher struct {
 	work *regular.Dir
 
 	added []nix.Added
-	// waiting has the objects that cannot be published yet, each by one reference that is absent.
-	// A stream of Nix never needs it, since references come first.
-	waiting map[nix.StorePath][]*packed
+	// waiting has the objects that cannot be published yet, by one of their absent references.
+	// Streams of Nix do not need it: references come first.
+	waiting map[nix.StorePath][]*importedObject
 }
 
-func (p *publisher) run(ctx context.Context, in <-chan *packed) error {
+func (p *publisher) run(ctx context.Context, in <-chan *importedObject) error {
 	for next := range in {
 		if err := <-next.synced; err != nil {
 			return err
 		}
-		// An object that is published may have been the last that others waited for, and so on.
-		for ready := []*packed{next}; len(ready) > 0; {
+		// A published object may unblock others, and these may unblock further objects.
+		for ready := []*importedObject{next}; len(ready) > 0; {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -50,8 +50,8 @@ func (p *publisher) run(ctx context.Context, in <-chan *packed) error {
 	return nil
 }
 
-// publish makes an object visible, or has it wait for a reference.
-func (p *publisher) publish(o *packed) (bool, error) {
+// publish makes an object visible, or lets it wait for a reference.
+func (p *publisher) publish(o *importedObject) (bool, error) {
 	if o.exists {
 		return true, nil
 	}
@@ -77,8 +77,8 @@ func (p *publisher) publish(o *packed) (bool, error) {
 		return false, err
 	}
 	defer unlock()
-	// The name says what is in the file: it can replace only its like. The file is on disk; its new name is
-	// before the narinfo, since the journal that the narinfo's fsync writes out is in order.
+	// The name of the file is its hash, so it can only replace an equal file. The file is on disk. Its new name is on disk
+	// before the narinfo, because the fsync of the narinfo writes the journal of the file system in order.
 	if err := p.dir.dir.Rename(incomingName(p.work, o.file), info.URL); err != nil {
 		return false, err
 	}
@@ -93,8 +93,8 @@ func (p *publisher) publish(o *packed) (bool, error) {
 	return true, nil
 }
 
-// absent returns a reference of the object that is not in the cache; empty where all are.
-func (p *publisher) absent(o *packed) (nix.StorePath, error) {
+// absent returns a reference of the object that is not in the cache, or an empty path.
+func (p *publisher) absent(o *importedObject) (nix.StorePath, error) {
 	for _, ref := range o.References {
 		if ref == o.Path || p.dir.Partial {
 			continue
@@ -106,7 +106,7 @@ func (p *publisher) absent(o *packed) (nix.StorePath, error) {
 	return "", nil
 }
 
-func (p *publisher) info(o *packed) (*nix.NARInfo, error) {
+func (p *publisher) info(o *importedObject) (*nix.NARInfo, error) {
 	info := &nix.NARInfo{
 		StorePath:   o.Path,
 		URL:         narDir + "/" + o.fileHash.RawBase32() + ".nar.zst",

@@ -12,27 +12,27 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// syncs is how many files are brought to disk at a time. It is waiting, not work.
+// syncs is the number of files that are synced to disk at the same time.
 const syncs = 8
 
 // writer is the stage of an import that writes frames to files, one file after the other.
 type writer struct {
-	work *regular.Dir  // the directory of the files
-	free chan<- *frame // where frames go that are written
-	out  chan *packed  // to the publisher
+	work *regular.Dir         // the directory of the files
+	free chan<- *frame        // receives frames after they are written
+	out  chan *importedObject // to the publisher
 
-	files  int         // so many were begun
-	file   *os.File    // the one that is being written; nil between two
+	files  int         // number of files so far
+	file   *os.File    // is being written; nil between two objects
 	digest *nar.Digest // of its bytes
 }
 
-// execute writes until the queue is closed, then closes the channel to the publisher.
+// run writes until the queue is closed, and closes the channel to the publisher.
 func (w *writer) run(ctx context.Context, queue <-chan *frame) error {
 	defer close(w.out)
 	w.digest = nar.NewDigest()
 	var syncing errgroup.Group
 	syncing.SetLimit(syncs)
-	// The goroutines end by themselves, and before the work directory goes.
+	// The goroutines end before the work directory is removed.
 	defer func() { _ = syncing.Wait() }()
 	defer func() {
 		if w.file != nil {
@@ -80,8 +80,8 @@ func (w *writer) write(f *frame) error {
 	return err
 }
 
-// finish ends the current file, which has all of an object, and has it brought to disk.
-func (w *writer) finish(done *packed, syncing *errgroup.Group) {
+// finish closes the file of an object, and syncs it to disk.
+func (w *writer) finish(done *importedObject, syncing *errgroup.Group) {
 	file := w.file
 	done.fileHash, done.fileSize = w.digest.Hash(), w.digest.Size
 	w.file = nil

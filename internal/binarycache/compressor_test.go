@@ -18,18 +18,18 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// pack packs bytes, and returns the file that comes of it.
-func pack(ctx context.Context, p *Press, contents []byte) ([]byte, Packed, error) {
+// pack compresses bytes, and returns the file.
+func pack(ctx context.Context, p *Compressor, contents []byte) ([]byte, Compressed, error) {
 	var file bytes.Buffer
-	packed, err := p.Pack(ctx,
+	packed, err := p.Compress(ctx,
 		func(w io.Writer) error { _, err := w.Write(contents); return err },
 		func(chunk []byte) error { file.Write(chunk); return nil })
 	return file.Bytes(), packed, err
 }
 
-func newTestPress(t *testing.T, o PressOptions) *Press {
+func newTestCompressor(t *testing.T, o CompressorOptions) *Compressor {
 	t.Helper()
-	p, err := NewPress(o)
+	p, err := NewCompressor(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,9 +52,9 @@ func unpacked(t *testing.T, c nar.Compression, file []byte) []byte {
 }
 
 // What a NAR compresses to depends on nothing but its bytes, the compression and the level.
-func TestPressIsDeterministic(t *testing.T) {
-	sizes := []int{0, 1, 2 << 20, 5<<20 + 7} // none, one and several pieces, but for xz, which is slow
-	for _, o := range []PressOptions{
+func TestCompressorIsDeterministic(t *testing.T) {
+	sizes := []int{0, 1, 2 << 20, 5<<20 + 7} // none, one and several chunks, but for xz, which is slow
+	for _, o := range []CompressorOptions{
 		{},
 		{Level: 1},
 		{Level: 3},
@@ -67,7 +67,7 @@ func TestPressIsDeterministic(t *testing.T) {
 		t.Run(fmt.Sprintf("%s-%d", o.Compression, o.Level), func(t *testing.T) {
 			alone, many := o, o
 			alone.Jobs, many.Jobs, many.Memory = 1, 4, 1<<30
-			first, second := newTestPress(t, alone), newTestPress(t, many)
+			first, second := newTestCompressor(t, alone), newTestCompressor(t, many)
 			sizes := sizes
 			if o.Compression == nar.XZ {
 				sizes = []int{0, 1, 1 << 20}
@@ -113,12 +113,12 @@ func TestLevelsAreInOrder(t *testing.T) {
 		}
 	}
 	var text []byte
-	for len(text) < 8<<20 { // two pieces
+	for len(text) < 8<<20 { // two chunks
 		text = append(append(text, words[int(random.ExpFloat64()*60)%len(words)]...), ' ')
 	}
 	var last int64
 	for i, level := range []int{1, 3, 4, 6} {
-		_, packed, err := pack(t.Context(), newTestPress(t, PressOptions{Level: level}), text)
+		_, packed, err := pack(t.Context(), newTestCompressor(t, CompressorOptions{Level: level}), text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,43 +129,43 @@ func TestLevelsAreInOrder(t *testing.T) {
 	}
 }
 
-func TestPressOptionsAreChecked(t *testing.T) {
-	for _, o := range []PressOptions{
+func TestCompressorOptionsAreChecked(t *testing.T) {
+	for _, o := range []CompressorOptions{
 		{Level: -1}, {Level: 20}, {Compression: nar.XZ, Level: 10}, {Compression: "bzip2"},
 	} {
-		if p, err := NewPress(o); err == nil {
+		if p, err := NewCompressor(o); err == nil {
 			p.Close()
 			t.Errorf("%+v is taken", o)
 		}
 	}
 }
 
-// Whatever ends a Pack, its buffers come back: the press has so few of them that the next could not begin.
-func TestPressOutlivesAPackThatFails(t *testing.T) {
-	p := newTestPress(t, PressOptions{Jobs: 1})
+// After every kind of failure, Compress returns its buffers: without them, the next call could not begin.
+func TestCompressorWorksAfterAFailure(t *testing.T) {
+	p := newTestCompressor(t, CompressorOptions{Jobs: 1})
 	contents := nartest.RandomObject("x", 12<<20).Content
 	gone := errors.New("it is gone")
 	write := func(w io.Writer) error { _, err := w.Write(contents); return err }
 	take := func([]byte) error { return nil }
 	for name, c := range map[string]func() error{
 		"write": func() error {
-			_, err := p.Pack(t.Context(), func(w io.Writer) error { _, _ = w.Write(contents[:3<<20]); return gone }, take)
+			_, err := p.Compress(t.Context(), func(w io.Writer) error { _, _ = w.Write(contents[:3<<20]); return gone }, take)
 			return err
 		},
 		"sink": func() error {
-			_, err := p.Pack(t.Context(), write, func([]byte) error { return gone })
+			_, err := p.Compress(t.Context(), write, func([]byte) error { return gone })
 			return err
 		},
 		"context": func() error {
 			ctx, stop := context.WithCancelCause(t.Context())
 			defer stop(nil)
-			_, err := p.Pack(ctx, write, func([]byte) error { stop(gone); return nil })
+			_, err := p.Compress(ctx, write, func([]byte) error { stop(gone); return nil })
 			return err
 		},
 		"context that is done": func() error {
 			ctx, stop := context.WithCancelCause(t.Context())
 			stop(gone)
-			_, err := p.Pack(ctx, write, take)
+			_, err := p.Compress(ctx, write, take)
 			return err
 		},
 	} {
@@ -180,18 +180,18 @@ func TestPressOutlivesAPackThatFails(t *testing.T) {
 	}
 }
 
-// A sink that waits holds up its own Pack alone, however many there are: here each but the last waits for the last.
-func TestPacksDoNotWaitForEachOther(t *testing.T) {
+// A sink that blocks delays only its own call of Compress. Here all sinks wait for the last one.
+func TestCompressionsDoNotWaitForEachOther(t *testing.T) {
 	const jobs = 2
-	p := newTestPress(t, PressOptions{Jobs: jobs})
-	own, _ := pieces(jobs)
+	p := newTestCompressor(t, CompressorOptions{Jobs: jobs})
+	own, _ := chunkCounts(jobs)
 	group, ctx := errgroup.WithContext(t.Context())
 	blocked, release := make(chan struct{}, own), make(chan struct{})
 	contents := nartest.RandomObject("x", 14<<20).Content
 	for range own - 1 {
 		group.Go(func() error {
 			waited := false
-			_, err := p.Pack(ctx,
+			_, err := p.Compress(ctx,
 				func(w io.Writer) error { _, err := w.Write(contents); return err },
 				func([]byte) error {
 					if !waited {
@@ -216,13 +216,13 @@ func TestPacksDoNotWaitForEachOther(t *testing.T) {
 	}
 }
 
-func TestClosedPress(t *testing.T) {
-	p, err := NewPress(PressOptions{})
+func TestClosedCompressor(t *testing.T) {
+	p, err := NewCompressor(CompressorOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.Close()
-	if _, _, err := pack(t.Context(), p, []byte("x")); !errors.Is(err, errPressClosed) {
+	if _, _, err := pack(t.Context(), p, []byte("x")); !errors.Is(err, errCompressorClosed) {
 		t.Errorf("error %v", err)
 	}
 	p.Close() // twice is once

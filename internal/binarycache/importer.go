@@ -11,16 +11,16 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// frame is a piece of a NAR on its way through an import.
+// frame is a part of a NAR in an import.
 type frame struct {
-	nar        []byte        // a buffer of [frameSize]
-	zst        []byte        // what it was compressed to
-	compressed chan struct{} // closed when zst is there
-	last       *packed       // the object that the frame completes; nil for the frames before
+	nar        []byte          // a buffer of [frameSize]
+	zst        []byte          // the compressed bytes
+	compressed chan struct{}   // closed when zst is there
+	last       *importedObject // the object that the frame completes; nil for the frames before
 }
 
-// packed is a store object of which the NAR was read. Each stage of an import fills in what it finds out.
-type packed struct {
+// importedObject is a store object whose NAR was read. Each stage of an import sets some of the fields.
+type importedObject struct {
 	nar.Object
 	narHash nix.Hash
 	narSize int64
@@ -29,24 +29,25 @@ type packed struct {
 	file     string // the compressed NAR, in the work directory
 	fileHash nix.Hash
 	fileSize int64
-	synced   chan error // gets one value when the file is on disk
+	synced   chan error // receives one value when the file is on disk
 }
 
-// packer is the first stage: it cuts the NARs of a stream into frames and hashes them.
-type packer struct {
+// importer is the first stage: it splits the NARs of a stream into frames, and hashes them.
+type importer struct {
 	ctx   context.Context // of this one import, for the callbacks of ReadExport
 	dir   *Dir
 	free  chan *frame // frames not in use
 	work  chan *frame // to the compressors
 	queue chan *frame // to the writer, in the stream's order
 
-	current *frame      // takes what is read; nil between two objects
+	current *frame      // is being filled; nil between two objects
 	digest  *nar.Digest // of the NAR so far
 }
 
-// newPacker makes a packer with a number of frames, all there will be: a channel of as many never blocks its sender.
-func newPacker(ctx context.Context, dir *Dir, frames int) *packer {
-	p := &packer{
+// newImporter returns an importer with a fixed number of frames. Its channels are buffered for all of them, so sends never
+// block.
+func newImporter(ctx context.Context, dir *Dir, frames int) *importer {
+	p := &importer{
 		ctx:    ctx,
 		dir:    dir,
 		free:   make(chan *frame, frames),
@@ -60,16 +61,16 @@ func newPacker(ctx context.Context, dir *Dir, frames int) *packer {
 	return p
 }
 
-// execute reads the stream to its end, then closes the channels to the next stages.
-func (p *packer) run(stream io.Reader) error {
+// run reads the stream to its end, and closes the channels to the next stages.
+func (p *importer) run(stream io.Reader) error {
 	defer close(p.queue)
 	defer close(p.work)
 	return nar.ReadExport(regular.Until(p.ctx, stream), nar.CopyTo(p), p.object)
 }
 
-// Write takes a piece of a NAR.
-// A frame is passed on when more follows, so that the last one can wait for its object's name.
-func (p *packer) Write(b []byte) (int, error) {
+// Write receives bytes of a NAR. A full frame is passed on when more bytes follow: the last frame waits for the metadata of
+// its object.
+func (p *importer) Write(b []byte) (int, error) {
 	written := len(b)
 	for len(b) > 0 {
 		if p.current != nil && len(p.current.nar) == frameSize {
@@ -88,12 +89,12 @@ func (p *packer) Write(b []byte) (int, error) {
 	return written, nil
 }
 
-func (p *packer) takeFree() error {
+func (p *importer) takeFree() error {
 	select {
 	case f := <-p.free:
 		if f.nar == nil {
 			f.nar = make([]byte, 0, frameSize)
-			f.zst = make([]byte, 0, frameSize+frameSize/64) // more than comes of what cannot be compressed
+			f.zst = make([]byte, 0, frameSize+frameSize/64) // data that cannot be compressed grows slightly
 		}
 		f.nar, f.zst = f.nar[:0], f.zst[:0]
 		f.compressed = make(chan struct{})
@@ -105,24 +106,23 @@ func (p *packer) takeFree() error {
 }
 
 // pass sends the current frame to the next stages; last is the object that it completes, if any.
-func (p *packer) pass(last *packed) {
+func (p *importer) pass(last *importedObject) {
 	f := p.current
 	p.current = nil
 	f.last = last
 	if last != nil && last.exists {
-		close(f.compressed) // nobody will look at it
+		close(f.compressed) // the frame is not needed
 	} else {
 		p.work <- f
 	}
 	p.queue <- f
 }
 
-// object takes the metadata of the NAR that has just ended.
-// What exists is told only now: a NAR of one frame is then not compressed, a longer one was for nothing.
-// Import is not asked for what exists, but where two runs overlap.
-func (p *packer) object(o nar.Object) error {
+// object receives the metadata of the NAR that has just ended. Only now is it known whether the object exists in the cache.
+// If so, its last frame is not compressed. This is rare: objects exist only if another run adds them at the same time.
+func (p *importer) object(o nar.Object) error {
 	_, _ = p.digest.Write(p.current.nar)
-	done := &packed{
+	done := &importedObject{
 		Object:  o,
 		narHash: p.digest.Hash(),
 		narSize: p.digest.Size,
@@ -138,7 +138,7 @@ func (p *packer) object(o nar.Object) error {
 	return nil
 }
 
-// hasSame tells whether the cache has a store object. One with another NAR is an error.
+// hasSame returns whether the cache has a store object. It returns an error if the object has another NAR there.
 func (d *Dir) hasSame(path nix.StorePath, narHash nix.Hash) (bool, error) {
 	info, err := d.info(path)
 	switch {

@@ -26,63 +26,63 @@ import (
 const libraries = "/usr/lib"
 
 // One NAR, at each effort.
-func BenchmarkPress(b *testing.B) {
+func BenchmarkCompressor(b *testing.B) {
 	for name, tree := range map[string]string{"go": nartest.GOROOT(b), "lib": largestIn(b, libraries)} {
 		for _, level := range []int{1, 3, 4, 6, 10} {
 			b.Run(fmt.Sprintf("%s/zstd-%d", name, level), func(b *testing.B) {
-				benchmarkPress(b, PressOptions{Level: level}, tree)
+				benchmarkCompressor(b, CompressorOptions{Level: level}, tree)
 			})
 		}
 	}
 	small := filepath.Join(nartest.GOROOT(b), "src", "cmd", "compile")
 	for _, level := range []int{1, 4, 7} {
 		b.Run(fmt.Sprintf("compile/xz-%d", level), func(b *testing.B) {
-			benchmarkPress(b, PressOptions{Compression: nar.XZ, Level: level}, small)
+			benchmarkCompressor(b, CompressorOptions{Compression: nar.XZ, Level: level}, small)
 		})
 	}
 }
 
 // All packages of Go's library and commands, each a NAR: more than a thousand, of 60 kB on average.
-func BenchmarkPressSmall(b *testing.B) {
-	benchmarkPress(b, PressOptions{}, directoriesBelow(b, filepath.Join(nartest.GOROOT(b), "src"))...)
+func BenchmarkCompressorSmall(b *testing.B) {
+	benchmarkCompressor(b, CompressorOptions{}, directoriesBelow(b, filepath.Join(nartest.GOROOT(b), "src"))...)
 }
 
 // All directories of /usr/lib, in both orders of size.
-func BenchmarkPressMixed(b *testing.B) {
+func BenchmarkCompressorMixed(b *testing.B) {
 	trees := directoriesIn(b, libraries)
-	b.Run("largest-first", func(b *testing.B) { benchmarkPress(b, PressOptions{}, trees...) })
+	b.Run("largest-first", func(b *testing.B) { benchmarkCompressor(b, CompressorOptions{}, trees...) })
 	slices.Reverse(trees)
-	b.Run("largest-last", func(b *testing.B) { benchmarkPress(b, PressOptions{}, trees...) })
+	b.Run("largest-last", func(b *testing.B) { benchmarkCompressor(b, CompressorOptions{}, trees...) })
 }
 
 // Where the time of a push goes: each stage has all those before it, and the zstd program the same bytes from a file.
-func BenchmarkPressStages(b *testing.B) {
+func BenchmarkCompressorStages(b *testing.B) {
 	trees := append(directoriesIn(b, libraries)[1:], nartest.GOROOT(b))
 	slices.SortFunc(trees, func(a, b string) int { return cmp.Compare(filepath.Base(a), filepath.Base(b)) })
 	b.Run("read", func(b *testing.B) {
-		benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Packed, error) {
+		benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Compressed, error) {
 			var size counter
 			err := nar.DumpTree(ctx, &size, tree)
-			return Packed{NARSize: int64(size)}, err
+			return Compressed{NARSize: int64(size)}, err
 		})
 	})
 	b.Run("read-hash", func(b *testing.B) {
-		benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Packed, error) {
+		benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Compressed, error) {
 			digest := nar.NewDigest()
 			err := nar.DumpTree(ctx, digest, tree)
-			return Packed{NARSize: digest.Size}, err
+			return Compressed{NARSize: digest.Size}, err
 		})
 	})
-	b.Run("read-hash-compress-hash", func(b *testing.B) { benchmarkPress(b, PressOptions{}, trees...) })
+	b.Run("read-hash-compress-hash", func(b *testing.B) { benchmarkCompressor(b, CompressorOptions{}, trees...) })
 	b.Run("read-hash-compress-hash-md5", func(b *testing.B) {
-		p, err := NewPress(PressOptions{})
+		p, err := NewCompressor(CompressorOptions{})
 		if err != nil {
 			b.Fatal(err)
 		}
 		defer p.Close()
-		benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Packed, error) {
+		benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Compressed, error) {
 			part := md5.New()
-			return p.Pack(ctx,
+			return p.Compress(ctx,
 				func(w io.Writer) error { return nar.DumpTree(ctx, w, tree) },
 				func(chunk []byte) error { _, err := part.Write(chunk); return err })
 		})
@@ -125,15 +125,15 @@ func writeNARs(b *testing.B, file string, trees []string) (size int64) {
 	return info.Size()
 }
 
-// benchmarkPress packs trees, and reports what the files are of the NARs' size.
-func benchmarkPress(b *testing.B, o PressOptions, trees ...string) {
-	p, err := NewPress(o)
+// benchmarkCompressor packs trees, and reports what the files are of the NARs' size.
+func benchmarkCompressor(b *testing.B, o CompressorOptions, trees ...string) {
+	p, err := NewCompressor(o)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer p.Close()
-	benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Packed, error) {
-		return p.Pack(ctx,
+	benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Compressed, error) {
+		return p.Compress(ctx,
 			func(w io.Writer) error { return nar.DumpTree(ctx, w, tree) },
 			func([]byte) error { return nil })
 	})
@@ -141,7 +141,7 @@ func benchmarkPress(b *testing.B, o PressOptions, trees ...string) {
 
 // benchmarkTrees does something with each of the trees, eight at a time. It reports the processors that were busy on
 // average, and the most memory that the process has had.
-func benchmarkTrees(b *testing.B, trees []string, pack func(ctx context.Context, tree string) (Packed, error)) {
+func benchmarkTrees(b *testing.B, trees []string, pack func(ctx context.Context, tree string) (Compressed, error)) {
 	b.Helper()
 	var nar, file atomic.Int64
 	start, cpu := time.Now(), cpuTime(b)

@@ -14,35 +14,35 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// FileSource is a source whose NARs are files, of which some may be compressed as the cache wants them.
-// Those are sent as they are, a second time too if they have to be, and take no memory.
+// FileSource is a source whose NARs are files. Files that already have the wanted compression are sent unchanged, and
+// need no memory.
 type FileSource interface {
 	Source
 	// Info returns the narinfo of a store object.
 	Info(path nix.StorePath) (*nix.NARInfo, error)
-	// OpenNAR opens the file that a narinfo names.
+	// OpenNAR opens the file of a narinfo.
 	OpenNAR(info *nix.NARInfo) (*os.File, error)
 }
 
-// narReader cuts a NAR file into parts, in order, while it is read for the only time.
+// narReader splits a compressed NAR into parts, in order. It reads the NAR once.
 type narReader interface {
 	compression() nar.Compression
-	parts(ctx context.Context, send func(part) error) (binarycache.Packed, error)
+	parts(ctx context.Context, send func(part) error) (binarycache.Compressed, error)
 	Close() error
 }
 
-// open opens the NAR of an object: as a file where the source has one that fits, else to be compressed.
+// open opens the NAR of an object: a file that is sent unchanged, if the source has one, or else a NAR to compress.
 func (p *push) open(o *object) (narReader, error) {
 	files, ok := p.source.(FileSource)
 	if !ok {
-		return &freshNAR{p, o}, nil
+		return &compressedNAR{p, o}, nil
 	}
 	info, err := files.Info(o.Path)
 	if err != nil {
 		return nil, err
 	}
 	if nar.Compression(info.Compression) != p.compression || info.FileHash.Type() != gonix.SHA256 || info.FileSize <= 0 {
-		return &freshNAR{p, o}, nil
+		return &compressedNAR{p, o}, nil
 	}
 	file, err := files.OpenNAR(info)
 	if err != nil {
@@ -51,8 +51,8 @@ func (p *push) open(o *object) (narReader, error) {
 	return &fileNAR{push: p, object: o, info: info, file: file}, nil
 }
 
-// narWriter counts the bytes of a NAR that is read, and ends it where it is longer than Nix has noted:
-// no more room was set aside.
+// narWriter counts the bytes of a NAR. It fails if the NAR is longer than Nix has recorded: the sizes of the parts would
+// be wrong.
 type narWriter struct {
 	io.Writer
 	push   *push
@@ -65,52 +65,52 @@ func (w narWriter) Write(p []byte) (int, error) {
 	}
 	n, err := w.Writer.Write(p)
 	w.object.read += int64(n)
-	w.push.meter.packed(int64(n))
+	w.push.meter.addRead(int64(n))
 	return n, err
 }
 
-// freshNAR is compressed while it is read.
-type freshNAR struct {
+// compressedNAR is a NAR that is compressed while it is read.
+type compressedNAR struct {
 	push   *push
 	object *object
 }
 
-func (n *freshNAR) compression() nar.Compression { return n.push.compression }
-func (n *freshNAR) Close() error                 { return nil }
+func (n *compressedNAR) compression() nar.Compression { return n.push.compression }
+func (n *compressedNAR) Close() error                 { return nil }
 
-func (n *freshNAR) parts(ctx context.Context, send func(part) error) (binarycache.Packed, error) {
-	c := &cutter{
+func (n *compressedNAR) parts(ctx context.Context, send func(part) error) (binarycache.Compressed, error) {
+	c := &partWriter{
 		ctx: ctx, memory: n.push.client.memory, send: send, size: partSizeFor(n.object.NARSize),
-		// What cannot be compressed becomes longer by some bytes for each block.
+		// Data that cannot be compressed grows by some bytes for each block.
 		left: n.object.NARSize + n.object.NARSize/64 + 1<<10,
 	}
 	defer c.drop()
-	packed, err := n.push.press.Pack(ctx, func(w io.Writer) error {
+	packed, err := n.push.compressor.Compress(ctx, func(w io.Writer) error {
 		return n.push.source.Dump(ctx, narWriter{w, n.push, n.object}, n.object.Path)
-	}, c.take)
+	}, c.write)
 	if err == nil {
-		err = c.pass() // the last part, of what is left
+		err = c.flush() // the last part
 	}
 	return packed, err
 }
 
-// cutter collects compressed bytes until they make a part.
-type cutter struct {
-	ctx    context.Context // of this one NAR, for the callback of the press
+// partWriter splits compressed bytes into parts.
+type partWriter struct {
+	ctx    context.Context // of this NAR, for the callback of the compressor
 	memory *memory
 	send   func(part) error
 	size   int64 // of a part
-	left   int64 // most bytes that are still to come
+	left   int64 // maximum of the bytes that follow
 	number int
 	buffer []byte // nil between two parts
-	held   int64  // of the memory, for the buffer
+	held   int64  // reserved memory of the buffer
 }
 
-// take copies compressed bytes into parts. It blocks while parts on their way are too many.
-func (c *cutter) take(chunk []byte) error {
+// write copies compressed bytes into parts. It blocks while all memory for parts is reserved.
+func (c *partWriter) write(chunk []byte) error {
 	for len(chunk) > 0 {
 		if c.buffer == nil {
-			if err := c.begin(); err != nil {
+			if err := c.reserve(); err != nil {
 				return err
 			}
 		}
@@ -118,7 +118,7 @@ func (c *cutter) take(chunk []byte) error {
 		c.buffer = append(c.buffer, chunk[:n]...)
 		chunk = chunk[n:]
 		if int64(len(c.buffer)) == c.size {
-			if err := c.pass(); err != nil {
+			if err := c.flush(); err != nil {
 				return err
 			}
 		}
@@ -126,9 +126,9 @@ func (c *cutter) take(chunk []byte) error {
 	return nil
 }
 
-// begin makes room for the next part. Nobody who waits here holds a part, and a part that is held is being filled or
-// on its way out, for which nothing of this memory is needed: so none waits for ever.
-func (c *cutter) begin() error {
+// reserve waits for the memory of the next part. There is no deadlock: a goroutine that waits here has no part, and parts
+// that are being filled or sent need no further memory.
+func (c *partWriter) reserve() error {
 	held := min(c.size, max(c.left, 1))
 	if err := c.memory.reserve(c.ctx, held); err != nil {
 		return err
@@ -138,8 +138,8 @@ func (c *cutter) begin() error {
 	return nil
 }
 
-// pass sends the part that has been collected.
-func (c *cutter) pass() error {
+// flush sends the current part.
+func (c *partWriter) flush() error {
 	if c.buffer == nil {
 		return nil
 	}
@@ -157,8 +157,8 @@ func (c *cutter) pass() error {
 	})
 }
 
-// drop lets go of a part that is not sent.
-func (c *cutter) drop() {
+// drop releases a part that was not sent.
+func (c *partWriter) drop() {
 	if c.buffer != nil {
 		c.memory.give(c.buffer, c.held)
 		c.memory.release(c.held)

@@ -17,34 +17,34 @@ const (
 	// pushWorkers is how many objects are being begun, sent or completed at the same time, and how many more may have a
 	// begun upload and an unread NAR. Small objects spend nearly all of their time waiting for the network.
 	pushWorkers = DefaultJobs
-	// goneAfter is how many objects in a row the server has to fail, each as often as it was tried, to count as gone.
-	// One may be an object's own bad luck.
-	goneAfter = 4
+	// maxConsecutiveFailures is the number of objects in sequence without an answer of the server that ends a push.
+	// A single object may fail by chance.
+	maxConsecutiveFailures = 4
 )
 
 // push is one call of [Client.Push].
 type push struct {
 	client      *Client
 	source      Source
-	press       *binarycache.Press
+	compressor  *binarycache.Compressor
 	compression nar.Compression
 	uploads     UploadLog
-	stop        context.CancelCauseFunc // ends it, for a reason that holds for every object
+	stop        context.CancelCauseFunc // ends the push, for a reason that applies to all objects
 
 	scheduler *scheduler
 	meter     meter
 
-	mu    sync.Mutex
-	added []nix.Added
-	errs  []error
-	gone  int // objects in a row that failed because the server did not answer
+	mu       sync.Mutex
+	added    []nix.Added
+	errs     []error
+	failures int // objects in a row that failed because the server did not answer
 }
 
 // run returns when every object is finished.
 func (p *push) run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, p.scheduler.giveUp)
 	defer stop()
-	abort, cancel := outlive(ctx, p.client.patience.last+p.client.patience.undo)
+	abort, cancel := withGracePeriod(ctx, p.client.policy.finalTimeout+p.client.policy.abortTimeout)
 	defer cancel()
 	var workers sync.WaitGroup
 	for range min(pushWorkers, p.scheduler.left) {
@@ -75,7 +75,7 @@ func (p *push) advance(ctx, abort context.Context, o *object) {
 		p.uploads.Ended(o.upload.reference())
 	}
 	if !o.again && o.upload != nil && hasStatus(err, http.StatusNotFound) && ctx.Err() == nil {
-		p.meter.packed(-o.read)
+		p.meter.addRead(-o.read)
 		o.again, o.upload, o.read = true, nil, 0
 		p.scheduler.enqueue(o, toBegin)
 		return
@@ -139,7 +139,7 @@ func (p *push) read(ctx context.Context, o *object) (err error) {
 		return err
 	}
 	o.packed, err = o.nar.parts(ctx, func(part part) error {
-		o.upload.send(ctx, part, p.meter.sent)
+		o.upload.send(ctx, part, p.meter.addSent)
 		return o.upload.failed() // reading on would be useless
 	})
 	return err
@@ -168,30 +168,30 @@ func (p *push) complete(ctx context.Context, o *object) error {
 	return nil
 }
 
-// altered is the error of a NAR that is not what Nix has noted.
+// altered returns the error for a NAR that differs from the record of Nix.
 func (o *object) altered(how string) error {
-	return hint.Wrap(fmt.Errorf("the store object was altered: its NAR %s, where Nix has noted %s, %d bytes", how, o.NARHash.SRI(), o.NARSize),
-		"look at it by nix-store --verify-path %s, and build it again", o.Path)
+	return hint.Wrap(fmt.Errorf("the store object was altered: its NAR %s, but Nix has recorded %s, %d bytes", how, o.NARHash.SRI(), o.NARSize),
+		"run nix-store --verify-path %s, and build it again", o.Path)
 }
 
-// note keeps what became of an object. An error that holds for all objects ends the push.
+// note records the result of an object. An error that applies to all objects ends the push.
 func (p *push) note(ctx context.Context, o *object, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {
-		p.gone = 0
-		p.meter.completed()
+		p.failures = 0
+		p.meter.addCompleted()
 		return
 	}
 	if ctx.Err() != nil {
-		return // the reason is the context's
+		return // the error of the push is the context's
 	}
 	var gone *UnavailableError
 	if errors.As(err, &gone) {
-		p.gone++
+		p.failures++
 	}
 	err = fmt.Errorf("push %s: %w", o.Path, err)
-	if p.gone == goneAfter || hasStatus(err, http.StatusUnauthorized) || hasStatus(err, http.StatusForbidden) {
+	if p.failures == maxConsecutiveFailures || hasStatus(err, http.StatusUnauthorized) || hasStatus(err, http.StatusForbidden) {
 		p.stop(err)
 		return
 	}
