@@ -220,7 +220,7 @@ func TestPushOfBadFiles(t *testing.T) {
 			other := padded(t, bytes.Clone(data), len(data)+100)
 			other[len(other)-1] = 1
 			writeNAR(t, f, path, other)
-		}, "the file is not what its narinfo says"},
+		}, "the hash of the file is not the one in its narinfo"},
 		"a file that is cut off": {func(t *testing.T, f *files, path nix.StorePath) {
 			data := zstdOf(t, f.nars[path])
 			f.compress(t, path, nar.Zstd, data)

@@ -129,7 +129,7 @@ func TestPushSelfReference(t *testing.T) {
 	settled(t, s, c)
 }
 
-// A NAR that is not what Nix has noted stays out, and so does what refers to it. All else goes up.
+// A NAR that differs from the record of Nix is not pushed, nor are the objects that refer to it. All others are.
 func TestPushAltered(t *testing.T) {
 	for name, alter := range map[string]struct {
 		with func([]byte) []byte

@@ -47,6 +47,7 @@ type scheduler struct {
 	queues  [toComplete + 1][]*object // by stage; each in the plan's order
 	blocked map[*object]bool          // sent objects that wait for their references
 	readers int                       // how many more NARs may be read at the same time
+	active  int                       // objects that are handed out
 	left    int                       // objects that are not finished
 	ended   bool                      // the push was called off: nothing is blocked any more
 }
@@ -93,7 +94,7 @@ func (s *scheduler) pick() *object {
 	case len(s.queues[toRead]) > 0 && s.readers > 0:
 		stage = toRead
 		s.readers--
-	case len(s.queues[toBegin]) > 0 && len(s.queues[toRead]) < pushWorkers:
+	case len(s.queues[toBegin]) > 0 && s.active+len(s.queues[toRead]) < pushWorkers:
 		stage = toBegin
 	default:
 		return nil
@@ -102,6 +103,7 @@ func (s *scheduler) pick() *object {
 	o := queue[0]
 	queue[0] = nil
 	s.queues[stage] = queue[1:]
+	s.active++
 	return o
 }
 
@@ -109,6 +111,7 @@ func (s *scheduler) pick() *object {
 func (s *scheduler) enqueue(o *object, next stage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.active--
 	o.stage = next
 	if next == toComplete && o.waits > 0 && o.missing == "" && !s.ended {
 		s.blocked[o] = true
@@ -146,6 +149,7 @@ func (s *scheduler) missingReference(o *object) error {
 func (s *scheduler) finish(o *object, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.active--
 	s.left--
 	for _, d := range o.dependents {
 		d.waits--

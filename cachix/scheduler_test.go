@@ -104,9 +104,14 @@ func TestSchedulerBeginsAFewUploadsAhead(t *testing.T) {
 		t.Errorf("began object %d, want the NARs that wait to be read first", o.rank)
 	}
 	s.endRead()
-	if o := s.pick(); o == nil || o.rank != 0 || o.stage != toRead {
-		t.Errorf("handed out %+v, want the first object to be read", o)
+	first := s.pick()
+	if first == nil || first.rank != 0 || first.stage != toRead {
+		t.Fatalf("handed out %+v, want the first object to be read", first)
 	}
+	if o := s.pick(); o != nil {
+		t.Errorf("began object %d, want the first object to be sent before", o.rank)
+	}
+	s.finish(first, nil)
 	if o := s.pick(); o == nil || o.rank != pushWorkers {
 		t.Errorf("handed out %+v, want the next upload", o)
 	}

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// pushWorkers is how many objects are being begun, sent or completed at the same time, and how many more may have a
-	// begun upload and an unread NAR. Small objects spend nearly all of their time waiting for the network.
+	// pushWorkers is how many objects are begun, sent and completed at the same time. Objects whose uploads have begun and
+	// whose NARs wait to be read count too. Small objects spend nearly all of their time waiting for the network.
 	pushWorkers = DefaultJobs
 	// maxConsecutiveFailures is the number of objects in sequence without an answer of the server that ends a push.
 	// A single object may fail by chance.

@@ -168,7 +168,7 @@ func TestAPageIsNoAnswerToAPush(t *testing.T) {
 	for _, args := range [][]string{{string(store.top)}, {"--from", filepath.Join(out, "cache")}, {"--resume"}} {
 		server.Misbehave(page)
 		code, log := store.push(t, server, args...)
-		if code != exitPublish || !strings.Contains(log, "it is a page of HTML, not JSON (is there a proxy before") {
+		if code != exitPublish || !strings.Contains(log, "it is HTML, not JSON (is there a proxy in front of") {
 			t.Errorf("%v: exit code %d:\n%s", args, code, log)
 		}
 		if len(server.Paths()) > 0 || strings.Contains(log, "2 paths,") || server.OpenUploads() > 0 {
