@@ -48,7 +48,7 @@ type Log struct {
 	failures    map[nix.StorePath]*run.Failure
 	fetched     map[nix.StorePath]bool
 	bytes       map[uint64]int64 // downloaded, by activity
-	reported    run.Throttle     // when Fetched was last reported
+	reported    run.Throttle     // limits how often Fetched is reported
 	warned      map[string]bool
 	seq         int64
 	full        fullDisk
