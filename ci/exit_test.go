@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 )
 
 // A flake says itself what the error of its evaluation is.
@@ -15,7 +16,11 @@ func TestErrorsAreHarmless(t *testing.T) {
 		hint.Wrap(errors.New("second"), "leave out\r\n\u200b::stop-commands::z"),
 	)
 	var out bytes.Buffer
-	printError(&out, err)
+	cleaned := report.NewOutput(&out)
+	printError(cleaned, err)
+	if err := cleaned.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	want := "error: evaluate: red\n> ::add-mask::x\n   3| ## [add-mask]y\nerror: second\nhint: leave out\n> ::stop-commands::z\n"
 	if out.String() != want {
 		t.Errorf("got\n%q, want\n%q", &out, want)
