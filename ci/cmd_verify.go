@@ -119,7 +119,7 @@ func (f *verifyFlags) holder(sys process, file string) (provenance.Holder, error
 	return provenance.Cache{NARHasher: cache, Deep: f.deep}, nil
 }
 
-// verification is what came of a file. It is what --json prints.
+// verification is the result for a file, as --json prints it.
 type verification struct {
 	File       string              `json:"file"`
 	Against    string              `json:"against"`

@@ -19,7 +19,7 @@ import (
 // trigger is what has started a run of GitHub Actions, as far as it says whose code the run is about.
 // https://docs.github.com/actions/reference/workflows-and-actions/events-that-trigger-workflows
 type trigger struct {
-	event string // empty where the run was started by nobody but a person
+	event string // empty outside of GitHub Actions
 	// stranger says why the code may be of somebody who may not push to the repository; empty where it is not.
 	stranger string
 	// fork says that it is a pull request of a fork, which has no secret: that is as it should be.

@@ -189,9 +189,8 @@ func aptGet(ctx context.Context, sys process, args ...string) error {
 	return fmt.Errorf("run apt-get %s: %v: %s", args[0], err, lines[len(lines)-1])
 }
 
-// registerEmulator tells the kernel of an installed emulator, where the package has not done so:
-// on a machine without systemd nobody else does. A kernel that refuses is no error here;
-// preflight and doctor say what is missing.
+// registerEmulator registers an installed emulator in the kernel if the package has not: without systemd, it does not.
+// A kernel that refuses is no error here; preflight and doctor say what is missing.
 func registerEmulator(sys process, s matrix.System) {
 	if binfmt.Find(s.Machine()) != nil {
 		return

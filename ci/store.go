@@ -14,7 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// store is this machine's store, read directly: Nix tells what is in it, and its files are there for everybody to read.
+// store is this machine's store. Nix lists what is in it, and all users can read its files.
 // It implements [cachix.Source].
 type store struct {
 	nix     *host.Executor

@@ -12,7 +12,7 @@ import (
 )
 
 // ConflictError says that a cache has other contents than ours under the same paths. It keeps its own, and so do we:
-// what consumers have got must not become something else, and nobody can tell from here which of the two is right.
+// what users got must not change, and it is not known here which of the two is right.
 type ConflictError struct {
 	System    matrix.System // empty where a push is about no system
 	Cache     string

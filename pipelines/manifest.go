@@ -14,7 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// manifest ends the story: it writes down what came of it.
+// manifest is the last step: it writes the manifest.
 func (r *Release) manifest(ctx context.Context, started time.Time, s run.Snapshot, checked []contract.Result, cells []run.CellResult, runErr error) (*run.Manifest, error) {
 	m := &run.Manifest{
 		Version: run.ManifestVersion, Tool: r.Tool, Command: r.Command, Outcome: run.OutcomeOfRun(ctx, runErr),

@@ -59,7 +59,7 @@ type Publishing struct {
 	// Consumer is asked when all is pushed, for as long as Patience: a cache may serve for a while what it had before.
 	Consumer Consumer
 	Patience time.Duration
-	// Holder is asked, before anything is pushed, what it has under the paths; nil for nobody. From has what is pushed.
+	// Holder is asked for its NAR hashes before a push; nil asks no cache. From has what is pushed.
 	Holder run.NARHasher
 	From   run.NARSource
 	// Journal keeps what is still to be published; nil for none. Resume is the command that goes on with it.

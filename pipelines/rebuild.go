@@ -20,7 +20,7 @@ type Rebuilding struct {
 	WarnOnly bool
 	// Fetched asks for a second build also of what was fetched, or what a cache serves: the first was elsewhere.
 	Fetched bool
-	// NotBuilt leaves out what this run has built itself: who compares with another run has two builds already.
+	// NotBuilt leaves out what this run built: a comparison with another run has two builds already.
 	NotBuilt bool
 	// Apart is the least time between the end of the first build and the beginning of the second, by which every clock
 	// shows something else.
@@ -123,7 +123,7 @@ func (r *Release) rebuildable(packages []run.PackageResult, known []run.PackageR
 	return todo
 }
 
-// wantsProof says whether the outputs that a cache serves are to be built all the same, since nobody has proven them.
+// wantsProof reports whether outputs that a cache serves must be built, because they have no second build.
 func (r *Release) wantsProof(packages []run.PackageResult) bool {
 	if r.Rebuild.Without != "" || !r.Rebuild.Fetched {
 		return false

@@ -40,7 +40,7 @@ func (r *Release) recordedCell(s run.Snapshot, cell matrix.Cell) (packages []run
 }
 
 // recordCell records what a later run of the same snapshot need not find out again.
-// Overridden inputs are known by reference only, which may stand for another tree tomorrow: nothing is recorded.
+// Overridden inputs are known only by reference, which may name another tree later: nothing is recorded.
 func (r *Release) recordCell(s run.Snapshot, cell matrix.Cell, packages []run.PackageResult) {
 	if r.Fresh || len(r.Overrides) > 0 {
 		return

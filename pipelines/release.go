@@ -200,7 +200,7 @@ func newCellResult(cell matrix.Cell) run.CellResult {
 	return result
 }
 
-// eachCell runs f for every cell side by side and returns the results in the cells' order.
+// eachCell runs f for all cells in parallel and returns the results in the order of the cells.
 func (r *Release) eachCell(ctx context.Context, f func(context.Context, matrix.Cell) (run.CellResult, error)) ([]run.CellResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

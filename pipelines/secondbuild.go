@@ -49,7 +49,7 @@ func (b secondBuild) make(ctx context.Context) (*run.SecondBuild, []run.PackageR
 	return second, failed, errors.Join(err, b.r.recordSecondBuild(b.todo))
 }
 
-// describe says in a few words what has come of it.
+// describe returns the result in a few words.
 func (b secondBuild) describe(second *run.SecondBuild, same int) string {
 	text := run.Count(same, "package") + " the same a second time"
 	if second.Engine != nil {

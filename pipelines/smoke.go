@@ -126,7 +126,7 @@ func (r *Release) probe(ctx context.Context, x engine.Executor, system matrix.Sy
 	return probe.Parse(out)
 }
 
-// smokeError adds to a failed probe what is known to mend it.
+// smokeError adds hints to the error of a failed probe.
 func smokeError(system matrix.System, err error) error {
 	text := err.Error()
 	if exit := (*engine.ExitError)(nil); errors.As(err, &exit) {

@@ -47,7 +47,7 @@ func (b *blobs) close() {
 	}
 }
 
-// take reads a body of n bytes. The sum is the MD5 of them, and nil where nobody looked: hashing would cost a
+// take reads a body of n bytes. The sum is their MD5, and nil if it was not computed: hashing would cost a
 // benchmark's client the time that it is measured by, while Cachix's storage hashes on a processor of its own.
 func (b *blobs) take(body io.Reader, n int64) (_ blob, sum []byte, err error) {
 	switch {

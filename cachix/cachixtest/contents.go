@@ -108,7 +108,7 @@ func (s *Server) Forget(hash string) {
 	p.nar.drop()
 }
 
-// Corrupt inverts a byte in the middle of the NAR of the path with a hash part, and tells nobody.
+// Corrupt inverts a byte in the middle of the NAR of the path with a hash part.
 // A second time inverts nothing more.
 func (s *Server) Corrupt(hash string) {
 	s.cache.mu.Lock()

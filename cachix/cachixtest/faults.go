@@ -16,8 +16,8 @@ import (
 type Fault struct {
 	Endpoint    string  // whose requests the rule is for, as in Request; any where empty
 	Path        string  // only requests whose path ends so; any where empty
-	After       int     // so many of them pass first
-	Times       int     // so many of them are spoilt, then no more; all where 0
+	After       int     // how many of them pass first
+	Times       int     // how many of them fail; 0 means all
 	Probability float64 // of each to be spoilt; 1 where 0
 
 	Status      int    // answers with this status without carrying the request out,
@@ -115,7 +115,7 @@ func (x *exchange) misbehave(f Fault, carryOut func()) {
 	}
 }
 
-// aside has a request carried out with an answer that nobody gets.
+// aside executes a request and drops the answer.
 func (x *exchange) aside(carryOut func()) *httptest.ResponseRecorder {
 	w, recorder := x.w, httptest.NewRecorder()
 	x.w = recorder

@@ -38,7 +38,7 @@ func (s *Server) presign(r *http.Request, u *upload, number int, contentMD5 stri
 	return baseURL(r) + "r2/" + u.narID + "?" + query.Encode()
 }
 
-// signURL stands for the signature of AWS. It covers the same.
+// signURL replaces the signature of AWS. It covers the same fields.
 func (s *Server) signURL(path string, query url.Values, contentMD5, host string) string {
 	mac := hmac.New(sha256.New, s.secret)
 	fmt.Fprintf(mac, "PUT\n%s\n%s\ncontent-md5:%s\nhost:%s\n", path, query.Encode(), contentMD5, host)

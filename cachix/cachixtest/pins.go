@@ -17,7 +17,7 @@ type Pin struct {
 	Keep      *Keep // nil where the request had null
 }
 
-// Keep is how long revisions of a pin stay: so many Days or Revisions, or Forever.
+// Keep is how long revisions of a pin stay: a number of Days or Revisions, or Forever.
 type Keep struct {
 	Tag      string
 	Contents int // 0 for Forever

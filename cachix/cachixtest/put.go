@@ -24,7 +24,7 @@ func (s *Server) putFile(x *exchange) error {
 	var err error
 	switch {
 	case !strings.HasPrefix(name, "nar/") || x.r.ContentLength < 0 && !s.blobs.trusting:
-		// Small, or of a length that nobody has told.
+		// Small, or of unknown length.
 		var data []byte
 		data, err = io.ReadAll(x.r.Body)
 		bytes = memory(data)

@@ -40,11 +40,11 @@ type Dir struct {
 	// Signer signs what is imported. Without a signature Nix takes an object from here
 	// only with --no-check-sigs, or where the object is content-addressed.
 	Signer *gonix.PrivateKey
-	// Level is the effort of compression; 0 stands for [zstd.SpeedDefault].
+	// Level is the compression level; 0 means [zstd.SpeedDefault].
 	Level zstd.EncoderLevel
 	// Partial lets objects in whose references are not here. Such a cache is for looking into, and no substituter.
 	Partial bool
-	// Jobs is the number of processors to use: 0 stands for all, and more than [maxJobs] for that many.
+	// Jobs is the number of processors to use, at most [maxJobs]; 0 means all.
 	Jobs int
 
 	path     string

@@ -63,7 +63,7 @@ func (d *Dir) importStream(ctx context.Context, stream io.Reader) ([]nix.Added, 
 	defer encoder.Close()
 
 	// Reader, compressors, writer, publisher. Frames go through all but the last in the stream's order,
-	// and there is a fixed number of them: who needs one waits for the writer to be done with one.
+	// and there is a fixed number of them: a job waits until the writer returns one.
 	group, groupCtx := errgroup.WithContext(ctx)
 	p := newImporter(groupCtx, d, d.jobs()+3)
 	w := &writer{work: work, free: p.free, out: make(chan *importedObject, 16)}

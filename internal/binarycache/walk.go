@@ -16,7 +16,7 @@ const maxWalk = 1 << 16
 // Closure returns what the caches say of the paths and of all that they refer to, in the order of paths. A path that
 // none of them serves is an error that wraps [ErrNotFound].
 //
-// Nobody's signature is looked at: it is for the sizes, and not for what is to be fetched.
+// It does not check signatures: the result is used for sizes, not to fetch.
 func (c *Consumer) Closure(ctx context.Context, roots []nix.StorePath) ([]nix.PathInfo, error) {
 	seen := map[nix.StorePath]bool{}
 	var infos []nix.PathInfo

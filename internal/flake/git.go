@@ -48,7 +48,7 @@ func newGit(program string, env []string) git {
 		return slices.Contains(locationVariables, name)
 	})
 	return git{program, append(own,
-		"GIT_TERMINAL_PROMPT=0",     // a prompt would wait for ever
+		"GIT_TERMINAL_PROMPT=0",     // a prompt would wait without end
 		"SSH_ASKPASS_REQUIRE=never", // no prompt in a window; see also Setsid
 		"GIT_OPTIONAL_LOCKS=0",      // reading a checkout does not change it
 		"LC_ALL=C",                  // messages are parsed

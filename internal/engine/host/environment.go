@@ -30,9 +30,9 @@ var fixed = []string{
 	"LC_ALL=C.UTF-8",        // messages are parsed
 	"NIX_USER_CONF_FILES=",  // a user's nix.conf is not part of the source
 	"NIX_PATH=",             // nor are channels
-	"GIT_TERMINAL_PROMPT=0", // nobody is there to answer
+	"GIT_TERMINAL_PROMPT=0", // there is no user to answer
 	"GIT_CONFIG_COUNT=0",    // injected configuration is not part of the source
-	// ssh asks nobody either, and gives up a builder that does not answer, or no longer does.
+	// ssh does not ask either, and gives up a builder that does not answer.
 	"NIX_SSHOPTS=-oBatchMode=yes -oConnectTimeout=10 -oServerAliveInterval=15 -oServerAliveCountMax=4",
 }
 
