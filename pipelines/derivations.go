@@ -3,7 +3,6 @@ package pipelines
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -52,7 +51,7 @@ func (r *Release) keepDerivations(ctx context.Context, x engine.Executor, cell m
 		return err
 	})
 	if err != nil && ctx.Err() == nil {
-		r.Event(run.Notice{System: cell.System, Level: run.Warning, Text: fmt.Sprintf("keep derivations: %v", err)})
+		r.Warn(cell.System, "keep derivations: %v", err)
 	}
 }
 

@@ -2,7 +2,6 @@ package pipelines
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // Evidence keeps results that should be the same and are not, and looks into them.
@@ -57,7 +55,7 @@ func (r *Release) look(ctx context.Context, path nix.StorePath, keepFirst, keepS
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		r.Event(run.Notice{Level: run.Warning, Text: fmt.Sprintf("look into the difference of %s: %v", path, err)})
+		r.Warn("", "look into the difference of %s: %v", path, err)
 	}
 	return kept, files, page
 }

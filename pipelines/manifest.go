@@ -56,7 +56,7 @@ func (r *Release) inputs(s run.Snapshot) []flake.Input {
 		inputs, err = lock.Inputs(func(name string) bool { _, ok := s.Overrides[name]; return ok })
 	}
 	if err != nil {
-		r.Event(run.Notice{Level: run.Warning, Text: fmt.Sprintf("note inputs in the manifest: %v", err)})
+		r.Warn("", "note inputs in the manifest: %v", err)
 	}
 	return inputs
 }

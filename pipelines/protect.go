@@ -67,7 +67,7 @@ func (r *Release) protect(ctx context.Context, x engine.Executor, system matrix.
 func (r *Release) keep(ctx context.Context, x engine.Executor, system matrix.System, paths []nix.StorePath) bool {
 	err := x.Keep(ctx, paths)
 	if err != nil && ctx.Err() == nil {
-		r.Event(run.Notice{System: system, Level: run.Warning, Text: fmt.Sprintf("a garbage collector may take what this run needs: %v", err)})
+		r.Warn(system, "a garbage collector may take what this run needs: %v", err)
 	}
 	return err == nil
 }

@@ -96,7 +96,7 @@ func (r *Release) mayPublish(ctx context.Context, s run.Snapshot) error {
 			return "", ctx.Err() // it is the run that has ended: nothing was built that could be good
 		}
 		if unavailable(err) || err != nil && asking.Err() != nil {
-			r.Event(run.Notice{Level: run.Warning, Text: fmt.Sprintf("ask cache %s whether this run may push: %v", p.To.Name(), err)})
+			r.Warn("", "ask cache %s whether this run may push: %v", p.To.Name(), err)
 			return "", run.Skipped("the cache does not answer; it is asked again after the build")
 		}
 		if err != nil {

@@ -133,7 +133,7 @@ func (r *Release) upload(ctx context.Context, system matrix.System, closure []ni
 	agree := func(there []nix.StorePath) error { return r.agreeWithPublic(ctx, system, compared(closure, there)) }
 	pushed, err := p.To.Push(ctx, closure, agree, func(n run.PushProgress) { r.Event(run.Uploaded{System: system, PushProgress: n}) })
 	if err := p.Uploads.Settle(); err != nil {
-		r.Event(run.Notice{System: system, Level: run.Warning, Text: err.Error()})
+		r.Warn(system, "%v", err)
 	}
 	done.Count(pushed)
 	done.Seconds = run.Seconds(r.Now().Sub(started))

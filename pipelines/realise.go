@@ -3,7 +3,6 @@ package pipelines
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/buildlog"
@@ -53,10 +52,10 @@ func (r *Release) realiseAll(ctx context.Context, x engine.Executor, todo []*run
 		}
 		switch {
 		case len(rest) < len(group):
-			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building without what it refuses: %s", log.NixError().Message)})
+			r.Warn(log.System, "Nix stopped: building without what it refuses: %s", log.NixError().Message)
 			groups = append(groups, rest)
 		case len(group) > 1: // it is unknown at which one Nix stopped
-			r.Event(run.Notice{System: log.System, Level: run.Warning, Text: fmt.Sprintf("Nix stopped: building each package on its own: %s", log.NixError().Message)})
+			r.Warn(log.System, "Nix stopped: building each package on its own: %s", log.NixError().Message)
 			for _, p := range rest {
 				groups = append(groups, []*run.PackageResult{p})
 			}
@@ -111,7 +110,7 @@ func (r *Release) derivations(ctx context.Context, x engine.Executor, e engine.E
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				r.Event(run.Notice{Level: run.Warning, Text: fmt.Sprintf("read derivations: %v", err)})
+				r.Warn("", "read derivations: %v", err)
 			}
 			return known
 		}

@@ -50,7 +50,7 @@ func (r *Release) recordCell(s run.Snapshot, cell matrix.Cell, packages []run.Pa
 		kept[i].Seconds, kept[i].Log, kept[i].ServedBy, kept[i].Builder = 0, "", "", ""
 	}
 	if err := r.Record.SetCell(r.cellKey(s, cell), kept); err != nil {
-		r.Event(run.Notice{System: cell.System, Level: run.Warning, Text: err.Error()})
+		r.Warn(cell.System, "%v", err)
 	}
 }
 

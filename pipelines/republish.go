@@ -60,7 +60,7 @@ func (r *Release) PinResumed(ctx context.Context, j *Journal) error {
 				return "", &PublishError{Cache: r.Publish.To.Name(), Err: fmt.Errorf("pin %s: %w", name, err)}
 			}
 			if later != "" {
-				r.Event(run.Notice{Level: run.Warning, Text: fmt.Sprintf("%s is not pinned: run %s, which is later than %s, has pinned it", name, later, j.run)})
+				r.Warn("", "%s is not pinned: run %s, which is later than %s, has pinned it", name, later, j.run)
 				continue
 			}
 			if err := r.Publish.To.Pin(ctx, name, pins[name]); err != nil {

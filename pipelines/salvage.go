@@ -3,11 +3,9 @@ package pipelines
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -20,7 +18,7 @@ func (r *Release) salvage(ctx context.Context, x engine.Executor, e engine.Engin
 	}
 	saved, err := r.outputsOf(ctx, x, e, built)
 	if err != nil {
-		r.Event(run.Notice{System: cell.System, Level: run.Warning, Text: fmt.Sprintf("keep what was built before the failure: %v", err)})
+		r.Warn(cell.System, "keep what was built before the failure: %v", err)
 		return closure
 	}
 	return union(closure, saved)

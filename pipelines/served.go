@@ -61,7 +61,7 @@ func (r *Release) servedBy(ctx context.Context, cell matrix.Cell, p *run.Package
 	for _, cache := range r.Served {
 		missing, err := cache.Missing(ctx, p.OutputPaths())
 		if err != nil {
-			r.Event(run.Notice{System: cell.System, Level: run.Warning, Text: fmt.Sprintf("ask cache %s: %v", cache.Name(), err)})
+			r.Warn(cell.System, "ask cache %s: %v", cache.Name(), err)
 			continue
 		}
 		if len(missing) == 0 {

@@ -227,6 +227,6 @@ func (r *Release) abortLeft(ctx context.Context) {
 		r.Event(run.Notice{Level: run.Info, Text: fmt.Sprintf("aborted %s that a killed run had left open on %s", run.Count(n, "upload"), r.Publish.To.Name())})
 	}
 	if err != nil {
-		r.Event(run.Notice{Level: run.Warning, Text: fmt.Sprintf("abort uploads that a killed run has left open: %v", err)})
+		r.Warn("", "abort uploads that a killed run has left open: %v", err)
 	}
 }

@@ -37,7 +37,7 @@ func (l *Log) remoteFailure(b *build, f *run.Failure) *run.Failure {
 		return &run.Failure{Kind: run.BuilderLost, Message: reason}
 	}
 	l.lost.drvs = append(l.lost.drvs, b.drv)
-	l.Event(run.Notice{System: l.System, Level: run.Warning, Text: fmt.Sprintf("%s: %s; it is built once more", b.drv.Name(), reason)})
+	l.Warn(l.System, "%s: %s; it is built once more", b.drv.Name(), reason)
 	return nil
 }
 
