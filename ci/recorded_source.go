@@ -32,11 +32,11 @@ func (p recordedSource) Snapshot(ctx context.Context) (flake.Snapshot, error) {
 		err := fmt.Errorf("take source: its NAR hash is %s, and that of the manifest %s", s.NARHash, p.want.NARHash)
 		switch {
 		case p.want.Dirty:
-			return s, hint.Wrap(err, "the run was made from a tree with uncommitted changes, which are not there any more: nobody can repeat it; make one from a commit")
+			return s, hint.Wrap(err, "the run was made from a tree with uncommitted changes, which no longer exist, so it cannot be repeated; make one from a commit")
 		case p.want.URL == exampleFlake:
 			return s, hint.Wrap(err, "the built-in flake is another one in each version of this program: use the one that the manifest names as tool")
 		}
-		return s, hint.Wrap(err, "what %s stands for has changed since, or the manifest was edited; --source FLAKE takes the tree from elsewhere", p.want.URL)
+		return s, hint.Wrap(err, "the files of %s have changed since, or the manifest was edited; --source FLAKE takes the tree from elsewhere", p.want.URL)
 	}
 	if err := p.checkInputs(s); err != nil {
 		return s, err

@@ -99,7 +99,7 @@ func (r *Release) withholds(s run.Snapshot, result *run.CellResult, closure []ni
 	case r.unreadable(closure) != nil:
 		return run.Withheld, r.unreadable(closure).Error()
 	case errors.As(buildErr, &broken):
-		return run.Withheld, "promises of the flake are broken"
+		return run.Withheld, "the flake does not satisfy its contract"
 	case isRebuildError(buildErr), differs && !r.Rebuild.WarnOnly:
 		return run.Withheld, "a second build was not the same (--rebuild=warn publishes it all the same)"
 	case r.differed(closure) != "" && !r.Rebuild.WarnOnly:

@@ -117,7 +117,7 @@ func (s *Store) Infos(ctx context.Context, paths []nix.StorePath) (map[nix.Store
 }
 
 // Dump writes the NAR of an object. Its bytes are the recorded ones only where a call of Missing has found it since the
-// file was changed: who reads them compares the hash.
+// file was changed: readers must compare the hash.
 func (s *Store) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
 	return s.dir.Dump(ctx, w, path)
 }
