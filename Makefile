@@ -12,9 +12,9 @@ test: ## set this machine up and run all tests; those that need an engine run wh
 	go run ./ci doctor --fix
 	.ci/test ./...
 
-bench: ## measure, on the host engine; docs/benchmarks.md explains the figures
+bench: ## measure on the host engine, and print the table of docs/benchmarks.md
 	go run ./ci doctor --fix
-	go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./...
+	.ci/bench
 
 fuzz: ## each fuzz target for 30 seconds
 	.ci/fuzz

@@ -94,8 +94,7 @@ func (m *bench) copyTo(store, to string, parallel bool, paths []string) *exec.Cm
 // measured is one run of a command.
 type measured struct {
 	took     time.Duration
-	busy     float64 // processors, on average, with those of the server in this process
-	worst    float64 // the same in the second in which they were the least busy
+	worst    float64 // processors used, with those of the server in this process, in the least busy second
 	peak     int     // KiB
 	uploaded int64   // compressed bytes
 }
@@ -103,11 +102,9 @@ type measured struct {
 // measure runs a command and returns what it took of the machine.
 func (m *bench) measure(cmd *exec.Cmd) measured {
 	m.Helper()
-	server := m.ownTime()
 	var used []time.Duration // of both, second by second
 	peak, took := m.runWatched(cmd, func() { used = append(used, m.timeOf(cmd.Process.Pid)+m.ownTime()) })
-	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() + m.ownTime() - server
-	r := measured{took: took, busy: cpu.Seconds() / took.Seconds(), peak: peak}
+	r := measured{took: took, peak: peak}
 	for i := 1; i < len(used); i++ {
 		if now := (used[i] - used[i-1]).Seconds(); i == 1 || now < r.worst {
 			r.worst = now
@@ -232,13 +229,11 @@ func BenchmarkPush(b *testing.B) {
 	}
 	for i, way := range ways {
 		m.reportTime(way.name+"-ms", took[i])
-		m.ReportMetric(float64(last[i].uploaded)/1e6, way.name+"-MB")
 	}
 	for i, way := range ways[:peers] {
 		name := way.name
 		m.ReportMetric(fastest.median().Seconds()/took[i].median().Seconds(), name+"-x-faster")
 		m.ReportMetric(float64(last[i].uploaded)/float64(last[peers].uploaded), name+"-x-size")
-		m.ReportMetric(last[i].busy, name+"-processors")
 		m.ReportMetric(last[i].worst, name+"-processors-at-worst")
 		m.ReportMetric(float64(last[i].peak)/1024, name+"-peak-MiB")
 	}
