@@ -8,9 +8,9 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // afterBuild returns the record of a user who has built the package, with the package and one of its dependencies.
@@ -46,10 +46,10 @@ func afterBuild(t *testing.T, u *releaser) (r *record.Record, output, dependency
 }
 
 // journal writes what a release leaves whose cache was down.
-func (u *releaser) journal(t *testing.T, r *record.Record, output nix.StorePath, c pipelines.Consent) {
+func (u *releaser) journal(t *testing.T, r *record.Record, output nix.StorePath, c publish.Consent) {
 	t.Helper()
-	j := pipelines.NewJournal(regular.NewDir(u.out("out")), "1", r)
-	entry := pipelines.JournalEntry{System: "x86_64-linux", Cache: "scopecreep-zip", Paths: []nix.StorePath{output}, Consent: c}
+	j := publish.NewJournal(regular.NewDir(u.out("out")), "1", r)
+	entry := publish.JournalEntry{System: "x86_64-linux", Cache: "scopecreep-zip", Paths: []nix.StorePath{output}, Consent: c}
 	if err := j.Add(entry); err != nil {
 		t.Fatal(err)
 	}
@@ -66,15 +66,15 @@ func TestWhatTheRecordSpeaksAgainstIsNotPublished(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		change  func(*record.Object)
-		consent pipelines.Consent
+		consent publish.Consent
 	}{
-		{"differed", func(o *record.Object) { o.Second = record.Different }, pipelines.Consent{Different: true}},
-		{"no sandbox", func(o *record.Object) { o.Second, o.Sandbox = "", record.SandboxOff }, pipelines.Consent{Unsandboxed: true}},
+		{"differed", func(o *record.Object) { o.Second = record.Different }, publish.Consent{Different: true}},
+		{"no sandbox", func(o *record.Object) { o.Second, o.Sandbox = "", record.SandboxOff }, publish.Consent{Unsandboxed: true}},
 	} {
 		if err := r.Change([]nix.StorePath{dependency}, test.change); err != nil {
 			t.Fatal(err)
 		}
-		u.journal(t, r, output, pipelines.Consent{})
+		u.journal(t, r, output, publish.Consent{})
 		for _, args := range [][]string{{"release", "."}, {"push", "--from", filepath.Join(u.out("out"), "cache")}, {"push", "--resume"}} {
 			code, log := u.run(t, args[0], append(args[1:], "--out", u.out("out"))...)
 			if code == exitOK != (args[0] == "release") || !strings.Contains(log, "second build") && !strings.Contains(log, "without a sandbox") {
@@ -86,7 +86,7 @@ func TestWhatTheRecordSpeaksAgainstIsNotPublished(t *testing.T) {
 			}
 		}
 	}
-	u.journal(t, r, output, pipelines.Consent{Unsandboxed: true})
+	u.journal(t, r, output, publish.Consent{Unsandboxed: true})
 	if code, log := u.run(t, "push", "--resume", "--out", u.out("out")); code != exitOK {
 		t.Errorf("with the consent of the run: exit code %d:\n%s", code, log)
 	}
@@ -97,7 +97,7 @@ func TestWhatTheRecordSpeaksAgainstIsNotPublished(t *testing.T) {
 func TestJournalIsNotReplayed(t *testing.T) {
 	u := newReleaser(t)
 	r, output, _ := afterBuild(t, u)
-	u.journal(t, r, output, pipelines.Consent{})
+	u.journal(t, r, output, publish.Consent{})
 	file := filepath.Join(u.out("out"), "journal", "1.json")
 	text := readTest(t, file)
 	if code, log := u.run(t, "push", "--resume", "--out", u.out("out")); code != exitOK {
@@ -118,7 +118,7 @@ func TestJournalIsNotReplayed(t *testing.T) {
 func TestMalformedJournalIsLeftAndOthersAreResumed(t *testing.T) {
 	u := newReleaser(t)
 	r, output, _ := afterBuild(t, u)
-	u.journal(t, r, output, pipelines.Consent{})
+	u.journal(t, r, output, publish.Consent{})
 	file := filepath.Join(u.out("out"), "journal", "0.json")
 	writeTest(t, file, "{")
 	code, log := u.run(t, "push", "--resume", "--out", u.out("out"))

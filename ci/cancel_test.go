@@ -11,9 +11,9 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/example"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // The runner's way to end a step: SIGINT to the process that the step is, SIGTERM after the first grace, and the end after
@@ -146,7 +146,7 @@ func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
 				done.Verdict != run.Unpublished || done.Left == 0 || done.Added != len(server.Paths()) || done.Added+done.Left != 10 {
 				t.Errorf("the manifest says %s, %+v; the server has %d paths", m.Outcome, done, len(server.Paths()))
 			}
-			journals, err := pipelines.OpenJournals(regular.NewDir("out"), nil)
+			journals, err := publish.OpenJournals(regular.NewDir("out"), nil)
 			if err != nil || len(journals) != 1 {
 				t.Errorf("%d journals, %v", len(journals), err)
 			}

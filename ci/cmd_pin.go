@@ -7,11 +7,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/scopecreep-zip/open-sesame-ci/cachix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 const pinManual = `Protect store paths of the cache from its garbage collector.
@@ -71,14 +70,14 @@ func runPin(ctx context.Context, sys process, p publishOptions, args []string) e
 		err = errNoSecret(p.secret)
 	}
 	if err != nil {
-		return &pipelines.PublishError{Cache: name, Err: err}
+		return &publish.Error{Cache: name, Err: err}
 	}
-	to, err := newPublisher(p, name, credential, defaultProject, nil)
+	to, err := newCachix(p, name, credential, defaultProject, nil)
 	if err != nil {
 		return usage(err)
 	}
-	defer to.client.Close()
-	ctx, cancel := pipelines.WithTimeout(ctx, p.timeout, "push-timeout")
+	defer to.Close()
+	ctx, cancel := run.WithTimeout(ctx, p.timeout, "push-timeout")
 	defer cancel()
 	if m != nil {
 		return pinManifest(ctx, sys, to, resumeCommand(filepath.Dir(args[0]), p), args[0], m)
@@ -87,15 +86,15 @@ func runPin(ctx context.Context, sys process, p publishOptions, args []string) e
 	if err != nil {
 		return usage(err)
 	}
-	if err := to.client.Pin(ctx, cachix.Pin{Name: args[0], Path: path, Keep: p.revisions}); err != nil {
-		return &pipelines.PublishError{Cache: name, Err: err}
+	if err := to.Pin(ctx, args[0], path); err != nil {
+		return &publish.Error{Cache: name, Err: err}
 	}
 	fmt.Fprintln(sys.stdout, args[0])
 	return nil
 }
 
 // pinManifest pins what a run has published, all of it or nothing.
-func pinManifest(ctx context.Context, sys process, to *publisher, resume, file string, m *run.Manifest) error {
+func pinManifest(ctx context.Context, sys process, to *publish.Cachix, resume, file string, m *run.Manifest) error {
 	for _, cell := range m.Cells {
 		if cell.Publish == nil || cell.Publish.Verdict != run.Published {
 			return hint.Wrap(fmt.Errorf("pin outputs of %s: those of %s are not published", file, cell.System), "%s", resume)
@@ -106,14 +105,14 @@ func pinManifest(ctx context.Context, sys process, to *publisher, resume, file s
 			}
 		}
 	}
-	_, err := pipelines.Pin(ctx, to, m.Cells)
+	_, err := publish.PinCells(ctx, to, m.Cells)
 	for _, cell := range m.Cells {
 		for _, name := range cell.Publish.Pins {
 			fmt.Fprintln(sys.stdout, name)
 		}
 	}
 	if err != nil {
-		return &pipelines.PublishError{Cache: to.Name(), Err: err}
+		return &publish.Error{Cache: to.Name(), Err: err}
 	}
 	return nil
 }

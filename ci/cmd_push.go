@@ -11,9 +11,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 const pushManual = `Push store paths with their closures, a local binary cache, or what an earlier run could not publish.
@@ -107,7 +107,7 @@ func runPush(ctx context.Context, sys process, o pushOptions) error {
 	}
 	name := o.publish.cacheName(defaultProject)
 	if err != nil {
-		return &pipelines.PublishError{Cache: name, Err: err}
+		return &publish.Error{Cache: name, Err: err}
 	}
 	p, cleanup, err := o.prepare(ctx, sys)
 	if err != nil {
@@ -120,31 +120,26 @@ func runPush(ctx context.Context, sys process, o pushOptions) error {
 	}
 	var conflicts error
 	for _, b := range batches {
-		to, err := newPublisher(o.publish, b.cache, credential, o.consumers(), b.source)
+		to, err := newCachix(o.publish, b.cache, credential, o.consumers(), b.source)
 		if err != nil {
 			return usage(err)
 		}
 		if o.dryRun {
-			asking, cancel := pipelines.WithTimeout(ctx, o.publish.timeout, "push-timeout")
+			asking, cancel := run.WithTimeout(ctx, o.publish.timeout, "push-timeout")
 			err = dryRun(asking, sys, to, b.infos)
 			cancel()
 		} else {
 			err = pushBatch(ctx, sys, o, to, b)
 		}
-		to.client.Close()
+		to.Close()
 		switch {
-		case isConflict(err): // which is about this batch alone
+		case publish.IsConflict(err): // which is about this batch alone
 			conflicts = errors.Join(conflicts, err)
 		case err != nil:
 			return errors.Join(conflicts, left, err)
 		}
 	}
 	return errors.Join(conflicts, left)
-}
-
-func isConflict(err error) bool {
-	var conflict *pipelines.ConflictError
-	return errors.As(err, &conflict)
 }
 
 // consumers returns the target whose consumers look at what was pushed. Those of another server than Cachix's own trust the
@@ -158,25 +153,19 @@ func (o *pushOptions) consumers() project.Project {
 }
 
 // pushBatch pushes, and prints what went up. What the journals say is taken back when all of it is there.
-func pushBatch(ctx context.Context, sys process, o pushOptions, to *publisher, b batch) error {
+func pushBatch(ctx context.Context, sys process, o pushOptions, to *publish.Cachix, b batch) error {
 	reporter := newReporter(sys, outputOptions{json: o.json})
 	id := newRunID(sys.clock()())
-	run := pipelines.Release{
-		Publish: pipelines.Publishing{
-			To: to, Timeout: o.publish.timeout, Holder: to.holder(), From: b.source,
-			Patience: o.publish.patience, Uploads: to.logUploads(regular.NewDir(o.out), id),
-		},
-		Rebuild:  pipelines.Rebuilding{Evidence: newEvidence(regular.NewDir(o.out).Sub("differs", id), sys.clock())},
-		Recorder: run.Recorder{Report: reporter, Now: time.Now},
+	out := regular.NewDir(o.out)
+	p := publish.Publisher{
+		Recorder: &run.Recorder{Report: reporter, Now: time.Now}, ID: id, Evidence: newEvidence(out.Sub("differs", id), sys.clock()),
+		To: to, From: b.source, Confirm: o.confirm, Timeout: o.publish.timeout, Patience: o.publish.patience, Uploads: to.UploadLog(out, id),
 	}
-	if o.confirm {
-		run.Publish.Consumer = to.consumer()
-	}
-	added, err := run.Republish(ctx, b.infos)
+	added, err := p.PushOnly(ctx, b.infos)
 	if err == nil && b.journal != nil {
-		err = run.PinResumed(ctx, b.journal)
+		err = p.PinResumed(ctx, b.journal)
 	}
-	if err == nil || isConflict(err) { // to try that once more changes nothing
+	if err == nil || publish.IsConflict(err) { // to try that once more changes nothing
 		for _, e := range b.entries {
 			err = errors.Join(err, b.journal.Done(e))
 		}
@@ -187,17 +176,17 @@ func pushBatch(ctx context.Context, sys process, o pushOptions, to *publisher, b
 			fmt.Fprintln(sys.stdout, a.Path)
 		}
 	}
-	if isConflict(err) {
+	if publish.IsConflict(err) {
 		return err
 	}
 	return hint.Wrap(err, "run the command again: it goes on where it stopped")
 }
 
 // dryRun says what would go up.
-func dryRun(ctx context.Context, sys process, to *publisher, infos []nix.PathInfo) error {
-	plan, err := to.client.Plan(ctx, infos, to.upstream)
+func dryRun(ctx context.Context, sys process, to *publish.Cachix, infos []nix.PathInfo) error {
+	plan, err := to.Plan(ctx, infos)
 	if err != nil {
-		return &pipelines.PublishError{Cache: to.Name(), Err: err}
+		return &publish.Error{Cache: to.Name(), Err: err}
 	}
 	t := newTable(sys.stdout)
 	t.row("PLAN", "BYTES", "PATH")

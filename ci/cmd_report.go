@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -126,12 +127,14 @@ func concludeRelease(ctx context.Context, sys process, o reportOptions, reporter
 	if err := reportLastRelease(ctx, sys, all, reporter); err != nil {
 		return nil, err
 	}
-	publish, pinErr := o.publishing(sys, all, m)
-	if to, ok := publish.To.(*publisher); ok {
-		defer to.client.Close()
+	recorder := &run.Recorder{Report: reporter, Now: now}
+	publisher, pinErr := o.publisher(sys, all, m)
+	publisher.Recorder = recorder
+	if to, ok := publisher.To.(*publish.Cachix); ok {
+		defer to.Close()
 	}
 	r := pipelines.Release{
-		ID: "report", Flake: flakeOf(m), Cells: cells, Publish: publish, Recorder: run.Recorder{Report: reporter, Now: now},
+		ID: "report", Flake: flakeOf(m), Cells: cells, Publish: publisher, Recorder: recorder,
 		ManifestFile: regular.File{Dir: regular.AnyDir(filepath.Dir(o.out)), Base: filepath.Base(o.out)},
 	}
 	for _, l := range found {
@@ -227,10 +230,10 @@ func (o *reportOptions) agreed(ctx context.Context, sys process, found []left, m
 	return nil
 }
 
-// publishing says whether to pin, and by what right.
-func (o *reportOptions) publishing(sys process, all options, m *run.Manifest) (pipelines.Publishing, error) {
+// publisher returns a publisher that pins, if there is a release to pin and a credential.
+func (o *reportOptions) publisher(sys process, all options, m *run.Manifest) (publish.Publisher, error) {
 	if !o.wantsPin(m) {
-		return pipelines.Publishing{}, nil
+		return publish.Publisher{}, nil
 	}
 	name := all.publish.cacheName(all.project)
 	credential, err := sys.secrets.credential(o.publish.secret)
@@ -238,16 +241,16 @@ func (o *reportOptions) publishing(sys process, all options, m *run.Manifest) (p
 		err = hint.Wrap(errNoSecret(o.publish.secret), "what was pushed is to be pinned: give the secret to this job, too, or --pin=false")
 	}
 	if err != nil {
-		return pipelines.Publishing{}, &pipelines.PublishError{Cache: name, Err: err}
+		return publish.Publisher{}, &publish.Error{Cache: name, Err: err}
 	}
 	if credential.IsZero() || name == "" {
-		return pipelines.Publishing{}, nil
+		return publish.Publisher{}, nil
 	}
-	to, err := newPublisher(o.publish, name, credential, all.project, nil)
+	to, err := newCachix(o.publish, name, credential, all.project, nil)
 	if err != nil {
-		return pipelines.Publishing{}, usage(err)
+		return publish.Publisher{}, usage(err)
 	}
-	return pipelines.Publishing{To: to, Pin: true, Timeout: o.publish.timeout}, nil
+	return publish.Publisher{ID: "report", To: to, Pins: true, Timeout: o.publish.timeout}, nil
 }
 
 func isPublished(c run.CellResult) bool {

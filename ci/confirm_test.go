@@ -13,8 +13,8 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // pushedStore is a store of a test's own with an object and one that refers to it.
@@ -158,8 +158,8 @@ func TestAPageIsNoAnswerToAPush(t *testing.T) {
 	if text, err := copied.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
-	entry := pipelines.JournalEntry{Cache: defaultProject.Cachix, Paths: []nix.StorePath{store.top}}
-	if err := pipelines.NewJournal(regular.NewDir(out), "killed", nil).Add(entry); err != nil {
+	entry := publish.JournalEntry{Cache: defaultProject.Cachix, Paths: []nix.StorePath{store.top}}
+	if err := publish.NewJournal(regular.NewDir(out), "killed", nil).Add(entry); err != nil {
 		t.Fatal(err)
 	}
 	page := cachixtest.Fault{Endpoint: "complete", Status: 200, ContentType: "text/html", Body: "<!DOCTYPE html><title>Sign in</title>"}
@@ -187,7 +187,7 @@ func TestAPageIsNoAnswerToAPush(t *testing.T) {
 	if err := store.consumed(t, server); code != exitOK || err != nil || !strings.Contains(log, "consumers get 1 output, 1 fetched and hashed") {
 		t.Errorf("exit code %d, Nix says %v:\n%s", code, err, log)
 	}
-	if left, err := pipelines.OpenJournals(regular.NewDir(out), nil); len(left) > 0 || err != nil {
+	if left, err := publish.OpenJournals(regular.NewDir(out), nil); len(left) > 0 || err != nil {
 		t.Errorf("%d journals are left, error %v", len(left), err)
 	}
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/example"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // TestConflictWithThePublicCache builds a package that is never the same on two machines. The first publishes it; the
@@ -71,7 +71,7 @@ func TestConflictWithThePublicCache(t *testing.T) {
 		t.Fatalf("exit code %d:\n%s", code, log)
 	}
 	for _, want := range []string{
-		"the public side of scopecreep-zip has other contents: /nix/store/", "open-sesame-desktop-1.14.2 is sha256-",
+		" has other contents: /nix/store/", "open-sesame-desktop-1.14.2 is sha256-",
 		": share/build-id: 47 bytes; first at 0x", "likely random id",
 		"hint: nothing was overwritten", "hint: both results of open-sesame-desktop-1.14.2 are kept: go run ./ci compare '",
 	} {
@@ -97,15 +97,15 @@ func TestConflictWithThePublicCache(t *testing.T) {
 		t.Errorf("push --resume: exit code %d:\n%s", code, log)
 	}
 	// A run that was killed has left it: it is tried once, and nobody is told to try again.
-	entry := pipelines.JournalEntry{Cache: "scopecreep-zip", Paths: []nix.StorePath{conflicts[0].Path}}
-	if err := pipelines.NewJournal(regular.NewDir(filepath.Join(dir, "second/out")), "killed", nil).Add(entry); err != nil {
+	entry := publish.JournalEntry{Cache: "scopecreep-zip", Paths: []nix.StorePath{conflicts[0].Path}}
+	if err := publish.NewJournal(regular.NewDir(filepath.Join(dir, "second/out")), "killed", nil).Add(entry); err != nil {
 		t.Fatal(err)
 	}
 	code, log = machine("second", "push", "--resume", "--unrecorded")
 	if code != exitDifferent || !strings.Contains(log, "has other contents: ") || strings.Contains(log, "run the command again") {
 		t.Errorf("push --resume: exit code %d:\n%s", code, log)
 	}
-	if left, err := pipelines.OpenJournals(regular.NewDir(filepath.Join(dir, "second/out")), nil); len(left) > 0 || err != nil {
+	if left, err := publish.OpenJournals(regular.NewDir(filepath.Join(dir, "second/out")), nil); len(left) > 0 || err != nil {
 		t.Errorf("%d journals are left, error %v", len(left), err)
 	}
 	if after := narInfos(server); len(after) != len(published) || after[string(conflicts[0].Path)] != published[string(conflicts[0].Path)] {

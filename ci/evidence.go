@@ -17,7 +17,7 @@ import (
 )
 
 // evidence keeps NARs in a directory, each as NAME.nar.zst: the builds of one derivation that differ.
-// It implements [pipelines.Evidence].
+// It implements [run.Evidence].
 type evidence struct {
 	dir     *regular.Dir
 	now     func() time.Time

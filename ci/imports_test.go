@@ -160,10 +160,10 @@ var layout = map[string]struct {
 	"pipelines": {
 		imports: []string{
 			"internal/buildlog", "internal/contract", "internal/engine", "internal/engine/probe", "internal/flake",
-			"internal/hint", "internal/nix", "internal/printable", "internal/record", "internal/regular", "internal/run",
-			"internal/workdir", "matrix",
+			"internal/hint", "internal/nix", "internal/printable", "internal/publish", "internal/record", "internal/regular",
+			"internal/run", "internal/workdir", "matrix",
 		},
-		tests:   []string{"internal/run/runtest"},
+		tests:   []string{"cachix", "internal/run/runtest"},
 		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
 	},
 	"internal/engine/host": {
@@ -197,9 +197,9 @@ var layout = map[string]struct {
 			"cachix", "ci/opensesame", "example", "internal/binarycache", "internal/compare", "internal/contract",
 			"internal/derivations", "internal/drvdiff", "internal/engine", "internal/engine/binfmt", "internal/engine/dagger",
 			"internal/engine/host", "internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/outcache",
-			"internal/printable", "internal/project", "internal/provenance", "internal/record", "internal/regular",
-			"internal/report", "internal/reproduce", "internal/run", "internal/sbom", "internal/workdir", "matrix",
-			"pipelines",
+			"internal/printable", "internal/project", "internal/provenance", "internal/publish", "internal/record",
+			"internal/regular", "internal/report", "internal/reproduce", "internal/run", "internal/sbom", "internal/workdir",
+			"matrix", "pipelines",
 		},
 		tests:   []string{"cachix/cachixtest"},
 		because: "it puts the parts together",
@@ -234,6 +234,13 @@ var layout = map[string]struct {
 	},
 	"internal/tomlfile": {
 		because: "it decodes files for the packages that know what is in them",
+	},
+	"internal/publish": {
+		imports: []string{
+			"cachix", "internal/binarycache", "internal/hint", "internal/nix", "internal/record", "internal/regular",
+			"internal/run", "matrix",
+		},
+		because: "it publishes what a run has built, and knows neither engines nor the order of steps",
 	},
 }
 

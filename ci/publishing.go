@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,8 +15,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/outcache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // The values of --push.
@@ -86,35 +87,58 @@ func (f *publishOptions) check() error {
 	return nil
 }
 
-// newPublishing decides whether the run pushes, and where to. Without is the reason why it has no secret, if known.
-func newPublishing(sys process, o options, cmd command, run string, store *outcache.Store, without string) (pipelines.Publishing, error) {
+// newPublisher decides whether the run pushes, and where to. Without is the reason why it has no secret, if known.
+func newPublisher(sys process, o options, cmd command, id string, store *outcache.Store, without string) (publish.Publisher, error) {
 	if !cmd.publishes {
-		return pipelines.Publishing{}, nil
+		return publish.Publisher{}, nil
 	}
-	p := pipelines.Publishing{
-		Always: o.publish.push == pushAlways, Unsandboxed: o.publish.unsandboxed, Pin: o.publish.pin && cmd.pins,
-		Timeout: o.publish.timeout, Patience: o.publish.patience, Journal: pipelines.NewJournal(o.out, run, store.Record()), Resume: resumeCommand(o.out.Name(), o.publish),
+	p := publish.Publisher{
+		ID: id, Record: store.Record(), From: store,
+		Always: o.publish.push == pushAlways, Pins: o.publish.pin && cmd.pins, Confirm: true,
+		Consent: publish.Consent{Unsandboxed: o.publish.unsandboxed, Different: o.rebuild.WarnOnly},
+		Timeout: o.publish.timeout, Patience: o.publish.patience,
+		Journal: publish.NewJournal(o.out, id, store.Record()), Resume: resumeCommand(o.out.Name(), o.publish),
 	}
 	credential, err := sys.secrets.credential(o.publish.secret)
 	if err != nil && o.publish.push != pushNever {
-		return p, &pipelines.PublishError{Cache: o.publish.cacheName(o.project), Err: err}
+		return p, &publish.Error{Cache: o.publish.cacheName(o.project), Err: err}
 	}
 	switch {
 	case o.publish.push == pushNever:
-		p.Without = "--push " + pushNever
+		p.Disabled = "--push " + pushNever
 	case credential.IsZero():
-		p.Without = cmp.Or(without, "no secret: "+o.publish.secret+" is not set")
+		p.Disabled = cmp.Or(without, "no secret: "+o.publish.secret+" is not set")
 	case o.publish.cacheName(o.project) == "":
-		p.Without = "no Cachix cache is named (--cachix NAME)"
+		p.Disabled = "no Cachix cache is named (--cachix NAME)"
 	default:
-		to, err := newPublisher(o.publish, o.publish.cacheName(o.project), credential, o.project, store)
+		to, err := newCachix(o.publish, o.publish.cacheName(o.project), credential, o.project, store)
 		if err != nil {
 			return p, usage(err)
 		}
-		p.To, p.Consumer, p.Holder, p.From = to, to.consumer(), to.holder(), store
-		p.Uploads = to.logUploads(o.out, run)
+		p.To, p.Uploads = to, to.UploadLog(o.out, id)
 	}
 	return p, nil
+}
+
+// newCachix returns the cache of that name. The project's consumers trust its keys, and not those of another cache.
+func newCachix(p publishOptions, name string, credential cachix.Credential, t project.Project, source cachix.Source) (*publish.Cachix, error) {
+	client, err := cachix.New(name, cachix.Options{URL: p.url, Credential: credential, Jobs: p.jobs, Agent: "open-sesame-ci/" + version})
+	if err != nil {
+		return nil, err
+	}
+	c := &publish.Cachix{
+		Client: client, Source: source, Options: cachix.PushOptions{Compression: p.compression, Level: p.level},
+		Keep: p.revisions, Substituters: t.Substituters,
+	}
+	for _, key := range t.TrustedKeys {
+		if key, _, _ := strings.Cut(key, ":"); !strings.HasPrefix(key, name+".") {
+			c.Upstream = append(c.Upstream, key)
+		}
+	}
+	if name == t.Cachix {
+		c.Keys = t.TrustedKeys
+	}
+	return c, nil
 }
 
 // agreeTo compares the caches that a file names with the one that may be written to: that of the command line, or else the

@@ -12,10 +12,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/outcache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // batch is what one push is about: store objects, where their contents are, and the cache that they go to.
@@ -23,8 +23,8 @@ type batch struct {
 	cache   string
 	infos   []nix.PathInfo
 	source  cachix.Source
-	journal *pipelines.Journal
-	entries []pipelines.JournalEntry
+	journal *publish.Journal
+	entries []publish.JournalEntry
 }
 
 // pushing is a push by hand, and the record of what it may push.
@@ -65,7 +65,7 @@ func (p pushing) batches(ctx context.Context, cache string) (batches []batch, le
 		b.infos, b.source, err = p.store(ctx)
 	}
 	if err == nil {
-		err = p.permit(b.infos, pipelines.Consent{Unsandboxed: p.publish.unsandboxed})
+		err = p.permit(b.infos, publish.Consent{Unsandboxed: p.publish.unsandboxed})
 	}
 	return []batch{b}, nil, err
 }
@@ -116,15 +116,15 @@ const unrecordedAdvice = "build it here first; or, if you trust whoever has made
 // resumed returns what earlier runs have left to be published to a cache. A journal that names another one stays.
 func (p pushing) resumed(ctx context.Context, cache string) (batches []batch, left, err error) {
 	out := regular.NewDir(p.out)
-	journals, err := pipelines.OpenJournals(out, p.record)
+	journals, err := publish.OpenJournals(out, p.record)
 	if err != nil { // what the runs have built is good
-		left = &pipelines.PublishError{Cache: cache, Err: err}
+		left = &publish.Error{Cache: cache, Err: err}
 	}
 	if len(journals) == 0 && err == nil {
 		fmt.Fprintf(p.sys.stderr, "nothing to go on with: no run in %s has left a journal\n", p.out)
 		return nil, nil, nil
 	}
-	journals = slices.DeleteFunc(journals, func(j *pipelines.Journal) bool {
+	journals = slices.DeleteFunc(journals, func(j *publish.Journal) bool {
 		err := p.publish.agreeTo(j.Caches(), j.File())
 		if err == nil && !j.IsRecorded() && !p.unrecorded {
 			err = hint.Wrap(fmt.Errorf("resume push: no run of this user has written %s", j.File()),
@@ -156,8 +156,8 @@ func (p pushing) resumed(ctx context.Context, cache string) (batches []batch, le
 }
 
 // consent is what the command line agrees to, and what the run agreed to that has written a journal.
-func (p pushing) consent(j *pipelines.Journal) pipelines.Consent {
-	c := pipelines.Consent{}
+func (p pushing) consent(j *publish.Journal) publish.Consent {
+	c := publish.Consent{}
 	if j.IsRecorded() {
 		c = j.Consent()
 	}
@@ -167,7 +167,7 @@ func (p pushing) consent(j *pipelines.Journal) pipelines.Consent {
 
 // permit refuses what no run of this user has recorded, and what the record speaks against. What a trusted key has signed
 // is what consumers take anyway.
-func (p pushing) permit(infos []nix.PathInfo, c pipelines.Consent) error {
+func (p pushing) permit(infos []nix.PathInfo, c publish.Consent) error {
 	keys, err := binarycache.ParsePublicKeys(p.consumers().TrustedKeys)
 	if err != nil {
 		return err

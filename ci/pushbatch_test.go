@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // What a push by hand may send is in the record with these contents, and the record has nothing against it.
@@ -31,7 +31,7 @@ func TestPushOfWhatTheRecordHas(t *testing.T) {
 	}
 	check := func(name string, info nix.PathInfo, o pushOptions, want string) {
 		t.Helper()
-		err := pushing{pushOptions: o, record: r}.permit([]nix.PathInfo{info}, pipelines.Consent{Unsandboxed: o.publish.unsandboxed})
+		err := pushing{pushOptions: o, record: r}.permit([]nix.PathInfo{info}, publish.Consent{Unsandboxed: o.publish.unsandboxed})
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: error %v, want %q", name, err, want)
 		}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // version of this program, as manifests record it.
@@ -104,7 +104,7 @@ func withTimeout(c *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := pipelines.WithTimeout(c.Context(), d, timeoutFlag)
+	ctx, cancel := run.WithTimeout(c.Context(), d, timeoutFlag)
 	context.AfterFunc(c.Context(), cancel) // the process's own context outlives the command
 	c.SetContext(ctx)
 	return nil

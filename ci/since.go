@@ -7,9 +7,9 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 const sinceUsage = "manifest of the last release, to compare closure sizes; or \"none\" (default: on GitHub Actions, what the cache has pinned)"
@@ -77,7 +77,7 @@ func lastInPins(ctx context.Context, o options) (run.LastRelease, error) {
 	each := func(f func(system matrix.System, p matrix.Package, path nix.StorePath)) {
 		for _, cell := range o.cells {
 			for _, p := range cell.Packages {
-				if path, pinned := pins[pipelines.PinName(p, cell.System)]; pinned {
+				if path, pinned := pins[publish.PinName(p, cell.System)]; pinned {
 					f(cell.System, p, path)
 				}
 			}
@@ -91,7 +91,7 @@ func lastInPins(ctx context.Context, o options) (run.LastRelease, error) {
 	if err != nil {
 		return last, err
 	}
-	caches, err := consumersCaches(info.URI, o.project.Substituters)
+	caches, err := publish.NewConsumer(info.URI, o.project.Substituters)
 	if err != nil {
 		return last, err
 	}

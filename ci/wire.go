@@ -54,7 +54,7 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 	if err != nil {
 		return nil, nil, err
 	}
-	publish, err := newPublishing(sys, o, cmd, id, store, without)
+	publisher, err := newPublisher(sys, o, cmd, id, store, without)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -71,17 +71,20 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 			report.Report(now(), run.Notice{Level: run.Info, Text: text})
 		}),
 	}
+	recorder := &run.Recorder{Report: report, Now: now}
 	r = &pipelines.Release{
 		ID: id, Command: cmd.name, Tool: "open-sesame-ci " + version, Flake: o.project.Flake, Job: github{sys.environ}.job(),
-		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publish, Rebuild: o.rebuild, Engines: engines,
+		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publisher, Rebuild: o.rebuild, Engines: engines,
 		CacheKeys: cacheKeys(o.project.ServedBy),
 		Record:    builds, Fresh: cmd.ignoresCaches, Contract: o.contract,
-		Recorder: run.Recorder{Report: report, Now: now}, Settings: settings, Builders: o.builders, Memlock: int64(o.project.Memlock),
+		Recorder: recorder, Settings: settings, Builders: o.builders, Memlock: int64(o.project.Memlock),
 		Logs: dirs.logs, ManifestFile: regular.File{Dir: o.out, Base: cmp.Or(cmd.manifest, "manifest.json")},
 		FixHint: fixHint(o), FailFast: o.failFast, Stall: o.stall,
 	}
 	r.History, _ = src.(pipelines.History) // the built-in flake has none
+	r.Publish.Recorder = recorder
 	r.Rebuild.Evidence = newEvidence(o.out.Sub("differs", id), now)
+	r.Publish.Evidence = r.Rebuild.Evidence
 	r.Rebuild.Elsewhere = elsewhere(o, engines)
 	if cmd.exports {
 		r.Derivations = derivationFiles{out: o.out}

@@ -105,7 +105,7 @@ func (r *Release) build(ctx context.Context, x engine.Executor, e engine.Engine,
 // logConfig configures the log of a system's builds.
 func (r *Release) logConfig(system matrix.System) buildlog.Config {
 	return buildlog.Config{
-		Recorder: r.Recorder, System: system, Logs: r.Logs, Stall: r.Stall, Builders: r.Builders,
+		Recorder: *r.Recorder, System: system, Logs: r.Logs, Stall: r.Stall, Builders: r.Builders,
 		Unreachable: func(builder, reason string) { r.mentionDown(system, builder, reason) },
 	}
 }

@@ -67,7 +67,7 @@ var stories = map[string]struct {
 		releasedAll,
 	},
 	"warm": {
-		func(_ *testing.T, run *fakeRun) { run.publishTo(&fakeCachix{}); run.Publish.Pin = false },
+		func(_ *testing.T, run *fakeRun) { run.publishTo(&fakeCachix{}); run.Publish.Pins = false },
 		func(ctx context.Context, run *fakeRun) (*run.Manifest, error) { return run.Run(ctx) },
 		exportedAll,
 	},
@@ -91,11 +91,11 @@ var stories = map[string]struct {
 	"report": {
 		func(t *testing.T, run *fakeRun) {
 			run.publishTo(&fakeCachix{})
-			run.Publish.Pin = false
+			run.Publish.Pins = false
 			if _, err := run.Run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			run.Publish.Pin = true
+			run.Publish.Pins = true
 			run.recorder = &recorder{}
 		},
 		func(ctx context.Context, release *fakeRun) (*run.Manifest, error) {
@@ -118,7 +118,7 @@ var stories = map[string]struct {
 		func(ctx context.Context, run *fakeRun) (*run.Manifest, error) {
 			infos, err := run.store.Closure(ctx, run.store.paths)
 			if err == nil {
-				_, err = run.Republish(ctx, infos)
+				_, err = run.Publish.PushOnly(ctx, infos)
 			}
 			return nil, err
 		},
@@ -140,7 +140,7 @@ func TestAnInterruptedRunIsGoodOnlyWhenAllIsDone(t *testing.T) {
 						defer cancel()
 						i := &interrupter{recorder: release.recorder, at: at, stop: cancel}
 						if way == "timeout" {
-							ctx, cancel = WithTimeout(ctx, time.Minute, "timeout")
+							ctx, cancel = run.WithTimeout(ctx, time.Minute, "timeout")
 							defer cancel()
 							i.between, i.stop = true, func() { time.Sleep(2 * time.Minute) } // of the bubble's clock
 						}

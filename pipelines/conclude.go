@@ -33,9 +33,9 @@ func (r *Release) Conclude(ctx context.Context, m *run.Manifest, missing map[mat
 		r.Event(run.Notice{Level: run.Warning, Text: besides.Error()})
 		err = errors.Join(err, besides)
 	}
-	err = errors.Join(err, r.pin(ctx, cells, err))
+	err = errors.Join(err, r.Publish.PinRelease(ctx, cells, err))
 	if err == nil {
-		err = r.unpinned(cells)
+		err = r.Publish.CheckPinned(cells)
 	}
 	if m == nil {
 		r.Event(run.RunFinished{Seconds: run.Seconds(r.Now().Sub(started))})

@@ -1,12 +1,9 @@
 package pipelines
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
@@ -28,8 +25,8 @@ func (r *Release) confirm(ctx context.Context, cell matrix.Cell, result *run.Cel
 			}
 			found = append(found, text)
 		}
-		if result.Published() && r.Publish.Consumer != nil {
-			text, err := r.confirmPublished(ctx, cell, result, pushed)
+		if result.Published() && r.Publish.Confirm {
+			text, err := r.Publish.ConfirmCell(ctx, result, pushed)
 			if err != nil {
 				return "", err
 			}
@@ -59,76 +56,4 @@ func (r *Release) confirmExported(ctx context.Context, closure []nix.PathInfo, a
 		return "", err
 	}
 	return fmt.Sprintf("%s there, %d read back", run.Count(len(closure), "path"), len(added)), nil
-}
-
-// confirmPublished asks the public side for what was pushed, until it has all or the patience is at its end.
-func (r *Release) confirmPublished(ctx context.Context, cell matrix.Cell, result *run.CellResult, closure []nix.PathInfo) (string, error) {
-	outputs := map[nix.StorePath]string{}
-	for _, p := range result.Packages {
-		if p.Verdict == run.Failed {
-			continue
-		}
-		for _, path := range p.OutputPaths() {
-			outputs[path] = fmt.Sprintf("%s of %s", p.Package, cell.System)
-		}
-	}
-	c := newConfirmation(r.Publish.Consumer, outputs, result.Publish.AddedPaths, closure)
-	err := r.untilConfirmed(ctx, c)
-	for i := range result.Packages {
-		p := &result.Packages[i]
-		switch {
-		case p.Verdict == run.Failed:
-		case c.allSeen(p.OutputPaths()):
-			p.Consumer = run.Visible
-		default:
-			p.Consumer = run.NotVisible
-		}
-	}
-	if err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err() // it is the run that has ended, for a reason of its own
-		}
-		result.Publish.Verdict, result.Publish.Reason = run.Unconfirmed, nix.FirstLine(err.Error())
-		return "", &PublishError{System: cell.System, Cache: r.Publish.To.Name(), Err: err}
-	}
-	return c.String(), nil
-}
-
-// untilConfirmed looks until everything is seen. It gives up when nothing more was seen for as long as Patience, and
-// looks once where that is 0.
-func (r *Release) untilConfirmed(ctx context.Context, c *confirmation) error {
-	p := r.Publish
-	ctx, stop := WithTimeout(ctx, p.Timeout, "push-timeout")
-	defer stop()
-	patience := cmp.Or(p.Patience, lookTimeout)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	timer := time.AfterFunc(patience, func() { cancel(fmt.Errorf("nothing more was seen for %s (--confirm-timeout)", patience)) })
-	defer timer.Stop()
-
-	var last error // of a look that came to its end
-	since, pause := r.Now(), time.Second
-	for {
-		more, err := c.look(ctx, func() { timer.Reset(patience) })
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return errors.Join(last, fmt.Errorf("confirm %s: %w", c.consumer.Name(), context.Cause(ctx)))
-		}
-		last = err
-		if more {
-			since, pause = r.Now(), time.Second
-		}
-		if r.Now().Add(pause).After(since.Add(p.Patience)) {
-			return err
-		}
-		wait := time.NewTimer(pause)
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
-		}
-		pause = min(2*pause, 10*time.Second)
-	}
 }

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
-	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // fakeHolder is the public side of a cache that says what it is told to.
@@ -22,7 +21,7 @@ type fakeHolder struct {
 	err        error
 }
 
-func (h fakeHolder) Name() string { return "fake public side" }
+func (h fakeHolder) Name() string { return "fake" }
 
 func (h fakeHolder) Infos(context.Context, []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error) {
 	infos, err := infosOf(h.hashes)
@@ -49,15 +48,15 @@ func TestAPathThatTheCacheHoldsOtherwiseIsNotPushed(t *testing.T) {
 	path := fakePath(e.system, "desktop", "")
 	public := &fakeCachix{paths: []nix.StorePath{path}}
 	release.publishTo(public)
-	release.Publish.Holder, release.Publish.From = fakeHolder{hashes: map[nix.StorePath]string{path: otherHash}}, release.store
+	public.holds = fakeHolder{hashes: map[nix.StorePath]string{path: otherHash}}
 	for range 2 { // the second run finds everything in the local cache, and is no better
 		evidence.kept = nil
 		m, err := release.Run(t.Context())
-		var conflict *ConflictError
+		var conflict *publish.ConflictError
 		if !errors.As(err, &conflict) || len(conflict.Conflicts) != 1 || conflict.Conflicts[0].Path != path {
 			t.Fatalf("error %v, want a ConflictError about %s", err, path)
 		}
-		for _, want := range []string{"fake public side has other contents", otherHash, fakeHash, "bin/tool: 4 bytes differ"} {
+		for _, want := range []string{"fake has other contents", otherHash, fakeHash, "bin/tool: 4 bytes differ"} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("error %q lacks %q", err, want)
 			}
@@ -76,7 +75,7 @@ func TestAPathThatTheCacheHoldsOtherwiseIsNotPushed(t *testing.T) {
 			t.Errorf("publishing is %+v, the cell %q", p, m.Cells[0].Verdict)
 		}
 	}
-	release.Publish.Holder = fakeHolder{hashes: map[nix.StorePath]string{path: fakeHash}}
+	public.holds = fakeHolder{hashes: map[nix.StorePath]string{path: fakeHash}}
 	if _, err := release.Run(t.Context()); err != nil || public.pushes != 1 {
 		t.Errorf("with the same contents: %v, %d pushes", err, public.pushes)
 	}
@@ -87,10 +86,10 @@ func TestHolderThatDoesNotAnswer(t *testing.T) {
 	release, e, _ := newRebuilding(t)
 	public := &fakeCachix{paths: []nix.StorePath{fakePath(e.system, "desktop", "")}}
 	release.publishTo(public)
-	release.Publish.Holder = fakeHolder{err: errors.New("no usable answer")}
+	public.holds = fakeHolder{err: errors.New("no usable answer")}
 	m, err := release.Run(t.Context())
-	var publish *PublishError
-	if !errors.As(err, &publish) || isConflict(err) || public.pushes > 0 {
+	var publishErr *publish.Error
+	if !errors.As(err, &publishErr) || publish.IsConflict(err) || public.pushes > 0 {
 		t.Errorf("error %v, %d pushes", err, public.pushes)
 	}
 	if v := m.Cells[0].Publish.Verdict; v != run.Unpublished || len(release.journal(t)) != 1 {
@@ -104,82 +103,13 @@ func TestAStoreThatHasOtherContents(t *testing.T) {
 	path := fakePath(e.system, "headless", "")
 	release.store.hashes = map[nix.StorePath]string{path: otherHash}
 	m, err := release.Run(t.Context())
-	if !isConflict(err) || !strings.Contains(err.Error(), "fake store has other contents: "+string(path)) {
+	if !publish.IsConflict(err) || !strings.Contains(err.Error(), "fake store has other contents: "+string(path)) {
 		t.Fatalf("error %v", err)
 	}
 	if len(release.store.paths) > 0 || len(evidence.kept) != 2 || m.Cells[0].Verdict != run.Failed {
 		t.Errorf("exported %v, kept %q, verdict %q", release.store.paths, evidence.kept, m.Cells[0].Verdict)
 	}
 	checkStepsHaveEnds(t, release)
-}
-
-// Of many conflicts the first few are looked into, and all are told.
-func TestManyConflicts(t *testing.T) {
-	run, _, evidence := newRebuilding(t)
-	hash, err := nix.ParseHash(fakeHash)
-	if err != nil {
-		t.Fatal(err)
-	}
-	held := fakeHolder{hashes: map[nix.StorePath]string{}}
-	var infos []nix.PathInfo
-	for i := range 10 {
-		path := nix.StorePath("/nix/store/" + fakeDigest + string(rune('0'+i)) + "-x")
-		infos = append(infos, nix.PathInfo{Path: path, NARHash: hash})
-		held.hashes[path] = otherHash
-	}
-	err = run.agree(t.Context(), matrix.X8664Linux, held, infos, func(path nix.StorePath) keeper {
-		return run.keepDump(run.store, path.Base()+".ours", path)
-	})
-	var conflict *ConflictError
-	if !errors.As(err, &conflict) || len(conflict.Conflicts) != 10 || !strings.HasSuffix(err.Error(), "; and 9 paths more") {
-		t.Errorf("error %v", err)
-	}
-	if len(evidence.kept) != 2*maxExamined {
-		t.Errorf("kept %q", evidence.kept)
-	}
-}
-
-// A push by hand asks what the cache has of the outputs, and of what is going to be referred to; not of all that is there.
-func TestEdgeHeld(t *testing.T) {
-	path := func(i int) nix.StorePath { return nix.StorePath(fmt.Sprintf("/nix/store/%032d-x", i)) }
-	info := func(i int, references ...int) nix.PathInfo {
-		p := nix.PathInfo{Path: path(i), References: []nix.StorePath{path(i)}}
-		for _, r := range references {
-			p.References = append(p.References, path(r))
-		}
-		return p
-	}
-	infos := []nix.PathInfo{info(1), info(2, 1), info(3, 2), info(4, 2, 9), info(5, 3)}
-	for name, c := range map[string]struct {
-		there []int
-		want  []int
-	}{
-		"nothing is there":            {nil, nil},
-		"all is there":                {[]int{1, 2, 3, 4, 5}, []int{4, 5}},
-		"an output goes up":           {[]int{1, 2, 3, 4}, []int{3, 4}},
-		"what outputs refer to is up": {[]int{1}, []int{1}},
-	} {
-		var there, want []nix.StorePath
-		for _, i := range c.there {
-			there = append(there, path(i))
-		}
-		for _, i := range c.want {
-			want = append(want, path(i))
-		}
-		if got := pathsOf(edgeHeld(infos, there)); !slices.Equal(got, want) {
-			t.Errorf("%s: %v, want %v", name, got, want)
-		}
-	}
-	var mirror []nix.PathInfo
-	for i := range maxRoots + 1 {
-		mirror = append(mirror, info(i))
-	}
-	if got := edgeHeld(mirror, pathsOf(mirror)); len(got) > 0 {
-		t.Errorf("of a mirror %d paths are asked for", len(got))
-	}
-	if got := edgeHeld(mirror[1:], pathsOf(mirror)); len(got) != maxRoots {
-		t.Errorf("of %d outputs %d are asked for", maxRoots, len(got))
-	}
 }
 
 // The same contents with other references are not the same object: Nix would fetch it without what it needs.
@@ -190,17 +120,16 @@ func TestAPathThatTheCacheHoldsWithOtherReferencesIsNotPushed(t *testing.T) {
 	public := &fakeCachix{paths: []nix.StorePath{path}}
 	release.publishTo(public)
 	other := nix.StorePath("/nix/store/00000000000000000000000000000000-other")
-	release.Publish.Holder = fakeHolder{
+	public.holds = fakeHolder{
 		hashes:     map[nix.StorePath]string{path: fakeHash},
 		references: map[nix.StorePath][]nix.StorePath{path: {other}},
 	}
-	release.Publish.From = release.store
 	m, err := release.Run(t.Context())
-	var conflict *ConflictError
+	var conflict *publish.ConflictError
 	if !errors.As(err, &conflict) || len(conflict.Conflicts) != 1 || conflict.Conflicts[0].References == nil {
 		t.Fatalf("error %v, want a ConflictError about references of %s", err, path)
 	}
-	if want := fmt.Sprintf("fake public side has other references: %s refers to [%s] there, and to [", path, other); !strings.Contains(err.Error(), want) {
+	if want := fmt.Sprintf("fake has other references: %s refers to [%s] there, and to [", path, other); !strings.Contains(err.Error(), want) {
 		t.Errorf("error %q lacks %q", err, want)
 	}
 	if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, "nothing was overwritten: the contents are the same") {

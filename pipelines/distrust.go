@@ -9,6 +9,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -39,35 +40,6 @@ func (r *Release) recordPlanned(plan run.Plan, known map[nix.StorePath]nix.Deriv
 	})
 }
 
-// reason is what the record can have against publishing an object, and so against what is built with it.
-type reason struct {
-	text  string
-	is    func(record.Object) bool
-	apply func(*record.Object)
-}
-
-var reasons = []reason{
-	{
-		"was built where builders can change their inputs",
-		func(o record.Object) bool { return o.Sandbox == record.WritableInputs },
-		func(o *record.Object) { o.Sandbox = record.WritableInputs },
-	},
-	{
-		"was built without a sandbox",
-		func(o record.Object) bool { return o.Sandbox == record.SandboxOff },
-		func(o *record.Object) {
-			if !o.Sandbox.IsOff() {
-				o.Sandbox = record.SandboxOff
-			}
-		},
-	},
-	{
-		"was not the same when it was built again",
-		func(o record.Object) bool { return o.Second == record.Different },
-		func(o *record.Object) { o.Second = record.Different },
-	},
-}
-
 // inputs are what packages may have been built from: derivations, and those of their outputs that the store has.
 type inputs struct {
 	system  matrix.System
@@ -86,7 +58,7 @@ func (r *Release) distrustInputs(ctx context.Context, x engine.Executor, system 
 		if o.Unreadable != nil {
 			return o.Unreadable
 		}
-		if slices.ContainsFunc(reasons, func(reason reason) bool { return reason.is(o) }) {
+		if publish.ObjectionTo(o, publish.Consent{}) != nil {
 			in.objects[path] = o
 			suspects = append(suspects, path)
 		}
@@ -101,8 +73,8 @@ func (r *Release) distrustInputs(ctx context.Context, x engine.Executor, system 
 	if in.infos, err = r.builtHere(ctx, x, e, suspects); err != nil {
 		return fmt.Errorf("look up build inputs: %w", err)
 	}
-	for _, reason := range reasons {
-		if err := r.distrust(ctx, x, e, in, reason); err != nil {
+	for _, objection := range publish.Objections {
+		if err := r.distrust(ctx, x, e, in, objection); err != nil {
 			return fmt.Errorf("record what build inputs are used for: %w", err)
 		}
 	}
@@ -120,14 +92,14 @@ func (r *Release) builtHere(ctx context.Context, x engine.Executor, e engine.Eng
 		if err != nil {
 			return nil, err
 		}
-		built = append(built, slices.DeleteFunc(infos, isFetched)...)
+		built = append(built, slices.DeleteFunc(infos, publish.IsFetched)...)
 	}
 	return built, nil
 }
 
 // distrust applies one reason to all that is built with the inputs that it is true of.
-func (r *Release) distrust(ctx context.Context, x engine.Executor, e engine.Engine, in inputs, why reason) error {
-	infos := slices.DeleteFunc(slices.Clone(in.infos), func(info nix.PathInfo) bool { return !why.is(in.objects[info.Path]) })
+func (r *Release) distrust(ctx context.Context, x engine.Executor, e engine.Engine, in inputs, why *publish.Objection) error {
+	infos := slices.DeleteFunc(slices.Clone(in.infos), func(info nix.PathInfo) bool { return !why.Is(in.objects[info.Path]) })
 	if len(infos) == 0 {
 		return nil
 	}
@@ -137,9 +109,9 @@ func (r *Release) distrust(ctx context.Context, x engine.Executor, e engine.Engi
 	}
 	var changed []nix.StorePath
 	err = r.Record.Change(outputs, func(o *record.Object) {
-		if !why.is(*o) {
-			why.apply(o)
-			if why.is(*o) {
+		if !why.Is(*o) {
+			why.Apply(o)
+			if why.Is(*o) {
 				changed = append(changed, o.Path)
 			}
 		}
@@ -147,7 +119,7 @@ func (r *Release) distrust(ctx context.Context, x engine.Executor, e engine.Engi
 	if err == nil && len(changed) > 0 {
 		r.Event(run.Notice{
 			System: in.system, Level: run.Warning,
-			Text: fmt.Sprintf("%s %s; so %s that is built with it counts as such, like %s", infos[0].Path, why.text, run.Count(len(changed), "output"), changed[0]),
+			Text: fmt.Sprintf("%s %s; so %s that is built with it counts as such, like %s", infos[0].Path, why.Text, run.Count(len(changed), "output"), changed[0]),
 			Hint: "to build them again: nix-store --delete " + string(infos[0].Path) + " " + string(changed[0]),
 		})
 	}

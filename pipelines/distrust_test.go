@@ -41,7 +41,7 @@ func TestWhatWasBuiltWithAnUnsandboxedToolIsNotPublished(t *testing.T) {
 		"no sandbox, consent": {earlier: func(e *fakeEngine) { e.noSandbox = true }, consent: func(r *Release) { r.Publish.Unsandboxed = true }, want: run.Published},
 		"writable inputs":     {earlier: func(e *fakeEngine) { e.writableInputs = true }, consent: func(r *Release) { r.Publish.Unsandboxed = true }, want: run.Withheld},
 		"different":           {between: func(o *record.Object) { o.Second = record.Different }, want: run.Withheld},
-		"different, consent":  {between: func(o *record.Object) { o.Second = record.Different }, consent: func(r *Release) { r.Rebuild.WarnOnly = true }, want: run.Published},
+		"different, consent":  {between: func(o *record.Object) { o.Second = record.Different }, consent: func(r *Release) { r.Rebuild.WarnOnly, r.Publish.Different = true, true }, want: run.Published},
 		"fetched since":       {earlier: func(e *fakeEngine) { e.noSandbox = true }, signed: true, want: run.Published},
 		"sandbox":             {want: run.Published},
 	} {

@@ -161,7 +161,7 @@ func (b secondBuild) compareHashes(ctx context.Context, y engine.Executor, e eng
 				continue // one output is enough to look into
 			}
 			d := &run.Difference{Output: o.Path, Reason: fmt.Sprintf("a second build, on %s, differs in %s", describe(e, b.cell), o.Path)}
-			d.Kept, d.Files, d.Page = b.r.look(ctx, o.Path, b.r.keepFrom(b.x, "first", o.Path), b.r.keepFrom(y, "second", o.Path))
+			d.Kept, d.Files, d.Page = b.r.CompareKept(ctx, b.r.Rebuild.Evidence, o.Path, b.r.keepFrom(b.x, "first", o.Path), b.r.keepFrom(y, "second", o.Path))
 			p.Difference = d
 		}
 		if p.Difference != nil {

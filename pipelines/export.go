@@ -10,6 +10,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -24,7 +25,7 @@ func (r *Release) export(ctx context.Context, x engine.Executor, cell matrix.Cel
 				return "", err
 			}
 		}
-		if err := r.agreeWithStore(ctx, x, cell, infos); err != nil {
+		if err := r.checkStoreConflicts(ctx, x, cell, infos); err != nil {
 			return "", err
 		}
 		if err := r.Record.Note(r.ID, infos); err != nil {
@@ -46,6 +47,14 @@ func (r *Release) export(ctx context.Context, x engine.Executor, cell matrix.Cel
 		return fmt.Sprintf("%s, %s", run.Count(len(added), "path"), compressed(added)), nil
 	})
 	return added, err
+}
+
+// checkStoreConflicts compares a closure with what the store has of it.
+func (r *Release) checkStoreConflicts(ctx context.Context, x engine.Executor, cell matrix.Cell, infos []nix.PathInfo) error {
+	check := publish.ConflictCheck{Recorder: r.Recorder, Evidence: r.Rebuild.Evidence, System: cell.System, KeepOurs: func(path nix.StorePath) run.KeepFunc {
+		return r.keepFrom(x, "ours", path)
+	}}
+	return check.Run(ctx, r.Store, infos)
 }
 
 // lacking returns those paths of a closure that the store has not, and their size in bytes.

@@ -3,10 +3,13 @@ package pipelines
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"sync"
 
+	"github.com/scopecreep-zip/open-sesame-ci/cachix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
@@ -20,6 +23,8 @@ type fakeCachix struct {
 	mute     bool                    // the same of its public side
 	spoilt   map[nix.StorePath]error // what a consumer finds
 	blind    int                     // how often a consumer does not see what is there
+
+	holds fakeHolder // the contents of its public side
 
 	mu     sync.Mutex
 	paths  []nix.StorePath
@@ -43,37 +48,44 @@ func (c *fakeCachix) Check(ctx context.Context) error {
 	return c.checkErr
 }
 
-func (c *fakeCachix) Push(_ context.Context, infos []nix.PathInfo, agree func([]nix.StorePath) error, progress func(run.PushProgress)) (done run.Pushed, err error) {
+func (c *fakeCachix) Plan(_ context.Context, infos []nix.PathInfo) (plan cachix.Plan, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := agree(c.paths); err != nil {
-		return run.Pushed{Left: pathsOf(infos)}, err
-	}
-	c.pushes++
-	for i, info := range infos {
-		switch {
-		case slices.Contains(c.paths, info.Path):
-			done.There++
-		case c.pushErr != nil && i >= len(infos)/2:
-			done.Left = append(done.Left, info.Path)
-		default:
-			c.paths = append(c.paths, info.Path)
-			done.Added = append(done.Added, nix.Added{Path: info.Path, NARSize: info.NARSize, FileSize: info.NARSize / 2})
+	for _, info := range infos {
+		if slices.Contains(c.paths, info.Path) {
+			plan.There = append(plan.There, info.Path)
+		} else {
+			plan.Push, plan.Bytes = append(plan.Push, info), plan.Bytes+info.NARSize
 		}
 	}
-	progress(run.PushProgress{Paths: len(done.Added), OfPaths: len(infos)})
+	return plan, nil
+}
+
+func (c *fakeCachix) Push(_ context.Context, plan cachix.Plan, _ *publish.UploadLog, report func(run.PushProgress)) (done run.Pushed, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pushes++
+	done.There = len(plan.There)
+	for i, info := range plan.Push {
+		if c.pushErr != nil && i >= len(plan.Push)/2 {
+			done.Left = append(done.Left, info.Path)
+			continue
+		}
+		c.paths = append(c.paths, info.Path)
+		done.Added = append(done.Added, nix.Added{Path: info.Path, NARSize: info.NARSize, FileSize: info.NARSize / 2})
+	}
+	report(run.PushProgress{Paths: len(done.Added), OfPaths: len(plan.Push)})
 	return done, c.pushErr
 }
 
-func (c *fakeCachix) Preview(_ context.Context, infos []nix.PathInfo) (p run.PushPlan, err error) {
-	for _, info := range infos {
-		if slices.Contains(c.paths, info.Path) {
-			p.There++
-		} else {
-			p.Push, p.Bytes = append(p.Push, info.Path), p.Bytes+info.NARSize
-		}
-	}
-	return p, c.checkErr
+func (c *fakeCachix) Consumer(context.Context) (publish.Consumer, error) { return c, nil }
+
+func (c *fakeCachix) Infos(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error) {
+	return c.holds.Infos(ctx, paths)
+}
+
+func (c *fakeCachix) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
+	return c.holds.Dump(ctx, w, path)
 }
 
 func (c *fakeCachix) AbortUploads(_ context.Context, ids []string) (int, error) {

@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -41,4 +42,9 @@ func (f *fakeEngine) rebuild(c engine.Command) error {
 		return &engine.ExitError{Program: "nix-store", Code: 104, Stderr: "error: may not be deterministic"}
 	}
 	return nil
+}
+
+func isRebuildError(err error) bool {
+	var broken *RebuildError
+	return errors.As(err, &broken)
 }

@@ -620,7 +620,7 @@ func newFakeRun(t *testing.T) *fakeRun {
 			Dir: dir, URL: "github:o/r/abc", Rev: "abc", NARHash: "sha256-x", LastModified: 1,
 		}},
 		Engines: release, Store: release.store, Served: []ServingCache{release.store}, Record: newRecord(t),
-		Recorder: run.Recorder{Report: release.recorder, Now: func() time.Time { return time.Unix(1000, 0) }}, Logs: regular.NewDir(dir).Sub("logs"), ManifestFile: regular.AnyFile(filepath.Join(dir, "manifest.json")),
+		Recorder: &run.Recorder{Report: release.recorder, Now: func() time.Time { return time.Unix(1000, 0) }}, Logs: regular.NewDir(dir).Sub("logs"), ManifestFile: regular.AnyFile(filepath.Join(dir, "manifest.json")),
 		Rebuild: Rebuilding{Without: "the test does not want it"},
 	}
 	return release

@@ -21,7 +21,7 @@ func cellRun(t *testing.T, system matrix.System, change func(*fakeRun)) *run.Man
 	release := newFakeRun(t)
 	release.Cells = matrix.Expand([]matrix.System{system}, fakePackages)
 	release.publishTo(&fakeCachix{})
-	release.Publish.Pin = false
+	release.Publish.Pins = false
 	if change != nil {
 		change(release)
 	}

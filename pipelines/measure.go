@@ -201,7 +201,7 @@ func (r *Release) probeTwice(ctx context.Context, x engine.Executor, c candidate
 	if err == nil || ctx.Err() != nil || sandboxLost(err) != "" {
 		return report, err
 	}
-	if waitErr := sleep(ctx, measureAgainAfter); waitErr != nil {
+	if waitErr := run.Sleep(ctx, measureAgainAfter); waitErr != nil {
 		return report, err
 	}
 	return r.probe(ctx, x, c.system, sandbox, c.pin())

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 func TestOutcomeIsTheHeaviest(t *testing.T) {
-	broken, differs, unpublished := &ContractError{}, &RebuildError{}, &PublishError{Cache: "c", Err: errors.New("x")}
+	broken, differs, unpublished := &ContractError{}, &RebuildError{}, &publish.Error{Cache: "c", Err: errors.New("x")}
 	failed := errors.New("x")
 	for name, test := range map[string]struct {
 		err  error

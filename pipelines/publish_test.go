@@ -3,18 +3,22 @@ package pipelines
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -22,16 +26,19 @@ import (
 // publishTo makes a run publish, as a release with a secret does.
 func (run *fakeRun) publishTo(c *fakeCachix) {
 	out := run.ManifestFile.Dir
-	run.Publish = Publishing{To: c, Consumer: c, Pin: true, Journal: NewJournal(out, "run", nil), Resume: "push --resume"}
+	run.Publish = publish.Publisher{
+		Recorder: run.Recorder, ID: run.ID, Record: run.Record, Evidence: run.Rebuild.Evidence, To: c, From: run.store, Confirm: true, Pins: true, Consent: publish.Consent{Different: run.Rebuild.WarnOnly},
+		Journal: publish.NewJournal(out, "run", nil), Resume: "push --resume",
+	}
 }
 
-func (run *fakeRun) journal(t *testing.T) []JournalEntry {
+func (run *fakeRun) journal(t *testing.T) []publish.JournalEntry {
 	t.Helper()
-	journals, err := OpenJournals(run.ManifestFile.Dir, nil)
+	journals, err := publish.OpenJournals(run.ManifestFile.Dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var entries []JournalEntry
+	var entries []publish.JournalEntry
 	for _, j := range journals {
 		entries = append(entries, j.Entries()...)
 	}
@@ -56,7 +63,7 @@ func bothSystems(v run.PublishVerdict) map[matrix.System]run.PublishVerdict {
 func TestJournalThatCannotBeWritten(t *testing.T) {
 	release := newFakeRun(t)
 	release.publishTo(&fakeCachix{})
-	release.Publish.Journal = NewJournal(nil, "run", nil)
+	release.Publish.Journal = publish.NewJournal(nil, "run", nil)
 	m, err := release.Run(t.Context())
 	if got := run.OutcomeOf(err); got != run.OutcomeUnpublished {
 		t.Errorf("outcome %v, error %v", got, err)
@@ -284,7 +291,7 @@ func TestUnsandboxedOutputsOfAnInterruptedRunStayWithheld(t *testing.T) {
 
 func TestWithoutASecretNothingIsPushedAndNothingFails(t *testing.T) {
 	release := newFakeRun(t)
-	release.Publish = Publishing{Without: "no secret: X is not set"}
+	release.Publish = publish.Publisher{Disabled: "no secret: X is not set"}
 	m, err := release.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -294,9 +301,9 @@ func TestWithoutASecretNothingIsPushedAndNothingFails(t *testing.T) {
 	}
 
 	release = newFakeRun(t)
-	release.Publish = Publishing{Without: "no secret: X is not set", Always: true}
-	var publish *PublishError
-	if _, err = release.Run(t.Context()); !errors.As(err, &publish) {
+	release.Publish = publish.Publisher{Disabled: "no secret: X is not set", Always: true}
+	var publishErr *publish.Error
+	if _, err = release.Run(t.Context()); !errors.As(err, &publishErr) {
 		t.Errorf("error %v with --push=always, want one of publishing", err)
 	}
 	if len(release.opened) > 0 {
@@ -305,13 +312,13 @@ func TestWithoutASecretNothingIsPushedAndNothingFails(t *testing.T) {
 }
 
 func TestARightThatIsNoneIsFoundBeforeAnythingIsBuilt(t *testing.T) {
-	run, cache := newFakeRun(t), &fakeCachix{checkErr: errors.New("the token may only read")}
-	run.publishTo(cache)
-	var publish *PublishError
-	if _, err := run.Run(t.Context()); !errors.As(err, &publish) || !onlyPublishing(err) {
+	release, cache := newFakeRun(t), &fakeCachix{checkErr: errors.New("the token may only read")}
+	release.publishTo(cache)
+	var publishErr *publish.Error
+	if _, err := release.Run(t.Context()); !errors.As(err, &publishErr) || run.OutcomeOf(err) != run.OutcomeUnpublished {
 		t.Errorf("error %v, want one of publishing alone", err)
 	}
-	if len(run.opened) > 0 {
+	if len(release.opened) > 0 {
 		t.Error("an engine was opened")
 	}
 }
@@ -320,7 +327,7 @@ func TestACacheThatIsDownIsNoVerdictOnTheBuild(t *testing.T) {
 	release, cache := newFakeRun(t), &fakeCachix{checkErr: unavailableError{errors.New("down")}, pushErr: errors.New("down")}
 	release.publishTo(cache)
 	m, err := release.Run(t.Context())
-	if err == nil || !onlyPublishing(err) {
+	if err == nil || run.OutcomeOf(err) != run.OutcomeUnpublished {
 		t.Fatalf("error %v, want one of publishing alone", err)
 	}
 	if diff := cmp.Diff(allVerdicts(run.Built), verdicts(m)); diff != "" {
@@ -369,7 +376,7 @@ func TestAConsumerThatSeesNothingIsWaitedFor(t *testing.T) {
 	release, cache = newFakeRun(t), &fakeCachix{blind: 1 << 20}
 	release.publishTo(cache)
 	m, err = release.Run(t.Context())
-	if err == nil || !onlyPublishing(err) {
+	if err == nil || run.OutcomeOf(err) != run.OutcomeUnpublished {
 		t.Errorf("error %v, want one of publishing alone", err)
 	}
 	if diff := cmp.Diff(bothSystems(run.Unconfirmed), publishVerdicts(m)); diff != "" {
@@ -378,11 +385,11 @@ func TestAConsumerThatSeesNothingIsWaitedFor(t *testing.T) {
 }
 
 func TestNothingIsPinnedUnlessAllIsGood(t *testing.T) {
-	run, cache := newFakeRun(t), &fakeCachix{}
-	run.publishTo(cache)
-	run.engines[matrix.AArch64Linux].fails["desktop"] = []string{builderFailed}
-	_, err := run.Run(t.Context())
-	if err == nil || onlyPublishing(err) {
+	release, cache := newFakeRun(t), &fakeCachix{}
+	release.publishTo(cache)
+	release.engines[matrix.AArch64Linux].fails["desktop"] = []string{builderFailed}
+	_, err := release.Run(t.Context())
+	if err == nil || run.OutcomeOf(err) == run.OutcomeUnpublished {
 		t.Fatalf("error %v, want the build's", err)
 	}
 	if len(cache.paths) != 3 {
@@ -405,8 +412,8 @@ func TestTheSecretIsKeptFromBuildersWithoutASandbox(t *testing.T) {
 		"without, trusted": {func(run *fakeRun) { run.unsandbox(); run.Publish.Unsandboxed = true }, true},
 		"no build users":   {func(run *fakeRun) { run.writable() }, false},
 		"none, trusted":    {func(run *fakeRun) { run.writable(); run.Publish.Unsandboxed = true }, false},
-		"none, no secret":  {func(run *fakeRun) { run.writable(); run.Publish = Publishing{Without: "no secret"} }, true},
-		"without a secret": {func(run *fakeRun) { run.unsandbox(); run.Publish = Publishing{Without: "no secret"} }, true},
+		"none, no secret":  {func(run *fakeRun) { run.writable(); run.Publish = publish.Publisher{Disabled: "no secret"} }, true},
+		"without a secret": {func(run *fakeRun) { run.unsandbox(); run.Publish = publish.Publisher{Disabled: "no secret"} }, true},
 		"in a container":   {func(run *fakeRun) { run.unsandbox(); run.kind("dagger") }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -415,8 +422,8 @@ func TestTheSecretIsKeptFromBuildersWithoutASandbox(t *testing.T) {
 			run.publishTo(&fakeCachix{})
 			test.change(run)
 			_, err := run.Run(t.Context())
-			var publish *PublishError
-			if refused := errors.As(err, &publish) &&
+			var publishErr *publish.Error
+			if refused := errors.As(err, &publishErr) &&
 				(strings.Contains(err.Error(), "could take the secret") || strings.Contains(err.Error(), writableInputs)); refused == test.builds {
 				t.Errorf("error %v", err)
 			}
@@ -449,9 +456,9 @@ func TestPreviewOfAPush(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, cell := range m.Cells {
-		want := run.PushPlan{Push: []nix.StorePath{}, Unbuilt: 2}
+		want := run.PushPlan{Cache: "fake", Push: []nix.StorePath{}, Unbuilt: 2}
 		if cell.System == matrix.X8664Linux {
-			want = run.PushPlan{Push: []nix.StorePath{present}, Bytes: cell.Plan.Push.Bytes, Unbuilt: 1}
+			want = run.PushPlan{Cache: "fake", Push: []nix.StorePath{present}, Bytes: cell.Plan.Push.Bytes, Unbuilt: 1}
 		}
 		if diff := cmp.Diff(&want, cell.Plan.Push); diff != "" || cell.System == matrix.X8664Linux && want.Bytes == 0 {
 			t.Errorf("%s (-want +got):\n%s", cell.System, diff)
@@ -478,7 +485,7 @@ func TestWhatAResumedReleasePins(t *testing.T) {
 			if _, err := run.Run(t.Context()); err == nil {
 				t.Fatal("no error of a cache that is down")
 			}
-			journals, err := OpenJournals(run.ManifestFile.Dir, nil)
+			journals, err := publish.OpenJournals(run.ManifestFile.Dir, nil)
 			if err != nil || len(journals) != 1 {
 				t.Fatalf("journals %v, %v", journals, err)
 			}
@@ -489,7 +496,7 @@ func TestWhatAResumedReleasePins(t *testing.T) {
 				}
 				return
 			}
-			if err := run.PinResumed(t.Context(), journals[0]); err != nil {
+			if err := run.Publish.PinResumed(t.Context(), journals[0]); err != nil {
 				t.Fatal(err)
 			}
 			if len(cache.pins) != 4 || cache.pins["desktop-x86_64-linux"] != fakePath(matrix.X8664Linux, "desktop", "") {
@@ -513,18 +520,18 @@ func TestAnOldJournalPinsNothingOverALaterRelease(t *testing.T) {
 	release.publishTo(cache)
 	const name = "desktop-x86_64-linux"
 	old := nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-old")
-	journal := NewJournal(release.ManifestFile.Dir, "0", release.Record)
-	if err := journal.Add(JournalEntry{Cache: cache.Name(), Paths: []nix.StorePath{old}}); err != nil {
+	journal := publish.NewJournal(release.ManifestFile.Dir, "0", release.Record)
+	if err := journal.Add(publish.JournalEntry{Cache: cache.Name(), Paths: []nix.StorePath{old}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := journal.Pin(map[string]nix.StorePath{name: old, "other-x86_64-linux": old}); err != nil {
 		t.Fatal(err)
 	}
-	release.ID = "1"
+	release.ID, release.Publish.ID = "1", "1"
 	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := release.PinResumed(t.Context(), journal); err != nil {
+	if err := release.Publish.PinResumed(t.Context(), journal); err != nil {
 		t.Fatal(err)
 	}
 	if cache.pins[name] != fakePath(matrix.X8664Linux, "desktop", "") || cache.pins["other-x86_64-linux"] != old {
@@ -576,18 +583,87 @@ func TestWhatTheRecordCannotBeReadOfIsNotPublished(t *testing.T) {
 func TestAnOldJournalPinsNothingWhereTheRecordCannotBeRead(t *testing.T) {
 	release, cache := newFakeRun(t), &fakeCachix{}
 	release.publishTo(cache)
-	release.ID = "1"
+	release.ID, release.Publish.ID = "1", "1"
 	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	release.damage(t, "cells/*.json")
 	const name = "desktop-x86_64-linux"
 	old := nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-old")
-	journal := NewJournal(release.ManifestFile.Dir, "0", release.Record)
-	if err := errors.Join(journal.Add(JournalEntry{Cache: cache.Name(), Paths: []nix.StorePath{old}}), journal.Pin(map[string]nix.StorePath{name: old})); err != nil {
+	journal := publish.NewJournal(release.ManifestFile.Dir, "0", release.Record)
+	if err := errors.Join(journal.Add(publish.JournalEntry{Cache: cache.Name(), Paths: []nix.StorePath{old}}), journal.Pin(map[string]nix.StorePath{name: old})); err != nil {
 		t.Fatal(err)
 	}
-	if err := release.PinResumed(t.Context(), journal); err == nil || cache.pins[name] == old {
+	if err := release.Publish.PinResumed(t.Context(), journal); err == nil || cache.pins[name] == old {
 		t.Errorf("error %v, pinned %v", err, cache.pins)
+	}
+}
+
+// What a consumer does not get of the closure is a failed publish, as is an output.
+func TestADependencyThatConsumersDoNotGetIsNotConfirmed(t *testing.T) {
+	dep := nix.PathInfo{Path: "/nix/store/00000000000000000000000000000000-dep"}
+	cache := &fakeCachix{spoilt: map[nix.StorePath]error{dep.Path: errors.New("its NAR is not there")}}
+	release := newFakeRun(t)
+	release.publishTo(cache)
+	root := nix.PathInfo{Path: "/nix/store/11111111111111111111111111111111-root", References: []nix.StorePath{dep.Path}}
+	added, err := release.Publish.PushOnly(t.Context(), []nix.PathInfo{dep, root})
+	if err == nil || run.OutcomeOf(err) != run.OutcomeUnpublished || !strings.Contains(err.Error(), "its NAR is not there") || len(added) != 2 {
+		t.Errorf("added %v, error %v", added, err)
+	}
+}
+
+// A public side that never answers, or never has more, is given up when --confirm-timeout is over.
+func TestAConfirmationEndsWithItsPatience(t *testing.T) {
+	object := []nix.PathInfo{{Path: "/nix/store/00000000000000000000000000000000-x"}}
+	for name, cache := range map[string]*fakeCachix{
+		"silent": {mute: true},
+		"blind":  {blind: 1 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				release := newFakeRun(t)
+				release.publishTo(cache)
+				release.Now = time.Now
+				release.Publish.Patience = time.Minute
+				started := time.Now()
+				_, err := release.Publish.PushOnly(t.Context(), object)
+				if took := time.Since(started); took > time.Minute || took < 45*time.Second {
+					t.Errorf("it took %s", took)
+				}
+				if err == nil || run.OutcomeOf(err) != run.OutcomeUnpublished {
+					t.Errorf("error %v", err)
+				}
+			})
+		})
+	}
+}
+
+// A run says what it has aborted, and goes on where that fails.
+func TestRunAbortsWhatKilledRunsHaveLeft(t *testing.T) {
+	for _, failed := range []error{nil, errors.New("no answer")} {
+		t.Run(fmt.Sprint(failed), func(t *testing.T) {
+			release := newFakeRun(t)
+			cache := &fakeCachix{abortErr: failed}
+			release.publishTo(cache)
+			out := t.TempDir()
+			const destination = "https://cachix.example/api/v1/cache/c"
+			if err := regular.NewDir(out).Sub("journal").Write("1.uploads", []byte(destination+"\n+a\n+b\n")); err != nil {
+				t.Fatal(err)
+			}
+			release.Publish.Uploads = publish.NewUploadLog(regular.NewDir(out), "2", destination)
+			if _, err := release.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(cache.aborted, []string{"a", "b"}) || len(cache.paths) == 0 {
+				t.Errorf("aborted %q, pushed %d paths", cache.aborted, len(cache.paths))
+			}
+			text := fmt.Sprint(of[run.Notice](release.recorder))
+			if !strings.Contains(text, "aborted 2 uploads that a killed run had left open on fake") {
+				t.Errorf("notices: %s", text)
+			}
+			if strings.Contains(text, "abort uploads that a killed run has left open: no answer") != (failed != nil) {
+				t.Errorf("notices: %s", text)
+			}
+		})
 	}
 }

@@ -12,13 +12,13 @@ import (
 // previewPush asks the cache what it lacks of all that is there already, in the engine or in the store that a run
 // exports into. It is nil where nothing would be pushed.
 func (r *Release) previewPush(ctx context.Context, x engine.Executor, e engine.Engine, s run.Snapshot, cell matrix.Cell, packages []run.PackageResult) (*run.PushPlan, error) {
-	if r.Publish.To == nil && r.Publish.Without == "" {
+	if r.Publish.To == nil && r.Publish.Disabled == "" {
 		return nil, nil
 	}
 	var plan *run.PushPlan
 	err := r.Step(ctx, run.StepPush, cell.System, func() (string, error) {
 		if r.Publish.To == nil {
-			return "", run.Skipped(r.Publish.Without)
+			return "", run.Skipped(r.Publish.Disabled)
 		}
 		if reason := r.withheld(s); reason != "" {
 			return "", run.Skipped(reason)
@@ -27,12 +27,9 @@ func (r *Release) previewPush(ctx context.Context, x engine.Executor, e engine.E
 		if err != nil {
 			return "", err
 		}
-		preview, err := r.Publish.To.Preview(ctx, infos)
-		if err != nil {
-			return "", &PublishError{System: cell.System, Cache: r.Publish.To.Name(), Err: err}
+		if plan, err = r.Publish.Preview(ctx, infos, unbuilt); err != nil {
+			return "", r.Publish.Error(cell.System, err)
 		}
-		preview.Unbuilt, preview.Push = unbuilt, notNil(preview.Push)
-		plan = &preview
 		return plan.String(), nil
 	})
 	return plan, err

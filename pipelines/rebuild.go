@@ -28,7 +28,7 @@ type Rebuilding struct {
 	// Elsewhere opens the engines for those systems whose second builds are made on another one than the first.
 	Elsewhere map[matrix.System]Engines
 	// Evidence keeps what differs; nil keeps nothing.
-	Evidence Evidence
+	Evidence run.Evidence
 }
 
 // rebuild has the packages of a cell built a second time, and notes of each output whether it came out the same.
@@ -55,7 +55,7 @@ func (r *Release) rebuild(ctx context.Context, b secondBuild, result *run.CellRe
 		failed := known
 		if len(b.todo) > 0 {
 			if slices.ContainsFunc(b.todo, func(p *run.PackageResult) bool { return p.Verdict == run.Built }) {
-				if err := sleep(ctx, r.Rebuild.Apart-r.Now().Sub(since)); err != nil {
+				if err := run.Sleep(ctx, r.Rebuild.Apart-r.Now().Sub(since)); err != nil {
 					return "", err
 				}
 			}
@@ -136,25 +136,11 @@ func (r *Release) wantsProof(packages []run.PackageResult) bool {
 	return false
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // withEvidence tells how to look into what differs.
 func withEvidence(broken *RebuildError) error {
 	var err error = broken
 	for _, p := range broken.Failed {
-		err = hintKept(err, string(p.Package), p.Difference.Kept, p.Difference.Page)
+		err = run.HintKept(err, string(p.Package), p.Difference.Kept, p.Difference.Page)
 	}
 	return hint.Wrap(err, "to be warned only: --rebuild=warn")
 }

@@ -136,7 +136,7 @@ func TestWhatDifferedOnceIsNotPublishedByALaterRun(t *testing.T) {
 			t.Errorf("with %q: pushed %q; publishing is %+v", without, public.paths, m.Cells[0].Publish)
 		}
 	}
-	release.Rebuild.Without, release.Rebuild.WarnOnly = "", true
+	release.Rebuild.Without, release.Rebuild.WarnOnly, release.Publish.Different = "", true, true
 	if _, err := release.Run(t.Context()); err != nil {
 		t.Errorf("with warn: %v", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
@@ -18,7 +19,7 @@ import (
 
 // Release is one run, with all that it needs. Each of its fields is set before Run and read only after.
 type Release struct {
-	run.Recorder
+	*run.Recorder
 
 	ID      string // names the run in logs; unique on this machine
 	Command string // "release", "warm" or "build"
@@ -32,7 +33,7 @@ type Release struct {
 	Engines   Engines
 	Store     Store          // what the run exports into; nil for nowhere
 	Served    []ServingCache // an output that one of them serves is neither built nor fetched
-	Publish   Publishing
+	Publish   publish.Publisher
 	Rebuild   Rebuilding
 	// Derivations keeps what was to be built; nil keeps nothing.
 	Derivations DerivationKeeper
@@ -79,7 +80,7 @@ func (r *Release) Run(ctx context.Context) (*run.Manifest, error) {
 	}
 	checked, err := r.checkFiles(ctx, snapshot)
 	if err == nil {
-		err = r.mayPublish(ctx, snapshot)
+		err = r.checkAccess(ctx, snapshot)
 	}
 	var results []run.CellResult
 	if err != nil {
@@ -91,7 +92,7 @@ func (r *Release) Run(ctx context.Context) (*run.Manifest, error) {
 			return r.cell(ctx, snapshot, cell)
 		})
 	}
-	err = errors.Join(err, r.pin(ctx, results, err))
+	err = errors.Join(err, r.Publish.PinRelease(ctx, results, err))
 	if err == nil {
 		err = r.unfinished(results)
 	}
@@ -105,7 +106,7 @@ func (r *Release) cell(ctx context.Context, s run.Snapshot, cell matrix.Cell) (r
 	result = newCellResult(cell)
 	defer func() {
 		result.Seconds = run.Seconds(r.Now().Sub(started))
-		if err != nil && !onlyPublishing(err) { // that is said in result.Publish
+		if err != nil && run.OutcomeOf(err) != run.OutcomeUnpublished { // that is said in result.Publish
 			result.Error = nix.FirstLine(err.Error())
 		}
 	}()
@@ -222,12 +223,4 @@ func (r *Release) eachCell(ctx context.Context, f func(context.Context, matrix.C
 	}
 	_ = g.Wait() // the errors are in errs, in order
 	return results, errors.Join(errs...)
-}
-
-// WithTimeout limits a context to d, which the flag of that name has set; 0 is no limit. Its cause names both.
-func WithTimeout(ctx context.Context, d time.Duration, flag string) (context.Context, context.CancelFunc) {
-	if d <= 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeoutCause(ctx, d, fmt.Errorf("timed out after %s (--%s)", d, flag))
 }

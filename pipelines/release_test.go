@@ -329,7 +329,7 @@ func TestTimeoutNamesItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := newFakeRun(t)
 		release.engines[matrix.X8664Linux].hangs = true
-		ctx, cancel := WithTimeout(t.Context(), 500*time.Millisecond, "timeout")
+		ctx, cancel := run.WithTimeout(t.Context(), 500*time.Millisecond, "timeout")
 		defer cancel()
 		m, err := release.Run(ctx)
 		if err == nil || !strings.Contains(err.Error(), "timed out after 500ms (--timeout)") {

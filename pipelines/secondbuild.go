@@ -157,7 +157,7 @@ func (b secondBuild) difference(ctx context.Context, x engine.Executor, p *run.P
 	}
 	d := &run.Difference{Output: path, Reason: "a second build differs in " + string(path)}
 	if m[2] != "" {
-		d.Kept, d.Files, d.Page = b.r.look(ctx, path, b.r.keepFrom(x, "first", path), b.r.keepFile(x, path.Base()+".second", m[2]))
+		d.Kept, d.Files, d.Page = b.r.CompareKept(ctx, b.r.Rebuild.Evidence, path, b.r.keepFrom(x, "first", path), b.r.keepFile(x, path.Base()+".second", m[2]))
 	}
 	return d
 }

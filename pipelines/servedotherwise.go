@@ -54,7 +54,7 @@ func (b secondBuild) holdAgainst(ctx context.Context, cache run.NARHasher, p *ru
 		}
 		d := &run.Difference{Output: o.Path, Reason: fmt.Sprintf(
 			"%s serves other contents: %s is %s there, and %s here, twice", cache.Name(), o.Path, there.NARHash.SRI(), o.NARHash)}
-		d.Kept, d.Files, d.Page = b.r.look(ctx, o.Path, b.r.keepDump(cache, o.Path.Base()+".theirs", o.Path), b.r.keepFrom(b.x, "ours", o.Path))
+		d.Kept, d.Files, d.Page = b.r.CompareKept(ctx, b.r.Rebuild.Evidence, o.Path, run.KeepFrom(b.r.Rebuild.Evidence, cache, o.Path, "theirs"), b.r.keepFrom(b.x, "ours", o.Path))
 		p.Difference = d
 	}
 	return nil

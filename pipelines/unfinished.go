@@ -1,7 +1,6 @@
 package pipelines
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -22,7 +21,7 @@ func (r *Release) unfinished(cells []run.CellResult) error {
 			return fmt.Errorf("%s: no step has failed, but %s", want.System, missing)
 		}
 	}
-	return r.unpinned(cells)
+	return r.Publish.CheckPinned(cells)
 }
 
 // missingIn names the first thing that was to be done for a cell and was not.
@@ -70,17 +69,4 @@ func (r *Release) missingInBuilt(cell run.CellResult) string {
 		return "it was not exported"
 	}
 	return ""
-}
-
-// unpinned returns an error where a release is published and has no pins.
-func (r *Release) unpinned(cells []run.CellResult) error {
-	if !r.Publish.Pin || r.Publish.To == nil || slices.ContainsFunc(cells, func(c run.CellResult) bool { return !c.Published() }) {
-		return nil
-	}
-	for _, c := range cells {
-		if len(c.Publish.Pins) == 0 {
-			return &PublishError{System: c.System, Cache: r.Publish.To.Name(), Err: errors.New("the outputs were not pinned")}
-		}
-	}
-	return nil
 }

@@ -80,3 +80,26 @@ func WithCause(ctx context.Context, step Step, err error) error {
 	}
 	return err
 }
+
+// WithTimeout limits a context to d, the value of a flag. 0 is no limit. The cause names the flag.
+func WithTimeout(ctx context.Context, d time.Duration, flag string) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, d, fmt.Errorf("timed out after %s (--%s)", d, flag))
+}
+
+// Sleep waits for d, or until the context is done.
+func Sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,4 +1,4 @@
-package pipelines
+package publish
 
 import (
 	"errors"
@@ -19,9 +19,9 @@ import (
 
 func TestJournalOutlivesAKill(t *testing.T) {
 	out := regular.NewDir(t.TempDir())
-	entry := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", "")}}
+	entry := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: []nix.StorePath{nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-desktop")}}
 	other := JournalEntry{System: matrix.AArch64Linux, Cache: "c", Paths: entry.Paths}
-	more := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: append(slices.Clone(entry.Paths), fakePath(matrix.X8664Linux, "headless", ""))}
+	more := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: append(slices.Clone(entry.Paths), nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-headless"))}
 	first, second := NewJournal(out, "1", nil), NewJournal(out, "2", nil) // two runs at once
 	for _, add := range []error{first.Add(entry), first.Add(other), second.Add(more), first.Done(entry)} {
 		if add != nil {
@@ -53,7 +53,7 @@ func TestJournalOutlivesAKill(t *testing.T) {
 
 // What a killed run has left is settled by a later one that has published all of it, and by no other.
 func TestJournalOfAKilledRunIsSettled(t *testing.T) {
-	paths := []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", ""), fakePath(matrix.X8664Linux, "headless", "")}
+	paths := []nix.StorePath{nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-desktop"), nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-headless")}
 	for name, test := range map[string]struct {
 		published JournalEntry
 		settled   bool
@@ -89,7 +89,7 @@ func TestPartsOfJournalsAreRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	entry := JournalEntry{Cache: "c", Paths: []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", "")}}
+	entry := JournalEntry{Cache: "c", Paths: []nix.StorePath{nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-desktop")}}
 	publish := func(run string) []os.DirEntry {
 		t.Helper()
 		j := NewJournal(out, run, nil)
@@ -171,7 +171,7 @@ func TestJournalThatIsNoneIsRefused(t *testing.T) {
 			if err := journalDir(out).Write("x.json", []byte(content)); err != nil {
 				t.Fatal(err)
 			}
-			entry := JournalEntry{Cache: "c", Paths: []nix.StorePath{fakePath(matrix.X8664Linux, "desktop", "")}}
+			entry := JournalEntry{Cache: "c", Paths: []nix.StorePath{nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-desktop")}}
 			if err := NewJournal(out, "y", nil).Add(entry); err != nil {
 				t.Fatal(err)
 			}

@@ -1,4 +1,4 @@
-package pipelines
+package publish
 
 import (
 	"bufio"
@@ -16,15 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// UploadLog is the file OUT/journal/<run>.uploads: the uploads that a run has begun at a cache and has not ended. A later
-// run aborts those of a run that was killed. The file exists while an upload is open.
+// UploadLog is the file OUT/journal/<run>.uploads: the open uploads of a run. A later run aborts those of a killed run. The
+// file exists while an upload is open.
 //
-// The first line is the destination. Each beginning appends a line, with those of the ends since the last, and does not
-// wait for the disk: a killed process loses none, a power failure may. The log cannot have an upload whose answer had not arrived when the process
-// was killed. The run holds a lock on the file, which ends with the process. A nil UploadLog keeps nothing.
+// The first line is the destination. The beginning of an upload appends a line, and one for each upload that has ended
+// since. Lines are not synced to the disk: a killed process loses none, a power failure may. An upload whose answer has
+// not arrived when the process is killed is not in the log. The run locks the file until the process ends. A nil
+// UploadLog keeps nothing.
 type UploadLog struct {
 	out              *regular.Dir
 	run, destination string
@@ -32,16 +32,16 @@ type UploadLog struct {
 	mu    sync.Mutex
 	file  *os.File // nil while no upload is open
 	open  map[string]bool
-	ended []byte // lines that are written with the next beginning: a later run that does not see them asks in vain
-	err   error  // the first; nothing is written after it
+	ended []byte // lines to write with the next beginning; without them, a later run aborts uploads that have ended
+	err   error  // the first error; nothing is written after it
 }
 
-// Bounds on what is read of logs, which anyone may have written. A run has one upload open for each of its --push-jobs.
+// Limits on logs, which anyone may have written. A run has at most --push-jobs open uploads.
 const (
 	uploadsExt     = ".uploads"
 	maxUploadLog   = 256 << 20
 	maxUploadLine  = 4 << 10
-	maxOpenUploads = 1 << 12 // of all logs that one run reads
+	maxOpenUploads = 1 << 12 // in all logs that one run reads
 )
 
 // NewUploadLog returns the log of a run's uploads to a cache, in the directory of its results.
@@ -49,7 +49,7 @@ func NewUploadLog(out *regular.Dir, run, destination string) *UploadLog {
 	return &UploadLog{out: out, run: run, destination: destination, open: map[string]bool{}}
 }
 
-// Begun notes that an upload has begun. ID is one line.
+// Begun records that an upload has begun. ID is one line.
 func (l *UploadLog) Begun(id string) {
 	if l == nil {
 		return
@@ -63,7 +63,7 @@ func (l *UploadLog) Begun(id string) {
 	l.write(append(l.ended, "+"+id+"\n"...))
 }
 
-// Ended notes that an upload is complete or aborted.
+// Ended records that an upload is complete or aborted.
 func (l *UploadLog) Ended(id string) {
 	if l == nil {
 		return
@@ -81,7 +81,7 @@ func (l *UploadLog) write(lines []byte) {
 	l.ended = l.ended[:0]
 }
 
-// create makes the file. The lock on OUT keeps other runs from taking it for that of a killed run.
+// create makes the file. Because of the lock on OUT, no other run takes it for that of a killed run.
 func (l *UploadLog) create() error {
 	if err := journalDir(l.out).Make(); err != nil {
 		return err
@@ -103,7 +103,7 @@ func (l *UploadLog) create() error {
 	return err
 }
 
-// Settle removes the file where no upload is open. It returns the first error of the log.
+// Settle removes the file if no upload is open. It returns the first error of the log.
 func (l *UploadLog) Settle() error {
 	if l == nil {
 		return nil
@@ -124,7 +124,7 @@ func (l *UploadLog) Settle() error {
 	return nil
 }
 
-// removeLog removes a log that is open, and the directory with the last file in it.
+// removeLog removes an open log, and the directory with its last file.
 func removeLog(out *regular.Dir, f *os.File) error {
 	unlock, err := lockDir(out)
 	if err != nil {
@@ -136,8 +136,8 @@ func removeLog(out *regular.Dir, f *os.File) error {
 	return err
 }
 
-// AbortLeft has abort end the uploads of killed runs that were open at the same destination, and removes their logs. It
-// returns how many uploads were open on the server.
+// AbortLeft calls abort with the open uploads of killed runs to the same destination, and removes their logs. It returns
+// how many uploads were open on the server.
 func (l *UploadLog) AbortLeft(ctx context.Context, abort func(context.Context, []string) (int, error)) (aborted int, err error) {
 	if l == nil {
 		return 0, nil
@@ -156,8 +156,8 @@ func (l *UploadLog) AbortLeft(ctx context.Context, abort func(context.Context, [
 	return aborted, err
 }
 
-// left locks the logs of killed runs that are about the same destination, and returns the uploads that they have open.
-// Once these are as many as one run aborts, the other logs are for later runs.
+// left locks the logs of killed runs to the same destination, and returns their open uploads. The logs beyond the limit
+// of one run are left to later runs.
 func (l *UploadLog) left(ctx context.Context) (map[*os.File][]string, error) {
 	names, err := journalNames(l.out, uploadsExt)
 	if err != nil || len(names) == 0 {
@@ -178,7 +178,7 @@ func (l *UploadLog) left(ctx context.Context) (map[*os.File][]string, error) {
 		}
 		f, err := journalDir(l.out).OpenRegular(name)
 		if err != nil {
-			continue // its run has ended meanwhile, or it is no log
+			continue // its run has ended, or it is not a log
 		}
 		ids, ok := []string(nil), false
 		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil { // else its run is alive
@@ -194,9 +194,9 @@ func (l *UploadLog) left(ctx context.Context) (map[*os.File][]string, error) {
 	return left, nil
 }
 
-// readUploadLog returns the uploads that are open in a log, at most as many as limit. Ok is false where the log is about
-// another destination. A line that is cut off or too long ends the log. A log that ends in its first line has no uploads:
-// its run was killed while it made the log.
+// readUploadLog returns the open uploads of a log, up to a limit. Ok is false if the log has another destination. A line
+// that is incomplete or too long ends the log. A log that ends in its first line has no uploads: its run was killed when it
+// made the log.
 func readUploadLog(r io.Reader, destination string, limit int) (ids []string, ok bool) {
 	lines := bufio.NewReaderSize(io.LimitReader(r, maxUploadLog), maxUploadLine)
 	line, err := lines.ReadSlice('\n')
@@ -215,18 +215,5 @@ func readUploadLog(r io.Reader, destination string, limit int) (ids []string, ok
 		} else if mark == '-' {
 			delete(open, id)
 		}
-	}
-}
-
-// abortLeft aborts what killed runs have left open on the cache. A failure is a warning: a later run tries again.
-func (r *Release) abortLeft(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	n, err := r.Publish.Uploads.AbortLeft(ctx, r.Publish.To.AbortUploads)
-	if n > 0 {
-		r.Event(run.Notice{Level: run.Info, Text: fmt.Sprintf("aborted %s that a killed run had left open on %s", run.Count(n, "upload"), r.Publish.To.Name())})
-	}
-	if err != nil {
-		r.Warn("", "abort uploads that a killed run has left open: %v", err)
 	}
 }

@@ -1,14 +1,10 @@
-package pipelines
+package publish
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	gonix "zombiezen.com/go/nix"
 
@@ -49,11 +45,11 @@ func TestWhatAConfirmationAsksFor(t *testing.T) {
 	}
 	output, large, pushed, old := object("output", 1000), object("large", maxSample), object("pushed", 10), object("old", 10)
 	a := &asked{full: map[nix.StorePath]int{}, fetched: map[nix.StorePath]int{}}
-	c := newConfirmation(a, map[nix.StorePath]string{output.Path: "an output", large.Path: "a large one"},
+	c := newConfirmation("", map[nix.StorePath]string{output.Path: "an output", large.Path: "a large one"},
 		map[nix.StorePath]bool{output.Path: true, pushed.Path: true}, []nix.PathInfo{output, large, pushed, old})
 	c.room = maxSample - 1
 	for range 2 {
-		if _, err := c.look(t.Context(), func() {}); err != nil {
+		if _, err := c.look(t.Context(), a, func() {}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,44 +61,5 @@ func TestWhatAConfirmationAsksFor(t *testing.T) {
 	}
 	if want := "consumers get 2 outputs, 1 fetched and hashed, and 1 other path"; c.String() != want {
 		t.Errorf("%q, want %q", c, want)
-	}
-}
-
-// What a consumer does not get of the closure is a failed publish, as is an output.
-func TestADependencyThatConsumersDoNotGetIsNotConfirmed(t *testing.T) {
-	dep := nix.PathInfo{Path: "/nix/store/00000000000000000000000000000000-dep"}
-	cache := &fakeCachix{spoilt: map[nix.StorePath]error{dep.Path: errors.New("its NAR is not there")}}
-	run := newFakeRun(t)
-	run.publishTo(cache)
-	root := nix.PathInfo{Path: "/nix/store/11111111111111111111111111111111-root", References: []nix.StorePath{dep.Path}}
-	added, err := run.Republish(t.Context(), []nix.PathInfo{dep, root})
-	if err == nil || !onlyPublishing(err) || !strings.Contains(err.Error(), "its NAR is not there") || len(added) != 2 {
-		t.Errorf("added %v, error %v", added, err)
-	}
-}
-
-// A public side that never answers, or never has more, is given up when --confirm-timeout is over.
-func TestAConfirmationEndsWithItsPatience(t *testing.T) {
-	object := []nix.PathInfo{{Path: "/nix/store/00000000000000000000000000000000-x"}}
-	for name, cache := range map[string]*fakeCachix{
-		"silent": {mute: true},
-		"blind":  {blind: 1 << 20},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				run := newFakeRun(t)
-				run.publishTo(cache)
-				run.Now = time.Now
-				run.Publish.Patience = time.Minute
-				started := time.Now()
-				_, err := run.Republish(t.Context(), object)
-				if took := time.Since(started); took > time.Minute || took < 45*time.Second {
-					t.Errorf("it took %s", took)
-				}
-				if err == nil || !onlyPublishing(err) {
-					t.Errorf("error %v", err)
-				}
-			})
-		})
 	}
 }

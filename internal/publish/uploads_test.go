@@ -1,4 +1,4 @@
-package pipelines
+package publish
 
 import (
 	"context"
@@ -13,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 const destination = "https://cachix.example/api/v1/cache/c"
@@ -167,32 +166,5 @@ func TestUploadLog(t *testing.T) {
 	l.Ended("c")
 	if err := l.Settle(); err == nil || !strings.HasPrefix(err.Error(), "keep a log of uploads: ") {
 		t.Errorf("error %v", err)
-	}
-}
-
-// A run says what it has aborted, and goes on where that fails.
-func TestRunAbortsWhatKilledRunsHaveLeft(t *testing.T) {
-	for _, failed := range []error{nil, errors.New("no answer")} {
-		t.Run(fmt.Sprint(failed), func(t *testing.T) {
-			release := newFakeRun(t)
-			cache := &fakeCachix{abortErr: failed}
-			release.publishTo(cache)
-			out := t.TempDir()
-			killedRun(t, out, "1", destination, "a", "b")
-			release.Publish.Uploads = NewUploadLog(regular.NewDir(out), "2", destination)
-			if _, err := release.Run(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if !slices.Equal(cache.aborted, []string{"a", "b"}) || len(cache.paths) == 0 {
-				t.Errorf("aborted %q, pushed %d paths", cache.aborted, len(cache.paths))
-			}
-			text := fmt.Sprint(of[run.Notice](release.recorder))
-			if !strings.Contains(text, "aborted 2 uploads that a killed run had left open on fake") {
-				t.Errorf("notices: %s", text)
-			}
-			if strings.Contains(text, "abort uploads that a killed run has left open: no answer") != (failed != nil) {
-				t.Errorf("notices: %s", text)
-			}
-		})
 	}
 }

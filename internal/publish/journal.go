@@ -1,4 +1,4 @@
-package pipelines
+package publish
 
 import (
 	"encoding/json"
@@ -19,21 +19,20 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Journal is the file OUT/journal/<run>.json. It holds what a run has begun to publish and not brought to its end:
-// store paths that are in OUT/cache, and no secret. Each run has a file of its own, so that two do not harm each other.
-// It is written before the first byte is sent, and is gone when all is published.
-// A nil Journal keeps nothing.
+// Journal is the file OUT/journal/<run>.json. It lists the store paths in OUT/cache that a run has to publish, and has no
+// secret. The run writes it before it sends anything, and removes it when everything is published. A nil Journal keeps
+// nothing.
 type Journal struct {
 	out    *regular.Dir
 	run    string
-	record *record.Record // knows the journals that were written here; nil for none
+	record *record.Record // has the hashes of journals; nil for none
 
 	mu      sync.Mutex
 	entries []JournalEntry
 	pins    map[string]nix.StorePath
 }
 
-// JournalEntry is what one system has to publish.
+// JournalEntry lists what one system has to publish.
 type JournalEntry struct {
 	System matrix.System   `json:"system,omitempty"`
 	Cache  string          `json:"cache"`
@@ -41,32 +40,26 @@ type JournalEntry struct {
 	Consent
 }
 
-// Consent is what a run was told to publish all the same.
-type Consent struct {
-	Unsandboxed bool `json:"unsandboxed,omitempty"` // what was built without a sandbox
-	Different   bool `json:"different,omitempty"`   // that of which a second build differed
-}
-
 // journalVersion is the version of the file's schema.
 const journalVersion = 1
 
-// maxJournal bounds what is read as a journal, and as all of them to resume: 2^17 store paths fit.
+// maxJournal limits the size of a journal, and of all journals of a directory: 2^17 store paths fit.
 const maxJournal = 32 << 20
 
 type journalFile struct {
 	Version int            `json:"version"`
 	Entries []JournalEntry `json:"entries"`
-	// Pins are what the release pins when all entries are published; none for a run that pins nothing.
+	// Pins are what the release pins when all entries are published.
 	Pins map[string]nix.StorePath `json:"pins,omitempty"`
 }
 
-// NewJournal returns the journal of a run in the directory of its results. Nothing is written before there is something to
-// note. The record, which may be nil, is told what is written.
+// NewJournal returns the journal of a run in the directory of its results. The file exists from the first entry on. The
+// record, which may be nil, keeps the hash of what is written.
 func NewJournal(out *regular.Dir, run string, r *record.Record) *Journal {
 	return &Journal{out: out, run: run, record: r}
 }
 
-// Add notes an entry, on disk when Add returns.
+// Add adds an entry. It is on disk when Add returns.
 func (j *Journal) Add(e JournalEntry) error {
 	if j == nil {
 		return nil
@@ -77,8 +70,7 @@ func (j *Journal) Add(e JournalEntry) error {
 	return j.save()
 }
 
-// Pin notes what is to be pinned once all that is left is published, on disk when Pin returns. Where nothing is left,
-// nothing is noted.
+// Pin adds what is to be pinned when all entries are published. It is on disk when Pin returns.
 func (j *Journal) Pin(pins map[string]nix.StorePath) error {
 	if j == nil {
 		return nil
@@ -89,15 +81,15 @@ func (j *Journal) Pin(pins map[string]nix.StorePath) error {
 	return j.save()
 }
 
-// Pins returns what is to be pinned when all entries are published.
+// Pins returns what is pinned when all entries are published.
 func (j *Journal) Pins() map[string]nix.StorePath {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return maps.Clone(j.pins)
 }
 
-// Done takes an entry out, and the file away with the last one. So it does with what earlier runs that were killed have
-// left, where all of that is published now.
+// Done removes an entry, and the file with the last one. It also removes the journals of killed runs if all that they list
+// is published now.
 func (j *Journal) Done(e JournalEntry) error {
 	if j == nil {
 		return nil
@@ -107,28 +99,25 @@ func (j *Journal) Done(e JournalEntry) error {
 	j.entries = slices.DeleteFunc(j.entries, func(other JournalEntry) bool {
 		return other.System == e.System && other.Cache == e.Cache && slices.Equal(other.Paths, e.Paths)
 	})
-	return errors.Join(j.save(), j.settleOthers(e))
+	return errors.Join(j.save(), j.removeOthers(e))
 }
 
-// settleOthers removes the journals of other runs that have nothing but paths of e. A run that is under way and has
-// more to add writes its file anew.
-func (j *Journal) settleOthers(e JournalEntry) error {
+// removeOthers removes the journals of other runs that list only paths of e. A run that has not ended writes its file
+// again with its next entry.
+func (j *Journal) removeOthers(e JournalEntry) error {
 	unlock, err := lockDir(j.out)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	published := make(map[nix.StorePath]bool, len(e.Paths))
-	for _, p := range e.Paths {
-		published[p] = true
-	}
+	published := setOf(e.Paths)
 	names, err := journalNames(j.out, ".json")
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
 		other, err := openJournal(j.out, name, nil)
-		if err != nil || other.run == j.run { // one that cannot be read is for a person to look at
+		if err != nil || other.run == j.run { // a user has to look at a damaged one
 			continue
 		}
 		isLeft := slices.ContainsFunc(other.entries, func(o JournalEntry) bool {
@@ -146,11 +135,11 @@ func (j *Journal) settleOthers(e JournalEntry) error {
 	return nil
 }
 
-// journalPart matches the names of files that are written beside a journal and renamed: see [regular.Dir.Replace].
+// journalPart matches the names of files that are renamed to a journal: see [regular.Dir.Replace].
 var journalPart = regexp.MustCompile(`^[.].+[.]json[.][A-Z2-7]{26}$`)
 
-// removeJournalDir removes the directory of journals where no run has a file in it. Parts of journals are those of killed
-// runs, and are removed, because the caller has the lock that each run has while it writes a journal.
+// removeJournalDir removes the directory of journals if it has no file of a run. Parts of journals are those of killed
+// runs, because the caller has the lock that each run takes to write a journal.
 func removeJournalDir(out *regular.Dir) {
 	entries, _ := journalDir(out).List()
 	for _, e := range entries {
@@ -161,7 +150,7 @@ func removeJournalDir(out *regular.Dir) {
 	_ = out.Remove(journalBase)
 }
 
-// lockDir keeps other processes from the files of a directory until unlock is called.
+// lockDir locks a directory against other processes until unlock is called.
 func lockDir(dir *regular.Dir) (unlock func(), err error) {
 	f, err := dir.OpenItself()
 	if err != nil {
@@ -170,7 +159,7 @@ func lockDir(dir *regular.Dir) (unlock func(), err error) {
 	if err := regular.Lock(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir.Name(), err), f.Close())
 	}
-	return func() { _ = f.Close() }, nil // which lets go of the lock
+	return func() { _ = f.Close() }, nil // and release the lock
 }
 
 func (j *Journal) save() error {
@@ -200,7 +189,7 @@ func (j *Journal) save() error {
 	return nil
 }
 
-// remove removes the file, and has the record forget it: whoever puts it there again must not have it resumed once more.
+// remove removes the file and its hash in the record, so that a copy of the file cannot be resumed.
 func (j *Journal) remove() error {
 	if err := j.file().Dir.Remove(j.file().Base); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -216,7 +205,7 @@ const journalBase = "journal"
 
 func journalDir(out *regular.Dir) *regular.Dir { return out.Sub(journalBase) }
 
-// journalNames returns the files of all runs with an extension, oldest first: their names begin with the time.
+// journalNames returns the files of all runs with an extension, oldest first, because their names begin with the time.
 func journalNames(out *regular.Dir, ext string) ([]string, error) {
 	entries, err := journalDir(out).List()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -231,9 +220,9 @@ func journalNames(out *regular.Dir, ext string) ([]string, error) {
 	return names, err
 }
 
-// OpenJournals reads what earlier runs have left in the directory of their results, oldest first. Journals that cannot be
-// read stay where they are: the error names each, and the others are returned beside it. The record, which may be nil, says
-// which of them were written by this user's runs.
+// OpenJournals reads the journals of earlier runs in the directory of their results, oldest first. The error names each
+// journal that cannot be read; the others are returned beside it. The record, which may be nil, tells which of them this
+// user's runs have written.
 func OpenJournals(out *regular.Dir, r *record.Record) (all []*Journal, err error) {
 	names, err := journalNames(out, ".json")
 	if err != nil {
@@ -289,7 +278,7 @@ func parseJournal(data []byte) (file journalFile, err error) {
 		}
 	}
 	for name, p := range file.Pins {
-		if _, err := matrix.ParsePackage(name); err != nil { // what is allowed in a package is in its pin's name
+		if _, err := matrix.ParsePackage(name); err != nil { // a pin's name has the characters of a package name
 			return file, err
 		}
 		if _, err := nix.ParseStorePath(string(p)); err != nil {
@@ -299,17 +288,17 @@ func parseJournal(data []byte) (file journalFile, err error) {
 	return file, nil
 }
 
-// Entries returns what is still to be published.
+// Entries returns what is not published yet.
 func (j *Journal) Entries() []JournalEntry {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return slices.Clone(j.entries)
 }
 
-// IsRecorded says whether the record knows that a run of this user has written the journal as it is.
+// IsRecorded reports whether a run of this user has written the journal with these contents.
 func (j *Journal) IsRecorded() bool { return j.record != nil }
 
-// Consent is what the run has agreed to for all entries.
+// Consent returns the consent that all entries have.
 func (j *Journal) Consent() Consent {
 	c := Consent{Unsandboxed: true, Different: true}
 	for _, e := range j.Entries() {
@@ -319,7 +308,7 @@ func (j *Journal) Consent() Consent {
 	return c
 }
 
-// Caches are the caches that the journal names.
+// Caches returns the caches that the journal names.
 func (j *Journal) Caches() []string {
 	var names []string
 	for _, e := range j.Entries() {
@@ -328,8 +317,11 @@ func (j *Journal) Caches() []string {
 	return names
 }
 
-// File is where the journal is.
+// File returns the path of the journal.
 func (j *Journal) File() string { return j.file().Path() }
+
+// Results returns the path of the binary cache that has the listed paths.
+func (j *Journal) Results() string { return j.out.File("cache") }
 
 func (j *Journal) file() regular.File {
 	return regular.File{Dir: journalDir(j.out), Base: j.run + ".json"}
