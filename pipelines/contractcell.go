@@ -87,15 +87,11 @@ func (r *Release) checkEvaluated(ctx context.Context, x engine.Executor, s run.S
 	if err != nil {
 		return nil, fmt.Errorf("place snapshot: %w", err)
 	}
-	dir, err := x.AddPath(ctx, flakeDir(s))
-	if err != nil {
-		return nil, fmt.Errorf("place snapshot: %w", err)
-	}
 	homeManager, err := placeReference(ctx, x, r.Contract.HomeManager)
 	if err != nil {
 		return nil, fmt.Errorf("place Home Manager: %w", err)
 	}
-	request := contract.Request{System: cell.System, Flake: ref, Dir: dir, HomeManager: homeManager}
+	request := contract.Request{System: cell.System, Flake: ref, HomeManager: homeManager}
 	return c.Evaluate(request, func(expression string) ([]byte, string, error) {
 		args := []string{"eval", "--json", "--show-trace", "--expr", expression}
 		if request.HomeManager != "" {

@@ -277,7 +277,7 @@ func TestNixpkgsWithoutLegacyPackages(t *testing.T) {
 // A failed group has failed each of its checks; one that was skipped or passed has not.
 func TestCompleteTakesAFailedGroupForItsChecks(t *testing.T) {
 	for _, status := range []Status{Fail, Skip, Warn, Pass} {
-		got := Complete([]Result{{Check: "home-manager", Status: status}}, "", []string{"home-manager/desktop"})
+		got := Complete([]Result{{Check: "home-manager", Status: status}}, []string{"home-manager/desktop"})
 		if complete := len(got) == 1; complete != (status == Fail) {
 			t.Errorf("%s: results %+v", status, got)
 		}

@@ -17,6 +17,21 @@ import (
 // maxExported is the size up to which a store object is read that a wrapper may refer to. The keyboard rules have some MiB.
 const maxExported = 32 << 20
 
+// Build is what was built for a system.
+type Build struct {
+	System matrix.System
+	// Outputs are the "out" outputs of the packages.
+	Outputs map[matrix.Package]nix.StorePath
+	// Closure is that of all outputs together. [nix.Closure] returns that of one output.
+	Closure []nix.PathInfo
+	// Objects are the files of the store objects that [Contract.Exported] returns, and of the environment.
+	Objects map[nix.StorePath]*Tree
+	// Sandboxed says whether the packages were built in a sandbox; nil where nothing was built.
+	Sandboxed *bool
+	// Environment is the output of [Contract.Environment]; empty where it returned no expression.
+	Environment nix.StorePath
+}
+
 // Exported returns the store objects whose files the checks read: the packages' own outputs and, where a program is
 // wrapped, what its package refers to, since the wrapper refers to files there.
 func (c *Contract) Exported(b Build) []nix.StorePath {
@@ -42,25 +57,23 @@ func (c *Contract) Exported(b Build) []nix.StorePath {
 
 // Built checks the files of the outputs, and their closure.
 func (c *Contract) Built(build Build) []Result {
-	b := &built{Contract: c, recorder: &recorder{system: build.System}, build: build, objects: build.Objects}
-	absent := map[matrix.Package]bool{}
-	for _, check := range c.built() {
-		if check.pkg != "" && b.objects[build.Outputs[check.pkg]] == nil {
-			if !absent[check.pkg] {
-				b.fail("package/"+string(check.pkg), "it was not built, so that its files cannot be checked")
-			}
-			absent[check.pkg] = true
-			continue
+	b := &built{Contract: c, build: build, objects: build.Objects}
+	var all findings
+	absent := map[string]bool{}
+	for _, check := range b.checks() {
+		if check.needs == "" || b.objects[build.Outputs[matrix.Package(check.needs)]] != nil {
+			all.check(check.name, check.run()...)
+		} else if !absent[check.needs] {
+			absent[check.needs] = true
+			all.check("package/"+check.needs, fail("it was not built, so that its files cannot be checked")...)
 		}
-		check.run(b, check.name)
 	}
-	return b.results
+	return all
 }
 
-// built is what was built for one system, with the results so far.
+// built is what was built for one system.
 type built struct {
 	*Contract
-	*recorder
 	build   Build
 	objects objects
 }
@@ -71,16 +84,14 @@ func (b *built) in(name matrix.Package, elem ...string) string {
 }
 
 // program checks an executable, and that the system can run it.
-func (b *built) program(check string, pkg matrix.Package, name string) {
+func (b *built) program(pkg matrix.Package, name string) []Result {
 	at := b.in(pkg, "bin", name)
 	f, err := b.objects.find(at)
 	switch {
 	case err != nil:
-		b.fail(check, "there is no %s", at)
-		return
+		return fail("there is no %s", at)
 	case !f.Executable():
-		b.fail(check, "%s is not executable", at)
-		return
+		return fail("%s is not executable", at)
 	}
 	for !f.IsELF() {
 		// The program of a wrapper is beside it, under a hidden name, and may itself be a wrapper.
@@ -88,18 +99,15 @@ func (b *built) program(check string, pkg matrix.Package, name string) {
 		inner, err := b.objects.find(b.in(pkg, "bin", name))
 		switch {
 		case err != nil && !bytes.Contains(f.Data, []byte(name)):
-			b.pass(check) // a script that wraps nothing
-			return
+			return nil // a script that wraps nothing
 		case err != nil:
-			b.fail(check, "%s, which it wraps, does not exist", name)
-			return
+			return fail("%s, which it wraps, does not exist", name)
 		case !inner.Executable():
-			b.fail(check, "%s, which it wraps, is not executable", name)
-			return
+			return fail("%s, which it wraps, is not executable", name)
 		}
 		f = inner
 	}
-	b.compare(check, at+" is for another processor", machines[b.build.System].String(), f.machine().String())
+	return differs(at+" is for another processor", machines[b.build.System].String(), f.machine().String())
 }
 
 // machines are the processors of the systems.
@@ -115,18 +123,17 @@ func (f *File) machine() elf.Machine {
 }
 
 // file checks that the output has a file of that path, or of that name in any directory.
-func (b *built) file(check string, pkg matrix.Package, name string) {
-	for _, at := range b.objects[b.build.Outputs[pkg]].walk() {
+func (b *built) file(pkg matrix.Package, name string) []Result {
+	for at := range b.objects[b.build.Outputs[pkg]].files {
 		if at == name || !strings.Contains(name, "/") && path.Base(at) == name {
-			b.pass(check)
-			return
+			return nil
 		}
 	}
-	b.fail(check, "no file of the output has that name")
+	return fail("no file of the output has that name")
 }
 
 // closure checks that the closure has none of some libraries.
-func (b *built) closure(check string, pkg matrix.Package, unwanted []string) {
+func (b *built) closure(pkg matrix.Package, unwanted []string) []Result {
 	var found []string
 	out := b.build.Outputs[pkg]
 	for _, info := range nix.Closure(b.build.Closure, out) {
@@ -139,75 +146,66 @@ func (b *built) closure(check string, pkg matrix.Package, unwanted []string) {
 		}
 	}
 	if len(found) == 0 {
-		b.pass(check)
-		return
+		return nil
 	}
-	b.add(Result{
-		Check: check, Status: Fail, Reason: "it needs libraries of the desktop at run time",
+	return []Result{{
+		Reason: "it needs libraries of the desktop at run time",
 		Wanted: "none of " + strings.Join(unwanted, ", "), Found: strings.Join(found, " "),
 		Fix: fmt.Sprintf("nix why-depends %s %s", out, found[0]),
-	})
+	}}
 }
 
 // wrapped checks that a wrapper sets a variable to a directory of its closure.
-func (b *built) wrapped(check string, pkg matrix.Package, w Wrapped) {
+func (b *built) wrapped(pkg matrix.Package, w Wrapped) []Result {
 	f, err := b.objects.find(b.in(pkg, "bin", w.Binary))
 	if err != nil {
-		b.fail(check, "there is no program to be wrapped")
-		return
+		return fail("there is no program to be wrapped")
 	}
 	// A shell script has XKB_CONFIG_ROOT='/nix/store/…'. A compiled wrapper has its command line: --set 'XKB_CONFIG_ROOT' '/nix/store/…'.
 	set := regexp.MustCompile(regexp.QuoteMeta(w.Variable) + `\W{1,8}?(/[^'"\s\x00]+)`).FindSubmatch(f.Data)
 	if set == nil {
-		b.fail(check, "%s is not set", w.Variable)
-		return
+		return fail("%s is not set", w.Variable)
 	}
 	value := string(set[1])
 	if !strings.HasSuffix(value, w.Suffix) {
-		b.add(Result{Check: check, Status: Fail, Reason: w.Variable + " leads elsewhere", Wanted: "…" + w.Suffix, Found: value})
-		return
+		return differs(w.Variable+" leads elsewhere", "…"+w.Suffix, value)
 	}
 	object, _, err := splitStorePath(value)
 	inClosure := slices.ContainsFunc(nix.Closure(b.build.Closure, b.build.Outputs[pkg]), func(info nix.PathInfo) bool { return info.Path == object })
 	if err != nil || !inClosure {
-		b.fail(check, "%s is %s, which is not in the closure", w.Variable, value)
-		return
+		return fail("%s is %s, which is not in the closure", w.Variable, value)
 	}
 	if b.objects[object] == nil {
-		b.skip(check, "%s is too large to be looked into", object)
-		return
+		return skip("%s is too large to be looked into", object)
 	}
 	if dir, err := b.objects.find(value); err != nil || !dir.Mode.IsDir() {
-		b.fail(check, "%s is %s, which is not a directory", w.Variable, value)
-		return
+		return fail("%s is %s, which is not a directory", w.Variable, value)
 	}
-	b.pass(check)
+	return nil
 }
 
-func (b *built) propagates(check string, pkg, other matrix.Package) {
+func (b *built) propagates(pkg, other matrix.Package) []Result {
 	const file = "nix-support/propagated-build-inputs"
 	found, wanted := "", string(b.build.Outputs[other])
 	if f, err := b.objects.find(b.in(pkg, file)); err == nil {
 		found = string(f.Data)
 	}
 	if slices.Contains(strings.Fields(found), wanted) {
-		b.pass(check)
-		return
+		return nil
 	}
-	b.add(Result{
-		Check: check, Status: Fail, Reason: file + " does not name it", Wanted: wanted, Found: strings.TrimSpace(found),
+	return []Result{{
+		Reason: file + " does not name it", Wanted: wanted, Found: strings.TrimSpace(found),
 		Fix: fmt.Sprintf("propagatedBuildInputs = [ %s ];", other),
-	})
+	}}
 }
 
 // testsOutside checks that the tests could write only into the build directory, which is so in a sandbox.
-func (b *built) testsOutside(check string) {
+func (b *built) testsOutside() []Result {
 	switch sandboxed := b.build.Sandboxed; {
 	case sandboxed == nil:
-		b.skip(check, "nothing was built in this run, so it is not known where the tests wrote")
+		return skip("nothing was built in this run, so it is not known where the tests wrote")
 	case !*sandboxed:
-		b.skip(check, "built without a sandbox: the tests could write anywhere")
-	default:
-		b.pass(check)
+		return skip("built without a sandbox: the tests could write anywhere")
 	}
+	return nil
 }

@@ -13,20 +13,22 @@ type directives map[string][]string
 // anyValue requires any value.
 const anyValue = "*"
 
-// check reports each directive that is not as expected.
-func (d directives) check(v *recorder, prefix string, expected Expectations) {
+// check returns a failure for each directive that is not as expected.
+func (d directives) check(expected Expectations) (broken []Result) {
 	for _, name := range slices.Sorted(maps.Keys(expected)) {
-		wanted := expected[name]
 		found, ok := d[name]
-		if !ok || !satisfies(found, wanted) {
-			r := Result{Check: prefix + "/" + name, Status: Fail, Reason: name + " is not as required"}
-			if !ok {
-				r.Reason = name + " is not set"
-			}
-			r.Wanted, r.Found = assignments(name, wanted), assignments(name, found)
-			v.add(r)
+		if ok && satisfies(found, expected[name]) {
+			continue
 		}
+		reason := name + " is not as required"
+		if !ok {
+			reason = name + " is not set"
+		}
+		broken = append(broken, Result{
+			Check: "/" + name, Reason: reason, Wanted: assignments(name, expected[name]), Found: assignments(name, found),
+		})
 	}
+	return broken
 }
 
 // satisfies tells whether all wanted values were found. Further values are allowed.

@@ -5,16 +5,24 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
+// Request is about the evaluation of one system.
+type Request struct {
+	System matrix.System
+	// Flake is a locked reference for builtins.getFlake.
+	Flake string
+	// HomeManager is a reference of Home Manager; empty to use this package's own declarations of its options.
+	HomeManager string
+}
+
 // Evaluator runs nix eval --json --show-trace --expr, and returns its result, or Nix's message where the expression does
 // not evaluate. The error means that Nix could not be run.
-type Evaluator func(expression string) (out []byte, said string, err error)
+type Evaluator func(expression string) (out []byte, message string, err error)
 
 // answer is the answer of evaluate.nix to one question.
 type answer struct {
@@ -23,7 +31,14 @@ type answer struct {
 	why    *nix.EvalError  // of a thrown error, where Nix was asked for its message
 }
 
-type answers map[string]*answer
+// evaluation has the answers of one system.
+type evaluation struct {
+	*Contract
+	request  Request
+	eval     Evaluator
+	answers  map[string]*answer
+	packages map[matrix.Package]evaluatedPackage // those that the flake has
+}
 
 // Evaluate runs the checks of one evaluation of the flake.
 //
@@ -32,161 +47,123 @@ type answers map[string]*answer
 // Where a configuration without the module does not evaluate, those with the module are not asked for.
 // A flake that does not evaluate fails its checks. The error means that Nix could not be run.
 func (c *Contract) Evaluate(r Request, eval Evaluator) ([]Result, error) {
-	found, err := c.ask(r, eval)
-	if err != nil {
+	e := &evaluation{Contract: c, request: r, eval: eval, packages: map[matrix.Package]evaluatedPackage{}}
+	if err := e.ask(); err != nil {
 		return nil, err
 	}
-	if bare := found[withoutModule]; c.HomeManager != nil && (bare == nil || bare.Thrown) {
-		if bare, err = c.askAlone(r, eval, withoutModule); err != nil {
-			return nil, err
-		}
-		if bare.Thrown && len(found) == 0 { // the error cannot be caught, and hides the other answers
-			without := *c
-			without.HomeManager = nil
-			if found, err = without.ask(r, eval); err != nil {
-				return nil, err
-			}
-		}
-		found[withoutModule] = bare
-	}
-	for _, name := range c.questions() {
-		switch a, bare := found[name], found[withoutModule]; {
-		case name == withoutModule, a != nil && (!a.Thrown || name == wrongLevel):
-			continue
-		case bare != nil && bare.Thrown && (strings.HasPrefix(name, "home/") || strings.HasPrefix(name, "level/")):
-			continue
-		}
-		if found[name], err = c.askAlone(r, eval, name); err != nil {
-			return nil, err
+	for _, name := range c.evaluatedPackages() {
+		if p, broken := decode[*evaluatedPackage](e, "package/"+string(name)); broken == nil && p != nil {
+			e.packages[name] = *p
 		}
 	}
-	return c.check(r, found), nil
+	var all findings
+	for _, check := range e.checks() {
+		all.check(check.name, check.run()...)
+	}
+	return append(all, e.homeManager()...), nil
 }
 
-// ask asks all questions at once. There are no answers where an error could not be caught.
-func (c *Contract) ask(r Request, eval Evaluator) (answers, error) {
-	found := answers{}
-	out, said, err := eval(c.Expression(r))
+// ask gets the answers to all questions.
+func (e *evaluation) ask() (err error) {
+	if err := e.askAll(); err != nil {
+		return err
+	}
+	bare := e.answers[withoutModule]
+	if e.HomeManager != nil && (bare == nil || bare.Thrown) {
+		if bare, err = e.askAlone(withoutModule); err != nil {
+			return err
+		}
+		if bare.Thrown && len(e.answers) == 0 { // the error cannot be caught, and hides the other answers
+			without := *e.Contract
+			without.HomeManager = nil
+			others := &evaluation{Contract: &without, request: e.request, eval: e.eval}
+			if err := others.askAll(); err != nil {
+				return err
+			}
+			e.answers = others.answers
+		}
+		e.answers[withoutModule] = bare
+	}
+	for _, check := range append(e.checks(), e.HomeManager.checks()...) {
+		name := check.needs
+		a := e.answers[name]
+		if a != nil && (!a.Thrown || a.why != nil || name == wrongLevel) {
+			continue
+		}
+		if bare != nil && bare.Thrown && (strings.HasPrefix(name, "home/") || strings.HasPrefix(name, "level/")) {
+			continue
+		}
+		if e.answers[name], err = e.askAlone(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// askAll asks all questions at once. There are no answers where an error could not be caught.
+func (e *evaluation) askAll() error {
+	e.answers = map[string]*answer{}
+	out, message, err := e.eval(e.Expression(e.request))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("evaluate contract for %s: %w", r.System, err)
-	case said != "":
-		return found, nil
+		return fmt.Errorf("evaluate contract for %s: %w", e.request.System, err)
+	case message != "":
+		return nil
 	}
-	if err := json.Unmarshal(out, &found); err != nil {
-		return nil, fmt.Errorf("parse evaluation of contract for %s: %v", r.System, err)
+	if err := json.Unmarshal(out, &e.answers); err != nil {
+		return fmt.Errorf("parse evaluation of contract for %s: %v", e.request.System, err)
 	}
-	return found, nil
+	return nil
 }
 
 // askAlone asks one question. Where it throws, the answer has Nix's message.
-func (c *Contract) askAlone(r Request, eval Evaluator, name string) (*answer, error) {
-	out, said, err := eval(c.alone(r, name))
+func (e *evaluation) askAlone(name string) (*answer, error) {
+	out, message, err := e.eval(e.expression(e.request, nix.Quote(name)))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("evaluate contract for %s: %s: %w", r.System, name, err)
-	case said == "":
+		return nil, fmt.Errorf("evaluate contract for %s: %s: %w", e.request.System, name, err)
+	case message == "":
 		return &answer{Value: out}, nil
 	}
-	why := nix.ParseEvalError(said, r.source())
+	why := nix.ParseEvalError(message, e.request.source())
 	return &answer{Thrown: true, why: &why}, nil
 }
 
 // source returns the store path of the flake's tree; empty where its reference has no hash.
 func (r Request) source() nix.StorePath {
 	_, query, _ := strings.Cut(r.Flake, "?")
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return ""
-	}
-	path, err := nix.SourcePath(values.Get("narHash"))
-	if err != nil {
-		return ""
-	}
+	values, _ := url.ParseQuery(query)
+	path, _ := nix.SourcePath(values.Get("narHash"))
 	return path
 }
 
-const (
-	// wrongLevel is the answer that has to be an error.
-	wrongLevel = "level/" + badLevel
-	// withoutModule is a configuration without the module.
-	withoutModule = "home/bare"
-)
-
-// modes are the ways in which evaluate.nix configures the module.
-var modes = []string{"disabled", "headless", "desktop", "package", "both", "settings", "profiles"}
-
-// questions returns the names of all answers.
-func (c *Contract) questions() []string {
-	var names []string
-	if c.HomeManager != nil {
-		names = append(names, withoutModule)
-		for _, mode := range modes {
-			names = append(names, "home/"+mode)
-		}
-	}
-	for _, check := range c.evaluated() {
-		names = append(names, check.question)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// check compares the answers with the contract.
-func (c *Contract) check(r Request, found answers) []Result {
-	e := &evaluation{
-		Contract: c, recorder: &recorder{system: r.System}, request: r, answers: found,
-		packages: map[matrix.Package]evaluatedPackage{},
-	}
-	for _, check := range c.evaluated() {
-		if check.run != nil {
-			check.run(e, check.name)
-		}
-	}
-	e.homeManager()
-	return e.results
-}
-
-// evaluation has the answers of one system, and the results so far.
-type evaluation struct {
-	*Contract
-	*recorder
-	request  Request
-	answers  answers
-	packages map[matrix.Package]evaluatedPackage // those that the flake has
-}
-
-// read decodes an answer. Where there is none, it reports a failure of the check and returns false.
-func (e *evaluation) read(check, name string, into any) bool {
-	a := e.answers[name]
+// decode returns the value of an answer. Where there is none, it returns why.
+func decode[T any](e *evaluation, question string) (value T, broken []Result) {
+	a := e.answers[question]
 	switch {
 	case a == nil:
-		e.fail(check, "the evaluation gives no answer")
-		return false
+		return value, fail("the evaluation gives no answer")
 	case a.Thrown:
-		e.add(thrown(check, a.why))
-		return false
+		return value, a.thrown()
 	}
-	decoder := json.NewDecoder(bytes.NewReader(a.Value))
-	decoder.UseNumber() // so that 1000000 does not become 1e+06
-	if err := decoder.Decode(into); err != nil {
-		e.fail(check, "the flake has a value of another type: %v", err)
-		return false
+	d := json.NewDecoder(bytes.NewReader(a.Value))
+	d.UseNumber() // so that 1000000 does not become 1e+06
+	if err := d.Decode(&value); err != nil {
+		return value, fail("the flake has a value of another type: %v", err)
 	}
-	return true
+	return value, nil
 }
 
 // thrown returns the failure of a check whose answer throws, with the position in the flake where it is known.
-func thrown(check string, said *nix.EvalError) Result {
-	r := Result{Check: check, Status: Fail, Reason: "it does not evaluate"}
-	if said == nil {
-		return r
+func (a *answer) thrown() []Result {
+	if a.why == nil {
+		return fail("it does not evaluate")
 	}
-	r.Reason = "it does not evaluate: " + strings.Join(strings.Fields(said.Message), " ")
-	file, place, ok := strings.Cut(said.Position, ":")
+	broken := fail("it does not evaluate: %s", strings.Join(strings.Fields(a.why.Message), " "))
+	file, line, ok := strings.Cut(a.why.Position, ":")
 	if ok && !strings.HasPrefix(file, "/") && !strings.HasPrefix(file, "«") {
-		r.File = file
-		_, _ = fmt.Sscanf(place, "%d", &r.Line)
+		broken[0].File = file
+		_, _ = fmt.Sscanf(line, "%d", &broken[0].Line)
 	}
-	return r
+	return broken
 }

@@ -123,9 +123,7 @@ func (c *Contract) evaluatedPackages() []matrix.Package {
 // given by a locked reference evaluates as it does for its consumers.
 func (c *Contract) Expression(r Request) string { return c.expression(r, "null") }
 
-// alone returns an expression for one of the answers, which catches no errors.
-func (c *Contract) alone(r Request, answer string) string { return c.expression(r, nix.Quote(answer)) }
-
+// expression returns the expression for one of the answers, whose errors are not caught; for all where only is "null".
 func (c *Contract) expression(r Request, only string) string {
 	q := c.question()
 	q.HomeManager = r.HomeManager

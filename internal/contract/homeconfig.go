@@ -10,42 +10,28 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// config checks the generated configuration file.
-func (e *evaluation) config(homes map[string]home) {
-	file := e.HomeManager.ConfigFile
-	if file == "" {
-		return
-	}
-	for _, mode := range []string{"both", "settings", "profiles"} {
-		h, ok := homes[mode]
-		if !ok {
-			continue
-		}
-		check := modeCheck(mode)
-		generated, ok := h.Files[file]
-		if !ok {
-			e.fail(check, "there are %s, and no %s", strings.Replace(mode, "both", "settings and profiles", 1), file)
-			continue
-		}
-		if generated.Derivation != "" {
-			e.skip(check, "%s is the output of a build, %s, whose contents are not known before", file, generated.Derivation)
-			continue
-		}
-		found, err := generated.parse()
-		if err != nil {
-			e.fail(check, "parse %s: %v", file, err)
-			continue
-		}
-		e.contains(check, "", e.wantedConfig(mode), found)
-	}
-	if h, ok := homes["desktop"]; ok {
-		_, made := h.Files[file]
-		e.compare("home-manager/config/none", file+" is generated although there are no settings and no profiles", "false", fmt.Sprint(made))
-	}
+// homeFile is a generated file, with its contents where they are known without a build.
+type homeFile struct {
+	Text, JSON *string
+	Derivation string
 }
 
-// wantedConfig returns the required configuration in a mode.
-func (e *evaluation) wantedConfig(mode string) map[string]any {
+// config checks the generated configuration file in a mode with settings, profiles or both.
+func (e *evaluation) config(mode string, h *home) []Result {
+	file := e.HomeManager.ConfigFile
+	generated, ok := h.Files[file]
+	switch {
+	case file == "":
+		return nil
+	case !ok:
+		return fail("there are %s, and no %s", strings.Replace(mode, "both", "settings and profiles", 1), file)
+	case generated.Derivation != "":
+		return skip("%s is the output of a build, %s, whose contents are not known before", file, generated.Derivation)
+	}
+	tree, err := generated.parse()
+	if err != nil {
+		return fail("parse %s: %v", file, err)
+	}
 	all := map[string]any{}
 	if mode != "settings" {
 		maps.Copy(all, profiles)
@@ -53,7 +39,15 @@ func (e *evaluation) wantedConfig(mode string) map[string]any {
 	if mode != "profiles" {
 		all["default"] = map[string]any{"wm": settings}
 	}
-	return map[string]any{"config_version": e.HomeManager.ConfigVersion, "profiles": all}
+	wanted, found := map[string]string{}, map[string]string{}
+	flatten("", map[string]any{"config_version": e.HomeManager.ConfigVersion, "profiles": all}, wanted)
+	flatten("", tree, found)
+	for _, key := range slices.Sorted(maps.Keys(wanted)) {
+		if wanted[key] != found[key] {
+			return differs(key+" is not as configured", wanted[key], found[key])
+		}
+	}
+	return nil
 }
 
 func (f homeFile) parse() (tree map[string]any, err error) {
@@ -68,70 +62,43 @@ func (f homeFile) parse() (tree map[string]any, err error) {
 	return tree, err
 }
 
-// contains reports the first wanted value that is not found, or a pass.
-func (e *evaluation) contains(check, at string, wanted, found map[string]any) {
-	if key, want, got := differ(at, wanted, found); key != "" {
-		e.add(Result{Check: check, Status: Fail, Reason: key + " is not as configured", Wanted: want, Found: got})
-		return
+// flatten adds the values of a table, by their keys with dots.
+func flatten(prefix string, table map[string]any, into map[string]string) {
+	for name, value := range table {
+		if inner, ok := value.(map[string]any); ok {
+			flatten(prefix+name+".", inner, into)
+		} else {
+			into[prefix+name] = fmt.Sprint(value)
+		}
 	}
-	e.pass(check)
 }
 
-// differ returns the first key, in order, whose value is not the wanted one.
-func differ(at string, wanted, found map[string]any) (key, want, got string) {
-	for _, name := range slices.Sorted(maps.Keys(wanted)) {
-		key := strings.TrimPrefix(at+"."+name, ".")
-		table, ok := wanted[name].(map[string]any)
-		if ok {
-			inner, _ := found[name].(map[string]any)
-			if key, want, got := differ(key, table, inner); key != "" {
-				return key, want, got
-			}
-			continue
-		}
-		if want, got := fmt.Sprint(wanted[name]), fmt.Sprint(found[name]); want != got {
-			return key, want, got
+// unitSections is a unit as an attribute set: its sections, with their directives.
+type unitSections map[string]map[string]any
+
+// directives returns those of all sections together.
+func (u unitSections) directives() directives {
+	d := directives{}
+	for _, section := range u {
+		for name, value := range section {
+			d[name] = append(d[name], values(value)...)
 		}
 	}
-	return "", "", ""
+	return d
 }
 
-// logLevels checks that each level reaches every service, and that another level is refused.
-func (e *evaluation) logLevels() {
-	for _, level := range e.HomeManager.LogLevels {
-		check := "home-manager/log-level/" + level
-		var h *home
-		if !e.read(check, "level/"+level, &h) {
-			continue
+// values returns the value of a directive in Nix as systemd will read it.
+func values(value any) []string {
+	switch value := value.(type) {
+	case nil:
+		return nil
+	case []any:
+		found := []string{}
+		for _, e := range value {
+			found = append(found, values(e)...)
 		}
-		if h == nil {
-			e.skip(check, "the flake has no such module")
-			continue
-		}
-		wanted := "RUST_LOG=" + level
-		e.group(check, func() {
-			for _, name := range slices.Sorted(maps.Keys(h.Services)) {
-				if found := h.Services[name].directives()["Environment"]; !slices.Contains(strings.Fields(strings.Join(found, " ")), wanted) {
-					e.add(Result{
-						Check: check + "/" + name, Status: Fail, Reason: "the log level does not reach the service",
-						Wanted: "Environment=" + wanted, Found: assignments("Environment", found),
-					})
-				}
-			}
-		})
-	}
-	if len(e.HomeManager.LogLevels) == 0 {
-		return
-	}
-	const check = "home-manager/log-level/refused"
-	switch a, good := e.answers[wrongLevel], e.answers["level/"+e.HomeManager.LogLevels[0]]; {
-	case a == nil || good == nil || good.Thrown:
-		e.fail(check, "the evaluation gives no answer: a good level is refused too")
-	case a.Thrown:
-		e.pass(check)
-	case string(a.Value) == "null":
-		e.skip(check, "the flake has no such module")
+		return found
 	default:
-		e.fail(check, "logLevel = %q is accepted", badLevel)
+		return []string{fmt.Sprint(value)}
 	}
 }

@@ -16,72 +16,62 @@ type evaluatedPackage struct {
 	Positions  map[string]*Position // of attributes, in the flake's tree
 }
 
-// at gives a result the position of the first of the attributes that is in the flake's own files.
-func (p evaluatedPackage) at(r Result, attributes ...string) Result {
+// at gives a failure the position of the first of the attributes that is in the flake's own files.
+func (p evaluatedPackage) at(r Result, attributes ...string) []Result {
 	for _, name := range append(slices.Clip(attributes), "pname") {
-		if at := p.Positions[name]; at != nil {
+		if at := p.Positions[name]; at != nil && (r.Status == Fail || r.Status == "") {
 			r.File, r.Line = at.File, at.Line
 			break
 		}
 	}
-	return r
+	return []Result{r}
 }
 
-// output reads what the evaluation tells of a package.
-func (e *evaluation) output(check string, name matrix.Package) {
-	var p *evaluatedPackage
+// output checks that the flake has a package. The default one has the derivation of another.
+func (e *evaluation) output(name matrix.Package) []Result {
+	p, broken := decode[*evaluatedPackage](e, "package/"+string(name))
 	switch {
-	case !e.read(check, "package/"+string(name), &p):
+	case broken != nil:
+		return broken
 	case p == nil:
-		e.fail(check, "the flake has no package packages.%s.%s", e.system, name)
-	default:
-		e.packages[name] = *p
-		if name != "default" { // which defaultPackage reports
-			e.pass(check)
-		}
-	}
-}
-
-func (e *evaluation) defaultPackage(check string) {
-	if p, ok := e.packages["default"]; ok {
-		e.compare(check, fmt.Sprintf("packages.%s.default is another derivation than %s", e.system, e.Outputs.Default),
+		return fail("the flake has no package packages.%s.%s", e.request.System, name)
+	case name == "default":
+		return differs(fmt.Sprintf("packages.%s.default is another derivation than %s", e.request.System, e.Outputs.Default),
 			string(e.packages[e.Outputs.Default].Derivation), string(p.Derivation))
 	}
+	return nil
 }
 
 // exists checks an output of which only its existence is required.
-func (e *evaluation) exists(check, question, output string) {
-	var found any
-	switch {
-	case !e.read(check, question, &found):
-	case found == nil:
-		e.fail(check, "the flake has no %s", output)
-	default:
-		e.pass(check)
+func (e *evaluation) exists(question, output string) []Result {
+	found, broken := decode[any](e, question)
+	if broken == nil && found == nil {
+		return fail("the flake has no %s", output)
 	}
+	return broken
 }
 
-func (e *evaluation) overlay(check string) {
+func (e *evaluation) overlay() (broken []Result) {
 	name := e.Outputs.Overlay
-	var found map[matrix.Package]nix.StorePath
-	if !e.read(check, "overlay/"+name, &found) {
-		return
+	found, broken := decode[map[matrix.Package]nix.StorePath](e, "overlay/"+name)
+	switch {
+	case broken != nil:
+		return broken
+	case found == nil:
+		return fail("the flake has no overlays.%s", name)
 	}
-	if found == nil {
-		e.fail(check, "the flake has no overlays.%s", name)
-		return
-	}
-	e.group(check, func() {
-		for _, p := range e.Outputs.OverlayPackages {
-			switch wanted := e.packages[p].Derivation; {
-			case found[p] == "":
-				e.fail(check+"/"+string(p), "applied to the flake's nixpkgs, the overlay gives no package %s", p)
-			case wanted != "" && found[p] != wanted:
-				e.add(Result{
-					Check: check + "/" + string(p), Status: Warn, Wanted: string(wanted), Found: string(found[p]),
-					Reason: "applied to the flake's nixpkgs, the overlay gives another derivation than packages: no cache will serve it",
-				})
-			}
+	for _, p := range e.Outputs.OverlayPackages {
+		r := Result{Check: "/" + string(p)}
+		switch wanted := e.packages[p].Derivation; {
+		case found[p] == "":
+			r.Reason = fmt.Sprintf("applied to the flake's nixpkgs, the overlay gives no package %s", p)
+		case wanted != "" && found[p] != wanted:
+			r.Status, r.Wanted, r.Found = Warn, string(wanted), string(found[p])
+			r.Reason = "applied to the flake's nixpkgs, the overlay gives another derivation than packages: no cache will serve it"
+		default:
+			continue
 		}
-	})
+		broken = append(broken, r)
+	}
+	return broken
 }

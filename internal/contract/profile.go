@@ -42,26 +42,23 @@ func (c *Contract) installed() (matrix.Package, bool) {
 }
 
 // onPath checks the programs in an environment that has only the package.
-func (b *built) onPath(check string, name matrix.Package, programs []string) {
+func (b *built) onPath(name matrix.Package, programs []string) []Result {
 	if first, _ := b.installed(); first != name {
-		b.skip(check, "only one package is installed for this check: %s", first)
-		return
+		return skip("only one package is installed for this check: %s", first)
 	}
 	bin, err := b.objects.find(path.Join(string(b.build.Environment), "bin"))
 	if b.build.Environment == "" || err != nil {
-		b.fail(check, "installed alone, it has no bin")
-		return
+		return fail("installed alone, it has no bin")
 	}
 	lacking := missing(programs, bin.names)
 	if len(lacking) == 0 {
-		b.pass(check)
-		return
+		return nil
 	}
 	// A warning: it is common in packages that rely on propagatedBuildInputs.
-	b.add(Result{
-		Check: check, Status: Warn, Wanted: strings.Join(programs, ", "), Found: strings.Join(bin.names, ", "),
+	return []Result{{
+		Status: Warn, Wanted: strings.Join(programs, ", "), Found: strings.Join(bin.names, ", "),
 		Reason: "not on PATH where it is installed alone: " + strings.Join(lacking, ", "),
 		Fix: fmt.Sprintf("propagatedUserEnvPkgs = [ %s ];  # beside propagatedBuildInputs, which profiles and Home Manager do not follow",
 			strings.ReplaceAll(joined(b.Packages[name].Propagates), ",", "")),
-	})
+	}}
 }

@@ -237,7 +237,7 @@ func TestOneHashOfACommitIsEnough(t *testing.T) {
 }
 
 func TestCompleteFailsWhatDidNotRun(t *testing.T) {
-	got := Complete([]Result{{Check: "units/a", Status: Pass}}, "", []string{"units", "unit"})
+	got := Complete([]Result{{Check: "units/a", Status: Pass}}, []string{"units", "unit"})
 	if len(got) != 2 || got[1].Check != "unit" || got[1].Status != Fail {
 		t.Errorf("results %+v, want a failure of unit", got)
 	}

@@ -1,6 +1,8 @@
 package contract
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -19,11 +21,7 @@ func parseUnit(text string) directives {
 			continue
 		}
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-		if value == "" {
-			d[name] = []string{""}
-			continue
-		}
-		if before := d[name]; len(before) == 1 && before[0] == "" {
+		if before := d[name]; value == "" || len(before) == 1 && before[0] == "" {
 			d[name] = nil
 		}
 		d[name] = append(d[name], value)
@@ -32,33 +30,31 @@ func parseUnit(text string) directives {
 }
 
 // unit checks one unit file of a package.
-func (b *built) unit(check string, pkg matrix.Package, unit string) {
+func (b *built) unit(pkg matrix.Package, unit string) (broken []Result) {
 	f, err := b.objects.find(b.in(pkg, b.unitDir(), unit))
 	if err != nil || !f.Mode.IsRegular() {
-		b.fail(check, "there is no %s in %s", unit, b.unitDir())
-		return
+		return fail("there is no %s in %s", unit, b.unitDir())
 	}
-	b.group(check, func() {
-		if b.Units == nil {
-			return
-		}
-		for _, text := range b.Units.Forbidden {
-			for line := range strings.Lines(string(f.Data)) {
-				if strings.Contains(line, text) {
-					b.add(Result{
-						Check: check + "/forbidden", Status: Fail, Reason: "it contains " + text, Wanted: "the store path", Found: strings.TrimSpace(line),
-						Fix: "substituteInPlace … --replace-fail " + text + "/ $out/bin/",
-					})
-					break
-				}
+	if b.Units == nil {
+		return nil
+	}
+	for _, text := range b.Units.Forbidden {
+		for line := range strings.Lines(string(f.Data)) {
+			if strings.Contains(line, text) {
+				broken = append(broken, Result{
+					Check: "/forbidden", Reason: "it contains " + text, Wanted: "the store path", Found: strings.TrimSpace(line),
+					Fix: "substituteInPlace … --replace-fail " + text + "/ $out/bin/",
+				})
+				break
 			}
 		}
-		if strings.HasSuffix(unit, ".service") {
-			d := parseUnit(string(f.Data))
-			d.check(b.recorder, check, b.Units.Service.merge(b.Units.Of[unit]))
-			b.execStart(check+"/ExecStart", d["ExecStart"])
-		}
-	})
+	}
+	if strings.HasSuffix(unit, ".service") {
+		d := parseUnit(string(f.Data))
+		broken = append(broken, d.check(b.Units.Service.merge(b.Units.Of[unit]))...)
+		broken = append(broken, b.execStart(d["ExecStart"])...)
+	}
+	return broken
 }
 
 // unitDir returns the directory of units in a package.
@@ -69,32 +65,38 @@ func (b *built) unitDir() string {
 	return b.Units.Dir
 }
 
-// execStart checks the program that a service starts.
-func (b *built) execStart(check string, commands []string) {
+// execStart checks the programs that a service starts.
+func (b *built) execStart(commands []string) (broken []Result) {
 	if len(commands) == 0 {
-		b.fail(check, "ExecStart is not set")
-		return
+		commands = []string{""}
 	}
 	for _, command := range commands {
-		words := strings.Fields(command)
-		if len(words) == 0 {
-			b.fail(check, "ExecStart is not set")
-			return
-		}
-		program := strings.TrimLeft(words[0], "-@:+!")
-		for _, text := range b.Units.Forbidden {
-			if strings.Contains(program, text) {
-				return // reported as forbidden
-			}
-		}
+		program, reason := programOf(command), ""
 		f, err := b.objects.find(program)
 		switch {
+		case slices.ContainsFunc(b.Units.Forbidden, func(text string) bool { return strings.Contains(program, text) }):
+			// reported as forbidden
+		case program == "":
+			reason = "ExecStart is not set"
 		case !strings.HasPrefix(program, string(nix.StoreDir)+"/"):
-			b.fail(check, "%s is not in the store", program)
+			reason = program + " is not in the store"
 		case err != nil:
-			b.fail(check, "there is no %s in what was built", program)
+			reason = fmt.Sprintf("there is no %s in what was built", program)
 		case !f.Executable():
-			b.fail(check, "%s is not executable", program)
+			reason = program + " is not executable"
+		}
+		if reason != "" {
+			broken = append(broken, Result{Check: "/ExecStart", Reason: reason})
 		}
 	}
+	return broken
+}
+
+// programOf returns the program of a command line of systemd; empty where there is none.
+func programOf(command string) string {
+	words := strings.Fields(command)
+	if len(words) == 0 {
+		return ""
+	}
+	return strings.TrimLeft(words[0], "-@:+!")
 }

@@ -23,35 +23,26 @@ const verifyLimit = 30 * time.Second
 var execLine = regexp.MustCompile(`(?m)^(Exec\w+\s*=\s*[-@:+!]*)\S+`)
 
 // verify runs systemd-analyze on all units together, since they refer to each other.
-func (b *built) verify(check string) {
+func (b *built) verify() (found []Result) {
 	units := b.unitFiles()
 	if len(units) == 0 {
-		b.skip(check, "there are no units")
-		return
+		return skip("there are no units")
 	}
-	said, err := systemdVerify(units)
-	var skip *unverified
-	switch {
-	case errors.As(err, &skip):
-		b.skip(check, "%s", skip.reason)
-		return
-	case err != nil:
-		b.fail(check, "%v", err)
-		return
+	messages, err := systemdVerify(units)
+	if err != nil {
+		return skip("%v", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(units)) {
-		check := check + "/" + name
-		lines := said[name]
-		if len(lines) == 0 {
-			b.pass(check)
-			continue
+		r, lines := Result{Check: "/" + name, Status: Pass}, messages[name]
+		if len(lines) > 0 {
+			r.Status, r.Reason = Warn, "systemd-analyze verify: "+strings.Join(lines, "; ")
+			if slices.ContainsFunc(lines, func(l string) bool { return !strings.Contains(l, "Unknown ") }) {
+				r.Status = Fail // not only a misspelt key, or one that this machine's systemd does not know yet
+			}
 		}
-		r := Result{Check: check, Status: Fail, Reason: "systemd-analyze verify: " + strings.Join(lines, "; ")}
-		if !slices.ContainsFunc(lines, func(l string) bool { return !strings.Contains(l, "Unknown ") }) {
-			r.Status = Warn // a misspelt key, or one that this machine's systemd does not know yet
-		}
-		b.add(r)
+		found = append(found, r)
 	}
+	return found
 }
 
 // unitFiles returns the texts of all units that exist, by name.
@@ -68,17 +59,12 @@ func (b *built) unitFiles() map[string]string {
 	return units
 }
 
-// unverified is the reason why systemd-analyze gave no result.
-type unverified struct{ reason string }
-
-func (u *unverified) Error() string { return u.reason }
-
 // systemdVerify returns the messages of systemd-analyze by unit. Another check looks for a unit's program; here it is
 // replaced by this program, which exists.
 func systemdVerify(units map[string]string) (map[string][]string, error) {
 	program, err := exec.LookPath("systemd-analyze")
 	if err != nil {
-		return nil, &unverified{"this machine has no systemd-analyze"}
+		return nil, errors.New("this machine has no systemd-analyze")
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -89,8 +75,7 @@ func systemdVerify(units map[string]string) (map[string][]string, error) {
 		return nil, fmt.Errorf("write units: %v", err)
 	}
 	defer work.Remove()
-	dir := work.Path
-	args := []string{"--user", "--man=no", "verify"}
+	dir, args := work.Path, []string{"--user", "--man=no", "verify"}
 	for name, text := range units {
 		file := filepath.Join(dir, filepath.Base(name))
 		text = execLine.ReplaceAllString(text, "${1}"+strings.ReplaceAll(self, "$", "$$"))
@@ -105,19 +90,19 @@ func systemdVerify(units map[string]string) (map[string][]string, error) {
 	// Units may refer to those of the machine, but not to those of this user.
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + dir, "XDG_RUNTIME_DIR=" + dir, "LC_ALL=C.UTF-8"}
 	out, err := cmd.CombinedOutput()
-	said := map[string][]string{}
+	messages := map[string][]string{}
 	for line := range strings.Lines(string(out)) {
 		for name := range units {
 			if strings.Contains(line, name) {
-				said[name] = append(said[name], strings.TrimSpace(strings.ReplaceAll(line, dir+"/", "")))
+				messages[name] = append(messages[name], strings.TrimSpace(strings.ReplaceAll(line, dir+"/", "")))
 				break
 			}
 		}
 	}
-	if err != nil && len(said) == 0 {
+	if err != nil && len(messages) == 0 {
 		// It failed without a message about a unit, for example because it is too old for --user.
 		reason, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-		return nil, &unverified{fmt.Sprintf("systemd-analyze verify: %v: %s", err, reason)}
+		return nil, fmt.Errorf("systemd-analyze verify: %w: %s", err, reason)
 	}
-	return said, nil
+	return messages, nil
 }
