@@ -1,11 +1,101 @@
-// Package child has what the packages that start other programs share: a child's environment, and the end of its output.
+// Package child runs other programs, and selects the variables of their environment.
 package child
 
 import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// Run runs a command of the context to its end, and returns the last 16 KiB of its error output. If the context ends, the
+// error is that of the context.
+//
+// The command has a session of its own: it cannot prompt on a terminal, and a Ctrl-C reaches it once, from this process. If
+// the context ends, all its processes get SIGTERM, and after cmd.WaitDelay SIGKILL.
+func Run(ctx context.Context, cmd *exec.Cmd) (stderr string, err error) {
+	tail := &Tail{Limit: 16 << 10}
+	wait := func() {}
+	if cmd.Stderr == nil {
+		cmd.Stderr = tail
+	} else if cmd.Stderr, wait, err = logPipe(io.MultiWriter(tail, cmd.Stderr), cmd.WaitDelay); err != nil {
+		return "", err
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	err = cmd.Run()
+	wait()
+	if ctx.Err() != nil {
+		if cmd.Process != nil { // processes that the command has started may still run
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
+		err = ctx.Err()
+	}
+	return tail.String(), err
+}
+
+// ExitCode returns the exit code of a command that ran and failed: as in a shell, 128 and the number of a signal that
+// ended it.
+func ExitCode(err error) (code int, ok bool) {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return 0, false
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal()), true
+	}
+	return exit.ExitCode(), true
+}
+
+const (
+	pipeSize = 1 << 20 // what any user may request; the default of 64 KiB is full within two milliseconds
+	readSize = 64 << 10
+	pause    = 2 * time.Millisecond
+)
+
+// logPipe returns a pipe for the output of a process, which is copied to w in large pieces. The function waits until all
+// is copied, at most for the delay if another process keeps the pipe open.
+//
+// Nix writes a build log line by line. A reader that wakes up for each line, as that of os/exec, spends more time on waking
+// up than on reading: for a log of 200 MB, four seconds of processor time here and two in Nix, which builders then lack.
+// So this reader pauses after each short read.
+func logPipe(w io.Writer, delay time.Duration) (in *os.File, wait func(), err error) {
+	out, in, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	if raw, err := out.SyscallConn(); err == nil { // without the larger pipe, a fast build waits a little
+		_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for buf := make([]byte, readSize); ; {
+			n, err := out.Read(buf)
+			_, _ = w.Write(buf[:n])
+			if err != nil {
+				return
+			}
+			if n < len(buf) {
+				time.Sleep(pause)
+			}
+		}
+	}()
+	return in, func() {
+		in.Close()
+		_ = out.SetReadDeadline(time.Now().Add(delay))
+		<-done
+		out.Close()
+	}, nil
+}
 
 // Proxies are the variables that name the proxies of a network. Some programs read the upper-case names.
 var Proxies = []string{

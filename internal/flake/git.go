@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
@@ -111,31 +110,23 @@ func (g git) output(ctx context.Context, dir string, args ...string) (string, er
 func (g git) run(ctx context.Context, dir string, w io.Writer, args ...string) error {
 	cmd := exec.CommandContext(ctx, g.program, args...)
 	cmd.Dir, cmd.Env, cmd.Stdout = dir, g.env, w
-	stderr := &child.Tail{Limit: 16 << 10}
-	cmd.Stderr = stderr
-	// In a session of its own there is no terminal on which ssh could prompt, and all processes can be ended together.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = grace
-	err := cmd.Run()
+	stderr, err := child.Run(ctx, cmd)
 	if err == nil {
 		return nil
 	}
 	if ctx.Err() != nil {
-		if cmd.Process != nil { // processes that git has started, such as ssh, may still run
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		}
 		return fmt.Errorf("git %s: %w", subcommand(args), ctx.Err())
 	}
-	exit, ok := errors.AsType[*exec.ExitError](err)
-	if !ok {
+	code, failed := child.ExitCode(err)
+	if !failed {
 		err = fmt.Errorf("run git %s: %w", subcommand(args), err)
 		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
 			return hint.Wrap(err, "install git, or give a path: reference")
 		}
 		return err
 	}
-	return withGitHint(&gitError{subcommand(args), exit.ExitCode(), nix.Redact(stderr.String())})
+	return withGitHint(&gitError{subcommand(args), code, nix.Redact(stderr)})
 }
 
 // stream runs git and calls read with its output. An error of read ends git and takes precedence over git's own.

@@ -77,18 +77,16 @@ func askRuntime(ctx context.Context, env []string, path string, args []string) (
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = environment(env, "", true)
 	cmd.WaitDelay = 100 * time.Millisecond
-	stderr := &child.Tail{Limit: 4 << 10}
-	cmd.Stderr = stderr
-	out, err := cmd.Output()
+	var out strings.Builder
+	cmd.Stdout = &out
+	stderr, err := child.Run(ctx, cmd)
 	switch {
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("no answer after %s", span(runtimeTimeout))
-	case err != nil && stderr.String() != "":
-		return "", errors.New(lastLine(stderr.String()))
-	case err != nil:
-		return "", err
+	case err != nil && stderr != "":
+		return "", errors.New(lastLine(stderr))
 	}
-	return strings.TrimSpace(string(out)), nil
+	return strings.TrimSpace(out.String()), err
 }
 
 // engineContainer is the container in which a runtime runs the engine. The zero value is that of no runtime.

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
@@ -133,7 +132,6 @@ func (x *Executor) run(ctx context.Context, c engine.Command, stdout io.Writer) 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	tail := &child.Tail{Limit: 16 << 10}
 	cmd := exec.CommandContext(ctx, c.Program, c.Args...)
 	cmd.Env = append(append([]string{}, x.Env...), "NIX_CONFIG="+x.settings(c).Config())
 	if c.BusyBuildDir {
@@ -149,44 +147,19 @@ func (x *Executor) run(ctx context.Context, c engine.Command, stdout io.Writer) 
 		return fmt.Errorf("run %s: %w", c.Program, err)
 	}
 	defer cleanup()
-	cmd.Stdout = stdout
-	cmd.Stderr = tail
-	var log *logPipe
-	if c.Stderr != nil {
-		var err error
-		if log, err = newLogPipe(io.MultiWriter(tail, c.Stderr)); err != nil {
-			return fmt.Errorf("run %s: %v", c.Program, err)
-		}
-		cmd.Stderr = log.in
-	}
-	// A group of its own, so that a Ctrl-C on the terminal reaches Nix once, from us, and in order:
-	// first the builders end, then what waits for them.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = graceful
-	err = cmd.Run()
-	if log != nil {
-		log.close()
-	}
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = stdout, c.Stderr, graceful
+	stderr, err := child.Run(ctx, cmd)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var exit *exec.ExitError
+	code, failed := child.ExitCode(err)
 	switch {
-	case errors.As(err, &exit):
-		return x.hintFull(&engine.ExitError{Program: c.Program, Code: exitCode(exit), Stderr: tail.String()})
+	case failed:
+		return x.hintFull(&engine.ExitError{Program: c.Program, Code: code, Stderr: stderr})
 	case errors.Is(err, exec.ErrNotFound):
 		return hint.Wrap(fmt.Errorf("run %s: not found on PATH", c.Program), "go run ./ci doctor")
 	case err != nil:
 		return fmt.Errorf("run %s: %v", c.Program, err)
 	}
 	return nil
-}
-
-// exitCode follows the shells' custom for a process that a signal has ended.
-func exitCode(e *exec.ExitError) int {
-	if status, ok := e.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return 128 + int(status.Signal())
-	}
-	return e.ExitCode()
 }
