@@ -40,7 +40,7 @@ func (l *Lock) check(tree string, now time.Time) []Result {
 		case !ref.IsLocked():
 			r.Reason, r.Fix = fmt.Sprintf("input %s is not locked", name), "nix flake lock --update-input "+name
 			unlocked = append(unlocked, r)
-		case ref.DirtyRev != "" || ref.Type == "git" && ref.Rev == "":
+		case ref.DirtyRev != "" || ref.Kind == flake.KindGit && ref.Rev == "":
 			r.Reason, r.Found = fmt.Sprintf("input %s is locked to a tree with uncommitted changes", name), ref.DirtyRev
 			r.Fix = "commit there, and then: nix flake lock --update-input " + name
 			dirty = append(dirty, r)
@@ -108,7 +108,7 @@ func isLocal(lock *flake.Lock, name string) bool {
 		at := lock.Within(name)
 		return at == ".." || strings.HasPrefix(at, "../")
 	}
-	return ref.Type == "path" || strings.HasPrefix(ref.URL, "file:") || strings.HasPrefix(ref.URL, "git+file:") || strings.HasPrefix(ref.URL, "/")
+	return ref.IsLocal()
 }
 
 // age reports the age of nixpkgs, by the time of its commit.
@@ -124,7 +124,7 @@ func (l *Lock) age(lock *flake.Lock, now time.Time) Result {
 		return r
 	}
 	ref := lock.Nodes[name].Locked
-	if ref.Type == "path" {
+	if ref.Kind == flake.KindPath {
 		r.Reason = fmt.Sprintf("%s is part of the tree", l.Nixpkgs)
 		return r
 	}

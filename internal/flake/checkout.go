@@ -26,7 +26,7 @@ type checkout struct {
 }
 
 // local takes the snapshot of a directory of this machine: a checkout, a bare repository or any other.
-func (t *Snapshotter) local(ctx context.Context, g git, tree *tree, scratch, dir string) (Snapshot, error) {
+func (t *Snapshotter) local(ctx context.Context, g git, tree *tree, dir string) (Snapshot, error) {
 	dir, err := realPath(dir)
 	if err != nil {
 		return Snapshot{}, err
@@ -42,7 +42,7 @@ func (t *Snapshotter) local(ctx context.Context, g git, tree *tree, scratch, dir
 	if err != nil {
 		return Snapshot{}, err
 	}
-	v, err := c.open(ctx, g, scratch)
+	v, err := c.open(ctx, g)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -72,7 +72,7 @@ func (t *Snapshotter) local(ctx context.Context, g git, tree *tree, scratch, dir
 			return Snapshot{}, err
 		}
 	}
-	return t.fromCheckout(ctx, v, tree, scratch, s)
+	return t.fromCheckout(ctx, v, tree, s)
 }
 
 // realPath returns the absolute path of a directory, without symbolic links.
@@ -85,8 +85,8 @@ func realPath(dir string) (string, error) {
 }
 
 // fromCheckout fills the tree: from the working tree if that is dirty, else from the commit.
-func (t *Snapshotter) fromCheckout(ctx context.Context, v *view, tree *tree, scratch string, s Snapshot) (Snapshot, error) {
-	repo, err := newRepository(ctx, v.user, scratch)
+func (t *Snapshotter) fromCheckout(ctx context.Context, v *view, tree *tree, s Snapshot) (Snapshot, error) {
+	repo, err := newRepository(ctx, v.user)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -109,7 +109,7 @@ func (t *Snapshotter) fromCheckout(ctx context.Context, v *view, tree *tree, scr
 	}
 	s.URL = t.locked(here, s.Rev, s.Subdir)
 	from := origin{repo, cmp.Or(v.remote, v.checkout.top), filepath.Join(v.files.common, "modules")}
-	return s, t.fromCommit(ctx, tree, from, scratch, s.Rev)
+	return s, t.fromCommit(ctx, tree, from, s.Rev)
 }
 
 // subdir returns the flake's directory within the repository: the named one or, where that has no flake.nix, the nearest

@@ -23,6 +23,7 @@ import (
 type git struct {
 	program string
 	env     []string
+	scratch string // a directory for repositories
 }
 
 // grace is the time between SIGTERM, at which git removes its lock files, and SIGKILL.
@@ -36,19 +37,28 @@ var locationVariables = []string{
 	"GIT_PREFIX", "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
 }
 
+// newGit returns a git with a directory for repositories, which close removes.
+func (t *Snapshotter) newGit() (git, error) {
+	dir, err := filepath.Abs(t.Dir) // git runs in other directories
+	if err != nil {
+		return git{}, err
+	}
+	scratch, err := os.MkdirTemp(dir, "git-*")
+	return newGit(cmp.Or(t.gitProgram, "git"), t.Env, scratch), err
+}
+
+func (g git) close() { _ = os.RemoveAll(g.scratch) }
+
 // newGit returns a git with the user's own configuration, which it needs to reach a remote. It runs only in repositories
 // that this program has made, so that no checkout contributes to its configuration.
-func newGit(program string, env []string) git {
-	if program == "" {
-		program = "git"
-	}
+func newGit(program string, env []string, scratch string) git {
 	own := slices.DeleteFunc(slices.Clone(env), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
 		return slices.Contains(locationVariables, name)
 	})
-	return git{program, append(own,
+	return git{program: program, scratch: scratch, env: append(own,
 		"GIT_TERMINAL_PROMPT=0",     // a prompt would wait without end
-		"SSH_ASKPASS_REQUIRE=never", // no prompt in a window; see also Setsid
+		"SSH_ASKPASS_REQUIRE=never", // no prompt in a window; a session of its own has no terminal
 		"GIT_OPTIONAL_LOCKS=0",      // reading a checkout does not change it
 		"LC_ALL=C",                  // messages are parsed
 	)}
@@ -61,7 +71,7 @@ func (g git) neutral(home string) git {
 		return strings.HasPrefix(variable, "GIT_") || strings.HasPrefix(variable, "HOME=") ||
 			strings.HasPrefix(variable, "XDG_CONFIG_HOME=")
 	})
-	return git{g.program, append(env,
+	g.env = append(env,
 		"HOME="+home,                  // no ~/.config/git/attributes
 		"GIT_CONFIG_GLOBAL=/dev/null", // since git 2.32; HOME does it for older ones
 		"GIT_CONFIG_NOSYSTEM=1",
@@ -69,12 +79,14 @@ func (g git) neutral(home string) git {
 		"GIT_OPTIONAL_LOCKS=0",
 		"GIT_NO_LAZY_FETCH=1",      // since git 2.45; older ones find no remote to fetch from
 		"GIT_NO_REPLACE_OBJECTS=1", // the contents of a commit are those that its hash states
-	)}
+	)
+	return g
 }
 
 // with returns a git with further variables.
 func (g git) with(env ...string) git {
-	return git{g.program, slices.Concat(g.env, env)}
+	g.env = slices.Concat(g.env, env)
+	return g
 }
 
 // lookup returns the value of a variable of git's environment.

@@ -49,16 +49,12 @@ func (t *Snapshotter) History(ctx context.Context, s Snapshot, files []string, f
 }
 
 func (t *Snapshotter) history(ctx context.Context, s Snapshot, files []string, further string, visit Visit) (complete bool, err error) {
-	dir, err := filepath.Abs(t.Dir) // git runs in another directory
+	g, err := t.newGit()
 	if err != nil {
 		return false, err
 	}
-	scratch, err := os.MkdirTemp(dir, "git-*")
-	if err != nil {
-		return false, err
-	}
-	defer os.RemoveAll(scratch)
-	p, err := t.commitHistory(ctx, s, scratch)
+	defer g.close()
+	p, err := t.commitHistory(ctx, g, s)
 	if err != nil {
 		return false, err
 	}
@@ -91,8 +87,7 @@ type commitHistory struct {
 }
 
 // commitHistory opens the history of the snapshot's commit.
-func (t *Snapshotter) commitHistory(ctx context.Context, s Snapshot, scratch string) (commitHistory, error) {
-	g := newGit(t.Git, t.Env)
+func (t *Snapshotter) commitHistory(ctx context.Context, g git, s Snapshot) (commitHistory, error) {
 	dir := t.localDir()
 	switch {
 	case t.Ref.Kind == KindPath:
@@ -100,14 +95,14 @@ func (t *Snapshotter) commitHistory(ctx context.Context, s Snapshot, scratch str
 	case t.Ref.Kind == KindTarball:
 		return commitHistory{}, errors.New("a tarball has no history")
 	case dir == "":
-		repo, err := newRepository(ctx, g, scratch)
+		repo, err := newRepository(ctx, g)
 		if err != nil {
 			return commitHistory{}, err
 		}
 		d := &remoteRepository{repo, t.Ref.CloneURL()}
 		return commitHistory{repository: repo, rev: s.Rev, remote: d}, d.fetchHistory(ctx, s.Rev)
 	}
-	v, err := openAt(ctx, g, scratch, dir)
+	v, err := openAt(ctx, g, dir)
 	if err != nil {
 		return commitHistory{}, err
 	}
@@ -127,19 +122,9 @@ func (t *Snapshotter) commitHistory(ctx context.Context, s Snapshot, scratch str
 	return p, nil
 }
 
-// partial returns the arguments of a git fetch without files. It needs a named remote; its URL is only in the arguments,
-// since it may hold credentials.
-func (d *remoteRepository) partial(args ...string) []string {
-	return d.bare(slices.Concat([]string{
-		"-c", "core.hooksPath=/dev/null", "-c", "remote.origin.url=" + d.url, "-c", "fetch.negotiationAlgorithm=noop",
-		"fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-gc", "--filter=blob:none",
-	}, args)...)
-}
-
 // fetchHistory fetches the commits that lead to one, and their trees.
 func (d *remoteRepository) fetchHistory(ctx context.Context, rev string) error {
-	_, err := d.user.output(ctx, d.dir, d.partial(fmt.Sprintf("--depth=%d", maxDepth), "origin", rev)...)
-	return err
+	return d.run(ctx, []string{"--filter=blob:none", fmt.Sprintf("--depth=%d", maxDepth)}, rev)
 }
 
 // fetchFiles fetches some files of the commits that changed others.
@@ -165,8 +150,7 @@ func (d *remoteRepository) fetchFiles(ctx context.Context, rev string, changed, 
 	if blobs = slices.Compact(blobs); len(blobs) == 0 {
 		return nil
 	}
-	_, err = d.user.output(ctx, d.dir, d.partial(append([]string{"--no-write-fetch-head", "origin"}, blobs...)...)...)
-	return err
+	return d.run(ctx, []string{"--filter=blob:none", "--no-write-fetch-head"}, blobs...)
 }
 
 // logOf returns the arguments of a git log that lists the commits which changed one of the files.

@@ -115,7 +115,7 @@ func TestTrap(t *testing.T) {
 	tr := newTrap(t)
 	tr.set(filepath.Join(r.dir, ".git"))
 	r.write(map[string]string{"a": "2"})
-	_, err := newGit("", r.env).output(t.Context(), r.dir, "diff", "--quiet", "HEAD", "--")
+	_, err := newGit("git", r.env, "").output(t.Context(), r.dir, "diff", "--quiet", "HEAD", "--")
 	if !exists(tr.mark) {
 		t.Errorf("git diff executes nothing, so the other tests show nothing: %v", err)
 	}

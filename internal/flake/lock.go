@@ -44,7 +44,7 @@ type Lock struct {
 // Node is the flake itself, or one of its direct or indirect inputs.
 type Node struct {
 	Inputs Edges
-	Locked *LockedRef // nil for the root, and for an input that is not locked
+	Locked *Ref // nil for the root, and for an input that is not locked
 	// Parent is the path of inputs to the flake from which a relative path starts. Nix before 2.26 does not write it.
 	Parent []string
 }
@@ -163,11 +163,12 @@ func (l *Lock) input(name, target string) (Input, error) {
 	if n.Locked == nil {
 		return Input{}, errors.New("not locked")
 	}
-	url, err := n.Locked.url()
-	if err != nil {
-		return Input{}, err
+	ref := *n.Locked
+	if _, forge := defaultHost[ref.Kind]; !forge && !ref.Kind.hasURL() && ref.Kind != KindPath && ref.Kind != kindIndirect {
+		return Input{}, fmt.Errorf("a reference of type %q is not known", ref.Kind)
 	}
-	return Input{
-		Name: name, URL: url, NARHash: n.Locked.NARHash, Rev: n.Locked.Rev, LastModified: n.Locked.LastModified,
-	}, nil
+	input := Input{Name: name, NARHash: ref.NARHash, Rev: ref.Rev, LastModified: ref.LastModified}
+	ref.NARHash, ref.LastModified = "", 0
+	input.URL = ref.String()
+	return input, nil
 }

@@ -216,11 +216,11 @@ func (r *Ref) set(name, value string) error {
 		}
 		r.Host = value
 	case "narHash":
-		h, err := parseSRI(value)
-		if err != nil {
-			return err
+		h, err := nix.ParseHash(value)
+		if err != nil || !strings.HasPrefix(value, "sha256-") {
+			return errors.New("not an SRI hash (sha256-…)")
 		}
-		r.NARHash = h
+		r.NARHash = h.SRI()
 	case "lastModified":
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || n < 0 {

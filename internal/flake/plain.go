@@ -59,10 +59,11 @@ func checkOutside(tree, dir string) error {
 func (t *Snapshotter) resultsIn(dir string) ([]string, error) {
 	var below []string
 	for _, results := range t.Results {
-		at, err := resolve(results)
+		at, err := filepath.Abs(results)
 		if err != nil {
 			return nil, err
 		}
+		at = Resolve(at)
 		rel, err := filepath.Rel(dir, at)
 		if err != nil || !filepath.IsLocal(rel) {
 			continue
@@ -74,20 +75,6 @@ func (t *Snapshotter) resultsIn(dir string) ([]string, error) {
 		below = append(below, rel)
 	}
 	return below, nil
-}
-
-// resolve returns the absolute path of a file that need not exist, without symbolic links.
-func resolve(file string) (string, error) {
-	file, err := filepath.Abs(file)
-	if err != nil {
-		return "", err
-	}
-	at, err := filepath.EvalSymlinks(file)
-	if !errors.Is(err, fs.ErrNotExist) || file == filepath.Dir(file) {
-		return at, err
-	}
-	parent, err := resolve(filepath.Dir(file))
-	return filepath.Join(parent, filepath.Base(file)), err
 }
 
 // copyAll adds everything in a directory but the results, whose paths are relative to it. It returns the newest time in

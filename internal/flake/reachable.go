@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 )
 
@@ -22,15 +21,14 @@ func (t *Snapshotter) Reachable(ctx context.Context, rev string) (bool, error) {
 }
 
 func (t *Snapshotter) reachable(ctx context.Context, rev string) (bool, error) {
-	scratch, err := os.MkdirTemp(t.Dir, "git-*")
+	g, err := t.newGit()
 	if err != nil {
 		return false, err
 	}
-	defer os.RemoveAll(scratch)
-	g := newGit(t.Git, t.Env)
+	defer g.close()
 	url := t.Ref.CloneURL()
 	if dir := t.localDir(); dir != "" {
-		v, err := openAt(ctx, g, scratch, dir)
+		v, err := openAt(ctx, g, dir)
 		if err != nil {
 			return false, err
 		}
@@ -38,7 +36,7 @@ func (t *Snapshotter) reachable(ctx context.Context, rev string) (bool, error) {
 			return v.leadsTo(ctx, rev)
 		}
 		if dir, ok := localPath(url); ok {
-			if v, err = openAt(ctx, g, scratch, joinUnlessAbsolute(v.checkout.top, dir)); err != nil {
+			if v, err = openAt(ctx, g, joinUnlessAbsolute(v.checkout.top, dir)); err != nil {
 				return false, err
 			}
 			return v.leadsTo(ctx, rev)
@@ -46,7 +44,7 @@ func (t *Snapshotter) reachable(ctx context.Context, rev string) (bool, error) {
 		// The URL comes from the checkout, not from the user: git's own policy determines the protocols.
 		g = g.with("GIT_PROTOCOL_FROM_USER=0")
 	}
-	bare, err := newRepository(ctx, g, scratch)
+	bare, err := newRepository(ctx, g)
 	if err != nil {
 		return false, err
 	}
@@ -61,7 +59,7 @@ func (t *Snapshotter) reachable(ctx context.Context, rev string) (bool, error) {
 }
 
 // openAt makes the view of the checkout of a directory.
-func openAt(ctx context.Context, g git, scratch, dir string) (*view, error) {
+func openAt(ctx context.Context, g git, dir string) (*view, error) {
 	dir, err := realPath(dir)
 	if err != nil {
 		return nil, err
@@ -70,7 +68,7 @@ func openAt(ctx context.Context, g git, scratch, dir string) (*view, error) {
 	if !ok {
 		return nil, errors.New("it is not a git repository")
 	}
-	return c.open(ctx, g, scratch)
+	return c.open(ctx, g)
 }
 
 // leadsTo tells whether a branch or tag of the repository contains a commit.

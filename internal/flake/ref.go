@@ -3,6 +3,7 @@ package flake
 import (
 	"fmt"
 	"net/url"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -11,8 +12,8 @@ import (
 // Kind says how the tree of a flake is found.
 type Kind string
 
-// The kinds of flake references. A local one has no scheme, and what it is shows only when one looks:
-// a checkout of git, a bare repository, or a directory like any other.
+// The kinds of flake references. A local one has no scheme: it is a checkout of git, a bare repository, or any other
+// directory. The last three are only in a flake.lock.
 const (
 	KindLocal     Kind = "local"
 	KindPath      Kind = "path"
@@ -21,13 +22,22 @@ const (
 	KindGitLab    Kind = "gitlab"
 	KindSourceHut Kind = "sourcehut"
 	KindTarball   Kind = "tarball"
+
+	kindFile      Kind = "file"
+	kindMercurial Kind = "hg"
+	kindIndirect  Kind = "indirect"
 )
 
-// Ref is a flake reference, taken apart:
+// hasURL tells whether references of the kind are a URL behind the name of the kind.
+func (k Kind) hasURL() bool {
+	return k == KindGit || k == KindTarball || k == kindFile || k == kindMercurial
+}
+
+// Ref is a flake reference in its parts, which have the names of a flake.lock:
 // https://nix.dev/manual/nix/latest/command-ref/new-cli/nix3-flake#flake-references.
-// It is comparable. What its fields hold may be secret; what String returns is not.
+// It is comparable. Its fields may hold secrets; what String returns does not.
 type Ref struct {
-	Kind Kind
+	Kind Kind `json:"type"`
 	// Path is the directory of a local or path reference, clean but possibly relative.
 	Path string
 	// URL is what is fetched for git ("https://…", "ssh://…", "file:///…") and tarball,
@@ -35,21 +45,25 @@ type Ref struct {
 	URL string
 	// Host, Owner and Repo are of github, gitlab and sourcehut. Owner has slashes where it is a subgroup of GitLab's.
 	Host, Owner, Repo string
+	// ID is the name of an indirect reference in a registry.
+	ID string
 	// Ref is a branch or tag, Rev the 40 hexadecimal digits of a commit.
 	Ref, Rev string
+	// DirtyRev is the commit of a locked repository with uncommitted changes.
+	DirtyRev string
 	// Dir is the flake's directory within the tree, clean and with slashes; empty for its root.
 	Dir string
 	// Submodules says that the tree is to include the trees of its submodules.
 	Submodules bool
-	// NARHash is the SRI hash that the tree must have; empty where any will do.
+	// NARHash is the SRI hash that the tree must have; empty for any.
 	NARHash string
-	// LastModified is the time to give to the tree, in seconds since 1970; 0 where it is to be found out.
+	// LastModified is the time of the tree, in seconds since 1970; 0 where it is not known yet.
 	LastModified int64
 }
 
 // IsLocal says whether the reference names something on this machine.
 func (r Ref) IsLocal() bool {
-	return r.Kind == KindLocal || r.Kind == KindPath || strings.HasPrefix(r.URL, "file:")
+	return r.Kind == KindLocal || r.Kind == KindPath || localURL.MatchString(r.URL)
 }
 
 // String returns the reference as Nix writes it, without credentials, so that it is fit for a log and a lock file.
@@ -76,6 +90,8 @@ func (r Ref) String() string {
 		return withQuery(r.Path, params)
 	case KindPath:
 		return withQuery("path:"+(&url.URL{Path: r.Path}).EscapedPath(), params)
+	case kindIndirect:
+		return "flake:" + path.Join(r.ID, r.Ref, r.Rev)
 	default:
 		return withQuery(string(r.Kind)+"+"+withoutCredentials(r.URL), params)
 	}
@@ -122,8 +138,9 @@ func RemoteRef(cloneURL string) (Ref, error) {
 	if err != nil {
 		return Ref{}, fmt.Errorf("parse clone URL: %w", withoutURL(err))
 	}
-	owner, repo, ok := cutLast(strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git"), "/")
-	if !ok || !forgeOwner.MatchString(owner) || !forgeRepo.MatchString(repo) || ref.Submodules {
+	owner, repo := path.Split(strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git"))
+	owner = strings.TrimSuffix(owner, "/")
+	if !forgeOwner.MatchString(owner) || !forgeRepo.MatchString(repo) || ref.Submodules {
 		return ref, nil
 	}
 	switch u.Hostname() {
@@ -139,6 +156,7 @@ func RemoteRef(cloneURL string) (Ref, error) {
 
 var (
 	scpLike    = regexp.MustCompile(`^([A-Za-z0-9._-]+@[A-Za-z0-9.-]+):([^/].*|/[^/].*)$`)
+	localURL   = regexp.MustCompile(`^(git\+)?file:|^/`)
 	tarballURL = regexp.MustCompile(`\.(zip|tar|tgz|tar\.gz|tar\.xz|tar\.bz2|tar\.zst)$`)
 	fullRev    = regexp.MustCompile(`^[0-9a-f]{40}$`)
 	forgeRepo  = regexp.MustCompile(`^[A-Za-z0-9_.-]*[A-Za-z0-9_-][A-Za-z0-9_.-]*$`)

@@ -11,9 +11,9 @@ import (
 )
 
 // remote takes the snapshot of a commit of a repository on another machine.
-func (t *Snapshotter) remote(ctx context.Context, g git, tree *tree, scratch string) (Snapshot, error) {
+func (t *Snapshotter) remote(ctx context.Context, g git, tree *tree) (Snapshot, error) {
 	clone := t.Ref.CloneURL()
-	repo, err := newRepository(ctx, g, scratch)
+	repo, err := newRepository(ctx, g)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -40,7 +40,7 @@ func (t *Snapshotter) remote(ctx context.Context, g git, tree *tree, scratch str
 		}
 	}
 	s.URL = t.locked(ref, s.Rev, s.Subdir)
-	return s, t.fromCommit(ctx, tree, origin{repository: repo, url: clone}, scratch, s.Rev)
+	return s, t.fromCommit(ctx, tree, origin{repository: repo, url: clone}, s.Rev)
 }
 
 var abbreviatedRev = regexp.MustCompile(`^[0-9a-f]{4,39}$`)
@@ -48,7 +48,7 @@ var abbreviatedRev = regexp.MustCompile(`^[0-9a-f]{4,39}$`)
 // fetch makes the commit of a revision of a remote available in r, with as few other objects as the remote allows. It
 // returns the commit's full hash.
 func (r *repository) fetch(ctx context.Context, url, revision string) (string, error) {
-	bare, err := newRepository(ctx, r.user, r.dir)
+	bare, err := newRepository(ctx, r.user)
 	if err != nil {
 		return "", err
 	}
@@ -59,15 +59,15 @@ func (r *repository) fetch(ctx context.Context, url, revision string) (string, e
 	return rev, r.borrow(filepath.Join(bare.dir, "objects"))
 }
 
-// depot is a repository that a remote is fetched into. What is archived only borrows its objects: git would print
-// the references that it has, and that it is shallow, where export-subst asks for the names of a commit.
+// remoteRepository is a repository for the objects of a remote. Archives come from another one that borrows them: where
+// export-subst asks for the names of a commit, git would print the references of this one, and that it is shallow.
 type remoteRepository struct {
 	*repository
 	url string // may hold credentials
 }
 
-// fetch fetches the commit of a revision. A tag goes before a branch of the same name,
-// and both before an abbreviated commit, as in git itself.
+// fetch fetches the commit of a revision. A tag takes precedence over a branch of the same name, and both over an
+// abbreviated commit, as in git itself.
 func (d *remoteRepository) fetch(ctx context.Context, revision string) (string, error) {
 	switch {
 	case revision == "":
@@ -85,10 +85,8 @@ func (d *remoteRepository) fetch(ctx context.Context, revision string) (string, 
 	if err != nil {
 		return "", err
 	}
-	for _, ref := range candidates {
-		if slices.Contains(there, ref) {
-			return d.fetchRef(ctx, ref)
-		}
+	if i := slices.IndexFunc(candidates, func(ref string) bool { return slices.Contains(there, ref) }); i >= 0 {
+		return d.fetchRef(ctx, candidates[i])
 	}
 	if abbreviatedRev.MatchString(revision) {
 		return d.fetchCommit(ctx, revision)
@@ -127,8 +125,8 @@ func (d *remoteRepository) fetchRef(ctx context.Context, ref string) (string, er
 	return d.peel(ctx, "FETCH_HEAD")
 }
 
-// fetchCommit fetches a commit by its hash. A server may refuse one that no reference points to,
-// and none knows abbreviated ones: then everything is fetched that branches and tags lead to.
+// fetchCommit fetches a commit by its hash. A server may refuse a commit that no reference points to, and knows no
+// abbreviated hashes. Then it fetches all branches and tags.
 func (d *remoteRepository) fetchCommit(ctx context.Context, rev string) (string, error) {
 	if fullRev.MatchString(rev) {
 		err := d.fetchShallow(ctx, rev)
@@ -161,11 +159,13 @@ func (d *remoteRepository) fetchShallow(ctx context.Context, what string) error 
 	return err
 }
 
-// execute runs git fetch. Hooks and housekeeping that a person has configured are for their own repositories.
+// run runs git fetch, without the hooks and the housekeeping of the user's configuration. A partial fetch needs a named
+// remote; its URL is only in the arguments, since it may hold credentials.
 func (d *remoteRepository) run(ctx context.Context, options []string, refspecs ...string) error {
-	args := d.bare(slices.Concat(
-		[]string{"-c", "core.hooksPath=/dev/null", "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-gc"},
-		options, []string{"--", d.url}, refspecs)...)
+	args := d.bare(slices.Concat([]string{
+		"-c", "core.hooksPath=/dev/null", "-c", "remote.origin.url=" + d.url, "-c", "fetch.negotiationAlgorithm=noop",
+		"fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-gc",
+	}, options, []string{"--", "origin"}, refspecs)...)
 	_, err := d.user.output(ctx, d.dir, args...)
 	return err
 }
@@ -179,7 +179,7 @@ func (d *remoteRepository) peel(ctx context.Context, revision string) (string, e
 	return rev, checkRev(rev)
 }
 
-// shortRefs returns the names of tags and branches as a person writes them, each once.
+// shortRefs returns the short names of tags and branches, each once.
 func shortRefs(refs []string) []string {
 	var names []string
 	for _, ref := range refs {

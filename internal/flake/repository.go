@@ -11,14 +11,13 @@ import (
 	"strings"
 )
 
-// repository is a bare repository of our own, which every commit's tree is archived from.
-//
-// A checkout lends its objects to it and a remote is fetched into it. So what a person has set in their repository
-// has no part in the archive: .git/info/attributes, filters and line endings in .git/config, replaced objects, grafts.
+// repository is a bare repository of this program, for archives of commits. It borrows the objects of a checkout or of a
+// remoteRepository. So the settings of a checkout do not change an archive: .git/info/attributes, filters and line endings
+// in .git/config, replaced objects, grafts.
 type repository struct {
 	dir     string
-	user    git // knows how to reach a remote
-	neutral git // knows nothing, so that it gives everyone the same
+	user    git // has the user's configuration, to reach a remote
+	neutral git // has no configuration, so that all users get the same output
 }
 
 // checkRev refuses a commit of a repository with SHA-256, which flake references cannot name.
@@ -29,9 +28,9 @@ func checkRev(rev string) error {
 	return nil
 }
 
-// newRepository makes an empty repository in a directory of its own under scratch.
-func newRepository(ctx context.Context, user git, scratch string) (*repository, error) {
-	dir, err := os.MkdirTemp(scratch, "*.git")
+// newRepository makes an empty repository.
+func newRepository(ctx context.Context, user git) (*repository, error) {
+	dir, err := os.MkdirTemp(user.scratch, "*.git")
 	if err != nil {
 		return nil, err
 	}
@@ -43,8 +42,8 @@ func newRepository(ctx context.Context, user git, scratch string) (*repository, 
 	return r, nil
 }
 
-// bare returns the arguments of git for this repository. Naming it spares the search for it,
-// which a person may have forbidden for bare ones (safe.bareRepository).
+// bare returns the arguments of git for this repository. The user may have forbidden git to find bare repositories by
+// itself (safe.bareRepository).
 func (r *repository) bare(args ...string) []string {
 	return append([]string{"--git-dir=" + r.dir}, args...)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"os"
 	"path"
@@ -15,8 +14,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// DefaultMaxBytes is the maximum size of a tarball's tree: several times the source of nixpkgs.
-const DefaultMaxBytes = 4 << 30
+// maxTarballTree is the maximum size of a tarball's tree: several times the source of nixpkgs.
+const maxTarballTree = 4 << 30
 
 // Snapshotter takes the snapshot of one flake.
 type Snapshotter struct {
@@ -28,15 +27,12 @@ type Snapshotter struct {
 	// Results are directories that contain results of runs. They are not part of the tree of a directory without git, since
 	// the results of one run would change what the next one builds. They need not exist.
 	Results []string
-	// Git is the program; "git" where it is empty.
-	Git string
 	// Env is the environment of git ("NAME=value"): PATH and HOME, and what it needs to reach a remote.
 	// Git never prompts. Variables that name another repository, such as GIT_DIR, are removed.
 	Env []string
-	// HTTP fetches tarballs; nil is http.DefaultClient.
-	HTTP *http.Client
-	// MaxBytes bounds the tree of a tarball, once unpacked; 0 is DefaultMaxBytes.
-	MaxBytes int64
+
+	gitProgram string // "git" where it is empty
+	maxBytes   int64  // of the tree of a tarball; maxTarballTree where it is 0
 }
 
 // Snapshot takes the snapshot; its Dir is absolute. When it fails, it removes all that it has made in t.Dir.
@@ -54,16 +50,12 @@ func (t *Snapshotter) snapshot(ctx context.Context) (_ Snapshot, err error) {
 	if t.Dir == "" {
 		return Snapshot{}, errors.New("no directory to put it in")
 	}
-	dir, err := filepath.Abs(t.Dir) // git runs in another directory
+	g, err := t.newGit()
 	if err != nil {
 		return Snapshot{}, err
 	}
-	scratch, err := os.MkdirTemp(dir, "git-*")
-	if err != nil {
-		return Snapshot{}, err
-	}
-	defer os.RemoveAll(scratch)
-	tree, err := newTree(dir)
+	defer g.close()
+	tree, err := newTree(filepath.Dir(g.scratch))
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -74,7 +66,7 @@ func (t *Snapshotter) snapshot(ctx context.Context) (_ Snapshot, err error) {
 		}
 	}()
 
-	s, err := t.fill(ctx, tree, scratch)
+	s, err := t.fill(ctx, g, tree)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -82,31 +74,21 @@ func (t *Snapshotter) snapshot(ctx context.Context) (_ Snapshot, err error) {
 }
 
 // fill adds the flake's files to the tree and returns their Subdir, URL, Rev, LastModified, Dirty and Untracked.
-func (t *Snapshotter) fill(ctx context.Context, tree *tree, scratch string) (Snapshot, error) {
-	git := newGit(t.Git, t.Env)
-	switch t.Ref.Kind {
-	case KindLocal:
-		return t.local(ctx, git, tree, scratch, t.Ref.Path)
-	case KindPath:
-		if t.Revision != "" {
-			return Snapshot{}, errors.New("a path: reference has no revisions: leave path: out")
-		}
+func (t *Snapshotter) fill(ctx context.Context, g git, tree *tree) (Snapshot, error) {
+	dir := t.localDir()
+	switch {
+	case dir != "":
+		return t.local(ctx, g, tree, dir)
+	case t.Ref.Kind == KindPath && t.Revision != "":
+		return Snapshot{}, errors.New("a path: reference has no revisions: leave path: out")
+	case t.Ref.Kind == KindPath:
 		return t.plain(ctx, tree, t.Ref.Path)
-	case KindTarball:
-		if t.Revision != "" {
-			return Snapshot{}, errors.New("a tarball has no revisions")
-		}
-		return t.tarball(ctx, tree, scratch)
-	case KindGit:
-		u, err := url.Parse(t.Ref.URL)
-		if err != nil {
-			return Snapshot{}, errors.New("not a URL") // the error would quote it with its credentials
-		}
-		if u.Scheme == "file" {
-			return t.local(ctx, git, tree, scratch, u.Path)
-		}
+	case t.Ref.Kind == KindTarball && t.Revision != "":
+		return Snapshot{}, errors.New("a tarball has no revisions")
+	case t.Ref.Kind == KindTarball:
+		return t.tarball(ctx, tree)
 	}
-	return t.remote(ctx, git, tree, scratch)
+	return t.remote(ctx, g, tree)
 }
 
 // finish checks that the tree has a flake, sets the time of every file and hashes the tree.

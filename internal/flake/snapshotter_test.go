@@ -365,7 +365,7 @@ func TestNARHashIsChecked(t *testing.T) {
 func TestNoGit(t *testing.T) {
 	r := newFlake(t, nil)
 	tk := snapshotter(t, r.dir, r.env)
-	tk.Git = filepath.Join(t.TempDir(), "git")
+	tk.gitProgram = filepath.Join(t.TempDir(), "git")
 	takeFails(t, tk, "run git", "install git")
 }
 
@@ -388,9 +388,9 @@ func TestCancel(t *testing.T) {
 	t.Parallel()
 	r := newFlake(t, nil)
 	tk := snapshotter(t, r.dir, r.env)
-	tk.Git = filepath.Join(t.TempDir(), "git")
+	tk.gitProgram = filepath.Join(t.TempDir(), "git")
 	pids := filepath.Join(t.TempDir(), "pid")
-	writeFiles(t, filepath.Dir(tk.Git), map[string]string{"git": "#!/bin/sh\nsleep 600 & echo $! > " + pids + "; wait\n"})
+	writeFiles(t, filepath.Dir(tk.gitProgram), map[string]string{"git": "#!/bin/sh\nsleep 600 & echo $! > " + pids + "; wait\n"})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	start := time.Now()

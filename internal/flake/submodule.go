@@ -32,27 +32,22 @@ const maxNesting = 16
 //
 // An archive of a forge has an empty directory for each submodule. A consumer that wants them has to clone, and a clone
 // leaves nothing out: the tree of a commit with submodules is not filtered by export-ignore.
-func (t *Snapshotter) fromCommit(ctx context.Context, tree *tree, o origin, scratch, rev string) error {
+func (t *Snapshotter) fromCommit(ctx context.Context, tree *tree, o origin, rev string) error {
 	if !t.Ref.Submodules {
 		return o.archive(ctx, tree, rev, "")
 	}
-	return recursive{tree, scratch}.add(ctx, o, rev, "", 0)
+	return o.addRecursively(ctx, tree, rev, "", 0)
 }
 
-// recursive adds trees with their submodules to a tree.
-type recursive struct {
-	tree    *tree
-	scratch string
-}
-
-func (r recursive) add(ctx context.Context, o origin, rev, prefix string, depth int) error {
+// addRecursively adds the tree of a commit with its submodules to a tree.
+func (o origin) addRecursively(ctx context.Context, tree *tree, rev, prefix string, depth int) error {
 	if depth > maxNesting {
 		return fmt.Errorf("submodule %s: nested too deeply", prefix)
 	}
 	if err := o.raw(); err != nil {
 		return err
 	}
-	if err := o.archive(ctx, r.tree, rev, prefix); err != nil {
+	if err := o.archive(ctx, tree, rev, prefix); err != nil {
 		return err
 	}
 	subs, err := o.submodules(ctx, rev)
@@ -61,11 +56,11 @@ func (r recursive) add(ctx context.Context, o origin, rev, prefix string, depth 
 	}
 	for _, sub := range subs {
 		within := path.Join(prefix, sub.path)
-		child, err := o.open(ctx, r.scratch, sub)
+		child, err := o.open(ctx, sub)
 		if err != nil {
 			return fmt.Errorf("submodule %s: %w", within, err)
 		}
-		if err := r.add(ctx, child, sub.rev, within, depth+1); err != nil {
+		if err := child.addRecursively(ctx, tree, sub.rev, within, depth+1); err != nil {
 			return err
 		}
 	}
@@ -135,9 +130,9 @@ func gitmodules(out string) map[string]submodule {
 }
 
 // open finds a submodule's commit: in its repository on this machine, or else at its URL.
-func (o origin) open(ctx context.Context, scratch string, sub submodule) (origin, error) {
+func (o origin) open(ctx context.Context, sub submodule) (origin, error) {
 	// The URL does not come from the user: git's own policy (protocol.file.allow) determines whether it may be a local one.
-	repo, err := newRepository(ctx, o.user.with("GIT_PROTOCOL_FROM_USER=0"), scratch)
+	repo, err := newRepository(ctx, o.user.with("GIT_PROTOCOL_FROM_USER=0"))
 	if err != nil {
 		return origin{}, err
 	}
@@ -187,7 +182,7 @@ func (r *repository) borrowLocal(ctx context.Context, dir, rev string) error {
 	if !ok || c.top != dir {
 		return fmt.Errorf("%s is not a git repository", dir)
 	}
-	v, err := c.open(ctx, r.user, r.dir)
+	v, err := c.open(ctx, r.user)
 	if err != nil {
 		return err
 	}

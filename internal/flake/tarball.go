@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,16 +24,14 @@ import (
 // tarball takes an archive from an HTTP server or a file.
 // If the archive has a single directory, that is the tree. The time of the tree is that of its newest entry:
 // https://nix.dev/manual/nix/latest/protocols/tarball-fetcher.
-func (t *Snapshotter) tarball(ctx context.Context, tree *tree, scratch string) (Snapshot, error) {
+func (t *Snapshotter) tarball(ctx context.Context, tree *tree) (Snapshot, error) {
 	body, err := t.open(ctx)
 	if err != nil {
 		return Snapshot{}, err
 	}
 	defer body.Close()
-	if tree.quota = t.MaxBytes; tree.quota == 0 {
-		tree.quota = DefaultMaxBytes
-	}
-	newest, err := unpack(ctx, tree, body, scratch)
+	tree.quota = cmp.Or(t.maxBytes, maxTarballTree)
+	newest, err := unpack(ctx, tree, body)
 	if errors.Is(err, errTooLarge) {
 		return Snapshot{}, errTooLarge
 	}
@@ -64,19 +63,12 @@ func (t *Snapshotter) open(ctx context.Context) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, errors.New("not a URL")
 	}
-	client := t.HTTP
-	if client == nil {
-		client = http.DefaultClient
-	}
-	resp, err := client.Do(req)
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		err = e.Err // its URL may hold credentials
-	}
+	resp, err := http.DefaultClient.Do(req)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("fetch tarball: %w", ctx.Err())
 	}
 	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("fetch tarball: %w", err), "check the network and the name of the host")
+		return nil, hint.Wrap(fmt.Errorf("fetch tarball: %w", withoutURL(err)), "check the network and the name of the host")
 	}
 	if resp.StatusCode == http.StatusOK {
 		return resp.Body, nil
@@ -93,14 +85,14 @@ func (t *Snapshotter) open(ctx context.Context) (io.ReadCloser, error) {
 
 // unpack adds the files of an archive to the tree and returns the newest of their times. It detects the format by the
 // first bytes.
-func unpack(ctx context.Context, tree *tree, r io.Reader, scratch string) (time.Time, error) {
+func unpack(ctx context.Context, tree *tree, r io.Reader) (time.Time, error) {
 	buffered := bufio.NewReaderSize(r, 1<<16)
 	head, err := buffered.Peek(nar.MagicSize)
 	if err != nil && err != io.EOF {
 		return time.Time{}, err
 	}
 	if bytes.HasPrefix(head, []byte("PK\x03\x04")) {
-		return unzip(ctx, tree, buffered, scratch)
+		return unzip(ctx, tree, buffered)
 	}
 	content, err := nar.NewDecompressor(buffered, nar.DetectCompression(head))
 	if err != nil {
@@ -111,11 +103,12 @@ func unpack(ctx context.Context, tree *tree, r io.Reader, scratch string) (time.
 }
 
 // unzip adds the files of a zip archive. Its directory is at the end, so that it is first stored in a file.
-func unzip(ctx context.Context, tree *tree, r io.Reader, scratch string) (newest time.Time, err error) {
-	f, err := os.Create(filepath.Join(scratch, "archive.zip"))
+func unzip(ctx context.Context, tree *tree, r io.Reader) (newest time.Time, err error) {
+	f, err := os.CreateTemp(filepath.Dir(tree.dir), "*.zip")
 	if err != nil {
 		return newest, err
 	}
+	defer os.Remove(f.Name())
 	defer f.Close()
 	size, err := io.Copy(f, io.LimitReader(r, tree.quota+1))
 	if err != nil {

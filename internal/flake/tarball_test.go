@@ -210,7 +210,7 @@ func TestHostileTarballs(t *testing.T) {
 				t.Fatal(err)
 			}
 			tk := snapshotter(t, "file://"+name, nil)
-			tk.MaxBytes = 1 << 19
+			tk.maxBytes = 1 << 19
 			takeFails(t, tk, tt.want, "")
 		})
 	}

@@ -17,7 +17,7 @@ func Tracked(ctx context.Context, env []string, dir, scratch string) (string, er
 		return "", err
 	}
 	for _, name := range []string{dir, Resolve(dir)} {
-		file, err := trackedIn(ctx, newGit("", env), name, scratch)
+		file, err := trackedIn(ctx, newGit("git", env, scratch), name)
 		if err != nil {
 			return "", fmt.Errorf("ask git whether it tracks files in %s: %w", dir, err)
 		}
@@ -29,7 +29,7 @@ func Tracked(ctx context.Context, env []string, dir, scratch string) (string, er
 }
 
 // trackedIn does so for a path as it is written.
-func trackedIn(ctx context.Context, user git, dir, scratch string) (string, error) {
+func trackedIn(ctx context.Context, user git, dir string) (string, error) {
 	c, ok := findCheckout(dir, false)
 	if !ok || c.bare {
 		return "", nil
@@ -37,7 +37,7 @@ func trackedIn(ctx context.Context, user git, dir, scratch string) (string, erro
 	if _, err := c.gitDir(); err != nil {
 		return "", nil // no repository, which tracks nothing
 	}
-	v, own, err := c.view(ctx, user, scratch)
+	v, own, err := c.view(ctx, user)
 	if err != nil {
 		return "", err
 	}

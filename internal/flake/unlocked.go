@@ -22,15 +22,12 @@ func (l *Lock) Unlocked() (names []string) {
 
 // IsLocked says whether the reference has a hash or a commit, or is part of a locked tree. Since version 2.26, Nix writes
 // no hash for a relative path.
-func (l *LockedRef) IsLocked() bool {
-	if l == nil {
-		return false
-	}
-	return l.IsRelative() || l.NARHash != "" || isCommit(l.Rev)
+func (r *Ref) IsLocked() bool {
+	return r != nil && (r.IsRelative() || r.NARHash != "" || isCommit(r.Rev))
 }
 
 // IsRelative says whether the reference is a path that starts from the flake that has the input.
-func (l *LockedRef) IsRelative() bool { return l.Type == "path" && !path.IsAbs(l.Path) }
+func (r *Ref) IsRelative() bool { return r.Kind == KindPath && !path.IsAbs(r.Path) }
 
 // Within returns the directory of a node, relative to the root of the tree that holds it. It begins with ".." where a
 // relative path leads out of that tree. Each relative path starts from the directory of its parent.

@@ -97,20 +97,3 @@ func parseQuery(query string) (map[string]string, error) {
 	}
 	return params, nil
 }
-
-// parseSRI parses an SRI hash and returns its canonical form. NAR hashes are SHA-256.
-func parseSRI(s string) (string, error) {
-	h, err := nix.ParseHash(s)
-	if err != nil || !strings.HasPrefix(s, "sha256-") {
-		return "", errors.New("not an SRI hash (sha256-…)")
-	}
-	return h.SRI(), nil
-}
-
-// cutLast splits s at the last sep.
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
-}

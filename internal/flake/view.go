@@ -29,9 +29,9 @@ type view struct {
 	remote   string // the URL of the remote "origin", which may hold credentials; empty where there is none
 }
 
-// open makes the view of a checkout whose owner is trusted, in a directory of its own under scratch.
-func (c checkout) open(ctx context.Context, user git, scratch string) (*view, error) {
-	v, own, err := c.view(ctx, user, scratch)
+// open makes the view of a checkout whose owner is trusted.
+func (c checkout) open(ctx context.Context, user git) (*view, error) {
+	v, own, err := c.view(ctx, user)
 	if err != nil {
 		return nil, err
 	}
@@ -42,12 +42,12 @@ func (c checkout) open(ctx context.Context, user git, scratch string) (*view, er
 }
 
 // view makes an empty view, and returns the user's settings.
-func (c checkout) view(ctx context.Context, user git, scratch string) (*view, map[string][]string, error) {
+func (c checkout) view(ctx context.Context, user git) (*view, map[string][]string, error) {
 	files, err := c.gitDir()
 	if err != nil {
 		return nil, nil, err
 	}
-	repo, err := newRepository(ctx, user, scratch)
+	repo, err := newRepository(ctx, user)
 	if err != nil {
 		return nil, nil, err
 	}

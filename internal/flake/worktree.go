@@ -38,7 +38,7 @@ func (v *view) dirty(ctx context.Context, rev string, submodules bool) (bool, er
 		if !ok || differs {
 			return nil // a submodule that was never initialised has no changes
 		}
-		child, err := sub.open(ctx, v.user, v.dir)
+		child, err := sub.open(ctx, v.user)
 		if err != nil {
 			return err
 		}
@@ -137,7 +137,7 @@ func (v *view) copyTracked(ctx context.Context, tree *tree, prefix string, submo
 		if !ok {
 			return nil // it was never initialised
 		}
-		child, err := sub.open(ctx, v.user, v.dir)
+		child, err := sub.open(ctx, v.user)
 		if err != nil {
 			return err
 		}
