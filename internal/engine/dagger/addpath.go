@@ -8,14 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
 	"dagger.io/dagger"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 )
 
@@ -106,57 +104,21 @@ func (c contextWriter) Write(b []byte) (int, error) {
 	return c.w.Write(b)
 }
 
-// pack writes dir as a tar file that is the same for the same content, modes and modification times.
+// pack writes a directory as a tar file. It is the same for the same contents, modes and modification times in seconds.
 func pack(w io.Writer, dir string) error {
 	root, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return err
 	}
+	info, err := os.Stat(root)
+	if err != nil {
+		return err
+	}
+	h, err := tar.FileInfoHeader(info, "")
+	if err != nil {
+		return err
+	}
+	h.Name = "./" // AddFS leaves out the directory itself
 	t := tar.NewWriter(w)
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return packEntry(t, root, path, d)
-	})
-	return errors.Join(err, t.Close())
-}
-
-func packEntry(t *tar.Writer, root, path string, d fs.DirEntry) error {
-	info, err := d.Info()
-	if err != nil {
-		return err
-	}
-	name, err := filepath.Rel(root, path)
-	if err != nil {
-		return err
-	}
-	target := ""
-	switch d.Type() {
-	case 0, fs.ModeDir:
-	case fs.ModeSymlink:
-		if target, err = os.Readlink(path); err != nil {
-			return err
-		}
-	default:
-		return fmt.Errorf("%s is neither a file nor a directory nor a symbolic link", path)
-	}
-	h, err := tar.FileInfoHeader(info, target)
-	if err != nil {
-		return err
-	}
-	// PAX keeps nanoseconds, which newer versions of Nix may compare. Owners and access times depend on this machine.
-	h.Name, h.Format = filepath.ToSlash(name), tar.FormatPAX
-	h.Uid, h.Gid, h.Uname, h.Gname = 0, 0, "", ""
-	h.AccessTime, h.ChangeTime = time.Time{}, time.Time{}
-	if err := t.WriteHeader(h); err != nil || !info.Mode().IsRegular() {
-		return err
-	}
-	f, err := regular.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = io.Copy(t, f)
-	return err
+	return errors.Join(t.WriteHeader(h), t.AddFS(os.DirFS(root)), t.Close())
 }

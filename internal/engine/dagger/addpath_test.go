@@ -26,11 +26,11 @@ func TestPackIsTheSameForTheSame(t *testing.T) {
 		}
 		return b.Bytes()
 	}
-	at := time.Unix(1700000000, 123456789)
+	at := time.Unix(1700000000, 0)
 	if !bytes.Equal(plant(at), plant(at)) {
 		t.Error("two equal trees are packed differently")
 	}
-	if bytes.Equal(plant(at), plant(at.Add(time.Nanosecond))) {
+	if bytes.Equal(plant(at), plant(at.Add(time.Second))) {
 		t.Error("a time of modification makes no difference")
 	}
 }

@@ -20,38 +20,53 @@ import (
 
 // imageContents is what the names and small files of an image show.
 type imageContents struct {
-	// importable means that Dagger can import the file.
-	importable bool
-	// rootfs means a root file system, which must be converted to an image.
-	rootfs  bool
-	systems []matrix.System
+	importable bool // Dagger can import the file
+	rootfs     bool // a root file system, which must be converted to an image
+	systems    []matrix.System
 }
 
 // metadataLimit bounds the files of an archive that are read for their JSON, in bytes.
 const metadataLimit = 1 << 20
 
+// open opens the image as a tar archive. It packs a directory and decompresses a file. asIs says that the archive is the
+// file itself, which is not read through the context.
+func (i Image) open(ctx context.Context) (_ io.ReadCloser, asIs bool, err error) {
+	if i.isDir() {
+		r, w := io.Pipe()
+		go func() { // ends when r is closed
+			t := tar.NewWriter(w)
+			w.CloseWithError(errors.Join(t.AddFS(os.DirFS(i.path)), t.Close()))
+		}()
+		return r, false, nil
+	}
+	f, err := regular.Open(i.path)
+	if err != nil {
+		return nil, false, err
+	}
+	magic := make([]byte, nar.MagicSize)
+	n, _ := io.ReadFull(f, magic)
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, false, errors.Join(err, f.Close())
+	}
+	c := nar.DetectCompression(magic[:n])
+	if c == nar.NoCompression {
+		return f, true, nil // the tar reader skips contents by seeking
+	}
+	d, err := nar.DecompressFile(f, c)
+	return struct {
+		io.Reader
+		io.Closer
+	}{regular.Until(ctx, d), d}, false, err
+}
+
 // inspect reads what kind of file the image is.
 func (i Image) inspect(ctx context.Context) (imageContents, error) {
-	if info, err := os.Stat(i.path); err == nil && info.IsDir() {
-		if _, err := os.Stat(filepath.Join(i.path, "oci-layout")); err != nil {
-			return imageContents{}, errors.New("a directory without an OCI layout")
-		}
-		files, err := readLayout(i.path)
-		return imageContents{systems: systemsOf(files)}, err
-	}
-	f, compressed, err := openArchive(i.path)
+	r, asIs, err := i.open(ctx)
 	if err != nil {
 		return imageContents{}, err
 	}
-	defer f.Close()
-	r := regular.Until(ctx, f)
-	if s, ok := f.(io.Seeker); ok {
-		r = struct {
-			io.Reader
-			io.Seeker
-		}{r, s} // the tar reader skips contents by seeking
-	}
-	files, machine, err := scan(r)
+	defer r.Close()
+	files, machine, err := scan(ctx, r)
 	if err != nil {
 		return imageContents{}, err
 	}
@@ -59,7 +74,9 @@ func (i Image) inspect(ctx context.Context) (imageContents, error) {
 	_, docker := files["manifest.json"]
 	switch {
 	case oci || docker:
-		return imageContents{importable: !compressed, systems: systemsOf(files)}, nil
+		return imageContents{importable: asIs, systems: systemsOf(files)}, nil
+	case i.isDir():
+		return imageContents{}, errors.New("a directory without an OCI layout")
 	case machine == "":
 		return imageContents{}, errors.New("neither an image nor a root file system: it has no shell")
 	}
@@ -68,10 +85,10 @@ func (i Image) inspect(ctx context.Context) (imageContents, error) {
 
 // scan reads through a tarball. It returns the small files at the top and under blobs/, and, from the header of its
 // shell, the system that a root file system is for.
-func scan(r io.Reader) (files map[string][]byte, machine matrix.System, err error) {
+func scan(ctx context.Context, r io.Reader) (files map[string][]byte, machine matrix.System, err error) {
 	files = map[string][]byte{}
 	first := true
-	for t := tar.NewReader(r); ; first = false {
+	for t := tar.NewReader(r); ctx.Err() == nil; first = false {
 		h, err := t.Next()
 		switch {
 		case err == io.EOF:
@@ -97,6 +114,7 @@ func scan(r io.Reader) (files map[string][]byte, machine matrix.System, err erro
 			machine = elfSystem(t)
 		}
 	}
+	return nil, "", ctx.Err()
 }
 
 func isMetadata(name string) bool {
@@ -125,22 +143,6 @@ func elfSystem(r io.Reader) matrix.System {
 	return ""
 }
 
-func readLayout(dir string) (map[string][]byte, error) {
-	files := map[string][]byte{}
-	return files, filepath.WalkDir(dir, func(file string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		name, _ := filepath.Rel(dir, file)
-		info, err := d.Info()
-		if err != nil || info.Size() > metadataLimit || !isMetadata(filepath.ToSlash(name)) {
-			return err
-		}
-		files[filepath.ToSlash(name)], err = regular.Read(file, metadataLimit)
-		return err
-	})
-}
-
 // systemsOf returns the systems of an archive's images: every configuration names its own.
 // See https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md.
 func systemsOf(files map[string][]byte) []matrix.System {
@@ -160,25 +162,6 @@ func systemsOf(files map[string][]byte) []matrix.System {
 	return systems
 }
 
-// openArchive opens a tarball. A compressed one is read through a decompressor.
-func openArchive(file string) (_ io.ReadCloser, compressed bool, err error) {
-	f, err := regular.Open(file)
-	if err != nil {
-		return nil, false, err
-	}
-	magic := make([]byte, nar.MagicSize)
-	n, _ := io.ReadFull(f, magic)
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, false, errors.Join(err, f.Close())
-	}
-	c := nar.DetectCompression(magic[:n])
-	if c == nar.NoCompression {
-		return f, false, nil // the tar reader skips by seeking
-	}
-	d, err := nar.DecompressFile(f, c)
-	return d, true, err
-}
-
 // convert writes a file that Dagger can import. It appears complete, and is never replaced: another process may be
 // uploading it.
 func (i Image) convert(ctx context.Context, s imageContents, target string) error {
@@ -190,10 +173,14 @@ func (i Image) convert(ctx context.Context, s imageContents, target string) erro
 		return err
 	}
 	defer os.Remove(f.Name())
-	if s.rootfs {
-		err = i.toOCI(ctx, f, s.systems[0])
-	} else {
-		err = i.copy(ctx, f)
+	r, _, err := i.open(ctx)
+	if err == nil {
+		defer r.Close()
+		if s.rootfs {
+			err = toOCI(f, regular.Until(ctx, r), s.systems[0])
+		} else {
+			_, err = io.Copy(f, regular.Until(ctx, r))
+		}
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
@@ -202,20 +189,4 @@ func (i Image) convert(ctx context.Context, s imageContents, target string) erro
 		return err
 	}
 	return nil
-}
-
-// copy decompresses an archive, or packs a layout.
-func (i Image) copy(ctx context.Context, w io.Writer) error {
-	if info, err := os.Stat(i.path); err != nil {
-		return err
-	} else if info.IsDir() {
-		t := tar.NewWriter(contextWriter{ctx, w})
-		return errors.Join(t.AddFS(os.DirFS(i.path)), t.Close())
-	}
-	r, _, err := openArchive(i.path)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	return copyAll(w, regular.Until(ctx, r))
 }

@@ -2,17 +2,17 @@ package dagger
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/opencontainers/go-digest"
+	oci "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
@@ -141,7 +141,7 @@ func (i Image) read(ctx context.Context, cache string) (loadedImage, error) {
 	if err != nil {
 		return loadedImage{}, err
 	}
-	p := loadedImage{name: i.path, identity: "sha256:" + sum, archive: filepath.Join(cache, sum+".oci.tar")}
+	p := loadedImage{name: i.path, identity: string(sum), archive: filepath.Join(cache, sum.Encoded()+".oci.tar")}
 	a, err := i.inspect(ctx)
 	if err != nil {
 		return loadedImage{}, err
@@ -158,10 +158,10 @@ func (i Image) read(ctx context.Context, cache string) (loadedImage, error) {
 }
 
 // sum returns the hash of the file, or that of a layout's index, which contains the hashes of the other files.
-func (i Image) sum(ctx context.Context) (string, error) {
+func (i Image) sum(ctx context.Context) (digest.Digest, error) {
 	path := i.path
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, "index.json")
+	if i.isDir() {
+		path = filepath.Join(path, oci.ImageIndexFile)
 	}
 	f, err := regular.Open(path)
 	if errors.Is(err, os.ErrNotExist) && path != i.path {
@@ -171,9 +171,10 @@ func (i Image) sum(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, regular.Until(ctx, f)); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return digest.FromReader(regular.Until(ctx, f))
+}
+
+func (i Image) isDir() bool {
+	info, err := os.Stat(i.path)
+	return err == nil && info.IsDir()
 }

@@ -55,7 +55,7 @@ func TestParseImage(t *testing.T) {
 	}
 }
 
-// Opening a pipe would wait for whoever writes to it.
+// Opening a pipe would wait for a writer.
 func TestParseImageRefusesPipes(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "nix.tar")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
@@ -66,8 +66,8 @@ func TestParseImageRefusesPipes(t *testing.T) {
 	}
 }
 
-// A run that has ended waits neither for another's conversion nor for the disk.
-func TestPrepareImageEndsWithItsContext(t *testing.T) {
+// If the context ends, load waits neither for the conversion of another executor nor for the disk.
+func TestLoadImageEndsWithItsContext(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "nix.tar")
 	if err := os.WriteFile(file, tarball(t, "bin/bash", string(probe.ELF(matrix.AArch64Linux))), 0o644); err != nil {
 		t.Fatal(err)
@@ -85,10 +85,10 @@ func TestPrepareImageEndsWithItsContext(t *testing.T) {
 	}
 	<-loading
 	if _, err := (Image{path: file}).inspect(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("survey: %v", err)
+		t.Errorf("inspect: %v", err)
 	}
 	if _, err := (&Executor{options: Options{}}).AddPath(ctx, t.TempDir()); !errors.Is(err, context.Canceled) {
-		t.Errorf("place: %v", err)
+		t.Errorf("add path: %v", err)
 	}
 }
 
@@ -135,7 +135,7 @@ func xzed(t *testing.T, b []byte) []byte {
 	return out.Bytes()
 }
 
-func TestPrepareImage(t *testing.T) {
+func TestLoadImage(t *testing.T) {
 	shell := string(probe.ELF(matrix.AArch64Linux))
 	rootfs := tarball(t, "./usr/bin/bash", shell, "./etc/passwd", "root")
 	config := `{"architecture":"amd64","os":"linux","rootfs":{"type":"layers"}}`
@@ -183,16 +183,40 @@ func TestPrepareImage(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !slices.Equal(p.systems, test.systems) || (p.archive == file) != test.asIs {
-				t.Errorf("prepared %+v, want systems %v, as it is: %t", p, test.systems, test.asIs)
+				t.Errorf("loaded %+v, want systems %v, as it is: %t", p, test.systems, test.asIs)
 			}
-			// What was made can be imported, and is made once.
+			// Dagger can import the converted file, and it is written only once.
 			s, err := Image{path: p.archive}.inspect(t.Context())
 			if err != nil || !s.importable || !slices.Equal(s.systems, test.systems) {
-				t.Errorf("survey of what was made: %+v, %v", s, err)
+				t.Errorf("inspect the converted file: %+v, %v", s, err)
 			}
 			if files, _ := filepath.Glob(filepath.Join(cache, "images", "*.part")); len(files) > 0 {
 				t.Errorf("left behind: %v", files)
 			}
 		})
+	}
+}
+
+func TestLoadImageLayout(t *testing.T) {
+	dir, cache := t.TempDir(), t.TempDir()
+	_, err := Image{path: dir}.load(t.Context(), cache, func(string) {})
+	if err == nil || !strings.Contains(err.Error(), "a directory without an OCI layout") {
+		t.Errorf("error of an empty directory is %v", err)
+	}
+	for name, text := range map[string]string{
+		"oci-layout": "{}", "index.json": "{}", "blobs/sha256/00": `{"architecture":"arm64","os":"linux","rootfs":{}}`,
+	} {
+		file := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := Image{path: dir}.load(t.Context(), cache, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Image{path: p.archive}.inspect(t.Context())
+	if err != nil || !s.importable || !slices.Equal(s.systems, []matrix.System{matrix.AArch64Linux}) {
+		t.Errorf("inspect the converted directory: %+v, %v", s, err)
 	}
 }
