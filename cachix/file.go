@@ -3,17 +3,13 @@ package cachix
 import (
 	"context"
 	"crypto/md5"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 
 	"golang.org/x/sync/errgroup"
-	gonix "zombiezen.com/go/nix"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
@@ -33,17 +29,16 @@ func (n *fileNAR) compression() nar.Compression {
 
 func (n *fileNAR) Close() error { return n.file.Close() }
 
-func (n *fileNAR) parts(ctx context.Context, send func(part) error) (binarycache.Compressed, error) {
-	nar, file := sha256.New(), sha256.New()
+func (n *fileNAR) parts(ctx context.Context, send func(part) error) (nar.Compressed, error) {
+	contents, file := nar.NewDigest(), nar.NewDigest()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		return n.push.source.Dump(ctx, narWriter{nar, n.push, n.object}, n.object.Path)
+		return n.push.source.Dump(ctx, narWriter{contents, n.push, n.object}, n.object.Path)
 	})
 	group.Go(func() error { return n.send(ctx, send, file) })
 	err := group.Wait()
-	packed := binarycache.Compressed{
-		NARHash: gonix.NewHash(gonix.SHA256, nar.Sum(nil)), NARSize: n.object.read,
-		FileHash: gonix.NewHash(gonix.SHA256, file.Sum(nil)), FileSize: n.info.FileSize,
+	packed := nar.Compressed{
+		NARHash: contents.Hash(), NARSize: contents.Size, FileHash: file.Hash(), FileSize: file.Size,
 	}
 	if err == nil && !packed.FileHash.Equal(n.info.FileHash) {
 		err = errors.New("read nar: the hash of the file is not the one in its narinfo")
@@ -52,7 +47,7 @@ func (n *fileNAR) parts(ctx context.Context, send func(part) error) (binarycache
 }
 
 // send splits the file into parts.
-func (n *fileNAR) send(ctx context.Context, send func(part) error, sum hash.Hash) error {
+func (n *fileNAR) send(ctx context.Context, send func(part) error, sum io.Writer) error {
 	size, memory := partSizeFor(n.info.FileSize), n.push.client.memory
 	for number, offset := 1, int64(0); offset < n.info.FileSize; number, offset = number+1, offset+size {
 		data := io.NewSectionReader(n.file, offset, min(size, n.info.FileSize-offset))

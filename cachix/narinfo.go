@@ -7,7 +7,7 @@ import (
 
 	gonix "zombiezen.com/go/nix"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -29,7 +29,7 @@ type narInfoCreate struct {
 const unknownDeriver = "unknown-deriver"
 
 // newNARInfo describes an object whose NAR was compressed. It signs the object if the credential has a signing key.
-func (c *Client) newNARInfo(info nix.PathInfo, packed binarycache.Compressed) (narInfoCreate, error) {
+func (c *Client) newNARInfo(info nix.PathInfo, packed nar.Compressed) (narInfoCreate, error) {
 	create := narInfoCreate{
 		StoreHash: info.Path.Digest(), StoreSuffix: info.Path.Name(),
 		NARHash: "sha256:" + packed.NARHash.RawBase32(), NARSize: packed.NARSize,

@@ -9,7 +9,6 @@ import (
 
 	gonix "zombiezen.com/go/nix"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
@@ -27,7 +26,7 @@ type FileSource interface {
 // narReader splits a compressed NAR into parts, in order. It reads the NAR once.
 type narReader interface {
 	compression() nar.Compression
-	parts(ctx context.Context, send func(part) error) (binarycache.Compressed, error)
+	parts(ctx context.Context, send func(part) error) (nar.Compressed, error)
 	Close() error
 }
 
@@ -78,7 +77,7 @@ type compressedNAR struct {
 func (n *compressedNAR) compression() nar.Compression { return n.push.compression }
 func (n *compressedNAR) Close() error                 { return nil }
 
-func (n *compressedNAR) parts(ctx context.Context, send func(part) error) (binarycache.Compressed, error) {
+func (n *compressedNAR) parts(ctx context.Context, send func(part) error) (nar.Compressed, error) {
 	c := &partWriter{
 		ctx: ctx, memory: n.push.client.memory, send: send, size: partSizeFor(n.object.NARSize),
 		// Data that cannot be compressed grows by some bytes for each block.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"runtime"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
@@ -23,7 +22,7 @@ type Source interface {
 
 // PushOptions are settings of a push.
 type PushOptions struct {
-	// Compression of NARs that are not compressed yet; the default is zstd. See [binarycache.Compressor] for the levels.
+	// Compression of NARs that are not compressed yet; the default is zstd. See [nar.Compressor] for the levels.
 	Compression nar.Compression
 	Level       int
 	// Report is called with the progress of the push, at intervals. It must not block. It may be nil.
@@ -39,7 +38,7 @@ type PushOptions struct {
 // the credential or stops to answer, the push ends; the error then wraps an [*UnavailableError] or a [*StatusError].
 // When ctx is done, open uploads are aborted. The result is valid even if there is an error.
 func (c *Client) Push(ctx context.Context, plan Plan, source Source, o PushOptions) (run.Pushed, error) {
-	compressor, err := binarycache.NewCompressor(binarycache.CompressorOptions{Compression: o.Compression, Level: o.Level})
+	compressor, err := nar.NewCompressor(o.Compression, o.Level)
 	if err != nil {
 		return run.Pushed{Left: paths(plan.Push)}, fmt.Errorf("push to %s: %v", c.name, err)
 	}

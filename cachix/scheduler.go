@@ -6,7 +6,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -28,7 +28,7 @@ type object struct {
 	nar    narReader // open from toBegin until its parts are sent
 	read   int64     // bytes of its NAR
 	upload *upload   // nil until it is begun
-	packed binarycache.Compressed
+	packed nar.Compressed
 	again  bool // a second upload was begun
 
 	// Guarded by the scheduler.

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -26,7 +25,7 @@ const (
 type push struct {
 	client      *Client
 	source      Source
-	compressor  *binarycache.Compressor
+	compressor  *nar.Compressor
 	compression nar.Compression
 	uploads     UploadLog
 	stop        context.CancelCauseFunc // ends the push, for a reason that applies to all objects

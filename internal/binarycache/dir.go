@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -22,6 +21,8 @@ import (
 
 // ErrNotFound says that a binary cache does not have a store object.
 var ErrNotFound = errors.New("not in the binary cache")
+
+var errReadOnly = errors.New("the cache is open for reading only")
 
 const (
 	narDir      = "nar"
@@ -34,19 +35,8 @@ const (
 )
 
 // Dir is a directory that is a binary cache.
-// It is safe for concurrent use, and several processes may import into one directory at once;
-// the fields must not change meanwhile.
+// It is safe for concurrent use, and several processes may import into one directory at once.
 type Dir struct {
-	// Signer signs what is imported. Without a signature Nix takes an object from here
-	// only with --no-check-sigs, or where the object is content-addressed.
-	Signer *gonix.PrivateKey
-	// Level is the compression level; 0 means [zstd.SpeedDefault].
-	Level zstd.EncoderLevel
-	// Partial lets objects in whose references are not here. Such a cache is for looking into, and no substituter.
-	Partial bool
-	// Jobs is the number of processors to use, at most [maxJobs]; 0 means all.
-	Jobs int
-
 	path     string
 	dir      *regular.Dir
 	readOnly bool

@@ -124,7 +124,7 @@ func (d *Dir) SetAside(p nix.StorePath, isBad func() bool) (string, error) {
 
 func (d *Dir) setAside(p nix.StorePath, isBad func() bool) (string, error) {
 	if d.readOnly {
-		return "", errors.New("the cache is open for reading only")
+		return "", errReadOnly
 	}
 	unlock, err := d.lock()
 	if err != nil {

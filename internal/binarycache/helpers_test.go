@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	gonix "zombiezen.com/go/nix"
+
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar/nartest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -103,4 +105,25 @@ func treeNAR(t testing.TB, path string) []byte {
 		t.Fatal(err)
 	}
 	return buf.Bytes()
+}
+
+// sign signs the narinfo of a store object in the cache.
+func sign(t testing.TB, d *Dir, path nix.StorePath, key *gonix.PrivateKey) {
+	t.Helper()
+	info, err := d.Info(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature, err := gonix.SignNARInfo(key, info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info.AddSignatures(signature)
+	text, err := nix.FormatNARInfo(info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(d.file(infoName(path)), text, 0o644); err != nil {
+		t.Fatal(err)
+	}
 }

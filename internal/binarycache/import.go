@@ -5,37 +5,36 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
+	"os"
+	"path/filepath"
+	"strconv"
 	"syscall"
 
-	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 const (
-	// frameSize is how many bytes of a NAR are compressed at a time, each piece to a zstd frame of its own.
-	// So a single large NAR keeps all processors busy, and its file is the same however many there are.
-	// Measured on GOROOT (235 MB): files 1.6 % larger than with one frame for all.
-	frameSize = 2 << 20
-	// maxJobs bounds memory: a frame has two buffers of [frameSize], there are three frames more than jobs,
-	// and a job's encoder has its window and tables, about 4 MiB. With all jobs a process that imports
-	// was measured at 55 MiB, whatever it read.
-	maxJobs = 4
+	// importLevel is the level of Nix: a file is as large as the one that Nix would write (see [nar.NewCompressor]).
+	importLevel = 3
+	// unsynced is the number of files that are not on disk yet.
+	unsynced = 8
 )
 
 // Import reads a stream of nix-store --export and adds its store objects, compressed with zstd.
-// It returns what it has added, also beside an error; what the cache had before is not among it.
+// It returns the objects that it has added, even if there is an error.
 //
-// An object becomes visible only when all of it is on disk and all that it refers to is visible.
-// An object that would refer to something absent is not added and named in the error,
-// as is one that the cache has with other contents: nothing is ever overwritten.
-// After an error of the stream, the objects before it are still added; after others, and when ctx is done, some are.
+// An object becomes visible only when all of it is on disk and all its references are visible. The error names the objects
+// that were not added: those that refer to an absent object, and those that the cache has with other contents. Import never
+// overwrites an object. After an error of the stream, the objects before it are still added; after other errors, and when
+// ctx is done, only some are.
 //
-// Import reads the stream in its caller's goroutine and looks at ctx between two reads:
-// who gives the stream has to end a read that blocks. Errors of the stream are wrapped, as is the context's.
+// Import reads the stream in the goroutine of its caller, and checks ctx between two reads: the caller must interrupt a
+// read that blocks. Errors of the stream are wrapped, as is the context's.
 func (d *Dir) Import(ctx context.Context, stream io.Reader) ([]nix.Added, error) {
 	added, err := d.importStream(ctx, stream)
 	if err != nil {
@@ -49,75 +48,115 @@ func (d *Dir) Import(ctx context.Context, stream io.Reader) ([]nix.Added, error)
 
 func (d *Dir) importStream(ctx context.Context, stream io.Reader) ([]nix.Added, error) {
 	if d.readOnly {
-		return nil, errors.New("the cache is open for reading only")
+		return nil, errReadOnly
 	}
 	work, err := d.workDir()
 	if err != nil {
 		return nil, err
 	}
 	defer d.discard(work)
-	encoder, err := d.encoder()
+	compressor, err := nar.NewCompressor(nar.Zstd, importLevel)
 	if err != nil {
 		return nil, err
 	}
-	defer encoder.Close()
-
-	// Reader, compressors, writer, publisher. Frames go through all but the last in the stream's order,
-	// and there is a fixed number of them: a job waits until the writer returns one.
-	group, groupCtx := errgroup.WithContext(ctx)
-	p := newImporter(groupCtx, d, d.jobs()+3)
-	w := &writer{work: work, free: p.free, out: make(chan *importedObject, 16)}
-	pub := &publisher{dir: d, work: work, waiting: map[nix.StorePath][]*importedObject{}}
-	for range d.jobs() {
-		group.Go(func() error { return compress(encoder, p.work) })
+	defer compressor.Close()
+	i := &importer{
+		work: work, compressor: compressor, published: make(chan struct{}),
+		publisher: publisher{dir: d, work: work, waiting: map[nix.StorePath][]*importedObject{}},
 	}
-	group.Go(func() error { return w.run(groupCtx, p.queue) })
-	group.Go(func() error { return pub.run(groupCtx, w.out) })
-
-	streamErr := p.run(stream)
-	err = group.Wait()
-	if err == nil { // otherwise the reader stopped because another stage did
+	close(i.published)
+	i.group, i.ctx = errgroup.WithContext(ctx)
+	i.group.SetLimit(unsynced)
+	streamErr := i.run(stream)
+	err = i.group.Wait()
+	if err == nil { // otherwise the stream was not read to its end because an object has failed
 		err = streamErr
 	}
 	switch {
 	case err == nil:
-		err = pub.unresolved()
+		err = i.publisher.unresolved()
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	}
-	if len(pub.added) > 0 {
+	if len(i.publisher.added) > 0 {
 		err = errors.Join(err, syncDir(d.dir.Sub(narDir)), syncDir(d.dir))
 	}
-	return pub.added, err
+	return i.publisher.added, err
 }
 
-func (d *Dir) jobs() int {
-	n := d.Jobs
-	if n <= 0 {
-		n = runtime.GOMAXPROCS(0)
-	}
-	return min(n, maxJobs)
+// importedObject is a store object of a stream.
+type importedObject struct {
+	nar.Object
+	job    *nar.CompressionJob
+	file   *os.File // the compressed NAR, in the work directory
+	packed nar.Compressed
 }
 
-// encoder returns an encoder whose output depends on the level alone.
-func (d *Dir) encoder() (*zstd.Encoder, error) {
-	level := d.Level
-	if level == 0 {
-		level = zstd.SpeedDefault
-	}
-	return zstd.NewWriter(nil,
-		zstd.WithEncoderLevel(level),
-		zstd.WithEncoderConcurrency(d.jobs()),
-		zstd.WithWindowSize(frameSize), // a match cannot be farther away
-		zstd.WithLowerEncoderMem(true))
+// importer splits a stream into store objects. Each object has a goroutine that makes it visible.
+type importer struct {
+	ctx        context.Context // of this import, for the callbacks of ReadExport
+	work       *regular.Dir
+	compressor *nar.Compressor
+	group      *errgroup.Group
+
+	files     int             // number of files so far
+	current   *importedObject // its NAR is being read
+	published chan struct{}   // closed when the object before is published
+	publisher publisher       // used by one object at a time, in the order of the stream
 }
 
-// compress compresses frames until there are no more. A frame takes some milliseconds and there are few:
-// when the import is called off, it is quicker to finish than to ask.
-func compress(encoder *zstd.Encoder, work <-chan *frame) error {
-	for f := range work {
-		f.zst = encoder.EncodeAll(f.nar, f.zst[:0])
-		close(f.compressed)
+// run reads the stream to its end.
+func (i *importer) run(stream io.Reader) error {
+	err := nar.ReadExport(regular.Until(i.ctx, stream), i.begin, i.end)
+	if i.current != nil {
+		i.current.job.End(err)
+		_ = i.current.finish()
 	}
+	return err
+}
+
+// begin creates the file of an object, and compresses the NAR to it while the stream is read.
+func (i *importer) begin(r *nar.Reader) error {
+	file, err := i.work.CreateNew(strconv.Itoa(i.files))
+	if err != nil {
+		return err
+	}
+	i.files++
+	job, err := i.compressor.Start(i.ctx, func(b []byte) error { _, err := file.Write(b); return err })
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
+	i.current = &importedObject{job: job, file: file}
+	r.CopyTo(job)
 	return nil
 }
+
+// end receives the metadata of the NAR that has just ended.
+func (i *importer) end(o nar.Object) error {
+	object := i.current
+	i.current = nil
+	object.Object = o
+	object.job.End(nil)
+	before, published := i.published, make(chan struct{})
+	i.published = published
+	i.group.Go(func() error {
+		defer close(published)
+		err := object.finish()
+		<-before
+		if err != nil {
+			return fmt.Errorf("%s: %w", object.Path, err)
+		}
+		return i.publisher.add(i.ctx, object)
+	})
+	return nil
+}
+
+// finish waits until the file of an object is on disk.
+func (o *importedObject) finish() (err error) {
+	if o.packed, err = o.job.Wait(); err != nil {
+		return errors.Join(err, o.file.Close())
+	}
+	return syncAndClose(o.file)
+}
+
+func (o *importedObject) fileName() string { return filepath.Base(o.file.Name()) }

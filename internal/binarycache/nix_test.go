@@ -84,9 +84,13 @@ func TestNixSubstitutes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := openTest(t)
-			d.Signer = test.signer
 			if added := mustImport(t, d, stream); len(added) != len(closure) {
 				t.Errorf("added %v", added)
+			}
+			if test.signer != nil {
+				for _, path := range closure {
+					sign(t, d, path, test.signer)
+				}
 			}
 			if err := d.Verify(context.Background(), closure); err != nil {
 				t.Error(err)

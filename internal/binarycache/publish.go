@@ -14,7 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// publisher is the last stage of an import: it makes store objects visible, references before referrers.
+// publisher makes the store objects of an import visible, references before referrers.
 type publisher struct {
 	dir  *Dir
 	work *regular.Dir
@@ -25,26 +25,19 @@ type publisher struct {
 	waiting map[nix.StorePath][]*importedObject
 }
 
-func (p *publisher) run(ctx context.Context, in <-chan *importedObject) error {
-	for next := range in {
-		if err := <-next.synced; err != nil {
-			return err
+// add publishes an object, and the objects that have waited for it.
+func (p *publisher) add(ctx context.Context, o *importedObject) error {
+	for ready := []*importedObject{o}; len(ready) > 0; ready = ready[1:] {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
-		// A published object may unblock others, and these may unblock further objects.
-		for ready := []*importedObject{next}; len(ready) > 0; {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			object := ready[0]
-			ready = ready[1:]
-			published, err := p.publish(object)
-			if err != nil {
-				return fmt.Errorf("%s: %w", object.Path, err)
-			}
-			if published {
-				ready = append(ready, p.waiting[object.Path]...)
-				delete(p.waiting, object.Path)
-			}
+		published, err := p.publish(ready[0])
+		if err != nil {
+			return fmt.Errorf("%s: %w", ready[0].Path, err)
+		}
+		if published {
+			ready = append(ready, p.waiting[ready[0].Path]...)
+			delete(p.waiting, ready[0].Path)
 		}
 	}
 	return nil
@@ -52,81 +45,69 @@ func (p *publisher) run(ctx context.Context, in <-chan *importedObject) error {
 
 // publish makes an object visible, or lets it wait for a reference.
 func (p *publisher) publish(o *importedObject) (bool, error) {
-	if o.exists {
-		return true, nil
-	}
-	absent, err := p.absent(o)
-	if err != nil {
-		return false, err
-	}
-	if absent != "" {
-		p.waiting[absent] = append(p.waiting[absent], o)
-		return false, nil
-	}
-
-	info, err := p.info(o)
-	if err != nil {
-		return false, err
-	}
-	text, err := nix.FormatNARInfo(info)
-	if err != nil {
-		return false, err
-	}
 	unlock, err := p.dir.lock()
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
+	if has, err := p.dir.hasSame(o.Path, o.packed.NARHash); err != nil || has {
+		return has, err
+	}
+	for _, ref := range o.References {
+		if has, err := p.dir.has(ref); err != nil {
+			return false, err
+		} else if !has && ref != o.Path {
+			p.waiting[ref] = append(p.waiting[ref], o)
+			return false, nil
+		}
+	}
+	info := o.info()
+	text, err := nix.FormatNARInfo(info)
+	if err != nil {
+		return false, err
+	}
 	// The name of the file is its hash, so it can only replace an equal file. The file is on disk. Its new name is on disk
 	// before the narinfo, because the fsync of the narinfo writes the journal of the file system in order.
-	if err := p.dir.dir.Rename(incomingName(p.work, o.file), info.URL); err != nil {
+	if err := p.dir.dir.Rename(incomingName(p.work, o.fileName()), info.URL); err != nil {
 		return false, err
 	}
 	err = p.dir.publishNew(p.work, infoName(o.Path), text)
-	if errors.Is(err, fs.ErrExist) { // another process, or the same object twice in the stream
-		return p.dir.hasSame(o.Path, o.narHash)
+	if errors.Is(err, fs.ErrExist) { // another process, on a file system without locks
+		return p.dir.hasSame(o.Path, info.NARHash)
 	}
 	if err != nil {
 		return false, err
 	}
-	p.added = append(p.added, nix.Added{Path: o.Path, NARSize: o.narSize, FileSize: o.fileSize})
+	p.added = append(p.added, nix.Added{Path: o.Path, NARSize: info.NARSize, FileSize: info.FileSize})
 	return true, nil
 }
 
-// absent returns a reference of the object that is not in the cache, or an empty path.
-func (p *publisher) absent(o *importedObject) (nix.StorePath, error) {
-	for _, ref := range o.References {
-		if ref == o.Path || p.dir.Partial {
-			continue
-		}
-		if has, err := p.dir.has(ref); err != nil || !has {
-			return ref, err
-		}
+// hasSame returns whether the cache has a store object. It returns an error if the object has another NAR there.
+func (d *Dir) hasSame(path nix.StorePath, narHash nix.Hash) (bool, error) {
+	info, err := d.info(path)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("read narinfo: %w", err)
+	case !info.NARHash.Equal(narHash):
+		return false, fmt.Errorf("its NAR hash is %v, but that of the cache is %v", narHash, info.NARHash)
 	}
-	return "", nil
+	return true, nil
 }
 
-func (p *publisher) info(o *importedObject) (*nix.NARInfo, error) {
-	info := &nix.NARInfo{
+func (o *importedObject) info() *nix.NARInfo {
+	return &nix.NARInfo{
 		StorePath:   o.Path,
-		URL:         narDir + "/" + o.fileHash.RawBase32() + ".nar.zst",
+		URL:         narDir + "/" + o.packed.FileHash.RawBase32() + ".nar.zst",
 		Compression: gonix.Zstandard,
-		FileHash:    o.fileHash,
-		FileSize:    o.fileSize,
-		NARHash:     o.narHash,
-		NARSize:     o.narSize,
+		FileHash:    o.packed.FileHash,
+		FileSize:    o.packed.FileSize,
+		NARHash:     o.packed.NARHash,
+		NARSize:     o.packed.NARSize,
 		References:  o.References,
 		Deriver:     o.Deriver,
 	}
-	if p.dir.Signer == nil {
-		return info, nil
-	}
-	sig, err := gonix.SignNARInfo(p.dir.Signer, info)
-	if err != nil {
-		return nil, err
-	}
-	info.AddSignatures(sig)
-	return info, nil
 }
 
 // unresolved returns an error for each object that still waits.

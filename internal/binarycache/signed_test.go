@@ -26,8 +26,10 @@ func TestSignedCountsWhatATrustedKeyHasSigned(t *testing.T) {
 	signed, forged, unsigned, altered := nartest.RandomObject("signed", 100), nartest.RandomObject("forged", 100), nartest.RandomObject("unsigned", 100), nartest.RandomObject("altered", 100)
 	d := openTest(t)
 	for object, signer := range map[*nartest.Object]*gonix.PrivateKey{&signed: ours, &forged: other, &unsigned: nil, &altered: ours} {
-		d.Signer = signer
 		mustImport(t, d, nartest.Export(*object))
+		if signer != nil {
+			sign(t, d, object.Path, signer)
+		}
 	}
 	file := d.file(infoName(altered.Path))
 	write(t, file, strings.Replace(readFile(t, file), "References: ", "References: "+signed.Path.Base(), 1))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"golang.org/x/sync/errgroup"
 
@@ -18,7 +19,7 @@ import (
 func (d *Dir) Verify(ctx context.Context, paths []nix.StorePath) error {
 	errs := make([]error, len(paths))
 	var group errgroup.Group
-	group.SetLimit(d.jobs())
+	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, path := range paths {
 		group.Go(func() error {
 			if err := d.verify(ctx, path); err != nil && ctx.Err() == nil {

@@ -1,4 +1,4 @@
-// Package nar reads and writes Nix archives (NARs), reads the export stream of nix-store, decompresses both, and
+// Package nar reads and writes Nix archives (NARs), compresses and decompresses them, reads the export stream of nix-store, and
 // compares an archive with its narinfo.
 //
 // The grammar is that of the Nix manual's page "Nix Archive (NAR) format":

@@ -1,8 +1,7 @@
-package binarycache
+package nar
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -13,7 +12,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar/nartest"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
@@ -27,9 +25,13 @@ func pack(ctx context.Context, p *Compressor, contents []byte) ([]byte, Compress
 	return file.Bytes(), packed, err
 }
 
-func newTestCompressor(t *testing.T, o CompressorOptions) *Compressor {
+func newTestCompressor(t *testing.T, compression Compression, level, jobs int) *Compressor {
 	t.Helper()
-	p, err := NewCompressor(o)
+	c, err := newCodec(compression, level)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newCompressor(c, jobs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,9 +39,9 @@ func newTestCompressor(t *testing.T, o CompressorOptions) *Compressor {
 	return p
 }
 
-func unpacked(t *testing.T, c nar.Compression, file []byte) []byte {
+func unpacked(t *testing.T, c Compression, file []byte) []byte {
 	t.Helper()
-	r, err := nar.NewDecompressor(bytes.NewReader(file), cmp.Or(c, nar.Zstd))
+	r, err := NewDecompressor(bytes.NewReader(file), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,25 +53,17 @@ func unpacked(t *testing.T, c nar.Compression, file []byte) []byte {
 	return contents
 }
 
-// What a NAR compresses to depends on nothing but its bytes, the compression and the level.
+// A compressed file depends only on the bytes of the NAR, the compression and the level.
 func TestCompressorIsDeterministic(t *testing.T) {
 	sizes := []int{0, 1, 2 << 20, 5<<20 + 7} // none, one and several chunks, but for xz, which is slow
-	for _, o := range []CompressorOptions{
-		{},
-		{Level: 1},
-		{Level: 3},
-		{Level: 4},
-		{Level: 6},
-		{Level: 10},
-		{Compression: nar.XZ, Level: 1},
-		{Compression: nar.NoCompression},
-	} {
-		t.Run(fmt.Sprintf("%s-%d", o.Compression, o.Level), func(t *testing.T) {
-			alone, many := o, o
-			alone.Jobs, many.Jobs, many.Memory = 1, 4, 1<<30
-			first, second := newTestCompressor(t, alone), newTestCompressor(t, many)
+	for _, o := range []struct {
+		compression Compression
+		level       int
+	}{{Zstd, 0}, {Zstd, 1}, {Zstd, 3}, {Zstd, 4}, {Zstd, 6}, {Zstd, 10}, {XZ, 1}} {
+		t.Run(fmt.Sprintf("%s-%d", o.compression, o.level), func(t *testing.T) {
+			first, second := newTestCompressor(t, o.compression, o.level, 1), newTestCompressor(t, o.compression, o.level, 4)
 			sizes := sizes
-			if o.Compression == nar.XZ {
+			if o.compression == XZ {
 				sizes = []int{0, 1, 1 << 20}
 			}
 			for _, size := range sizes {
@@ -84,7 +78,7 @@ func TestCompressorIsDeterministic(t *testing.T) {
 				if !packed.FileHash.Equal(hashOf(file)) || packed.FileSize != int64(len(file)) {
 					t.Errorf("%d bytes: file %s, %d", size, packed.FileHash.SRI(), packed.FileSize)
 				}
-				if got := unpacked(t, o.Compression, file); !bytes.Equal(got, contents) {
+				if got := unpacked(t, o.compression, file); !bytes.Equal(got, contents) {
 					t.Errorf("%d bytes become %d others", size, len(got))
 				}
 				again, _, err := pack(t.Context(), second, contents)
@@ -97,7 +91,7 @@ func TestCompressorIsDeterministic(t *testing.T) {
 }
 
 func hashOf(b []byte) nix.Hash {
-	d := nar.NewDigest()
+	d := NewDigest()
 	_, _ = d.Write(b)
 	return d.Hash()
 }
@@ -118,7 +112,7 @@ func TestLevelsAreInOrder(t *testing.T) {
 	}
 	var last int64
 	for i, level := range []int{1, 3, 4, 6} {
-		_, packed, err := pack(t.Context(), newTestCompressor(t, CompressorOptions{Level: level}), text)
+		_, packed, err := pack(t.Context(), newTestCompressor(t, Zstd, level, 2), text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,20 +123,18 @@ func TestLevelsAreInOrder(t *testing.T) {
 	}
 }
 
-func TestCompressorOptionsAreChecked(t *testing.T) {
-	for _, o := range []CompressorOptions{
-		{Level: -1}, {Level: 20}, {Compression: nar.XZ, Level: 10}, {Compression: "bzip2"},
-	} {
-		if p, err := NewCompressor(o); err == nil {
+func TestCompressionAndLevelAreChecked(t *testing.T) {
+	for level, compression := range map[int]Compression{-1: Zstd, 20: Zstd, 10: XZ, 0: Bzip2} {
+		if p, err := NewCompressor(compression, level); err == nil {
 			p.Close()
-			t.Errorf("%+v is taken", o)
+			t.Errorf("%s at level %d is accepted", compression, level)
 		}
 	}
 }
 
 // After every kind of failure, Compress returns its buffers: without them, the next call could not begin.
 func TestCompressorWorksAfterAFailure(t *testing.T) {
-	p := newTestCompressor(t, CompressorOptions{Jobs: 1})
+	p := newTestCompressor(t, Zstd, 0, 1)
 	contents := nartest.RandomObject("x", 12<<20).Content
 	gone := errors.New("it is gone")
 	write := func(w io.Writer) error { _, err := w.Write(contents); return err }
@@ -174,7 +166,7 @@ func TestCompressorWorksAfterAFailure(t *testing.T) {
 				t.Errorf("%s: error %v", name, err)
 			}
 		}
-		if file, _, err := pack(t.Context(), p, contents); err != nil || !bytes.Equal(unpacked(t, nar.Zstd, file), contents) {
+		if file, _, err := pack(t.Context(), p, contents); err != nil || !bytes.Equal(unpacked(t, Zstd, file), contents) {
 			t.Errorf("after %s: %v", name, err)
 		}
 	}
@@ -183,7 +175,7 @@ func TestCompressorWorksAfterAFailure(t *testing.T) {
 // A sink that blocks delays only its own call of Compress. Here all sinks wait for the last one.
 func TestCompressionsDoNotWaitForEachOther(t *testing.T) {
 	const jobs = 2
-	p := newTestCompressor(t, CompressorOptions{Jobs: jobs})
+	p := newTestCompressor(t, Zstd, 0, jobs)
 	own, _ := chunkCounts(jobs)
 	group, ctx := errgroup.WithContext(t.Context())
 	blocked, release := make(chan struct{}, own), make(chan struct{})
@@ -207,23 +199,11 @@ func TestCompressionsDoNotWaitForEachOther(t *testing.T) {
 	for range own - 1 {
 		<-blocked
 	}
-	if file, _, err := pack(ctx, p, contents); err != nil || !bytes.Equal(unpacked(t, nar.Zstd, file), contents) {
+	if file, _, err := pack(ctx, p, contents); err != nil || !bytes.Equal(unpacked(t, Zstd, file), contents) {
 		t.Errorf("%v", err)
 	}
 	close(release)
 	if err := group.Wait(); err != nil {
 		t.Error(err)
 	}
-}
-
-func TestClosedCompressor(t *testing.T) {
-	p, err := NewCompressor(CompressorOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Close()
-	if _, _, err := pack(t.Context(), p, []byte("x")); !errors.Is(err, errCompressorClosed) {
-		t.Errorf("error %v", err)
-	}
-	p.Close() // twice is once
 }

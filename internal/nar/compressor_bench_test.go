@@ -1,4 +1,4 @@
-package binarycache
+package nar
 
 import (
 	"cmp"
@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar/nartest"
 )
 
@@ -30,29 +29,29 @@ func BenchmarkCompressor(b *testing.B) {
 	for name, tree := range map[string]string{"go": nartest.GOROOT(b), "lib": largestIn(b, libraries)} {
 		for _, level := range []int{1, 3, 4, 6, 10} {
 			b.Run(fmt.Sprintf("%s/zstd-%d", name, level), func(b *testing.B) {
-				benchmarkCompressor(b, CompressorOptions{Level: level}, tree)
+				benchmarkCompressor(b, Zstd, level, tree)
 			})
 		}
 	}
 	small := filepath.Join(nartest.GOROOT(b), "src", "cmd", "compile")
 	for _, level := range []int{1, 4, 7} {
 		b.Run(fmt.Sprintf("compile/xz-%d", level), func(b *testing.B) {
-			benchmarkCompressor(b, CompressorOptions{Compression: nar.XZ, Level: level}, small)
+			benchmarkCompressor(b, XZ, level, small)
 		})
 	}
 }
 
 // All packages of Go's library and commands, each a NAR: more than a thousand, of 60 kB on average.
 func BenchmarkCompressorSmall(b *testing.B) {
-	benchmarkCompressor(b, CompressorOptions{}, directoriesBelow(b, filepath.Join(nartest.GOROOT(b), "src"))...)
+	benchmarkCompressor(b, Zstd, 0, directoriesBelow(b, filepath.Join(nartest.GOROOT(b), "src"))...)
 }
 
 // All directories of /usr/lib, in both orders of size.
 func BenchmarkCompressorMixed(b *testing.B) {
 	trees := directoriesIn(b, libraries)
-	b.Run("largest-first", func(b *testing.B) { benchmarkCompressor(b, CompressorOptions{}, trees...) })
+	b.Run("largest-first", func(b *testing.B) { benchmarkCompressor(b, Zstd, 0, trees...) })
 	slices.Reverse(trees)
-	b.Run("largest-last", func(b *testing.B) { benchmarkCompressor(b, CompressorOptions{}, trees...) })
+	b.Run("largest-last", func(b *testing.B) { benchmarkCompressor(b, Zstd, 0, trees...) })
 }
 
 // Where the time of a push goes: each stage has all those before it, and the zstd program the same bytes from a file.
@@ -62,20 +61,20 @@ func BenchmarkCompressorStages(b *testing.B) {
 	b.Run("read", func(b *testing.B) {
 		benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Compressed, error) {
 			var size counter
-			err := nar.DumpTree(ctx, &size, tree)
+			err := DumpTree(ctx, &size, tree)
 			return Compressed{NARSize: int64(size)}, err
 		})
 	})
 	b.Run("read-hash", func(b *testing.B) {
 		benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Compressed, error) {
-			digest := nar.NewDigest()
-			err := nar.DumpTree(ctx, digest, tree)
+			digest := NewDigest()
+			err := DumpTree(ctx, digest, tree)
 			return Compressed{NARSize: digest.Size}, err
 		})
 	})
-	b.Run("read-hash-compress-hash", func(b *testing.B) { benchmarkCompressor(b, CompressorOptions{}, trees...) })
+	b.Run("read-hash-compress-hash", func(b *testing.B) { benchmarkCompressor(b, Zstd, 0, trees...) })
 	b.Run("read-hash-compress-hash-md5", func(b *testing.B) {
-		p, err := NewCompressor(CompressorOptions{})
+		p, err := NewCompressor(Zstd, 0)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -83,7 +82,7 @@ func BenchmarkCompressorStages(b *testing.B) {
 		benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Compressed, error) {
 			part := md5.New()
 			return p.Compress(ctx,
-				func(w io.Writer) error { return nar.DumpTree(ctx, w, tree) },
+				func(w io.Writer) error { return DumpTree(ctx, w, tree) },
 				func(chunk []byte) error { _, err := part.Write(chunk); return err })
 		})
 	})
@@ -114,7 +113,7 @@ func writeNARs(b *testing.B, file string, trees []string) (size int64) {
 	}
 	defer f.Close()
 	for _, tree := range trees {
-		if err := nar.DumpTree(b.Context(), f, tree); err != nil {
+		if err := DumpTree(b.Context(), f, tree); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -126,15 +125,15 @@ func writeNARs(b *testing.B, file string, trees []string) (size int64) {
 }
 
 // benchmarkCompressor packs trees, and reports what the files are of the NARs' size.
-func benchmarkCompressor(b *testing.B, o CompressorOptions, trees ...string) {
-	p, err := NewCompressor(o)
+func benchmarkCompressor(b *testing.B, compression Compression, level int, trees ...string) {
+	p, err := NewCompressor(compression, level)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer p.Close()
 	benchmarkTrees(b, trees, func(ctx context.Context, tree string) (Compressed, error) {
 		return p.Compress(ctx,
-			func(w io.Writer) error { return nar.DumpTree(ctx, w, tree) },
+			func(w io.Writer) error { return DumpTree(ctx, w, tree) },
 			func([]byte) error { return nil })
 	})
 }
@@ -202,7 +201,7 @@ func directoriesIn(b *testing.B, dir string) []string {
 	for _, entry := range entries {
 		tree := filepath.Join(dir, entry.Name())
 		var size counter
-		if entry.IsDir() && nar.DumpTree(context.Background(), &size, tree) == nil {
+		if entry.IsDir() && DumpTree(context.Background(), &size, tree) == nil {
 			sizes[tree] = int64(size)
 			trees = append(trees, tree)
 		}

@@ -1,4 +1,4 @@
-package binarycache
+package nar
 
 import (
 	"bytes"
@@ -6,24 +6,21 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
-
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 )
 
-// The default levels.
 const (
-	// DefaultZstdLevel keeps two processors below a tenth of a second for 40 MB of NAR,
-	// and files below 1.10 times the size of those that Nix writes (docs/benchmarks.md).
-	DefaultZstdLevel = 2
-	// DefaultXZLevel is the highest at which two processors fit into [DefaultCompressorMemory].
-	DefaultXZLevel = 3
+	// defaultZstdLevel keeps two processors below a tenth of a second for 40 MB of NAR, and files below 1.10 times the
+	// size of those that Nix writes (docs/benchmarks.md).
+	defaultZstdLevel = 2
+	// defaultXZLevel is the highest at which two processors fit into [compressorMemory].
+	defaultXZLevel = 3
 )
 
 // codec is a compression at a level.
 type codec struct {
-	chunkSize  int
-	newEncoder func() (encode, error) // nil: no compression
-	encoder    int64                  // bytes of an encoder
+	chunkSize   int
+	encoderSize int64 // bytes of an encoder
+	newEncoder  func() (encode, error)
 }
 
 // encode appends the compressed frame of a chunk. The frame depends only on the bytes and the index of the chunk in its NAR.
@@ -32,27 +29,20 @@ type encode func(dst, chunk []byte, index int) ([]byte, error)
 // memory returns the bytes of all buffers and encoders.
 func (c codec) memory(jobs int) int64 {
 	reserved, shared := chunkCounts(jobs)
-	n := int64(reserved+shared) * int64(c.chunkCap())
-	if c.newEncoder != nil {
-		n += int64(jobs) * (c.encoder + int64(c.chunkCap()))
-	}
-	return n
+	return int64(reserved+shared+jobs)*int64(c.chunkCap()) + int64(jobs)*c.encoderSize
 }
 
 // chunkCap is the capacity of the buffer of a chunk: data that cannot be compressed grows slightly.
 func (c codec) chunkCap() int { return c.chunkSize + c.chunkSize/128 + 1024 }
 
-func newCodec(compression nar.Compression, level int) (codec, error) {
+func newCodec(compression Compression, level int) (codec, error) {
 	switch compression {
-	case "", nar.Zstd:
+	case "", Zstd:
 		return newZstd(level)
-	case nar.XZ:
+	case XZ:
 		return newXZ(level)
-	case nar.NoCompression:
-		return codec{chunkSize: 1 << 20}, nil
-	default:
-		return codec{}, fmt.Errorf("compression %q: only zstd, xz and none can be written", compression)
 	}
+	return codec{}, fmt.Errorf("compression %q: only zstd and xz can be written", compression)
 }
 
 // newZstd returns the codec for a level of the program zstd. The library has four efforts. A fifth, between two of them,
@@ -67,47 +57,35 @@ func newCodec(compression nar.Compression, level int) (codec, error) {
 //	level 6 to 9     better    124 and 116   0.98 and 0.99
 //	level 10 to 19   best       25           0.93
 func newZstd(level int) (codec, error) {
-	var c codec
+	c := codec{chunkSize: 4 << 20, encoderSize: 9 << 20}
+	higher := level // of every third chunk
 	switch {
 	case level == 0:
-		return newZstd(DefaultZstdLevel)
+		return newZstd(defaultZstdLevel)
 	case level < 1 || level > 19:
 		return codec{}, fmt.Errorf("zstd has the levels 1 to 19, not %d", level)
 	case level < 3:
-		c = codec{chunkSize: 2 << 20, encoder: 3 << 20}
-	case mixed(level):
-		c = codec{chunkSize: 4 << 20, encoder: 14 << 20}
-	case level < 10:
-		c = codec{chunkSize: 4 << 20, encoder: 9 << 20}
-	default: // its tables alone have 34 MiB
-		c = codec{chunkSize: 2 << 20, encoder: 37 << 20}
+		c = codec{chunkSize: 2 << 20, encoderSize: 3 << 20}
+	case level == 4 || level == 5:
+		higher, c.encoderSize = 6, 14<<20
+	case level >= 10: // its tables alone have 34 MiB
+		c = codec{chunkSize: 2 << 20, encoderSize: 37 << 20}
 	}
 	c.newEncoder = func() (encode, error) {
-		encoder, err := zstdEncoder(level, c.chunkSize)
-		if err != nil {
-			return nil, err
-		}
-		higher := encoder
-		if mixed(level) {
-			if higher, err = zstdEncoder(higherLevel, c.chunkSize); err != nil {
-				return nil, err
-			}
+		usual, err := zstdEncoder(level, c.chunkSize)
+		third := usual
+		if err == nil && higher != level {
+			third, err = zstdEncoder(higher, c.chunkSize)
 		}
 		return func(dst, chunk []byte, index int) ([]byte, error) {
 			if index%3 == 0 {
-				return higher.EncodeAll(chunk, dst), nil
+				return third.EncodeAll(chunk, dst), nil
 			}
-			return encoder.EncodeAll(chunk, dst), nil
-		}, nil
+			return usual.EncodeAll(chunk, dst), nil
+		}, err
 	}
 	return c, nil
 }
-
-// higherLevel is the level of every third chunk at a mixed level.
-const higherLevel = 6
-
-// mixed returns whether a level uses a higher effort for every third chunk.
-func mixed(level int) bool { return level == 4 || level == 5 }
 
 func zstdEncoder(level, chunkSize int) (*zstd.Encoder, error) {
 	return zstd.NewWriter(nil,
@@ -127,30 +105,29 @@ func newXZ(level int) (codec, error) {
 	config := xz.WriterConfig{CheckSum: xz.CRC32}
 	switch {
 	case level == 0:
-		return newXZ(DefaultXZLevel)
+		return newXZ(defaultXZLevel)
 	case level < 1 || level > 9:
 		return codec{}, fmt.Errorf("xz has the levels 1 to 9, not %d", level)
 	case level < 4:
 		config.DictCap = 1 << 20
-		c = codec{chunkSize: 4 << 20, encoder: 12 << 20}
+		c = codec{chunkSize: 4 << 20, encoderSize: 12 << 20}
 	case level < 7:
 		config.DictCap = 8 << 20
-		c = codec{chunkSize: 8 << 20, encoder: 56 << 20}
+		c = codec{chunkSize: 8 << 20, encoderSize: 56 << 20}
 	default:
 		config.DictCap = 16 << 20
-		c = codec{chunkSize: 16 << 20, encoder: 112 << 20}
+		c = codec{chunkSize: 16 << 20, encoderSize: 112 << 20}
 	}
 	c.newEncoder = func() (encode, error) {
 		return func(dst, chunk []byte, _ int) ([]byte, error) {
 			out := bytes.NewBuffer(dst)
 			w, err := config.NewWriter(out)
-			if err != nil {
-				return nil, err
+			if err == nil {
+				_, err = w.Write(chunk)
 			}
-			if _, err := w.Write(chunk); err != nil {
-				return nil, err
+			if err == nil {
+				err = w.Close()
 			}
-			err = w.Close()
 			return out.Bytes(), err
 		}, nil
 	}
