@@ -14,13 +14,9 @@ import (
 	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
-
-// ErrNotFound says that a binary cache does not have a store object.
-var ErrNotFound = errors.New("not in the binary cache")
 
 var errReadOnly = errors.New("the cache is open for reading only")
 
@@ -28,22 +24,20 @@ const (
 	narDir      = "nar"
 	incomingDir = ".incoming"
 
-	// leftoverAge is how long a killed run's files stay. No import goes so long without writing.
+	// leftoverAge is the age at which the files of a killed run are removed. No import takes so long without a write.
 	leftoverAge = 24 * time.Hour
-	// maxNARInfo is the most bytes that are read as a narinfo: [maxRefs] references fit.
-	maxNARInfo = 8 << 20
 )
 
-// Dir is a directory that is a binary cache.
-// It is safe for concurrent use, and several processes may import into one directory at once.
+// Dir is a binary cache in a directory. Several processes may import into one directory at the same time.
+// Dump does not compare the NAR with its narinfo; see [Dir.Verify].
 type Dir struct {
-	path     string
+	*reader
 	dir      *regular.Dir
 	readOnly bool
 }
 
-// Open opens the binary cache in a directory and creates it where there is none.
-// What a killed run has left there a day ago or earlier is removed.
+// Open opens the binary cache in a directory, and creates it if there is none.
+// It removes the files that a killed run has left a day ago or earlier.
 func Open(path string) (*Dir, error) { return OpenIn(regular.NewDir(path)) }
 
 // OpenIn is [Open] for a directory below one of results.
@@ -53,12 +47,12 @@ func OpenIn(dir *regular.Dir) (*Dir, error) {
 		return nil, err
 	}
 	if err := d.create(); err != nil {
-		err = fmt.Errorf("open binary cache %s: %w", d.path, err)
+		err = fmt.Errorf("open binary cache %s: %w", d.name, err)
 		switch {
 		case errors.Is(err, syscall.EROFS):
 			err = hint.Wrap(err, "choose a directory on a file system that is not read-only")
 		case errors.Is(err, fs.ErrPermission):
-			err = hint.Wrap(err, "choose another directory, or make this one yours with: sudo chown -R \"$(id -u)\" %s", d.path)
+			err = hint.Wrap(err, "choose another directory, or make this one yours with: sudo chown -R \"$(id -u)\" %s", d.name)
 		}
 		return nil, err
 	}
@@ -76,7 +70,7 @@ func OpenReadOnlyIn(dir *regular.Dir) (*Dir, error) {
 	}
 	d.readOnly = true
 	if err := d.checkCacheInfo(); err != nil {
-		return nil, fmt.Errorf("open binary cache %s: %w", d.path, err)
+		return nil, fmt.Errorf("open binary cache %s: %w", d.name, err)
 	}
 	return d, nil
 }
@@ -86,28 +80,13 @@ func newDir(dir *regular.Dir) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open binary cache: %w", err)
 	}
-	return &Dir{path: path, dir: dir}, nil
-}
-
-// Name returns the directory's absolute path; "file://" and the name make a substituter's URL.
-func (d *Dir) Name() string { return d.path }
-
-// Missing returns those of the paths that have no narinfo here, in the order given.
-func (d *Dir) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePath, error) {
-	var missing []nix.StorePath
-	for _, path := range paths {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		has, err := d.has(path)
-		if err != nil {
-			return nil, fmt.Errorf("look up %s in %s: %w", path, d.path, err)
-		}
-		if !has {
-			missing = append(missing, path)
-		}
+	d := &Dir{dir: dir}
+	d.reader = &reader{
+		name: path,
+		info: func(_ context.Context, path nix.StorePath) (*nix.NARInfo, error) { return d.info(path) },
+		open: func(_ context.Context, info *nix.NARInfo) (io.ReadCloser, error) { return d.openNAR(info) },
 	}
-	return missing, nil
+	return d, nil
 }
 
 func (d *Dir) has(path nix.StorePath) (bool, error) {
@@ -118,65 +97,69 @@ func (d *Dir) has(path nix.StorePath) (bool, error) {
 	return err == nil, err
 }
 
-// Info returns the metadata of a store object. Where the cache does not have it, the error is [ErrNotFound].
+// Info returns the metadata of a store object. If the cache does not have it, the error is an [ErrNotFound].
 func (d *Dir) Info(path nix.StorePath) (*nix.NARInfo, error) {
-	info, err := d.info(path)
-	if err != nil {
-		return nil, fmt.Errorf("read narinfo of %s in %s: %w", path, d.path, err)
-	}
-	return info, nil
+	return d.narinfo(context.Background(), path)
 }
 
 func (d *Dir) info(path nix.StorePath) (*nix.NARInfo, error) {
-	info, err := d.readInfo(infoName(path))
+	text, err := d.readInfo(path)
 	if err != nil {
 		return nil, err
 	}
-	if info.StorePath != path {
-		return nil, fmt.Errorf("it is that of %s", info.StorePath)
-	}
-	return info, nil
+	return parseInfo(text, path)
 }
 
-func (d *Dir) readInfo(name string) (*nix.NARInfo, error) {
-	data, err := d.dir.Read(name, maxNARInfo)
+// readInfo returns the text of a narinfo.
+func (d *Dir) readInfo(path nix.StorePath) ([]byte, error) {
+	text, err := d.dir.Read(infoName(path), maxNARInfo)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}
-	if err != nil {
-		return nil, err
-	}
-	return nix.ParseNARInfo(data)
+	return text, err
 }
 
-// OpenNAR opens the file that info names, compressed as info says.
-// A name that leads out of the cache is refused.
+// All returns the metadata of all objects in the cache, sorted by path.
+func (d *Dir) All(ctx context.Context) ([]nix.PathInfo, error) {
+	entries, err := d.dir.List()
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", d.name, err)
+	}
+	var infos []nix.PathInfo
+	for _, entry := range entries {
+		name := entry.Name()
+		if filepath.Ext(name) != gonix.NARInfoExtension {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("list %s: %w", d.name, err)
+		}
+		text, err := d.dir.Read(name, maxNARInfo)
+		var info *nix.NARInfo
+		if err == nil {
+			info, err = nix.ParseNARInfo(text)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s in %s: %w", name, d.name, err)
+		}
+		infos = append(infos, pathInfo(info))
+	}
+	return sorted(infos), nil
+}
+
+// OpenNAR opens the compressed file of a NAR. The file must be in the cache.
 func (d *Dir) OpenNAR(info *nix.NARInfo) (*os.File, error) {
-	f, err := d.dir.OpenRegular(filepath.FromSlash(info.URL))
+	f, err := d.openNAR(info)
 	if err != nil {
 		return nil, fmt.Errorf("open nar of %s: %w", info.StorePath, err)
 	}
 	return f, nil
 }
 
-// Dump writes the NAR of a store object to w, not compressed.
-// Its hash is not looked at; see [Dir.Verify].
-func (d *Dir) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
-	info, err := d.Info(path)
-	if err != nil {
-		return err
-	}
-	f, err := d.OpenNAR(info)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := nar.Decompress(w, regular.Until(ctx, f), info); err != nil {
-		return fmt.Errorf("unpack nar of %s: %w", path, err)
-	}
-	return nil
+func (d *Dir) openNAR(info *nix.NARInfo) (*os.File, error) {
+	return d.dir.OpenRegular(filepath.FromSlash(info.URL))
 }
 
-func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
+func (d *Dir) file(name string) string { return filepath.Join(d.name, name) }
 
 func infoName(path nix.StorePath) string { return path.Digest() + gonix.NARInfoExtension }

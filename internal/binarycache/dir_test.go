@@ -139,7 +139,7 @@ func TestMissingAndInfo(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, d.file(infoName(b.Path)), string(text))
-	if _, err := d.Info(b.Path); err == nil || !strings.Contains(err.Error(), "it is that of "+string(a.Path)) {
+	if _, err := d.Info(b.Path); err == nil || !strings.Contains(err.Error(), "the narinfo is that of "+string(a.Path)) {
 		t.Errorf("the error is %v", err)
 	}
 	// Cachix writes this where Nix writes nothing.

@@ -35,7 +35,7 @@ type Entry struct {
 func (d *Dir) Entry(path nix.StorePath) (Entry, error) {
 	e, f, err := d.openEntry(path)
 	if err != nil {
-		return Entry{}, fmt.Errorf("look up %s in %s: %w", path, d.path, err)
+		return Entry{}, fmt.Errorf("look up %s in %s: %w", path, d.name, err)
 	}
 	return e, f.Close()
 }
@@ -44,7 +44,7 @@ func (d *Dir) Entry(path nix.StorePath) (Entry, error) {
 func (d *Dir) Check(ctx context.Context, path nix.StorePath) (Entry, error) {
 	e, err := d.check(ctx, path)
 	if err != nil {
-		return Entry{}, fmt.Errorf("verify %s in %s: %w", path, d.path, err)
+		return Entry{}, fmt.Errorf("verify %s in %s: %w", path, d.name, err)
 	}
 	return e, nil
 }
@@ -69,19 +69,13 @@ func (d *Dir) check(ctx context.Context, path nix.StorePath) (Entry, error) {
 }
 
 func (d *Dir) openEntry(path nix.StorePath) (Entry, *os.File, error) {
-	text, err := d.dir.Read(infoName(path), maxNARInfo)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Entry{}, nil, ErrNotFound
-	}
+	text, err := d.readInfo(path)
 	if err != nil {
 		return Entry{}, nil, err
 	}
-	info, err := nix.ParseNARInfo(text)
+	info, err := parseInfo(text, path)
 	if err != nil {
 		return Entry{}, nil, err
-	}
-	if info.StorePath != path {
-		return Entry{}, nil, fmt.Errorf("its narinfo is that of %s", info.StorePath)
 	}
 	if info.FileHash.IsZero() || info.FileSize == 0 { // Nix asks for neither
 		return Entry{}, nil, errors.New("its narinfo does not say what its file should be")
@@ -114,7 +108,7 @@ func identity(info fs.FileInfo) string {
 func (d *Dir) SetAside(p nix.StorePath, isBad func() bool) (string, error) {
 	aside, err := d.setAside(p, isBad)
 	if err != nil {
-		return "", fmt.Errorf("set aside %s in %s: %w", p, d.path, err)
+		return "", fmt.Errorf("set aside %s in %s: %w", p, d.name, err)
 	}
 	if aside == "" {
 		return "", nil

@@ -3,6 +3,7 @@ package binarycache
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -22,16 +23,19 @@ func TestHTTPMissing(t *testing.T) {
 	here, gone, forbidden, flaky := nartest.Path("here"), nartest.Path("gone"), nartest.Path("forbidden"), nartest.Path("flaky")
 	var flakes atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodHead || r.Header.Get("Authorization") != "" {
+		if r.Method != http.MethodGet || r.Header.Get("Authorization") != "" {
 			t.Errorf("%s with %v", r.Method, r.Header)
 		}
 		switch r.URL.Path {
 		case "/base/" + infoName(here):
+			writeInfo(w, here)
 		case "/base/" + infoName(forbidden):
 			w.WriteHeader(http.StatusForbidden)
 		case "/base/" + infoName(flaky):
 			if flakes.Add(1) == 1 {
 				w.WriteHeader(http.StatusBadGateway)
+			} else {
+				writeInfo(w, flaky)
 			}
 		default:
 			w.WriteHeader(http.StatusNotFound)
@@ -54,19 +58,27 @@ func TestHTTPMissing(t *testing.T) {
 	}
 }
 
+// writeInfo writes a narinfo.
+func writeInfo(w io.Writer, path nix.StorePath) {
+	hash := sha256Of(nil)
+	text, _ := nix.FormatNARInfo(&nix.NARInfo{StorePath: path, URL: "nar/x", Compression: "none", NARHash: hash, NARSize: 1})
+	_, _ = w.Write(text)
+}
+
 func TestHTTPMissingAsksManyAtOnce(t *testing.T) {
 	var all sync.WaitGroup
-	all.Add(httpRequests)
-	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	all.Add(maxRequests)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		all.Done()
-		all.Wait() // for as many as are allowed: a test that hangs says that they are fewer
+		all.Wait() // for the maximum number of requests: with fewer, the test hangs
+		writeInfo(w, nartest.Path("p"))
 	}))
 	defer server.Close()
 	cache, err := OpenURL(server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	paths := slices.Repeat([]nix.StorePath{nartest.Path("p")}, httpRequests)
+	paths := slices.Repeat([]nix.StorePath{nartest.Path("p")}, maxRequests)
 	if missing, err := cache.Missing(t.Context(), paths); err != nil || len(missing) > 0 {
 		t.Errorf("missing are %v, %v", missing, err)
 	}
@@ -89,7 +101,7 @@ func TestHTTPErrors(t *testing.T) {
 		status.Store(int32(code))
 		asked.Store(0)
 		_, err := cache.Missing(t.Context(), []nix.StorePath{path})
-		want := "ask " + server.URL + "/" + infoName(path) + ": "
+		want := "read narinfo of " + string(path) + " in " + server.URL + ": "
 		if err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), http.StatusText(code)) {
 			t.Errorf("%d: the error is %v", code, err)
 		}

@@ -38,9 +38,9 @@ const (
 func (d *Dir) Import(ctx context.Context, stream io.Reader) ([]nix.Added, error) {
 	added, err := d.importStream(ctx, stream)
 	if err != nil {
-		err = fmt.Errorf("import into %s: %w", d.path, err)
+		err = fmt.Errorf("import into %s: %w", d.name, err)
 		if errors.Is(err, syscall.ENOSPC) {
-			err = hint.Wrap(err, "make room on the file system of %s (df -h %[1]s), then run the command again: it goes on from here", d.path)
+			err = hint.Wrap(err, "make room on the file system of %s (df -h %[1]s), then run the command again: it goes on from here", d.name)
 		}
 	}
 	return added, err

@@ -23,7 +23,7 @@ func (d *Dir) Verify(ctx context.Context, paths []nix.StorePath) error {
 	for i, path := range paths {
 		group.Go(func() error {
 			if err := d.verify(ctx, path); err != nil && ctx.Err() == nil {
-				err = fmt.Errorf("verify %s in %s: %w", path, d.path, err)
+				err = fmt.Errorf("verify %s in %s: %w", path, d.name, err)
 				if !errors.Is(err, ErrNotFound) {
 					err = hint.Wrap(err, "remove %s and run the command again: it is then packed anew", d.file(infoName(path)))
 				}
@@ -34,7 +34,7 @@ func (d *Dir) Verify(ctx context.Context, paths []nix.StorePath) error {
 	}
 	_ = group.Wait()
 	if ctx.Err() != nil {
-		return fmt.Errorf("verify binary cache %s: %w", d.path, context.Cause(ctx))
+		return fmt.Errorf("verify binary cache %s: %w", d.name, context.Cause(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -17,7 +17,7 @@ import (
 // serveDir serves a directory cache on the web, without some of its paths.
 func serveDir(t *testing.T, d *Dir, without ...nix.StorePath) *HTTP {
 	t.Helper()
-	files := http.FileServer(http.Dir(d.path))
+	files := http.FileServer(http.Dir(d.name))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, path := range without {
 			if r.URL.Path == "/"+infoName(path) {
@@ -61,7 +61,7 @@ func TestConsumerClosure(t *testing.T) {
 	if _, err := (&Consumer{HTTP: own}).Closure(t.Context(), []nix.StorePath{tool.Path}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a reference that nobody serves: %v", err)
 	}
-	broken := filepath.Join(d.path, infoName(ssl.Path))
+	broken := filepath.Join(d.name, infoName(ssl.Path))
 	if err := os.Chmod(broken, 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -165,3 +165,24 @@ func Closure(infos []PathInfo, roots ...StorePath) []PathInfo {
 	}
 	return closure
 }
+
+// Walk calls visit with the roots, and then with the references that it returns, level by level. It visits each path once.
+func Walk(roots []StorePath, visit func(level []StorePath) (references []StorePath, err error)) error {
+	seen := make(map[StorePath]bool)
+	for next := roots; ; {
+		var level []StorePath
+		for _, path := range next {
+			if !seen[path] {
+				seen[path] = true
+				level = append(level, path)
+			}
+		}
+		if len(level) == 0 {
+			return nil
+		}
+		var err error
+		if next, err = visit(level); err != nil {
+			return err
+		}
+	}
+}
