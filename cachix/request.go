@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 )
 
 // maxAnswer limits the size of an answer. The longest answer, of the missing query, has some 40 bytes for each of [maxQuery] digests.
@@ -221,9 +223,5 @@ func oneLine(text string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(text, "?"))
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + " …"
-	}
-	return text
+	return printable.Cut(strings.Join(strings.Fields(text), " "), most)
 }

@@ -29,7 +29,9 @@ var layout = map[string]struct {
 		because: "it is pure data",
 	},
 	"cachix": {
-		imports: []string{"internal/binarycache", "internal/hint", "internal/nar", "internal/nix", "internal/run"},
+		imports: []string{
+			"internal/binarycache", "internal/hint", "internal/nar", "internal/nix", "internal/printable", "internal/run",
+		},
 		tests:   []string{"cachix/cachixtest"},
 		because: "it talks to Cachix, whoever asks",
 	},
@@ -105,7 +107,7 @@ var layout = map[string]struct {
 		because: "it keeps what runs know, and knows neither engines nor caches",
 	},
 	"internal/outcache": {
-		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/record"},
+		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/record", "internal/run"},
 		because: "it compares a binary cache with the record",
 	},
 	"internal/contract": {
@@ -117,17 +119,18 @@ var layout = map[string]struct {
 		because: "it says what a flake promises, and looks at what others have built and evaluated",
 	},
 	"internal/drvdiff": {
-		imports: []string{"internal/nix", "internal/regular"},
+		imports: []string{"internal/nix", "internal/printable", "internal/regular", "internal/run"},
 		tests:   []string{"example"},
 		because: "it compares derivations, wherever their texts come from",
 	},
 	"internal/unpack": {
+		imports: []string{"internal/nar"},
 		because: "it reads files of other formats, whatever they are for",
 	},
 	"internal/compare": {
 		imports: []string{
-			"internal/binarycache", "internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/printable",
-			"internal/regular", "internal/unpack",
+			"internal/binarycache", "internal/hint", "internal/nar", "internal/nix", "internal/printable", "internal/regular",
+			"internal/run", "internal/unpack", "matrix",
 		},
 		because: "it compares trees, wherever they come from",
 	},
@@ -141,7 +144,7 @@ var layout = map[string]struct {
 			"internal/binarycache", "internal/compare", "internal/contract", "internal/drvdiff", "internal/nix",
 			"internal/run", "matrix",
 		},
-		tests:   []string{"internal/engine"},
+		tests:   []string{"internal/engine", "internal/nar"},
 		because: "it compares two runs that are over",
 	},
 	"internal/provenance": {
@@ -210,8 +213,8 @@ var layout = map[string]struct {
 	},
 	"internal/run": {
 		imports: []string{
-			"internal/contract", "internal/engine", "internal/flake", "internal/hint", "internal/nix", "internal/regular",
-			"matrix",
+			"internal/contract", "internal/engine", "internal/flake", "internal/hint", "internal/nar", "internal/nix",
+			"internal/regular", "matrix",
 		},
 		because: "it is the vocabulary of a run: manifest, results, outcome and events",
 	},
@@ -220,7 +223,10 @@ var layout = map[string]struct {
 		because: "it records the events of a run for tests",
 	},
 	"internal/buildlog": {
-		imports: []string{"internal/contract", "internal/engine", "internal/nix", "internal/regular", "internal/run", "matrix"},
+		imports: []string{
+			"internal/contract", "internal/engine", "internal/nix", "internal/printable", "internal/regular", "internal/run",
+			"matrix",
+		},
 		tests:   []string{"internal/run/runtest"},
 		because: "it reads Nix's build log, and knows no step of a run",
 	},

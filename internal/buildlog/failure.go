@@ -10,6 +10,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
@@ -89,15 +90,7 @@ const maxMessage = 4 << 10
 // onOneLine joins the lines of an error. The lines after the first are needed: those of a hash mismatch are the hashes.
 func onOneLine(text string) string {
 	text = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), "error:"))
-	return cutText(strings.TrimRight(strings.Join(strings.Fields(text), " "), ";: "), maxMessage)
-}
-
-// cutText returns the beginning of a text.
-func cutText(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "") + "…"
+	return printable.Cut(strings.TrimRight(strings.Join(strings.Fields(text), " "), ";: "), maxMessage)
 }
 
 // CommandFailure describes the error of a whole command. It is used if no message is about a derivation.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
@@ -40,7 +41,7 @@ func (l *Log) plainLine(e nix.LogEntry) {
 	case e.IsPlainError():
 		l.errorMessage(e.Text, true)
 	default:
-		l.plain = append(l.plain, cutText(text, tailLineMax))
+		l.plain = append(l.plain, printable.Cut(text, tailLineMax))
 		l.plain = l.plain[max(0, len(l.plain)-maxPlain):]
 	}
 }

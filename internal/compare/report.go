@@ -7,6 +7,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // Report is the result of a comparison.
@@ -160,7 +162,7 @@ type DifferenceError struct {
 }
 
 func (e *DifferenceError) Error() string {
-	text := fmt.Sprintf("compare %s with %s: %s of %d", shown(e.A), shown(e.B), count(e.Differing, "output"), e.Outputs) + differs(int64(e.Differing))
+	text := fmt.Sprintf("compare %s with %s: %s of %d", printable.Escaped(e.A), printable.Escaped(e.B), run.Count(e.Differing, "output"), e.Outputs) + differs(int64(e.Differing))
 	if len(e.Sources) > 0 {
 		text += ", but so do the sources: " + strings.Join(e.Sources, ", ")
 	}
@@ -185,7 +187,7 @@ func (r *Report) Err() error {
 		}
 	}
 	if e.Differing == 0 {
-		err := fmt.Errorf("compare %s with %s: %d of %d outputs are unknown", shown(r.A), shown(r.B), unknown, e.Outputs)
+		err := fmt.Errorf("compare %s with %s: %d of %d outputs are unknown", printable.Escaped(r.A), printable.Escaped(r.B), unknown, e.Outputs)
 		return hint.Wrap(err, "run the command with --out, which fetches outputs from caches, and compare again")
 	}
 	for _, f := range r.Source {

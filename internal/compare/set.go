@@ -12,6 +12,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // Set is several outputs with a hash each: a manifest or a binary cache.
@@ -19,7 +21,7 @@ type Set struct {
 	// Name is the path as it was given.
 	Name string
 
-	manifest *manifest // nil for a cache
+	manifest *run.Manifest // nil for a cache
 	outputs  []setOutput
 }
 
@@ -81,7 +83,7 @@ func Sets(ctx context.Context, a, b Set, o Options) (*Report, error) {
 	r := &Report{A: a.Name, B: b.Name, Same: true}
 	byPath := a.manifest == nil || b.manifest == nil
 	if !byPath {
-		r.Source = compareSources(a.manifest, b.manifest)
+		r.Source = append(sources(a.manifest, b.manifest), Conditions(a.manifest, b.manifest)...)
 		o.Run = WindowOf(a.manifest.Started, a.manifest.Finished)
 		if later := WindowOf(b.manifest.Started, b.manifest.Finished); later.To.After(o.Run.To) {
 			o.Run = later
@@ -133,7 +135,7 @@ func (s Set) index(byPath bool) (map[string]*setOutput, error) {
 	for i := range s.outputs {
 		o := &s.outputs[i]
 		if all[o.key(byPath)] != nil {
-			return nil, fmt.Errorf("compare %s: output %s of %s occurs twice", shown(s.Name), shown(o.name), cmp.Or(o.system, string(o.path)))
+			return nil, fmt.Errorf("compare %s: output %s of %s occurs twice", printable.Escaped(s.Name), printable.Escaped(o.name), cmp.Or(o.system, string(o.path)))
 		}
 		all[o.key(byPath)] = o
 	}
@@ -162,7 +164,7 @@ func (p outputPair) compare(ctx context.Context, o Options) (Output, error) {
 	a, errA := p.a.contents(ctx)
 	b, errB := p.b.contents(ctx)
 	if err := errors.Join(errA, errB); err != nil {
-		return out, fmt.Errorf("compare output %s: %w", shown(out.Name), err)
+		return out, fmt.Errorf("compare output %s: %w", printable.Escaped(out.Name), err)
 	}
 	if a == nil || b == nil {
 		out.Verdict = Different
@@ -172,7 +174,7 @@ func (p outputPair) compare(ctx context.Context, o Options) (Output, error) {
 	}
 	o.SameDerivation = o.SameDerivation || p.a.path == p.b.path
 	if err := out.compare(ctx, *a, *b, o); err != nil {
-		return out, fmt.Errorf("compare output %s: %w", shown(out.Name), err)
+		return out, fmt.Errorf("compare output %s: %w", printable.Escaped(out.Name), err)
 	}
 	return out, nil
 }

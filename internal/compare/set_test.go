@@ -98,8 +98,8 @@ func TestDamagedCaches(t *testing.T) {
 		want, hint string
 	}{
 		"lost":     {func(t *testing.T, dir, nar string) { remove(t, nar) }, "no such file or directory", "the file is missing in the cache"},
-		"emptied":  {func(t *testing.T, dir, nar string) { writeFile(t, nar, "") }, "but its narinfo says", ""},
-		"not zstd": {func(t *testing.T, dir, nar string) { writeFile(t, nar, "hello, this is text") }, "not a NAR", ""},
+		"emptied":  {func(t *testing.T, dir, nar string) { writeFile(t, nar, "") }, "not what its narinfo states", ""},
+		"not zstd": {func(t *testing.T, dir, nar string) { writeFile(t, nar, "hello, this is text") }, "magic number mismatch", ""},
 		"cut info": {func(t *testing.T, dir, nar string) {
 			writeFile(t, filepath.Join(dir, strings.Repeat("0", 31)+"1.narinfo"), "StorePath: ")
 		}, "narinfo", ""},

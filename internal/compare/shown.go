@@ -2,39 +2,19 @@ package compare
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// shown escapes unprintable characters as Go does. A builder can write any names and contents; unescaped, they could move
-// the cursor of a terminal or change the direction of text.
-func shown(text string) string {
-	quoted := strconv.Quote(text)
-	return strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(quoted[1 : len(quoted)-1])
-}
-
-// shownLine is like shown, but keeps tabs.
+// shownLine is [printable.Escaped] of a line, but keeps tabs.
 func shownLine(line string) string {
 	parts := strings.Split(line, "\t")
 	for i, part := range parts {
-		parts[i] = shown(part)
+		parts[i] = printable.Escaped(part)
 	}
 	return strings.Join(parts, "\t")
-}
-
-// cut shortens text to about n bytes, and adds an ellipsis.
-func cut(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	return strings.ToValidUTF8(text[:n], "") + "…"
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func differs(n int64) string {
@@ -59,7 +39,7 @@ func growth(a, b int64) string {
 func size(n int64) string {
 	switch {
 	case n < 10_000:
-		return count(int(n), "byte")
+		return run.Count(int(n), "byte")
 	case n < 1<<20:
 		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 	case n < 1<<30:

@@ -17,6 +17,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
@@ -49,7 +50,7 @@ func Open(ctx context.Context, path string) (Subject, error) {
 		return Subject{}, nothingAt(path)
 	}
 	if err != nil {
-		return Subject{}, fmt.Errorf("open %s: %v", shown(path), err)
+		return Subject{}, fmt.Errorf("open %s: %v", printable.Escaped(path), err)
 	}
 	switch {
 	case info.IsDir():
@@ -66,7 +67,7 @@ func asTree(name, file string, tree Tree) Subject {
 }
 
 func nothingAt(path string) error {
-	err := fmt.Errorf("open %s: %w", shown(path), ErrNothing)
+	err := fmt.Errorf("open %s: %w", printable.Escaped(path), ErrNothing)
 	if _, parseErr := nix.ParseStorePath(path); parseErr == nil {
 		return hint.Wrap(err, "to fetch it: nix-store --realise %s", path)
 	}
@@ -116,7 +117,7 @@ func isThere(dir, name string) bool {
 func openFile(name, file string) (Subject, error) {
 	head, err := headOf(file)
 	if err != nil {
-		return Subject{}, fmt.Errorf("open %s: %v", shown(name), err)
+		return Subject{}, fmt.Errorf("open %s: %v", printable.Escaped(name), err)
 	}
 	if looksLikeManifest(filepath.Base(file), head) {
 		return asSet(readManifest(name, file))
@@ -194,7 +195,7 @@ func Compare(ctx context.Context, a, b Subject, o Options) (*Report, error) {
 		}
 		return Trees(ctx, *a.tree, *b.tree, o)
 	}
-	return nil, fmt.Errorf("compare %s with %s: %w", shown(a.name()), shown(b.name()), ErrMixed)
+	return nil, fmt.Errorf("compare %s with %s: %w", printable.Escaped(a.name()), printable.Escaped(b.name()), ErrMixed)
 }
 
 func (s Subject) name() string {

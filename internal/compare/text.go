@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 const (
@@ -37,7 +40,7 @@ func orNone(s string) string {
 	if s == "" {
 		return "-"
 	}
-	return shown(s)
+	return printable.Escaped(s)
 }
 
 // Headline is the result in one line.
@@ -50,22 +53,22 @@ func (r *Report) Headline() string {
 			differing++
 		}
 	}
-	outputs := count(len(r.Outputs), "output")
+	outputs := run.Count(len(r.Outputs), "output")
 	switch {
 	case r.Same && files > 0:
-		return fmt.Sprintf("same: %s, %s", outputs, count(files, "file"))
+		return fmt.Sprintf("same: %s, %s", outputs, run.Count(files, "file"))
 	case r.Same:
 		return fmt.Sprintf("same: %s, by hash", outputs)
 	case files > 0:
-		return fmt.Sprintf("different: %d of %s, %d of %s", differing, outputs, paths, count(files, "file"))
+		return fmt.Sprintf("different: %d of %s, %d of %s", differing, outputs, paths, run.Count(files, "file"))
 	}
 	return fmt.Sprintf("different: %d of %s", differing, outputs)
 }
 
 func (o *Output) write(w io.Writer, most int) {
-	name := shown(o.Name)
+	name := printable.Escaped(o.Name)
 	if o.System != "" {
-		name += " on " + shown(o.System)
+		name += " on " + printable.Escaped(o.System)
 	}
 	fmt.Fprintf(w, "\n%s: %s\n", name, o.Verdict)
 	if o.PathA != "" {
@@ -85,7 +88,7 @@ func (o *Output) write(w io.Writer, most int) {
 		}
 	}
 	if o.Unlisted > 0 {
-		fmt.Fprintf(w, "  and %s more\n", count(o.Unlisted, "difference"))
+		fmt.Fprintf(w, "  and %s more\n", run.Count(o.Unlisted, "difference"))
 	}
 	if o.Files > 0 {
 		fmt.Fprintf(w, "  %d added, %d removed, %d changed; %s\n", o.Added, o.Removed, o.Changed, growth(o.SizeA, o.SizeB))
@@ -106,7 +109,7 @@ func (o *Output) writeAdvice(w io.Writer) {
 	}
 	for _, c := range causes {
 		if n := files[c.cause]; n > 0 {
-			fmt.Fprintf(w, "    %s, %s: %s\n      to fix it: %s\n", c.cause, count(n, "file"), c.explain, c.fix)
+			fmt.Fprintf(w, "    %s, %s: %s\n      to fix it: %s\n", c.cause, run.Count(n, "file"), c.explain, c.fix)
 		}
 	}
 }
@@ -116,7 +119,7 @@ func (d *Difference) Title() string {
 	if d.Path == "" {
 		return "(the output itself)"
 	}
-	return shown(d.Path)
+	return printable.Escaped(d.Path)
 }
 
 func (d *Difference) kinds() string {
@@ -139,7 +142,7 @@ func (d *Difference) Summary() string {
 		case Retyped:
 			parts = append(parts, d.A.describe()+" in A, "+d.B.describe()+" in B")
 		case Relinked:
-			parts = append(parts, "to "+shown(d.A.Target)+" in A, to "+shown(d.B.Target)+" in B")
+			parts = append(parts, "to "+printable.Escaped(d.A.Target)+" in A, to "+printable.Escaped(d.B.Target)+" in B")
 		case Mode:
 			side := "B"
 			if d.A.Executable {
@@ -160,9 +163,9 @@ func (d *Difference) Summary() string {
 func (e *Entry) describe() string {
 	switch {
 	case e.Type == Symlink:
-		return "link to " + shown(e.Target)
+		return "link to " + printable.Escaped(e.Target)
 	case e.Type == Directory && e.Below > 0:
-		return fmt.Sprintf("directory with %s, %s", count(e.Below, "name"), size(e.Size))
+		return fmt.Sprintf("directory with %s, %s", run.Count(e.Below, "name"), size(e.Size))
 	case e.Type == Directory:
 		return "directory"
 	case e.Executable:
@@ -174,10 +177,10 @@ func (e *Entry) describe() string {
 func (c *Change) summary(a, b int64) string {
 	s := growth(a, b) + fmt.Sprintf("; first at %#x", c.Offset)
 	if len(c.Members) > 0 {
-		s += "; in " + shown(c.Members[0].Path)
+		s += "; in " + printable.Escaped(c.Members[0].Path)
 	}
 	if c.Differing > 0 {
-		s += fmt.Sprintf("; %s", count(int(c.Differing), "byte")) + differs(c.Differing)
+		s += fmt.Sprintf("; %s", run.Count(int(c.Differing), "byte")) + differs(c.Differing)
 	}
 	if c.Note != "" {
 		s += " (" + c.Note + ")"
@@ -196,7 +199,7 @@ func (c *Change) write(w io.Writer, most int) {
 		lines = append(lines, fmt.Sprintf("%-8s %s  %s", m.kinds(), m.Title(), m.Summary()))
 	}
 	if n := len(c.Members) + c.UnlistedMembers; n > min(len(c.Members), most) {
-		lines = append(lines, fmt.Sprintf("and %s more", count(n-min(len(c.Members), most), "member")))
+		lines = append(lines, fmt.Sprintf("and %s more", run.Count(n-min(len(c.Members), most), "member")))
 	}
 	details := c
 	if len(c.Members) == 1 && c.Members[0].Change != nil {
@@ -223,10 +226,10 @@ func (c *Change) write(w io.Writer, most int) {
 func (e Evidence) String() string {
 	s := string(e.Cause)
 	if e.A != "" || e.B != "" {
-		s += ": " + shown(cut(e.A, 120)) + " | " + shown(cut(e.B, 120))
+		s += ": " + printable.Escaped(printable.Cut(e.A, 120)) + " | " + printable.Escaped(printable.Cut(e.B, 120))
 	}
 	if e.Place != "" {
-		s += "  in " + shown(e.Place)
+		s += "  in " + printable.Escaped(e.Place)
 	}
 	return s
 }

@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/diff"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 )
 
 const (
@@ -26,7 +28,7 @@ func textDiff(a, b []byte) (unified string, wasCut bool) {
 	}
 	for i, line := range lines {
 		if len(line) > maxDiffLine {
-			lines[i], wasCut = cut(line, maxDiffLine), true
+			lines[i], wasCut = printable.Cut(line, maxDiffLine), true
 		}
 	}
 	return strings.Join(lines, "\n"), wasCut

@@ -2,18 +2,13 @@ package compare
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 
-	gonix "zombiezen.com/go/nix"
-
-	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/unpack"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // Tree is the contents of a store object: [OnDisk], [NARFile], [NAR], [Dumped] or [InCache] makes one.
@@ -72,63 +67,18 @@ func NAR(name string, open func(context.Context) (io.ReadCloser, error)) Tree {
 	return Tree{name, open}
 }
 
-// NARFile is a NAR in a file: plain, or compressed with zstd or xz.
+// NARFile is a NAR in a file, plain or compressed.
 func NARFile(file regular.File) Tree {
 	return NAR(file.Path(), func(context.Context) (io.ReadCloser, error) {
 		f, err := file.OpenRegular()
 		if err != nil {
 			return nil, err
 		}
-		return decompress(f)
+		return nar.DecompressAny(f)
 	})
-}
-
-func decompress(f io.ReadCloser) (io.ReadCloser, error) {
-	r, err := unpack.Decompress(f)
-	if err != nil {
-		_ = f.Close()
-	}
-	return r, err
 }
 
 // InCache is a store object in a binary cache. If its NAR does not have the hash of its narinfo, comparing it fails.
-func InCache(dir *binarycache.Dir, path nix.StorePath) Tree {
-	return NAR(string(path), func(context.Context) (io.ReadCloser, error) {
-		info, err := dir.Info(path)
-		if err != nil {
-			return nil, err
-		}
-		switch info.Compression {
-		case gonix.NoCompression, gonix.Zstandard, gonix.XZ:
-		default:
-			return nil, fmt.Errorf("compression %q: must be zstd, xz or none", info.Compression)
-		}
-		f, err := dir.OpenNAR(info)
-		if err != nil {
-			return nil, err
-		}
-		r, err := decompress(f)
-		if err != nil {
-			return nil, err
-		}
-		return &verifyingReader{ReadCloser: r, hasher: gonix.NewHasher(info.NARHash.Type()), info: info}, nil
-	})
-}
-
-// verifyingReader reads a NAR, and compares its hash at the end.
-type verifyingReader struct {
-	io.ReadCloser
-	hasher *gonix.Hasher
-	info   *nix.NARInfo
-}
-
-func (p *verifyingReader) Read(b []byte) (int, error) {
-	n, err := p.ReadCloser.Read(b)
-	_, _ = p.hasher.Write(b[:n])
-	if errors.Is(err, io.EOF) {
-		if got := p.hasher.SumHash(); !got.Equal(p.info.NARHash) {
-			return n, fmt.Errorf("the hash of the NAR is %v, but its narinfo says %v", got, p.info.NARHash)
-		}
-	}
-	return n, err
+func InCache(cache run.NARHasher, path nix.StorePath) Tree {
+	return Dumped(string(path), func(ctx context.Context, w io.Writer) error { return run.DumpVerified(ctx, w, cache, path) })
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 )
 
 // The types of entries.
@@ -81,7 +82,7 @@ type side struct {
 func begin(ctx context.Context, t Tree) (*side, error) {
 	r, err := t.open(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", shown(t.Name), err)
+		return nil, fmt.Errorf("open %s: %w", printable.Escaped(t.Name), err)
 	}
 	return &side{name: t.Name, reader: nar.NewReaderAhead(ctx, r)}, nil
 }
@@ -100,7 +101,9 @@ func (s *side) next() error {
 	return nil
 }
 
-func (s *side) wrap(err error) error { return fmt.Errorf("read %s: %w", shown(s.name), err) }
+func (s *side) wrap(err error) error {
+	return fmt.Errorf("read %s: %w", printable.Escaped(s.name), err)
+}
 
 // merge is a walk through two trees at once.
 type merge struct {

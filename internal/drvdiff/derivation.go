@@ -1,7 +1,6 @@
 package drvdiff
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"slices"
@@ -41,10 +40,10 @@ type input struct {
 	Outputs []string // the outputs that are used, in order
 }
 
-// fixed returns the hash of a fixed output in SRI form, with its mode.
+// fixed returns the hash of a fixed output in SRI form, with its mode. A content-addressed output has no hash.
 func (o output) fixed() string {
 	if o.Hash == "" {
-		return ""
+		return o.Algorithm
 	}
 	algorithm, recursive := strings.CutPrefix(o.Algorithm, "r:")
 	text := algorithm + ":" + o.Hash
@@ -58,11 +57,26 @@ func (o output) fixed() string {
 }
 
 func (d *derivation) output(name string) (output, bool) {
-	i, ok := slices.BinarySearchFunc(d.Outputs, name, func(o output, name string) int { return cmp.Compare(o.Name, name) })
-	if !ok {
-		return output{}, false
+	return find(d.Outputs, func(o output) bool { return o.Name == name })
+}
+
+func (d *derivation) input(path nix.StorePath) (input, bool) {
+	return find(d.Inputs, func(in input) bool { return in.Path == path })
+}
+
+func find[T any](all []T, is func(T) bool) (found T, ok bool) {
+	i := slices.IndexFunc(all, is)
+	if i < 0 {
+		return found, false
 	}
-	return d.Outputs[i], true
+	return all[i], true
+}
+
+func (d *derivation) outputNames() (names []string) {
+	for _, o := range d.Outputs {
+		names = append(names, o.Name)
+	}
+	return names
 }
 
 // nameOf returns the name of the derivation at a path: "hello-2.12.1" of "/nix/store/…-hello-2.12.1.drv".

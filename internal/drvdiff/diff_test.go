@@ -10,14 +10,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// change is one known thing in which two trees differ.
+// change is one edit of a tree, and the first difference that it makes.
 type change struct {
 	file, old, new string
-	// where is the path that the first difference has to have, what its name.
+	// where and what are the path and the name of the first difference.
 	where, what string
-	// a and b are the values, where they are known beforehand.
+	// a and b are its values; empty if the test does not compare them.
 	a, b string
-	// more is how many other differences the change makes in the same derivation.
+	// more is the number of other differences in the same derivation; -1 allows any, in other derivations too.
 	more int
 }
 
@@ -117,7 +117,7 @@ func (c change) check(t *testing.T, found []Difference) {
 		}
 	}
 	if c.more >= 0 && len(found) != 1+c.more {
-		t.Errorf("%d others, want %d:\n%v", len(found)-1, c.more, Report{Differences: found})
+		t.Errorf("%d others, want %d:\n%v", len(found)-1, c.more, Report(found, "a", "b"))
 	}
 }
 
@@ -130,7 +130,7 @@ func mustDiff(t *testing.T, a, b Side) []Difference {
 	return found
 }
 
-// Of several changes, one that changes nothing of what is built comes last, and before what is built with it, an input.
+// An input is before the derivations that are built with it. A change that does not change outputs is last.
 func TestOrderOfCauses(t *testing.T) {
 	store := newTestStore(t)
 	edit := strings.NewReplacer(
@@ -152,7 +152,7 @@ func TestOrderOfCauses(t *testing.T) {
 	}
 }
 
-// A difference of a source has the places that use it.
+// A difference of a source lists the places that use it.
 func TestUsesOfSource(t *testing.T) {
 	store := newTestStore(t)
 	tree := leavesTree()
@@ -177,7 +177,7 @@ func TestSameTree(t *testing.T) {
 	}
 }
 
-// Both ways tell the same, with sides exchanged.
+// If the sides are exchanged, so are the values of each difference.
 func TestSymmetry(t *testing.T) {
 	store := newTestStore(t)
 	tree := leavesTree()

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // Kind says what of a derivation differs.
@@ -68,15 +70,13 @@ type Difference struct {
 
 // What names the value that differs: "env FLAGS", "arg 3", "system", "input source src".
 func (d Difference) What() string {
-	switch d.Kind {
-	case Missing:
+	if d.Kind == Missing {
 		return "not known"
-	case OutputHash:
-		if d.Name == "out" {
-			return string(d.Kind)
-		}
 	}
-	return strings.TrimSpace(string(d.Kind) + " " + printable(d.Name))
+	if d.Kind == OutputHash && d.Name == "out" {
+		return string(d.Kind)
+	}
+	return strings.TrimSpace(string(d.Kind) + " " + printable.Escaped(d.Name))
 }
 
 // How many names of a long path are shown, at its beginning and at its end.
@@ -96,24 +96,23 @@ func (d Difference) Where() string {
 
 // String returns the difference in one line.
 func (d Difference) String() string {
-	text := d.Where() + ": " + d.headline()
 	switch d.Kind {
 	case Missing:
-		return text + ": " + notHere
+		return d.headline() + ": " + notHere
 	case Source: // the digests say nothing more
-		return text
+		return d.headline()
 	}
-	return text + ": " + d.A + " ≠ " + d.B
+	return d.headline() + ": " + d.A + " ≠ " + d.B
 }
 
-// headline says what differs, with notes.
+// headline says where and what differs, with notes.
 func (d Difference) headline() string {
 	text := d.What()
 	switch {
 	case d.Kind == Missing:
 		text = "what differs is not known"
 	case d.Kind == Source:
-		text = "the source " + printable(d.Name) + " has other contents"
+		text = "the source " + printable.Escaped(d.Name) + " has other contents"
 	case d.Line > 0:
 		text += fmt.Sprintf(", line %d", d.Line)
 	}
@@ -121,10 +120,45 @@ func (d Difference) headline() string {
 		text += " (" + strings.Join(d.Uses, ", ") + ")"
 	}
 	if d.Again > 0 {
-		text += ", as in " + count(d.Again, "other derivation")
+		text += ", as in " + run.Count(d.Again, "other derivation")
 	}
 	if d.SameOutputs {
 		text += "; the outputs are the same"
+	}
+	return d.Where() + ": " + text
+}
+
+// maxListed is how many differences a report has below the first one.
+const maxListed = 10
+
+// Report formats differences, as [Diff] returns them: the first one with all its details, some others in a line each, and
+// the number of the rest. The sides have the names a and b.
+func Report(differences []Difference, a, b string) string {
+	if len(differences) == 0 {
+		return "the derivations are the same\n"
+	}
+	first, others := differences[0], differences[1:]
+	text := first.headline() + "\n"
+	row := func(name, value string) {
+		text += fmt.Sprintf("  %-*s %s\n", max(len(a), len(b), len("between"))+1, name+":", value)
+	}
+	row(a, first.A)
+	row(b, first.B)
+	row("between", string(first.DrvA))
+	row("and", string(first.DrvB))
+	shown := others[:min(len(others), maxListed)]
+	if len(shown) > 0 {
+		text += "also:\n"
+	}
+	for _, d := range shown {
+		text += "  " + d.String() + "\n"
+	}
+	if rest := others[len(shown):]; len(rest) > 0 {
+		derivations := map[pair]bool{}
+		for _, d := range rest {
+			derivations[pair{d.DrvA, d.DrvB}] = true
+		}
+		text += fmt.Sprintf("and %s of %s\n", run.Count(len(rest), "other difference"), run.Count(len(derivations), "derivation"))
 	}
 	return text
 }

@@ -24,7 +24,7 @@ func (s testStore) evaluate(t *testing.T, dir, attribute string, args ...string)
 	return path
 }
 
-// lock gives all files of a tree the same time, and returns a reference to it that may be evaluated.
+// lock gives all files of a tree the same time, and returns a locked reference to the tree.
 func (s testStore) lock(t *testing.T, dir string) string {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
@@ -64,7 +64,7 @@ func TestExample(t *testing.T) {
 		if c.file != "" {
 			edit(t, filepath.Join(dir, c.file), c.old, c.new)
 		}
-		// Its nixpkgs is locked, so that a change in there would go unseen.
+		// Its nixpkgs is locked, so a change there needs an override.
 		nixpkgs := store.lock(t, filepath.Join(dir, "nixpkgs"))
 		root := store.evaluate(t, dir, "packages.x86_64-linux.default.drvPath", "--override-input", "nixpkgs", nixpkgs)
 		return Side{"a", root, store.reader()}

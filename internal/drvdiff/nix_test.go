@@ -12,7 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// testStore is a store of a test's own, to which Nix adds derivations. Nothing is built.
+// testStore is a store for one test. Nix adds derivations to it, and builds nothing.
 type testStore struct{ root string }
 
 func newTestStore(t *testing.T) testStore {
@@ -21,7 +21,7 @@ func newTestStore(t *testing.T) testStore {
 		t.Skip("needs Nix:", err)
 	}
 	s := testStore{t.TempDir()}
-	t.Cleanup(func() { // directories of a store are read-only, to others than root
+	t.Cleanup(func() { // directories of a store are read-only, except for root
 		_ = filepath.WalkDir(s.root, func(path string, e fs.DirEntry, err error) error {
 			if err == nil && e.IsDir() {
 				_ = os.Chmod(path, 0o755)
@@ -81,7 +81,7 @@ func (s testStore) instantiate(t *testing.T, trees ...map[string]string) []nix.S
 	return paths
 }
 
-// leaves is a derivation three levels down, with what Nix knows of derivations, and what is built with it.
+// leaves is a derivation three levels down with most features of derivations, and the derivations that are built with it.
 const leaves = `
 let
   system = "x86_64-linux";
@@ -124,7 +124,7 @@ let
     inherit leaf;
   };
 
-  # Two of the same name: only their positions differ.
+  # Two derivations with the same name: only their positions differ.
   twin = which: drv { name = "twin"; inherit which leaf; label = builtins.unsafeDiscardStringContext leaf.drvPath; };
 
   middle = drv {

@@ -45,70 +45,50 @@ func (p *parser) fail(format string, args ...any) {
 func (p *parser) derivation() *derivation {
 	if strings.HasPrefix(p.text, "DrvWithVersion(") {
 		p.err = errors.New(`its format is that of the experimental feature "dynamic-derivations" (DrvWithVersion), which is not supported`)
-		return nil
 	}
-	d := &derivation{}
-	p.expect("Derive(")
-	d.Outputs = list(p, p.output)
-	p.expect(",")
-	d.Inputs = list(p, p.input)
-	p.expect(",")
-	d.Sources = list(p, p.path)
-	p.expect(",")
-	d.System = p.string()
-	p.expect(",")
-	d.Builder = p.string()
-	p.expect(",")
-	d.Args = list(p, p.string)
-	p.expect(",")
-	env := list(p, p.variable)
-	p.expect(")")
-
-	ascending(p, "outputs", d.Outputs, func(o output) string { return o.Name })
-	ascending(p, "input derivations", d.Inputs, func(in input) string { return string(in.Path) })
-	ascending(p, "input sources", d.Sources, func(s nix.StorePath) string { return string(s) })
-	ascending(p, "variables", env, func(v [2]string) string { return v[0] })
-	d.Env = make(map[string]string, len(env))
-	for _, v := range env {
-		d.Env[v[0]] = v[1]
-	}
+	d := &derivation{Env: map[string]string{}}
+	p.fields("Derive(",
+		func() {
+			d.Outputs = sorted(p, "outputs", p.output, func(o output) string { return o.Name })
+		},
+		func() {
+			d.Inputs = sorted(p, "input derivations", p.input, func(in input) string { return string(in.Path) })
+		},
+		func() {
+			d.Sources = sorted(p, "input sources", p.path, func(s nix.StorePath) string { return string(s) })
+		},
+		p.into(&d.System),
+		p.into(&d.Builder),
+		func() { d.Args = list(p, p.string) },
+		func() {
+			for _, v := range sorted(p, "variables", p.variable, func(v [2]string) string { return v[0] }) {
+				d.Env[v[0]] = v[1]
+			}
+		})
 	return d
 }
 
 func (p *parser) output() (o output) {
-	p.expect("(")
-	o.Name = p.string()
-	p.expect(",")
-	if path := p.string(); path != "" {
-		o.Path = p.storePath(path)
-	}
-	p.expect(",")
-	o.Algorithm = p.string()
-	p.expect(",")
-	o.Hash = p.string()
-	p.expect(")")
+	p.fields("(", p.into(&o.Name), func() {
+		if path := p.string(); path != "" {
+			o.Path = p.storePath(path)
+		}
+	}, p.into(&o.Algorithm), p.into(&o.Hash))
 	return o
 }
 
 func (p *parser) input() (in input) {
-	p.expect("(")
-	in.Path = p.path()
+	p.fields("(", func() { in.Path = p.path() }, func() {
+		in.Outputs = sorted(p, "outputs of an input", p.string, func(name string) string { return name })
+	})
 	if p.err == nil && !in.Path.IsDerivation() {
 		p.fail("%s is an input derivation, but its name does not end in .drv", in.Path)
 	}
-	p.expect(",")
-	in.Outputs = list(p, p.string)
-	p.expect(")")
-	ascending(p, "outputs of an input", in.Outputs, func(name string) string { return name })
 	return in
 }
 
 func (p *parser) variable() (v [2]string) {
-	p.expect("(")
-	v[0] = p.string()
-	p.expect(",")
-	v[1] = p.string()
-	p.expect(")")
+	p.fields("(", p.into(&v[0]), p.into(&v[1]))
 	return v
 }
 
@@ -119,10 +99,9 @@ func (p *parser) storePath(s string) nix.StorePath {
 		return ""
 	}
 	path, err := nix.ParseStorePath(s)
-	switch {
-	case err != nil:
+	if err != nil {
 		p.fail("%v", err)
-	case string(path) != s:
+	} else if string(path) != s {
 		p.fail("%q is not a store path", s)
 	}
 	return path
@@ -136,64 +115,52 @@ func (p *parser) expect(want string) {
 	p.at += len(want)
 }
 
-// unescape decodes the escape at the beginning of a text: a backslash and one byte.
-func unescape(text string) (c byte, ok bool) {
-	if len(text) < 2 {
-		return 0, false
+// fields reads values with commas between them, after an opening text and before a closing parenthesis.
+func (p *parser) fields(open string, read ...func()) {
+	for i := range read {
+		p.expect(open)
+		read[i]()
+		open = ","
 	}
-	switch c = text[1]; c {
-	case '"', '\\':
-		return c, true
-	case 'n':
-		return '\n', true
-	case 'r':
-		return '\r', true
-	case 't':
-		return '\t', true
-	}
-	return 0, false
+	p.expect(")")
 }
+
+func (p *parser) into(s *string) func() { return func() { *s = p.string() } }
+
+// unescape decodes the escapes that Nix writes.
+var unescape = strings.NewReplacer(`\"`, `"`, `\\`, `\`, `\n`, "\n", `\r`, "\r", `\t`, "\t")
 
 func (p *parser) string() string {
 	p.expect(`"`)
-	var unescaped []byte
+	start := p.at
 	for p.err == nil {
 		n := strings.IndexAny(p.text[p.at:], "\"\\\n\r\t\x00")
 		if n < 0 {
 			p.fail("a string does not end")
 			break
 		}
-		plain := p.text[p.at : p.at+n]
 		p.at += n
-		switch p.text[p.at] {
-		case '"':
+		switch c, next := p.text[p.at], p.text[p.at+1:]; {
+		case c == '"':
 			p.at++
-			if unescaped == nil {
-				return plain
-			}
-			return string(append(unescaped, plain...))
-		case '\\':
-			c, ok := unescape(p.text[p.at:])
-			if !ok {
-				p.fail("an escape that Nix does not write")
-				break
-			}
-			unescaped = append(append(unescaped, plain...), c)
-			p.at += 2
+			return unescape.Replace(p.text[start : p.at-1])
+		case c != '\\':
+			p.fail("byte %#02x in a string without an escape", c)
+		case next == "" || !strings.Contains(`"\nrt`, next[:1]):
+			p.fail("an escape that Nix does not write")
 		default:
-			p.fail("byte %#02x in a string without an escape", p.text[p.at])
+			p.at += 2
 		}
 	}
 	return ""
 }
 
-func list[T any](p *parser, item func() T) []T {
+func list[T any](p *parser, item func() T) (all []T) {
 	p.expect("[")
 	if strings.HasPrefix(p.text[p.at:], "]") {
 		p.at++
 		return nil
 	}
-	var all []T
 	for p.err == nil {
 		all = append(all, item())
 		if !strings.HasPrefix(p.text[p.at:], ",") {
@@ -205,12 +172,14 @@ func list[T any](p *parser, item func() T) []T {
 	return all
 }
 
-// ascending refuses lists that are not sorted, or have duplicates.
-func ascending[T any](p *parser, what string, all []T, key func(T) string) {
+// sorted reads a list. It refuses one that is not sorted, or has duplicates.
+func sorted[T any](p *parser, what string, item func() T, key func(T) string) []T {
+	all := list(p, item)
 	for i := 1; i < len(all); i++ {
 		if key(all[i-1]) >= key(all[i]) {
 			p.fail("%s out of order, or twice", what)
-			return
+			break
 		}
 	}
+	return all
 }

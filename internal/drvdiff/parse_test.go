@@ -130,7 +130,7 @@ func write(d *derivation) string {
 	}, ",") + ")"
 }
 
-// FuzzParse looks for texts that crash, or that are taken for another derivation's: what is read is written the same.
+// FuzzParse looks for texts that crash the parser, or that are not the same after parsing and writing.
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{ordinaryText, fixedText, structuredText, addressedText, `DrvWithVersion("xp-dyn-drv",[])`} {
 		f.Add(text)

@@ -1,7 +1,7 @@
 package drvdiff
 
 import (
-	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,18 +25,18 @@ func TestRender(t *testing.T) {
 	missing := Difference{Path: path, DrvA: drvA, DrvB: drvB, Kind: Missing, A: drvA, B: notHere}
 
 	for name, test := range map[string]struct {
-		report Report
-		want   string
+		differences []Difference
+		want        string
 	}{
-		"none": {Report{}, "the derivations are the same\n"},
-		"one": {Report{Differences: []Difference{flags}}, `
+		"none": {nil, "the derivations are the same\n"},
+		"one": {[]Difference{flags}, `
 root → leaf-1.0: env FLAGS
-  a:       "-O2"
-  b:       "-O3"
-  between: /nix/store/f146dybg8af75fy9m0m7v72kiiadhph7-leaf-1.0.drv
-  and:     /nix/store/knbqplh0xs1jk1h34pzfxkpnj1dag7lc-leaf-1.0.drv
+  manifest: "-O2"
+  here:     "-O3"
+  between:  /nix/store/f146dybg8af75fy9m0m7v72kiiadhph7-leaf-1.0.drv
+  and:      /nix/store/knbqplh0xs1jk1h34pzfxkpnj1dag7lc-leaf-1.0.drv
 `},
-		"source, and others": {Report{Differences: []Difference{source, script, source, fetched, missing, flags}, A: "manifest", B: "here", Most: 4}, `
+		"source, and others": {slices.Concat([]Difference{source, script, source, fetched, missing}, slices.Repeat([]Difference{flags}, 7)), `
 root → leaf-1.0: the source src has other contents (env src, arg 2), as in 2 other derivations
   manifest: /nix/store/z2v4jxx537jg803544y5mj6ssa471j8m-src
   here:     /nix/store/hd4714zm4d6ikpjqqg3f278ymjwv9y0y-src
@@ -47,39 +47,38 @@ also:
   root → leaf-1.0: the source src has other contents (env src, arg 2), as in 2 other derivations
   root → leaf-1.0: env url; the outputs are the same: "1" ≠ "2"
   root → leaf-1.0: what differs is not known: its derivation is not here
+  root → leaf-1.0: env FLAGS: "-O2" ≠ "-O3"
+  root → leaf-1.0: env FLAGS: "-O2" ≠ "-O3"
+  root → leaf-1.0: env FLAGS: "-O2" ≠ "-O3"
+  root → leaf-1.0: env FLAGS: "-O2" ≠ "-O3"
+  root → leaf-1.0: env FLAGS: "-O2" ≠ "-O3"
+  root → leaf-1.0: env FLAGS: "-O2" ≠ "-O3"
 and 1 other difference of 1 derivation
 `},
-		"missing, and no others": {Report{Differences: []Difference{missing, flags, script}, Most: -1}, `
+		"missing first": {[]Difference{missing, script}, `
 root → leaf-1.0: what differs is not known
-  a:       /nix/store/f146dybg8af75fy9m0m7v72kiiadhph7-leaf-1.0.drv
-  b:       /nix/store/knbqplh0xs1jk1h34pzfxkpnj1dag7lc-leaf-1.0.drv: its derivation is not here
-and 2 other differences of 1 derivation
+  manifest: /nix/store/f146dybg8af75fy9m0m7v72kiiadhph7-leaf-1.0.drv
+  here:     its derivation is not here
+  between:  /nix/store/f146dybg8af75fy9m0m7v72kiiadhph7-leaf-1.0.drv
+  and:      /nix/store/knbqplh0xs1jk1h34pzfxkpnj1dag7lc-leaf-1.0.drv
+also:
+  root → leaf-1.0: env script, line 7: "make" ≠ not set
 `},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if d := cmp.Diff(strings.TrimPrefix(test.want, "\n"), test.report.String()); d != "" {
+			if d := cmp.Diff(strings.TrimPrefix(test.want, "\n"), Report(test.differences, "manifest", "here")); d != "" {
 				t.Error(d)
 			}
 		})
 	}
-	if err := (Report{}).Render(full{}); !errors.Is(err, errFull) {
-		t.Errorf("the error is %v", err)
-	}
 }
 
-var errFull = errors.New("full")
-
-type full struct{}
-
-func (full) Write([]byte) (int, error) { return 0, errFull }
-
-// Values that are no strings are shown as JSON, with names in place of what differs for another reason.
-func TestCompact(t *testing.T) {
-	c := &comparison{names: newNames(), reported: map[string]bool{}}
-	c.names.samePath(drvA, drvB)
-	a := `{"int":9007199254740992,"n":[1,{"x":"` + drvA + `/a\u001b"}],"s":"\u0000","same":"` + drvA + `"}`
-	b := `{"int":9007199254740993,"n":[1,{"x":["` + drvB + `","https://me:secret@example.org"]}],"s":"\ufffe","same":"` + drvB + `","z":{"y":{"x":"` + drvB + `"}}}`
-	if !c.structured(a, b) {
+// A value that is not a string is shown as JSON. It has names in place of the paths that differ for another reason.
+func TestStructured(t *testing.T) {
+	const text = `{"int":9007199254740992,"n":[1,{"x":"…-leaf/a\u001b"}],"s":"\u0000"}`
+	c := newComparison(nil, nil, &derivation{}, &derivation{})
+	other := `{"int":9007199254740993,"n":[1,{"x":["…-leaf","https://me:secret@example.org"]}],"s":"\ufffe","z":{"y":{"x":"…-leaf"}}}`
+	if !c.structured(text, other) {
 		t.Fatal("nothing found")
 	}
 	var got []string
@@ -88,9 +87,9 @@ func TestCompact(t *testing.T) {
 	}
 	want := []string{
 		`attribute int: 9007199254740992 ≠ 9007199254740993`,
-		`attribute n[1].x: "/nix/store/…-leaf-1.0.drv/a\x1b" ≠ ["/nix/store/…-leaf-1.0.drv","https://example.org"]`,
-		`attribute s: "�" ≠ "\ufffe"`,
-		`attribute z: not set ≠ {"y":{"x":"/nix/store/…-leaf-1.0.drv"}}`,
+		`attribute n[1].x: "…-leaf/a\x1b" ≠ ["…-leaf","https://example.org"]`,
+		`attribute s: "\x00" ≠ "\ufffe"`,
+		`attribute z: not set ≠ {"y":{"x":"…-leaf"}}`,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -102,13 +101,14 @@ func TestCompact(t *testing.T) {
 	}
 }
 
-// Where references change places, they are shown whole, although their names within the program begin the same.
-func TestExcerptOfReferences(t *testing.T) {
-	c := &comparison{names: newNames()}
-	c.names.samePath(drvA, drvB)
-	c.names.samePath("/nix/store/z2v4jxx537jg803544y5mj6ssa471j8m-src", "/nix/store/hd4714zm4d6ikpjqqg3f278ymjwv9y0y-src")
-	line, a, b := c.excerpt("of:"+drvA+":x", "of:/nix/store/hd4714zm4d6ikpjqqg3f278ymjwv9y0y-src:x")
-	if line != 0 || a != `"of:/nix/store/…-leaf-1.0.drv:x"` || b != `"of:/nix/store/…-src:x"` {
-		t.Error(line, a, b)
+// References that correspond are equal; two pairs with the same names have different labels.
+func TestLabels(t *testing.T) {
+	c := newComparison(nil, nil, &derivation{}, &derivation{})
+	c.labelAs("a1-leaf", "b1-leaf", "leaf", "leaf")
+	c.labelAs("a2-leaf", "b2-leaf", "leaf", "leaf")
+	c.labelAs("a3-ssl-1", "b3-ssl-2", "ssl-1", "ssl-2")
+	a, b := strings.NewReplacer(c.a.labels...), strings.NewReplacer(c.b.labels...)
+	if got := a.Replace("a1-leaf a2-leaf a3-ssl-1"); got != "…-leaf …-leaf(2) …-ssl-1|ssl-2" || got != b.Replace("b1-leaf b2-leaf b3-ssl-2") {
+		t.Error(got)
 	}
 }

@@ -43,19 +43,16 @@ type walk struct {
 // node is a pair of derivations that differ.
 type node struct {
 	pair
-	from    *node // the node nearest to the root that has it as an input; nil for the root
-	inputs  []*node
-	own     []Difference
-	missing bool
-
-	ranked bool
-	rank   int
+	from   *node // the node nearest to the root that has it as an input; nil for the root
+	inputs []*node
+	own    []Difference
+	depth  int // as causes returns it; -1 before it is known
 }
 
 func (w *walk) reach(p pair, from *node) *node {
 	n, ok := w.nodes[p]
 	if !ok {
-		n = &node{pair: p, from: from}
+		n = &node{pair: p, from: from, depth: -1}
 		w.nodes[p] = n
 		w.queue = append(w.queue, n)
 	}
@@ -78,49 +75,49 @@ func (w *walk) visit(ctx context.Context, n *node) error {
 		return err
 	}
 	if a == nil || b == nil {
-		n.missing = true
-		n.own = []Difference{{Kind: Missing, A: hereOrNot(n.a, a), B: hereOrNot(n.b, b)}}
+		n.own = []Difference{{Kind: Missing, A: presence(n.a, a), B: presence(n.b, b)}}
 		return nil
 	}
-	own, inputs, err := compare(ctx, w.a, w.b, a, b)
-	if err != nil {
+	c := newComparison(w.a, w.b, a, b)
+	if err := c.compare(ctx); err != nil {
 		return err
 	}
-	n.own = own
-	for _, p := range inputs {
+	n.own = c.own
+	for _, p := range c.inputs {
 		n.inputs = append(n.inputs, w.reach(p, n))
 	}
 	return nil
 }
 
-func hereOrNot(path nix.StorePath, d *derivation) string {
+func presence(path nix.StorePath, d *derivation) string {
 	if d == nil {
 		return notHere
 	}
 	return string(path)
 }
 
-// differences returns the differences of all nodes in the order of Diff.
-func (w *walk) differences() []Difference {
-	var causes []*node
-	for _, n := range w.queue {
-		if len(n.own) > 0 {
-			causes = append(causes, n)
+// differences returns the differences of all nodes in the order of [Diff].
+func (w *walk) differences() (all []Difference) {
+	causes := slices.DeleteFunc(w.queue, func(n *node) bool { return len(n.own) == 0 })
+	last := func(is bool) int {
+		if is {
+			return 1
 		}
+		return 0
 	}
 	slices.SortStableFunc(causes, func(x, y *node) int {
 		return cmp.Or(
-			compareBool(x.missing, y.missing),
-			compareBool(x.own[0].SameOutputs, y.own[0].SameOutputs),
-			cmp.Compare(x.causes(), y.causes()),
+			last(x.own[0].Kind == Missing)-last(y.own[0].Kind == Missing),
+			last(x.own[0].SameOutputs)-last(y.own[0].SameOutputs),
+			x.causes()-y.causes(),
 		)
 	})
-	var all []Difference
 	listed := map[[3]string]int{}
 	for _, n := range causes {
 		path := n.path()
 		for _, d := range n.own {
-			if d.Kind.ofObject() {
+			switch d.Kind {
+			case Source, SourceAdded, SourceRemoved, InputAdded, InputRemoved: // many derivations can use the same one
 				key := [3]string{string(d.Kind), d.A, d.B}
 				if first, ok := listed[key]; ok {
 					all[first].Again++
@@ -135,29 +132,20 @@ func (w *walk) differences() []Difference {
 	return all
 }
 
-// ofObject reports whether a difference is of a store object. It is listed once, since many derivations can use it.
-func (k Kind) ofObject() bool {
-	switch k {
-	case Source, SourceAdded, SourceRemoved, InputAdded, InputRemoved:
-		return true
-	}
-	return false
-}
-
 // causes returns the largest number of derivations with own differences on one path down from here.
 func (n *node) causes() int {
-	if n.ranked {
-		return n.rank
+	if n.depth >= 0 {
+		return n.depth
 	}
-	n.ranked = true // there are no cycles, because paths are hashes
+	n.depth = 0 // there are no cycles, because paths are hashes
 	for _, in := range n.inputs {
-		rank := in.causes()
+		depth := in.causes()
 		if len(in.own) > 0 {
-			rank++
+			depth++
 		}
-		n.rank = max(n.rank, rank)
+		n.depth = max(n.depth, depth)
 	}
-	return n.rank
+	return n.depth
 }
 
 func (n *node) path() []string {
@@ -171,14 +159,4 @@ func (n *node) path() []string {
 	}
 	slices.Reverse(path)
 	return path
-}
-
-func compareBool(x, y bool) int {
-	switch {
-	case x == y:
-		return 0
-	case y:
-		return -1
-	}
-	return 1
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -72,6 +73,16 @@ func NewDecompressor(r io.Reader, c Compression) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("decompress %s: %w", c, err)
 	}
 	return io.NopCloser(d), nil
+}
+
+// DecompressAny is [DecompressFile] of a file whose compression its first bytes tell.
+func DecompressAny(f *os.File) (io.ReadCloser, error) {
+	head := make([]byte, MagicSize)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, errors.Join(err, f.Close())
+	}
+	return DecompressFile(f, DetectCompression(head[:n]))
 }
 
 // DecompressFile returns a reader of a decompressed file. Closing it closes the file, which an error closes too.

@@ -67,3 +67,13 @@ func ParseHash(s string) (Hash, error) {
 	}
 	return h, err
 }
+
+// ParseDrvName is builtins.ParseDrvName of Nix: the version begins after the first dash without a letter behind it.
+func ParseDrvName(s string) (name, version string) {
+	for i := range len(s) - 1 {
+		if s[i] == '-' && !('a' <= s[i+1]|0x20 && s[i+1]|0x20 <= 'z') {
+			return s[:i], s[i+1:]
+		}
+	}
+	return s, ""
+}

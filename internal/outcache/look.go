@@ -9,6 +9,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // look looks at the paths and at all that the record says they refer to, and returns all of them.
@@ -44,7 +45,7 @@ func unseen(seen map[nix.StorePath]bool, paths []nix.StorePath) (fresh []nix.Sto
 func (s *Store) lookAt(ctx context.Context, paths []nix.StorePath) error {
 	doubts, err := s.examineAll(ctx, paths)
 	if len(doubts) > 0 {
-		s.warn(fmt.Sprintf("%s is not believed about %d %s, which count as not there: %s", s.Name(), len(doubts), plural(len(doubts), "path", "paths"), some(doubts)))
+		s.warn(fmt.Sprintf("%s is not believed about %s, which count as not there: %s", s.Name(), run.Count(len(doubts), "path"), some(doubts)))
 	}
 	return err
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // checksAtOnce is how many NARs are read at a time.
@@ -198,7 +199,7 @@ func (s *Store) setAside(ctx context.Context, paths []nix.StorePath) error {
 		moved = append(moved, fmt.Sprintf("%s: %v; moved to %s", path, st.err, where))
 	}
 	if len(moved) > 0 {
-		s.warn(fmt.Sprintf("%s had other contents under %d %s, which are replaced: %s", s.Name(), len(moved), plural(len(moved), "path", "paths"), some(moved)))
+		s.warn(fmt.Sprintf("%s had other contents under %s, which are replaced: %s", s.Name(), run.Count(len(moved), "path"), some(moved)))
 	}
 	return nil
 }
@@ -245,11 +246,4 @@ func some(texts []string) string {
 		return strings.Join(texts, "; ")
 	}
 	return strings.Join(slices.Concat(texts[:most], []string{fmt.Sprintf("and %d more", len(texts)-most)}), "; ")
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return one
-	}
-	return many
 }

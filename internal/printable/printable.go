@@ -6,6 +6,7 @@ package printable
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -82,4 +83,18 @@ func Disarm(line string) string {
 		line = "> " + line
 	}
 	return line
+}
+
+// Cut shortens text to at most n bytes of whole characters, and adds an ellipsis.
+func Cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return strings.ToValidUTF8(text[:n], "") + "…"
+}
+
+// Escaped returns text with the escapes of Go for all characters that cannot be shown. Quotes and backslashes stay.
+func Escaped(text string) string {
+	quoted := strconv.Quote(text)
+	return strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(quoted[1 : len(quoted)-1])
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -29,11 +30,7 @@ func (c Cache) NARHash(ctx context.Context, path nix.StorePath) (nix.Hash, error
 	case !c.Deep:
 		return info.NARHash, nil
 	}
-	digest := nar.NewDigest()
-	err = c.Dump(ctx, digest, path)
-	if err == nil {
-		err = digest.Compare("NAR", info.NARHash, info.NARSize)
-	}
+	err = run.DumpVerified(ctx, io.Discard, c, path)
 	if errors.Is(err, nar.ErrMismatch) {
 		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}

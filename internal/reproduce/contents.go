@@ -3,7 +3,6 @@ package reproduce
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
@@ -115,16 +114,12 @@ func treeIn(ctx context.Context, caches []run.NARHasher, path nix.StorePath, has
 		if info, ok := infos[path]; err != nil || !ok || info.NARHash.SRI() != hash {
 			continue
 		}
-		dir, ok := cache.(*binarycache.Dir)
-		if !ok {
-			found := fetched(cache, path)
-			return &found, "", nil
+		if dir, ok := cache.(*binarycache.Dir); ok && !hasNAR(dir, path) {
+			lost += "; " + cache.Name() + " has its narinfo but not its NAR"
+			continue
 		}
-		if hasNAR(dir, path) {
-			found := compare.InCache(dir, path)
-			return &found, "", nil
-		}
-		lost += "; " + cache.Name() + " has its narinfo but not its NAR"
+		found := compare.InCache(cache, path)
+		return &found, "", nil
 	}
 	return nil, lost, nil
 }
@@ -140,9 +135,4 @@ func hasNAR(dir *binarycache.Dir, path nix.StorePath) bool {
 	}
 	_ = f.Close()
 	return true
-}
-
-// fetched is the contents of a path in a cache that is not a directory.
-func fetched(cache run.NARHasher, path nix.StorePath) compare.Tree {
-	return compare.Dumped(string(path), func(ctx context.Context, w io.Writer) error { return cache.Dump(ctx, w, path) })
 }

@@ -46,8 +46,10 @@ func (p Package) writeDetails(w io.Writer) error {
 	}
 	switch p.Verdict {
 	case OtherDerivation:
-		report := drvdiff.Report{Differences: p.Differences, A: "manifest", B: "here"}
-		return indent(w, func(w io.Writer) error { return report.Render(w) })
+		return indent(w, func(w io.Writer) error {
+			_, err := io.WriteString(w, drvdiff.Report(p.Differences, "manifest", "here"))
+			return err
+		})
 	case OtherContents:
 		for _, o := range p.Outputs {
 			if o.NARHashA != o.NARHashB {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/drvdiff"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -27,10 +28,10 @@ type Run struct {
 // is done or that results cannot be read. Everything else is a verdict.
 func Compare(ctx context.Context, original, rebuilt Run) (*Result, error) {
 	c := &comparison{original: original, rebuilt: rebuilt, result: &Result{
-		Manifest: original.Name, Conditions: conditions(original.Manifest, rebuilt.Manifest),
+		Manifest: original.Name, Conditions: compare.Conditions(original.Manifest, rebuilt.Manifest),
 	}}
 	for _, cell := range rebuilt.Manifest.Cells {
-		other, ok := cellOf(original.Manifest, cell.System)
+		other, ok := original.Manifest.Cell(cell.System)
 		if !ok {
 			return nil, fmt.Errorf("reproduce %s: its manifest does not have system %s", original.Name, cell.System)
 		}
@@ -51,15 +52,6 @@ func Compare(ctx context.Context, original, rebuilt Run) (*Result, error) {
 type comparison struct {
 	original, rebuilt Run
 	result            *Result
-}
-
-func cellOf(m *run.Manifest, system matrix.System) (run.CellResult, bool) {
-	for _, c := range m.Cells {
-		if c.System == system {
-			return c, true
-		}
-	}
-	return run.CellResult{}, false
 }
 
 func packageOf(cell run.CellResult, name matrix.Package) run.PackageResult {

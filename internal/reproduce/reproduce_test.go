@@ -2,6 +2,7 @@ package reproduce
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/drvdiff"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -20,10 +22,24 @@ const (
 	drv   = nix.StorePath("/nix/store/00000000000000000000000000000001-p.drv")
 	other = nix.StorePath("/nix/store/00000000000000000000000000000002-p.drv")
 	out   = nix.StorePath("/nix/store/00000000000000000000000000000003-p")
-
-	hashA = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-	hashB = "sha256-LKC4zplvhl2zdhm/6RAjVZMFqtgVgEL8bdsO8dQ8W2c="
 )
+
+var hashA, hashB = hashOf("A"), hashOf("B")
+
+// narOf is the NAR of a file with a text.
+func narOf(text string) (nar []byte) {
+	for _, word := range []string{"nix-archive-1", "(", "type", "regular", "contents", "built by " + text, ")"} {
+		nar = binary.LittleEndian.AppendUint64(nar, uint64(len(word)))
+		nar = append(append(nar, word...), make([]byte, -len(word)&7)...)
+	}
+	return nar
+}
+
+func hashOf(text string) string {
+	digest := nar.NewDigest()
+	_, _ = digest.Write(narOf(text)) // never fails
+	return digest.Hash().SRI()
+}
 
 // cache is a fake with NARs of one file.
 type cache map[nix.StorePath]string
@@ -43,15 +59,12 @@ func (c cache) Infos(context.Context, []nix.StorePath) (map[nix.StorePath]nix.Pa
 }
 
 func (c cache) Dump(_ context.Context, w io.Writer, path nix.StorePath) error {
-	text := "built by " + c[path][7:11]
-	for _, word := range []string{"nix-archive-1", "(", "type", "regular", "contents", text, ")"} {
-		var size [8]byte
-		size[0] = byte(len(word))
-		if _, err := w.Write(append(append(size[:], word...), make([]byte, -len(word)&7)...)); err != nil {
-			return err
-		}
+	text := "A"
+	if c[path] == hashB {
+		text = "B"
 	}
-	return nil
+	_, err := w.Write(narOf(text))
+	return err
 }
 
 type deaf struct{ cache }
@@ -220,7 +233,7 @@ func TestContents(t *testing.T) {
 	if err := r.WriteText(&text); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"-built by AAAA", "+built by LKC4", "    manifest: " + hashA, "    here:     " + hashB} {
+	for _, want := range []string{"-built by A", "+built by B", "    manifest: " + hashA, "    here:     " + hashB} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, &text)
 		}

@@ -65,18 +65,18 @@ func parseManifest(data []byte) (*Manifest, error) {
 		Version *int `json:"version"`
 	}
 	if err := regular.UnmarshalJSON(data, &version); err != nil {
-		return nil, fmt.Errorf("it is not whole, or no JSON: %v", err)
+		return nil, fmt.Errorf("it is incomplete or not JSON: %v", err)
 	}
 	if version.Version == nil {
 		return nil, errors.New("it has no version: it is not a manifest")
 	}
 	if *version.Version != ManifestVersion {
-		return nil, hint.Wrap(fmt.Errorf("it is of version %d, and this program knows version %d", *version.Version, ManifestVersion),
-			"use the version of this program that its field \"tool\" names")
+		return nil, hint.Wrap(fmt.Errorf("it has version %d; this program reads version %d", *version.Version, ManifestVersion),
+			"use the version of this program that its field tool names")
 	}
 	m := new(Manifest)
 	if err := regular.UnmarshalJSON(data, m); err != nil {
-		return nil, fmt.Errorf("it has been altered: %v", err)
+		return nil, fmt.Errorf("it was edited: %v", err)
 	}
 	return m, m.validate()
 }
@@ -101,7 +101,17 @@ func (m *Manifest) validate() error {
 	return nil
 }
 
-// Settle says of outputs that were not rebuilt that nothing is known of them, rather than nothing.
+// Cell returns the result of a system, if the manifest has it.
+func (m *Manifest) Cell(system matrix.System) (CellResult, bool) {
+	for _, c := range m.Cells {
+		if c.System == system {
+			return c, true
+		}
+	}
+	return CellResult{}, false
+}
+
+// Settle marks outputs without a second build as [Unknown].
 func (m *Manifest) Settle() {
 	for _, cell := range m.Cells {
 		for _, p := range cell.Packages {

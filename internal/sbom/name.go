@@ -24,21 +24,9 @@ func parseName(info nix.PathInfo) name {
 			whole, n.output = drv, output
 		}
 	}
-	n.name, n.version = parseDrvName(whole)
+	n.name, n.version = nix.ParseDrvName(whole)
 	if n.name == "" { // a component must have a name
 		n.name, n.version = whole, ""
 	}
 	return n
 }
-
-// parseDrvName is builtins.parseDrvName of Nix: the version begins after the first dash without a letter behind it.
-func parseDrvName(s string) (name, version string) {
-	for i := range len(s) - 1 {
-		if s[i] == '-' && !isLetter(s[i+1]) {
-			return s[:i], s[i+1:]
-		}
-	}
-	return s, ""
-}
-
-func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }

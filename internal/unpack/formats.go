@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 )
 
 // formats are tried in this order. A Debian package is an ar archive of tar archives.
@@ -23,9 +25,9 @@ var formats = []Format{
 	{"tar", func(_ string, data []byte) bool { return len(data) >= 512 && string(data[257:262]) == "ustar" }, readTar},
 	{"zip", begins("PK\x03\x04"), readZip},
 	{"gzip", begins("\x1f\x8b\x08"), readGzip},
-	{"xz", begins(xzMagic), compressed("xz contents")},
-	{"zstd", begins(zstdMagic), compressed("zstd contents")},
-	{"bzip2", begins(bzip2Magic), compressed("bzip2 contents")},
+	{"xz", begins("\xfd7zXZ\x00"), compressed(nar.XZ)},
+	{"zstd", begins("\x28\xb5\x2f\xfd"), compressed(nar.Zstd)},
+	{"bzip2", begins("BZh"), compressed(nar.Bzip2)},
 	{"Python bytecode", isBytecode, readBytecode},
 }
 
@@ -36,14 +38,14 @@ func begins(magic string) func(string, []byte) bool {
 }
 
 // compressed is a format with one member.
-func compressed(name string) func([]byte, addFunc) error {
+func compressed(c nar.Compression) func([]byte, addFunc) error {
 	return func(data []byte, add addFunc) error {
-		r, err := Decompress(io.NopCloser(bytes.NewReader(data)))
+		r, err := nar.NewDecompressor(bytes.NewReader(data), c)
 		if err != nil {
 			return err
 		}
 		defer r.Close()
-		return add(name, nil, r)
+		return add(string(c)+" contents", nil, r)
 	}
 }
 
