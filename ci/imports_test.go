@@ -235,10 +235,11 @@ var layout = map[string]struct {
 		because: "it is the data of one project",
 	},
 	"internal/project": {
-		imports: []string{"internal/contract", "internal/tomlfile", "matrix"},
+		imports: []string{"internal/contract", "internal/hint", "internal/nix", "internal/tomlfile", "matrix"},
 		because: "it is data: what is released, and the parser of its file",
 	},
 	"internal/tomlfile": {
+		imports: []string{"internal/hint"},
 		because: "it decodes files for the packages that know what is in them",
 	},
 	"internal/publish": {

@@ -34,15 +34,23 @@ func cause(err error) error {
 // Parse parses a contract. An unknown key is an error: a misspelt key would check nothing.
 func Parse(file string, data []byte) (*Contract, error) {
 	c := &Contract{File: file}
-	if err := tomlfile.Decode("contract", file, data, c); err != nil {
+	if _, err := tomlfile.Decode("contract", file, data, c); err != nil {
 		return nil, err
 	}
-	for _, p := range c.evaluatedPackages() {
-		if _, err := matrix.ParsePackage(string(p)); err != nil {
-			return nil, fmt.Errorf("parse contract %s: %w", file, err)
-		}
+	if err := c.Check(); err != nil {
+		return nil, fmt.Errorf("parse contract %s: %w", file, err)
 	}
 	return c, nil
+}
+
+// Check checks the values of a contract that was decoded.
+func (c *Contract) Check() error {
+	for _, p := range c.evaluatedPackages() {
+		if _, err := matrix.ParsePackage(string(p)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Values are a string, a number, a boolean or a list of such.

@@ -1,74 +1,198 @@
-// Package project describes what is released: a flake, and all settings that belong to it. It reads them from a file.
+// Package project has the settings of a release: which packages of a flake are built, how, and where they are published.
+// A flake brings them in a file, nix-release.toml.
 package project
 
 import (
-	"encoding"
 	"fmt"
-	"strconv"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/tomlfile"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Project is a flake with its settings. The flags of the command line override them, and most have the names of the keys.
+// FileName is the name of the file in the flake's directory.
+const FileName = "nix-release.toml"
+
+// The values of rebuild: what a difference between two builds of a package does.
+const (
+	Enforce = "enforce"
+	Warn    = "warn"
+	Off     = "off"
+)
+
+// Project is a flake with its settings. Flags of the same names override them.
 type Project struct {
-	Flake    string           `toml:"flake"`
+	Flake string `toml:"-"`
+	// Packages are the packages that are built. Empty: all of packages.<system>.
 	Packages []matrix.Package `toml:"packages"`
-	// Substituters are the caches that Nix fetches from. TrustedKeys are the keys that it trusts, as in nix.conf.
-	Substituters []string `toml:"substituters"`
-	TrustedKeys  []string `toml:"trusted-keys"`
-	// ServedBy is the URL of the cache that consumers use. Outputs that it has are not built.
-	ServedBy string `toml:"served-by"`
-	// Cachix is the name of the Cachix cache that is pushed to; empty for none.
-	Cachix string `toml:"cachix"`
-	// SecretEnv is the name of the variable with the auth token or the signing key of that cache.
-	SecretEnv string `toml:"secret-env"`
+	// Systems are the systems that they are built for.
+	Systems []matrix.System `toml:"systems"`
 	// Memlock is how much memory the packages' tests lock.
 	Memlock Size `toml:"memlock"`
-	// ContractFile has the requirements of the flake, Contract what was read from it. Parse does not read it.
-	ContractFile string             `toml:"contract-file"`
-	Contract     *contract.Contract `toml:"-"`
+	// Rebuild is what a difference between two builds of a package does. Empty: the default of each command.
+	Rebuild string `toml:"rebuild"`
+	// ContractFile is the file with the requirements of the flake, in its tree.
+	ContractFile string `toml:"contract-file"`
+	// Contract has the requirements of the flake, in place of a file.
+	Contract *contract.Contract `toml:"contract"`
+	// KeepRevisions is how many revisions of a pin the cache keeps; 0 for all.
+	KeepRevisions int `toml:"keep-revisions"`
+
+	Trust
+
+	file *tomlfile.File // nil where there is none
 }
 
-// Parse parses a project file.
+// Trust are the settings that extend trust: what this machine fetches, where it sends builds and results, and which secret
+// it takes. A flake may be a stranger's, so its file has them only with the user's consent.
+type Trust struct {
+	// Substituters are the caches that Nix fetches from, as in nix.conf.
+	Substituters []string `toml:"substituters" json:"substituters,omitempty"`
+	// TrustedKeys are the public keys of these caches, as in nix.conf.
+	TrustedKeys []string `toml:"trusted-keys" json:"trusted-keys,omitempty"`
+	// ServedBy is the URL of the cache that consumers use. Outputs that it has are not built.
+	ServedBy string `toml:"served-by" json:"served-by,omitempty"`
+	// Cachix is the name of the Cachix cache that results are pushed to. Empty: none.
+	Cachix string `toml:"cachix" json:"cachix,omitempty"`
+	// PublicKey is the public key of that cache.
+	PublicKey string `toml:"public-key" json:"public-key,omitempty"`
+	// SecretEnv is the name of the variable with the auth token or the signing key of that cache.
+	SecretEnv string `toml:"secret-env" json:"secret-env,omitempty"`
+	// Engines build: auto, dagger, host, or SYSTEM=URL of a native Dagger engine.
+	Engines []string `toml:"engines" json:"engines,omitempty"`
+	// Builders are remote builders, one machine each, as in nix.conf.
+	Builders []string `toml:"builders" json:"builders,omitempty"`
+}
+
+// Default returns the settings of a flake that has no file: all packages for both systems, fetched from cache.nixos.org,
+// and nothing published.
+func Default() *Project {
+	return &Project{Systems: matrix.Systems(), Trust: defaultTrust()}
+}
+
+func defaultTrust() Trust {
+	return Trust{
+		Substituters: []string{"https://cache.nixos.org"},
+		TrustedKeys:  []string{"cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="},
+	}
+}
+
+// Parse parses a file. A setting that it lacks has its default. Errors have the file, the line and the column.
 func Parse(file string, data []byte) (*Project, error) {
-	p := &Project{}
-	if err := tomlfile.Decode("project", file, data, p); err != nil {
+	p := Default()
+	f, err := tomlfile.Decode("project", file, data, p)
+	if err != nil {
 		return nil, err
 	}
-	for _, name := range p.Packages {
-		if _, err := matrix.ParsePackage(string(name)); err != nil {
-			return nil, fmt.Errorf("parse project %s: %w", file, err)
+	p.file = f
+	for key, check := range map[string]func() error{
+		"packages": func() error { return each(p.Packages, matrix.ParsePackage) },
+		"systems":  func() error { return each(p.Systems, matrix.ParseSystem) },
+		"rebuild":  func() error { return oneOf(p.Rebuild, "", Enforce, Warn, Off) },
+		"builders": func() error { return each(p.Builders, nix.ParseBuilders) },
+		"keep-revisions": func() error {
+			if p.KeepRevisions < 0 {
+				return fmt.Errorf("%d: want 0 or more", p.KeepRevisions)
+			}
+			return nil
+		},
+		"contract-file": func() error {
+			if p.ContractFile != "" && !filepath.IsLocal(p.ContractFile) {
+				return fmt.Errorf("%q is not a file of the flake", p.ContractFile)
+			}
+			return nil
+		},
+	} {
+		if err := check(); err != nil {
+			return nil, p.Errorf(key, err)
+		}
+	}
+	if p.Contract != nil {
+		if p.ContractFile != "" {
+			return nil, p.Errorf("contract-file", fmt.Errorf("the file has a [contract], too: one of them"))
+		}
+		p.Contract.File = file
+		if err := p.Contract.Check(); err != nil {
+			return nil, p.Errorf("contract", err)
 		}
 	}
 	return p, nil
 }
 
-// Size is a number of bytes.
-type Size int64
-
-var _ encoding.TextUnmarshaler = new(Size)
-
-// ParseSize parses a size such as 256M: K, M and G are powers of 1024.
-func ParseSize(s string) (Size, error) {
-	if s == "" {
-		return 0, fmt.Errorf("parse size: it is empty")
+// each parses each value.
+func each[T any, E ~string](values []E, parse func(string) (T, error)) error {
+	for _, v := range values {
+		if _, err := parse(string(v)); err != nil {
+			return err
+		}
 	}
-	shift := map[byte]uint{'K': 10, 'M': 20, 'G': 30}[s[len(s)-1]]
-	digits := s
-	if shift > 0 {
-		digits = s[:len(s)-1]
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n < 0 || n > 1<<62>>shift {
-		return 0, fmt.Errorf("parse size %q: want a number, or a number with K, M or G", s)
-	}
-	return Size(n << shift), nil
+	return nil
 }
 
-// UnmarshalText parses a size.
-func (s *Size) UnmarshalText(text []byte) (err error) {
-	*s, err = ParseSize(string(text))
+func oneOf(value string, values ...string) error {
+	if slices.Contains(values, value) {
+		return nil
+	}
+	err := fmt.Errorf("%q is not one of %s", value, values[1:])
+	if near := hint.Nearest(value, values[1:], 1); len(near) > 0 {
+		return hint.Wrap(err, "did you mean %s?", near[0])
+	}
 	return err
+}
+
+// Errorf returns an error about a setting, with its position in the file where it is from there.
+func (p *Project) Errorf(key string, err error) error {
+	if p.Origin(key) == "default" {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return p.file.Errorf([]string{key}, "%s: %w", key, err)
+}
+
+// Origin says where a setting is from: "default", or the file and its line.
+func (p *Project) Origin(key string) string {
+	if p.file == nil || !slices.Contains(p.file.Keys(), key) {
+		return "default"
+	}
+	return p.file.Line(key)
+}
+
+// Extends returns the settings of the file that extend trust, in its order.
+func (p *Project) Extends() []string {
+	if p.file == nil {
+		return nil
+	}
+	return slices.DeleteFunc(p.file.Keys(), func(key string) bool { return !slices.Contains(tomlfile.KeysOf(Trust{}), key) })
+}
+
+// WithoutTrust returns the settings with the defaults of those that extend trust.
+func (p *Project) WithoutTrust() *Project {
+	q := *p
+	q.Trust = defaultTrust()
+	return &q
+}
+
+// Setting is a setting with its value, and where that is from.
+type Setting struct{ Name, Value, Origin string }
+
+// Settings returns all settings.
+func (p *Project) Settings() []Setting {
+	var all []Setting
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Project]()) {
+		key := field.Tag.Get("toml")
+		if key == "" || key == "-" {
+			continue
+		}
+		text := fmt.Sprint(reflect.ValueOf(p).Elem().FieldByIndex(field.Index).Interface())
+		if key == "contract" {
+			text = "" // it is long
+		}
+		all = append(all, Setting{key, strings.Trim(text, "[]"), p.Origin(key)})
+	}
+	return all
 }
