@@ -1,14 +1,8 @@
 package contract
 
 import (
-	"errors"
-	"fmt"
-	"path/filepath"
 	"strings"
 
-	"github.com/BurntSushi/toml"
-
-	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/tomlfile"
 )
 
@@ -25,57 +19,35 @@ type gitPackage struct {
 	line   int // of the source in Cargo.lock
 }
 
-// gitPackages reads Cargo.lock.
-func gitPackages(tree, file string) ([]gitPackage, error) {
-	data, err := regular.Read(filepath.Join(tree, file), maxFile)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", file, cause(err))
-	}
-	return parseCargoLock(file, data)
-}
-
-func parseCargoLock(file string, data []byte) ([]gitPackage, error) {
+// parseCargoLock returns the packages that come from git.
+func parseCargoLock(file string, data []byte) (all []gitPackage, err error) {
 	var lock struct {
 		Package []struct{ Name, Version, Source string }
 	}
-	if _, err := toml.Decode(string(data), &lock); err != nil {
-		var parse toml.ParseError
-		if errors.As(err, &parse) {
-			line, column := tomlfile.LineColumn(data, parse.Position.Start)
-			return nil, &placedError{file, line, fmt.Errorf("parse %s:%d:%d: %s", file, line, column, parse.Message)}
-		}
-		return nil, fmt.Errorf("parse %s: %v", file, err)
+	if err := tomlfile.Unmarshal(file, data, &lock); err != nil {
+		return nil, err
 	}
-	var all []gitPackage
-	at := sourceLines(string(data))
+	var lines []int // of the sources, in order: Cargo writes one key a line
+	for i, line := range strings.Split(string(data), "\n") {
+		if strings.HasPrefix(line, "source = ") {
+			lines = append(lines, i+1)
+		}
+	}
 	for _, p := range lock.Package {
+		if p.Source == "" {
+			continue
+		}
+		line := 0
+		if len(lines) > 0 {
+			line, lines = lines[0], lines[1:]
+		}
 		if source, ok := strings.CutPrefix(p.Source, "git+"); ok {
 			url, commit, _ := strings.Cut(source, "#")
 			url, _, _ = strings.Cut(url, "?") // the branch or tag does not matter
-			name := p.Name + "-" + p.Version
-			all = append(all, gitPackage{name: name, key: p.Source, source: url, commit: commit, line: at[name+" "+p.Source]})
+			all = append(all, gitPackage{name: p.Name + "-" + p.Version, key: p.Source, source: url, commit: commit, line: line})
 		}
 	}
 	return all, nil
-}
-
-// sourceLines returns the lines of the sources in a Cargo.lock, by "name-version source". Cargo writes one key a line.
-func sourceLines(text string) map[string]int {
-	lines := map[string]int{}
-	var name, version string
-	for i, line := range strings.Split(text, "\n") {
-		key, value, _ := strings.Cut(line, " = ")
-		value = strings.Trim(value, `"\r `)
-		switch key {
-		case "name":
-			name = value
-		case "version":
-			version = value
-		case "source":
-			lines[name+"-"+version+" "+value] = i + 1
-		}
-	}
-	return lines
 }
 
 // packageNamed returns the package with that name in outputHashes, or nil.
@@ -86,24 +58,4 @@ func packageNamed(packages []gitPackage, name string) *gitPackage {
 		}
 	}
 	return nil
-}
-
-// placedError is an error in a file of the tree.
-type placedError struct {
-	file string
-	line int
-	err  error
-}
-
-func (e *placedError) Error() string { return e.err.Error() }
-func (e *placedError) Unwrap() error { return e.err }
-
-// failed returns the result of a check that ended with an error.
-func failed(check, file string, err error) Result {
-	r := Result{Check: check, Status: Fail, Reason: err.Error(), File: file}
-	var placed *placedError
-	if errors.As(err, &placed) {
-		r.File, r.Line = placed.file, placed.line
-	}
-	return r
 }

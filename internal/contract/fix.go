@@ -88,20 +88,15 @@ func correct(file, text string, mismatches []Mismatch) (corrected string, change
 	return strings.Join(lines, "\n"), changed
 }
 
-// derivationName returns the name in a derivation's path.
-func derivationName(drv nix.StorePath) string {
-	_, name, _ := strings.Cut(filepath.Base(string(drv)), "-")
-	return strings.TrimSuffix(name, ".drv")
-}
-
 // ambiguous refuses a hash that several fetches use with different results. It is usually a placeholder.
 func ambiguous(mismatches []Mismatch) error {
+	name := func(m Mismatch) string { return strings.TrimSuffix(m.Derivation.Name(), ".drv") }
 	got := map[string]Mismatch{}
 	for _, m := range mismatches {
 		first, again := got[m.Specified]
 		if again && first.Got != m.Got {
 			return fmt.Errorf("fix hash %s: it has to be %s for %s and %s for %s; replace one of them by hand",
-				m.Specified, first.Got, derivationName(first.Derivation), m.Got, derivationName(m.Derivation))
+				m.Specified, first.Got, name(first), m.Got, name(m))
 		}
 		got[m.Specified] = m
 	}
@@ -110,79 +105,55 @@ func ambiguous(mismatches []Mismatch) error {
 
 // FixStatic adds to each table of hashes the entries that it lacks and another table has. It guesses nothing: only a
 // build tells a hash that no file holds.
-func (c *Contract) FixStatic(flake string) ([]Position, error) {
+func (c *Contract) FixStatic(flake string) (changed []Position, err error) {
 	if c.Hashes == nil {
 		return nil, nil
 	}
-	packages, err := gitPackages(flake, c.Hashes.Lock)
-	if err != nil {
-		return nil, err
-	}
-	var tables []hashTable
-	for _, file := range c.Hashes.Files {
-		found, err := readHashes(flake, file, c.Hashes.Lock)
-		if err != nil {
-			continue // the check reports it
-		}
-		for _, t := range found {
-			if t.unreadable == "" && t.last > 0 {
-				tables = append(tables, t)
-			}
-		}
-	}
-	var changed []Position
-	for _, t := range slices.Backward(tables) { // added lines move the lines below
-		added, err := t.complete(flake, tables, packages)
+	_, tables, err := c.Hashes.read(flake)
+	tables = slices.DeleteFunc(tables, func(t hashTable) bool { return t.last == 0 }) // the check reports what cannot be read
+	for _, t := range slices.Backward(tables) {                                       // added lines move the lines below
+		added, err := t.complete(flake, tables)
 		if err != nil {
 			return changed, err
 		}
 		changed = append(changed, added...)
 	}
-	return changed, nil
+	return changed, err
 }
 
 // complete adds to one table, before its closing brace, the entries of the others that it lacks.
-func (t hashTable) complete(flake string, tables []hashTable, packages []gitPackage) ([]Position, error) {
-	have := map[string]bool{}
-	for _, name := range t.names() {
-		have[name] = true
-	}
-	var add []string
+func (t hashTable) complete(flake string, tables []hashTable) (added []Position, err error) {
+	var entries []hashEntry
 	for _, other := range tables {
 		for _, e := range other.entries {
-			if have[e.name] || !isHash(e.hash) || commitOf(packages, e.name) == "" {
-				continue
+			if e.sri != "" && e.source != nil && !t.has(e.name) {
+				t.entries, entries = append(slices.Clip(t.entries), e), append(entries, e)
 			}
-			have[e.name] = true
-			add = append(add, fmt.Sprintf("%s%q = %q;", t.prefix, e.name, e.hash))
 		}
 	}
-	if len(add) == 0 {
+	if len(entries) == 0 {
 		return nil, nil
 	}
-	file := filepath.Join(flake, t.file)
-	data, err := regular.Read(file, maxFile)
+	data, err := readFile(flake, t.file)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", t.file, cause(err))
+		return nil, err
 	}
 	lines := strings.Split(string(data), "\n")
-	end := lines[t.last-1]
-	at, indent := t.last-1, end[:len(end)-len(strings.TrimLeft(end, " \t"))]
-	switch line := strings.TrimSpace(end); {
-	case t.prefix != "" && strings.HasSuffix(line, ";"):
+	end := strings.TrimSpace(lines[t.last-1])
+	at, indent := t.last-1, lines[t.last-1][:strings.Index(lines[t.last-1], end)]
+	switch {
+	case t.prefix != "" && strings.HasSuffix(end, ";"):
 		at = t.last // after the last entry
-	case t.prefix == "" && strings.HasPrefix(line, "}"):
+	case t.prefix == "" && strings.HasPrefix(end, "}"):
 		indent += "  "
 	default:
 		return nil, fmt.Errorf("fix %s:%d: the closing brace of the table is not on a line of its own", t.file, t.last)
 	}
-	var places []Position
-	for i, entry := range add {
-		places = append(places, Position{t.file, at + 1 + i, entry})
-		add[i] = indent + entry
+	for i, e := range entries {
+		added = append(added, Position{t.file, at + 1 + i, e.binding(t.prefix)})
+		lines = slices.Insert(lines, at+i, indent+e.binding(t.prefix))
 	}
-	lines = slices.Insert(lines, at, add...)
-	return places, replaceFile(file, strings.Join(lines, "\n"))
+	return added, replaceFile(filepath.Join(flake, t.file), strings.Join(lines, "\n"))
 }
 
 // spellings returns the forms in which a file can hold a hash, the longest first.

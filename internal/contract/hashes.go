@@ -3,91 +3,136 @@ package contract
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// check compares the tables of hashes with Cargo.lock and with each other. It needs no Nix.
-func (h *Hashes) check(tree string) []Result {
-	packages, err := gitPackages(tree, h.Lock)
-	if err != nil {
-		return []Result{failed("hashes", h.Lock, err)}
-	}
-	var results, incomplete, unread []Result
-	var all []hashTable
-	for _, file := range h.Files {
-		tables, err := readHashes(tree, file, h.Lock)
-		if err != nil {
-			results = append(results, failed("hashes/"+file, file, err))
-			continue
-		}
-		var opaque, values, stale []Result
-		var readable []hashTable
-		for _, t := range tables {
-			if t.unreadable != "" {
-				opaque = append(opaque, Result{Status: Skip, Reason: t.unreadable, File: file, Line: t.line})
-				continue
-			}
-			readable = append(readable, t)
-			values = append(values, t.values()...)
-			stale = append(stale, t.stale(packages, h.Lock)...)
-		}
-		if len(opaque) > 0 {
-			results = append(results, passUnless("hashes/"+file, opaque))
-			unread = append(unread, Result{Status: Skip, Reason: "hashes of " + file + " could not be read", File: file, Line: opaque[0].Line})
-		}
-		if len(readable) > 0 {
-			results = append(results, passUnless("hashes/"+file+"/values", values), passUnless("hashes/"+file+"/stale", stale))
-			all = append(all, readable...)
-		}
-	}
-	for i, t := range all {
-		incomplete = append(incomplete, t.missing(packages, all)...)
-		if i+1 == len(all) || all[i+1].file != t.file {
-			results = append(results, passUnless("hashes/"+t.file+"/complete", incomplete))
-			incomplete = nil
-		}
-	}
-	return append(results, passUnless("hashes/equal", append(unequal(all, packages), unread...)))
+// hashTable is one outputHashes of a file, as read without Nix.
+type hashTable struct {
+	file string
+	line int // where it begins
+	last int // the line of its closing brace, or of the last entry with a path of its own; 0 where there is none
+	// prefix comes before the name of an entry with a path of its own, such as "cargoLock.outputHashes.".
+	prefix  string
+	entries []hashEntry
+	// optional says why a git dependency needs no hash here; empty where each needs one.
+	optional string
+	// unreadable is the result where the table cannot be read.
+	unreadable *Result
 }
 
-// passUnless returns one result for a check: the worst of those found, or a pass where there is none. A result without a
-// status is a failure. Where several are equally bad, the result has the line of the first and the reasons of all.
-func passUnless(check string, found []Result) Result {
-	for _, status := range []Status{Fail, Warn, Skip} {
-		var r *Result
-		for _, f := range found {
-			switch {
-			case cmp.Or(f.Status, Fail) != status:
-			case r == nil:
-				f.Check, f.Status = check, status
-				r = &f
-			default:
-				r.Reason += "; " + f.Reason
-				r.Fix = strings.TrimSpace(r.Fix + "\n" + f.Fix)
-			}
+// hashEntry is "name-version" = "hash";
+type hashEntry struct {
+	file string
+	line int
+	name string
+	// hash is as it is written; empty where the value is an expression, such as lib.fakeHash. sri is its SRI form; empty where
+	// it is no hash.
+	hash, sri  string
+	expression string
+	// source is the git dependency of that name; nil where the lock has none.
+	source *gitPackage
+}
+
+// ofCrane tells whether the entry is for crane, which names a source as Cargo.lock writes it.
+func (e hashEntry) ofCrane() bool { return strings.HasPrefix(e.name, "git+") }
+
+// String returns the entry with a prefix, as a table has it.
+func (e hashEntry) binding(prefix string) string {
+	return fmt.Sprintf("%s%q = %q;", prefix, e.name, e.hash)
+}
+
+// read returns the git dependencies of the lock, and the tables of all files. A file that cannot be read has an unreadable
+// table.
+func (h *Hashes) read(tree string) (packages []gitPackage, tables []hashTable, err error) {
+	data, err := readFile(tree, h.Lock)
+	if err == nil {
+		packages, err = parseCargoLock(h.Lock, data)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, file := range h.Files {
+		data, err := readFile(tree, file)
+		if err != nil {
+			tables = append(tables, hashTable{file: file, unreadable: &failure(file, err)[0]})
+			continue
 		}
-		if r != nil {
-			return *r
+		tables = append(tables, parseHashes(file, string(data), h.Lock)...)
+	}
+	for _, t := range tables {
+		for i, e := range t.entries {
+			t.entries[i].source = packageNamed(packages, e.name)
 		}
 	}
-	return Result{Check: check, Status: Pass}
+	return packages, tables, nil
+}
+
+// readFile reads a file of the tree.
+func readFile(tree, file string) ([]byte, error) {
+	data, err := regular.Read(filepath.Join(tree, file), maxFile)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, cause(err))
+	}
+	return data, nil
+}
+
+// check compares the tables of hashes with Cargo.lock and with each other. It needs no Nix.
+func (h *Hashes) check(tree string) (all findings) {
+	packages, tables, err := h.read(tree)
+	if err != nil {
+		all.check("hashes", failure(h.Lock, err)...)
+		return all
+	}
+	var unread []Result
+	readable := slices.DeleteFunc(slices.Clone(tables), func(t hashTable) bool { return t.unreadable != nil })
+	for _, file := range h.Files {
+		var values, stale, incomplete, opaque []Result
+		isReadable := false
+		for _, t := range tables {
+			switch {
+			case t.file != file:
+			case t.unreadable != nil:
+				opaque = append(opaque, *t.unreadable)
+			default:
+				isReadable = true
+				values = append(values, t.values()...)
+				stale = append(stale, t.stale(packages, h.Lock)...)
+				incomplete = append(incomplete, t.missing(packages, readable)...)
+			}
+		}
+		if len(opaque) > 0 {
+			all.check("hashes/"+file, opaque...)
+			if opaque[0].Status == Skip {
+				unread = append(unread, Result{Status: Skip, Reason: "hashes of " + file + " could not be read", File: file, Line: opaque[0].Line})
+			}
+		}
+		if isReadable {
+			all.check("hashes/"+file+"/values", values...)
+			all.check("hashes/"+file+"/stale", stale...)
+			all.check("hashes/"+file+"/complete", incomplete...)
+		}
+	}
+	all.check("hashes/equal", append(unequal(readable), unread...)...)
+	return all
 }
 
 // values returns results for the entries without a hash, and for those whose hash only Nix can evaluate.
 func (t hashTable) values() (found []Result) {
 	for _, e := range t.entries {
 		r := Result{File: t.file, Line: e.line, Wanted: "sha256-…", Found: cmp.Or(e.expression, e.hash), Fix: "build once; the error states the right value"}
-		switch hash, err := parseHash(e.hash); {
+		switch {
 		case e.expression != "" && !placeholder.MatchString(e.expression):
 			r.Status, r.Fix = Skip, ""
 			r.Reason = fmt.Sprintf("%s has %s instead of a hash, which is not read without Nix", e.name, e.expression)
 		case e.expression != "":
 			r.Reason = fmt.Sprintf("%s has %s instead of a hash", e.name, e.expression)
-		case err != nil || hash.SRI() == fakeHash:
+		case e.sri == "" || e.sri == fakeHash:
 			r.Reason = fmt.Sprintf("%s has no real hash", e.name)
 		default:
 			continue
@@ -106,12 +151,12 @@ const fakeHash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 // stale returns results for the entries that no package of the lock has: nixpkgs refuses to evaluate them.
 func (t hashTable) stale(packages []gitPackage, lock string) (broken []Result) {
 	for _, e := range t.entries {
-		if commitOf(packages, e.name) != "" {
+		if e.source != nil {
 			continue
 		}
 		r := Result{
 			Reason: fmt.Sprintf("%s is no git dependency in %s", e.name, lock), File: t.file, Line: e.line,
-			Wanted: names(packages), Found: e.name, Fix: fmt.Sprintf("remove line %d of %s", e.line, t.file),
+			Wanted: names(packages, func(p gitPackage) string { return p.name }), Found: e.name, Fix: fmt.Sprintf("remove line %d of %s", e.line, t.file),
 		}
 		if e.ofCrane() {
 			r.Status, r.Reason = Warn, r.Reason+", and crane does not use its hash"
@@ -125,17 +170,16 @@ func (t hashTable) stale(packages []gitPackage, lock string) (broken []Result) {
 func (t hashTable) missing(packages []gitPackage, tables []hashTable) (broken []Result) {
 	reported := map[string]bool{}
 	for _, p := range packages {
-		if reported[p.commit] || t.entryFor(packages, p.commit) != nil {
+		if reported[p.commit] || t.entryFor(p.commit) != nil {
 			continue
 		}
 		reported[p.commit] = true
-		r := Result{
-			Reason: fmt.Sprintf("no hash of %s, from %s at %.7s", p.name, p.source, p.commit), File: t.file, Line: max(t.last, t.line),
-			Wanted: p.name, Found: strings.Join(t.names(), " "),
-			Fix: fmt.Sprintf("%s%q = \"sha256-…\"; with the value that the build states", t.prefix, p.name),
-		}
-		if e := anyEntryFor(tables, packages, p.commit); e != nil {
-			r.Fix = fmt.Sprintf("%s%q = %q;", t.prefix, e.name, e.hash)
+		r := t.lacks(p.name, fmt.Sprintf("%s%q = \"sha256-…\"; with the value that the build states", t.prefix, p.name))
+		r.Reason = fmt.Sprintf("no hash of %s, from %s at %.7s", p.name, p.source, p.commit)
+		for _, other := range slices.Backward(tables) { // the first one has the last word
+			if e := other.entryFor(p.commit); e != nil && e.hash != "" {
+				r.Fix = e.binding(t.prefix)
+			}
 		}
 		if t.optional != "" {
 			r.Status, r.Reason, r.Fix = Skip, r.Reason+", and "+t.optional, ""
@@ -145,104 +189,72 @@ func (t hashTable) missing(packages []gitPackage, tables []hashTable) (broken []
 	return broken
 }
 
-// parseHash parses a hash in any form that Nix accepts: an SRI hash may lack its padding.
-func parseHash(s string) (nix.Hash, error) {
-	if _, digest, ok := strings.Cut(s, "-"); ok && !strings.HasSuffix(s, "=") {
-		s += strings.Repeat("=", -len(digest)&3)
+// lacks returns the result for a table without an entry.
+func (t hashTable) lacks(name, fix string) Result {
+	return Result{
+		Reason: fmt.Sprintf("%s is not in %s", name, t.file), File: t.file, Line: max(t.last, t.line), Wanted: name,
+		Found: names(t.entries, func(e hashEntry) string { return e.name }), Fix: fix,
 	}
-	return nix.ParseHash(s)
-}
-
-func isHash(s string) bool {
-	_, err := parseHash(s)
-	return err == nil
-}
-
-// sameHash compares two hashes in any form.
-func sameHash(a, b string) bool {
-	h, err := parseHash(a)
-	g, errB := parseHash(b)
-	return a == b || err == nil && errB == nil && h.Equal(g)
 }
 
 // unequal returns results for the differences between tables.
-func unequal(tables []hashTable, packages []gitPackage) (broken []Result) {
+func unequal(tables []hashTable) (broken []Result) {
 	for i, t := range tables {
 		for _, e := range t.entries {
-			commit := commitOf(packages, e.name)
-			if commit == "" || !isHash(e.hash) {
-				continue // reported by values
+			if e.source == nil || e.sri == "" {
+				continue // values or stale reports it
 			}
 			for _, other := range tables[i:] {
-				if f := other.entryFor(packages, commit); f != nil && isHash(f.hash) && !sameHash(f.hash, e.hash) {
+				if o := other.entryFor(e.source.commit); o != nil && o.sri != "" && o.sri != e.sri {
 					broken = append(broken, Result{
-						Reason: fmt.Sprintf("%s differs from %s in %s:%d", e.name, f.name, other.file, f.line),
-						File:   t.file, Line: e.line, Wanted: f.hash, Found: e.hash, Fix: "build once; the error states which is right",
+						Reason: fmt.Sprintf("%s differs from %s in %s:%d", e.name, o.name, o.file, o.line),
+						File:   e.file, Line: e.line, Wanted: o.hash, Found: e.hash, Fix: "build once; the error states which is right",
 					})
 				}
 			}
-			if without := tableWithout(tables, e.name, commit, packages); without != nil && !e.ofCrane() {
-				broken = append(broken, Result{
-					Reason: fmt.Sprintf("%s is not in %s", e.name, without.file), File: without.file, Line: max(without.last, without.line),
-					Wanted: e.name, Found: strings.Join(without.names(), " "), Fix: fmt.Sprintf("%s%q = %q;", without.prefix, e.name, e.hash),
-				})
+			// A table without any hash for the commit is reported as incomplete, and one with optional hashes needs no name.
+			without := slices.IndexFunc(tables, func(t hashTable) bool {
+				return t.optional == "" && t.entryFor(e.source.commit) != nil && !t.has(e.name)
+			})
+			if without >= 0 && !e.ofCrane() {
+				broken = append(broken, tables[without].lacks(e.name, e.binding(tables[without].prefix)))
 			}
 		}
 	}
 	return broken
 }
 
-// tableWithout returns a table that has a hash for the commit, but not under that name. A table without any hash for the
-// commit is reported as incomplete, and one with optional hashes needs no name.
-func tableWithout(tables []hashTable, name, commit string, packages []gitPackage) *hashTable {
-	for i, t := range tables {
-		if t.optional == "" && t.entryFor(packages, commit) != nil && !slices.Contains(t.names(), name) {
-			return &tables[i]
-		}
-	}
-	return nil
-}
-
 // entryFor returns the table's entry for a commit, or nil.
-func (t hashTable) entryFor(packages []gitPackage, commit string) *hashEntry {
+func (t hashTable) entryFor(commit string) *hashEntry {
 	for i, e := range t.entries {
-		if commitOf(packages, e.name) == commit {
+		if e.source != nil && e.source.commit == commit {
 			return &t.entries[i]
 		}
 	}
 	return nil
 }
 
-func (t hashTable) names() []string {
+func (t hashTable) has(name string) bool {
+	return slices.ContainsFunc(t.entries, func(e hashEntry) bool { return e.name == name })
+}
+
+// sriOf returns the SRI form of a hash in any form that Nix accepts: it may lack its padding. It is empty where it is no hash.
+func sriOf(s string) string {
+	if _, digest, ok := strings.Cut(s, "-"); ok && !strings.HasSuffix(s, "=") {
+		s += strings.Repeat("=", -len(digest)&3)
+	}
+	hash, err := nix.ParseHash(s)
+	if err != nil {
+		return ""
+	}
+	return hash.SRI()
+}
+
+// names returns the names of a list, for a message.
+func names[T any](list []T, name func(T) string) string {
 	var all []string
-	for _, e := range t.entries {
-		all = append(all, e.name)
-	}
-	return all
-}
-
-// anyEntryFor returns an entry of any table with a hash for the commit, or nil.
-func anyEntryFor(tables []hashTable, packages []gitPackage, commit string) *hashEntry {
-	for _, t := range tables {
-		if e := t.entryFor(packages, commit); e != nil && e.hash != "" {
-			return e
-		}
-	}
-	return nil
-}
-
-// commitOf returns the commit of a package, by its name in outputHashes; empty where there is no such package.
-func commitOf(packages []gitPackage, name string) string {
-	if p := packageNamed(packages, name); p != nil {
-		return p.commit
-	}
-	return ""
-}
-
-func names(packages []gitPackage) string {
-	var all []string
-	for _, p := range packages {
-		all = append(all, p.name)
+	for _, e := range list {
+		all = append(all, name(e))
 	}
 	return strings.Join(all, " ")
 }

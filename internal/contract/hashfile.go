@@ -1,187 +1,264 @@
 package contract
 
 import (
+	"cmp"
 	"fmt"
-	"path/filepath"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtext"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// cargoSet is an attribute set with hashes or a lock file, such as cargoLock of nixpkgs.
+// cargoSet is what an attribute set has of hashes and of a lock file, such as cargoLock of nixpkgs.
 type cargoSet struct {
 	line     int
-	lockFile string // as it is written; empty where there is none
-	fetchGit string // the value of allowBuiltinFetchGit, as it is written
-	table    *nixtext.Binding
+	lockFile string            // as it is written; empty where there is none
+	fetchGit string            // the value of allowBuiltinFetchGit, as it is written
+	table    []nixtext.Binding // outputHashes = …;
 	dotted   []nixtext.Binding // entries that are bindings of their own: outputHashes."foo-0.1.0" = "…";
 	prefix   string            // of those
 	inherits bool              // inherit outputHashes;
-	merged   bool              // an operand of //, so that there may be more
+	isMerged bool              // an operand of //, so that there may be more
 }
 
 // hashFile is a Nix file that is searched for tables of hashes.
 type hashFile struct {
-	file, text string
-	tokens     []nixtext.Token
-	scopes     []*scope
+	file, lock string
 	sets       []*cargoSet
-	values     map[int]*cargoSet            // by the index of the token that begins the set
-	bound      map[string][]nixtext.Binding // the bindings of let and of recursive sets
-	given      map[string]bool              // names without a value in the file: arguments of functions, inherit (from)
+	bound      map[string][]nixtext.Value // the bindings of let and of recursive sets
+	given      map[string]bool            // names without a value in the file: arguments of functions, inherit (from)
+	vendored   string                     // a name of one hash for all dependencies
 }
 
-// scope is a let or an attribute set around the current token.
-type scope struct {
-	isLet, isRec bool
-	sets         map[string]*cargoSet // by the path before outputHashes, lockFile and so on
-}
-
-// readHashes returns the tables of hashes in a file, for the Cargo.lock of that path in the tree. A file that uses the
+// parseHashes returns the tables of hashes in a Nix file, for the Cargo.lock of that path in the tree. A file that uses the
 // lock file without hashes has an empty table at its first line.
-func readHashes(tree, file, lock string) ([]hashTable, error) {
-	data, err := regular.Read(filepath.Join(tree, file), maxFile)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", file, cause(err))
-	}
-	return parseHashes(file, string(data), lock), nil
-}
-
 func parseHashes(file, text, lock string) []hashTable {
-	f := &hashFile{
-		file: file, text: text, tokens: nixtext.Scan(text), scopes: []*scope{{sets: map[string]*cargoSet{}}},
-		values: map[int]*cargoSet{}, bound: map[string][]nixtext.Binding{}, given: map[string]bool{},
+	f := &hashFile{file: file, lock: lock, bound: map[string][]nixtext.Value{}, given: map[string]bool{}}
+	f.visit(nixtext.Parse(text), false, false)
+	return f.tables()
+}
+
+// visit collects the sets in a value. Another value follows or precedes it with // between them.
+func (f *hashFile) visit(v nixtext.Value, isFollowed, isPreceded bool) {
+	sets := map[string]*cargoSet{}
+	f.collect(v, nil, sets)
+	for path, s := range sets {
+		s.isMerged = isFollowed || isPreceded && path == "" // what comes last replaces inner sets as a whole
 	}
-	for i, t := range f.tokens {
+	f.note(v.Text)
+	for _, name := range v.Arguments {
+		f.given[name] = true
+	}
+	isMerge, last := v.Kind == nixtext.Merge, len(v.Parts)-1
+	for i, part := range v.Parts {
+		f.visit(part, i < last && isMerge || i == last && isFollowed, i > 0 && isMerge || i == 0 && isPreceded)
+	}
+}
+
+// note remembers a name for one hash of all dependencies.
+func (f *hashFile) note(name string) {
+	switch name = name[strings.LastIndexByte(name, '.')+1:]; name {
+	case "cargoHash", "cargoSha256", "fetchCargoVendor", "fetchCargoTarball":
+		f.vendored = cmp.Or(f.vendored, name)
+	}
+}
+
+// collect adds the bindings of a value to the sets, which are named by the path before outputHashes, lockFile and so on:
+// cargoLock = { … }; and cargoLock.outputHashes = …; are one set.
+func (f *hashFile) collect(v nixtext.Value, prefix []string, sets map[string]*cargoSet) {
+	for _, b := range v.Bindings {
+		names := slices.Concat(prefix, b.Path)
+		last := names[len(names)-1]
+		set := func(n int) *cargoSet { // the one whose path is the first names
+			path := strings.Join(names[:n], ".")
+			if sets[path] == nil {
+				sets[path] = &cargoSet{line: b.Line}
+				f.sets = append(f.sets, sets[path])
+			}
+			return sets[path]
+		}
+		f.note(last)
 		switch {
-		case t.Kind == '{':
-			f.open(i)
-		case t.Is("let"):
-			f.scopes = append(f.scopes, &scope{isLet: true, sets: map[string]*cargoSet{}})
-		case t.Kind == '}', t.Is("in") && f.top().isLet:
-			f.close(i)
+		case b.IsInherited():
+			f.given[last] = f.given[last] || b.Value.Kind == nixtext.InheritedFrom
+		case len(b.Path) == 1 && (v.Kind == nixtext.Let || v.IsRecursive):
+			f.bound[last] = append(f.bound[last], b.Value)
 		}
-		f.binding(i)
-	}
-	return f.tables(lock)
-}
-
-func (f *hashFile) top() *scope { return f.scopes[len(f.scopes)-1] }
-
-// at tells whether there is a token of that kind at i.
-func (f *hashFile) at(i int, kind byte) bool {
-	return i >= 0 && i < len(f.tokens) && f.tokens[i].Kind == kind
-}
-
-func (f *hashFile) open(i int) {
-	s := &scope{isRec: i > 0 && f.tokens[i-1].Is("rec"), sets: map[string]*cargoSet{}}
-	if set := f.values[i]; set != nil {
-		s.sets[""] = set // cargoLock = { … }; and cargoLock.outputHashes = …; are one set
-	}
-	if f.at(i-1, '/') && f.at(i-2, '/') {
-		f.set(s, "", f.tokens[i].Line).merged = true
-	}
-	f.scopes = append(f.scopes, s)
-}
-
-func (f *hashFile) close(i int) {
-	if len(f.scopes) == 1 {
-		return // braces that do not match
-	}
-	if f.at(i+1, '/') && f.at(i+2, '/') {
-		for _, set := range f.top().sets {
-			set.merged = true
+		switch at := len(names) - 1; {
+		case last == "outputHashes" && b.IsInherited():
+			set(at).inherits, set(at).line = true, b.Line
+		case last == "outputHashes":
+			set(at).table = []nixtext.Binding{b}
+		case at > 0 && names[at-1] == "outputHashes":
+			s := set(at - 1)
+			s.dotted, s.prefix = append(s.dotted, nixtext.Binding{Path: names[at:], Line: b.Line, Value: b.Value}), strings.Join(b.Path[:len(b.Path)-1], ".")+"."
+		case last == "lockFile" || last == "lockFileContents":
+			set(at).lockFile, set(at).line = source(b.Value), b.Line
+		case last == "allowBuiltinFetchGit":
+			set(at).fetchGit, set(at).line = source(b.Value), b.Line
+		case last == "cargoLock" && b.Value.Kind == nixtext.Set:
+			set(len(names))
+			f.collect(b.Value, names, sets)
+			continue
 		}
-		f.set(f.top(), "", f.tokens[i].Line).merged = true
-	}
-	f.scopes = f.scopes[:len(f.scopes)-1]
-}
-
-// set returns the set of that path in the scope.
-func (f *hashFile) set(s *scope, path string, line int) *cargoSet {
-	if s.sets[path] == nil {
-		s.sets[path] = &cargoSet{line: line}
-		f.sets = append(f.sets, s.sets[path])
-	}
-	return s.sets[path]
-}
-
-// binding records the binding that begins at the token, if it is about hashes.
-func (f *hashFile) binding(i int) {
-	t := f.tokens[i]
-	if t.Kind != nixtext.Word && t.Kind != nixtext.String {
-		return
-	}
-	if t.Kind == nixtext.Word && (f.at(i-1, '{') || f.at(i-1, ',')) && (f.at(i+1, ',') || f.at(i+1, '?') || f.at(i+1, '}')) || f.at(i+1, ':') {
-		f.given[t.Text] = true
-		return
-	}
-	if !f.at(i-1, '{') && !f.at(i-1, ';') && (i == 0 || !f.tokens[i-1].Is("let")) {
-		return
-	}
-	if t.Is("inherit") {
-		f.inherit(i)
-		return
-	}
-	names, end, ok := nixtext.AttributePath(f.tokens, i)
-	if !ok || len(names) == 0 {
-		return
-	}
-	value := f.tokens[end+1 : nixtext.ValueEnd(f.tokens, end+1)]
-	last, before := names[len(names)-1], strings.Join(names[:len(names)-1], ".")
-	b := nixtext.Binding{Path: names[len(names)-1:], Line: t.Line, Value: value}
-	if s := f.top(); len(names) == 1 && (s.isLet || s.isRec) {
-		f.bound[last] = append(f.bound[last], b)
-	}
-	switch k := slices.Index(names, "outputHashes"); {
-	case k == len(names)-1:
-		f.set(f.top(), before, t.Line).table = &b
-	case k >= 0 && k == len(names)-2:
-		s := f.set(f.top(), strings.Join(names[:k], "."), t.Line)
-		s.dotted, s.prefix = append(s.dotted, b), strings.TrimPrefix(before+".", ".")
-	case last == "lockFile" || last == "lockFileContents":
-		s := f.set(f.top(), before, t.Line)
-		s.lockFile, s.line = f.source(value), t.Line
-	case last == "allowBuiltinFetchGit":
-		s := f.set(f.top(), before, t.Line)
-		s.fetchGit, s.line = f.source(value), t.Line
-	case len(value) > 0 && value[0].Kind == '{' && !f.top().isLet:
-		// open uses the set when it gets to the brace.
-		if last == "cargoLock" {
-			f.values[end+1] = f.set(f.top(), strings.Join(names, "."), t.Line)
-		}
+		f.visit(b.Value, false, false)
 	}
 }
 
-// inherit records the names of the inherit at the token.
-func (f *hashFile) inherit(i int) {
-	from := f.at(i+1, '(')
-	for j := i + 1; j < len(f.tokens) && f.tokens[j].Kind != ';'; j++ {
-		name := f.tokens[j].Text
-		switch name {
-		case "outputHashes":
-			s := f.set(f.top(), "", f.tokens[j].Line)
-			s.inherits, s.line = true, f.tokens[j].Line
-		case "lockFile":
-			f.set(f.top(), "", f.tokens[j].Line).lockFile = "inherited"
-		case "allowBuiltinFetchGit":
-			f.set(f.top(), "", f.tokens[j].Line).fetchGit = "inherited"
-		}
-		f.given[name] = f.given[name] || from
-	}
-}
-
-// source returns the text of a value on one line, cut for a message.
-func (f *hashFile) source(value []nixtext.Token) string {
-	if len(value) == 0 {
-		return "nothing"
-	}
-	text := []rune(strings.Join(strings.Fields(f.text[value[0].Start:value[len(value)-1].End]), " "))
+// source returns a value as it is written, on one line, cut for a message.
+func source(v nixtext.Value) string {
+	text := []rune(strings.Join(strings.Fields(v.Source), " "))
 	const most = 60
 	if len(text) > most {
 		return string(text[:most]) + "…"
 	}
-	return string(text)
+	return cmp.Or(string(text), "nothing")
+}
+
+// tables returns the tables of the file, each with the properties of the set that it is in.
+func (f *hashFile) tables() (all []hashTable) {
+	for _, s := range f.sets {
+		switch other := f.otherLock(s); {
+		case len(s.table) == 0 && len(s.dotted) == 0:
+		case other != "":
+			all = append(all, f.unreadable(s.line, fmt.Sprintf("outputHashes is for %s, not for %s", other, f.lock)))
+		default:
+			all = append(all, f.table(s))
+		}
+	}
+	hasTable := len(all) > 0
+	for _, s := range f.sets {
+		switch {
+		case len(s.table) > 0 || len(s.dotted) > 0 || f.otherLock(s) != "", s.inherits && hasTable && !f.given["outputHashes"]:
+		case s.inherits:
+			all = append(all, f.unreadable(s.line, "outputHashes comes from elsewhere"))
+		case s.lockFile == "":
+		case s.fetchGit != "" && s.fetchGit != "false":
+			all = append(all, f.unreadable(s.line, s.whyOptional()))
+		case s.isMerged:
+			all = append(all, f.unreadable(s.line, "the set with lockFile is merged with another, which may have the hashes"))
+		case hasTable:
+			all = append(all, hashTable{file: f.file, line: s.line})
+		default:
+			all = append(all, hashTable{file: f.file, line: 1})
+		}
+	}
+	switch {
+	case len(all) > 0:
+		return all
+	case f.vendored != "":
+		return []hashTable{f.unreadable(1, f.vendored+" has the hash of all dependencies")}
+	}
+	return []hashTable{f.unreadable(1, "it has no outputHashes and no lockFile")}
+}
+
+// unreadable returns a table that cannot be read, which is not a fault of it.
+func (f *hashFile) unreadable(line int, reason string) hashTable {
+	return hashTable{file: f.file, line: line, unreadable: &Result{Status: Skip, Reason: reason, File: f.file, Line: line}}
+}
+
+// otherLock returns the lock file of a set where it is not that of the contract. A path that an expression computes is
+// assumed to be that of the contract.
+func (f *hashFile) otherLock(s *cargoSet) string {
+	at := path.Join(path.Dir(f.file), s.lockFile)
+	if !plainPath.MatchString(s.lockFile) || at == path.Clean(f.lock) {
+		return ""
+	}
+	return at
+}
+
+var plainPath = regexp.MustCompile(`^\.\.?/[\w./+-]+$`)
+
+// whyOptional says why a git dependency needs no hash in the set; empty where each needs one.
+func (s *cargoSet) whyOptional() string {
+	switch {
+	case s.fetchGit == "true":
+		return "allowBuiltinFetchGit needs no hashes"
+	case s.fetchGit != "" && s.fetchGit != "false":
+		return "allowBuiltinFetchGit is not written as true or false"
+	case s.isMerged:
+		return "the set is merged with another, which may have it"
+	}
+	return ""
+}
+
+// table reads the table of a set.
+func (f *hashFile) table(s *cargoSet) hashTable {
+	t := hashTable{file: f.file, line: s.line, prefix: s.prefix, optional: s.whyOptional()}
+	hasLock := s.lockFile != ""
+	for _, other := range f.sets { // any of them may use a table that a name is bound to
+		if hasLock = hasLock || other.lockFile != ""; s.lockFile == "" && other.inherits {
+			t.optional = cmp.Or(t.optional, other.whyOptional())
+		}
+	}
+	for _, b := range s.table {
+		var reason string
+		t.line = b.Line
+		if t.entries, t.last, reason = f.entries(b.Value, 0); reason != "" {
+			return f.unreadable(b.Line, reason)
+		}
+	}
+	for _, b := range s.dotted {
+		t.entries = append(t.entries, f.entry(b))
+		t.last, t.line = max(t.last, b.Line), min(t.line, b.Line)
+	}
+	switch {
+	case slices.ContainsFunc(t.entries, hashEntry.ofCrane):
+		t.optional = cmp.Or(t.optional, "crane fetches what has no hash")
+	case len(t.entries) == 0 && !hasLock:
+		t.optional = cmp.Or(t.optional, "nothing in the file says which lock file the table is for")
+	}
+	return t
+}
+
+// maxNames is how many names are followed to a table, and how deep operands may nest.
+const maxNames = 8
+
+// entries reads a value of outputHashes: a set, several that are merged, or a name of one. It returns the last line of
+// the set, 0 where it is not a single set, and the reason where the value cannot be read.
+func (f *hashFile) entries(v nixtext.Value, depth int) (all []hashEntry, last int, reason string) {
+	bound := f.named(v)
+	switch {
+	case depth < maxNames && bound.Source != v.Source:
+		return f.entries(bound, depth+1)
+	case depth < maxNames && v.Kind == nixtext.Merge:
+		for _, operand := range v.Parts {
+			more, _, reason := f.entries(operand, depth+1)
+			if reason != "" {
+				return nil, 0, reason
+			}
+			all = slices.DeleteFunc(all, func(e hashEntry) bool {
+				return slices.ContainsFunc(more, func(m hashEntry) bool { return m.name == e.name })
+			})
+			all = append(all, more...)
+		}
+		return all, 0, ""
+	case v.Kind != nixtext.Set || v.IsPartial || slices.ContainsFunc(v.Bindings, nixtext.Binding.IsInherited):
+		return nil, 0, fmt.Sprintf("outputHashes is made by %q, which is not read without Nix", source(v))
+	}
+	for _, b := range v.Bindings {
+		all = append(all, f.entry(b))
+	}
+	return all, v.Last, ""
+}
+
+// named returns the value that a name is bound to, if there is one; otherwise the value itself.
+func (f *hashFile) named(v nixtext.Value) nixtext.Value {
+	if values := f.bound[v.Text]; v.Kind == nixtext.Name && len(values) == 1 && !f.given[v.Text] {
+		return values[0]
+	}
+	return v
+}
+
+func (f *hashFile) entry(b nixtext.Binding) hashEntry {
+	e := hashEntry{file: f.file, line: b.Line, name: b.Name()}
+	if v := f.named(b.Value); v.Kind == nixtext.Text {
+		e.hash = strings.TrimSpace(v.Text)
+	} else {
+		e.expression = source(v)
+	}
+	e.sri = sriOf(e.hash)
+	return e
 }

@@ -22,8 +22,6 @@ type History = func(files []string, further string, visit Visit) (complete bool,
 // datedHash is a hash of the tree, with the commit in which it was set.
 type datedHash struct {
 	hashEntry
-	file string
-	now  gitPackage
 	// set is the oldest commit since which the hash has not changed; empty where no commit has it.
 	set     string
 	settled bool // an older commit has another hash, or none
@@ -32,17 +30,22 @@ type datedHash struct {
 // MovedHashes warns of hashes of git dependencies whose commit in Cargo.lock has changed since the hash was set. Such a
 // hash is most likely stale. No build notices that, where a store still has the source of the old commit.
 func (h *Hashes) MovedHashes(tree string, history History) Result {
-	const check = "hashes/history"
-	packages, err := gitPackages(tree, h.Lock)
+	var all findings
+	all.check("hashes/history", h.moved(tree, history)...)
+	return all[0]
+}
+
+func (h *Hashes) moved(tree string, history History) (found []Result) {
+	packages, tables, err := h.read(tree)
 	switch {
 	case err != nil:
-		return Result{Check: check, Status: Skip, Reason: err.Error()}
+		return skip("%v", err)
 	case len(packages) == 0:
-		return Result{Check: check, Status: Pass}
+		return nil
 	}
-	hashes, found := h.dated(tree, packages)
+	hashes, found := dated(tables)
 	if len(hashes) == 0 {
-		return passUnless(check, append(found, Result{Status: Skip, Reason: "there are no hashes to compare with the history"}))
+		return append(found, skip("there are no hashes to compare with the history")...)
 	}
 	locks := map[string][]gitPackage{} // by commit; none where the lock could not be parsed
 	complete, err := history(h.Files, h.Lock, func(commit string, read func(string) ([]byte, error)) (bool, error) {
@@ -69,27 +72,26 @@ func (h *Hashes) MovedHashes(tree string, history History) Result {
 			found = append(found, d.moved(h.Lock, then)...)
 		}
 	}
-	if unknown {
-		found = append(found, unknownHistory(err))
+	switch {
+	case unknown && err != nil:
+		found = append(found, Result{Status: Skip, Reason: err.Error(), Fix: strings.Join(hint.Of(err), "\n")})
+	case unknown:
+		found = append(found, skip("the history that was searched does not show for which commit each hash was set")...)
 	}
-	return passUnless(check, found)
+	return found
 }
 
-// dated returns the hashes of the tree that belong to a package in the lock, and results for those that cannot be read.
-func (h *Hashes) dated(tree string, packages []gitPackage) (all []*datedHash, unread []Result) {
-	for _, file := range h.Files {
-		tables, err := readHashes(tree, file, h.Lock)
-		if err != nil {
-			unread = append(unread, Result{Status: Skip, Reason: err.Error(), File: file})
+// dated returns the hashes that belong to a package in the lock, and results for those that cannot be read.
+func dated(tables []hashTable) (all []*datedHash, unread []Result) {
+	for _, t := range tables {
+		if t.unreadable != nil && t.unreadable.Status != Skip {
+			unread = append(unread, Result{Status: Skip, Reason: t.unreadable.Reason, File: t.file})
+		} else if t.unreadable != nil || slices.ContainsFunc(t.entries, func(e hashEntry) bool { return e.expression != "" }) {
+			unread = append(unread, Result{Status: Skip, Reason: "hashes of " + t.file + " could not be read", File: t.file, Line: t.line})
 		}
-		for _, t := range tables {
-			if t.unreadable != "" || slices.ContainsFunc(t.entries, func(e hashEntry) bool { return e.expression != "" }) {
-				unread = append(unread, Result{Status: Skip, Reason: "hashes of " + file + " could not be read", File: file, Line: t.line})
-			}
-			for _, e := range t.entries {
-				if p := packageNamed(packages, e.name); p != nil && isHash(e.hash) {
-					all = append(all, &datedHash{hashEntry: e, file: file, now: *p})
-				}
+		for _, e := range t.entries {
+			if e.source != nil && e.sri != "" {
+				all = append(all, &datedHash{hashEntry: e})
 			}
 		}
 	}
@@ -110,13 +112,11 @@ func (h *Hashes) date(hashes []*datedHash, commit string, read func(string) ([]b
 			return err
 		}
 		for _, d := range hashes {
-			if d.file != file || d.settled {
-				continue
-			}
-			same := func(e hashEntry) bool { return e.name == d.name && sameHash(e.hash, d.hash) }
-			if slices.ContainsFunc(there, same) {
+			switch {
+			case d.file != file || d.settled:
+			case slices.ContainsFunc(there, func(e hashEntry) bool { return e.name == d.name && e.sri == d.sri }):
 				d.set = commit
-			} else {
+			default:
 				d.settled = true
 			}
 		}
@@ -127,21 +127,13 @@ func (h *Hashes) date(hashes []*datedHash, commit string, read func(string) ([]b
 // moved warns where the lock had another commit when the hash was set.
 func (d *datedHash) moved(lock string, then []gitPackage) []Result {
 	before := packageNamed(then, d.name)
-	if before == nil || before.commit == d.now.commit {
+	if before == nil || before.commit == d.source.commit {
 		return nil
 	}
 	return []Result{{
-		Status: Warn, File: d.file, Line: d.line, Wanted: fmt.Sprintf("a hash of %.7s", d.now.commit), Found: d.hash,
+		Status: Warn, File: d.file, Line: d.line, Wanted: fmt.Sprintf("a hash of %.7s", d.source.commit), Found: d.hash,
 		Reason: fmt.Sprintf("%s moved from %.7s to %.7s in %s:%d, and its hash in %s:%d is still the one of commit %.7s",
-			d.name, before.commit, d.now.commit, lock, d.now.line, d.file, d.line, d.set),
+			d.name, before.commit, d.source.commit, lock, d.source.line, d.file, d.line, d.set),
 		Fix: fmt.Sprintf("replace the hash in %s:%d by lib.fakeHash and build once; the error states the right value", d.file, d.line),
 	}}
-}
-
-// unknownHistory is the result where the history ends before a hash was set.
-func unknownHistory(err error) Result {
-	if err == nil {
-		return Result{Status: Skip, Reason: "the history that was searched does not show for which commit each hash was set"}
-	}
-	return Result{Status: Skip, Reason: err.Error(), Fix: strings.Join(hint.Of(err), "\n")}
 }

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"maps"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,7 +13,6 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -115,21 +113,19 @@ func common(services map[string]directives) Expectations {
 
 // draftFiles adds what the tree has of Cargo.lock with its hashes, nixConfig and flake.lock.
 func (c *Contract) draftFiles(tree string) {
-	if packages, err := gitPackages(tree, "Cargo.lock"); err == nil && len(packages) > 0 {
-		c.Hashes = &Hashes{Lock: "Cargo.lock"}
-		_ = eachNixFile(tree, func(file, _ string) error { // a file that cannot be read adds nothing
-			tables, err := readHashes(tree, file, c.Hashes.Lock)
-			if err == nil && slices.ContainsFunc(tables, func(t hashTable) bool { return t.last > 0 }) {
-				c.Hashes.Files = append(c.Hashes.Files, file)
+	cargo := &Hashes{Lock: "Cargo.lock"}
+	if packages, _, err := cargo.read(tree); err == nil && len(packages) > 0 {
+		c.Hashes = cargo
+		_ = eachNixFile(tree, func(file, text string) error { // a file that cannot be read adds nothing
+			if slices.ContainsFunc(parseHashes(file, text, cargo.Lock), func(t hashTable) bool { return t.last > 0 }) {
+				cargo.Files = append(cargo.Files, file)
 			}
 			return nil
 		})
 	}
-	if data, err := regular.Read(filepath.Join(tree, "flake.nix"), maxFile); err == nil {
-		config := readNixConfig(string(data))
-		n := NixConfig{
-			Substituters: config.settings["extra-substituters"].values, Keys: config.settings["extra-trusted-public-keys"].values,
-		}
+	if text, err := readFile(tree, "flake.nix"); err == nil {
+		settings := readNixConfig(string(text)).settings
+		n := NixConfig{Substituters: settings["extra-substituters"].values, Keys: settings["extra-trusted-public-keys"].values}
 		if len(n.Substituters)+len(n.Keys) > 0 {
 			c.NixConfig = &n
 		}

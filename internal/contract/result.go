@@ -62,3 +62,21 @@ func FixLine(r Result) string {
 	}
 	return r.Fix
 }
+
+// Counts returns the numbers of results in words, and whether any has failed.
+func Counts(results []Result) (text string, broken bool) {
+	n := map[Status]int{}
+	for _, r := range results {
+		n[r.Status]++
+	}
+	text = fmt.Sprintf("%d passed", n[Pass])
+	for _, s := range []struct {
+		Status
+		word string
+	}{{Fail, "failed"}, {Warn, "warned"}, {Skip, "skipped"}} {
+		if n[s.Status] > 0 {
+			text += fmt.Sprintf(", %d %s", n[s.Status], s.word)
+		}
+	}
+	return text, n[Fail] > 0
+}

@@ -1,13 +1,16 @@
 package contract
 
 import (
-	"fmt"
+	"errors"
 	"time"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/tomlfile"
 )
 
 // Static checks the files of a flake's tree. It needs no Nix and takes milliseconds.
 func (c *Contract) Static(tree string, now time.Time) []Result {
-	var results []Result
+	var results findings
 	if c.Hashes != nil {
 		results = append(results, c.Hashes.check(tree)...)
 	}
@@ -17,38 +20,17 @@ func (c *Contract) Static(tree string, now time.Time) []Result {
 	if c.Lock != nil {
 		results = append(results, c.Lock.check(tree, now)...)
 	}
-	return c.Finish(results, "", c.plannedStatic())
+	return c.Finish(results, "", nil)
 }
 
-// plannedStatic returns the names of the checks of [Contract.Static].
-func (c *Contract) plannedStatic() []string {
-	var planned []string
-	if c.Hashes != nil {
-		planned = append(planned, "hashes")
+// failure returns the failure of a check that ended with an error in a file of the tree.
+func failure(file string, err error) []Result {
+	r := Result{Reason: err.Error(), File: file}
+	if syntax, ok := errors.AsType[*tomlfile.SyntaxError](err); ok {
+		r.Line = syntax.Line
 	}
-	if c.NixConfig != nil {
-		planned = append(planned, "nix-config")
+	if syntax, ok := errors.AsType[*flake.SyntaxError](err); ok {
+		r.Line = syntax.Line
 	}
-	if c.Lock != nil {
-		planned = append(planned, "lock")
-	}
-	return planned
-}
-
-// Counts returns the numbers of results in words, and whether any has failed.
-func Counts(results []Result) (text string, broken bool) {
-	n := map[Status]int{}
-	for _, r := range results {
-		n[r.Status]++
-	}
-	text = fmt.Sprintf("%d passed", n[Pass])
-	for _, s := range []struct {
-		Status
-		word string
-	}{{Fail, "failed"}, {Warn, "warned"}, {Skip, "skipped"}} {
-		if n[s.Status] > 0 {
-			text += fmt.Sprintf(", %d %s", n[s.Status], s.word)
-		}
-	}
-	return text, n[Fail] > 0
+	return []Result{r}
 }

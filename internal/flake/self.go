@@ -63,8 +63,8 @@ func (r *repository) flakeFile(ctx context.Context, rev, subdir string) ([]byte,
 // inputs are sets, strings, numbers and booleans, so that they can be read without evaluation.
 func selfAttributes(flake string) map[string]bool {
 	found := map[string]bool{}
-	nixtext.Walk(nixtext.Scan(flake), func(b nixtext.Binding) {
-		if len(b.Path) == 3 && b.Path[0] == "inputs" && b.Path[1] == "self" && len(b.Value) == 1 && b.Value[0].Is("true") {
+	nixtext.Parse(flake).Walk(func(b nixtext.Binding) {
+		if len(b.Path) == 3 && b.Path[0] == "inputs" && b.Path[1] == "self" && b.Value.Kind == nixtext.Name && b.Value.Text == "true" {
 			found[b.Path[2]] = true
 		}
 	})

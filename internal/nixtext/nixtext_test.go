@@ -1,9 +1,9 @@
 package nixtext
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -15,9 +15,9 @@ func TestScanPassesOverStringsAndComments(t *testing.T) {
   outputHashes = ''${ '''x''' "
 ''; e-f' = "\"q\""; g = "$${"; }`
 	var got []string
-	for _, tok := range Scan(text) {
-		if tok.Kind == Word || tok.Kind == String && !strings.Contains(tok.Text, "\n") {
-			got = append(got, tok.Text)
+	for _, tok := range scan(text) {
+		if tok.kind == wordToken || tok.kind == textToken && !strings.Contains(tok.text, "\n") {
+			got = append(got, tok.text)
 		}
 	}
 	if want := `a x  y d e-f' "q" g $${`; strings.Join(got, " ") != want {
@@ -27,21 +27,56 @@ func TestScanPassesOverStringsAndComments(t *testing.T) {
 
 func TestWalk(t *testing.T) {
 	for text, want := range map[string]string{
-		`{ a.b = { c = 1; "d e".f = 2; }; }`:                "a.b a.b.c a.b.d e.f",
-		`rec { a = (rec { b = 1; }); }`:                     "a a.b",
-		`{ f = { x }: { y = 1; }; g = x: { y = 1; }; }`:     "f g",
-		`{ inherit (x) a; ${b} = { c = 1; }; d = 1; }`:      "d",
-		`{ a = with x; assert y; z; b = let c = 1; in c; }`: "a b",
-		`{ a = { b = { c = { d = { e = { f = 1; }; }; }; }`: "",
-		`{ a = 1 == 2; b == c; d = [ { e = 1; } ]; }`:       "a d",
-		`{ a = { b = { c = { d = { e = { f = 1;};};};};};}`: "a a.b a.b.c a.b.c.d a.b.c.d.e",
+		`{ a.b = { c = 1; "d e".f = 2; }; }`:                  "a.b a.b.c a.b.d e.f",
+		`rec { a = (rec { b = 1; }); }`:                       "a a.b",
+		`{ f = { x }: { y = 1; }; g = x: { y = 1; }; }`:       "f g",
+		`{ inherit (x) a; ${b} = { c = 1; }; d = 1; }`:        "d",
+		`{ a = with x; assert y; z; b = let c = 1; in c; }`:   "a b",
+		`{ a = { b = { c = { d = { e = { f = 1; }; }; }; }`:   "",
+		`{ a = 1 == 2; b == c; d = [ { e = 1; } ]; }`:         "a d",
+		`{ a = { b = { c = { d = { e = { f = 1;};};};};};}`:   "a a.b a.b.c a.b.c.d a.b.c.d.e a.b.c.d.e.f",
+		`{ a = ({ b = 1; }) // { c = 1; }; d = [ 1 ] // x; }`: "a d",
+		`{ a = "x${y}"; inherit b; c = { }: { d = 1; }; }`:    "a c",
 		`x: { a = 1; }`: "", ``: "", `{`: "", `}`: "", `{ a`: "", `{ a = ); b`: "", `{ . = 1; }`: "",
 	} {
 		var got []string
-		Walk(Scan(text), func(b Binding) { got = append(got, b.Name()) })
+		Parse(text).Walk(func(b Binding) { got = append(got, b.Name()) })
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s\nhas %q, want %q", text, got, want)
 		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	v := Parse("{ x, y ? 1, ... }@args: z: let\n  a = rec { b = 1; };\nin f { inherit (g {}) c d; inherit e;\n } // a")
+	var arguments, bindings []string
+	var collect func(v Value)
+	collect = func(v Value) {
+		arguments = append(arguments, v.Arguments...)
+		for _, b := range v.Bindings {
+			bindings = append(bindings, fmt.Sprintf("%s:%d:%d", b.Name(), b.Line, b.Value.Kind))
+			collect(b.Value)
+		}
+		for _, part := range v.Parts {
+			collect(part)
+		}
+	}
+	collect(v)
+	if got, want := strings.Join(arguments, " "), "x y args z"; got != want {
+		t.Errorf("arguments %q, want %q", got, want)
+	}
+	want := fmt.Sprintf("a:2:%d b:2:%d c:3:%d d:3:%[3]d e:3:%[4]d", Set, Name, InheritedFrom, Inherited)
+	if got := strings.Join(bindings, " "); got != want {
+		t.Errorf("bindings %q, want %q", got, want)
+	}
+	if v.Kind != Merge || v.Line != 1 || v.Last != 4 {
+		t.Errorf("kind %d, lines %d to %d, want %d, 1 to 4", v.Kind, v.Line, v.Last, Merge)
+	}
+}
+
+func TestParseOfDeepValuesEnds(t *testing.T) {
+	for _, part := range []string{"{ a = ", "(", "[", "with ", "let a = ", "inherit (", "a // ("} {
+		Parse(strings.Repeat(part, 1<<16))
 	}
 }
 
@@ -57,19 +92,16 @@ func FuzzScan(f *testing.F) {
 	f.Add(`{ nixConfig = { a = ''${"`)
 	f.Fuzz(func(t *testing.T, text string) {
 		lines := strings.Count(text, "\n") + 1
-		tokens := Scan(text)
+		tokens := scan(text)
 		for i, tok := range tokens {
-			if tok.Start >= tok.End || tok.End > len(text) || tok.Line > lines || i > 0 && tok.Start < tokens[i-1].End {
+			if tok.start >= tok.end || tok.end > len(text) || tok.line > lines || i > 0 && tok.start < tokens[i-1].end {
 				t.Fatalf("token %+v of %d bytes", tok, len(text))
 			}
 		}
-		Walk(tokens, func(b Binding) {
+		Parse(text).Walk(func(b Binding) {
 			if len(b.Path) == 0 || b.Line < 1 || b.Line > lines {
 				t.Fatalf("binding %+v in %d lines", b, lines)
 			}
 		})
-		if n := len(slices.Concat(Operands(tokens)...)); n > len(tokens) {
-			t.Fatalf("%d tokens in the operands of %d", n, len(tokens))
-		}
 	})
 }

@@ -1,5 +1,5 @@
 // Package nixtext reads plain data from Nix files without evaluation: attribute sets of strings and booleans, such as
-// the inputs and the nixConfig of a flake.nix, and tables of hashes. It tells the line of what it finds.
+// the inputs and the nixConfig of a flake.nix, and tables of hashes.
 package nixtext
 
 import (
@@ -9,27 +9,26 @@ import (
 
 // The kinds of tokens that are not a single character.
 const (
-	Word   = 'w'
-	String = 's'
+	wordToken = 'w'
+	textToken = 's'
 )
 
-// Token is a part of a Nix file: a word, a string, or a character that belongs to neither.
-type Token struct {
-	Kind byte // Word, String, or the character itself
-	Text string
-	Line int
-	// Start and End are where it begins and ends in the file.
-	Start, End int
-	// Interpolated says that a string has a ${…}, so that Text is not its value.
-	Interpolated bool
+// token is a part of a Nix file: a word, a string, or a character that belongs to neither. A word includes the dots and
+// slashes in it.
+type token struct {
+	kind byte // wordToken, textToken, or the character itself
+	text string
+	line int
+	// start and end are its positions in the file.
+	start, end int
+	// interpolated says that a string has a ${…}, so that text is not its value.
+	interpolated bool
 }
 
-// Is tells whether the token is that word.
-func (t Token) Is(word string) bool { return t.Kind == Word && t.Text == word }
+func (t token) is(name string) bool { return t.kind == wordToken && t.text == name }
 
-// Scan cuts a Nix file into tokens. A word includes the dots and slashes in it. Scan never fails: text that is not Nix
-// gives tokens too.
-func Scan(file string) []Token {
+// scan cuts a Nix file into tokens. It never fails: text that is not Nix gives tokens too.
+func scan(file string) []token {
 	s := scanner{text: file, line: 1}
 	for s.skip(); s.pos < len(s.text); s.skip() {
 		s.next()
@@ -41,7 +40,7 @@ type scanner struct {
 	text   string
 	pos    int
 	line   int
-	tokens []Token
+	tokens []token
 }
 
 // skip passes over white space and comments.
@@ -62,34 +61,34 @@ func (s *scanner) skip() {
 }
 
 func (s *scanner) next() {
-	t := Token{Line: s.line, Start: s.pos}
+	t := token{line: s.line, start: s.pos}
 	rest := s.text[s.pos:]
 	switch {
 	case rest[0] == '"':
-		t.Kind = String
-		t.Text, t.Interpolated = s.string(`"`)
+		t.kind = textToken
+		t.text, t.interpolated = s.string(`"`)
 	case strings.HasPrefix(rest, "''"):
-		t.Kind = String
-		t.Text, t.Interpolated = s.string("''")
+		t.kind = textToken
+		t.text, t.interpolated = s.string("''")
 	case isWord(rest[0]):
 		n := 1
 		for n < len(rest) && (isWord(rest[n]) || strings.IndexByte("-'./+", rest[n]) >= 0) {
 			n++
 		}
-		t.Kind, t.Text = Word, rest[:n]
+		t.kind, t.text = wordToken, rest[:n]
 		s.advance(n)
 	default:
 		_, n := utf8.DecodeRuneInString(rest)
-		t.Kind, t.Text = rest[0], rest[:n]
+		t.kind, t.text = rest[0], rest[:n]
 		s.advance(n)
 	}
-	t.End = s.pos
+	t.end = s.pos
 	s.tokens = append(s.tokens, t)
 }
 
 // string reads a string to the mark that ends it. It replaces an escape by the escaped character, which is right
 // for all but line breaks and tabs, and leaves out interpolations.
-func (s *scanner) string(mark string) (text string, interpolated bool) {
+func (s *scanner) string(mark string) (value string, interpolated bool) {
 	var b strings.Builder
 	s.advance(len(mark))
 	for s.pos < len(s.text) {
@@ -131,7 +130,7 @@ func (s *scanner) interpolation() {
 		}
 		before := len(s.tokens)
 		s.next()
-		switch s.tokens[before].Kind {
+		switch s.tokens[before].kind {
 		case '{':
 			depth++
 		case '}':
@@ -151,9 +150,9 @@ func isWord(c byte) bool {
 }
 
 // until returns the number of bytes before the first end, or of all.
-func until(text, end string) int {
-	if i := strings.Index(text, end); i >= 0 {
+func until(s, end string) int {
+	if i := strings.Index(s, end); i >= 0 {
 		return i
 	}
-	return len(text)
+	return len(s)
 }

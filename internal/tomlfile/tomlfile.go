@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -23,6 +24,22 @@ type File struct {
 	keys       []toml.Key
 }
 
+// SyntaxError is the error of a file that is not TOML.
+type SyntaxError struct {
+	Line, Column int
+	message      string
+}
+
+func (e *SyntaxError) Error() string { return e.message }
+
+// Unmarshal decodes a file of another program, which may have further keys.
+func Unmarshal(name string, data []byte, into any) error {
+	if _, err := toml.Decode(string(data), into); err != nil {
+		return (&File{name: name, data: data}).parseError(err)
+	}
+	return nil
+}
+
 // Decode decodes a file into a struct. Kind is what the file is, for errors. An unknown key is an error: a misspelt key
 // would have no effect.
 func Decode(kind, name string, data []byte, into any) (*File, error) {
@@ -30,6 +47,13 @@ func Decode(kind, name string, data []byte, into any) (*File, error) {
 	f := &File{kind, name, data, meta.Keys()}
 	if err != nil {
 		return nil, f.parseError(err)
+	}
+	var tree map[string]any
+	if _, err := toml.Decode(string(data), &tree); err != nil {
+		return nil, f.parseError(err)
+	}
+	if key := notTable(reflect.TypeOf(into), tree, nil); key != nil {
+		return nil, f.Errorf(key, "%s: want a table", key)
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		key := unknown[0]
@@ -76,8 +100,8 @@ var (
 func (f *File) parseError(err error) error {
 	var parse toml.ParseError
 	if errors.As(err, &parse) {
-		line, column := LineColumn(f.data, parse.Position.Start)
-		return fmt.Errorf("parse %s %s:%d:%d: %s", f.kind, f.name, line, column, parse.Message)
+		line, column := lineColumn(f.data, parse.Position.Start)
+		return &SyntaxError{line, column, fmt.Sprintf("parse %s:%d:%d: %s", strings.TrimSpace(f.kind+" "+f.name), line, column, parse.Message)}
 	}
 	message := err.Error()
 	var name string
@@ -94,6 +118,37 @@ func (f *File) parseError(err error) error {
 		}
 	}
 	return fmt.Errorf("parse %s %s: %s", f.kind, f.name, message)
+}
+
+// notTable returns a key that has another value where a map wants a table; nil where there is none. The decoder ignores such
+// a value.
+func notTable(t reflect.Type, value any, key toml.Key) toml.Key {
+	if t.Kind() == reflect.Pointer {
+		return notTable(t.Elem(), value, key)
+	}
+	table, isTable := value.(map[string]any)
+	inner := map[string]reflect.Type{}
+	switch {
+	case t.Kind() == reflect.Map && !isTable:
+		return key
+	case t.Kind() == reflect.Map:
+		for name := range table {
+			inner[name] = t.Elem()
+		}
+	case t.Kind() == reflect.Struct:
+		for f := range t.Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
+			inner[name] = f.Type
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		if of, ok := inner[name]; ok {
+			if found := notTable(of, table[name], append(slices.Clip(key), name)); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
 }
 
 // typeName returns a plain name for a type of the decoder.
@@ -166,8 +221,8 @@ func position(data []byte, key toml.Key) (line, column int) {
 	return line, column
 }
 
-// LineColumn returns the line and the column of an offset, both from 1. The decoder's own is wrong at the beginning of a line.
-func LineColumn(data []byte, offset int) (line, column int) {
-	before := data[:min(offset, len(data))]
+// lineColumn returns the line and the column of an offset, both from 1. The decoder's own is wrong at the beginning of a line.
+func lineColumn(data []byte, offset int) (line, column int) {
+	before := data[:max(0, min(offset, len(data)))] // the decoder's is -1 for a control character in the first line
 	return bytes.Count(before, []byte("\n")) + 1, len(before) - bytes.LastIndexByte(before, '\n')
 }

@@ -1,6 +1,7 @@
 package tomlfile
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -31,6 +32,9 @@ func TestErrorsHaveAPositionAndTheNearestName(t *testing.T) {
 		"key unlike every other": {"xyzzyxyzzy = 1\n", "parse thing f.toml:1:1: unknown key xyzzyxyzzy", ""},
 		"type":                   {"level = 'a'\n", "parse thing f.toml:1:1: level: want an integer, not a string", ""},
 		"table for a string":     {"[name]\n", "parse thing f.toml:1:2: name: want a string, not a table", ""},
+		"list for a map":         {"parts = [1]\n", "parse thing f.toml:1:1: parts: want a table", ""},
+		"value for a map's part": {"[parts]\na = 'b'\n", "parse thing f.toml:2:1: parts.a: want a table, not a string", ""},
+		"control character":      {"\x1a0", "parse thing f.toml:1:1: ", ""},
 		"range":                  {"name = 'a'\nlevel = 1000\n", "parse thing f.toml:2:9: 1000 is out of range for int8", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,4 +63,29 @@ func TestFileKnowsItsKeys(t *testing.T) {
 	if got, want := f.Errorf([]string{"part", "colour"}, "not %s", "red").Error(), "parse thing f.toml:5:1: not red"; got != want {
 		t.Errorf("error %s, want %s", got, want)
 	}
+}
+
+func TestUnmarshalIgnoresUnknownKeys(t *testing.T) {
+	var got table
+	if err := Unmarshal("f.toml", []byte("name = 'a'\nother = 1\n"), &got); err != nil || got.Name != "a" {
+		t.Errorf("name %q, error %v", got.Name, err)
+	}
+	err := Unmarshal("f.toml", []byte("name = 'a'\nother =\n"), &got)
+	if syntax, ok := errors.AsType[*SyntaxError](err); !ok || syntax.Line != 2 || !strings.HasPrefix(err.Error(), "parse f.toml:2:") {
+		t.Errorf("error %v, want a syntax error in line 2", err)
+	}
+}
+
+// The position of an error is in the file.
+func FuzzDecode(f *testing.F) {
+	f.Add("name = 'a'\n[parts.a]\ncolour = 'red'\n")
+	f.Add("parts = 'a'")
+	f.Add("[[parts]]\n\"\\u0000\" = 1")
+	f.Fuzz(func(t *testing.T, text string) {
+		err := Unmarshal("f.toml", []byte(text), &table{})
+		if syntax, ok := errors.AsType[*SyntaxError](err); ok && (syntax.Line < 1 || syntax.Line > strings.Count(text, "\n")+1 || syntax.Column < 1) {
+			t.Errorf("%v in %d lines", err, strings.Count(text, "\n")+1)
+		}
+		_, _ = Decode("thing", "f.toml", []byte(text), &table{})
+	})
 }
