@@ -131,7 +131,7 @@ func (r *Release) checkBuilt(ctx context.Context, x engine.Executor, e engine.En
 		return nil, err
 	}
 	read := func(paths []nix.StorePath) (err error) {
-		if b.Objects, err = readTrees(ctx, x, paths); err != nil {
+		if b.Files, err = readFiles(ctx, x, paths); err != nil {
 			return fmt.Errorf("read outputs: %w", err)
 		}
 		return nil
@@ -190,8 +190,8 @@ func (r *Release) environmentCommand(expression string, p probed) engine.Command
 	}
 }
 
-// readTrees reads the files of store objects into memory, as far as the checks look at them.
-func readTrees(ctx context.Context, x engine.Executor, paths []nix.StorePath) (trees map[nix.StorePath]*contract.Tree, err error) {
+// readFiles reads the files of store objects into memory, as far as the checks look at them.
+func readFiles(ctx context.Context, x engine.Executor, paths []nix.StorePath) (files contract.Files, err error) {
 	pr, pw := io.Pipe()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -201,9 +201,9 @@ func readTrees(ctx context.Context, x engine.Executor, paths []nix.StorePath) (t
 	})
 	g.Go(func() error {
 		var err error
-		trees, err = contract.ReadTrees(pr)
+		files, err = contract.ReadFiles(pr)
 		pr.CloseWithError(err)
 		return err
 	})
-	return trees, g.Wait()
+	return files, g.Wait()
 }

@@ -87,6 +87,6 @@ func (r *Release) inventory(ctx context.Context, x engine.Executor, s run.Snapsh
 	if err := json.Unmarshal(out, &in.Names); err != nil {
 		return in, fmt.Errorf("parse outputs: %v", err)
 	}
-	in.Build.Objects, err = readTrees(ctx, x, paths)
+	in.Build.Files, err = readFiles(ctx, x, paths)
 	return in, err
 }

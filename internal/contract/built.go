@@ -24,8 +24,8 @@ type Build struct {
 	Outputs map[matrix.Package]nix.StorePath
 	// Closure is that of all outputs together. [nix.Closure] returns that of one output.
 	Closure []nix.PathInfo
-	// Objects are the files of the store objects that [Contract.Exported] returns, and of the environment.
-	Objects map[nix.StorePath]*Tree
+	// Files are those of the store objects that [Contract.Exported] returns, and of the environment.
+	Files Files
 	// Sandboxed says whether the packages were built in a sandbox; nil where nothing was built.
 	Sandboxed *bool
 	// Environment is the output of [Contract.Environment]; empty where it returned no expression.
@@ -57,11 +57,11 @@ func (c *Contract) Exported(b Build) []nix.StorePath {
 
 // Built checks the files of the outputs, and their closure.
 func (c *Contract) Built(build Build) []Result {
-	b := &built{Contract: c, build: build, objects: build.Objects}
+	b := &built{Contract: c, build: build, files: build.Files}
 	var all findings
 	absent := map[string]bool{}
 	for _, check := range b.checks() {
-		if check.needs == "" || b.objects[build.Outputs[matrix.Package(check.needs)]] != nil {
+		if check.needs == "" || b.files[b.in(matrix.Package(check.needs))] != nil {
 			all.check(check.name, check.run()...)
 		} else if !absent[check.needs] {
 			absent[check.needs] = true
@@ -74,8 +74,8 @@ func (c *Contract) Built(build Build) []Result {
 // built is what was built for one system.
 type built struct {
 	*Contract
-	build   Build
-	objects objects
+	build Build
+	files Files
 }
 
 // in returns the path of a file in a package's output.
@@ -86,7 +86,7 @@ func (b *built) in(name matrix.Package, elem ...string) string {
 // program checks an executable, and that the system can run it.
 func (b *built) program(pkg matrix.Package, name string) []Result {
 	at := b.in(pkg, "bin", name)
-	f, err := b.objects.find(at)
+	f, err := b.files.find(at)
 	switch {
 	case err != nil:
 		return fail("there is no %s", at)
@@ -96,7 +96,7 @@ func (b *built) program(pkg matrix.Package, name string) []Result {
 	for !f.IsELF() {
 		// The program of a wrapper is beside it, under a hidden name, and may itself be a wrapper.
 		name = "." + name + "-wrapped"
-		inner, err := b.objects.find(b.in(pkg, "bin", name))
+		inner, err := b.files.find(b.in(pkg, "bin", name))
 		switch {
 		case err != nil && !bytes.Contains(f.Data, []byte(name)):
 			return nil // a script that wraps nothing
@@ -124,8 +124,9 @@ func (f *File) machine() elf.Machine {
 
 // file checks that the output has a file of that path, or of that name in any directory.
 func (b *built) file(pkg matrix.Package, name string) []Result {
-	for at := range b.objects[b.build.Outputs[pkg]].files {
-		if at == name || !strings.Contains(name, "/") && path.Base(at) == name {
+	for at := range b.files {
+		inOutput := strings.HasPrefix(at, b.in(pkg)+"/")
+		if inOutput && (at == b.in(pkg, name) || !strings.Contains(name, "/") && path.Base(at) == name) {
 			return nil
 		}
 	}
@@ -157,7 +158,7 @@ func (b *built) closure(pkg matrix.Package, unwanted []string) []Result {
 
 // wrapped checks that a wrapper sets a variable to a directory of its closure.
 func (b *built) wrapped(pkg matrix.Package, w Wrapped) []Result {
-	f, err := b.objects.find(b.in(pkg, "bin", w.Binary))
+	f, err := b.files.find(b.in(pkg, "bin", w.Binary))
 	if err != nil {
 		return fail("there is no program to be wrapped")
 	}
@@ -170,15 +171,15 @@ func (b *built) wrapped(pkg matrix.Package, w Wrapped) []Result {
 	if !strings.HasSuffix(value, w.Suffix) {
 		return differs(w.Variable+" leads elsewhere", "…"+w.Suffix, value)
 	}
-	object, _, err := splitStorePath(value)
+	object, _, err := nix.StoreDir.ParsePath(value)
 	inClosure := slices.ContainsFunc(nix.Closure(b.build.Closure, b.build.Outputs[pkg]), func(info nix.PathInfo) bool { return info.Path == object })
 	if err != nil || !inClosure {
 		return fail("%s is %s, which is not in the closure", w.Variable, value)
 	}
-	if b.objects[object] == nil {
+	if b.files[string(object)] == nil {
 		return skip("%s is too large to be looked into", object)
 	}
-	if dir, err := b.objects.find(value); err != nil || !dir.Mode.IsDir() {
+	if dir, err := b.files.find(value); err != nil || !dir.Mode.IsDir() {
 		return fail("%s is %s, which is not a directory", w.Variable, value)
 	}
 	return nil
@@ -187,7 +188,7 @@ func (b *built) wrapped(pkg matrix.Package, w Wrapped) []Result {
 func (b *built) propagates(pkg, other matrix.Package) []Result {
 	const file = "nix-support/propagated-build-inputs"
 	found, wanted := "", string(b.build.Outputs[other])
-	if f, err := b.objects.find(b.in(pkg, file)); err == nil {
+	if f, err := b.files.find(b.in(pkg, file)); err == nil {
 		found = string(f.Data)
 	}
 	if slices.Contains(strings.Fields(found), wanted) {

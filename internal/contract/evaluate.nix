@@ -1,5 +1,5 @@
 # Returns the answers that the evaluated checks need about a flake, for one system, as a value for JSON.
-# The questions are in `ask` (see expression.go). The Go code checks the answers.
+# The contract is in `ask` (see expression.go). The Go code checks the answers.
 #
 # Answers are independent: one that throws is marked, and the others are still returned. A caught error loses its
 # message. To get the message, `only` selects a single answer, whose errors are not caught.
@@ -10,6 +10,17 @@
   only ? null,
 }:
 let
+  # The contract, as the Go code has it: a section or a list that it lacks is null.
+  inherit (ask) contract;
+  list = value: if value == null then [ ] else value;
+  section = name: if contract.${name} == null then { } else contract.${name};
+  required = contract.Outputs;
+  filter = section "SourceFilter";
+  manager = section "HomeManager";
+  attributeSet = builtins.listToAttrs (map (name: { inherit name; value = true; }) ask.attributes);
+  nixpkgsInput = let name = (section "Lock").Nixpkgs or ""; in if name == "" then "nixpkgs" else name;
+  pathOf = name: builtins.filter builtins.isString (builtins.split "\\." name);
+
   caught =
     answer:
     let
@@ -46,8 +57,8 @@ let
       };
 
   # A package is evaluated first: Nix before 2.26 finds an input with a relative path only when it is in the store.
-  nixpkgs = builtins.seq (builtins.tryEval (flake.packages.${system} or null)) flake.inputs.${ask.nixpkgs};
-  pkgs = nixpkgs.legacyPackages.${system} or (throw "the input ${ask.nixpkgs} has no legacyPackages.${system}");
+  nixpkgs = builtins.seq (builtins.tryEval (flake.packages.${system} or null)) flake.inputs.${nixpkgsInput};
+  pkgs = nixpkgs.legacyPackages.${system} or (throw "the input ${nixpkgsInput} has no legacyPackages.${system}");
   inherit (nixpkgs) lib;
 
   # Outputs ----------------------------------------------------------------------------------------
@@ -65,20 +76,20 @@ let
         derivation = p.drvPath;
         output = p.outPath;
         # Lists and strings, as the build sees them.
-        attributes = builtins.mapAttrs (_: toString) (builtins.intersectAttrs ask.attributes attributes);
+        attributes = builtins.mapAttrs (_: toString) (builtins.intersectAttrs attributeSet attributes);
         # The position of pname is the fallback for attributes without one.
         positions = builtins.listToAttrs (
           map (name: {
             inherit name;
             value = position name attributes;
-          }) ([ "pname" "src" ] ++ builtins.attrNames ask.attributes)
+          }) ([ "pname" "src" ] ++ ask.attributes)
         );
       };
 
   overlay =
     name:
     let
-      needed = builtins.filter (o: o != null) (map (path: lib.attrByPath path null flake.inputs) ask.overlayNeeds);
+      needed = builtins.filter (o: o != null) (map (path: lib.attrByPath (pathOf path) null flake.inputs) (list required.OverlayNeeds));
       extended = import nixpkgs {
         inherit system;
         overlays = needed ++ [ flake.overlays.${name} ];
@@ -91,7 +102,7 @@ let
         map (name: {
           inherit name;
           value = derivation (extended.${name} or null);
-        }) ask.overlayPackages
+        }) (list required.OverlayPackages)
       );
 
   # The position of a function is that of its arguments.
@@ -142,7 +153,7 @@ let
 
   inTree = builtins.filter (path: builtins.pathExists "${flake.outPath}/${path}");
   # Where there are no such files, the commit still changes.
-  unread = without (inTree ask.ignores);
+  unread = without (inTree (list filter.Ignores));
 
   source =
     name:
@@ -151,7 +162,7 @@ let
       src = p.src or null;
       # If it does not evaluate without the file, the package depends on it too.
       changes = other: builtins.tryEval other.packages.${system}.${name}.drvPath != { success = true; value = p.drvPath; };
-      ignored = inTree ask.ignores;
+      ignored = inTree (list filter.Ignores);
       guilty = builtins.filter (path: changes (without [ path ])) ignored;
     in
     if !isDerivation (flake.packages.${system}.${name} or null) then
@@ -163,8 +174,8 @@ let
         changedBy = if !(changes unread) then [ ] else if guilty == [ ] then [ "the commit" ] else guilty;
         # The store path of a source is computed from its contents, and is part of the derivation. Outputs of builds are ignored.
         plain = src != null && !(isDerivation src);
-        followed = inTree ask.follows;
-        lacks = builtins.filter (path: !(builtins.pathExists "${src}/${path}")) (inTree ask.follows);
+        followed = inTree (list filter.Follows);
+        lacks = builtins.filter (path: !(builtins.pathExists "${src}/${path}")) (inTree (list filter.Follows));
       };
 
   # Home Manager -----------------------------------------------------------------------------------
@@ -242,8 +253,8 @@ let
   configured =
     settings:
     evaluated [
-      flake.homeManagerModules.${ask.module}
-      { config = lib.setAttrByPath ask.option settings; }
+      flake.homeManagerModules.${manager.Module}
+      { config = lib.setAttrByPath (pathOf manager.Option) settings; }
     ];
 
   # A generated file is a derivation. Its contents are in its attributes: as text, or as JSON that a program of nixpkgs
@@ -275,10 +286,10 @@ let
       sessionVariables = own (c: c.systemd.user.sessionVariables);
       tmpfiles = ownOf (c: c.systemd.user.tmpfiles.rules);
       packages = ownOf (c: map toString c.home.packages);
-      files = builtins.mapAttrs (name: file: if name == ask.configFile then contents file else { }) (own (c: c.xdg.configFile));
+      files = builtins.mapAttrs (name: file: if name == manager.ConfigFile then contents file else { }) (own (c: c.xdg.configFile));
       refused = map (a: a.message) (builtins.filter (a: !a.assertion) config.assertions);
       # The type is checked even where the value is not used.
-      logLevel = (lib.attrByPath ask.option { } config).logLevel or null;
+      logLevel = (lib.attrByPath (pathOf manager.Option) { } config).logLevel or null;
     };
 
   stranger = builtins.derivation {
@@ -313,7 +324,7 @@ let
   };
 
   # A missing module is reported once, among the outputs.
-  ifThere = answer: if flake ? homeManagerModules.${ask.module} then answer else null;
+  ifThere = answer: if flake ? homeManagerModules.${manager.Module} then answer else null;
   mode = name: ifThere (view (configured modes.${name}) // { stranger = stranger.outPath; });
   logLevel =
     logLevel:
@@ -324,14 +335,16 @@ let
       })
     );
 
+  levels = list (manager.LogLevels or null);
+
   answers =
     named "package" ask.packages package
-    // named "overlay" ask.overlays overlay
-    // named "module" ask.modules module
-    // named "shell" ask.shells (name: derivation (flake.devShells.${system}.${name} or null))
-    // named "source" ask.sources source
-    // (if ask.module == "" then { } else { "home/bare" = ifThere (builtins.seq pkgs (view bare)); })
-    // named "home" (if ask.module == "" then [ ] else builtins.attrNames modes) mode
-    // named "level" ask.levels logLevel;
+    // named "overlay" (if required.Overlay == "" then [ ] else [ required.Overlay ]) overlay
+    // named "module" (list required.Modules) module
+    // named "shell" (list required.DevShells) (name: derivation (flake.devShells.${system}.${name} or null))
+    // named "source" (list (filter.Packages or null)) source
+    // (if manager == { } then { } else { "home/bare" = ifThere (builtins.seq pkgs (view bare)); })
+    // named "home" (if manager == { } then [ ] else builtins.attrNames modes) mode
+    // named "level" (if levels == [ ] then [ ] else levels ++ [ ask.badLevel ]) logLevel;
 in
 if only == null then builtins.mapAttrs (_: caught) answers else answers.${only}

@@ -207,7 +207,7 @@ func (e *evaluation) startable(command []string) []Result {
 	if program == "" {
 		return broken("the service starts nothing")
 	}
-	object, file, err := splitStorePath(program)
+	object, file, err := nix.StoreDir.ParsePath(program)
 	if err != nil {
 		return broken("the service starts a program that is not in the store")
 	}

@@ -62,9 +62,7 @@ func Draft(in Inventory) *Contract {
 	}
 	units := map[string]directives{}
 	for name, out := range in.Build.Outputs {
-		if tree := in.Build.Objects[out]; tree != nil {
-			c.Packages[name] = draftPackage(tree, units)
-		}
+		c.Packages[name] = draftPackage(in.Build.Files, string(out), units)
 	}
 	if len(units) > 0 {
 		c.Units = &Units{Dir: unitDir, Forbidden: []string{"/usr/bin"}, Service: common(units)}
@@ -76,16 +74,20 @@ func Draft(in Inventory) *Contract {
 // unitDir is where packages keep the units of systemd's user sessions.
 const unitDir = "lib/systemd/user"
 
-// draftPackage returns a package's programs and units, and collects the directives of its services.
-func draftPackage(t *Tree, services map[string]directives) (p Package) {
-	for _, name := range t.walk() {
-		f, base := t.files[name], path.Base(name)
-		switch dir := path.Dir(name); {
-		case dir == "bin" && !strings.HasPrefix(base, ".") && (f.Executable() || f.Mode.Type() == fs.ModeSymlink):
-			p.Binaries = append(p.Binaries, base)
-		case dir == unitDir && f.Mode.IsRegular():
-			p.Units = append(p.Units, base)
-			if path.Ext(base) == ".service" {
+// draftPackage returns the programs and units of an output, and collects the directives of its services.
+func draftPackage(files Files, out string, services map[string]directives) (p Package) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		f, base := files[name], path.Base(name)
+		switch path.Dir(name) {
+		case path.Join(out, "bin"):
+			if !strings.HasPrefix(base, ".") && (f.Executable() || f.Mode.Type() == fs.ModeSymlink) {
+				p.Binaries = append(p.Binaries, base)
+			}
+		case path.Join(out, unitDir):
+			if f.Mode.IsRegular() {
+				p.Units = append(p.Units, base)
+			}
+			if f.Mode.IsRegular() && path.Ext(base) == ".service" {
 				services[base] = parseUnit(string(f.Data))
 			}
 		}

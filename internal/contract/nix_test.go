@@ -145,7 +145,7 @@ func (m machine) build(c *Contract, flake string, system matrix.System) Build {
 		b.Environment = nix.StorePath(strings.TrimSpace(string(m.must("nix-build", "--no-out-link", "-E", expression))))
 		paths = append(paths, string(b.Environment))
 	}
-	b.Objects, err = ReadTrees(bytes.NewReader(m.must("nix-store", paths...)))
+	b.Files, err = ReadFiles(bytes.NewReader(m.must("nix-store", paths...)))
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func (b *built) onPath(name matrix.Package, programs []string) []Result {
 	if first, _ := b.installed(); first != name {
 		return skip("only one package is installed for this check: %s", first)
 	}
-	bin, err := b.objects.find(path.Join(string(b.build.Environment), "bin"))
+	bin, err := b.files.find(path.Join(string(b.build.Environment), "bin"))
 	if b.build.Environment == "" || err != nil {
 		return fail("installed alone, it has no bin")
 	}

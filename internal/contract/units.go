@@ -31,7 +31,7 @@ func parseUnit(text string) directives {
 
 // unit checks one unit file of a package.
 func (b *built) unit(pkg matrix.Package, unit string) (broken []Result) {
-	f, err := b.objects.find(b.in(pkg, b.unitDir(), unit))
+	f, err := b.files.find(b.in(pkg, b.unitDir(), unit))
 	if err != nil || !f.Mode.IsRegular() {
 		return fail("there is no %s in %s", unit, b.unitDir())
 	}
@@ -72,7 +72,7 @@ func (b *built) execStart(commands []string) (broken []Result) {
 	}
 	for _, command := range commands {
 		program, reason := programOf(command), ""
-		f, err := b.objects.find(program)
+		f, err := b.files.find(program)
 		switch {
 		case slices.ContainsFunc(b.Units.Forbidden, func(text string) bool { return strings.Contains(program, text) }):
 			// reported as forbidden

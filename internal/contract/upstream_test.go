@@ -36,21 +36,21 @@ func releasedUnits(t *testing.T) map[string]string {
 // install returns the two packages with these units, as a build leaves them: ExecStart has a program of the package.
 func install(units map[string]string) Build {
 	c := openSesame()
-	b := Build{System: matrix.X8664Linux, Outputs: map[matrix.Package]nix.StorePath{}, Objects: map[nix.StorePath]*Tree{}}
+	b := Build{System: matrix.X8664Linux, Outputs: map[matrix.Package]nix.StorePath{}, Files: Files{}}
 	for name, out := range map[matrix.Package]nix.StorePath{"open-sesame": objectA, "open-sesame-desktop": objectB} {
-		tree := &Tree{files: map[string]*File{}}
+		in := func(name string) string { return path.Join(string(out), name) }
 		for dir := c.Units.Dir; dir != "."; dir = path.Dir(dir) {
-			tree.files[dir] = &File{Mode: fs.ModeDir | 0o755}
+			b.Files[in(dir)] = &File{Mode: fs.ModeDir | 0o755}
 		}
-		tree.files["."], tree.files["bin"] = &File{Mode: fs.ModeDir | 0o755}, &File{Mode: fs.ModeDir | 0o755}
+		b.Files[in(".")], b.Files[in("bin")] = &File{Mode: fs.ModeDir | 0o755}, &File{Mode: fs.ModeDir | 0o755}
 		for _, program := range c.Packages[name].Binaries {
-			tree.files["bin/"+program] = &File{Mode: 0o755}
+			b.Files[in("bin/"+program)] = &File{Mode: 0o755}
 		}
 		for _, unit := range c.Packages[name].Units {
 			text := strings.ReplaceAll(units[unit], "=/usr/bin/daemon-", "="+string(out)+"/bin/daemon-")
-			tree.files[c.Units.Dir+"/"+unit] = &File{Mode: 0o644, Data: []byte(text)}
+			b.Files[in(c.Units.Dir+"/"+unit)] = &File{Mode: 0o644, Data: []byte(text)}
 		}
-		b.Outputs[name], b.Objects[out] = out, tree
+		b.Outputs[name] = out
 	}
 	return b
 }

@@ -78,13 +78,12 @@ var members = map[nix.StorePath][]member{
 	},
 }
 
-func TestReadTrees(t *testing.T) {
+func TestReadFiles(t *testing.T) {
 	stream := exported(t, members)
-	trees, err := ReadTrees(bytes.NewReader(stream))
+	o, err := ReadFiles(bytes.NewReader(stream))
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := objects(trees)
 	for name, want := range map[string]string{
 		"/sbin/script":  "#!/bin/sh\n",
 		"/other/text":   "hello",
@@ -115,14 +114,14 @@ func TestReadTrees(t *testing.T) {
 }
 
 // A stream that breaks off anywhere is an error, and leaves nothing behind that waits for the rest.
-func TestReadTreesBroken(t *testing.T) {
+func TestReadFilesOfABrokenStream(t *testing.T) {
 	stream := exported(t, map[nix.StorePath][]member{objectA: {{text: "hello", mode: 0o444}}, objectB: {{target: "x", mode: fs.ModeSymlink | 0o777}}})
 	for n := range stream {
-		if _, err := ReadTrees(bytes.NewReader(stream[:n])); err == nil {
+		if _, err := ReadFiles(bytes.NewReader(stream[:n])); err == nil {
 			t.Errorf("%d of %d bytes: no error", n, len(stream))
 		}
 	}
-	if trees, err := ReadTrees(bytes.NewReader(stream)); err != nil || len(trees) != 2 {
-		t.Errorf("%d trees, %v", len(trees), err)
+	if files, err := ReadFiles(bytes.NewReader(stream)); err != nil || len(files) != 2 {
+		t.Errorf("%d files, %v", len(files), err)
 	}
 }
