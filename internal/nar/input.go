@@ -17,54 +17,31 @@ const (
 	maxRefs   = 1 << 14 // the largest closures have some hundred references per object
 )
 
-const bufferSize = 256 << 10
-
-// Blocks is a stream in blocks. A reader that has its own buffers implements it, which saves a copy.
-type Blocks interface {
-	// NextBlock returns the next bytes of the stream, at least one, valid until the next call; [io.EOF] at the end.
-	NextBlock() ([]byte, error)
-}
-
-// blocks makes [Blocks] of any reader.
-type blocks struct {
-	in  io.Reader
-	buf []byte
-	err error // of the last read, which also returned bytes
-}
-
-func (b *blocks) NextBlock() ([]byte, error) {
-	const maxEmptyReads = 100
-	for range maxEmptyReads {
-		if b.err != nil {
-			return nil, b.err
-		}
-		var n int
-		if n, b.err = b.in.Read(b.buf); n > 0 {
-			return b.buf[:n], nil
-		}
-	}
-	return nil, io.ErrNoProgress
-}
+const (
+	bufferSize    = 256 << 10
+	maxEmptyReads = 100
+)
 
 // input reads the two primitives of Nix's serialisation: an integer has 64 bits, little-endian; a string is its length,
 // its bytes, and zeros up to a multiple of eight.
 type input struct {
-	blocks Blocks
-	block  []byte // the current block
-	at     int    // how much of it is read
-	copied int    // how much of it is copied to out
-	before int64  // bytes in the blocks before
+	next   func() ([]byte, error) // reads a block, which is valid until the next call, like [io.Reader]
+	err    error                  // of the last read, which may also have returned bytes
+	block  []byte                 // the current block
+	at     int                    // how much of it is read
+	copied int                    // how much of it is copied to out
+	before int64                  // bytes in the blocks before
 	out    io.Writer
 
 	scratch [maxTarget + 8]byte // for a string that spans two blocks
 }
 
 func newInput(r io.Reader) *input {
-	b, ok := r.(Blocks)
-	if !ok {
-		b = &blocks{in: r, buf: make([]byte, bufferSize)}
-	}
-	return &input{blocks: b}
+	buf := make([]byte, bufferSize)
+	return &input{next: func() ([]byte, error) {
+		n, err := r.Read(buf)
+		return buf[:n], err
+	}}
 }
 
 // copyTo copies what is read from now on to w; nil ends it.
@@ -93,13 +70,20 @@ func (in *input) more() error {
 	if err := in.flush(); err != nil {
 		return err
 	}
-	block, err := in.blocks.NextBlock()
 	in.before += int64(len(in.block))
-	in.block, in.at, in.copied = block, 0, 0
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = in.readError(err)
+	in.block, in.at, in.copied = nil, 0, 0
+	for empty := 0; in.err == nil && len(in.block) == 0; empty++ {
+		if in.block, in.err = in.next(); in.err == nil && empty == maxEmptyReads {
+			in.err = io.ErrNoProgress
+		}
 	}
-	return err
+	if len(in.block) > 0 {
+		return nil
+	}
+	if errors.Is(in.err, io.EOF) {
+		return in.err
+	}
+	return in.readError(in.err)
 }
 
 // peek returns bytes of the current block, at least one. The end of the stream is an error.

@@ -2,7 +2,6 @@ package nar
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"math"
@@ -27,21 +26,8 @@ type Reader struct {
 	left    int64  // bytes of its contents to come
 }
 
-// NewReader returns a reader of a stream that holds one archive. Where r implements [Blocks], its blocks are used.
+// NewReader returns a reader of a stream that holds one archive.
 func NewReader(r io.Reader) *Reader { return &Reader{in: newInput(r)} }
-
-// NewReaderAhead returns a reader that reads r ahead in a goroutine, so that two archives can be read in parallel. Close ends
-// the goroutine, for which r.Read has to return in the end or when ctx is done.
-func NewReaderAhead(ctx context.Context, r io.ReadCloser) *Reader {
-	b := newBlockReader(ctx, r)
-	return &Reader{in: &input{blocks: b}, close: func() error {
-		b.close()
-		return r.Close()
-	}}
-}
-
-// Close closes the stream of a reader that reads ahead.
-func (r *Reader) Close() error { return r.close() }
 
 // IsNAR reports whether head, the first bytes of a file, can be those of a NAR.
 func IsNAR(head []byte) bool {

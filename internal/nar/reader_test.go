@@ -71,28 +71,13 @@ func onDisk(t *testing.T, tree string) (entries []Entry, contents []string) {
 	return entries, contents
 }
 
-// oneByteBlocks are blocks of one byte.
-type oneByteBlocks struct {
-	io.Reader
-	data []byte
-}
-
-func (b *oneByteBlocks) NextBlock() ([]byte, error) {
-	if len(b.data) == 0 {
-		return nil, io.EOF
-	}
-	block := b.data[:1]
-	b.data = b.data[1:]
-	return slices.Clone(block), nil
-}
-
 func TestReader(t *testing.T) {
 	tree := nartest.OddTree(t)
 	archive := dump(t, tree)
 	wantEntries, wantContents := onDisk(t, tree)
 	for name, in := range map[string]io.Reader{
 		"at once": bytes.NewReader(archive), "byte by byte": iotest.OneByteReader(bytes.NewReader(archive)),
-		"blocks": &oneByteBlocks{data: archive}, "data with EOF": iotest.DataErrReader(bytes.NewReader(archive)),
+		"data with EOF": iotest.DataErrReader(bytes.NewReader(archive)),
 	} {
 		var copied bytes.Buffer
 		r := NewReader(in)
