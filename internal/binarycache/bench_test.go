@@ -51,7 +51,7 @@ func BenchmarkVerify(b *testing.B) {
 	mustImport(b, d, stream)
 	b.SetBytes(int64(len(stream)))
 	for b.Loop() {
-		if err := d.Verify(b.Context(), []nix.StorePath{nartest.Path("goroot")}); err != nil {
+		if err := verify(b.Context(), d, []nix.StorePath{nartest.Path("goroot")}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -30,14 +30,14 @@ import (
 // chunkSize is the size of the chunks that an import compresses.
 const chunkSize = 4 << 20
 
-// chain returns objects, each of which refers to the one before and to itself. Every fifth has several chunks, and one is
+// chain returns objects, each of which refers to the one before and to itself. Every fifth has two chunks, and one is
 // exactly one chunk.
 func chain(n int) []nartest.Object {
 	var objects []nartest.Object
 	for i := range n {
 		size := 1000 * i
 		if i%5 == 4 {
-			size = chunkSize*(i%3+1) + i
+			size = chunkSize + i
 		}
 		o := nartest.RandomObject(fmt.Sprintf("object-%d", i), size)
 		o.Refs = append(o.Refs, o.Path)
@@ -79,7 +79,7 @@ func TestImport(t *testing.T) {
 			t.Errorf("added %+v; want %+v", added[i], want)
 		}
 	}
-	if err := d.Verify(t.Context(), pathsOf(objects...)); err != nil {
+	if err := verify(t.Context(), d, pathsOf(objects...)); err != nil {
 		t.Error(err)
 	}
 
@@ -341,7 +341,7 @@ func TestImportConcurrently(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Verify(t.Context(), pathsOf(objects...)); err != nil {
+	if err := verify(t.Context(), d, pathsOf(objects...)); err != nil {
 		t.Error(err)
 	}
 	checkNoLeftovers(t, d)

@@ -92,7 +92,7 @@ func TestNixSubstitutes(t *testing.T) {
 					sign(t, d, path, test.signer)
 				}
 			}
-			if err := d.Verify(context.Background(), closure); err != nil {
+			if err := verify(context.Background(), d, closure); err != nil {
 				t.Error(err)
 			}
 
@@ -120,7 +120,7 @@ func TestNixWritesTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := nixDir.Verify(context.Background(), closure); err != nil {
+	if err := verify(context.Background(), nixDir, closure); err != nil {
 		t.Errorf("a cache that Nix wrote: %v", err)
 	}
 	for _, path := range closure {

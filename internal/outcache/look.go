@@ -12,36 +12,21 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// look looks at the paths and at all that the record says they refer to, and returns all of them.
+// look examines the paths and all their recorded references, and returns all of them.
 func (s *Store) look(ctx context.Context, roots []nix.StorePath) ([]nix.StorePath, error) {
-	seen := map[nix.StorePath]bool{}
 	var all []nix.StorePath
-	for level := unseen(seen, roots); len(level) > 0; {
-		if err := s.lookAt(ctx, level); err != nil {
-			return nil, err
-		}
+	err := nix.Walk(roots, func(level []nix.StorePath) (references []nix.StorePath, err error) {
 		all = append(all, level...)
-		var next []nix.StorePath
+		err = s.lookAt(ctx, level)
 		for _, path := range level {
-			next = append(next, unseen(seen, s.state(path).object.References)...)
+			references = append(references, s.state(path).object.References...)
 		}
-		level = next
-	}
-	return all, nil
+		return references, err
+	})
+	return all, err
 }
 
-// unseen returns those of the paths that come for the first time, and marks them.
-func unseen(seen map[nix.StorePath]bool, paths []nix.StorePath) (fresh []nix.StorePath) {
-	for _, path := range paths {
-		if !seen[path] {
-			seen[path] = true
-			fresh = append(fresh, path)
-		}
-	}
-	return fresh
-}
-
-// lookAt looks at those of the paths that were not looked at yet, and warns of what is there and is not believed.
+// lookAt examines the paths, and warns of objects that differ from the record.
 func (s *Store) lookAt(ctx context.Context, paths []nix.StorePath) error {
 	doubts, err := s.examineAll(ctx, paths)
 	if len(doubts) > 0 {
@@ -50,8 +35,8 @@ func (s *Store) lookAt(ctx context.Context, paths []nix.StorePath) error {
 	return err
 }
 
-// examineAll examines those of the paths that were not found to be good yet: this run, or another one, may have added them
-// since. Doubts say why what is there is not believed, for each reason once.
+// examineAll examines the paths that were not good before: this run, or another one, may have added them since. Doubts are
+// the reasons why objects are not believed, each once.
 func (s *Store) examineAll(ctx context.Context, paths []nix.StorePath) (doubts []string, err error) {
 	paths = slices.DeleteFunc(nix.SortedPaths(paths), func(path nix.StorePath) bool { return s.state(path).err == nil })
 	states := make([]state, len(paths))
@@ -72,8 +57,8 @@ func (s *Store) examineAll(ctx context.Context, paths []nix.StorePath) (doubts [
 	return doubts, s.remember(good)
 }
 
-// examine compares what the cache has under a path with the record. The NAR is read if that was not done since its file
-// has changed, or with again.
+// examine compares an object of the cache with the record. It reads the NAR if its file has changed since it was last read,
+// or if again is true.
 func (s *Store) examine(ctx context.Context, path nix.StorePath, again bool) state {
 	o, known := s.record.Object(path)
 	st := state{object: o}
@@ -83,7 +68,7 @@ func (s *Store) examine(ctx context.Context, path nix.StorePath, again bool) sta
 	}
 	if err == nil && (again || !o.Holds(fileOf(e))) {
 		if e, err = s.dir.Check(ctx, path); err == nil {
-			err = compare(o, known, e.Info) // it may have changed meanwhile
+			err = compare(o, known, e.Info) // it may have changed
 			st.object.AddFile(fileOf(e))
 		}
 	}
@@ -95,7 +80,7 @@ func fileOf(e binarycache.Entry) record.File {
 	return record.File{Info: e.InfoHash, Identity: e.Identity}
 }
 
-// compare says whether a narinfo is what the record says.
+// compare returns an error if a narinfo differs from the record.
 func compare(o record.Object, known bool, info *nix.NARInfo) error {
 	if o.Unreadable != nil {
 		return o.Unreadable
@@ -110,15 +95,13 @@ func compare(o record.Object, known bool, info *nix.NARInfo) error {
 	return nil
 }
 
-// remember keeps in the record which files were found to hold the objects.
+// remember records the files in which the objects were found.
 func (s *Store) remember(paths []nix.StorePath) error {
-	var changed []nix.StorePath
-	for _, path := range paths {
-		st := s.state(path)
-		if o, _ := s.record.Object(path); len(st.object.Files) > 0 && !o.Holds(st.object.Files[0]) {
-			changed = append(changed, path)
-		}
-	}
+	changed := slices.DeleteFunc(slices.Clone(paths), func(path nix.StorePath) bool {
+		files := s.state(path).object.Files
+		o, _ := s.record.Object(path)
+		return len(files) == 0 || o.Holds(files[0])
+	})
 	if len(changed) == 0 || !s.record.Writable() {
 		return nil
 	}
@@ -129,8 +112,8 @@ func (s *Store) remember(paths []nix.StorePath) error {
 	})
 }
 
-// whyNot says why an object is not there with all that it refers to; nil where it is. Whole has those that are known to
-// be, or are looked at further up.
+// whyNot returns why an object or one of its references is not there; nil if its closure is complete. Whole has the objects
+// whose closure is complete, or is being examined by a caller.
 func (s *Store) whyNot(path nix.StorePath, whole map[nix.StorePath]bool) error {
 	if whole[path] {
 		return nil

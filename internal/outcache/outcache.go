@@ -1,8 +1,8 @@
-// Package outcache is the binary cache in a directory of results, as far as it can be believed.
+// Package outcache is the binary cache in a directory of results, without the objects that differ from the record.
 //
-// Such a directory may come from anywhere, so a file in it is no evidence. An object is there if the record of this user
-// knows its path, its narinfo says what the record says, and its NAR was read and has that hash. The same holds for all
-// that it refers to. Of everything else the cache counts as not having it.
+// Such a directory may come from anywhere, so its files prove nothing. An object counts as present if the record of this
+// user has its path, its narinfo agrees with the record, its NAR was read and has that hash, and all its references are
+// present in the same way. All other objects count as absent.
 package outcache
 
 import (
@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"sync"
 
@@ -23,13 +22,13 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// checksAtOnce is how many NARs are read at a time.
+// checksAtOnce is the number of NARs that are read at the same time.
 const checksAtOnce = 4
 
 var (
-	// errNoRecord says that no run of this user has recorded the contents of an object.
+	// errNoRecord is the state of an object whose contents no run of this user has recorded.
 	errNoRecord = errors.New("no record of it is there")
-	// errNotExamined is the state of an object that nothing has asked for.
+	// errNotExamined is the state of an object before the first query.
 	errNotExamined = errors.New("it was not looked at")
 )
 
@@ -37,20 +36,20 @@ var (
 type Store struct {
 	dir    *binarycache.Dir
 	record *record.Record
-	// warn tells of what is there and is not believed.
+	// warn is called for objects that differ from the record.
 	warn func(text string)
 
 	mu     sync.Mutex
-	states map[nix.StorePath]state // of what was examined; what was not good then is examined again
+	states map[nix.StorePath]state // of the examined objects; each query examines those with an error again
 }
 
-// state is the result of looking at an object.
+// state is the result of the examination of an object.
 type state struct {
 	object record.Object
-	err    error // why it is not believed; nil where it is
+	err    error // why it is not believed; nil if it is
 }
 
-// New returns the cache in a directory. Warn, which may be nil, is called for what is there and is not believed.
+// New returns the cache in a directory. Warn is called for objects that differ from the record; it may be nil.
 func New(dir *binarycache.Dir, r *record.Record, warn func(text string)) *Store {
 	if warn == nil {
 		warn = func(string) {}
@@ -61,7 +60,7 @@ func New(dir *binarycache.Dir, r *record.Record, warn func(text string)) *Store 
 // Name returns the directory.
 func (s *Store) Name() string { return s.dir.Name() }
 
-// Record returns the record that the cache is compared with; nil of a nil store.
+// Record returns the record that the cache is compared with; a nil store has none.
 func (s *Store) Record() *record.Record {
 	if s == nil {
 		return nil
@@ -69,7 +68,7 @@ func (s *Store) Record() *record.Record {
 	return s.record
 }
 
-// Missing returns those of the paths that are not there, or not with all that they refer to, in the order given.
+// Missing returns the paths whose closure is not complete, in the given order.
 func (s *Store) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePath, error) {
 	if _, err := s.look(ctx, paths); err != nil {
 		return nil, err
@@ -84,8 +83,7 @@ func (s *Store) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.Store
 	return missing, nil
 }
 
-// Closure returns the recorded contents of the paths and of all that they refer to, in the order of paths. One that is not
-// there is an error.
+// Closure returns the recorded metadata of the paths and of all their references, sorted by path. An absent path is an error.
 func (s *Store) Closure(ctx context.Context, roots []nix.StorePath) ([]nix.PathInfo, error) {
 	seen, err := s.look(ctx, roots)
 	if err != nil {
@@ -103,7 +101,7 @@ func (s *Store) Closure(ctx context.Context, roots []nix.StorePath) ([]nix.PathI
 	return infos, nil
 }
 
-// Infos returns the recorded contents of those of the paths that are there.
+// Infos returns the recorded metadata of the paths that are present.
 func (s *Store) Infos(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error) {
 	if err := s.lookAt(ctx, paths); err != nil {
 		return nil, err
@@ -117,13 +115,12 @@ func (s *Store) Infos(ctx context.Context, paths []nix.StorePath) (map[nix.Store
 	return infos, nil
 }
 
-// Dump writes the NAR of an object. Its bytes are the recorded ones only where a call of Missing has found it since the
-// file was changed: readers must compare the hash.
+// Dump writes the NAR of an object. The file may have changed since the object was examined: readers must compare the hash.
 func (s *Store) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
 	return s.dir.Dump(ctx, w, path)
 }
 
-// Verify reads the paths back, compares them with the record, and remembers their files.
+// Verify reads the NARs of the paths, compares them with the record, and records their files.
 func (s *Store) Verify(ctx context.Context, paths []nix.StorePath) error {
 	errs := make([]error, len(paths))
 	err := s.each(ctx, paths, func(i int, path nix.StorePath) {
@@ -149,8 +146,8 @@ func (s *Store) Verify(ctx context.Context, paths []nix.StorePath) error {
 	return err
 }
 
-// Import adds the objects of a stream of nix-store --export. What they are has to be recorded before: it is an error if
-// the stream says otherwise.
+// Import adds the objects of a stream of nix-store --export. Their contents must be recorded before. An object that differs
+// from the record is an error.
 func (s *Store) Import(ctx context.Context, stream io.Reader) ([]nix.Added, error) {
 	added, err := s.dir.Import(ctx, stream)
 	for _, a := range added {
@@ -170,8 +167,8 @@ func (s *Store) compareImported(path nix.StorePath) error {
 	return compare(o, known, e.Info)
 }
 
-// SetAside moves out of the way what the cache has under the paths and is not what the record says, so that it can be
-// imported. Nothing is deleted.
+// SetAside moves the objects that differ from the record to another directory, so that the right ones can be imported. It
+// deletes nothing.
 func (s *Store) SetAside(ctx context.Context, paths []nix.StorePath) error {
 	if _, err := s.examineAll(ctx, paths); err != nil {
 		return err
@@ -219,7 +216,7 @@ func (s *Store) set(path nix.StorePath, st state) {
 	s.states[path] = st
 }
 
-// each calls f for the paths, a few at a time.
+// each calls f for the paths, several at the same time.
 func (s *Store) each(ctx context.Context, paths []nix.StorePath, f func(int, nix.StorePath)) error {
 	var group errgroup.Group
 	group.SetLimit(checksAtOnce)
@@ -239,11 +236,11 @@ func (s *Store) each(ctx context.Context, paths []nix.StorePath, f func(int, nix
 	return nil
 }
 
-// some joins the first texts, and says how many there are besides.
+// some joins the first texts, and adds the number of the others.
 func some(texts []string) string {
 	const most = 3
 	if len(texts) <= most {
 		return strings.Join(texts, "; ")
 	}
-	return strings.Join(slices.Concat(texts[:most], []string{fmt.Sprintf("and %d more", len(texts)-most)}), "; ")
+	return fmt.Sprintf("%s; and %d more", strings.Join(texts[:most], "; "), len(texts)-most)
 }

@@ -149,7 +149,7 @@ func TestWhatWasChangedIsReplaced(t *testing.T) {
 		"a narinfo that was cut": {top, cut("References:"), nil, "no field References"},
 		"no references":          {top, func(s string) string { return cut("References:")(s) + "References: \n" }, nil, "0 references, and the record has"},
 		"other contents":         {top, func(s string) string { return strings.Replace(s, "NarSize: ", "NarSize: 1", 1) }, nil, "and the record has"},
-		"another path's narinfo": {top, func(s string) string { return strings.ReplaceAll(s, string(top), string(dep)) }, nil, "its narinfo is that of"},
+		"another path's narinfo": {top, func(s string) string { return strings.ReplaceAll(s, string(top), string(dep)) }, nil, "the narinfo is that of"},
 		"another file": {top, func(s string) string {
 			return strings.Replace(s, "URL: nar/", "URL: ../nar/", 1)
 		}, nil, "path escapes"},

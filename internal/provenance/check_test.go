@@ -168,7 +168,7 @@ func TestWebCacheRefuses(t *testing.T) {
 		"a page":          {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "parse narinfo"},
 		"another object's": {func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, strings.Replace(narinfo("a"), "-a\n", "-b\n", 1))
-		}, "its narinfo is that of"},
+		}, "the narinfo is that of"},
 		"a file elsewhere": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, narinfo("https://example.org/a.nar")) }, "not a file of the cache"},
 	} {
 		t.Run(name, func(t *testing.T) {
