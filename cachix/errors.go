@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -40,17 +41,10 @@ func (e *UnavailableError) Error() string { return e.Err.Error() }
 // Unavailable identifies this error in packages that do not import this one.
 func (e *UnavailableError) Unavailable() bool { return true }
 
-// stalledError ends a request when no bytes have moved over its connection for some time.
-type stalledError time.Duration
+// timeoutError ends a request whose connection or answer is too slow.
+type timeoutError string
 
-func (e stalledError) Error() string { return fmt.Sprintf("nothing moved for %s", time.Duration(e)) }
-
-// slowAnswerError ends a request when its answer takes too long.
-type slowAnswerError time.Duration
-
-func (e slowAnswerError) Error() string {
-	return fmt.Sprintf("the answer did not end within %s", time.Duration(e))
-}
+func (e timeoutError) Error() string { return string(e) }
 
 // unansweredError means that a request has no answer: the connection was refused, reset, stalled or cut off.
 // The server may or may not have processed the request. It may be repeated.
@@ -62,9 +56,7 @@ func (e *unansweredError) Error() string { return e.reason }
 // a signed URL gives the right to upload.
 func (c *Client) unanswered(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
-		var stalled stalledError
-		var slow slowAnswerError
-		if !errors.As(cause, &stalled) && !errors.As(cause, &slow) {
+		if _, slow := errors.AsType[timeoutError](cause); !slow {
 			return cause
 		}
 		err = cause
@@ -75,8 +67,8 @@ func (c *Client) unanswered(ctx context.Context, err error) error {
 	return &unansweredError{c.said(err.Error())}
 }
 
-// hasStatus returns whether an error is, or wraps, a [StatusError] with a status.
-func hasStatus(err error, status int) bool {
-	var e *StatusError
-	return errors.As(err, &e) && e.Status == status
+// hasStatus returns whether an error is, or wraps, a [StatusError] with one of the statuses.
+func hasStatus(err error, statuses ...int) bool {
+	e, ok := errors.AsType[*StatusError](err)
+	return ok && slices.Contains(statuses, e.Status)
 }

@@ -180,7 +180,7 @@ func TestCutterOfExactlySomeParts(t *testing.T) {
 			}
 		}
 		if memory.used != 0 || !memory.room.TryAcquire(partMemory) {
-			t.Error("memory is still held")
+			t.Error("memory is still reserved")
 		}
 	}
 }
@@ -261,43 +261,42 @@ func writeNAR(t testing.TB, f *files, path nix.StorePath, data []byte) {
 	}
 }
 
-// The buffers of parts are used again, and together with those in use never take more than there is.
+// The buffers of parts are reused, and all buffers together never exceed the limit.
 func TestMemory(t *testing.T) {
 	m := newMemory()
 	var taken [][]byte
 	for range partMemory / partSize {
-		if err := m.reserve(t.Context(), partSize); err != nil {
+		buffer, err := m.buffer(t.Context(), partSize)
+		if err != nil {
 			t.Fatal(err)
 		}
-		taken = append(taken, m.take(partSize))
+		taken = append(taken, buffer)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := m.reserve(ctx, 1); err == nil {
-		t.Error("there was room for more")
+		t.Error("more than the limit was reserved")
 	}
 	for _, b := range taken {
 		m.give(b, partSize)
-		m.release(partSize)
 	}
 	if len(m.free) != partMemory/partSize {
 		t.Errorf("%d buffers are kept", len(m.free))
 	}
-	if err := m.reserve(t.Context(), 10<<20); err != nil {
+	large, err := m.buffer(t.Context(), 10<<20)
+	if err != nil {
 		t.Fatal(err)
 	}
-	large := m.take(10 << 20)
 	if kept := int64(len(m.free)) * partSize; kept+10<<20 > partMemory {
 		t.Errorf("%d bytes of buffers are kept beside one of %d", kept, cap(large))
 	}
 	m.give(large, 10<<20)
-	m.release(10 << 20)
-	// One that is larger than all there is goes alone.
+	// A part that is larger than the limit reserves all of it.
 	if err := m.reserve(t.Context(), partMemory+1); err != nil {
 		t.Fatal(err)
 	}
 	m.release(partMemory + 1)
 	if m.used != 0 || !m.room.TryAcquire(partMemory) {
-		t.Error("memory is still held")
+		t.Error("memory is still reserved")
 	}
 }

@@ -90,8 +90,7 @@ func (c *Client) advise(err error) error {
 	switch {
 	case hasStatus(err, http.StatusNotFound):
 		return hint.Wrap(err, "there is no cache %s at %s: look at its name", c.name, c.base)
-	case hasStatus(err, http.StatusMovedPermanently), hasStatus(err, http.StatusFound),
-		hasStatus(err, http.StatusTemporaryRedirect), hasStatus(err, http.StatusPermanentRedirect):
+	case hasStatus(err, http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect):
 		return hint.Wrap(err, "%s is not the API itself: give the URL that it redirects to", c.base)
 	}
 	return c.adviseOnToken(err)
@@ -99,11 +98,10 @@ func (c *Client) advise(err error) error {
 
 // adviseOnToken adds a hint to the error of a token that is not accepted.
 func (c *Client) adviseOnToken(err error) error {
-	var status *StatusError
-	if !errors.As(err, &status) || status.Status != http.StatusUnauthorized && status.Status != http.StatusForbidden {
-		return err
-	}
+	status, _ := errors.AsType[*StatusError](err)
 	switch {
+	case !hasStatus(err, http.StatusUnauthorized, http.StatusForbidden):
+		return err
 	case strings.Contains(status.Message, "expired"):
 		return hint.Wrap(err, "the auth token has expired: make another at https://app.cachix.org/personal-auth-tokens, or for this cache alone in its settings")
 	case c.credential.IsZero():

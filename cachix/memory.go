@@ -37,26 +37,30 @@ func (m *memory) reserve(ctx context.Context, size int64) error {
 // release undoes reserve.
 func (m *memory) release(size int64) { m.room.Release(min(size, partMemory)) }
 
-// take returns an empty buffer with a capacity that the caller has reserved.
-func (m *memory) take(size int64) []byte {
+// buffer waits for memory, and returns an empty buffer with that capacity.
+func (m *memory) buffer(ctx context.Context, size int64) ([]byte, error) {
+	if err := m.reserve(ctx, size); err != nil {
+		return nil, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.used += size
 	if last := len(m.free) - 1; size == partSize && last >= 0 {
 		buffer := m.free[last]
 		m.free = m.free[:last]
-		return buffer
+		return buffer, nil
 	}
 	for len(m.free) > 0 && m.used+int64(len(m.free))*partSize > partMemory {
 		last := len(m.free) - 1
 		m.free[last] = nil
 		m.free = m.free[:last]
 	}
-	return make([]byte, 0, size)
+	return make([]byte, 0, size), nil
 }
 
-// give returns a buffer that is not used any more.
+// give undoes buffer.
 func (m *memory) give(buffer []byte, size int64) {
+	defer m.release(size)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.used -= size

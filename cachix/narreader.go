@@ -128,13 +128,11 @@ func (c *partWriter) write(chunk []byte) error {
 // reserve waits for the memory of the next part. There is no deadlock: a goroutine that waits here has no part, and parts
 // that are being filled or sent need no further memory.
 func (c *partWriter) reserve() error {
-	held := min(c.size, max(c.left, 1))
-	if err := c.memory.reserve(c.ctx, held); err != nil {
-		return err
-	}
-	c.held, c.buffer = held, c.memory.take(held)
-	c.left -= held
-	return nil
+	c.held = min(c.size, max(c.left, 1))
+	c.left -= c.held
+	var err error
+	c.buffer, err = c.memory.buffer(c.ctx, c.held)
+	return err
 }
 
 // flush sends the current part.
@@ -143,16 +141,13 @@ func (c *partWriter) flush() error {
 		return nil
 	}
 	buffer, held := c.buffer, c.held
-	c.buffer, c.held = nil, 0
+	c.buffer = nil
 	c.number++
 	return c.send(part{
 		number: c.number,
 		data:   io.NewSectionReader(bytes.NewReader(buffer), 0, int64(len(buffer))),
 		md5:    md5.Sum(buffer),
-		done: func() {
-			c.memory.give(buffer, held)
-			c.memory.release(held)
-		},
+		done:   func() { c.memory.give(buffer, held) },
 	})
 }
 
@@ -160,7 +155,5 @@ func (c *partWriter) flush() error {
 func (c *partWriter) drop() {
 	if c.buffer != nil {
 		c.memory.give(c.buffer, c.held)
-		c.memory.release(c.held)
-		c.buffer, c.held = nil, 0
 	}
 }

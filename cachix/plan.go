@@ -65,61 +65,38 @@ func (c *Client) Plan(ctx context.Context, infos []nix.PathInfo, upstream []stri
 	return plan, nil
 }
 
-// choose plans all objects that are not known, apart from those with a missing reference. It starts with the objects whose
-// references are all known, and follows their dependents. All objects that it does not reach are blocked.
+// choose plans all objects that are not known, apart from those that cannot be made visible.
 func (p *Plan) choose(infos []nix.PathInfo, known map[nix.StorePath]bool) {
-	todo := make(map[nix.StorePath]nix.PathInfo)
-	dependents := make(map[nix.StorePath][]nix.StorePath)
-	waits := make(map[nix.StorePath]int) // number of references that are not known
-	var ready []nix.StorePath
+	todo := make(map[nix.StorePath]nix.PathInfo, len(infos))
 	for _, info := range infos {
-		if _, again := todo[info.Path]; again || known[info.Path] {
-			continue
-		}
 		todo[info.Path] = info
-		for _, r := range nix.SortedPaths(info.References) {
-			if !known[r] && r != info.Path {
-				waits[info.Path]++
-				dependents[r] = append(dependents[r], info.Path)
-			}
-		}
-		if waits[info.Path] == 0 {
-			ready = append(ready, info.Path)
-		}
 	}
-	for len(ready) > 0 {
-		path := ready[len(ready)-1]
-		ready = ready[:len(ready)-1]
-		known[path] = true
-		p.Push = append(p.Push, todo[path])
-		p.Bytes += todo[path].NARSize
-		for _, d := range dependents[path] {
-			if waits[d]--; waits[d] == 0 {
-				ready = append(ready, d)
+	blocked := make(map[nix.StorePath]bool) // or an object that visit has entered: in a circle, all are blocked
+	var visit func(path nix.StorePath) bool
+	visit = func(path nix.StorePath) bool {
+		info, ours := todo[path]
+		if known[path] || blocked[path] || !ours {
+			return known[path]
+		}
+		blocked[path] = true
+		for _, r := range nix.SortedPaths(info.References) {
+			if r != path && !visit(r) {
+				p.Blocked = append(p.Blocked, Blocked{Path: path, Reference: r})
+				return false
 			}
 		}
+		delete(blocked, path)
+		known[path] = true
+		p.Push = append(p.Push, info)
+		p.Bytes += info.NARSize
+		return true
+	}
+	for _, info := range infos {
+		visit(info.Path)
 	}
 	slices.SortFunc(p.Push, func(a, b nix.PathInfo) int {
 		return cmp.Or(cmp.Compare(b.NARSize, a.NARSize), cmp.Compare(a.Path, b.Path))
 	})
-	p.block(infos, known)
-}
-
-// block records the objects that are not known.
-func (p *Plan) block(infos []nix.PathInfo, known map[nix.StorePath]bool) {
-	noted := make(map[nix.StorePath]bool)
-	for _, info := range infos {
-		if known[info.Path] || noted[info.Path] {
-			continue
-		}
-		noted[info.Path] = true
-		for _, r := range nix.SortedPaths(info.References) {
-			if !known[r] && r != info.Path {
-				p.Blocked = append(p.Blocked, Blocked{Path: info.Path, Reference: r})
-				break
-			}
-		}
-	}
 }
 
 // foreign returns the references that are not among the objects themselves, without duplicates.

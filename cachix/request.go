@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 )
@@ -32,6 +31,11 @@ type apiCall struct {
 	body   any // encoded as JSON; nil for none
 	answer any // decoded from JSON; nil if the content is ignored: it may be empty, or any JSON
 
+	limits
+}
+
+// limits are exceptions to the timeouts of a request.
+type limits struct {
 	// stall replaces the stall timeout of the retry policy; 0 does not.
 	stall time.Duration
 	// lasting gives the request a grace period after ctx is done. It is for requests that begin an upload, which could not
@@ -69,9 +73,7 @@ func (c *Client) ask(ctx context.Context, a apiCall) error {
 	if c.credential.token() != "" {
 		request.Header.Set("Authorization", "Bearer "+c.credential.token())
 	}
-	answer, err := c.send(exchange{
-		client: c.api, request: request, body: bytes.NewReader(body), size: int64(len(body)), stall: a.stall, lasting: a.lasting,
-	})
+	answer, err := c.send(c.api, request, bytes.NewReader(body), a.limits)
 	if err != nil {
 		return err
 	}
@@ -100,16 +102,6 @@ func (c *Client) read(a apiCall, answer received) error {
 	return nil
 }
 
-// exchange is one HTTP request with its timeouts.
-type exchange struct {
-	client  *http.Client
-	request *http.Request
-	body    io.Reader
-	size    int64         // of the body; 0 for none
-	stall   time.Duration // see [apiCall]
-	lasting bool          // see [apiCall]
-}
-
 // received is a complete answer.
 type received struct {
 	status int
@@ -117,35 +109,36 @@ type received struct {
 	body   []byte
 }
 
-// send sends a request, within the limits of the throttle and the stall timeout, and reads the answer.
-// If the status is not a success, the error is a [*StatusError].
-func (c *Client) send(x exchange) (received, error) {
-	if err := c.throttle.acquire(x.request.Context()); err != nil {
-		return received{}, err
-	}
-	r, err := c.sendNow(x)
-	c.throttle.release(err)
-	return r, err
+// body is the body of a request. It may be empty.
+type body interface {
+	io.Reader
+	Size() int64
 }
 
-func (c *Client) sendNow(x exchange) (received, error) {
-	ctx := x.request.Context()
-	if x.lasting {
+// send sends a request, within the limits of the throttle and the stall timeout, and reads the answer.
+// If the status is not a success, the error is a [*StatusError].
+func (c *Client) send(client *http.Client, request *http.Request, content body, l limits) (_ received, err error) {
+	ctx := request.Context()
+	if err := c.throttle.acquire(ctx); err != nil {
+		return received{}, err
+	}
+	defer func() { c.throttle.release(err) }()
+	if l.lasting {
 		longer, cancel := withGracePeriod(ctx, c.policy.finalTimeout)
 		defer cancel()
 		ctx = longer
 	}
-	ctx, watch := withStallTimeout(ctx, cmp.Or(x.stall, c.policy.stallTimeout))
+	ctx, watch := withStallTimeout(ctx, cmp.Or(l.stall, c.policy.stallTimeout))
 	defer watch.stop()
-	request := x.request.WithContext(ctx)
-	request.ContentLength = x.size
-	if x.size > 0 { // an empty body would be sent with chunked encoding, which storages refuse
-		body := &sentBody{r: watch.reader(x.body)}
-		defer body.Close()
-		request.Body = body
+	request = request.WithContext(ctx)
+	request.ContentLength = content.Size()
+	if request.ContentLength > 0 { // an empty body would be sent with chunked encoding, which storages refuse
+		sent := &sentBody{r: watch.reader(content)}
+		defer sent.Close()
+		request.Body = sent
 	}
 	request.Header.Set("User-Agent", c.agent)
-	response, err := x.client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return received{}, c.unanswered(ctx, err)
 	}
@@ -200,10 +193,7 @@ func (c *Client) statusError(response *http.Response, body []byte) *StatusError 
 	}
 	text := ""
 	if json.Unmarshal(body, &said) == nil {
-		text = said.Error
-		if text == "" {
-			text = said.Message
-		}
+		text = cmp.Or(said.Error, said.Message)
 	} else if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind == "text/plain" || kind == "" {
 		text = string(body)
 	}
@@ -211,17 +201,7 @@ func (c *Client) statusError(response *http.Response, body []byte) *StatusError 
 	return e
 }
 
-// said makes text of a server safe to print. It removes the token first, before the text is shortened.
-func (c *Client) said(text string) string { return oneLine(c.credential.redact(text)) }
-
-// oneLine joins the lines of a text, replaces control characters, and shortens long texts.
-func oneLine(text string) string {
-	const most = 300
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	return printable.Cut(strings.Join(strings.Fields(text), " "), most)
+// said makes text of a server safe to print, as one line of limited length. It removes the token before it shortens the text.
+func (c *Client) said(text string) string {
+	return printable.Cut(strings.Join(strings.Fields(printable.Line(c.credential.redact(text))), " "), 300)
 }

@@ -77,12 +77,11 @@ func (c *Client) afterAttempt(err error) error {
 
 // isTransient returns whether another attempt may succeed.
 func isTransient(err error) bool {
-	var status *StatusError
-	if errors.As(err, &status) {
+	if status, ok := errors.AsType[*StatusError](err); ok {
 		return status.isTransient()
 	}
-	var unanswered *unansweredError
-	return errors.As(err, &unanswered)
+	_, ok := errors.AsType[*unansweredError](err)
+	return ok
 }
 
 // retryAfter returns how long a server asks its clients to wait: the header in seconds or as a date, or a field of the

@@ -145,16 +145,15 @@ func TestWatch(t *testing.T) {
 		}
 		time.Sleep(1100 * time.Millisecond)
 		synctest.Wait()
-		var stalled stalledError
-		if !errors.As(context.Cause(ctx), &stalled) {
+		if _, stalled := errors.AsType[timeoutError](context.Cause(ctx)); !stalled {
 			t.Errorf("cause %v", context.Cause(ctx))
 		}
 		w.stop()
 	})
 }
 
-// What begins or ends an upload is waited for a little longer than its context lasts, with the context's cause.
-func TestOutlive(t *testing.T) {
+// A grace period ends some time after its context, with the context's cause.
+func TestGracePeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		why := errors.New("enough")
 		ctx, cancel := context.WithCancelCause(t.Context())

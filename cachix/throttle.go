@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 )
@@ -12,17 +11,17 @@ import (
 // throttle limits the number of open requests to the capacity of the server, as TCP does for a link (additive increase,
 // multiplicative decrease): after as many successes as the limit, the limit grows by one; when the server reports that it
 // is overloaded (429, 503), the limit shrinks to 0.7 of itself. If the server says how long to wait, no request is sent
-// until then. Waiting requests are sent first come, first served.
+// until then.
 type throttle struct {
 	maxHold time.Duration // maximum time that a server may stop all requests
 
 	mu      sync.Mutex
+	changed sync.Cond // signals waiting requests, the oldest first
 	limit   float64
 	ceiling float64
 	open    int
 	stale   int       // open requests that were sent before the limit was last cut: their errors do not cut it again
 	until   time.Time // no request is sent before
-	waiting []chan struct{}
 }
 
 const (
@@ -32,38 +31,30 @@ const (
 )
 
 func newThrottle(ceiling int, longest time.Duration) *throttle {
-	return &throttle{limit: min(throttleStart, float64(ceiling)), ceiling: float64(ceiling), maxHold: longest}
+	t := &throttle{limit: min(throttleStart, float64(ceiling)), ceiling: float64(ceiling), maxHold: longest}
+	t.changed.L = &t.mu
+	return t
 }
 
 // acquire waits until a request may be sent. If it succeeds, release must be called.
 func (t *throttle) acquire(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	turn := make(chan struct{})
-	t.mu.Lock()
-	t.waiting = append(t.waiting, turn)
-	t.admit()
-	t.mu.Unlock()
-	select {
-	case <-turn:
-		return nil
-	case <-ctx.Done():
-		t.giveUp(turn)
-		return context.Cause(ctx)
-	}
-}
-
-// giveUp removes a waiting request, or passes its turn on if the request was just admitted.
-func (t *throttle) giveUp(turn chan struct{}) {
+	stop := context.AfterFunc(ctx, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.changed.Broadcast()
+	})
+	defer stop()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if i := slices.Index(t.waiting, turn); i >= 0 {
-		t.waiting = slices.Delete(t.waiting, i, i+1)
-		return
+	for ctx.Err() == nil && (t.open >= int(t.limit) || time.Now().Before(t.until)) {
+		t.changed.Wait()
 	}
-	t.open--
-	t.admit()
+	if ctx.Err() != nil {
+		t.admit() // the signal may have been for another request
+		return context.Cause(ctx)
+	}
+	t.open++
+	return nil
 }
 
 // release ends a request, and adapts the limit to its result.
@@ -99,12 +90,9 @@ func (t *throttle) hold(wait time.Duration) {
 	}
 }
 
-// admit lets waiting requests begin, up to the limit.
+// admit signals as many waiting requests as may begin.
 func (t *throttle) admit() {
-	for len(t.waiting) > 0 && t.open < int(t.limit) && !time.Now().Before(t.until) {
-		close(t.waiting[0])
-		t.waiting[0] = nil
-		t.waiting = t.waiting[1:]
-		t.open++
+	for range int(t.limit) - t.open {
+		t.changed.Signal()
 	}
 }

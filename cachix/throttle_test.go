@@ -12,13 +12,6 @@ import (
 
 var busy = &StatusError{Status: http.StatusServiceUnavailable}
 
-// requests returns how many requests are open, and how many wait.
-func (t *throttle) requests() (open, waiting int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.open, len(t.waiting)
-}
-
 // mustAcquire fails where it would have to wait.
 func mustAcquire(t *testing.T, th *throttle, n int) {
 	t.Helper()
@@ -166,8 +159,8 @@ func TestThrottleGivesUp(t *testing.T) {
 		if err := th.acquire(ctx); !errors.Is(err, why) {
 			t.Errorf("error %v", err)
 		}
-		if open, waiting := th.requests(); open != 0 || waiting != 0 {
-			t.Errorf("%d open, %d waiting", open, waiting)
+		if n := limit(t, th); n != 1 {
+			t.Errorf("limit %d", n)
 		}
 	})
 }

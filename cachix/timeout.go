@@ -2,6 +2,7 @@ package cachix
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 )
@@ -14,10 +15,11 @@ type stallTimer struct {
 	cancel context.CancelCauseFunc
 }
 
-// withStallTimeout returns a context that is done, with the cause [stalledError], when tick is not called for that time.
+// withStallTimeout returns a context that is done, with a [timeoutError], when tick is not called for that time.
 func withStallTimeout(ctx context.Context, after time.Duration) (context.Context, *stallTimer) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	return ctx, &stallTimer{timer: time.AfterFunc(after, func() { cancel(stalledError(after)) }), after: after, cancel: cancel}
+	stalled := timeoutError(fmt.Sprintf("nothing moved for %s", after))
+	return ctx, &stallTimer{timer: time.AfterFunc(after, func() { cancel(stalled) }), after: after, cancel: cancel}
 }
 
 func (t *stallTimer) tick() { t.timer.Reset(t.after) }
@@ -30,7 +32,7 @@ func (t *stallTimer) stop() {
 
 // limit ends the request after d, even if bytes move. It returns a function that removes the limit.
 func (t *stallTimer) limit(d time.Duration) (lift func() bool) {
-	return time.AfterFunc(d, func() { t.cancel(slowAnswerError(d)) }).Stop
+	return time.AfterFunc(d, func() { t.cancel(timeoutError(fmt.Sprintf("the answer did not end within %s", d))) }).Stop
 }
 
 // reader calls tick at each read: a body is read as fast as the connection accepts it.

@@ -67,7 +67,7 @@ func (c *Client) create(ctx context.Context, compression nar.Compression) (*uplo
 	}
 	err := c.call(ctx, apiCall{
 		does: "create upload", method: http.MethodPost, path: "/multipart-nar",
-		query: url.Values{"compression": {method}}, answer: &answer, lasting: true,
+		query: url.Values{"compression": {method}}, answer: &answer, limits: limits{lasting: true},
 	})
 	if err != nil {
 		return nil, c.advise(err)
@@ -142,9 +142,7 @@ func (c *Client) putPart(ctx context.Context, signed, sum string, data *io.Secti
 	}
 	request.Header.Set("Content-Type", "application/octet-stream")
 	request.Header.Set("Content-MD5", sum)
-	answer, err := c.send(exchange{
-		client: c.storage, request: request, body: io.NewSectionReader(data, 0, data.Size()), size: data.Size(),
-	})
+	answer, err := c.send(c.storage, request, io.NewSectionReader(data, 0, data.Size()), limits{})
 	if hasStatus(err, http.StatusForbidden) {
 		// The URL has expired, because the link is slow or a clock is wrong: the next attempt requests another.
 		return "", &unansweredError{err.Error()}
@@ -172,10 +170,9 @@ func (u *upload) complete(ctx context.Context, info narInfoCreate) error {
 			Parts  []completedPart `json:"parts"`
 			Create narInfoCreate   `json:"narInfoCreate"`
 		}{u.parts, info},
-		stall: u.client.policy.completeTimeout, lasting: true,
+		limits: limits{stall: u.client.policy.completeTimeout, lasting: true},
 	})
-	var refused *StatusError
-	if errors.As(err, &refused) {
+	if _, refused := errors.AsType[*StatusError](err); refused {
 		if there, headErr := u.client.has(ctx, info.StoreHash); headErr == nil && there {
 			return nil
 		}

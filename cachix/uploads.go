@@ -75,7 +75,6 @@ func (u *upload) requestAbort(ctx context.Context) error {
 
 // isEnded returns whether a server has refused to abort an upload because it does not know the upload.
 func isEnded(err error) bool {
-	var refused *StatusError
-	return errors.As(err, &refused) && refused.Status/100 == 4 &&
-		refused.Status != http.StatusUnauthorized && refused.Status != http.StatusForbidden && !refused.isTransient()
+	refused, ok := errors.AsType[*StatusError](err)
+	return ok && refused.Status/100 == 4 && !refused.isTransient() && !hasStatus(err, http.StatusUnauthorized, http.StatusForbidden)
 }

@@ -185,12 +185,11 @@ func (p *push) note(ctx context.Context, o *object, err error) {
 	if ctx.Err() != nil {
 		return // the error of the push is the context's
 	}
-	var gone *UnavailableError
-	if errors.As(err, &gone) {
+	if _, unavailable := errors.AsType[*UnavailableError](err); unavailable {
 		p.failures++
 	}
 	err = fmt.Errorf("push %s: %w", o.Path, err)
-	if p.failures == maxConsecutiveFailures || hasStatus(err, http.StatusUnauthorized) || hasStatus(err, http.StatusForbidden) {
+	if p.failures == maxConsecutiveFailures || hasStatus(err, http.StatusUnauthorized, http.StatusForbidden) {
 		p.stop(err)
 		return
 	}
