@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"log/slog"
 	"regexp"
 	"strings"
 
@@ -169,8 +168,5 @@ func encodings(token string) []*regexp.Regexp {
 // Format prints [Hidden] for all verbs.
 func (c Credential) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(Hidden)) }
 
-// MarshalText is used by encoders such as that of JSON.
+// MarshalText is used by encoders such as those of packages json and slog.
 func (c Credential) MarshalText() ([]byte, error) { return []byte(Hidden), nil }
-
-// LogValue is used by package slog.
-func (c Credential) LogValue() slog.Value { return slog.StringValue(Hidden) }

@@ -9,48 +9,58 @@ import (
 	"os"
 
 	"golang.org/x/sync/errgroup"
+	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// fileNAR is a file of a binary cache that already has the wanted compression. Its narinfo is not trusted: while the
-// parts are sent, the file is hashed, and so is the NAR that it decompresses to.
-type fileNAR struct {
-	push   *push
-	object *object
-	info   *nix.NARInfo
-	file   *os.File
+// FileSource is a source whose NARs are files. Files that already have the wanted compression are sent unchanged, and
+// need no memory.
+type FileSource interface {
+	Source
+	// Info returns the narinfo of a store object.
+	Info(path nix.StorePath) (*nix.NARInfo, error)
+	// OpenNAR opens the file of a narinfo.
+	OpenNAR(info *nix.NARInfo) (*os.File, error)
 }
 
-func (n *fileNAR) compression() nar.Compression {
-	return nar.Compression(n.info.Compression)
+// openFile opens the file of an object, if there is one that is sent unchanged.
+func (p *push) openFile(o *object) error {
+	files, ok := p.source.(FileSource)
+	if !ok {
+		return nil
+	}
+	info, err := files.Info(o.Path)
+	if err != nil {
+		return err
+	}
+	if info.Compression != p.compression || info.FileHash.Type() != gonix.SHA256 || info.FileSize <= 0 {
+		return nil
+	}
+	o.info = info
+	o.file, err = files.OpenNAR(info)
+	return err
 }
 
-func (n *fileNAR) Close() error { return n.file.Close() }
-
-func (n *fileNAR) parts(ctx context.Context, send func(part) error) (nar.Compressed, error) {
+// fileParts splits the file of an object into parts. Its narinfo is not trusted: while the parts are sent, the file is
+// hashed, and so is the NAR that it decompresses to.
+func (p *push) fileParts(ctx context.Context, o *object, send func(part) error) (nar.Compressed, error) {
 	contents, file := nar.NewDigest(), nar.NewDigest()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		return n.push.source.Dump(ctx, narWriter{contents, n.push, n.object}, n.object.Path)
-	})
-	group.Go(func() error { return n.send(ctx, send, file) })
+	group.Go(func() error { return p.source.Dump(ctx, narWriter{contents, p, o}, o.Path) })
+	group.Go(func() error { return p.sendFile(ctx, o, send, file) })
 	err := group.Wait()
-	packed := nar.Compressed{
-		NARHash: contents.Hash(), NARSize: contents.Size, FileHash: file.Hash(), FileSize: file.Size,
-	}
-	if err == nil && !packed.FileHash.Equal(n.info.FileHash) {
+	if err == nil && !file.Hash().Equal(o.info.FileHash) {
 		err = errors.New("read nar: the hash of the file is not the one in its narinfo")
 	}
-	return packed, err
+	return nar.Compressed{NARHash: contents.Hash(), NARSize: contents.Size, FileHash: file.Hash(), FileSize: file.Size}, err
 }
 
-// send splits the file into parts.
-func (n *fileNAR) send(ctx context.Context, send func(part) error, sum io.Writer) error {
-	size, memory := partSizeFor(n.info.FileSize), n.push.client.memory
-	for number, offset := 1, int64(0); offset < n.info.FileSize; number, offset = number+1, offset+size {
-		data := io.NewSectionReader(n.file, offset, min(size, n.info.FileSize-offset))
+func (p *push) sendFile(ctx context.Context, o *object, send func(part) error, sum io.Writer) error {
+	size, fileSize, memory := partSizeFor(o.info.FileSize), o.info.FileSize, p.client.memory
+	for number, offset := 1, int64(0); offset < fileSize; number, offset = number+1, offset+size {
+		data := io.NewSectionReader(o.file, offset, min(size, fileSize-offset))
 		if err := memory.reserve(ctx, data.Size()); err != nil {
 			return err
 		}
@@ -58,7 +68,7 @@ func (n *fileNAR) send(ctx context.Context, send func(part) error, sum io.Writer
 		digest := md5.New()
 		read, err := io.Copy(io.MultiWriter(sum, digest), io.NewSectionReader(data, 0, data.Size()))
 		if err == nil && read < data.Size() {
-			err = fmt.Errorf("%s ends after %d of %d bytes", n.info.URL, offset+read, n.info.FileSize)
+			err = fmt.Errorf("%s ends after %d of %d bytes", o.info.URL, offset+read, fileSize)
 		}
 		if err != nil {
 			release()

@@ -3,6 +3,7 @@ package cachix
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 
@@ -25,9 +26,10 @@ type object struct {
 	rank int // place in the plan
 
 	stage  stage
-	nar    narReader // open from toBegin until its parts are sent
-	read   int64     // bytes of its NAR
-	upload *upload   // nil until it is begun
+	info   *nix.NARInfo // of file
+	file   *os.File     // sent unchanged; open from toBegin until its parts are sent; nil for a NAR to compress
+	read   int64        // bytes of its NAR
+	upload *upload      // nil until it is begun
 	packed nar.Compressed
 	again  bool // a second upload was begun
 

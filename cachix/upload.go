@@ -58,9 +58,6 @@ type completedPart struct {
 // create begins an upload. POST /cache/{name}/multipart-nar?compression=
 func (c *Client) create(ctx context.Context, compression nar.Compression) (*upload, error) {
 	method := map[nar.Compression]string{nar.Zstd: "zst", nar.XZ: "xz"}[compression]
-	if method == "" {
-		return nil, fmt.Errorf("create upload: Cachix does not take files compressed by %s", compression)
-	}
 	var answer struct {
 		NARID    string `json:"narId"`
 		UploadID string `json:"uploadId"`

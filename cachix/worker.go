@@ -69,7 +69,7 @@ func (p *push) advance(ctx, abort context.Context, o *object) {
 		p.scheduler.enqueue(o, o.stage+1)
 		return
 	}
-	o.closeNAR()
+	o.closeFile()
 	if o.upload != nil && (err == nil || o.upload.abort(abort)) {
 		p.uploads.Ended(o.upload.reference())
 	}
@@ -106,12 +106,12 @@ func (p *push) mayGoOn(ctx context.Context, o *object) error {
 	return p.scheduler.missingReference(o)
 }
 
-// begin opens the NAR of an object, and begins its upload.
+// begin begins the upload of an object.
 func (p *push) begin(ctx context.Context, o *object) (err error) {
-	if o.nar, err = p.open(o); err != nil {
+	if err := p.openFile(o); err != nil {
 		return err
 	}
-	if o.upload, err = p.client.create(ctx, o.nar.compression()); err != nil {
+	if o.upload, err = p.client.create(ctx, p.compression); err != nil {
 		return err
 	}
 	p.uploads.Begun(o.upload.reference())
@@ -120,7 +120,7 @@ func (p *push) begin(ctx context.Context, o *object) (err error) {
 
 // send reads the NAR of an object, sends its parts, and waits until the storage has all of them.
 func (p *push) send(ctx context.Context, o *object) error {
-	defer o.closeNAR() // parts of a file are read from it
+	defer o.closeFile() // parts of a file are read from it
 	err := p.read(ctx, o)
 	if sendErr := o.upload.wait(); sendErr != nil {
 		err = sendErr // it is the reason why reading ended
@@ -137,18 +137,22 @@ func (p *push) read(ctx context.Context, o *object) (err error) {
 	if err := p.mayGoOn(ctx, o); err != nil {
 		return err
 	}
-	o.packed, err = o.nar.parts(ctx, func(part part) error {
+	parts := p.compressedParts
+	if o.file != nil {
+		parts = p.fileParts
+	}
+	o.packed, err = parts(ctx, o, func(part part) error {
 		o.upload.send(ctx, part, p.meter.addSent)
 		return o.upload.failed() // reading on would be useless
 	})
 	return err
 }
 
-// closeNAR closes the NAR of an object, if it is open.
-func (o *object) closeNAR() {
-	if o.nar != nil {
-		_ = o.nar.Close()
-		o.nar = nil
+// closeFile closes the file of an object, if it is open.
+func (o *object) closeFile() {
+	if o.file != nil {
+		_ = o.file.Close()
+		o.file = nil
 	}
 }
 

@@ -5,50 +5,9 @@ import (
 	"context"
 	"crypto/md5"
 	"io"
-	"os"
-
-	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
-
-// FileSource is a source whose NARs are files. Files that already have the wanted compression are sent unchanged, and
-// need no memory.
-type FileSource interface {
-	Source
-	// Info returns the narinfo of a store object.
-	Info(path nix.StorePath) (*nix.NARInfo, error)
-	// OpenNAR opens the file of a narinfo.
-	OpenNAR(info *nix.NARInfo) (*os.File, error)
-}
-
-// narReader splits a compressed NAR into parts, in order. It reads the NAR once.
-type narReader interface {
-	compression() nar.Compression
-	parts(ctx context.Context, send func(part) error) (nar.Compressed, error)
-	Close() error
-}
-
-// open opens the NAR of an object: a file that is sent unchanged, if the source has one, or else a NAR to compress.
-func (p *push) open(o *object) (narReader, error) {
-	files, ok := p.source.(FileSource)
-	if !ok {
-		return &compressedNAR{p, o}, nil
-	}
-	info, err := files.Info(o.Path)
-	if err != nil {
-		return nil, err
-	}
-	if nar.Compression(info.Compression) != p.compression || info.FileHash.Type() != gonix.SHA256 || info.FileSize <= 0 {
-		return &compressedNAR{p, o}, nil
-	}
-	file, err := files.OpenNAR(info)
-	if err != nil {
-		return nil, err
-	}
-	return &fileNAR{push: p, object: o, info: info, file: file}, nil
-}
 
 // narWriter counts the bytes of a NAR. It fails if the NAR is longer than Nix has recorded: the sizes of the parts would
 // be wrong.
@@ -68,24 +27,16 @@ func (w narWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// compressedNAR is a NAR that is compressed while it is read.
-type compressedNAR struct {
-	push   *push
-	object *object
-}
-
-func (n *compressedNAR) compression() nar.Compression { return n.push.compression }
-func (n *compressedNAR) Close() error                 { return nil }
-
-func (n *compressedNAR) parts(ctx context.Context, send func(part) error) (nar.Compressed, error) {
+// compressedParts compresses the NAR of an object, and splits it into parts.
+func (p *push) compressedParts(ctx context.Context, o *object, send func(part) error) (nar.Compressed, error) {
 	c := &partWriter{
-		ctx: ctx, memory: n.push.client.memory, send: send, size: partSizeFor(n.object.NARSize),
+		ctx: ctx, memory: p.client.memory, send: send, size: partSizeFor(o.NARSize),
 		// Data that cannot be compressed grows by some bytes for each block.
-		left: n.object.NARSize + n.object.NARSize/64 + 1<<10,
+		left: o.NARSize + o.NARSize/64 + 1<<10,
 	}
 	defer c.drop()
-	packed, err := n.push.compressor.Compress(ctx, func(w io.Writer) error {
-		return n.push.source.Dump(ctx, narWriter{w, n.push, n.object}, n.object.Path)
+	packed, err := p.compressor.Compress(ctx, func(w io.Writer) error {
+		return p.source.Dump(ctx, narWriter{w, p, o}, o.Path)
 	}, c.write)
 	if err == nil {
 		err = c.flush() // the last part
