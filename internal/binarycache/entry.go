@@ -142,13 +142,10 @@ func (d *Dir) setAside(p nix.StorePath, isBad func() bool) (string, error) {
 
 // lock keeps other processes from making objects visible, and from setting them aside, until unlock is called.
 func (d *Dir) lock() (unlock func(), err error) {
-	f, err := d.dir.OpenItself()
-	if err != nil {
-		return nil, err
-	}
+	unlock, err = d.dir.Lock()
 	// A file system may have no locks. Then two runs at once can lose what one of them has imported, and find that out.
-	if err := regular.Lock(f); errors.Is(err, regular.ErrLocked) {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", d.dir.Name(), err), f.Close())
+	if err != nil && !errors.Is(err, regular.ErrLocked) {
+		return func() {}, nil
 	}
-	return func() { _ = f.Close() }, nil // which lets go of the lock
+	return unlock, err
 }

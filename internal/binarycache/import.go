@@ -79,7 +79,7 @@ func (d *Dir) importStream(ctx context.Context, stream io.Reader) ([]nix.Added, 
 		err = context.Cause(ctx)
 	}
 	if len(i.publisher.added) > 0 {
-		err = errors.Join(err, syncDir(d.dir.Sub(narDir)), syncDir(d.dir))
+		err = errors.Join(err, d.dir.Sub(narDir).Sync(), d.dir.Sync())
 	}
 	return i.publisher.added, err
 }

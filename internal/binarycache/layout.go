@@ -114,19 +114,4 @@ func incomingName(work *regular.Dir, name string) string {
 	return filepath.Join(incomingDir, filepath.Base(work.Name()), name)
 }
 
-func syncAndClose(f *os.File) error {
-	if err := f.Sync(); err != nil {
-		_ = f.Close()
-		return err
-	}
-	return f.Close()
-}
-
-// syncDir makes the names in a directory last.
-func syncDir(dir *regular.Dir) error {
-	f, err := dir.OpenItself()
-	if err != nil {
-		return err
-	}
-	return syncAndClose(f)
-}
+func syncAndClose(f *os.File) error { return errors.Join(f.Sync(), f.Close()) }

@@ -32,7 +32,7 @@ func (r *Record) NoteJournal(run string, data []byte) error {
 
 // ForgetJournal forgets what a run has written as its journal: all of it is published.
 func (r *Record) ForgetJournal(run string) error {
-	err := r.change(func() error { return r.root.Remove(journalFile(run)) })
+	err := r.change(func() error { return r.dir.Remove(journalFile(run)) })
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("forget journal of run %s: %w", run, err)
 	}

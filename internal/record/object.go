@@ -104,7 +104,7 @@ func (r *Record) Object(path nix.StorePath) (Object, bool) {
 	case errors.Is(err, fs.ErrNotExist):
 		return Object{}, false
 	}
-	file := filepath.Join(r.path, objectFile(path))
+	file := r.dir.File(objectFile(path))
 	return Object{Path: path, Unreadable: hint.Wrap(fmt.Errorf("read record %s: %w", file, err),
 		"if it is damaged, what it said against publishing %s is lost; so delete both and build again: rm %s; nix-store --delete %[1]s",
 		path, hint.Quote(file))}, false
@@ -127,7 +127,7 @@ func (r *Record) Change(paths []nix.StorePath, change func(*Object)) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("record store objects in %s: %w", r.path, err)
+		return fmt.Errorf("record store objects in %s: %w", r.Path(), err)
 	}
 	return nil
 }

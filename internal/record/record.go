@@ -6,7 +6,6 @@
 package record
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,7 +14,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 
@@ -27,7 +25,6 @@ const (
 	objectsDir  = "objects"
 	cellsDir    = "cells"
 	journalsDir = "journals"
-	lockFile    = "lock"
 
 	// maxFile bounds what is read as one file of the record: 2^16 references fit.
 	maxFile = 16 << 20
@@ -36,12 +33,12 @@ const (
 // Record is a directory that belongs to this user alone, with one small JSON file for each store object and each cell.
 // It is safe for concurrent use, also by several processes.
 type Record struct {
-	path string
-
-	mu       sync.Mutex // for changes
-	root     *os.Root   // nil where nothing was recorded yet
+	dir      *regular.Dir
 	writable bool
+	mu       sync.Mutex // for changes
 }
+
+var errReadOnly = errors.New("the record is open for reading only")
 
 // Dir returns the directory of the record: XDG_STATE_HOME/open-sesame-ci, or ~/.local/state/open-sesame-ci.
 func Dir(stateHome, home string) (string, error) {
@@ -56,61 +53,48 @@ func Dir(stateHome, home string) (string, error) {
 	return filepath.Join(base, "open-sesame-ci"), nil
 }
 
-// Open opens the record in a directory and makes the directory where there is none. A directory that others can write
-// to or have made is refused.
-func Open(path string) (*Record, error) {
-	r := &Record{path: path}
-	if err := r.open(true); err != nil {
+// Open opens the record in a directory, and creates the directory if there is none. It refuses a directory that other
+// users can write to, or have made.
+func Open(path string) (*Record, error) { return openRecord(path, true) }
+
+// OpenReadOnly opens the record in a directory for reading, and creates nothing. A missing directory is an empty record.
+func OpenReadOnly(path string) (*Record, error) { return openRecord(path, false) }
+
+func openRecord(path string, writable bool) (*Record, error) {
+	r := &Record{dir: regular.NewDir(path), writable: writable}
+	err := r.check()
+	if errors.Is(err, fs.ErrNotExist) && !writable {
+		return r, nil
+	}
+	if err != nil {
+		r.Close()
 		return nil, fmt.Errorf("open record of builds: %w", err)
 	}
 	return r, nil
 }
 
-// OpenReadOnly opens the record in a directory for reading, and makes nothing. A directory that is not there is an empty
-// record.
-func OpenReadOnly(path string) (*Record, error) {
-	r := &Record{path: path}
-	if err := r.open(false); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("open record of builds: %w", err)
-	}
-	return r, nil
-}
-
-func (r *Record) open(create bool) error {
-	if create {
-		if err := os.MkdirAll(filepath.Dir(r.path), 0o700); err != nil {
+// check checks the directory, and opens it.
+func (r *Record) check() error {
+	path := r.Path()
+	if r.writable {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
-		if err := os.Mkdir(r.path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
-	info, err := os.Lstat(r.path)
-	if err != nil {
-		return err
+	info, err := os.Lstat(path)
+	if err == nil {
+		err = errors.Join(checkDir(path, info), checkAbove(path))
 	}
-	if err := errors.Join(checkDir(r.path, info), checkAbove(r.path)); err != nil {
-		return err
+	if err == nil {
+		info, err = r.dir.Stat(".")
 	}
-	root, err := regular.OpenRoot(r.path)
-	if err != nil {
-		return err
+	if err == nil {
+		err = checkDir(path, info) // it may be another directory than before
 	}
-	opened, err := root.Stat(".")
-	if err == nil && !os.SameFile(info, opened) {
-		err = fmt.Errorf("%s was replaced while it was opened", r.path)
-	}
-	for _, name := range []string{objectsDir, cellsDir, journalsDir} {
-		if mkdirErr := root.Mkdir(name, 0o700); create && err == nil && !errors.Is(mkdirErr, fs.ErrExist) {
-			err = mkdirErr
-		}
-	}
-	if err != nil {
-		root.Close()
-		return err
-	}
-	r.root, r.writable = root, create
-	return nil
+	return err
 }
 
 // checkDir refuses a directory that is not this user's alone: what it says would be somebody else's word.
@@ -145,15 +129,10 @@ func checkAbove(path string) error {
 }
 
 // Path returns the directory.
-func (r *Record) Path() string { return r.path }
+func (r *Record) Path() string { return r.dir.Name() }
 
 // Close closes the directory.
-func (r *Record) Close() error {
-	if r.root == nil {
-		return nil
-	}
-	return r.root.Close()
-}
+func (r *Record) Close() { r.dir.Close() }
 
 // Cell reads into value what SetCell was given under the key. It returns false where it was given nothing, and an error
 // where that cannot be read.
@@ -166,7 +145,7 @@ func (r *Record) Cell(key, value any) (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, hint.Wrap(fmt.Errorf("read record %s: %w", filepath.Join(r.path, name), err), "if it is damaged: rm %s", hint.Quote(filepath.Join(r.path, name)))
+		return false, hint.Wrap(fmt.Errorf("read record %s: %w", r.dir.File(name), err), "if it is damaged: rm %s", hint.Quote(r.dir.File(name)))
 	}
 	return true, nil
 }
@@ -195,10 +174,7 @@ func digest(data []byte) string {
 
 // read reads a file of the record.
 func (r *Record) read(name string, value any) error {
-	if r.root == nil {
-		return fs.ErrNotExist
-	}
-	data, err := regular.ReadIn(r.root, name, maxFile)
+	data, err := r.dir.Read(name, maxFile)
 	if err != nil {
 		return err
 	}
@@ -213,58 +189,32 @@ func (r *Record) writeJSON(name string, value any, sync bool) error {
 	return r.write(name, data, sync)
 }
 
-// write puts a file in place at once: a reader sees the old contents or the new ones. With sync, it is on disk then.
+// write replaces a file. With sync, it is on disk then.
 func (r *Record) write(name string, data []byte, sync bool) error {
 	if !r.writable {
-		return errors.New("the record is open for reading only")
+		return errReadOnly
 	}
-	temp := filepath.Join(filepath.Dir(name), "."+strings.ToLower(rand.Text())+".tmp")
-	f, err := r.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
+	if !sync {
+		return r.dir.WriteUnsynced(name, data)
+	}
+	if err := r.dir.Write(name, data); err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	if err == nil && sync {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = r.root.Rename(temp, name)
-	}
-	if err != nil {
-		_ = r.root.Remove(temp)
-	} else if sync {
-		err = r.syncDir(filepath.Dir(name))
-	}
-	return err
-}
-
-// syncDir brings the names in a directory of the record to disk.
-func (r *Record) syncDir(name string) error {
-	dir, err := r.root.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return r.dir.Sub(filepath.Dir(name)).Sync()
 }
 
 // change calls f while no other process changes the record.
 func (r *Record) change(f func() error) error {
 	if !r.writable {
-		return errors.New("the record is open for reading only")
+		return errReadOnly
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	lock, err := r.root.OpenFile(lockFile, os.O_RDWR|os.O_CREATE, 0o600)
+	unlock, err := r.dir.Lock()
 	if err != nil {
 		return err
 	}
-	defer lock.Close() // which lets go of the lock
-	if err := regular.Lock(lock); err != nil {
-		return fmt.Errorf("lock %s: %w", filepath.Join(r.path, lockFile), err)
-	}
+	defer unlock()
 	return f()
 }
 

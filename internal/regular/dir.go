@@ -108,9 +108,24 @@ func (d *Dir) CreateNew(name string) (*os.File, error) {
 	return f, d.named(err)
 }
 
-// Replace makes a file of what fill writes, beside and renamed: a reader sees the old file or the new one, never a part.
-// It is on disk then.
+// Replace replaces a file by one with the output of fill: a reader sees either the old contents or the new ones. The file
+// is on disk then.
 func (d *Dir) Replace(name string, mode fs.FileMode, fill func(io.Writer) error) error {
+	return d.replace(name, mode, fill, (*os.File).Sync)
+}
+
+// Write replaces a file by one with the data. It is on disk then.
+func (d *Dir) Write(name string, data []byte) error {
+	return d.Replace(name, 0o644, func(w io.Writer) error { _, err := w.Write(data); return err })
+}
+
+// WriteUnsynced is [Dir.Write], but the file may be lost in a crash of the machine.
+func (d *Dir) WriteUnsynced(name string, data []byte) error {
+	fill := func(w io.Writer) error { _, err := w.Write(data); return err }
+	return d.replace(name, 0o644, fill, func(*os.File) error { return nil })
+}
+
+func (d *Dir) replace(name string, mode fs.FileMode, fill func(io.Writer) error, sync func(*os.File) error) error {
 	root, path, err := d.open(name, true)
 	if err != nil {
 		return err
@@ -122,7 +137,7 @@ func (d *Dir) Replace(name string, mode fs.FileMode, fill func(io.Writer) error)
 	}
 	err = errors.Join(fill(f), f.Chmod(mode))
 	if err == nil {
-		err = f.Sync()
+		err = sync(f)
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = root.Rename(part, path)
@@ -131,11 +146,6 @@ func (d *Dir) Replace(name string, mode fs.FileMode, fill func(io.Writer) error)
 		_ = root.Remove(part)
 	}
 	return d.named(err)
-}
-
-// Write replaces a file by one with the data.
-func (d *Dir) Write(name string, data []byte) error {
-	return d.Replace(name, 0o644, func(w io.Writer) error { _, err := w.Write(data); return err })
 }
 
 // Rename renames a file of the directory.
@@ -195,6 +205,15 @@ func (d *Dir) OpenItself() (*os.File, error) {
 	}
 	f, err := root.OpenFile(filepath.Dir(path), os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	return f, d.named(err)
+}
+
+// Sync brings the names in the directory to disk.
+func (d *Dir) Sync() error {
+	f, err := d.OpenItself()
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // Remove removes a file, or an empty directory.
