@@ -14,6 +14,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/example"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/binfmt"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/setup"
 )
 
 // Each benchmark runs the program as it is shipped and a peer, in turn and on stores of the same kind, and reports
@@ -259,7 +260,7 @@ func BenchmarkPeakMemory(b *testing.B) {
 			"--system", system, "--package", "open-sesame")
 		return ours, m.shell(m.store("store"), `nix build -L --no-link "$1" >/dev/null 2>&1`, flake+"#packages."+system+".open-sesame")
 	}
-	system, err := nativeSystem(b.Context())
+	system, err := setup.NativeSystem()
 	if err != nil {
 		b.Fatal(err)
 	}

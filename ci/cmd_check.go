@@ -32,42 +32,41 @@ run the same checks, those of files before anything is built.
 --fix corrects hashes of git dependencies: it copies missing ones from other files, builds, and replaces wrong hashes by
 those of what was fetched, in every Nix file of the flake.`
 
-func newCheck(sys process) *cobra.Command {
-	var f flags
+func newCheck(process process) *cobra.Command {
+	var o options
 	var fix, draft bool
 	c := &cobra.Command{
 		Use:   checkCommand.name + " [FLAKE]",
 		Short: "Check a flake against its contract, with what is built",
 		Long:  checkManual,
-		Args:  oneFlake,
+		Args:  arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			o, err := f.options(c, args)
-			if err != nil {
+			if err := o.parse(c.Flags(), args); err != nil {
 				return err
 			}
 			switch {
 			case fix && draft:
 				return usage(errors.New("parse flags: --fix and --init exclude each other"))
 			case fix:
-				return runFix(c.Context(), sys, o)
+				return runFix(c.Context(), process, o)
 			case draft:
-				return runDraft(c.Context(), sys, o)
+				return runDraft(c.Context(), process, o)
 			}
-			manifest, err := runCheck(c.Context(), sys, o)
+			manifest, err := runCheck(c.Context(), process, o)
 			return repeatHint(c.Context(), err, o, manifest)
 		},
 	}
-	f.register(c)
+	o.register(c.Flags())
 	c.Flags().BoolVar(&fix, "fix", false, "correct wrong and missing hashes in FLAKE, a directory, as far as files or a build show them")
 	c.Flags().BoolVar(&draft, "init", false, "write a first contract to standard output, from what FLAKE has today")
 	return c
 }
 
-// runDraft writes a contract that the flake keeps today.
-func runDraft(ctx context.Context, sys process, o options) error {
+// runDraft writes a contract that the flake satisfies.
+func runDraft(ctx context.Context, process process, o options) error {
 	o.json = false // the contract is on standard output, not the events
 	var c *contract.Contract
-	err := withRelease(ctx, sys, checkCommand, o, func(r *pipelines.Release) (err error) {
+	err := withRelease(ctx, process, checkCommand, o, func(r *pipelines.Release) (err error) {
 		c, err = r.Draft(ctx)
 		return err
 	})
@@ -78,35 +77,39 @@ func runDraft(ctx context.Context, sys process, o options) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(sys.stdout, "# What %s promises: what it has today, as a start.\n\n%s", o.project.Flake, data)
+	_, err = fmt.Fprintf(process.stdout, "# Requirements of %s: a first version, made from what it has.\n\n%s", o.project.Flake, data)
 	return err
 }
 
-// runCheck runs the pipeline as far as the contract.
-func runCheck(ctx context.Context, sys process, o options) (manifest *run.Manifest, err error) {
-	err = withRelease(ctx, sys, checkCommand, o, func(r *pipelines.Release) (err error) {
+func runCheck(ctx context.Context, process process, o options) (manifest *run.Manifest, err error) {
+	err = withRelease(ctx, process, checkCommand, o, func(r *pipelines.Release) (err error) {
 		manifest, err = r.Run(ctx)
 		return err
 	})
 	return manifest, err
 }
 
-// runFix puts right what is known to be wrong, and checks the flake again for as long as that finds more:
-// a build tells the hashes of those fetches only that it came to.
-func runFix(ctx context.Context, sys process, o options) error {
+// runFix corrects wrong hashes, and checks the flake again until it finds no more: a build shows only the hashes of those
+// fetches that it reached.
+func runFix(ctx context.Context, process process, o options) error {
 	flake := o.project.Flake
 	if info, err := os.Stat(flake); err != nil || !info.IsDir() {
 		return usage(hint.Wrap(fmt.Errorf("fix flake %s: not a directory", flake), "clone it, and name the directory"))
 	}
 	if o.contract.Contract != nil {
 		changed, err := o.contract.Contract.FixStatic(flake)
-		if err = errors.Join(err, printChanges(sys.stderr, flake, changed)); err != nil {
+		if err = errors.Join(err, printChanges(process.stderr, flake, changed)); err != nil {
 			return err
 		}
 	}
 	for {
-		manifest, err := runCheck(ctx, sys, o)
-		mismatches := mismatchesOf(manifest)
+		manifest, err := runCheck(ctx, process, o)
+		var mismatches []contract.Mismatch
+		if manifest != nil {
+			for _, cell := range manifest.Cells {
+				mismatches = append(mismatches, cell.Mismatches...)
+			}
+		}
 		if len(mismatches) == 0 || ctx.Err() != nil {
 			return err
 		}
@@ -114,22 +117,10 @@ func runFix(ctx context.Context, sys process, o options) error {
 		if fixErr != nil || len(changed) == 0 {
 			return errors.Join(err, fixErr)
 		}
-		if err := printChanges(sys.stderr, flake, changed); err != nil {
+		if err := printChanges(process.stderr, flake, changed); err != nil {
 			return err
 		}
 	}
-}
-
-// mismatchesOf returns the wrong hashes that a run has found. Two systems often find the same ones.
-func mismatchesOf(m *run.Manifest) []contract.Mismatch {
-	if m == nil {
-		return nil
-	}
-	var all []contract.Mismatch
-	for _, cell := range m.Cells {
-		all = append(all, cell.Mismatches...)
-	}
-	return all
 }
 
 func printChanges(w io.Writer, flake string, changed []contract.Position) error {

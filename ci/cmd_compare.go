@@ -9,6 +9,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
@@ -27,35 +28,30 @@ causes, such as the time of the build or a build path, and what usually fixes th
 
 Exit code 0: both sides are the same. 3: they differ.`
 
-func newCompare(sys process) *cobra.Command {
+func newCompare(process process) *cobra.Command {
 	var asJSON bool
 	var page string
 	c := &cobra.Command{
 		Use:   "compare A B",
 		Short: "Report what differs between two builds",
 		Long:  compareManual,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) != 2 {
-				return usage(fmt.Errorf("%s: %d paths given, want two", c.CommandPath(), len(args)))
-			}
-			return nil
-		},
+		Args:  arguments(2, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			report, err := runCompare(c.Context(), args[0], args[1])
+			result, err := runCompare(c.Context(), args[0], args[1])
 			if err != nil {
 				return err
 			}
 			if page != "" {
-				if err := writePage(regular.AnyFile(page), report); err != nil {
+				if err := writePage(regular.AnyFile(page), result); err != nil {
 					return err
 				}
 			}
 			if asJSON {
-				err = writeJSON(sys.stdout, report)
+				err = report.WriteJSON(process.stdout, result)
 			} else {
-				err = report.WriteText(sys.stdout)
+				err = result.WriteText(process.stdout)
 			}
-			return errors.Join(err, different(report.Err()))
+			return errors.Join(err, different(result.Err()))
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "the report as JSON")
@@ -63,21 +59,15 @@ func newCompare(sys process) *cobra.Command {
 	return c
 }
 
-// differs gives a difference its outcome.
-type differs struct{ *compare.DifferenceError }
-
-// Outcome of two sides that are not the same.
-func (differs) Outcome() run.Outcome { return run.OutcomeDifferent }
-
+// different gives a difference its outcome.
 func different(err error) error {
-	var d *compare.DifferenceError
-	if errors.As(err, &d) {
-		return differs{d}
+	if _, ok := errors.AsType[*compare.DifferenceError](err); ok {
+		return &run.OutcomeError{Text: err.Error(), End: run.OutcomeDifferent}
 	}
 	return err
 }
 
-// runCompare compares what is at two paths. A path with nothing at it, and sides of two kinds, are usage errors.
+// runCompare compares two paths. A path that does not exist, and two paths of different kinds, are usage errors.
 func runCompare(ctx context.Context, a, b string) (*compare.Report, error) {
 	var subjects [2]compare.Subject
 	for i, path := range []string{a, b} {
@@ -97,7 +87,7 @@ func runCompare(ctx context.Context, a, b string) (*compare.Report, error) {
 	return report, err
 }
 
-// writePage writes a page, which is complete or the one before.
+// writePage writes a page atomically.
 func writePage(file regular.File, report *compare.Report) error {
 	if err := file.Replace(0o644, report.WriteHTML); err != nil {
 		return fmt.Errorf("write page %s: %w", file.Path(), err)

@@ -5,78 +5,67 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/setup"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-func newDemo(sys process) *cobra.Command {
-	var f flags
+func newDemo(process process) *cobra.Command {
+	var o options
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Set this machine up and release the example flake: the first five minutes",
-		Args:  noArgs,
+		Args:  arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !c.Flags().Changed("engine") {
-				// This machine's own Nix needs no image, and so no registry.
-				f.engineTexts = []string{engineHost}
+				o.engines.kind = engineHost // which needs no image, and so no registry
 			}
-			o, err := f.options(c, []string{exampleFlake})
-			if err != nil {
+			if err := o.parse(c.Flags(), []string{exampleFlake}); err != nil {
 				return err
 			}
 			o.publish.push = pushNever // even if the environment has a secret
-			return runDemo(c.Context(), sys, o, c.Flags().Changed("system"))
+			return runDemo(c.Context(), process, o, c.Flags().Changed("system"))
 		},
 	}
-	f.register(c)
+	o.register(c.Flags())
 	return c
 }
 
-func runDemo(ctx context.Context, sys process, o options, systemsGiven bool) error {
+func runDemo(ctx context.Context, process process, o options, systemsGiven bool) error {
 	if o.engines.kind == engineHost {
-		if err := setUp(ctx, sys); err != nil {
+		machine := setup.Machine{Environ: process.environ, Log: process.stderr}
+		if err := machine.SetUp(ctx); err != nil {
 			return err
 		}
 		if !systemsGiven {
-			var err error
-			if o.cells, err = runnable(ctx, sys, o.cells); err != nil {
-				return err
-			}
+			o.cells = runnable(ctx, machine, o.cells)
 		}
 	}
-	if err := runPipeline(ctx, sys, releaseCommand, o); err != nil {
+	if err := runPipeline(ctx, process, releaseCommand, o); err != nil {
 		return err
 	}
 	cache, err := filepath.Abs(o.out.File("cache"))
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(sys.stderr, "\nAny Nix can substitute from it:\n  nix copy --no-check-sigs --from 'file://%s' PATH\n", cache)
+	fmt.Fprintf(process.stderr, "\nAny Nix can substitute from it:\n  nix copy --no-check-sigs --from 'file://%s' PATH\n", cache)
 	return nil
 }
 
-// runnable leaves out the systems that this machine's Nix cannot build for, and prints why. A release refuses instead.
-func runnable(ctx context.Context, sys process, cells []matrix.Cell) ([]matrix.Cell, error) {
-	native, err := nativeSystem(ctx)
-	if err != nil {
-		return nil, err
-	}
-	check := foreignCheck{access: host.InspectAccess(sys.environ), nix: true, tried: true}
-	var kept []matrix.Cell
-	for _, c := range cells {
-		if c.System != native {
-			if err := check.problem(ctx, sys, c.System); err != nil {
-				printLeftOut(sys.stderr, c.System, err)
-				continue
-			}
+// runnable returns the cells that this machine's Nix can build, and prints why others are left out. A release refuses
+// them instead.
+func runnable(ctx context.Context, machine setup.Machine, cells []matrix.Cell) []matrix.Cell {
+	return slices.DeleteFunc(cells, func(c matrix.Cell) bool {
+		err := machine.BuildProblem(ctx, c.System)
+		if err != nil {
+			printLeftOut(machine.Log, c.System, err)
 		}
-		kept = append(kept, c)
-	}
-	return kept, nil
+		return err != nil
+	})
 }
 
 func printLeftOut(w io.Writer, s matrix.System, err error) {

@@ -9,37 +9,32 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-func newMatrix(sys process) *cobra.Command {
-	var f flags
+func newMatrix(process process) *cobra.Command {
+	var o selection
 	var github bool
 	c := &cobra.Command{
 		Use:   "matrix",
 		Short: "Print the cells: which packages are built on which systems",
-		Args:  noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			o := options{project: defaultProject}
-			if err := f.parseCells(&o); err != nil {
-				return usage(err)
-			}
-			return printMatrix(sys, o.cells, github)
+		Args:  arguments(0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			return printMatrix(process, o.cells(defaultProject.Packages), github)
 		},
 	}
 	c.Flags().BoolVar(&github, "github", false, "as the JSON of a job's matrix on GitHub Actions")
-	c.Flags().StringArrayVar(&f.systems, "system", nil, "system to build for; repeatable (default: all)")
-	c.Flags().StringArrayVar(&f.packages, "package", nil, "package to build; repeatable (default: the project's)")
+	o.register(c.Flags())
 	return c
 }
 
-func printMatrix(sys process, cells []matrix.Cell, github bool) error {
+func printMatrix(process process, cells []matrix.Cell, github bool) error {
 	if github {
 		data, err := matrix.GitHub(cells)
 		if err != nil {
 			return usage(err)
 		}
-		_, err = fmt.Fprintf(sys.stdout, "%s\n", printable.EscapeJSON(data))
+		_, err = fmt.Fprintf(process.stdout, "%s\n", printable.EscapeJSON(data))
 		return err
 	}
-	t := newTable(sys.stdout)
+	t := newTable(process.stdout)
 	t.row("SYSTEM", "PACKAGE", "RUNNER")
 	for _, c := range cells {
 		for _, p := range c.Packages {

@@ -21,25 +21,19 @@ const pinManual = `Protect store paths of the cache from its garbage collector.
 
 If a pin of the name exists, it gets a new revision. Pinning needs an auth token.`
 
-func newPin(sys process) *cobra.Command {
+func newPin(process process) *cobra.Command {
 	var p publishOptions
 	c := &cobra.Command{
 		Use:   "pin NAME PATH | MANIFEST",
 		Short: "Protect store paths from the cache's garbage collector",
 		Long:  pinManual,
+		Args:  arguments(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			err := p.check()
-			if err == nil && (len(args) == 0 || len(args) > 2) {
-				err = hint.Wrap(fmt.Errorf("pin: %d arguments given, want NAME and PATH, or a manifest", len(args)), "go run ./ci pin --help")
-			}
-			if err != nil {
-				return usage(err)
-			}
-			sys := sys.maskSecret(p.secret)
-			if _, err := sys.checkEventPolicy(""); err != nil {
+			process := process.maskSecret(p.secret)
+			if _, err := process.checkEventPolicy(""); err != nil {
 				return err
 			}
-			return runPin(c.Context(), sys, p, args)
+			return runPin(c.Context(), process, p, args)
 		},
 	}
 	c.Flags().SortFlags = false
@@ -47,30 +41,26 @@ func newPin(sys process) *cobra.Command {
 	return c
 }
 
-func runPin(ctx context.Context, sys process, p publishOptions, args []string) error {
+func runPin(ctx context.Context, process process, p publishOptions, args []string) error {
 	var m *run.Manifest
 	if len(args) == 1 {
 		var err error
 		if m, err = run.ReadManifest(args[0]); err != nil {
 			return err
 		}
-		if err := checkManifest(ctx, sys, args[0]); err != nil {
+		if err := checkManifest(ctx, process, args[0]); err != nil {
 			return err
 		}
 		if p.cachix == "" {
-			err = p.agreeTo(cachesOf(m), args[0])
-		}
-		if err != nil {
-			return err
+			if err := p.agreeTo(cachesOf(m), args[0]); err != nil {
+				return err
+			}
 		}
 	}
 	name := p.cacheName(defaultProject)
-	credential, err := sys.secrets.credential(p.secret)
-	if err == nil && credential.IsZero() {
-		err = errNoSecret(p.secret)
-	}
+	credential, err := process.credential(p, name, true)
 	if err != nil {
-		return &publish.Error{Cache: name, Err: err}
+		return err
 	}
 	to, err := newCachix(p, name, credential, defaultProject, nil)
 	if err != nil {
@@ -80,7 +70,7 @@ func runPin(ctx context.Context, sys process, p publishOptions, args []string) e
 	ctx, cancel := run.WithTimeout(ctx, p.timeout, "push-timeout")
 	defer cancel()
 	if m != nil {
-		return pinManifest(ctx, sys, to, resumeCommand(filepath.Dir(args[0]), p), args[0], m)
+		return pinManifest(ctx, process, to, resumeCommand(filepath.Dir(args[0]), p), args[0], m)
 	}
 	path, err := nix.ParseStorePath(args[1])
 	if err != nil {
@@ -89,14 +79,14 @@ func runPin(ctx context.Context, sys process, p publishOptions, args []string) e
 	if err := to.Pin(ctx, args[0], path); err != nil {
 		return &publish.Error{Cache: name, Err: err}
 	}
-	fmt.Fprintln(sys.stdout, args[0])
+	fmt.Fprintln(process.stdout, args[0])
 	return nil
 }
 
-// pinManifest pins what a run has published, all of it or nothing.
-func pinManifest(ctx context.Context, sys process, to *publish.Cachix, resume, file string, m *run.Manifest) error {
+// pinManifest pins the outputs of a run if all of them are published.
+func pinManifest(ctx context.Context, process process, to *publish.Cachix, resume, file string, m *run.Manifest) error {
 	for _, cell := range m.Cells {
-		if cell.Publish == nil || cell.Publish.Verdict != run.Published {
+		if !isPublished(cell) {
 			return hint.Wrap(fmt.Errorf("pin outputs of %s: those of %s are not published", file, cell.System), "%s", resume)
 		}
 		for _, p := range cell.Packages {
@@ -108,7 +98,7 @@ func pinManifest(ctx context.Context, sys process, to *publish.Cachix, resume, f
 	_, err := publish.PinCells(ctx, to, m.Cells)
 	for _, cell := range m.Cells {
 		for _, name := range cell.Publish.Pins {
-			fmt.Fprintln(sys.stdout, name)
+			fmt.Fprintln(process.stdout, name)
 		}
 	}
 	if err != nil {

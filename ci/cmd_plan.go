@@ -7,36 +7,36 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 var planCommand = command{name: "plan", readOnly: true, publishes: true}
 
-func newPlan(sys process) *cobra.Command {
-	var f flags
+func newPlan(process process) *cobra.Command {
+	var o options
 	c := &cobra.Command{
 		Use:   planCommand.name + " [FLAKE]",
 		Short: "Show what would be built or fetched, and what is there; change nothing",
-		Args:  oneFlake,
+		Args:  arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			o, err := f.options(c, args)
-			if err != nil {
+			if err := o.parse(c.Flags(), args); err != nil {
 				return err
 			}
-			return runPlan(c.Context(), sys.maskSecret(o.publish.secret), o)
+			return runPlan(c.Context(), process.maskSecret(o.publish.secret), o)
 		},
 	}
-	f.register(c)
-	f.publish.registerCache(c)
+	o.register(c.Flags())
+	o.publish.registerCache(c)
 	return c
 }
 
-func runPlan(ctx context.Context, sys process, o options) (err error) {
+func runPlan(ctx context.Context, process process, o options) (err error) {
 	var manifest *run.Manifest
 	asJSON := o.json
 	o.json = false // the plan itself is the JSON on standard output, not the events
-	err = withRelease(ctx, sys, planCommand, o, func(r *pipelines.Release) (err error) {
+	err = withRelease(ctx, process, planCommand, o, func(r *pipelines.Release) (err error) {
 		manifest, err = r.Preview(ctx)
 		return err
 	})
@@ -44,9 +44,9 @@ func runPlan(ctx context.Context, sys process, o options) (err error) {
 		return err
 	}
 	if asJSON {
-		return errors.Join(err, writeJSON(sys.stdout, manifest))
+		return errors.Join(err, report.WriteJSON(process.stdout, manifest))
 	}
-	return errors.Join(err, printPlan(sys.stdout, manifest))
+	return errors.Join(err, printPlan(process.stdout, manifest))
 }
 
 // printPlan writes a line for each package, and one for what else its system needs.

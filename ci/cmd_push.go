@@ -38,30 +38,28 @@ type pushOptions struct {
 	publish publishOptions
 	paths   []nix.StorePath
 	from    string
-	out     string
+	out     *regular.Dir
 	resume  bool
-	// unrecorded pushes also what the record of this user's runs does not have.
-	unrecorded bool
-	confirm    bool
-	dryRun     bool
-	json       bool
+	// unrecorded permits objects that the record of this user's runs does not have.
+	unrecorded            bool
+	confirm, dryRun, json bool
 }
 
-func newPush(sys process) *cobra.Command {
+func newPush(process process) *cobra.Command {
 	var o pushOptions
 	c := &cobra.Command{
 		Use:   "push [PATH…]",
 		Short: "Push store paths, a local binary cache, or the rest of an earlier run",
 		Long:  pushManual,
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := errors.Join(o.publish.check(), o.parse(args)); err != nil {
+			if err := o.parse(args); err != nil {
 				return usage(err)
 			}
-			sys := sys.maskSecret(o.publish.secret)
-			if _, err := sys.checkEventPolicy(""); err != nil {
+			process := process.maskSecret(o.publish.secret)
+			if _, err := process.checkEventPolicy(""); err != nil {
 				return err
 			}
-			return runPush(c.Context(), sys, o)
+			return runPush(c.Context(), process, o)
 		},
 	}
 	c.Flags().SortFlags = false
@@ -69,7 +67,7 @@ func newPush(sys process) *cobra.Command {
 	c.Flags().BoolVar(&o.resume, "resume", false, "continue what the journals in OUT have")
 	c.Flags().BoolVar(&o.unrecorded, "unrecorded", false, "also push what no run of this user on this machine has recorded: its contents are not verified")
 	c.Flags().BoolVar(&o.publish.unsandboxed, "push-unsandboxed", false, pushUnsandboxedUsage)
-	c.Flags().StringVar(&o.out, "out", "out", "directory of the earlier run")
+	c.Flags().Var(valueOf(&o.out, "out", parseDir), "out", "directory of the earlier run")
 	c.Flags().BoolVar(&o.confirm, "confirm", true, "ask the public side of the cache for what was pushed; --confirm=false for a private cache, which answers only with credentials")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be pushed; send nothing")
 	c.Flags().BoolVar(&o.json, "json", false, "events as JSON lines on standard output")
@@ -88,7 +86,7 @@ func (o *pushOptions) parse(args []string) error {
 		return hint.Wrap(errors.New("push: want one of PATH…, --from DIR and --resume"), "go run ./ci push --help")
 	}
 	if o.resume && !o.confirm {
-		return errors.New("push --resume: what is left of a run is confirmed before its journal is removed: leave --confirm=false out")
+		return errors.New("push --resume: a journal is removed only after its paths are confirmed: leave out --confirm=false")
 	}
 	for _, arg := range args {
 		path, err := nix.ParseStorePath(arg)
@@ -100,16 +98,13 @@ func (o *pushOptions) parse(args []string) error {
 	return nil
 }
 
-func runPush(ctx context.Context, sys process, o pushOptions) error {
-	credential, err := sys.secrets.credential(o.publish.secret)
-	if err == nil && credential.IsZero() && !o.dryRun {
-		err = hint.Wrap(errNoSecret(o.publish.secret), "set %s to an auth token of Cachix, or to the cache's signing key", o.publish.secret)
-	}
+func runPush(ctx context.Context, process process, o pushOptions) error {
 	name := o.publish.cacheName(defaultProject)
+	credential, err := process.credential(o.publish, name, !o.dryRun)
 	if err != nil {
-		return &publish.Error{Cache: name, Err: err}
+		return err
 	}
-	p, cleanup, err := o.prepare(ctx, sys)
+	p, cleanup, err := o.prepare(ctx, process)
 	if err != nil {
 		return err
 	}
@@ -126,14 +121,14 @@ func runPush(ctx context.Context, sys process, o pushOptions) error {
 		}
 		if o.dryRun {
 			asking, cancel := run.WithTimeout(ctx, o.publish.timeout, "push-timeout")
-			err = dryRun(asking, sys, to, b.infos)
+			err = dryRun(asking, process, to, b.infos)
 			cancel()
 		} else {
-			err = pushBatch(ctx, sys, o, to, b)
+			err = pushBatch(ctx, process, o, to, b)
 		}
 		to.Close()
 		switch {
-		case publish.IsConflict(err): // which is about this batch alone
+		case publish.IsConflict(err): // the other batches can be pushed
 			conflicts = errors.Join(conflicts, err)
 		case err != nil:
 			return errors.Join(conflicts, left, err)
@@ -142,8 +137,8 @@ func runPush(ctx context.Context, sys process, o pushOptions) error {
 	return errors.Join(conflicts, left)
 }
 
-// consumers returns the target whose consumers look at what was pushed. Those of another server than Cachix's own trust the
-// keys that it states, and not those of a cache that has the same name at Cachix.
+// consumers returns the project whose consumers use what was pushed. On another server than Cachix's own, they trust the
+// server's keys, and not those of the cache with the same name at Cachix.
 func (o *pushOptions) consumers() project.Project {
 	t := defaultProject
 	if o.publish.url != "" {
@@ -152,20 +147,19 @@ func (o *pushOptions) consumers() project.Project {
 	return t
 }
 
-// pushBatch pushes, and prints what went up. What the journals say is taken back when all of it is there.
-func pushBatch(ctx context.Context, sys process, o pushOptions, to *publish.Cachix, b batch) error {
-	reporter := newReporter(sys, outputOptions{json: o.json})
-	id := newRunID(sys.clock()())
-	out := regular.NewDir(o.out)
+// pushBatch pushes, and prints the pushed paths. When all of them are there, it removes the entries of the journal.
+func pushBatch(ctx context.Context, process process, o pushOptions, to *publish.Cachix, b batch) error {
+	reporter := newReporter(process, outputOptions{json: o.json})
+	id := newRunID(process.clock()())
 	p := publish.Publisher{
-		Recorder: &run.Recorder{Report: reporter, Now: time.Now}, ID: id, Evidence: newEvidence(out.Sub("differs", id), sys.clock()),
-		To: to, From: b.source, Confirm: o.confirm, Timeout: o.publish.timeout, Patience: o.publish.patience, Uploads: to.UploadLog(out, id),
+		Recorder: &run.Recorder{Report: reporter, Now: time.Now}, ID: id, Evidence: newEvidence(o.out.Sub("differs", id), process.clock()),
+		To: to, From: b.source, Confirm: o.confirm, Timeout: o.publish.timeout, Patience: o.publish.patience, Uploads: to.UploadLog(o.out, id),
 	}
 	added, err := p.PushOnly(ctx, b.infos)
 	if err == nil && b.journal != nil {
 		err = p.PinResumed(ctx, b.journal)
 	}
-	if err == nil || publish.IsConflict(err) { // to try that once more changes nothing
+	if err == nil || publish.IsConflict(err) { // pushing again would find the same conflict
 		for _, e := range b.entries {
 			err = errors.Join(err, b.journal.Done(e))
 		}
@@ -173,22 +167,22 @@ func pushBatch(ctx context.Context, sys process, o pushOptions, to *publish.Cach
 	err = errors.Join(err, reporter.Close())
 	if !o.json {
 		for _, a := range added {
-			fmt.Fprintln(sys.stdout, a.Path)
+			fmt.Fprintln(process.stdout, a.Path)
 		}
 	}
 	if publish.IsConflict(err) {
 		return err
 	}
-	return hint.Wrap(err, "run the command again: it goes on where it stopped")
+	return hint.Wrap(err, "run the command again: it continues where it stopped")
 }
 
-// dryRun says what would go up.
-func dryRun(ctx context.Context, sys process, to *publish.Cachix, infos []nix.PathInfo) error {
+// dryRun prints what would be pushed.
+func dryRun(ctx context.Context, process process, to *publish.Cachix, infos []nix.PathInfo) error {
 	plan, err := to.Plan(ctx, infos)
 	if err != nil {
 		return &publish.Error{Cache: to.Name(), Err: err}
 	}
-	t := newTable(sys.stdout)
+	t := newTable(process.stdout)
 	t.row("PLAN", "BYTES", "PATH")
 	for _, info := range plan.Push {
 		t.row("push", info.NARSize, info.Path)
@@ -205,7 +199,7 @@ func dryRun(ctx context.Context, sys process, to *publish.Cachix, infos []nix.Pa
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(sys.stderr, "%d to push (%.1f MiB of NARs), %d there, %d upstream\n",
+	fmt.Fprintf(process.stderr, "%d to push (%.1f MiB of NARs), %d there, %d upstream\n",
 		len(plan.Push), float64(plan.Bytes)/(1<<20), len(plan.There), len(plan.Upstream))
 	return nil
 }

@@ -4,6 +4,6 @@ import "github.com/spf13/cobra"
 
 var releaseCommand = command{name: "release", rebuild: enforce, exports: true, publishes: true, pins: true}
 
-func newRelease(sys process) *cobra.Command {
-	return newPipeline(sys, releaseCommand, "Build for release: all packages, all systems")
+func newRelease(process process) *cobra.Command {
+	return newPipeline(process, releaseCommand, "Build for release: all packages, all systems")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,12 +34,11 @@ are about all systems: see docs/github-actions.md.`
 // reportOptions is the command line of report.
 type reportOptions struct {
 	manifests []string
-	out       string
+	selection // systems that need a manifest
+	out       regular.File
 	pin       bool
-	// result is what GitHub says of the jobs that have left the manifests; empty where nothing is known of them.
-	result  string
-	publish publishOptions
-	systems []matrix.System
+	result    string // of the jobs that wrote the manifests; empty if unknown
+	publish   publishOptions
 	outputOptions
 }
 
@@ -51,63 +51,52 @@ const (
 	jobSkipped   = "skipped"
 )
 
-func newReport(sys process) *cobra.Command {
+func newReport(process process) *cobra.Command {
 	var o reportOptions
-	var systems []string
 	c := &cobra.Command{
 		Use:   "report MANIFEST…",
 		Short: "Join the manifests of several runs into one, pin the release, and report it",
 		Long:  reportManual,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.manifests = args
-			if err := errors.Join(o.publish.check(), o.parse(systems)); err != nil {
-				return usage(err)
-			}
-			return runReport(c.Context(), sys.maskSecret(o.publish.secret), o)
+			return runReport(c.Context(), process.maskSecret(o.publish.secret), o)
 		},
 	}
 	s := c.Flags()
 	s.SortFlags = false
-	s.StringVar(&o.out, "out", "manifest.json", "file to write the joined manifest to")
+	s.Var(valueOf(&o.out, "manifest.json", parseFile), "out", "file to write the joined manifest to")
 	s.BoolVar(&o.pin, "pin", true, "pin the outputs of a release when all systems are good and published")
-	s.StringVar(&o.result, "jobs-result", "", "result of the build jobs on GitHub: success, failure, cancelled or skipped")
-	s.StringArrayVar(&systems, "system", nil, "system that needs a manifest; repeatable (default: all)")
+	s.Var(valueOf(&o.result, "", parseResult), "jobs-result", "result of the build jobs on GitHub: success, failure, cancelled or skipped")
+	o.registerSystems(s, "system that needs a manifest; repeatable (default: all)")
 	o.outputOptions.register(s)
 	o.publish.register(c)
 	return c
 }
 
-func (o *reportOptions) parse(systems []string) error {
-	if !slices.Contains([]string{"", jobSuccess, jobFailure, jobCancelled, jobSkipped}, o.result) {
-		return fmt.Errorf("parse --jobs-result %q: want %s, %s, %s or %s", o.result, jobSuccess, jobFailure, jobCancelled, jobSkipped)
+func parseResult(text string) (string, error) {
+	if text == "" {
+		return "", nil
 	}
-	o.systems = matrix.Systems()
-	if len(systems) > 0 {
-		o.systems = nil
-	}
-	for _, text := range systems {
-		system, err := matrix.ParseSystem(text)
-		if err != nil {
-			return err
-		}
-		o.systems = append(o.systems, system)
-	}
-	return nil
+	return oneOf(jobSuccess, jobFailure, jobCancelled, jobSkipped)(text)
 }
 
-func runReport(ctx context.Context, sys process, o reportOptions) error {
-	reporter := newReporter(sys, o.outputOptions)
-	m, err := concludeRelease(ctx, sys, o, reporter)
+func parseFile(name string) (regular.File, error) {
+	return regular.File{Dir: regular.AnyDir(filepath.Dir(name)), Base: filepath.Base(name)}, nil
+}
+
+func runReport(ctx context.Context, process process, o reportOptions) error {
+	reporter := newReporter(process, o.outputOptions)
+	m, err := concludeRelease(ctx, process, o, reporter)
 	if err = errors.Join(err, reporter.Close()); m != nil && !o.json {
-		printOutputs(sys.stdout, m)
+		printOutputs(process.stdout, m)
 	}
 	return err
 }
 
-// concludeRelease joins, pins and reports. The manifest is nil where nothing could be joined.
-func concludeRelease(ctx context.Context, sys process, o reportOptions, reporter run.Reporter) (*run.Manifest, error) {
-	now := sys.clock()
-	if _, err := sys.checkEventPolicy(""); err != nil {
+// concludeRelease joins, pins and reports. The manifest is nil if there are no manifests.
+func concludeRelease(ctx context.Context, process process, o reportOptions, reporter run.Reporter) (*run.Manifest, error) {
+	now := process.clock()
+	if _, err := process.checkEventPolicy(""); err != nil {
 		refused(now(), reporter, err)
 		return nil, err
 	}
@@ -116,26 +105,24 @@ func concludeRelease(ctx context.Context, sys process, o reportOptions, reporter
 		refused(now(), reporter, err)
 		return nil, err
 	}
-	cells := o.cells(m)
-	all := options{
-		project: defaultProject, cells: cells, publish: o.publish, outputOptions: o.outputOptions,
-	}
-	if err := o.agreed(ctx, sys, found, m); err != nil {
+	cells := o.cellsOf(m)
+	pinned := pinnedRelease{o.publish.cacheName(defaultProject), o.publish.url, defaultProject.Substituters, cells}
+	if err := o.agreed(ctx, process, found, m); err != nil {
 		refused(now(), reporter, err)
 		return nil, err
 	}
-	if err := reportLastRelease(ctx, sys, all, reporter); err != nil {
+	if err := reportLastRelease(ctx, process, o.outputOptions, pinned, reporter); err != nil {
 		return nil, err
 	}
 	recorder := &run.Recorder{Report: reporter, Now: now}
-	publisher, pinErr := o.publisher(sys, all, m)
+	publisher, pinErr := o.publisher(process, m)
 	publisher.Recorder = recorder
 	if to, ok := publisher.To.(*publish.Cachix); ok {
 		defer to.Close()
 	}
 	r := pipelines.Release{
 		ID: "report", Flake: flakeOf(m), Cells: cells, Publish: publisher, Recorder: recorder,
-		ManifestFile: regular.File{Dir: regular.AnyDir(filepath.Dir(o.out)), Base: filepath.Base(o.out)},
+		ManifestFile: o.out,
 	}
 	for _, l := range found {
 		l.printLogTails(now(), reporter)
@@ -143,19 +130,19 @@ func concludeRelease(ctx context.Context, sys process, o reportOptions, reporter
 	return m, r.Conclude(ctx, m, o.missing(), errors.Join(o.unexplained(m), pinErr))
 }
 
-// left is a manifest as a job has left it, in a file of the directory of its results.
+// left is the manifest of a job, in the directory of its results.
 type left struct {
 	file     string
 	manifest *run.Manifest
 }
 
-// join reads the manifests and makes one of them; nil where there is none at all.
+// join reads the manifests and joins them. The result is nil if there are none.
 func (o *reportOptions) join() (found []left, joined *run.Manifest, err error) {
 	var all []*run.Manifest
 	for _, file := range o.manifests {
 		m, err := run.ReadManifest(file)
 		if errors.Is(err, fs.ErrNotExist) && strings.Contains(file, "*") {
-			continue // a shell leaves a pattern as it is where nothing is like it
+			continue // a shell does not replace a pattern that matches no file
 		}
 		if err != nil {
 			return nil, nil, err
@@ -169,8 +156,8 @@ func (o *reportOptions) join() (found []left, joined *run.Manifest, err error) {
 	return found, joined, usage(err)
 }
 
-// cells are those that there have to be. The packages of a lost one are those of the others.
-func (o *reportOptions) cells(m *run.Manifest) []matrix.Cell {
+// cellsOf returns a cell for each system that needs a manifest, with the packages of the first manifest.
+func (o *reportOptions) cellsOf(m *run.Manifest) []matrix.Cell {
 	packages := defaultProject.Packages
 	if m != nil && len(m.Cells) > 0 {
 		packages = nil
@@ -178,26 +165,26 @@ func (o *reportOptions) cells(m *run.Manifest) []matrix.Cell {
 			packages = append(packages, p.Package)
 		}
 	}
-	return matrix.Expand(o.systems, packages)
+	return o.cells(packages)
 }
 
-// missing says what has become of a system without a manifest.
+// missing returns the error of a system without a manifest.
 func (o *reportOptions) missing() map[matrix.System]error {
-	why := &run.OutcomeError{Text: "no manifest: its job was lost, or failed before it had anything to say", End: run.OutcomeFailed}
+	reason := &run.OutcomeError{Text: "no manifest: its job was lost, or failed before it wrote one", End: run.OutcomeFailed}
 	switch o.result {
 	case jobCancelled:
-		why = &run.OutcomeError{Text: "no manifest: its job was cancelled", End: run.OutcomeInterrupted}
+		reason = &run.OutcomeError{Text: "no manifest: its job was cancelled", End: run.OutcomeInterrupted}
 	case jobSkipped:
-		why.Text = "no manifest: its job was skipped"
+		reason.Text = "no manifest: its job was skipped"
 	}
 	all := map[matrix.System]error{}
 	for _, system := range o.systems {
-		all[system] = why
+		all[system] = reason
 	}
 	return all
 }
 
-// unexplained is for jobs that have not succeeded, while all that they have left behind says that they have.
+// unexplained returns an error if the jobs did not succeed, although all their manifests are good.
 func (o *reportOptions) unexplained(m *run.Manifest) error {
 	switch {
 	case o.result == "" || o.result == jobSuccess || m == nil || m.Outcome != run.OutcomeGood || len(m.Cells) < len(o.systems):
@@ -205,48 +192,41 @@ func (o *reportOptions) unexplained(m *run.Manifest) error {
 	case o.result == jobCancelled:
 		return &run.OutcomeError{Text: "the jobs that build were cancelled", End: run.OutcomeInterrupted}
 	}
-	return hint.Wrap(fmt.Errorf("the result of the jobs that build is %s, though what they have built is good", o.result), "look at their logs")
+	return hint.Wrap(fmt.Errorf("the result of the jobs that build is %s, although their manifests are good", o.result), "look at their logs")
 }
 
-// wantsPin says whether there is a release to pin: one that was not to be pinned is one whose jobs did not all succeed.
+// wantsPin reports whether there is a release to pin. If a job did not succeed, there is none.
 func (o *reportOptions) wantsPin(m *run.Manifest) bool {
 	return o.pin && m != nil && isPinned(m.Command) && (o.result == "" || o.result == jobSuccess)
 }
 
-// agreed says whether what the manifests name may be pinned, where it is to be and can be.
-func (o *reportOptions) agreed(ctx context.Context, sys process, found []left, m *run.Manifest) error {
-	if credential, err := sys.secrets.credential(o.publish.secret); err != nil || credential.IsZero() || !o.wantsPin(m) {
+// agreed checks that the manifests may choose what is pinned, if there is something to pin and a secret.
+func (o *reportOptions) agreed(ctx context.Context, process process, found []left, m *run.Manifest) error {
+	if credential, err := process.secrets.credential(o.publish.secret); err != nil || credential.IsZero() || !o.wantsPin(m) {
 		return nil
 	}
 	for _, l := range found {
-		err := o.publish.agreeTo(cachesOf(l.manifest), l.file)
-		if err == nil {
-			err = checkManifest(ctx, sys, l.file)
-		}
-		if err != nil {
+		if err := cmp.Or(o.publish.agreeTo(cachesOf(l.manifest), l.file), checkManifest(ctx, process, l.file)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// publisher returns a publisher that pins, if there is a release to pin and a credential.
-func (o *reportOptions) publisher(sys process, all options, m *run.Manifest) (publish.Publisher, error) {
+// publisher returns a publisher that pins, if there is a release to pin. A secret is required if something was pushed.
+func (o *reportOptions) publisher(process process, m *run.Manifest) (publish.Publisher, error) {
 	if !o.wantsPin(m) {
 		return publish.Publisher{}, nil
 	}
-	name := all.publish.cacheName(all.project)
-	credential, err := sys.secrets.credential(o.publish.secret)
-	if err == nil && credential.IsZero() && slices.ContainsFunc(m.Cells, isPublished) {
-		err = hint.Wrap(errNoSecret(o.publish.secret), "what was pushed is to be pinned: give the secret to this job, too, or --pin=false")
-	}
+	name := o.publish.cacheName(defaultProject)
+	credential, err := process.credential(o.publish, name, slices.ContainsFunc(m.Cells, isPublished))
 	if err != nil {
-		return publish.Publisher{}, &publish.Error{Cache: name, Err: err}
+		return publish.Publisher{}, hint.Wrap(err, "to pin what was pushed, give the secret to this job too; or leave the pins out: --pin=false")
 	}
 	if credential.IsZero() || name == "" {
 		return publish.Publisher{}, nil
 	}
-	to, err := newCachix(o.publish, name, credential, all.project, nil)
+	to, err := newCachix(o.publish, name, credential, defaultProject, nil)
 	if err != nil {
 		return publish.Publisher{}, usage(err)
 	}
@@ -259,7 +239,7 @@ func isPublished(c run.CellResult) bool {
 
 func flakeOf(m *run.Manifest) string {
 	if m == nil {
-		return "a flake of which nothing is known"
+		return "an unknown flake"
 	}
 	return m.Source.URL
 }

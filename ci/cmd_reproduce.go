@@ -10,12 +10,16 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/dagger"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/reproduce"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -46,52 +50,51 @@ The manifest of a failed run works too: the results that it has are compared.
 Exit code 0: all PASS or SAME FAILURE, with the same results of checks. 3: a difference. 1: a package is FAILED or
 UNKNOWN.`
 
-// reproduceFlags are the command line of reproduce.
-type reproduceFlags struct {
-	flags
-	source string
-	trust  bool
+// reproduceOptions is the command line of reproduce. The manifest has the rest of what a run needs.
+type reproduceOptions struct {
+	systems []matrix.System // empty for all of the manifest
+	engineOptions
+	projectOptions
+	overrides         []override
+	source            string
+	contractFile, out string
+	trust             bool
+	json, verbose     bool
 }
 
-func newReproduce(sys process) *cobra.Command {
-	var f reproduceFlags
+func newReproduce(process process) *cobra.Command {
+	var o reproduceOptions
 	c := &cobra.Command{
 		Use:   reproduceCommand.name + " MANIFEST",
 		Short: "Build the packages of a manifest again, and compare",
 		Long:  reproduceManual,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage(fmt.Errorf("%s: %d manifests given, want one", c.CommandPath(), len(args)))
-			}
-			return nil
+		Args:  arguments(1, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return o.run(c.Context(), process, args[0])
 		},
-		RunE: func(c *cobra.Command, args []string) error { return f.run(c, sys, args[0]) },
 	}
-	f.registerReproduce(c)
+	o.register(c.Flags())
 	return c
 }
 
-// registerReproduce adds the flags. Those of release that a manifest answers are not among them.
-func (f *reproduceFlags) registerReproduce(c *cobra.Command) {
-	s := c.Flags()
+func (o *reproduceOptions) register(s *pflag.FlagSet) {
 	s.SortFlags = false
-	s.StringArrayVar(&f.systems, "system", nil, "system to build for; repeatable (default: all of the manifest)")
-	f.engineOptions.register(s)
-	s.StringVar(&f.source, "source", "", "flake with the same tree, if the manifest's reference does not work")
-	s.StringArrayVar(&f.overrides, "override-input", nil, "INPUT=DIR: directory with the tree that replaced the input in the run; repeatable")
-	s.StringVar(&f.imageText, "image", "", "Nix image instead of the manifest's: a reference pinned by digest, or an archive")
-	s.StringArrayVar(&f.substituters, "substituter", nil, "cache that may be used if the manifest names it; repeatable (default: the project's)")
-	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key that may be trusted if the manifest names it; repeatable (default: the project's)")
-	s.BoolVar(&f.trust, "trust", false, "trust the manifest's caches, keys and image: they can replace anything that is fetched")
-	s.StringVar(&f.terms, "contract-file", "", "the contract of the run, if it was not the project's")
-	s.StringVar(&f.out, "out", "", "directory for the results of this run (default: reproduced/RUN)")
-	s.StringVar(&f.memlock, "memlock", "", "memory that the tests lock, such as 256M, instead of the project's")
-	s.BoolVar(&f.json, "json", false, "the result as JSON on standard output")
-	s.BoolVarP(&f.verbose, "verbose", "v", false, "each line of each build")
+	s.Var(listOf(&o.systems, matrix.ParseSystem), "system", "system to build for; repeatable (default: all of the manifest)")
+	o.registerEngine(s)
+	s.StringVar(&o.source, "source", "", "flake with the same tree, if the manifest's reference does not work")
+	s.Var(listOf(&o.overrides, parseOverride), "override-input", "INPUT=DIR: directory with the tree that replaced the input in the run; repeatable")
+	s.Var(valueOf(&o.image, "", dagger.ParseImage), "image", "Nix image instead of the manifest's: a reference pinned by digest, or an archive")
+	s.StringArrayVar(&o.substituters, "substituter", nil, "cache that may be used if the manifest names it; repeatable (default: the project's)")
+	s.StringArrayVar(&o.trustedKeys, "trusted-key", nil, "public key that may be trusted if the manifest names it; repeatable (default: the project's)")
+	s.BoolVar(&o.trust, "trust", false, "trust the manifest's caches, keys and image: they can replace anything that is fetched")
+	s.StringVar(&o.contractFile, "contract-file", "", "the contract of the run, if it was not the project's")
+	s.StringVar(&o.out, "out", "", "directory for the results of this run (default: reproduced/RUN)")
+	o.registerMemlock(s)
+	s.BoolVar(&o.json, "json", false, "the result as JSON on standard output")
+	s.BoolVarP(&o.verbose, "verbose", "v", false, "each line of each build")
 }
 
-func (f *reproduceFlags) run(c *cobra.Command, sys process, file string) error {
-	ctx := c.Context()
+func (o *reproduceOptions) run(ctx context.Context, process process, file string) error {
 	if name := filepath.Join(file, "manifest.json"); isFile(name) {
 		file = name
 	}
@@ -102,26 +105,25 @@ func (f *reproduceFlags) run(c *cobra.Command, sys process, file string) error {
 	if err != nil {
 		return err
 	}
-	o, err := f.reproduceOptions(c, sys, file, m)
+	again, err := o.runOptions(newRunID(process.clock()()), file, m)
 	if err != nil {
 		return err
 	}
-	ours, err := f.buildAgain(ctx, sys, o, m)
+	rebuilt, err := buildAgain(ctx, process, again, m)
 	if err != nil {
-		if f.out == "" {
-			discardUnused(o.out)
+		if o.out == "" {
+			removeUnused(again.out)
 		}
 		return err
 	}
-	return f.compareWith(ctx, sys, o, file, m, ours)
+	return o.compareWith(ctx, process, again, comparison{file, m, rebuilt})
 }
 
-// checkUnedited compares a manifest with the hash that the provenance of its run states of it. Without provenance, or
-// with one of other runs alone, there is nothing to compare with.
+// checkUnedited compares a manifest with its hash in the provenance of its run, if there is one.
 func checkUnedited(ctx context.Context, file string, m *run.Manifest) error {
 	attestations, err := provenance.Read(regular.AnyFile(filepath.Join(filepath.Dir(file), provenance.FileName)))
 	if err != nil {
-		return nil // it is for verify to say what is wrong with it
+		return nil // verify reports it
 	}
 	for _, a := range attestations {
 		claim, err := a.Claim()
@@ -138,29 +140,24 @@ func checkUnedited(ctx context.Context, file string, m *run.Manifest) error {
 	return nil
 }
 
-// buildAgain runs the pipeline for what the manifest names.
-func (f *reproduceFlags) buildAgain(ctx context.Context, sys process, o options, m *run.Manifest) (*run.Manifest, error) {
-	o.json = false // the result is on standard output, not the events
-	var ours *run.Manifest
-	err := withRelease(ctx, sys, reproduceCommand, o, func(r *pipelines.Release) (err error) {
+// buildAgain runs the pipeline with the options of the manifest's run.
+func buildAgain(ctx context.Context, process process, o options, m *run.Manifest) (*run.Manifest, error) {
+	var rebuilt *run.Manifest
+	err := withRelease(ctx, process, reproduceCommand, o, func(r *pipelines.Release) (err error) {
 		r.Source = recordedSource{Source: r.Source, want: m.Source, inputs: m.Inputs}
-		r.CacheKeys = nil // what a cache says of itself today is no part of the run
-		r.History = nil   // nor is what a repository has for a history
-		ours, err = r.Run(ctx)
-		if ours != nil && ctx.Err() == nil && explained(ours) && pipelines.OnlyResults(err) {
-			return nil // what has failed is compared with what failed there
+		r.CacheKeys, r.History = nil, nil // they depend on what a cache and a repository have today
+		rebuilt, err = r.Run(ctx)
+		if rebuilt != nil && ctx.Err() == nil && explained(rebuilt) && pipelines.OnlyResults(err) {
+			return nil // a failed package is compared with its result in the manifest
 		}
 		return err
 	})
-	if err != nil && ctx.Err() != nil {
-		return nil, err
-	}
-	return ours, err
+	return rebuilt, err
 }
 
-// discardUnused removes the directory that a run has made for its results, if there are none, not even a log: a user who
-// is refused ten times does not find ten directories.
-func discardUnused(out *regular.Dir) {
+// removeUnused removes the directory that a run made for its results if it has no results and no logs, so that refused
+// runs leave no directories.
+func removeUnused(out *regular.Dir) {
 	for _, result := range []string{"manifest.json", "logs"} {
 		if _, err := out.Stat(result); !errors.Is(err, fs.ErrNotExist) {
 			return
@@ -172,10 +169,10 @@ func discardUnused(out *regular.Dir) {
 	}
 	parent := filepath.Dir(out.Name())
 	_ = regular.NewDir(parent).RemoveAll(filepath.Base(out.Name()))
-	_ = regular.NewDir(filepath.Dir(parent)).Remove(filepath.Base(parent)) // unless there are others
+	_ = regular.NewDir(filepath.Dir(parent)).Remove(filepath.Base(parent)) // fails if it has others
 }
 
-// explained says that every package has come to an end of its own, so that the run's error says nothing more.
+// explained reports whether every package has a result of its own, so that the run's error adds nothing.
 func explained(m *run.Manifest) bool {
 	for _, cell := range m.Cells {
 		for _, p := range cell.Packages {
@@ -187,13 +184,19 @@ func explained(m *run.Manifest) bool {
 	return true
 }
 
+// comparison is a manifest, its file, and the manifest of the run that repeated it.
+type comparison struct {
+	file              string
+	original, rebuilt *run.Manifest
+}
+
 // compareWith compares both runs, and prints the result.
-func (f *reproduceFlags) compareWith(ctx context.Context, sys process, o options, file string, theirs, ours *run.Manifest) error {
-	a, err := originalRun(sys, o, file, theirs)
+func (o *reproduceOptions) compareWith(ctx context.Context, process process, again options, c comparison) error {
+	a, err := originalRun(process, again, c.file, c.original)
 	if err != nil {
 		return err
 	}
-	b, err := rebuiltRun(sys, o.out, ours)
+	b, err := rebuiltRun(process, again.out, c.rebuilt)
 	if err != nil {
 		return err
 	}
@@ -201,10 +204,10 @@ func (f *reproduceFlags) compareWith(ctx context.Context, sys process, o options
 	if err != nil {
 		return err
 	}
-	if f.json {
-		err = writeJSON(sys.stdout, result)
+	if o.json {
+		err = report.WriteJSON(process.stdout, result)
 	} else {
-		err = result.WriteText(sys.stdout)
+		err = result.WriteText(process.stdout)
 	}
 	return errors.Join(err, result.Err())
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 )
 
 const verifyManual = `Verify the provenance of a run against a binary cache or this machine's store.
@@ -28,41 +30,36 @@ statements as much as the source of the file.
 An output is ok if it has the stated NAR hash. The hash is that of the cache's or store's metadata; with --deep all
 contents are read and hashed. Any other result ends with exit code 1.`
 
-func newVerify(sys process) *cobra.Command {
-	var f verifyFlags
-	c := &cobra.Command{
-		Use:   "verify PROVENANCE",
-		Short: "Verify the provenance of a run against a cache or the store",
-		Long:  verifyManual,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage(hint.Wrap(fmt.Errorf("%s: %d files given, want one", c.CommandPath(), len(args)),
-					"for example go run ./ci verify out/%s", provenance.FileName))
-			}
-			return nil
-		},
-		RunE: func(c *cobra.Command, args []string) error { return f.run(c.Context(), sys, args[0]) },
-	}
-	s := c.Flags()
-	s.SortFlags = false
-	s.StringArrayVar(&f.keys, "key", nil, "NAME:BASE64 of a key; one of the given keys has to have signed; repeatable")
-	s.StringVar(&f.cache, "cache", "", "cache to look in: a URL or a directory (default: the one beside PROVENANCE)")
-	s.BoolVar(&f.store, "store", false, "look in the store of this machine's Nix")
-	s.BoolVar(&f.deep, "deep", false, "read and hash everything")
-	s.BoolVar(&f.json, "json", false, "JSON on standard output")
-	return c
-}
-
-// verifyFlags are the command line of verify.
-type verifyFlags struct {
+// verifyOptions is the command line of verify.
+type verifyOptions struct {
 	keys              []string
 	cache             string
 	store, deep, json bool
 }
 
-func (f *verifyFlags) run(ctx context.Context, sys process, file string) error {
+func newVerify(process process) *cobra.Command {
+	var o verifyOptions
+	c := &cobra.Command{
+		Use:   "verify PROVENANCE",
+		Short: "Verify the provenance of a run against a cache or the store",
+		Long:  verifyManual,
+		Args:  arguments(1, 1),
+		RunE:  func(c *cobra.Command, args []string) error { return o.run(c.Context(), process, args[0]) },
+	}
+	s := c.Flags()
+	s.SortFlags = false
+	s.StringArrayVar(&o.keys, "key", nil, "NAME:BASE64 of a key; one of the given keys has to have signed; repeatable")
+	s.StringVar(&o.cache, "cache", "", "cache to look in: a URL or a directory (default: the one beside PROVENANCE)")
+	s.BoolVar(&o.store, "store", false, "look in the store of this machine's Nix")
+	s.BoolVar(&o.deep, "deep", false, "read and hash everything")
+	s.BoolVar(&o.json, "json", false, "JSON on standard output")
+	return c
+}
+
+func (o *verifyOptions) run(ctx context.Context, process process, file string) error {
+	// The keys are no typed flags: the error of a flag shows its value, which may be a secret key by mistake.
 	var keys []*provenance.PublicKey
-	for _, text := range f.keys {
+	for _, text := range o.keys {
 		key, err := provenance.ParsePublicKey(text)
 		if err != nil {
 			return usage(err)
@@ -73,7 +70,7 @@ func (f *verifyFlags) run(ctx context.Context, sys process, file string) error {
 	if err != nil {
 		return err
 	}
-	holder, err := f.holder(sys, file)
+	holder, err := o.holder(process, file)
 	if err != nil {
 		return err
 	}
@@ -86,37 +83,29 @@ func (f *verifyFlags) run(ctx context.Context, sys process, file string) error {
 	if len(v.Statements) == 0 {
 		return fmt.Errorf("verify %s: %w", file, v.skipped)
 	}
-	show := v.print
-	if f.json {
-		show = v.printJSON
+	v.Good = v.err() == nil
+	if o.json {
+		err = report.WriteJSON(process.stdout, v)
+	} else {
+		err = v.print(process.stdout)
 	}
-	return errors.Join(show(sys.stdout), v.err())
+	return errors.Join(err, v.err())
 }
 
-// holder opens what the outputs are looked up in.
-func (f *verifyFlags) holder(sys process, file string) (provenance.Holder, error) {
-	if f.store && f.cache != "" {
+// holder opens the cache or store in which the outputs are looked up.
+func (o *verifyOptions) holder(process process, file string) (provenance.Holder, error) {
+	if o.store && o.cache != "" {
 		return nil, usage(errors.New("parse flags: --store and --cache exclude each other"))
 	}
-	if f.store {
-		return provenance.Store{Runner: &host.Executor{Env: host.NixEnvironment(sys.environ)}, Deep: f.deep}, nil
+	if o.store {
+		return provenance.Store{Runner: &host.Executor{Env: host.NixEnvironment(process.environ)}, Deep: o.deep}, nil
 	}
-	if strings.Contains(f.cache, "://") {
-		cache, err := binarycache.OpenURL(f.cache)
-		if err != nil {
-			return nil, usage(err)
-		}
-		return provenance.Cache{NARHasher: cache, Deep: f.deep}, nil
+	if strings.Contains(o.cache, "://") {
+		cache, err := binarycache.OpenURL(o.cache)
+		return provenance.Cache{NARHasher: cache, Deep: o.deep}, usage(err)
 	}
-	dir := f.cache
-	if dir == "" {
-		dir = filepath.Join(filepath.Dir(file), "cache")
-	}
-	cache, err := binarycache.OpenReadOnly(dir)
-	if err != nil {
-		return nil, hint.Wrap(err, "name a cache: --cache URL or --cache DIR; or look in the store: --store")
-	}
-	return provenance.Cache{NARHasher: cache, Deep: f.deep}, nil
+	cache, err := binarycache.OpenReadOnly(cmp.Or(o.cache, filepath.Join(filepath.Dir(file), "cache")))
+	return provenance.Cache{NARHasher: cache, Deep: o.deep}, hint.Wrap(err, "name a cache: --cache URL or --cache DIR; or look in the store: --store")
 }
 
 // verification is the result for a file, as --json prints it.
@@ -125,65 +114,40 @@ type verification struct {
 	Against    string              `json:"against"`
 	Good       bool                `json:"good"`
 	Statements []verifiedStatement `json:"statements"`
-	skipped    error               // why statements were passed over
+	skipped    error               // why statements were left out
 }
 
 type verifiedStatement struct {
 	Builder string `json:"builder"`
-	// Signers are the names that signatures bear, Verified those of the given keys that have really signed.
-	Signers  []string         `json:"signers,omitempty"`
-	Verified []string         `json:"verified,omitempty"`
-	Outputs  []verifiedOutput `json:"outputs"`
+	// Signers are the key names in the signatures, Verified those of the given keys that have signed.
+	Signers  []string             `json:"signers,omitempty"`
+	Verified []string             `json:"verified,omitempty"`
+	Outputs  []provenance.Finding `json:"outputs"`
 }
 
-type verifiedOutput struct {
-	Path    nix.StorePath      `json:"path"`
-	Verdict provenance.Verdict `json:"verdict"`
-	Stated  string             `json:"stated"`
-	Found   string             `json:"found,omitempty"`
-	Reason  string             `json:"reason,omitempty"`
-}
-
-// add verifies one attestation. Those that are about something else are passed over, as in-toto has it.
+// add verifies one attestation. Statements of other types are left out, as in-toto requires.
 func (v *verification) add(ctx context.Context, a *provenance.Attestation, keys []*provenance.PublicKey, h provenance.Holder) error {
 	s := verifiedStatement{Signers: a.Signers()}
-	// The signature goes first: of a statement that was tampered with, nothing else is worth saying.
 	var signatureErr error
 	if len(keys) > 0 {
 		s.Verified, signatureErr = a.Verify(ctx, keys)
 	}
 	claim, err := a.Claim()
-	if errors.Is(err, provenance.ErrOther) {
+	switch {
+	case errors.Is(err, provenance.ErrOther):
 		v.skipped = errors.Join(v.skipped, err)
 		return nil
-	}
-	if errors.Is(signatureErr, provenance.ErrNotSigned) {
-		signatureErr = hint.Wrap(signatureErr, "where you trust the place that the file came from, leave out --key")
-	}
-	if signatureErr != nil {
+	case errors.Is(signatureErr, provenance.ErrNotSigned):
+		return hint.Wrap(signatureErr, "if you trust the source of the file, leave out --key")
+	case signatureErr != nil: // the statement may have been changed, so its other errors do not matter
 		return signatureErr
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	s.Builder = claim.Builder
-	findings, err := provenance.Check(ctx, claim.Subjects, h)
-	if err != nil {
-		return err
-	}
-	for _, f := range findings {
-		o := verifiedOutput{Path: f.Path, Verdict: f.Verdict, Stated: f.NARHash.SRI()}
-		if !f.Found.IsZero() {
-			o.Found = f.Found.SRI()
-		}
-		if f.Err != nil {
-			o.Reason = f.Err.Error()
-		}
-		s.Outputs = append(s.Outputs, o)
-	}
+	s.Outputs, err = provenance.Check(ctx, claim.Subjects, h)
 	v.Statements = append(v.Statements, s)
-	v.Good = v.err() == nil
-	return nil
+	return err
 }
 
 // err says how many outputs are not as stated.
@@ -203,19 +167,18 @@ func (v *verification) err() error {
 	return fmt.Errorf("verify %s: %d of %d outputs are not found as stated in %s", v.File, wrong, all, v.Against)
 }
 
-func (v *verification) printJSON(w io.Writer) error { return writeJSON(w, v) }
-
-// print writes who states what, and a line for each output. Names in a file are anybody's: control characters are left out.
+// print writes the builder and signature of each statement, and a line for each output. The texts are from a stranger's
+// file, so control characters are removed.
 func (v *verification) print(w io.Writer) error {
 	t := newTable(w)
 	for _, s := range v.Statements {
-		t.row(fmt.Sprintf("statement of %s, %s", nix.FirstLine(nix.PlainText(s.Builder)), s.signature()))
+		t.row(fmt.Sprintf("statement of %s, %s", oneLine(s.Builder), s.signature()))
 		for _, o := range s.Outputs {
 			row := []any{"  " + string(o.Verdict), o.Path}
 			if o.Found != "" {
 				row = append(row, o.Found+", stated is "+o.Stated)
 			} else if o.Reason != "" {
-				row = append(row, nix.FirstLine(nix.PlainText(o.Reason)))
+				row = append(row, oneLine(o.Reason))
 			}
 			t.row(row...)
 		}
@@ -223,14 +186,14 @@ func (v *verification) print(w io.Writer) error {
 	return t.Flush()
 }
 
+func oneLine(text string) string { return nix.FirstLine(nix.PlainText(text)) }
+
 func (s *verifiedStatement) signature() string {
-	names := func(list []string) string { return nix.FirstLine(nix.PlainText(strings.Join(list, ", "))) }
 	switch {
 	case len(s.Signers) == 0:
 		return "not signed"
 	case len(s.Verified) == 0:
-		return fmt.Sprintf("signed by %s, not checked: no --key was given", names(s.Signers))
-	default:
-		return "signed by " + names(s.Verified)
+		return fmt.Sprintf("signed by %s, not checked: no --key was given", oneLine(strings.Join(s.Signers, ", ")))
 	}
+	return "signed by " + oneLine(strings.Join(s.Verified, ", "))
 }

@@ -1,7 +1,7 @@
 package main
 
-// command is what the shared code has to know of a command that runs the pipeline. The file of each command fills in
-// its own. Nothing else compares the names of commands.
+// command has the properties of a command that runs the pipeline, for shared code. The file of each command fills them in.
+// No other code compares the names of commands.
 type command struct {
 	name string
 	// manifest is the name of its manifest in the output directory, if that is not manifest.json.
@@ -22,7 +22,7 @@ type command struct {
 	pins bool
 }
 
-// isPinned reports whether the command of that name pins what it has published.
+// isPinned reports whether the command of that name pins what it publishes.
 func isPinned(name string) bool {
 	for _, cmd := range []command{releaseCommand, warmCommand, buildCommand} {
 		if cmd.name == name {

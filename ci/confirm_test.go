@@ -57,7 +57,7 @@ func (s *pushedStore) push(t *testing.T, server *cachixtest.Server, args ...stri
 	args = append([]string{"push", "--cachix-url", server.APIURL(), "--confirm-timeout", "0s", "--unrecorded", "--out", filepath.Join(s.root, "out")}, args...)
 	code = execute(t.Context(), args, process{
 		stdout: &out, stderr: &errs, environ: s.environ,
-		secrets: &secrets{values: map[string]string{defaultSecret: cachixtest.TestToken}},
+		secrets: secrets{defaultSecret: cachixtest.TestToken},
 	})
 	return code, errs.String()
 }

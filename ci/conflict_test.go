@@ -50,7 +50,7 @@ func TestConflictWithThePublicCache(t *testing.T) {
 		code = execute(t.Context(), args, process{
 			stdout: &out, stderr: &errs,
 			environ: append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME="+home, "NIX_REMOTE=local?root="+filepath.Join(home, "store")),
-			secrets: &secrets{values: map[string]string{defaultSecret: cachixtest.TestToken}},
+			secrets: secrets{defaultSecret: cachixtest.TestToken},
 		})
 		return code, errs.String()
 	}
@@ -88,12 +88,12 @@ func TestConflictWithThePublicCache(t *testing.T) {
 		t.Errorf("comparing what was kept: %+v, %v", report, err)
 	}
 
-	// By hand it is no better, and a resumed push has nothing to go on with.
+	// By hand it is no better, and a resumed push has nothing to resume.
 	code, log = machine("second", "push", "--from", filepath.Join(dir, "second/out/cache"))
 	if code != exitDifferent || !strings.Contains(log, "has other contents: ") {
 		t.Errorf("push: exit code %d:\n%s", code, log)
 	}
-	if code, log = machine("second", "push", "--resume"); code != exitOK || !strings.Contains(log, "nothing to go on with") {
+	if code, log = machine("second", "push", "--resume"); code != exitOK || !strings.Contains(log, "nothing to resume") {
 		t.Errorf("push --resume: exit code %d:\n%s", code, log)
 	}
 	// A run that was killed has left it: it is tried once, and nobody is told to try again.

@@ -59,7 +59,7 @@ func rebuiltRun(sys process, out *regular.Dir, m *run.Manifest) (reproduce.Run, 
 // it may have been made.
 func derivationsIn(out *regular.Dir, sys process) func(context.Context, matrix.System) (drvdiff.Reader, error) {
 	return func(ctx context.Context, of matrix.System) (drvdiff.Reader, error) {
-		store := drvdiff.Store(rootOf(environment(sys.environ).get("NIX_REMOTE")) + string(nix.StoreDir))
+		store := drvdiff.Store(rootOf(sys.environ.get("NIX_REMOTE")) + string(nix.StoreDir))
 		texts, err := derivations.ReadFile(ctx, derivations.File(out, string(of)))
 		if errors.Is(err, fs.ErrNotExist) {
 			return store, nil

@@ -5,6 +5,6 @@
 //	go run ./ci release example    the same with the flake that ships with this program; needs no network
 //	go run ./ci help               the manual
 //
-// This package turns a command line into one run of package pipelines, and its error into an exit code.
-// Flags become concrete types here and only here, and only here the environment is read.
+// This package turns a command line into a run of package pipelines, and the error of the run into an exit code.
+// Only this package reads flags and the environment.
 package main

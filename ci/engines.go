@@ -1,11 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +19,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -27,90 +31,99 @@ const (
 	engineHost   = "host"
 )
 
-// engineChoice is the value of --engine: a kind for all systems, and URLs of native engines for some.
+// engineChoice is the value of --engine: a kind for all systems, and URLs of native engines for some. It implements
+// [pflag.Value].
 type engineChoice struct {
-	flag   string // that it was read from
-	kind   string
+	flag   string // "--engine" or "--rebuild-on"
+	kind   string // empty if none was given
 	native map[matrix.System]string
+	texts  []string // as given
 }
+
+func (c *engineChoice) register(s *pflag.FlagSet, name, usage string) {
+	c.flag = "--" + name
+	s.Var(c, name, usage)
+}
+
+func (c *engineChoice) Set(text string) error {
+	name, url, ofSystem := strings.Cut(text, "=")
+	switch {
+	case ofSystem:
+		system, err := matrix.ParseSystem(name)
+		if err != nil {
+			return err
+		}
+		if err := dagger.CheckAddress(url); err != nil {
+			return err
+		}
+		if c.native == nil {
+			c.native = map[matrix.System]string{}
+		}
+		c.native[system] = url
+	case slices.Contains([]string{engineAuto, engineDagger, engineHost}, text):
+		c.kind = text
+	default:
+		return hint.Wrap(errors.New("not auto, dagger, host or SYSTEM=URL"), "for example %s aarch64-linux=tcp://arm.example:8080", c.flag)
+	}
+	c.texts = append(c.texts, text)
+	return nil
+}
+
+func (c *engineChoice) String() string     { return strings.Join(c.texts, " ") }
+func (c *engineChoice) Type() string       { return "stringArray" }
+func (c *engineChoice) GetSlice() []string { return c.texts }
 
 // engineOptions say where and how Nix builds.
 type engineOptions struct {
 	engines  engineChoice
 	image    dagger.Image
 	builders []nix.Builder
-	jobs     jobs
+	jobs     string // the value of Nix's max-jobs
 	// timeout limits the command, stall the silence of a build.
 	timeout, stall time.Duration
-
-	engineTexts             []string
-	imageText, buildersText string
 }
 
-// register adds the flags. --image, whose default differs, and --stall-timeout are the commands' own.
 func (o *engineOptions) register(s *pflag.FlagSet) {
-	s.StringArrayVar(&o.engineTexts, "engine", []string{engineAuto}, "auto, dagger or host; or SYSTEM=URL of a native Dagger engine; repeatable")
-	s.StringVar(&o.buildersText, "builders", "", "remote builders, as in nix.conf")
-	s.Var(&o.jobs, "jobs", jobsUsage)
+	o.registerEngine(s)
+	s.Var(valueOf(&o.image, dagger.DefaultImage, dagger.ParseImage), "image", "Nix image: a reference pinned by digest, or an archive or root file system tarball")
+	limitVar(s, &o.stall, "stall-timeout", 5*time.Minute, "show the last lines of a build that prints nothing for this long")
+}
+
+// registerEngine adds the flags that reproduce has too.
+func (o *engineOptions) registerEngine(s *pflag.FlagSet) {
+	o.jobs = "auto" // one job on each processor
+	o.engines.register(s, "engine", "auto (default), dagger or host; or SYSTEM=URL of a native Dagger engine; repeatable")
+	s.Var(valueOf(&o.builders, "", parseBuilders), "builders", "remote builders, as in nix.conf")
+	s.Var(valueOf(&o.jobs, "", parseJobs), "jobs", "`number` of derivations that Nix builds at a time on this machine; 0 builds only on --builders (default: one for each processor)")
 	limitVar(s, &o.timeout, timeoutFlag, 0, "maximum time of the command, from its start to its end (default: no limit)")
 }
 
-// parse parses the texts of the flags.
-func (o *engineOptions) parse() (err error) {
-	if o.engines, err = parseEngineChoice("--engine", o.engineTexts); err != nil {
-		return err
+// check refuses options that leave no machine to build.
+func (o *engineOptions) check() error {
+	if o.jobs == "0" && len(o.builders) == 0 {
+		return hint.Wrap(errors.New("parse --jobs 0: it builds on remote builders alone, and there are none"),
+			"name them: --builders 'ssh-ng://arm.example aarch64-linux'; or give --jobs 1 or more")
 	}
-	o.engines.kind = cmp.Or(o.engines.kind, engineAuto)
-	if o.image, err = dagger.ParseImage(o.imageText); err != nil {
-		return err
-	}
-	o.builders, err = parseBuilders(o.buildersText, o.jobs)
-	return err
+	return nil
 }
 
-// parseEngineChoice reads the values of a flag that names engines. The kind is empty where none was given.
-func parseEngineChoice(flag string, values []string) (engineChoice, error) {
-	choice := engineChoice{flag: flag, native: map[matrix.System]string{}}
-	for _, s := range values {
-		name, url, ofSystem := strings.Cut(s, "=")
-		if ofSystem {
-			system, err := matrix.ParseSystem(name)
-			if err != nil {
-				return choice, err
-			}
-			if err := dagger.CheckAddress(url); err != nil {
-				return choice, fmt.Errorf("parse %s %q: %w", flag, nix.Redact(s), err)
-			}
-			choice.native[system] = url
-			continue
-		}
-		switch s {
-		case engineAuto, engineDagger, engineHost:
-			choice.kind = s
-		default:
-			return choice, hint.Wrap(fmt.Errorf("parse %s %q: not auto, dagger, host or SYSTEM=URL", flag, s),
-				"for example %s aarch64-linux=tcp://arm.example:8080", flag)
-		}
-	}
-	return choice, nil
+func parseJobs(text string) (string, error) {
+	n, err := parseCount(text)
+	return strconv.Itoa(n), err
+}
+
+func parseBuilders(text string) ([]nix.Builder, error) {
+	builders, err := nix.ParseBuilders(text)
+	return builders, hint.Wrap(err, "for example --builders 'ssh-ng://arm.example aarch64-linux'")
 }
 
 // engines opens executors. It implements [pipelines.Engines].
 type engines struct {
-	choice   engineChoice
-	image    dagger.Image
-	memlock  int64
-	settings nix.Settings
-	environ  []string
-	cacheDir string
-	log      io.Writer
-	logFile  string // where log goes
-	notice   func(text string)
-	// guarded is whether there is a secret that a builder without a sandbox could take.
-	guarded bool
-
-	// nix is this machine's Nix. It is examined once for all systems.
-	nix host.Nix
+	choice engineChoice
+	// host and container are the options of all systems. They have the same settings.
+	host      host.Options
+	container dagger.Options
+	notice    func(text string)
 
 	// auto is decided once for all systems, so that their outputs come from one kind of engine.
 	auto     sync.Once
@@ -120,19 +133,16 @@ type engines struct {
 
 // with returns a copy for another choice.
 func (e *engines) with(choice engineChoice) *engines {
-	return &engines{
-		choice: choice, image: e.image, memlock: e.memlock, settings: e.settings, environ: e.environ,
-		cacheDir: e.cacheDir, log: e.log, logFile: e.logFile, notice: e.notice, guarded: e.guarded,
-	}
+	return &engines{choice: choice, host: e.host, container: e.container, notice: e.notice}
 }
 
 // Open opens an executor for the system.
 func (e *engines) Open(ctx context.Context, system matrix.System) (engine.Executor, error) {
 	if url := e.choice.native[system]; url != "" {
-		return e.container(ctx, system, url)
+		return e.openContainer(ctx, system, url)
 	}
 	kind := e.choice.kind
-	if kind == engineAuto {
+	if kind == "" || kind == engineAuto {
 		e.auto.Do(func() { e.autoKind, e.autoErr = e.choose(ctx) })
 		if e.autoErr != nil {
 			return nil, e.autoErr
@@ -140,19 +150,21 @@ func (e *engines) Open(ctx context.Context, system matrix.System) (engine.Execut
 		kind = e.autoKind
 	}
 	if kind == engineHost {
-		return e.host(ctx, system)
+		o := e.host
+		o.System = system
+		return host.Open(ctx, o)
 	}
-	return e.container(ctx, system, "")
+	return e.openContainer(ctx, system, "")
 }
 
-// choose takes Dagger if an engine or a runtime answers, else this machine's Nix. It reports the choice.
+// choose returns dagger if an engine or a container runtime answers, or else host. It reports the choice.
 func (e *engines) choose(ctx context.Context) (string, error) {
-	found, daggerErr := dagger.Detect(ctx, e.environ)
+	found, daggerErr := dagger.Detect(ctx, e.host.Env)
 	if daggerErr == nil {
 		e.notice("engine dagger: " + found)
 		return engineDagger, nil
 	}
-	access := host.InspectAccess(e.environ)
+	access := host.InspectAccess(e.host.Env)
 	if access.Nix != "" {
 		e.notice(fmt.Sprintf("engine host: %s, since no container engine answers (%v)", access.Nix, daggerErr))
 		return engineHost, nil
@@ -161,15 +173,46 @@ func (e *engines) choose(ctx context.Context) (string, error) {
 		"start Docker, or: %s", strings.Join(hint.Of(access.Problem()), "; "))
 }
 
-func (e *engines) host(ctx context.Context, system matrix.System) (engine.Executor, error) {
-	return host.Open(ctx, host.Options{
-		System: system, Settings: e.settings, Env: e.environ, Memlock: e.memlock, NoFallback: e.guarded, Nix: &e.nix,
-	})
+func (e *engines) openContainer(ctx context.Context, system matrix.System, url string) (engine.Executor, error) {
+	o := e.container
+	o.System, o.RunnerHost, o.RunnerFlag = system, url, fmt.Sprintf("%s %s=URL", e.choice.flag, system)
+	return dagger.Open(ctx, o)
 }
 
-func (e *engines) container(ctx context.Context, system matrix.System, url string) (engine.Executor, error) {
-	return dagger.Open(ctx, dagger.Options{
-		System: system, RunnerHost: url, RunnerFlag: fmt.Sprintf("%s %s=URL", e.choice.flag, system), Image: e.image, Settings: e.settings, Env: e.environ, Memlock: e.memlock,
-		Log: e.log, LogFile: e.logFile, Notice: e.notice, Cache: e.cacheDir,
-	})
+// lazyFile is a log that is made when something is written to it. Its text is cleaned.
+type lazyFile struct {
+	regular.File
+	text *report.Output // writes to the lazyFile, one line at a time
+	file *os.File
+}
+
+// when returns the writer of the log, or nil if it is not wanted: a client without a log saves memory.
+func (f *lazyFile) when(wanted bool) io.Writer {
+	if !wanted {
+		return nil
+	}
+	f.text = report.NewOutput(f)
+	return f.text
+}
+
+// Write returns no error, because a missing log must not fail a run.
+func (f *lazyFile) Write(p []byte) (int, error) {
+	if f.file == nil {
+		file, err := f.Dir.CreateNew(f.Base)
+		if err != nil {
+			return len(p), nil
+		}
+		f.file = file
+	}
+	f.file.Write(p)
+	return len(p), nil
+}
+
+func (f *lazyFile) Close() {
+	if f.text != nil {
+		_ = f.text.Flush()
+	}
+	if f.file != nil {
+		f.file.Close()
+	}
 }

@@ -89,9 +89,9 @@ func newJob(t *testing.T, e githubEvent) *githubJob {
 // execute runs the program in the job, and returns its exit code. The clock stands still.
 func (j *githubJob) run(t *testing.T, args ...string) int {
 	t.Helper()
-	secrets := &secrets{values: map[string]string{}}
+	secrets := secrets{}
 	if j.event.secret {
-		secrets.values[defaultSecret] = cachixtest.TestToken
+		secrets[defaultSecret] = cachixtest.TestToken
 	}
 	return execute(t.Context(), args, process{
 		stdout: &j.stdout, stderr: &j.stderr, environ: j.environ, secrets: secrets,

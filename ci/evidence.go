@@ -16,7 +16,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// evidence keeps NARs in a directory, each as NAME.nar.zst: the builds of one derivation that differ.
+// evidence keeps the NARs of builds that differ in a directory, each as NAME.nar.zst.
 // It implements [run.Evidence].
 type evidence struct {
 	dir     *regular.Dir
@@ -34,7 +34,7 @@ func (e evidence) KeepExport(ctx context.Context, name string, stream io.Reader)
 			return nil
 		})
 		if err == nil && objects != 1 {
-			err = fmt.Errorf("%d store objects were exported, not one", objects)
+			err = fmt.Errorf("%d store objects were exported, want one", objects)
 		}
 		return err
 	})
@@ -44,7 +44,7 @@ func (e evidence) KeepNAR(ctx context.Context, name string, dump func(context.Co
 	return e.write(name, func(w io.Writer) error { return dump(ctx, w) })
 }
 
-// write writes a NAR, which is complete or not there.
+// write writes a NAR atomically.
 func (e evidence) write(name string, fill func(io.Writer) error) (file string, err error) {
 	nar := e.nar(name)
 	err = nar.Replace(0o644, func(w io.Writer) error {
@@ -81,7 +81,7 @@ func (e evidence) Compare(ctx context.Context, first, second string) (lines []st
 	return differences(report), file.Path(), writePage(file, report)
 }
 
-// differences returns a line for each of the first few files that differ.
+// differences returns a line for each of the first files that differ.
 func differences(report *compare.Report) []string {
 	const most = 5
 	var lines []string

@@ -44,19 +44,18 @@ func usage(err error) error {
 
 // exitCode maps an error to the code of the process. An interrupt takes precedence over the errors that it caused.
 func exitCode(ctx context.Context, err error) int {
-	var wrong usageError
-	switch {
+	switch _, wrong := errors.AsType[usageError](err); {
 	case err == nil:
 		return exitOK
 	case ctx.Err() != nil:
 		return exitInterrupted
-	case errors.As(err, &wrong):
+	case wrong:
 		return exitUsage
 	}
 	return codeOf(err)
 }
 
-// codes are those of the outcomes of a run.
+// codes has the exit codes of the outcomes of a run.
 var codes = map[run.Outcome]int{
 	run.OutcomeGood: exitOK, run.OutcomeFailed: exitFailed, run.OutcomeDifferent: exitDifferent,
 	run.OutcomeContract: exitContract, run.OutcomeUnpublished: exitPublish, run.OutcomeInterrupted: exitInterrupted,
@@ -83,7 +82,7 @@ func printError(w io.Writer, err error) {
 	}
 }
 
-// split returns the errors that errors.Join has joined, each on its own. Their hints are printed after them.
+// split returns the errors that errors.Join joined.
 func split(err error) []error {
 	if hinted, ok := err.(*hint.Error); ok {
 		return split(hinted.Err)

@@ -93,7 +93,7 @@ func TestNamedPipes(t *testing.T) {
 			done := make(chan int, 1)
 			go func() {
 				done <- execute(t.Context(), test.args, process{
-					stdout: &log, stderr: &log, secrets: &secrets{values: map[string]string{defaultSecret: cachixtest.TestToken}},
+					stdout: &log, stderr: &log, secrets: secrets{defaultSecret: cachixtest.TestToken},
 					environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + os.TempDir(), "NIX_REMOTE=local?root=" + dir + "/store"},
 				})
 			}()

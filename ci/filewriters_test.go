@@ -30,7 +30,7 @@ var otherFileWriters = map[string]string{
 	"cachix/cachixtest/serve/main.go":      "a directory that the program has just made",
 	"ci/cmd_compare.go":                    "--html names the file",
 	"ci/derivations.go":                    "the results of another run, which are read",
-	"ci/recorded_source.go":                "a snapshot, in a working directory",
+	"ci/source.go":                         "a snapshot, in a working directory",
 	"ci/cmd_report.go":                     "--out names the file",
 	"ci/reportlogs.go":                     "logs of other jobs, which are read",
 	"ci/cmd_reproduce.go":                  "the results of another run, which are read",

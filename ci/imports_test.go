@@ -195,14 +195,14 @@ var layout = map[string]struct {
 	},
 	"ci": {
 		imports: []string{
-			"cachix", "ci/opensesame", "example", "internal/binarycache", "internal/compare", "internal/contract",
-			"internal/derivations", "internal/drvdiff", "internal/engine", "internal/engine/binfmt", "internal/engine/dagger",
-			"internal/engine/host", "internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/outcache",
-			"internal/printable", "internal/project", "internal/provenance", "internal/publish", "internal/record",
-			"internal/regular", "internal/report", "internal/reproduce", "internal/run", "internal/sbom", "internal/workdir",
-			"matrix", "pipelines",
+			"cachix", "ci/opensesame", "example", "internal/binarycache", "internal/child", "internal/compare",
+			"internal/contract", "internal/derivations", "internal/drvdiff", "internal/engine", "internal/engine/dagger",
+			"internal/engine/host", "internal/flake", "internal/github", "internal/hint", "internal/nar", "internal/nix",
+			"internal/outcache", "internal/printable", "internal/project", "internal/provenance", "internal/publish",
+			"internal/record", "internal/regular", "internal/report", "internal/reproduce", "internal/run", "internal/sbom",
+			"internal/setup", "internal/workdir", "matrix", "pipelines",
 		},
-		tests:   []string{"cachix/cachixtest"},
+		tests:   []string{"cachix/cachixtest", "internal/engine/binfmt"},
 		because: "it puts the parts together",
 	},
 	"internal/engine": {
@@ -246,6 +246,17 @@ var layout = map[string]struct {
 			"internal/run", "matrix",
 		},
 		because: "it publishes what a run has built, and knows neither engines nor the order of steps",
+	},
+	"internal/github": {
+		imports: []string{"internal/child", "internal/hint", "internal/regular"},
+		because: "it reads what GitHub tells a job, and decides by the event alone",
+	},
+	"internal/setup": {
+		imports: []string{
+			"internal/engine/binfmt", "internal/engine/dagger", "internal/engine/host", "internal/hint", "internal/nix",
+			"matrix",
+		},
+		because: "it installs what the host engine needs, and knows nothing of a run",
 	},
 }
 

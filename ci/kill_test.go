@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/setup"
 )
 
 // killSeed makes the moments of TestKilledRelease; OPEN_SESAME_CI_KILL_SEED is another.
@@ -31,7 +32,7 @@ func TestKilledRelease(t *testing.T) {
 	if err != nil {
 		seed = killSeed
 	}
-	system, err := nativeSystem(t.Context())
+	system, err := setup.NativeSystem()
 	if err != nil {
 		t.Fatal(err)
 	}

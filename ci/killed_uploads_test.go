@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/setup"
 )
 
 // A run that is killed with SIGKILL in the midst of its uploads leaves them open on the server. The next run aborts them,
 // whichever command it is.
 func TestUploadsOfAKilledRunAreAborted(t *testing.T) {
 	needsNix(t)
-	system, err := nativeSystem(t.Context())
+	system, err := setup.NativeSystem()
 	if err != nil {
 		t.Fatal(err)
 	}

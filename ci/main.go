@@ -20,36 +20,35 @@ func main() {
 	}))
 }
 
-// untilSignal returns a context that a signal cancels, or the end of the terminal. A second signal ends the process at
-// once.
+// untilSignal returns a context that a signal or the end of the terminal cancels. A second signal ends the process.
 func untilSignal(ctx context.Context) context.Context {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
 		signals = append(signals, syscall.SIGHUP)
 	}
 	ctx, stop := signal.NotifyContext(ctx, signals...)
 	context.AfterFunc(ctx, stop)
-	// With this, a write to a closed standard output or standard error fails instead of ending the process, which may have
-	// child processes to end and directories to remove. See the documentation of os/signal.
+	// A write to a closed standard output or standard error then fails, and does not end the process, which may have child
+	// processes to end and directories to remove. See the documentation of os/signal.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return ctx
 }
 
 // execute is main without os.Exit, for tests. It runs the command line and returns the exit code.
-func execute(ctx context.Context, args []string, sys process) int {
+func execute(ctx context.Context, args []string, process process) int {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stdout := &output{Writer: sys.stdout, name: "standard output", closed: cancel}
-	stderr := &output{Writer: sys.stderr, name: "standard error", closed: cancel}
+	stdout := &output{Writer: process.stdout, name: "standard output", closed: cancel}
+	stderr := &output{Writer: process.stderr, name: "standard error", closed: cancel}
 	shownOut, shownErr := report.NewOutput(stdout), report.NewOutput(stderr)
-	sys.stdout, sys.stderr = shownOut, shownErr
-	root := newRoot(sys)
+	process.stdout, process.stderr = shownOut, shownErr
+	root := newRoot(process)
 	root.SetArgs(args)
-	root.SetOut(sys.stdout)
-	root.SetErr(sys.stderr)
+	root.SetOut(process.stdout)
+	root.SetErr(process.stderr)
 	err := root.ExecuteContext(ctx)
-	_, _ = shownOut.Flush(), shownErr.Flush() // both remember what failed
+	_, _ = shownOut.Flush(), shownErr.Flush() // execute reads their errors below
 	err = stderr.join(stdout.join(err))
-	printError(sys.stderr, err)
+	printError(process.stderr, err)
 	return exitCode(ctx, err)
 }

@@ -24,7 +24,7 @@ var (
 
 // Where files are opened beside package regular, and why that cannot wait for a named pipe or open a device.
 var otherOpeners = map[string]string{
-	"ci/erase.go: os.ReadFile":                           "the state of this process, by the kernel's name",
+	"ci/environment.go: os.ReadFile":                     "the state of this process, by the kernel's name",
 	"example/example.go: method ReadFile":                "files that are embedded in the program",
 	"example/example.go: os.WriteFile":                   "a tree that the program writes into its own working directory",
 	"internal/nar/file.go: golang.org/x/sys/unix.Open":   "does the same as package regular, with fewer system calls for each of many files",

@@ -1,16 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/dagger"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
@@ -19,218 +19,261 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// flags is the command line as text. options is its meaning.
-type flags struct {
-	ref                 string
-	systems, packages   []string
-	out                 string
-	keepGoing, failFast bool
-	overrides           []string
-	substituters, keys  []string
-	cache, memlock      string
-	contract, terms     string
-	rebuild             string
-	rebuildOn           []string
-	rebuildGiven        func() bool // says whether --rebuild was given; nil where there is no such flag
-	provenanceKey       string
-	strict              bool
-	homeManager         string
-	publish             publishOptions
-	engineOptions
-	outputOptions
-}
-
-// register adds the flags of all commands that run a pipeline.
-func (f *flags) register(c *cobra.Command) {
-	s := c.Flags()
-	s.SortFlags = false
-	s.StringVar(&f.ref, "ref", "", "tag, branch or commit of the flake")
-	s.StringArrayVar(&f.systems, "system", nil, "system to build for; repeatable (default: all)")
-	s.StringArrayVar(&f.packages, "package", nil, "package to build; repeatable (default: the project's)")
-	f.engineOptions.register(s)
-	s.StringVar(&f.imageText, "image", dagger.DefaultImage, "Nix image: a reference pinned by digest, or an archive or root file system tarball")
-	s.StringVar(&f.out, "out", "out", "directory for the binary cache, the manifest and the logs")
-	limitVar(s, &f.stall, "stall-timeout", 5*time.Minute, "show the last lines of a build that prints nothing for this long")
-	s.BoolVar(&f.keepGoing, "keep-going", true, "continue with the other systems when one fails")
-	s.BoolVar(&f.failFast, "fail-fast", false, "stop the other systems when one fails")
-	s.StringArrayVar(&f.overrides, "override-input", nil, "INPUT=FLAKE replaces an input by another flake; repeatable")
-	s.StringArrayVar(&f.substituters, "substituter", nil, "cache that Nix fetches from, instead of the project's; repeatable; \"none\" for none")
-	s.StringArrayVar(&f.keys, "trusted-key", nil, "public key of a substituter, instead of the project's; repeatable")
-	s.StringVar(&f.cache, "served-by", "", "cache whose outputs are not built again, instead of the project's; \"none\" for none")
-	s.StringVar(&f.memlock, "memlock", "", "memory that the tests lock, such as 256M, instead of the project's")
-	s.StringVar(&f.contract, "contract", enforce, "what an unsatisfied requirement of the flake does: enforce (exit code 4), warn or off")
-	s.StringVar(&f.terms, "contract-file", "", "file with the requirements of the flake, instead of the project's")
-	s.BoolVar(&f.strict, "strict", false, "treat warnings of the contract as failures")
-	s.StringVar(&f.homeManager, "home-manager", "", "flake of Home Manager that evaluates the module (default: the checks declare its options)")
-	s.BoolVarP(&f.verbose, "verbose", "v", false, "each line of each build")
-	f.outputOptions.register(s)
-}
-
-// options is a parsed command line.
+// options is the command line of a command that runs the pipeline, in groups of flags. Each part of the program gets the
+// group that it needs.
 type options struct {
+	// project is FLAKE with its settings, where flags override them. cells are its packages on the systems.
 	project project.Project
-	ref     string
 	cells   []matrix.Cell
+
+	selection
+	sourceOptions
+	projectOptions
 	engineOptions
+	resultOptions
 	outputOptions
-	out      *regular.Dir
-	outGiven bool
-	// otherResults are directories that hold results of earlier runs, beside out.
-	otherResults []string
-	run          string // the ID of the run; empty for a new one
-	failFast     bool
-	overrides    []override
-	contract     pipelines.ContractPolicy
-	publish      publishOptions
-	rebuild      pipelines.Rebuilding
-	// rebuildOn is the engine of second builds; empty for that of the first build.
-	rebuildOn engineChoice
-	// provenanceKey signs the provenance; nil for none.
-	provenanceKey *provenance.SecretKey
-	given         []givenFlag // repeated in hints
+	contract contractOptions
+	rebuild  rebuildOptions
+	publish  publishOptions
+
+	provenanceKey       *provenance.SecretKey // signs the provenance; nil for none
+	keepGoing, failFast bool
+	given               []givenFlag // repeated in hints
 }
 
-// override is --override-input INPUT=FLAKE.
-type override struct {
-	input, flake string
-	narHash      string // the required NAR hash; empty for any
+// register adds the flags of all commands that run the pipeline.
+func (o *options) register(s *pflag.FlagSet) {
+	s.SortFlags = false
+	o.sourceOptions.register(s)
+	o.selection.register(s)
+	o.engineOptions.register(s)
+	o.resultOptions.register(s)
+	s.BoolVar(&o.keepGoing, "keep-going", true, "continue with the other systems when one fails")
+	s.BoolVar(&o.failFast, "fail-fast", false, "stop the other systems when one fails")
+	o.projectOptions.register(s)
+	o.contract.register(s)
+	s.BoolVarP(&o.verbose, "verbose", "v", false, "each line of each build")
+	o.outputOptions.register(s)
 }
 
-// options reads the flags and the one argument of a command.
-func (f *flags) options(c *cobra.Command, args []string) (options, error) {
-	o := options{
-		project: defaultProject, ref: f.ref,
-		out: regular.NewDir(f.out), outGiven: c.Flags().Changed("out"),
-		failFast: f.failFast || !f.keepGoing, outputOptions: f.outputOptions, publish: f.publish, given: given(c),
-	}
+// parse reads FLAKE, and checks the groups.
+func (o *options) parse(s *pflag.FlagSet, args []string) error {
+	o.project, o.outGiven, o.given = defaultProject, s.Changed("out"), given(s)
 	if len(args) > 0 && args[0] == exampleFlake {
 		o.project = exampleProject
 	} else if len(args) > 0 {
 		o.project.Flake = args[0]
 	}
-	for _, parse := range []func(*options) error{f.parseProject, f.parseCells, f.parseEngine, f.parseOverrides, f.parseContract, f.parseRebuild, f.parseProvenanceKey} {
-		if err := parse(&o); err != nil {
-			return o, usage(err)
-		}
+	o.projectOptions.apply(&o.project)
+	o.cells = o.selection.cells(o.project.Packages)
+	err := cmp.Or(o.engineOptions.check(), o.contract.parse(o.project, o.packages), o.rebuild.parse(s.Changed("rebuild")))
+	if err == nil && o.failFast && o.keepGoing && s.Changed("keep-going") {
+		err = errors.New("parse flags: --keep-going and --fail-fast exclude each other")
 	}
-	if err := o.publish.check(); err != nil {
-		return o, usage(err)
+	o.failFast = o.failFast || !o.keepGoing
+	return usage(err)
+}
+
+// pinnedRelease returns where the last release is pinned.
+func (o *options) pinnedRelease() pinnedRelease {
+	return pinnedRelease{o.publish.cacheName(o.project), o.publish.url, o.project.Substituters, o.cells}
+}
+
+// selection is which packages are built on which systems.
+type selection struct {
+	systems  []matrix.System
+	packages []matrix.Package // empty for the project's
+}
+
+func (o *selection) register(s *pflag.FlagSet) {
+	o.registerSystems(s, "system to build for; repeatable (default: all)")
+	s.Var(listOf(&o.packages, matrix.ParsePackage), "package", "package to build; repeatable (default: the project's)")
+}
+
+func (o *selection) registerSystems(s *pflag.FlagSet, usage string) {
+	o.systems = matrix.Systems()
+	s.Var(listOf(&o.systems, matrix.ParseSystem), "system", usage)
+}
+
+// cells returns a cell for each system. If no package was named, it has the project's.
+func (o selection) cells(packages []matrix.Package) []matrix.Cell {
+	if len(o.packages) > 0 {
+		packages = o.packages
 	}
-	if f.failFast && c.Flags().Changed("keep-going") && f.keepGoing {
-		return o, usage(errors.New("parse flags: --keep-going and --fail-fast exclude each other"))
-	}
-	return o, nil
+	return matrix.Expand(o.systems, packages)
 }
 
 // none is the value that empties a list or a URL.
 const none = "none"
 
-func (f *flags) parseProject(o *options) error {
-	if len(f.substituters) > 0 {
-		o.project.Substituters = without(f.substituters, none)
-	}
-	if len(f.keys) > 0 {
-		o.project.TrustedKeys = without(f.keys, none)
-	}
-	switch f.cache {
-	case "":
-	case none:
-		o.project.ServedBy = ""
-	default:
-		o.project.ServedBy = f.cache
-	}
-	if f.memlock == "" {
-		return nil
-	}
-	n, err := project.ParseSize(f.memlock)
-	o.project.Memlock = n
-	return err
+// projectOptions are settings of the project that flags override.
+type projectOptions struct {
+	substituters, trustedKeys []string
+	servedBy                  string
+	memlock                   *project.Size
 }
 
-func (f *flags) parseCells(o *options) error {
-	systems, packages := matrix.Systems(), o.project.Packages
-	if len(f.systems) > 0 {
-		systems = nil
-	}
-	for _, s := range f.systems {
-		system, err := matrix.ParseSystem(s)
-		if err != nil {
-			return err
-		}
-		systems = append(systems, system)
-	}
-	if len(f.packages) > 0 {
-		packages = nil
-	}
-	for _, s := range f.packages {
-		p, err := matrix.ParsePackage(s)
-		if err != nil {
-			return err
-		}
-		packages = append(packages, p)
-	}
-	o.cells = matrix.Expand(systems, packages)
-	return nil
+func (o *projectOptions) register(s *pflag.FlagSet) {
+	s.StringArrayVar(&o.substituters, "substituter", nil, "cache that Nix fetches from, instead of the project's; repeatable; \"none\" for none")
+	s.StringArrayVar(&o.trustedKeys, "trusted-key", nil, "public key of a substituter, instead of the project's; repeatable")
+	s.StringVar(&o.servedBy, "served-by", "", "cache whose outputs are not built again, instead of the project's; \"none\" for none")
+	o.registerMemlock(s)
 }
 
-func (f *flags) parseEngine(o *options) error {
-	err := f.engineOptions.parse()
-	o.engineOptions = f.engineOptions
-	return err
+func (o *projectOptions) registerMemlock(s *pflag.FlagSet) {
+	s.Var(valueOf(&o.memlock, "", func(text string) (*project.Size, error) {
+		size, err := project.ParseSize(text)
+		return &size, err
+	}), "memlock", "memory that the tests lock, such as 256M, instead of the project's")
 }
 
-func (f *flags) parseOverrides(o *options) error {
-	for _, s := range f.overrides {
-		input, flake, ok := strings.Cut(s, "=")
-		if !ok || input == "" || flake == "" {
-			return hint.Wrap(fmt.Errorf("parse --override-input %q: not of the form INPUT=FLAKE", s), "for example --override-input nixpkgs=./nixpkgs")
-		}
-		o.overrides = append(o.overrides, override{input: input, flake: flake})
+func (o *projectOptions) apply(p *project.Project) {
+	isNone := func(s string) bool { return s == none }
+	if len(o.substituters) > 0 {
+		p.Substituters = slices.DeleteFunc(slices.Clone(o.substituters), isNone)
 	}
-	return nil
+	if len(o.trustedKeys) > 0 {
+		p.TrustedKeys = slices.DeleteFunc(slices.Clone(o.trustedKeys), isNone)
+	}
+	if o.servedBy != "" {
+		p.ServedBy = strings.TrimPrefix(o.servedBy, none)
+	}
+	if o.memlock != nil {
+		p.Memlock = *o.memlock
+	}
 }
 
-// The values of --contract.
+// resultOptions say where the results of a run are.
+type resultOptions struct {
+	out      *regular.Dir
+	outGiven bool
+	// others are directories with results of earlier runs.
+	others []string
+	run    string // its ID; empty for a new one
+}
+
+func (o *resultOptions) register(s *pflag.FlagSet) {
+	s.Var(valueOf(&o.out, "out", parseDir), "out", "directory for the binary cache, the manifest and the logs")
+}
+
+func parseDir(name string) (*regular.Dir, error) { return regular.NewDir(name), nil }
+
+// results returns the directories with results of this run and of known earlier runs.
+func (o resultOptions) results() []string { return append(slices.Clone(o.others), o.out.Name()) }
+
+// The values of --contract and --rebuild.
 const (
 	enforce = "enforce"
 	warn    = "warn"
 	off     = "off"
 )
 
-// parseContract chooses the contract. It does not apply to packages of the command line that are not the project's.
-func (f *flags) parseContract(o *options) (err error) {
-	o.contract = pipelines.ContractPolicy{Contract: o.project.Contract, WarnOnly: f.contract == warn, HomeManager: f.homeManager}
+// contractOptions choose the contract, and what an unsatisfied requirement does.
+type contractOptions struct {
+	pipelines.ContractPolicy
+	mode, file string
+	strict     bool
+}
+
+func (o *contractOptions) register(s *pflag.FlagSet) {
+	s.Var(valueOf(&o.mode, enforce, oneOf(enforce, warn, off)), "contract", "what an unsatisfied requirement of the flake does: enforce (exit code 4), warn or off")
+	s.StringVar(&o.file, "contract-file", "", "file with the requirements of the flake, instead of the project's")
+	s.BoolVar(&o.strict, "strict", false, "treat warnings of the contract as failures")
+	s.StringVar(&o.HomeManager, "home-manager", "", "flake of Home Manager that evaluates the module (default: the checks declare its options)")
+}
+
+// parse chooses the contract. That of the project does not apply if the command line names other packages.
+func (o *contractOptions) parse(p project.Project, packages []matrix.Package) (err error) {
+	o.Contract, o.WarnOnly = p.Contract, o.mode == warn
 	switch {
-	case !slices.Contains([]string{enforce, warn, off}, f.contract):
-		return fmt.Errorf("parse --contract %q: want %s, %s or %s", f.contract, enforce, warn, off)
-	case f.contract == off:
-		o.contract.Contract, o.contract.Without = nil, "--contract off"
-	case f.terms != "":
-		o.contract.Contract, err = contract.Load(f.terms)
-	case len(f.packages) > 0 && !sameSet(f.packages, o.project.Packages):
-		o.contract.Contract, o.contract.Without = nil, "the contract is about other packages; --contract-file FILE names another contract"
+	case o.mode == off:
+		o.Contract, o.Without = nil, "--contract off"
+	case o.file != "":
+		o.Contract, err = contract.Load(o.file)
+	case len(packages) > 0 && !sameSet(packages, p.Packages):
+		o.Contract, o.Without = nil, "the contract is about other packages; --contract-file FILE names another contract"
 	}
-	if o.contract.Contract != nil && f.strict {
-		o.contract.Contract = withStrict(*o.contract.Contract)
+	if o.Contract != nil && o.strict {
+		o.Contract = withStrict(*o.Contract)
 	}
 	return err
 }
 
 // sameSet reports whether both have the same packages, in any order.
-func sameSet(given []string, packages []matrix.Package) bool {
-	set := map[matrix.Package]bool{}
-	for _, p := range given {
-		set[matrix.Package(p)] = true
-	}
-	return len(set) == len(packages) && !slices.ContainsFunc(packages, func(p matrix.Package) bool { return !set[p] })
+func sameSet(a, b []matrix.Package) bool {
+	return slices.Equal(slices.Compact(slices.Sorted(slices.Values(a))), slices.Compact(slices.Sorted(slices.Values(b))))
 }
 
-func without(list []string, word string) []string {
-	var kept []string
-	for _, s := range list {
-		if s != word {
-			kept = append(kept, s)
+// sourceOptions say which tree of FLAKE is built, and which inputs are replaced.
+type sourceOptions struct {
+	ref       string
+	overrides []override
+}
+
+func (o *sourceOptions) register(s *pflag.FlagSet) {
+	s.StringVar(&o.ref, "ref", "", "tag, branch or commit of the flake")
+	s.Var(listOf(&o.overrides, parseOverride), "override-input", "INPUT=FLAKE replaces an input by another flake; repeatable")
+}
+
+// override is a flake that replaces an input.
+type override struct {
+	input, flake string
+	narHash      string // the required NAR hash; empty for any
+}
+
+func parseOverride(text string) (override, error) {
+	input, flake, _ := strings.Cut(text, "=")
+	if input == "" || flake == "" {
+		return override{}, hint.Wrap(errors.New("not of the form INPUT=FLAKE"), "for example --override-input nixpkgs=./nixpkgs")
+	}
+	return override{input: input, flake: flake}, nil
+}
+
+// apart is the minimum time between two builds: times in zip files have a resolution of two seconds.
+const apart = 2 * time.Second
+
+// rebuildOptions say whether packages are built twice, where, and what a difference does.
+type rebuildOptions struct {
+	pipelines.Rebuilding
+	mode string       // empty if the command has no second builds
+	on   engineChoice // of second builds; the zero value for the engine of the first
+}
+
+// register adds --rebuild, which needs no value to be enforced.
+func (o *rebuildOptions) register(s *pflag.FlagSet, preset string) {
+	s.Var(valueOf(&o.mode, preset, oneOf(enforce, warn, off)), "rebuild", "build each package twice, and what a difference does: enforce (exit code 3), warn or off; if given, also build what a cache has")
+	s.Lookup("rebuild").NoOptDefVal = enforce
+	o.on.register(s, "rebuild-on", "engine of the second builds: dagger, host, or SYSTEM=URL of a Dagger engine; repeatable (default: that of the first)")
+}
+
+// parse takes whether --rebuild was given.
+func (o *rebuildOptions) parse(given bool) error {
+	o.Apart, o.WarnOnly = apart, o.mode == warn
+	switch o.mode {
+	case off:
+		o.Without = "--rebuild=" + off
+	case "":
+		o.Without = "this command does not rebuild"
+	default:
+		// An explicit --rebuild also rebuilds substituted outputs. A release that has nothing to build ends at once.
+		o.Fetched = given
+	}
+	switch on := o.on.texts; {
+	case len(on) > 0 && o.Without != "":
+		return hint.Wrap(fmt.Errorf("parse --rebuild-on %s: nothing is built a second time", on[0]), "add --rebuild")
+	case o.on.kind == engineAuto:
+		return errors.New("parse --rebuild-on auto: name an engine")
+	}
+	return nil
+}
+
+// elsewhere returns the engines of second builds, for the systems that have one of their own.
+func (o rebuildOptions) elsewhere(cells []matrix.Cell, first *engines) map[matrix.System]pipelines.Engines {
+	engines := map[matrix.System]pipelines.Engines{}
+	for _, cell := range cells {
+		if o.on.kind != "" || o.on.native[cell.System] != "" {
+			engines[cell.System] = first.with(o.on)
 		}
 	}
-	return kept
+	return engines
 }

@@ -39,7 +39,7 @@ func TestLinksInOUT(t *testing.T) {
 				}
 				var log bytes.Buffer
 				code := execute(t.Context(), []string{command, "example", "--engine", "host"}, process{
-					stdout: &log, stderr: &log, secrets: &secrets{values: map[string]string{}},
+					stdout: &log, stderr: &log, secrets: secrets{},
 					environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + t.TempDir(), "NIX_REMOTE=local?root=" + dir + "/store"},
 				})
 				if code == exitOK || !strings.Contains(log.String(), "it is a symbolic link") {
@@ -75,7 +75,7 @@ func TestResultsThatCannotBeWritten(t *testing.T) {
 				writeTest(t, filepath.Join("out", test.file), "")
 				var log bytes.Buffer
 				code := execute(t.Context(), []string{command, "example", "--engine", "host", "--out", test.out}, process{
-					stdout: &log, stderr: &log, secrets: &secrets{values: map[string]string{}},
+					stdout: &log, stderr: &log, secrets: secrets{},
 					environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + t.TempDir(), "NIX_REMOTE=local?root=" + dir + "/store"},
 				})
 				if code == exitOK || !strings.Contains(log.String(), test.want) {
@@ -113,7 +113,7 @@ func TestLinksInOUTAreNotResumed(t *testing.T) {
 			}
 			var log bytes.Buffer
 			code := execute(t.Context(), []string{"push", "--resume", "--unrecorded", "--cachix", "c"}, process{
-				stdout: &log, stderr: &log, secrets: &secrets{values: map[string]string{defaultSecret: cachixtest.TestToken}},
+				stdout: &log, stderr: &log, secrets: secrets{defaultSecret: cachixtest.TestToken},
 				environ: []string{"HOME=" + t.TempDir()},
 			})
 			if code == exitOK || !strings.Contains(log.String(), "it is a symbolic link") {

@@ -4,11 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"syscall"
 	"text/tabwriter"
 
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // output is standard output or standard error. It remembers the first write that failed. Commands do not check
@@ -43,9 +48,6 @@ func (o *output) fail(err error) {
 	}
 }
 
-// writeJSON writes a value as a document of JSON.
-func writeJSON(w io.Writer, value any) error { return report.WriteJSON(w, value) }
-
 // join joins the first error with another, unless that contains it.
 func (o *output) join(err error) error {
 	o.mu.Lock()
@@ -78,4 +80,56 @@ func (t table) row(cells ...any) {
 		fmt.Fprint(t, cell)
 	}
 	fmt.Fprintln(t)
+}
+
+// reporter is a reporter that can be closed.
+type reporter interface {
+	run.Reporter
+	Close() error
+}
+
+// outputOptions say how a run is shown.
+type outputOptions struct {
+	json, verbose, summary bool
+	since                  string
+}
+
+func (o *outputOptions) register(s *pflag.FlagSet) {
+	s.BoolVar(&o.json, "json", false, "events as JSON lines on standard output")
+	s.BoolVar(&o.summary, "summary", true, "on GitHub Actions, write a summary of the step")
+	s.StringVar(&o.since, "since", "", sinceUsage)
+}
+
+// newReporter chooses the form of the events: JSON, the log of GitHub Actions, a terminal, or lines of text.
+func newReporter(process process, o outputOptions) reporter {
+	env := process.environ
+	opts := report.Options{Verbose: o.verbose, ASCII: !isUTF8(env), Now: process.now}
+	job := process.job()
+	switch {
+	case o.json && job.Here():
+		return report.Multi{report.NewJSON(process.stdout), stepFiles(job, process.stderr, o.summary)}
+	case o.json:
+		return report.NewJSON(process.stdout)
+	case job.Here():
+		return report.Multi{report.NewActions(process.stderr, opts), stepFiles(job, process.stderr, o.summary)}
+	case isTerminal(process.stderr) && env.get("TERM") != "dumb":
+		opts.Color = env.get("NO_COLOR") == ""
+		return report.NewTerminal(process.stderr, opts)
+	}
+	return report.NewLines(process.stderr, opts)
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(interface{ Fd() uintptr })
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// isUTF8 reads the locale as the C library does: the first of these that is set counts.
+func isUTF8(env environment) bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := strings.ToUpper(env.get(name)); v != "" {
+			return strings.Contains(v, "UTF-8") || strings.Contains(v, "UTF8")
+		}
+	}
+	return false
 }

@@ -38,8 +38,8 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 	} {
 		for code, cause := range map[int]error{exitFailed: syscall.ENOSPC, exitInterrupted: syscall.EPIPE} {
 			var stderr bytes.Buffer
-			sys := process{stdout: &failingWriter{room: 10, err: cause}, stderr: &stderr, secrets: &secrets{}}
-			if got := execute(t.Context(), args, sys); got != code {
+			process := process{stdout: &failingWriter{room: 10, err: cause}, stderr: &stderr, secrets: secrets{}}
+			if got := execute(t.Context(), args, process); got != code {
 				t.Errorf("%q, %v: exit code %d, want %d", args, cause, got, code)
 			}
 			if n := strings.Count(stderr.String(), cause.Error()); n != 1 {

@@ -13,14 +13,13 @@ import (
 
 // newPipeline returns a command that runs the whole pipeline: release, warm or build.
 func newPipeline(sys process, cmd command, short string) *cobra.Command {
-	var f flags
+	var o options
 	c := &cobra.Command{
 		Use:   cmd.name + " [FLAKE]",
 		Short: short,
-		Args:  oneFlake,
+		Args:  arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			o, err := f.options(c, args)
-			if err != nil {
+			if err := o.parse(c.Flags(), args); err != nil {
 				return err
 			}
 			if cmd.publishes {
@@ -29,11 +28,11 @@ func newPipeline(sys process, cmd command, short string) *cobra.Command {
 			return runPipeline(c.Context(), sys, cmd, o)
 		},
 	}
-	f.register(c)
-	f.registerRebuild(c, cmd.rebuild)
-	c.Flags().StringVar(&f.provenanceKey, "provenance-key", "", "file with the secret key that signs the provenance, as nix-store --generate-binary-cache-key makes it")
+	o.register(c.Flags())
+	o.rebuild.register(c.Flags(), cmd.rebuild)
+	c.Flags().Var(valueOf(&o.provenanceKey, "", readProvenanceKey), "provenance-key", "file with the secret key that signs the provenance, as nix-store --generate-binary-cache-key makes it")
 	if cmd.publishes {
-		f.publish.registerRun(c)
+		o.publish.registerRun(c)
 	}
 	return c
 }
@@ -46,7 +45,7 @@ func runPipeline(ctx context.Context, sys process, cmd command, o options) error
 		return errors.Join(err, reporter.Close())
 	}
 	defer cleanup()
-	if err := reportLastRelease(ctx, sys, o, reporter); err != nil {
+	if err := reportLastRelease(ctx, sys, o.outputOptions, o.pinnedRelease(), reporter); err != nil {
 		return errors.Join(err, reporter.Close())
 	}
 	manifest, err := r.Run(ctx)

@@ -71,10 +71,10 @@ func (u *releaser) run(t *testing.T, command string, args ...string) (code int, 
 	t.Helper()
 	t.Chdir(u.flake)
 	args = append([]string{command}, args...)
-	secrets := &secrets{}
+	secrets := secrets{}
 	if command != "build" {
 		args = append(args, "--cachix-url", u.server.APIURL(), "--confirm-timeout", "0s")
-		secrets.values = map[string]string{defaultSecret: cachixtest.TestToken}
+		secrets[defaultSecret] = cachixtest.TestToken
 	}
 	if command != "push" {
 		args = append(args, "--system", "x86_64-linux", "--engine", "host", "--contract", "off", "--rebuild=off",

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,41 +51,21 @@ func (f *publishOptions) registerCache(c *cobra.Command) {
 func (f *publishOptions) register(c *cobra.Command) {
 	f.registerCache(c)
 	s := c.Flags()
-	s.StringVar((*string)(&f.compression), "compression", "", "zstd or xz, for objects that are not compressed yet (default: what the cache prefers)")
-	s.IntVar(&f.level, "compression-level", 0, "effort of compression: 1 to 19 for zstd, 0 to 9 for xz (default: the fastest that is not much larger)")
-	s.IntVar(&f.jobs, "push-jobs", cachix.DefaultJobs, "maximum number of open requests; fewer if the server asks for it")
+	s.Var(valueOf(&f.compression, "", oneOf(nar.Zstd, nar.XZ)), "compression", "zstd or xz, for objects that are not compressed yet (default: what the cache prefers)")
+	s.Var(valueOf(&f.level, "0", parseCount), "compression-level", "effort of compression: 1 to 19 for zstd, 0 to 9 for xz (default: the fastest that is not much larger)")
+	s.Var(valueOf(&f.jobs, strconv.Itoa(cachix.DefaultJobs), parseCount), "push-jobs", "maximum number of open requests; fewer if the server asks for it")
 	limitVar(s, &f.timeout, "push-timeout", time.Hour, "maximum time of a push, and of the pins after it; a journal keeps what is left")
 	limitVar(s, &f.patience, "confirm-timeout", time.Minute, "how long to wait until consumers see more of what was pushed; 0 looks once")
-	s.IntVar(&f.revisions, "keep-revisions", 0, "how many revisions of a pin to keep (default: all)")
+	s.Var(valueOf(&f.revisions, "0", parseCount), "keep-revisions", "how many revisions of a pin to keep (default: all)")
 }
 
 // registerRun also adds the flags that only runs of the pipeline have.
 func (f *publishOptions) registerRun(c *cobra.Command) {
 	s := c.Flags()
-	s.StringVar(&f.push, "push", pushAuto, "auto: if there is a secret; always: exit code 5 if nothing can be pushed; never")
+	s.Var(valueOf(&f.push, pushAuto, oneOf(pushAuto, pushAlways, pushNever)), "push", "auto: if there is a secret; always: exit code 5 if nothing can be pushed; never")
 	s.BoolVar(&f.pin, "pin", true, "pin the outputs of a release when all systems are published")
 	s.BoolVar(&f.unsandboxed, "push-unsandboxed", false, pushUnsandboxedUsage)
 	f.register(c)
-}
-
-// check checks the values that were given.
-func (f *publishOptions) check() error {
-	switch f.push {
-	case "", pushAuto, pushAlways, pushNever:
-	default:
-		return fmt.Errorf("parse --push %q: want %s, %s or %s", f.push, pushAuto, pushAlways, pushNever)
-	}
-	switch f.compression {
-	case "", nar.Zstd, nar.XZ:
-	default:
-		return fmt.Errorf("parse --compression %q: want %s or %s", f.compression, nar.Zstd, nar.XZ)
-	}
-	for name, n := range map[string]int{"compression-level": f.level, "push-jobs": f.jobs, "keep-revisions": f.revisions} {
-		if n < 0 {
-			return fmt.Errorf("parse --%s %d: want 0 or more", name, n)
-		}
-	}
-	return nil
 }
 
 // newPublisher decides whether the run pushes, and where to. Without is the reason why it has no secret, if known.

@@ -4,56 +4,56 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/outcache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// batch is what one push is about: store objects, where their contents are, and the cache that they go to.
+// batch is one push: store objects, their contents, and the journal that lists them.
 type batch struct {
 	cache   string
 	infos   []nix.PathInfo
 	source  cachix.Source
-	journal *publish.Journal
+	journal *publish.Journal // nil if no journal lists them
 	entries []publish.JournalEntry
 }
 
-// pushing is a push by hand, and the record of what it may push.
+// pushing is a push by hand, and the record of this user's runs.
 type pushing struct {
 	pushOptions
-	sys    process
-	record *record.Record
+	process process
+	record  *record.Record
 }
 
-func (o pushOptions) prepare(ctx context.Context, sys process) (p pushing, cleanup func(), err error) {
-	work, err := workdir.Make(environment(sys.environ).get("TMPDIR"), "push")
-	if err != nil {
-		return p, nil, fmt.Errorf("make working directory: %v", err)
-	}
-	defer work.Remove()
-	scratch := work.Path
-	if o.resume {
-		if err := checkOut(ctx, sys, o.out, scratch); err != nil {
-			return p, nil, err
-		}
-	}
-	r, err := openRecord(ctx, sys, recordPlace{out: o.out, scratch: scratch})
+func (o pushOptions) prepare(ctx context.Context, process process) (p pushing, cleanup func(), err error) {
+	work, err := process.makeWorkDir("push")
 	if err != nil {
 		return p, nil, err
 	}
-	return pushing{o, sys, r}, func() { r.Close() }, nil
+	defer work.Remove()
+	if o.resume {
+		if err := checkOut(ctx, process, o.out.Name(), work.Path); err != nil {
+			return p, nil, err
+		}
+	}
+	r, err := openRecord(ctx, process, recordPlace{out: o.out.Name(), scratch: work.Path})
+	return pushing{o, process, r}, func() { r.Close() }, err
 }
 
-// batches finds out what is to be pushed to the cache of that name. Left says which journals are not resumed.
+// batches returns the batches for a cache. Left is the error of journals that are not resumed.
 func (p pushing) batches(ctx context.Context, cache string) (batches []batch, left, err error) {
 	if p.resume {
 		return p.resumed(ctx, cache)
@@ -70,9 +70,9 @@ func (p pushing) batches(ctx context.Context, cache string) (batches []batch, le
 	return []batch{b}, nil, err
 }
 
-// store looks up the closure of the paths that were named in this machine's store.
+// store looks up the closure of the named paths in this machine's store.
 func (p pushing) store(ctx context.Context) ([]nix.PathInfo, cachix.Source, error) {
-	store, err := openStore(ctx, p.sys)
+	store, err := openStore(ctx, p.process)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -80,73 +80,47 @@ func (p pushing) store(ctx context.Context) ([]nix.PathInfo, cachix.Source, erro
 	return infos, store, err
 }
 
-// directory looks up the closure of roots, or all that there is, in the binary cache in a directory.
-func (p pushing) directory(ctx context.Context, path *regular.Dir, roots []nix.StorePath) (infos []nix.PathInfo, source cachix.Source, err error) {
+// directory looks up the closure of roots in a binary cache in a directory. Without roots it takes all objects.
+func (p pushing) directory(ctx context.Context, path *regular.Dir, roots []nix.StorePath) ([]nix.PathInfo, cachix.Source, error) {
 	dir, err := binarycache.OpenReadOnlyIn(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	if p.unrecorded {
-		if roots == nil {
-			infos, err = dir.All(ctx)
-		} else {
-			infos, err = dir.Closure(ctx, roots)
-		}
-		return infos, dir, err
-	}
 	if roots == nil {
 		all, err := dir.All(ctx)
-		if err != nil {
-			return nil, nil, err
+		if err != nil || p.unrecorded {
+			return all, dir, err
 		}
 		for _, info := range all {
 			roots = append(roots, info.Path)
 		}
 	}
-	store := outcache.New(dir, p.record, nil)
-	infos, err = store.Closure(ctx, roots)
-	if err != nil {
-		err = hint.Wrap(err, "%s", unrecordedAdvice)
+	if p.unrecorded {
+		infos, err := dir.Closure(ctx, roots)
+		return infos, dir, err
 	}
-	return infos, store, err
+	store := outcache.New(dir, p.record, nil)
+	infos, err := store.Closure(ctx, roots)
+	return infos, store, hint.Wrap(err, "%s", unrecordedAdvice)
 }
 
-const unrecordedAdvice = "build it here first; or, if you trust whoever has made it: --unrecorded"
+const unrecordedAdvice = "build it here first; or, if you trust its author: --unrecorded"
 
-// resumed returns what earlier runs have left to be published to a cache. A journal that names another one stays.
+// resumed returns a batch for each journal of the cache. Left is the error of the journals that cannot be resumed.
 func (p pushing) resumed(ctx context.Context, cache string) (batches []batch, left, err error) {
-	out := regular.NewDir(p.out)
-	journals, err := publish.OpenJournals(out, p.record)
-	if err != nil { // what the runs have built is good
+	journals, err := publish.OpenJournals(p.out, p.record)
+	if err != nil { // the runs of the other journals are good
 		left = &publish.Error{Cache: cache, Err: err}
 	}
 	if len(journals) == 0 && err == nil {
-		fmt.Fprintf(p.sys.stderr, "nothing to go on with: no run in %s has left a journal\n", p.out)
-		return nil, nil, nil
+		fmt.Fprintf(p.process.stderr, "nothing to resume: no run in %s left a journal\n", p.out.Name())
 	}
-	journals = slices.DeleteFunc(journals, func(j *publish.Journal) bool {
-		err := p.publish.agreeTo(j.Caches(), j.File())
-		if err == nil && !j.IsRecorded() && !p.unrecorded {
-			err = hint.Wrap(fmt.Errorf("resume push: no run of this user has written %s", j.File()),
-				"if it comes from another machine, and you trust whoever has made it: --unrecorded")
-		}
-		left = errors.Join(left, err)
-		return err != nil
-	})
 	for _, j := range journals {
 		b := batch{cache: cache, journal: j, entries: j.Entries()}
-		var roots []nix.StorePath
-		for _, e := range b.entries {
-			roots = append(roots, e.Paths...)
-		}
-		b.infos, b.source, err = p.directory(ctx, out.Sub("cache"), slices.Concat([]nix.StorePath{}, roots))
-		if err == nil {
-			err = p.permit(b.infos, p.consent(j))
-		}
-		switch {
+		switch err := p.fill(ctx, &b); {
 		case ctx.Err() != nil:
 			return nil, nil, err
-		case err != nil: // which is about this journal alone
+		case err != nil:
 			left = errors.Join(left, err)
 		default:
 			batches = append(batches, b)
@@ -155,18 +129,31 @@ func (p pushing) resumed(ctx context.Context, cache string) (batches []batch, le
 	return batches, left, nil
 }
 
-// consent is what the command line agrees to, and what the run agreed to that has written a journal.
-func (p pushing) consent(j *publish.Journal) publish.Consent {
-	c := publish.Consent{}
-	if j.IsRecorded() {
-		c = j.Consent()
+// fill looks up the objects of a batch's journal. The journal has to name the cache, and to be of a run of this user.
+func (p pushing) fill(ctx context.Context, b *batch) (err error) {
+	if err := p.publish.agreeTo(b.journal.Caches(), b.journal.File()); err != nil {
+		return err
 	}
-	c.Unsandboxed = c.Unsandboxed || p.publish.unsandboxed
-	return c
+	consent := publish.Consent{Unsandboxed: p.publish.unsandboxed}
+	if b.journal.IsRecorded() {
+		consent = b.journal.Consent()
+		consent.Unsandboxed = consent.Unsandboxed || p.publish.unsandboxed
+	} else if !p.unrecorded {
+		return hint.Wrap(fmt.Errorf("resume push: no run of this user wrote %s", b.journal.File()),
+			"if it is from another machine, and you trust its author: --unrecorded")
+	}
+	roots := []nix.StorePath{}
+	for _, e := range b.entries {
+		roots = append(roots, e.Paths...)
+	}
+	if b.infos, b.source, err = p.directory(ctx, p.out.Sub("cache"), roots); err != nil {
+		return err
+	}
+	return p.permit(b.infos, consent)
 }
 
-// permit refuses what no run of this user has recorded, and what the record speaks against. What a trusted key has signed
-// is what consumers take anyway.
+// permit refuses objects that the record does not have, or has an objection to. Objects with the signature of a trusted key
+// are permitted, because consumers accept them anyway.
 func (p pushing) permit(infos []nix.PathInfo, c publish.Consent) error {
 	keys, err := binarycache.ParsePublicKeys(p.consumers().TrustedKeys)
 	if err != nil {
@@ -194,9 +181,9 @@ func (p pushing) permit(infos []nix.PathInfo, c publish.Consent) error {
 	}
 	return errors.Join(
 		unreadable,
-		refuse(different, "a second build differed", "a release with --rebuild=warn publishes it all the same"),
-		refuse(writable, "built where builders can change their inputs", "build it again where there are build users"),
-		refuse(unsandboxed, "built without a sandbox", "--push-unsandboxed pushes it all the same"),
+		refuse(different, "a second build differed", "release --rebuild=warn publishes it"),
+		refuse(writable, "built where builders can change their inputs", "build it again on a machine with build users"),
+		refuse(unsandboxed, "built without a sandbox", "--push-unsandboxed pushes it"),
 		refuse(unknown, "no run of this user has recorded these contents", unrecordedAdvice),
 	)
 }
@@ -210,4 +197,52 @@ func refuse(paths []string, what, advice string) error {
 		names += fmt.Sprintf(" and %d more", len(paths)-3)
 	}
 	return hint.Wrap(fmt.Errorf("push %s: %s", names, what), "%s", advice)
+}
+
+// store is this machine's store. It implements [cachix.Source].
+type store struct {
+	nix     *host.Executor
+	version nix.Version
+	root    string // of the file system that the store is in; empty for this machine's own
+}
+
+func openStore(ctx context.Context, process process) (*store, error) {
+	x, err := host.Open(ctx, host.Options{System: matrix.X8664Linux, Env: process.environ, Settings: nix.Settings{"extra-experimental-features": "nix-command", "plugin-files": ""}})
+	if err != nil {
+		return nil, err
+	}
+	e, err := x.Describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &store{nix: x, version: e.Nix, root: rootOf(process.environ.get("NIX_REMOTE"))}, nil
+}
+
+// rootOf returns the root of a local store, such as /mnt of "local?root=/mnt".
+func rootOf(remote string) string {
+	_, query, _ := strings.Cut(remote, "?")
+	for parameter := range strings.SplitSeq(query, "&") {
+		if root, ok := strings.CutPrefix(parameter, "root="); ok {
+			return root
+		}
+	}
+	return ""
+}
+
+// closure returns the closure of the paths.
+func (s *store) closure(ctx context.Context, paths []nix.StorePath) ([]nix.PathInfo, error) {
+	args := append(nix.PathInfoArgs(s.version), "--recursive")
+	for _, p := range paths {
+		args = append(args, string(p))
+	}
+	out, err := s.nix.Run(ctx, engine.Command{Program: "nix", Args: args})
+	if err != nil {
+		return nil, fmt.Errorf("look up closure: %w", err)
+	}
+	return nix.ParsePathInfo(out)
+}
+
+// Dump writes the NAR of a store object, read from its files.
+func (s *store) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
+	return nar.DumpTree(ctx, w, filepath.Join(s.root, string(path)))
 }

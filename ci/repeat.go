@@ -6,16 +6,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
-
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// commandLine is a command of this program for a hint, safe to paste into a shell.
+// commandLine returns a command of this program that is safe to paste into a shell.
 func commandLine(args ...string) string {
 	line := "go run ./ci"
 	for _, arg := range args {
@@ -40,27 +36,6 @@ var (
 	forFix = append([]string{"system", "package"}, forBuild...)
 )
 
-// givenFlag is a flag as it was given, once for each of its values.
-type givenFlag struct{ name, value string }
-
-// given returns the flags that were given, for hints to repeat.
-func given(c *cobra.Command) []givenFlag {
-	var all []givenFlag
-	c.Flags().Visit(func(f *pflag.Flag) {
-		values := []string{f.Value.String()}
-		if list, ok := f.Value.(pflag.SliceValue); ok {
-			values = list.GetSlice()
-		}
-		for _, v := range values {
-			if f.Name != "builders" { // whose users are no secret, and are needed
-				v = nix.Redact(v)
-			}
-			all = append(all, givenFlag{f.Name, v})
-		}
-	})
-	return all
-}
-
 // repeat returns those of the given flags that have one of the names, as arguments.
 func (o options) repeat(names []string) []string {
 	var args []string
@@ -76,7 +51,7 @@ func (o options) repeat(names []string) []string {
 	return args
 }
 
-// repeatHint adds to a failure the one command that repeats it on another machine.
+// repeatHint adds the command that repeats a failure on another machine.
 func repeatHint(ctx context.Context, err error, o options, m *run.Manifest) error {
 	if err == nil || m == nil || ctx.Err() != nil && !timedOut(ctx) {
 		return err
@@ -108,7 +83,7 @@ func repeatHint(ctx context.Context, err error, o options, m *run.Manifest) erro
 	return hint.Wrap(err, "to repeat it: %s", commandLine(append(args, o.repeat(names)...)...))
 }
 
-// failedParts returns the systems and the packages that have failed, as flags. The packages are those of all systems.
+// failedParts returns the failed systems and packages as flags.
 func failedParts(m *run.Manifest) (systems, packages []string) {
 	seen := map[matrix.Package]bool{}
 	for _, cell := range m.Cells {
@@ -126,7 +101,7 @@ func failedParts(m *run.Manifest) (systems, packages []string) {
 	return systems, packages
 }
 
-// repeatFlake names the tree that was built, so that it is the same tomorrow: by its commit where it has one.
+// repeatFlake returns the reference of the tree that was built, with its commit if it has one.
 func repeatFlake(o options, m *run.Manifest) string {
 	if m.Source.Rev != "" && !strings.Contains(m.Source.URL, "file:") {
 		return m.Source.URL
@@ -134,9 +109,8 @@ func repeatFlake(o options, m *run.Manifest) string {
 	return o.project.Flake
 }
 
-// resumeCommand publishes what a run has left in the directory of its results. The journal does not say where the cache
-// is and by which right one may push to it: a file that could would send the secret wherever its author likes. It names
-// the cache, which the command line has to name as well where it is not the project's.
+// resumeCommand returns the command that publishes what a run left. The address of the cache and the secret are on the
+// command line, and not in the journal: with a journal, its author could choose where the secret is sent.
 func resumeCommand(out string, f publishOptions) string {
 	args := []string{"push", "--resume", "--out", out}
 	if f.cachix != "" {
@@ -151,12 +125,11 @@ func resumeCommand(out string, f publishOptions) string {
 	return commandLine(args...)
 }
 
-// fixHint returns the command that corrects wrong hashes in the flake. It needs a directory, so other flakes have to be
-// cloned first.
+// fixHint returns the command that corrects wrong hashes in the flake, which has to be a directory.
 func fixHint(o options) string {
 	dir, where := o.project.Flake, ""
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		dir, where = "DIRECTORY", " in a clone"
 	}
-	return "or have all of them put right" + where + ": " + commandLine(append([]string{checkCommand.name, "--fix", dir}, o.repeat(forFix)...)...)
+	return "or correct all of them" + where + ": " + commandLine(append([]string{checkCommand.name, "--fix", dir}, o.repeat(forFix)...)...)
 }

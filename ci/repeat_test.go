@@ -15,14 +15,10 @@ import (
 // parseOptions reads a command line of release.
 func parseOptions(t *testing.T, args ...string) options {
 	t.Helper()
-	var f flags
 	var o options
-	c := &cobra.Command{Args: oneFlake, RunE: func(c *cobra.Command, args []string) (err error) {
-		o, err = f.options(c, args)
-		return err
-	}}
-	f.register(c)
-	f.registerRebuild(c, releaseCommand.rebuild)
+	c := &cobra.Command{RunE: func(c *cobra.Command, args []string) error { return o.parse(c.Flags(), args) }}
+	o.register(c.Flags())
+	o.rebuild.register(c.Flags(), releaseCommand.rebuild)
 	c.SetArgs(args)
 	if err := c.Execute(); err != nil {
 		t.Fatal(err)
@@ -36,7 +32,7 @@ func TestRepeatHint(t *testing.T) {
 	m := &run.Manifest{Cells: []run.CellResult{{
 		System: matrix.AArch64Linux, Verdict: run.Failed, Packages: []run.PackageResult{{Package: "a b", Verdict: run.Failed}, {Package: "good", Verdict: run.Built}},
 	}}}
-	const flags = "--engine dagger --engine aarch64-linux=tcp://arm:8080 --image nixos/nix@sha256:0000000000000000000000000000000000000000000000000000000000000000 --served-by none --timeout 5m0s --strict=true"
+	const flags = "--engine dagger --engine aarch64-linux=tcp://arm:8080 --image nixos/nix@sha256:0000000000000000000000000000000000000000000000000000000000000000 --served-by none --timeout 5m --strict=true"
 	rebuilt := &run.Manifest{Cells: []run.CellResult{{
 		System: matrix.AArch64Linux, Verdict: run.Failed, Packages: []run.PackageResult{{Package: "good", Verdict: run.Built}},
 	}}}
@@ -54,7 +50,7 @@ func TestRepeatHint(t *testing.T) {
 			t.Errorf("hints of %v:\n%q, want\n%q", test.err, hints, test.want)
 		}
 	}
-	if got := fixHint(o); !strings.HasPrefix(got, "or have all of them put right in a clone: go run ./ci check --fix DIRECTORY --engine dagger ") {
+	if got := fixHint(o); !strings.HasPrefix(got, "or correct all of them in a clone: go run ./ci check --fix DIRECTORY --engine dagger ") {
 		t.Errorf("fix: %q", got)
 	}
 }

@@ -167,7 +167,7 @@ func TestReportWithoutTheSecretOfItsCells(t *testing.T) {
 	m := cellManifest(matrix.X8664Linux)
 	m.Cells[0].Publish = &run.PublishResult{Verdict: run.Published, Cache: "c"}
 	args := []string{"report", leave(t, m), "--system", "x86_64-linux", "--since", "none"}
-	if code := j.run(t, args...); code != exitPublish || !strings.Contains(j.stderr.String(), "hint: what was pushed is to be pinned: give the secret to this job, too") {
+	if code := j.run(t, args...); code != exitPublish || !strings.Contains(j.stderr.String(), "hint: to pin what was pushed, give the secret to this job too") {
 		t.Errorf("exit code %d\n%s", code, &j.stderr)
 	}
 	if summary := readTest(t, j.summary); !strings.Contains(summary, "no secret") {

@@ -11,29 +11,28 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// printLogTails reports the ends of the logs of failed builds, where their files have come along with a manifest. A manifest
-// is from another job, which may not choose what else this one shows of its machine: only regular files in the directory
-// logs beside the manifest are read, whatever it names.
+// printLogTails reports the ends of the logs of failed builds, if the logs are beside the manifest. The manifest is from
+// another job, so only regular files in its directory logs are read, whatever paths it has.
 func (l left) printLogTails(at time.Time, reporter run.Reporter) {
 	logs, err := regular.OpenRoot(filepath.Join(filepath.Dir(l.file), "logs"))
 	if err != nil {
 		return
 	}
 	defer logs.Close()
-	runID := filepath.Base(l.manifest.Logs) // of the directory that the job knew as OUT/logs/<run>
+	runID := filepath.Base(l.manifest.Logs) // OUT/logs/RUN on the machine of the job
 	for _, cell := range l.manifest.Cells {
 		for _, p := range cell.Packages {
 			if p.Failure == nil || p.Log == "" {
 				continue
 			}
-			if tail, err := tailOf(logs, filepath.Join(runID, p.Log)); err == nil { // without it, the summary names the file alone
+			if tail, err := tailOf(logs, filepath.Join(runID, p.Log)); err == nil {
 				reporter.Report(at, run.LogTail{System: cell.System, Derivation: p.Derivation, Tail: tail})
 			}
 		}
 	}
 }
 
-// How much of a log is shown: as many lines as in the run that has written it, of its last bytes.
+// The end of a log that is shown has as many lines as in the job.
 const (
 	logTail      = 25
 	logTailBytes = 64 << 10

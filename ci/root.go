@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,10 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// version of this program, as manifests record it.
+// version of this program, for manifests.
 const version = "0.1.0"
 
 var manual = `Build a Nix flake for release: its packages for x86_64-linux and aarch64-linux, with their tests,
@@ -47,7 +49,7 @@ Exit codes:
 ` + exitCodes + `
 `
 
-func newRoot(sys process) *cobra.Command {
+func newRoot(process process) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "ci",
 		Short:         "Build a Nix flake for release",
@@ -69,33 +71,31 @@ func newRoot(sys process) *cobra.Command {
 		PersistentPreRunE:          withTimeout,
 	}
 	root.SetUsageTemplate(root.UsageTemplate() + helpTail)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%s: %w", c.CommandPath(), err))
-	})
+	root.SetFlagErrorFunc(invalidFlag)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		newRelease(sys),
-		newWarm(sys),
-		newBuild(sys),
-		newCheck(sys),
-		newPush(sys),
-		newPin(sys),
-		newReport(sys),
-		newPlan(sys),
-		newMatrix(sys),
-		newDemo(sys),
-		newDoctor(sys),
-		newVerify(sys),
-		newCompare(sys),
-		newReproduce(sys),
+		newRelease(process),
+		newWarm(process),
+		newBuild(process),
+		newCheck(process),
+		newPush(process),
+		newPin(process),
+		newReport(process),
+		newPlan(process),
+		newMatrix(process),
+		newDemo(process),
+		newDoctor(process),
+		newVerify(process),
+		newCompare(process),
+		newReproduce(process),
 	)
 	return root
 }
 
-// timeoutFlag is the flag that limits a command from its start to its end.
+// timeoutFlag limits a command from its start to its end.
 const timeoutFlag = "timeout"
 
-// withTimeout gives a command that has the flag a context with its limit, so that the limit holds for all that it does.
+// withTimeout gives a command with that flag a context with the limit.
 func withTimeout(c *cobra.Command, _ []string) error {
 	if c.Flags().Lookup(timeoutFlag) == nil {
 		return nil
@@ -110,21 +110,16 @@ func withTimeout(c *cobra.Command, _ []string) error {
 	return nil
 }
 
-// timedOut says whether a command was ended by its limit rather than by a signal.
+// timedOut reports whether the limit ended a command, and not a signal.
 func timedOut(ctx context.Context) bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
 
-// noArgs allows none.
-func noArgs(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usage(fmt.Errorf("%s: %q given, want no argument", c.CommandPath(), args))
+// arguments limits how many arguments a command takes.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if n := len(args); n < least || n > most {
+			_, want, _ := strings.Cut(c.Use, " ")
+			return usage(hint.Wrap(fmt.Errorf("%s: %d arguments given, want %s", c.CommandPath(), n, cmp.Or(want, "none")), "go run ./%s --help", c.CommandPath()))
+		}
+		return nil
 	}
-	return nil
-}
-
-// oneFlake allows the one argument FLAKE, or none.
-func oneFlake(c *cobra.Command, args []string) error {
-	if len(args) > 1 {
-		return usage(fmt.Errorf("%s: %d flakes given, want at most one", c.CommandPath(), len(args)))
-	}
-	return nil
 }

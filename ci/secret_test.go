@@ -18,6 +18,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 	"github.com/scopecreep-zip/open-sesame-ci/example"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/setup"
 )
 
 // formsOf returns the ways in which a secret could be written down.
@@ -60,7 +61,7 @@ func TestSecretIsNowhere(t *testing.T) {
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs Nix and root: apt-get install nix-bin")
 	}
-	system, err := nativeSystem(t.Context())
+	system, err := setup.NativeSystem()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,9 +17,16 @@ const sinceUsage = "manifest of the last release, to compare closure sizes; or \
 // sinceTimeout limits the search for the last release, which is optional.
 const sinceTimeout = 15 * time.Second
 
-// reportLastRelease reports the closure sizes of the last release, if they can be found. It fails only if a named manifest
-// cannot be read. If a cache does not answer, it reports a notice.
-func reportLastRelease(ctx context.Context, sys process, o options, reporter run.Reporter) error {
+// pinnedRelease names the release that a cache has pinned: the pins of the cells' packages.
+type pinnedRelease struct {
+	cache, url   string
+	substituters []string
+	cells        []matrix.Cell
+}
+
+// reportLastRelease reports the closure sizes of the last release if they are available. It fails only if a named manifest
+// cannot be read. If the cache does not answer, it reports a notice.
+func reportLastRelease(ctx context.Context, process process, o outputOptions, pinned pinnedRelease, reporter run.Reporter) error {
 	var last run.LastRelease
 	switch {
 	case o.since == none:
@@ -30,18 +37,18 @@ func reportLastRelease(ctx context.Context, sys process, o options, reporter run
 			return usage(err)
 		}
 		last = lastInManifest(o.since, m)
-	case github{sys.environ}.here() && o.summary && o.publish.cacheName(o.project) != "":
+	case process.job().Here() && o.summary && pinned.cache != "":
 		ctx, cancel := context.WithTimeout(ctx, sinceTimeout)
 		defer cancel()
 		var err error
-		if last, err = lastInPins(ctx, o); err != nil && ctx.Err() != context.Canceled {
-			reporter.Report(sys.clock()(), run.Notice{
+		if last, err = pinned.read(ctx); err != nil && ctx.Err() != context.Canceled {
+			reporter.Report(process.clock()(), run.Notice{
 				Level: run.Info, Text: fmt.Sprintf("compare with the last release: %s", nix.FirstLine(err.Error())),
 			})
 		}
 	}
 	if len(last.Packages) > 0 {
-		reporter.Report(sys.clock()(), last)
+		reporter.Report(process.clock()(), last)
 	}
 	return nil
 }
@@ -60,11 +67,11 @@ func lastInManifest(file string, m *run.Manifest) run.LastRelease {
 	return last
 }
 
-// lastInPins returns the release that is pinned now, with sizes from the caches. A release pins its outputs as its last
-// step, so that is the previous release. Its manifest is not needed.
-func lastInPins(ctx context.Context, o options) (run.LastRelease, error) {
-	last := run.LastRelease{From: "the pins of " + o.publish.cacheName(o.project)}
-	client, err := cachix.New(o.publish.cacheName(o.project), cachix.Options{URL: o.publish.url, Agent: "open-sesame-ci/" + version})
+// read returns the pinned release, with sizes from the caches. A release pins its outputs in its last step, so this is the
+// previous release.
+func (p pinnedRelease) read(ctx context.Context) (run.LastRelease, error) {
+	last := run.LastRelease{From: "the pins of " + p.cache}
+	client, err := cachix.New(p.cache, cachix.Options{URL: p.url, Agent: "open-sesame-ci/" + version})
 	if err != nil {
 		return last, err
 	}
@@ -73,38 +80,34 @@ func lastInPins(ctx context.Context, o options) (run.LastRelease, error) {
 	if err != nil {
 		return last, err
 	}
-	var roots []nix.StorePath
-	each := func(f func(system matrix.System, p matrix.Package, path nix.StorePath)) {
-		for _, cell := range o.cells {
-			for _, p := range cell.Packages {
-				if path, pinned := pins[publish.PinName(p, cell.System)]; pinned {
-					f(cell.System, p, path)
-				}
+	var roots []nix.StorePath // of the packages, in their order
+	for _, cell := range p.cells {
+		for _, name := range cell.Packages {
+			if path, isPinned := pins[publish.PinName(name, cell.System)]; isPinned {
+				roots = append(roots, path)
+				last.Packages = append(last.Packages, run.LastPackage{System: cell.System, Package: name, Outputs: 1})
 			}
 		}
 	}
-	each(func(_ matrix.System, _ matrix.Package, path nix.StorePath) { roots = append(roots, path) })
 	if len(roots) == 0 {
-		return last, nil // this is the first release
+		return last, nil // there is no release yet
 	}
 	info, err := client.Info(ctx)
 	if err != nil {
-		return last, err
+		return run.LastRelease{}, err
 	}
-	caches, err := publish.NewConsumer(info.URI, o.project.Substituters)
+	caches, err := publish.NewConsumer(info.URI, p.substituters)
 	if err != nil {
-		return last, err
+		return run.LastRelease{}, err
 	}
 	infos, err := caches.Closure(ctx, roots)
 	if err != nil {
-		return last, err
+		return run.LastRelease{}, err
 	}
-	each(func(system matrix.System, p matrix.Package, path nix.StorePath) {
-		bytes := int64(0)
-		for _, info := range nix.Closure(infos, path) {
-			bytes += info.NARSize
+	for i, root := range roots {
+		for _, info := range nix.Closure(infos, root) {
+			last.Packages[i].ClosureBytes += info.NARSize
 		}
-		last.Packages = append(last.Packages, run.LastPackage{System: system, Package: p, ClosureBytes: bytes, Outputs: 1})
-	})
+	}
 	return last, nil
 }

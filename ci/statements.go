@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path"
 	"path/filepath"
 
@@ -21,8 +20,7 @@ func writeStatements(ctx context.Context, sys process, o options, m *run.Manifes
 		return err
 	}
 	facts := provenance.Facts{Settings: m.Settings, Inputs: m.Inputs}
-	actions := github{sys.environ}
-	facts.Builder, facts.Invocation = actions.workflow(), actions.run()
+	facts.Builder, facts.Invocation = sys.job().Workflow(), sys.job().RunPage()
 	if facts.Byproducts, err = byproducts(ctx, o.out, m, bills); err != nil {
 		return err
 	}
@@ -61,17 +59,11 @@ func byproducts(ctx context.Context, out *regular.Dir, m *run.Manifest, bills []
 // maxKey is more than any key: one has about a hundred bytes.
 const maxKey = 64 << 10
 
-// parseProvenanceKey reads the key that statements are signed with.
-func (f *flags) parseProvenanceKey(o *options) error {
-	if f.provenanceKey == "" {
-		return nil
-	}
-	text, err := regular.Read(f.provenanceKey, maxKey)
-	if err == nil {
-		o.provenanceKey, err = provenance.ParseSecretKey(text)
-	}
+// readProvenanceKey reads the key that statements are signed with.
+func readProvenanceKey(file string) (*provenance.SecretKey, error) {
+	text, err := regular.Read(file, maxKey)
 	if err != nil {
-		return fmt.Errorf("read --provenance-key: %v", err)
+		return nil, err
 	}
-	return nil
+	return provenance.ParseSecretKey(text)
 }

@@ -76,7 +76,7 @@ func TestTimeoutEndsTheQuestionToACacheThatHoldsIt(t *testing.T) {
 				"release", "example", "--engine", "host", "--timeout", "2s", "--cachix-url", url, "--out", t.TempDir(), "--since", "none",
 			}, process{
 				stdout: &out, stderr: &errs, environ: append(os.Environ(), "HOME="+t.TempDir(), "XDG_CACHE_HOME="+t.TempDir()),
-				secrets: &secrets{values: map[string]string{defaultSecret: cachixtest.TestToken}},
+				secrets: secrets{defaultSecret: cachixtest.TestToken},
 			})
 			if took := time.Since(started); took > 20*time.Second {
 				t.Errorf("it took %s", took)

@@ -9,6 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/dagger"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/host"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
@@ -21,7 +24,7 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 	if err := checkResults(o.out, cmd); err != nil {
 		return nil, nil, err
 	}
-	dirs, err := makeDirs(sys, o, id)
+	dirs, err := makeDirs(sys, o.out, id)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -32,12 +35,13 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 			closeAll()
 		}
 	}()
-	without, err := sys.checkEventPolicy(o.revision())
+	without, err := sys.checkEventPolicy(revision(o.project.Flake, o.ref))
 	if err != nil {
 		refused(now(), report, err)
 		return nil, nil, err
 	}
-	src, err := newSource(sys, o, dirs.work.Path)
+	trees := flake.Snapshotter{Dir: dirs.work.Path, Env: host.Environment(sys.environ), Results: o.results()}
+	src, err := newSource(sys, trees, o.project.Flake, o.ref)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -50,7 +54,7 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 	}
 	closeAll = func() { engineLog.Close(); builds.Close(); dirs.work.Remove() }
 	warn := once(func(text string) { report.Report(now(), run.Notice{Level: run.Warning, Text: text}) })
-	store, served, err := openCaches(o, cmd, builds, warn)
+	store, served, err := openCaches(o.resultOptions, o.project, cmd, builds, warn)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -58,26 +62,31 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 	if err != nil {
 		return nil, nil, err
 	}
-	overrides, err := takeOverrides(ctx, sys, o, dirs.work.Path)
+	overrides, err := takeOverrides(ctx, trees, o.overrides)
 	if err != nil {
 		return nil, nil, err
 	}
-	settings := nixSettings(o)
+	settings := nixSettings(o.project, o.engineOptions)
+	memlock := int64(o.project.Memlock)
+	notice := once(func(text string) { report.Report(now(), run.Notice{Level: run.Info, Text: text}) })
 	engines := &engines{
-		choice: o.engines, image: o.image, memlock: int64(o.project.Memlock), settings: settings, environ: sys.environ,
-		cacheDir: dirs.cache, log: engineLog.when(o.verbose && !cmd.readOnly), logFile: engineLog.Path(),
-		guarded: len(sys.secrets.texts()) > 0 && !o.publish.unsandboxed,
-		notice: once(func(text string) {
-			report.Report(now(), run.Notice{Level: run.Info, Text: text})
-		}),
+		choice: o.engines, notice: notice,
+		host: host.Options{
+			Settings: settings, Env: sys.environ, Memlock: memlock, Nix: new(host.Nix),
+			NoFallback: len(sys.secrets.texts()) > 0 && !o.publish.unsandboxed, // a builder without a sandbox could take the secret
+		},
+		container: dagger.Options{
+			Image: o.image, Settings: settings, Env: sys.environ, Memlock: memlock, Notice: notice, Cache: dirs.cache,
+			Log: engineLog.when(o.verbose && !cmd.readOnly), LogFile: engineLog.Path(),
+		},
 	}
 	recorder := &run.Recorder{Report: report, Now: now}
 	r = &pipelines.Release{
-		ID: id, Command: cmd.name, Tool: "open-sesame-ci " + version, Flake: o.project.Flake, Job: github{sys.environ}.job(),
-		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publisher, Rebuild: o.rebuild, Engines: engines,
+		ID: id, Command: cmd.name, Tool: "open-sesame-ci " + version, Flake: o.project.Flake, Job: sys.job().Page(),
+		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publisher, Rebuild: o.rebuild.Rebuilding, Engines: engines,
 		CacheKeys: cacheKeys(o.project.ServedBy),
-		Record:    builds, Fresh: cmd.ignoresCaches, Contract: o.contract,
-		Recorder: recorder, Settings: settings, Builders: o.builders, Memlock: int64(o.project.Memlock),
+		Record:    builds, Fresh: cmd.ignoresCaches, Contract: o.contract.ContractPolicy,
+		Recorder: recorder, Settings: settings, Builders: o.builders, Memlock: memlock,
 		Logs: dirs.logs, ManifestFile: regular.File{Dir: o.out, Base: cmp.Or(cmd.manifest, "manifest.json")},
 		FixHint: fixHint(o), FailFast: o.failFast, Stall: o.stall,
 	}
@@ -85,7 +94,7 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 	r.Publish.Recorder = recorder
 	r.Rebuild.Evidence = newEvidence(o.out.Sub("differs", id), now)
 	r.Publish.Evidence = r.Rebuild.Evidence
-	r.Rebuild.Elsewhere = elsewhere(o, engines)
+	r.Rebuild.Elsewhere = o.rebuild.elsewhere(o.cells, engines)
 	if cmd.exports {
 		r.Derivations = derivationFiles{out: o.out}
 	}

@@ -126,7 +126,7 @@ func TestShownTextIsMadeInOneFile(t *testing.T) {
 var otherEncoders = map[string]string{
 	"internal/drvdiff/attributes.go: encoding/json.NewEncoder":                   "a value within a text",
 	"internal/sbom/document.go: github.com/CycloneDX/cyclonedx-go.NewBOMEncoder": "printable.EscapeJSON takes what it makes",
-	"internal/publish/journal.go: encoding/json.MarshalIndent":                          "a file that the program alone reads",
+	"internal/publish/journal.go: encoding/json.MarshalIndent":                   "a file that the program alone reads",
 }
 
 // Documents and events are encoded in one place, which escapes what a terminal would act upon.

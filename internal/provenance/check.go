@@ -35,14 +35,15 @@ const (
 	Unreadable Verdict = "unreadable" // the result is unknown
 )
 
-// Finding is the result of comparing a subject with a holder.
+// Finding is the result of comparing a subject with a holder. It has the JSON of verify --json.
 type Finding struct {
-	Subject
-	Verdict Verdict
-	// Found is the differing hash of the holder.
-	Found nix.Hash
-	// Err is the error of reading, or the damage.
-	Err error
+	Path    nix.StorePath `json:"path"`
+	Verdict Verdict       `json:"verdict"`
+	// Stated is the hash of the NAR in the statement. Found is the differing one of the holder.
+	Stated string `json:"stated"`
+	Found  string `json:"found,omitempty"`
+	// Reason is the error of reading, or the damage.
+	Reason string `json:"reason,omitempty"`
 }
 
 // maxQuestions is the number of subjects that are looked up at the same time.
@@ -57,16 +58,16 @@ func Check(ctx context.Context, subjects []Subject, h Holder) ([]Finding, error)
 	for i, s := range subjects {
 		group.Go(func() error {
 			hash, err := h.NARHash(ctx, s.Path)
-			f := Finding{Subject: s, Verdict: Same}
+			f := Finding{Path: s.Path, Verdict: Same, Stated: s.NARHash.SRI()}
 			switch {
 			case errors.Is(err, ErrAbsent):
 				f.Verdict = Absent
 			case errors.Is(err, ErrDamaged):
-				f.Verdict, f.Err = Differs, err
+				f.Verdict, f.Reason = Differs, err.Error()
 			case err != nil:
-				f.Verdict, f.Err = Unreadable, err
+				f.Verdict, f.Reason = Unreadable, err.Error()
 			case !hash.Equal(s.NARHash):
-				f.Verdict, f.Found = Differs, hash
+				f.Verdict, f.Found = Differs, hash.SRI()
 			}
 			findings[i] = f
 			return nil

@@ -141,12 +141,12 @@ func TestCheckInCaches(t *testing.T) {
 			}
 			for i, f := range findings {
 				if f.Verdict != test.want[i] || f.Path != subjects[i].Path {
-					t.Errorf("%s: %s (%v), want %s", f.Path.Name(), f.Verdict, f.Err, test.want[i])
+					t.Errorf("%s: %s (%v), want %s", f.Path.Name(), f.Verdict, f.Reason, test.want[i])
 				}
-				if (f.Verdict == Differs && !errors.Is(f.Err, ErrDamaged)) != f.Found.Equal(zst.hash()) {
+				if (f.Verdict == Differs && f.Reason == "") != (f.Found == zst.hash().SRI()) {
 					t.Errorf("%s: found %v", f.Path.Name(), f.Found)
 				}
-				if f.Verdict == Unreadable && f.Err == nil {
+				if f.Verdict == Unreadable && f.Reason == "" {
 					t.Errorf("%s: unreadable for no reason", f.Path.Name())
 				}
 			}

@@ -1,8 +1,6 @@
-package main
+package setup
 
 import (
-	"bytes"
-	"errors"
 	"strings"
 	"testing"
 
@@ -97,26 +95,5 @@ func TestNoEmulatorNamesTheNextCommand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			checkProblem(t, noEmulator(test.access, matrix.AArch64Linux, test.state), test.problem, test.command)
 		})
-	}
-}
-
-func TestLeftOutSystemIsNamedWithItsCommand(t *testing.T) {
-	var b bytes.Buffer
-	printLeftOut(&b, matrix.AArch64Linux, hint.Wrap(errors.New("no emulator"), "sudo x"))
-	const want = "left out: aarch64-linux: no emulator\n  to include it: sudo x\n"
-	if b.String() != want {
-		t.Errorf("printed %q, want %q", &b, want)
-	}
-}
-
-func TestFindingsNameTheirFix(t *testing.T) {
-	var b bytes.Buffer
-	err := printFindings(&b, []finding{
-		{part: partGit, ok: true, found: "git version 2.39.5"},
-		{part: partNix, found: "not found", fix: "apt-get install nix-bin"},
-	})
-	const want = "ok       git  git version 2.39.5\nmissing  nix  not found\n              fix: apt-get install nix-bin\n"
-	if err != nil || b.String() != want {
-		t.Errorf("printed %q, %v, want %q", &b, err, want)
 	}
 }
