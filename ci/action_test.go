@@ -12,14 +12,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The action's script is run as the runner does, with a program in the place of ours that shows its arguments.
+// The action's script runs as on a runner, with a program that prints its arguments instead of ours.
 func TestActionCallsTheProgram(t *testing.T) {
 	bash, err := exec.LookPath("bash")
 	if err != nil {
 		t.Skip("no bash")
 	}
 	run := readWorkflow(t, "../action.yml").job(t, "runs").step(t, "exec ")
-	// Of every flake: its own limits and caches instead of the default project's.
+	// Each flake has its own limits and caches instead of the default project's.
 	nixos := "--substituter " + defaultProject.Substituters[0] + " --trusted-key " + defaultProject.TrustedKeys[0]
 	for name, test := range map[string]struct {
 		inputs map[string]any
@@ -83,7 +83,7 @@ func TestActionCallsTheProgram(t *testing.T) {
 			got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 			want := slices.Clone(test.want)
 			if i := slices.Index(want, "--ref"); want[i+1] == "--out" {
-				want = slices.Insert(want, i+1, "") // Fields has dropped it
+				want = slices.Insert(want, i+1, "") // strings.Fields drops it
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Fatalf("(-want +got):\n%s", diff)
@@ -97,7 +97,7 @@ func TestActionCallsTheProgram(t *testing.T) {
 	}
 }
 
-// The action with the program itself, on the example: each output that it declares is there for later steps.
+// The action runs the program itself on the example. Each output that it declares is available to later steps.
 func TestActionLeavesItsOutputs(t *testing.T) {
 	needsNix(t)
 	bash, err := exec.LookPath("bash")
@@ -141,10 +141,10 @@ func TestActionLeavesItsOutputs(t *testing.T) {
 	}
 }
 
-// stepOutput is an output of a step as a program writes it: its name, and its value between two lines of a delimiter.
+// stepOutput matches an output of a step: its name, and its value between two lines of a delimiter.
 var stepOutput = regexp.MustCompile(`(?s)([\w-]+)<<\w+\n(.*?)\n_GitHub`)
 
-// actionInputs are the inputs as a workflow gives them, the others by their defaults.
+// actionInputs returns the inputs that a workflow gives, and the defaults of the others.
 func actionInputs(t *testing.T, given map[string]any) map[string]any {
 	t.Helper()
 	return actionInputsOf(t, readWorkflow(t, "../action.yml"), given)
@@ -168,7 +168,7 @@ func actionInputsOf(t *testing.T, action workflow, given map[string]any) map[str
 	return inputs
 }
 
-// A row of a table in the documentation that is about an input or an output.
+// A row about an input or an output in a table of the documentation.
 var documentedRow = regexp.MustCompile("(?m)^\\| `([\\w-]+)` \\|")
 
 func TestActionIsDocumented(t *testing.T) {
@@ -202,13 +202,13 @@ func TestActionIsDocumented(t *testing.T) {
 	}
 }
 
-// .ci/play is the workflow on a laptop: the same commands, in the same order.
+// .ci/play runs the commands of the workflow on a laptop, in the same order.
 func TestPlayRunsWhatTheWorkflowRuns(t *testing.T) {
 	var want []string
 	for _, j := range readWorkflow(t, "../.github/workflows/nix.yml").jobs() {
 		for _, s := range j.steps {
 			for _, call := range programCalls(yamlText(s, "run")) {
-				if call != "doctor --fix" { // sets a machine up
+				if call != "doctor --fix" { // it sets a machine up
 					want = append(want, call)
 				}
 			}
@@ -220,7 +220,7 @@ func TestPlayRunsWhatTheWorkflowRuns(t *testing.T) {
 	}
 	var got []string
 	for _, call := range programCalls(string(script)) {
-		call, _, _ = strings.Cut(call, ` "${at[@]}"`) // what is only here comes last
+		call, _, _ = strings.Cut(call, ` "${at[@]}"`) // its own arguments come last
 		got = append(got, call)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

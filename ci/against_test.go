@@ -13,7 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// afterBuild returns the record of a user who has built the package, with the package and one of its dependencies.
+// afterBuild builds the package, and returns the user's record, the package and one of its dependencies.
 func afterBuild(t *testing.T, u *releaser) (r *record.Record, output, dependency nix.StorePath) {
 	t.Helper()
 	if code, log := u.run(t, "build", ".", "--out", u.out("out")); code != exitOK {
@@ -45,7 +45,7 @@ func afterBuild(t *testing.T, u *releaser) (r *record.Record, output, dependency
 	return r, output, dependency
 }
 
-// journal writes what a release leaves whose cache was down.
+// journal writes the journal of a release whose cache was down.
 func (u *releaser) journal(t *testing.T, r *record.Record, output nix.StorePath, c publish.Consent) {
 	t.Helper()
 	j := publish.NewJournal(regular.NewDir(u.out("out")), "1", r)
@@ -58,8 +58,8 @@ func (u *releaser) journal(t *testing.T, r *record.Record, output nix.StorePath,
 	}
 }
 
-// What the record speaks against is not published as a dependency either, nor by a journal that was written before.
-// A run that was told to publish it all the same has noted that in its journal.
+// An object that the record objects to is not published, not even as a dependency or by an older journal. The journal of a
+// run that was allowed to publish it has that consent.
 func TestWhatTheRecordSpeaksAgainstIsNotPublished(t *testing.T) {
 	u := newReleaser(t)
 	r, output, dependency := afterBuild(t, u)
@@ -93,7 +93,7 @@ func TestWhatTheRecordSpeaksAgainstIsNotPublished(t *testing.T) {
 	u.published(t, true)
 }
 
-// A journal of which all is published is not to be resumed once more: it would pin an old release again.
+// A journal that was completely published is not resumed again: that would pin an old release.
 func TestJournalIsNotReplayed(t *testing.T) {
 	u := newReleaser(t)
 	r, output, _ := afterBuild(t, u)
@@ -113,8 +113,7 @@ func TestJournalIsNotReplayed(t *testing.T) {
 	}
 }
 
-// A journal that cannot be read is left where it is, and the others are resumed. The exit code says that not everything is
-// published.
+// A journal that cannot be read stays, and the others are resumed. The exit code is that of an incomplete push.
 func TestMalformedJournalIsLeftAndOthersAreResumed(t *testing.T) {
 	u := newReleaser(t)
 	r, output, _ := afterBuild(t, u)
@@ -131,8 +130,8 @@ func TestMalformedJournalIsLeftAndOthersAreResumed(t *testing.T) {
 	}
 }
 
-// A tool that no package refers to is part of no closure. What an earlier run has built without a sandbox is not published
-// by way of what is built with it, by any command, until both are built again.
+// A build tool is in no closure. If an earlier run built a tool without a sandbox, no command publishes what was built with
+// that tool, until both are built again.
 func TestWhatWasBuiltWithAnUnsandboxedToolIsNotPushed(t *testing.T) {
 	u := newReleaser(t)
 	writeTest(t, filepath.Join(u.flake, "flake.nix"), `{

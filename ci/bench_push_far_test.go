@@ -19,7 +19,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 )
 
-// A push in circumstances: a far server, a large object, nothing to do, a server that fails, and a kill in the middle.
+// Pushes under difficult conditions: a distant server, a large object, nothing to do, a failing server, and a kill.
 
 // smallTrees makes many small directories.
 func (m *bench) smallTrees(n int) []string {
@@ -91,7 +91,7 @@ func BenchmarkPushLarge(b *testing.B) {
 	m.ReportMetric(0, "ns/op")
 }
 
-// manyObjects writes a binary cache of small objects, each of which refers to the one before and to some older ones.
+// manyObjects writes a binary cache of small objects. Each refers to the previous one and to some older ones.
 func (m *bench) manyObjects(n int) string {
 	m.Helper()
 	dir := m.path("many")
@@ -135,7 +135,7 @@ func smallNAR(contents string) string {
 	return b.String()
 }
 
-// BenchmarkNothingMissing pushes 20,000 paths of which the cache lacks none.
+// BenchmarkNothingMissing pushes 20,000 paths that the cache already has.
 func BenchmarkNothingMissing(b *testing.B) {
 	m := newBench(b)
 	dir := m.manyObjects(20_000)
@@ -153,8 +153,8 @@ func BenchmarkNothingMissing(b *testing.B) {
 	m.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkPushMany pushes 2,000 and 20,000 paths of which the cache has none, each of which has to wait for the one
-// before: memory, and that the cost of a path does not grow with their number.
+// BenchmarkPushMany pushes 2,000 and 20,000 new paths, each of which has to wait for the previous one. It measures memory,
+// and whether the cost of a path grows with their number.
 func BenchmarkPushMany(b *testing.B) {
 	for _, n := range []int{2_000, 20_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -180,8 +180,8 @@ func BenchmarkPushMany(b *testing.B) {
 	}
 }
 
-// BenchmarkPushFaults pushes over a link of 20 ms while a part of all requests fails, in turn with one where none does.
-// Half of the failures are refusals of a server that is overloaded, half are connections that are reset.
+// BenchmarkPushFaults pushes over a link of 20 ms, with and without failing requests in turn. Half of the failures are
+// refusals of an overloaded server, half are reset connections.
 func BenchmarkPushFaults(b *testing.B) {
 	m := newBench(b)
 	store := m.store("store")
@@ -213,8 +213,8 @@ func BenchmarkPushFaults(b *testing.B) {
 	m.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkPushResume kills a push at half of its bytes and runs it again: what is sent twice, and what both take
-// together against one that is left alone.
+// BenchmarkPushResume kills a push at half of its bytes and runs it again. It measures what is sent twice, and the time of
+// both compared with an undisturbed push.
 func BenchmarkPushResume(b *testing.B) {
 	m := newBench(b)
 	store := m.store("store")

@@ -20,10 +20,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 )
 
-// These benchmarks push the machine's own files, from a store that they were added to, to a server in this process,
-// and have Nix copy the same paths. docs/benchmarks.md says what the figures mean and what they should be.
+// These benchmarks add the machine's own files to a store, push them to a server in this process, and copy the same paths
+// with Nix. docs/benchmarks.md explains the figures.
 
-// largestTree keeps out of the store what would make a run of all peers take many minutes.
+// largestTree limits the size of a directory, so that a run does not take many minutes.
 const largestTree = 800 << 20
 
 // realTrees returns directories of programs and libraries, the largest first: a GB or two on most machines.
@@ -99,7 +99,7 @@ type measured struct {
 	uploaded int64   // compressed bytes
 }
 
-// measure runs a command and returns what it took of the machine.
+// measure runs a command and measures its use of the machine.
 func (m *bench) measure(cmd *exec.Cmd) measured {
 	m.Helper()
 	var used []time.Duration // of both, second by second
@@ -126,7 +126,7 @@ func (m *bench) ownTime() time.Duration {
 func (m *bench) timeOf(pid int) time.Duration {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0 // it has ended
+		return 0 // it ended
 	}
 	_, rest, _ := strings.Cut(string(stat), ") ")
 	fields := strings.Fields(rest)
@@ -168,8 +168,8 @@ func dirSize(b *testing.B, dir string) (size int64) {
 	return size
 }
 
-// BenchmarkPush pushes a GB and more over loopback, at four efforts, in turn with four ways of nix copy.
-// The server believes all bytes, so that it takes little of the processors from either.
+// BenchmarkPush pushes at least a GB over loopback, with four efforts of compression, in turn with four ways of nix copy.
+// The server verifies nothing, so that it uses little processor time.
 func BenchmarkPush(b *testing.B) {
 	m := newBench(b)
 	store := m.store("store")

@@ -17,10 +17,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/setup"
 )
 
-// Each benchmark runs the program as it is shipped and a peer, in turn and on stores of the same kind, and reports
-// medians and their ratio. docs/benchmarks.md says what the figures mean and what they should be.
+// Each benchmark runs the program and another one in turn, on stores of the same kind, and reports medians and their ratio.
+// docs/benchmarks.md explains the figures.
 
-// bench is a machine of a benchmark's own: the program, a home and a store that nobody else uses.
+// bench has the program, and a home and a store for one benchmark.
 type bench struct {
 	*testing.B
 	dir string
@@ -52,10 +52,10 @@ func (m *bench) path(elem ...string) string {
 	return filepath.Join(append([]string{m.dir}, elem...)...)
 }
 
-// store is the setting that makes Nix use a store in a directory of its own, empty where the name is new.
+// store returns the setting that makes Nix use a store in a directory, which is empty if the name is new.
 func (m *bench) store(name string) string { return "NIX_REMOTE=local?root=" + m.path(name) }
 
-// handConfig is what a person would put into nix.conf to build the example for both systems on this machine.
+// handConfig is a nix.conf that builds the example for both systems on this machine.
 const handConfig = `NIX_CONFIG=experimental-features = nix-command flakes
 substituters =
 max-jobs = auto
@@ -127,16 +127,15 @@ func (m *bench) reportTime(unit string, t times) {
 }
 
 func (m *bench) reportRatio(unit string, ours, peer times) {
-	m.ReportMetric(0, "ns/op") // of both together, which says nothing
+	m.ReportMetric(0, "ns/op") // the time of both together has no meaning
 	m.ReportMetric(ours.median().Seconds()/peer.median().Seconds(), unit)
 }
 
 // rounds is how often a short command is timed in one iteration.
 const rounds = 5
 
-// bySystem is what the program does for a flake of two systems where all is built, as a person would do it:
-// what the tree is; and then for each system derivations and outputs, the build, what is in the closure,
-// the copy to a binary cache, and reading that back.
+// bySystem runs by hand what the program does for a flake of two systems: it finds the tree; and for each system the
+// derivations and outputs, builds, lists the closure, copies it to a binary cache, and reads that back.
 const bySystem = `
 flake=$1 out=$2
 mkdir -p "$out"
@@ -150,8 +149,7 @@ for system in x86_64-linux aarch64-linux; do
 	nix store verify --no-trust --recursive --store "file://$out/cache" $paths
 done`
 
-// allAtOnce is the least that one who knows Nix well could start: one command a step for both systems,
-// with nothing evaluated where Nix remembers it.
+// allAtOnce runs the fewest commands: one for each step of both systems, without evaluation if Nix has cached it.
 const allAtOnce = `
 flake=$1 out=$2
 mkdir -p "$out"
@@ -166,7 +164,7 @@ nix path-info --json --recursive $paths >"$out/closure.json"
 nix copy --to "file://$out/cache?compression=zstd" $paths
 nix store verify --no-trust --recursive --store "file://$out/cache" $paths`
 
-// Everything is built, and nothing is in --out yet.
+// Everything is built, and --out is empty.
 func BenchmarkReleaseWarm(b *testing.B) {
 	m := newBench(b)
 	store, flake, out := m.store("store"), m.path("flake"), m.path("out")
@@ -200,7 +198,7 @@ func BenchmarkReleaseWarm(b *testing.B) {
 	m.reportRatio("x-at-once", t[0], t[2])
 }
 
-// The cache of --out serves everything. There is no Nix on PATH, so that an engine which was started would fail the run.
+// The cache of --out has everything. Nix is not on PATH, so that starting an engine would fail the run.
 func BenchmarkServed(b *testing.B) {
 	m := newBench(b)
 	store, flake := m.store("store"), m.path("flake")
@@ -228,7 +226,7 @@ nix build --no-link $all`
 	m.reportRatio("x-nix-build", ours, peer)
 }
 
-// Four builds of three seconds each, of two systems, from an empty store; against the same one after the other.
+// Four builds of three seconds each, of two systems, from an empty store, compared with the same builds in sequence.
 func BenchmarkEmptyStore(b *testing.B) {
 	m := newBench(b)
 	const inTurn = `
@@ -249,11 +247,11 @@ done`
 	m.reportRatio("x-in-turn", ours, peer)
 }
 
-// A build that writes a log of 200 MB: the memory of the program itself, and its time against Nix's own log.
+// A build that writes a log of 200 MB: the memory of the program, and its time compared with Nix alone.
 func BenchmarkPeakMemory(b *testing.B) {
 	m := newBench(b)
 	const logBytes = 200_000_000
-	// What the package needs is built before, with a short log.
+	// The package's dependencies are built before, with a short log.
 	flake := m.fixture("slow", nil)
 	build := func(system string) (ours, peer *exec.Cmd) {
 		ours = m.release(m.store("store"), flake, "--out", m.path("out"), "--substituter", none, "--served-by", none,
@@ -284,9 +282,8 @@ func BenchmarkPeakMemory(b *testing.B) {
 	m.reportRatio("x-nix-build", ours, peer)
 }
 
-// runWatched runs a command and returns the most memory that its process had, in KiB, and how long it took.
-// Resource usage as wait4 tells it would be that of the process or of any of its children.
-// It calls each of eachSecond once a second.
+// runWatched runs a command and returns the peak memory of its process in KiB, and how long it took. The usage that wait4
+// returns includes children. It calls each of eachSecond once a second.
 func (m *bench) runWatched(cmd *exec.Cmd, eachSecond ...func()) (peak int, took time.Duration) {
 	m.Helper()
 	var log bytes.Buffer
@@ -317,7 +314,7 @@ func (m *bench) runWatched(cmd *exec.Cmd, eachSecond ...func()) (peak int, took 
 	}
 }
 
-// highWater returns the peak resident set of a process so far, in KiB; 0 where it has ended.
+// highWater returns the peak resident set of a process in KiB; 0 if it ended.
 func highWater(pid int) int {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -329,7 +326,7 @@ func highWater(pid int) int {
 	return n
 }
 
-// wantLog makes sure that there was a log of that size, and removes it.
+// wantLog checks that there is a log of that size, and removes it.
 func (m *bench) wantLog(size int64) {
 	m.Helper()
 	logs, err := filepath.Glob(m.path("out", "logs", "*", "*", "open-sesame-*.log"))

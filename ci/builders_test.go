@@ -32,7 +32,7 @@ func (w *workspace) release(t *testing.T, fixture string, args ...string) []stri
 // both are the packages of most fixtures.
 var both = []string{"--package", "open-sesame", "--package", "open-sesame-desktop"}
 
-// built is how many derivations each machine has built, by its address.
+// built has the number of derivations that each machine built, by its address.
 func built(m *run.Manifest) map[string]int {
 	by := map[string]int{}
 	for _, machine := range m.Cells[0].Machines {
@@ -41,13 +41,13 @@ func built(m *run.Manifest) map[string]int {
 	return by
 }
 
-// Remote builders are tried as they are used: over a real ssh, each with a Nix store of its own.
+// Remote builders are tested over a real ssh, each with a Nix store of its own.
 func TestRemoteBuilders(t *testing.T) {
 	f := newFarm(t)
 	one, two := f.builder(t, 2, "sandbox = true\n"), f.builder(t, 3, "sandbox = true\n")
 	open, root := f.builder(t, 4, "sandbox = false\n"), f.builder(t, 5, "sandbox = true\nbuild-users-group =\n")
 
-	// A good package is never shown as failed, and nothing is shown twice, over both protocols.
+	// With both protocols, a good package is never shown as failed, and nothing is shown twice.
 	for _, scheme := range []string{"ssh-ng", "ssh"} {
 		t.Run("each package is shown once over "+scheme, func(t *testing.T) {
 			w := f.workspace(t)
@@ -63,7 +63,7 @@ func TestRemoteBuilders(t *testing.T) {
 			if good.Verdict != run.Built || good.Builder != scheme+"://127.0.0.2" || bad.Failure == nil || bad.Failure.Kind != run.BuilderFailed {
 				t.Errorf("packages are recorded as %+v, %+v", good, bad)
 			}
-			if scheme == "ssh-ng" && bad.Failure.Phase != "checkPhase" { // ssh tells no phases
+			if scheme == "ssh-ng" && bad.Failure.Phase != "checkPhase" { // ssh does not report phases
 				t.Errorf("it failed in %q", bad.Failure.Phase)
 			}
 			if m := cell.Machines; len(m) != 1 || m[0].Built != 3 || m[0].Sandbox == nil || !*m[0].Sandbox || m[0].Cores == 0 || m[0].Kernel == "" {
@@ -131,12 +131,12 @@ func TestRemoteBuilders(t *testing.T) {
 		r.count(t, "second builds are made on this machine, and --jobs 0 keeps it from building", 1)
 	})
 
-	// A builder that breaks off says nothing of the packages: they are built once more.
+	// A lost builder is no result for the packages: they are built again.
 	for _, scheme := range []string{"ssh-ng", "ssh"} {
 		t.Run("one that breaks off over "+scheme, func(t *testing.T) {
 			w := f.workspace(t)
 			args := append(w.release(t, "slow", both...), "--jobs", "0", "-v", "--builders", one.line(t, scheme, 4))
-			writeTest(t, filepath.Join(w.dir, "slow", "salt"), scheme) // else the builder has the result
+			writeTest(t, filepath.Join(w.dir, "slow", "salt"), scheme) // so that the builder does not have the result
 			slow := filepath.Join(w.dir, "slow", "slow.nix")
 			writeTest(t, slow, strings.Replace(readTest(t, slow), "sleep 1", "echo in the middle of it\n    sleep 2\n", 1))
 			said := &watched{word: "in the middle of it", seen: make(chan struct{})}
@@ -165,8 +165,7 @@ func TestRemoteBuilders(t *testing.T) {
 		})
 	}
 
-	// What a machine without a sandbox or without build users has built is not pushed. The second build is made here, and
-	// in a sandbox.
+	// Outputs of a machine without a sandbox or build users are not pushed. The second build runs here, in a sandbox.
 	for name, test := range map[string]struct {
 		builder *remote
 		want    run.PublishVerdict

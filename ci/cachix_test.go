@@ -14,16 +14,16 @@ import (
 // serverKey is where a script keeps its Cachix server.
 type serverKey struct{}
 
-// cachixServer starts and steers the Cachix server of a script:
+// cachixServer controls the Cachix server of a script:
 //
 //	cachix start [read|owner=KEY|name=NAME]
 //	                                  sets $CACHIX_API, $CACHE (what consumers have), $CACHE_KEY and $TOKEN
-//	cachix fault ENDPOINT STATUS [N]  answers so, to the next N requests or to all; STATUS may be "reset"
-//	cachix behave                     no more of that
-//	cachix holds N                    N paths can be seen, no rule was broken, no upload is left
-//	cachix pinned NAME…               these pins there are, and no others
-//	cachix quiet                      nothing was asked since the start, or since the last "cachix quiet"
-//	cachix forget PATH                as if it were garbage
+//	cachix fault ENDPOINT STATUS [N]  answers the next N requests, or all, with STATUS, which may be "reset"
+//	cachix behave                     ends the faults
+//	cachix holds N                    wants N visible paths, no broken rule and no open upload
+//	cachix pinned NAME…               wants exactly these pins
+//	cachix quiet                      wants no request since the start, or since the last "cachix quiet"
+//	cachix forget PATH                removes a path, as garbage collection does
 func cachixServer(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: cachix start|fault|behave|holds|pinned|quiet|forget")

@@ -16,7 +16,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// The runner's way to end a step: SIGINT to the process that the step is, SIGTERM after the first grace, and the end after
+// The runner ends a step so: SIGINT to the step's process, SIGTERM after the first grace period, and the end after
 // the second. https://docs.github.com/actions/reference/workflows-and-actions/workflow-cancellation
 const (
 	firstGrace  = 7500 * time.Millisecond
@@ -31,7 +31,7 @@ type childProcess struct {
 	exited chan error
 }
 
-// watched is what a process has said so far.
+// watched has the output of a process so far.
 type watched struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -56,7 +56,7 @@ func (w *watched) String() string {
 	return w.text.String()
 }
 
-// startProcess starts the program in a job. Seen is closed when it has said the word.
+// startProcess starts the program in a job. Seen is closed when the program prints the word.
 func startProcess(t *testing.T, file string, j *githubJob, word string, args ...string) *childProcess {
 	t.Helper()
 	p := &childProcess{githubJob: j, cmd: exec.Command(file, args...), exited: make(chan error, 1)}
@@ -72,7 +72,7 @@ func startProcess(t *testing.T, file string, j *githubJob, word string, args ...
 	return p
 }
 
-// cancel ends the process as the runner does, and returns its exit code; -1 where a signal ended it.
+// cancel ends the process as the runner does, and returns its exit code; -1 if a signal ended it.
 func (p *childProcess) cancel(t *testing.T, first syscall.Signal) int {
 	t.Helper()
 	began := time.Now()
@@ -95,7 +95,7 @@ func (p *childProcess) cancel(t *testing.T, first syscall.Signal) int {
 	return 0
 }
 
-// wait waits for something that the process is to come to, or its early end.
+// wait waits for a channel, or for the early end of the process.
 func (p *childProcess) wait(t *testing.T, until <-chan struct{}) {
 	t.Helper()
 	select {
@@ -105,7 +105,7 @@ func (p *childProcess) wait(t *testing.T, until <-chan struct{}) {
 	}
 }
 
-// A job that is cancelled while it uploads: nothing is left half-way, and what was done is written down.
+// A job is cancelled while it uploads. It leaves nothing incomplete, and its manifest has what was done.
 func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
 	needsNix(t)
 	file := buildCI(t)
@@ -155,7 +155,7 @@ func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
 	}
 }
 
-// A job that is cancelled while it builds.
+// A job is cancelled while it builds.
 func TestAJobThatIsCancelledWhileItBuilds(t *testing.T) {
 	needsNix(t)
 	j := newJob(t, pushed("refs/heads/main"))
@@ -175,7 +175,7 @@ func TestAJobThatIsCancelledWhileItBuilds(t *testing.T) {
 	checkCancelled(t, p)
 }
 
-// checkCancelled looks at what GitHub shows: the job's own summary, and that of the report after it.
+// checkCancelled checks the summaries that GitHub shows: that of the job, and that of the report after it.
 func checkCancelled(t *testing.T, p *childProcess) {
 	t.Helper()
 	const title = "## ⏹️ Cancelled; these are the results so far"

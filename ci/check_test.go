@@ -11,7 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// What the flake tells consumers to use is what is pushed to, and what this program fetches from.
+// The program pushes to, and fetches from, the cache that the flake names for its consumers.
 func TestContractNamesTheTargetsCache(t *testing.T) {
 	c := defaultProject.Contract.NixConfig
 	if !slices.Contains(c.Substituters, defaultProject.ServedBy) {
@@ -27,8 +27,7 @@ func TestContractNamesTheTargetsCache(t *testing.T) {
 	}
 }
 
-// BenchmarkCheck is a warm check of the example on the host engine, one system at a time, with its contract and without:
-// the difference is what the contract adds.
+// BenchmarkCheck measures a warm check of the example on the host engine, for each system, with and without its contract.
 func BenchmarkCheck(b *testing.B) {
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		b.Skip("needs Nix and root: apt-get install nix-bin")

@@ -12,8 +12,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// collectingNix makes a directory of programs that run Nix, and collect all garbage of its store after every command,
-// failed ones included. Each writes the command into log, which is beside them: evaluation sees no other directory.
+// collectingNix makes a directory of programs that run Nix, and collect all garbage of its store after every command, even
+// a failed one. Each writes the command into the file log beside it, because evaluation can read no other directory.
 func collectingNix(t *testing.T) (dir, log string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -35,8 +35,7 @@ func collectingNix(t *testing.T) (dir, log string) {
 	return dir, log
 }
 
-// A garbage collector comes after each command of a run: nothing that the run still needs is taken. The store is one of
-// the test's own.
+// A garbage collector runs after each command of a run, in a store of the test. It removes nothing that the run still needs.
 func TestACollectorBetweenAllCommands(t *testing.T) {
 	needsNix(t)
 	file := buildCI(t)
@@ -75,7 +74,7 @@ func TestACollectorBetweenAllCommands(t *testing.T) {
 	}
 }
 
-// The owner's nix.conf has Nix collect garbage by itself, since no disk has as much free space as it asks for.
+// The machine's nix.conf makes Nix collect garbage during builds: it requires more free space than any disk has.
 func TestAnAutomaticCollector(t *testing.T) {
 	needsNix(t)
 	file, dir := buildCI(t), t.TempDir()

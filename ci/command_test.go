@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// What shared code has to know of a command is a field of its spec: a new command is not forgotten in a comparison.
+// Shared code uses the fields of a command's spec, and compares no names: a comparison would forget a new command.
 func TestCommandNamesAreNotCompared(t *testing.T) {
 	names := map[string]bool{}
 	for _, c := range newRoot(process{}).Commands() {

@@ -17,7 +17,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// pushedStore is a store of a test's own with an object and one that refers to it.
+// pushedStore is a store of a test with an object, and one that refers to it.
 type pushedStore struct {
 	root     string
 	dep, top nix.StorePath
@@ -62,7 +62,7 @@ func (s *pushedStore) push(t *testing.T, server *cachixtest.Server, args ...stri
 	return code, errs.String()
 }
 
-// consumed says whether a real Nix gets the objects from the server.
+// consumed returns an error if a real Nix cannot fetch the objects from the server.
 func (s *pushedStore) consumed(t *testing.T, server *cachixtest.Server) error {
 	t.Helper()
 	store := t.TempDir()
@@ -73,7 +73,7 @@ func (s *pushedStore) consumed(t *testing.T, server *cachixtest.Server) error {
 	return cmd.Run()
 }
 
-// A cache that spoils what it was given is found out by a push, and Nix is of the same opinion.
+// A push detects a cache that damages what it stores. Nix rejects the same objects.
 func TestPushConfirmsWhatNixWouldGet(t *testing.T) {
 	store := newPushedStore(t)
 	for name, test := range map[string]struct {
@@ -139,7 +139,7 @@ func TestPushConfirmsWhatNixWouldGet(t *testing.T) {
 			if code != exitPublish || !strings.Contains(log, test.want) || !strings.Contains(log, " for "+string(test.path)) {
 				t.Errorf("exit code %d, want %q:\n%s", code, test.want, log)
 			}
-			if name != "references are lost" { // Nix knows of none but those
+			if name != "references are lost" { // Nix has only those of the narinfo
 				if err := store.consumed(t, server); err == nil {
 					t.Error("Nix gets it all the same")
 				}
@@ -148,8 +148,8 @@ func TestPushConfirmsWhatNixWouldGet(t *testing.T) {
 	}
 }
 
-// A page of HTML with status 200, as a proxy gives it, is no answer to the request that makes a path visible. Nothing
-// counts as pushed, and what a journal has stays in it.
+// An HTML page with status 200, as from a proxy, does not make a path visible. Nothing counts as pushed, and the journal keeps
+// its entries.
 func TestAPageIsNoAnswerToAPush(t *testing.T) {
 	store := newPushedStore(t)
 	out := filepath.Join(store.root, "out")
@@ -176,7 +176,7 @@ func TestAPageIsNoAnswerToAPush(t *testing.T) {
 		}
 		server.Behave()
 	}
-	// What was left is confirmed when it is resumed, and stays left until it is.
+	// A resumed push confirms the entries, and keeps them until then.
 	spoil := cachixtest.Fault{Endpoint: "nar", Status: 404}
 	server.Misbehave(spoil)
 	if code, log := store.push(t, server, "--resume"); code != exitPublish || !strings.Contains(log, "its narinfo is there, but its NAR ") {
@@ -192,8 +192,8 @@ func TestAPageIsNoAnswerToAPush(t *testing.T) {
 	}
 }
 
-// An object that the cache has with other references is a conflict, as one with other contents is, though its signature is
-// good: Nix takes it, and lacks what it refers to.
+// An object with other references in the cache is a conflict, like one with other contents, even if its signature is good:
+// Nix accepts it, and lacks its references.
 func TestPushRefusesOtherReferences(t *testing.T) {
 	store := newPushedStore(t)
 	server := cachixtest.New(cachixtest.Options{})

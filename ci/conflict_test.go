@@ -19,8 +19,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// TestConflictWithThePublicCache builds a package that is never the same on two machines. The first publishes it; the
-// second is refused, by a release and by a push, and is shown in what the two differ.
+// TestConflictWithThePublicCache builds a package that differs on two machines. The first publishes it. On the second, a
+// release and a push are refused, and print the differences.
 func TestConflictWithThePublicCache(t *testing.T) {
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs Nix and root: apt-get install nix-bin")
@@ -88,7 +88,7 @@ func TestConflictWithThePublicCache(t *testing.T) {
 		t.Errorf("comparing what was kept: %+v, %v", report, err)
 	}
 
-	// By hand it is no better, and a resumed push has nothing to resume.
+	// A push by hand is refused too, and push --resume has nothing to resume.
 	code, log = machine("second", "push", "--from", filepath.Join(dir, "second/out/cache"))
 	if code != exitDifferent || !strings.Contains(log, "has other contents: ") {
 		t.Errorf("push: exit code %d:\n%s", code, log)
@@ -96,7 +96,7 @@ func TestConflictWithThePublicCache(t *testing.T) {
 	if code, log = machine("second", "push", "--resume"); code != exitOK || !strings.Contains(log, "nothing to resume") {
 		t.Errorf("push --resume: exit code %d:\n%s", code, log)
 	}
-	// A run that was killed has left it: it is tried once, and nobody is told to try again.
+	// If a killed run left a journal, it is tried once, and no hint says to try again.
 	entry := publish.JournalEntry{Cache: "scopecreep-zip", Paths: []nix.StorePath{conflicts[0].Path}}
 	if err := publish.NewJournal(regular.NewDir(filepath.Join(dir, "second/out")), "killed", nil).Add(entry); err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestConflictWithThePublicCache(t *testing.T) {
 	}
 }
 
-// narInfos are what a server has, by store path.
+// narInfos returns the narinfo files of a server, by store path.
 func narInfos(server *cachixtest.Server) map[string]string {
 	all := map[string]string{}
 	for _, path := range server.Paths() {

@@ -10,8 +10,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// A manifest and a journal are files that anyone may have written. The cache that they name is used only where it is
-// the project's, or where the command line names it.
+// Anyone can write a manifest or a journal. The cache that they name is used only if it is the project's, or on the command
+// line.
 func TestCacheOfAFileWantsConsent(t *testing.T) {
 	published := func(system matrix.System, cache string) *run.Manifest {
 		m := cellManifest(system)
@@ -61,7 +61,7 @@ func TestCacheOfAFileWantsConsent(t *testing.T) {
 			if requests := server.Requests(); test.code == exitUsage && len(requests) > 0 {
 				t.Errorf("the server was asked: %v", requests)
 			}
-			// The path is not there, so that the pin fails: it is the cache that counts.
+			// The path does not exist, so the pin fails; the test is about the cache.
 			if pins := server.Count("pin"); (pins > 0) != strings.HasSuffix(name, "consent") {
 				t.Errorf("%d pins", pins)
 			}
@@ -69,7 +69,7 @@ func TestCacheOfAFileWantsConsent(t *testing.T) {
 	}
 }
 
-// A manifest that comes with a checkout would choose which path of the cache gets the name of a release.
+// A manifest in a checkout could choose which path in the cache gets the name of a release.
 func TestTrackedManifestIsNotPinned(t *testing.T) {
 	server := cachixtest.New(cachixtest.Options{})
 	defer server.Close()

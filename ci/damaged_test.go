@@ -9,7 +9,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// narOf returns the file that holds the NAR of a path in a directory of results, and the narinfo's.
+// narOf returns the files with the NAR and the narinfo of a path in a directory of results.
 func narOf(t *testing.T, out string, path nix.StorePath) (nar, narinfo string) {
 	t.Helper()
 	narinfo = filepath.Join(out, "cache", path.Digest()+".narinfo")
@@ -20,7 +20,7 @@ func narOf(t *testing.T, out string, path nix.StorePath) (nar, narinfo string) {
 	return filepath.Join(out, "cache", info.URL), narinfo
 }
 
-// Of what was damaged in the directory of results nothing is served or published: it is built, or packed, again.
+// Damaged objects in the directory of results are neither served nor published: they are built or exported again.
 func TestDamagedResultsHeal(t *testing.T) {
 	u := newReleaser(t)
 	_, output := honest(t, u)
@@ -65,7 +65,7 @@ func TestDamagedResultsHeal(t *testing.T) {
 	}
 }
 
-// Without the record, results are compared with what Nix has, and not believed. With another store, all is built again.
+// Without the record, results are compared with Nix's store. With another store, all is built again.
 func TestRecordThatIsGone(t *testing.T) {
 	u := newReleaser(t)
 	out := u.out("out")
@@ -93,7 +93,7 @@ func TestRecordThatIsGone(t *testing.T) {
 	u.published(t, true)
 }
 
-// A record that comes with a flake or with results is somebody else's word.
+// A record in a flake or a directory of results is refused, because a stranger can have written it.
 func TestRecordInATreeIsRefused(t *testing.T) {
 	u := newReleaser(t)
 	for name, state := range map[string]string{

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Documents name tests, files and pages of this repository. Each of them exists.
+// The tests, files and pages that documents name exist.
 func TestDocumentsNameWhatExists(t *testing.T) {
 	var (
 		test = regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9_]+)(?:/[^`]*)?`")

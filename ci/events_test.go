@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "write what is got to the golden files")
 
-// githubEvent is a run of GitHub Actions, as the event that has started it makes it.
+// githubEvent is the event that starts a run of GitHub Actions.
 type githubEvent struct {
 	name      string // GITHUB_EVENT_NAME
 	ref       string
@@ -50,7 +50,7 @@ func pulled(event, head string, secret bool) githubEvent {
 	}}
 }
 
-// githubJob is a job of a run: a directory, the files by which its steps talk to GitHub, and what they have said.
+// githubJob is a job of a run: a directory, the files that its steps write for GitHub, and their output.
 type githubJob struct {
 	event                githubEvent
 	dir                  string
@@ -59,7 +59,7 @@ type githubJob struct {
 	output, summary, env string // files
 }
 
-// newJob makes the directory of a job, and makes it the current one.
+// newJob makes the directory of a job, and changes to it.
 func newJob(t *testing.T, e githubEvent) *githubJob {
 	t.Helper()
 	dir := t.TempDir()
@@ -99,7 +99,7 @@ func (j *githubJob) run(t *testing.T, args ...string) int {
 	})
 }
 
-// checkMasked wants the secret masked by the commands that use it, and not said by the others.
+// checkMasked checks that commands that use the secret mask it, and that others do not print it.
 func (j *githubJob) checkMasked(t *testing.T, command string) {
 	t.Helper()
 	switch command {
@@ -112,7 +112,7 @@ func (j *githubJob) checkMasked(t *testing.T, command string) {
 	}
 }
 
-// checkSecret wants the secret masked before anything else is said, and nowhere else.
+// checkSecret checks that the secret is masked before any other output, and printed nowhere else.
 func (j *githubJob) checkSecret(t *testing.T) {
 	t.Helper()
 	log := j.stderr.String()
@@ -130,7 +130,7 @@ func (j *githubJob) checkSecret(t *testing.T) {
 	}
 }
 
-// asInShell returns the file that a pattern is for, or the pattern itself where there is none.
+// asInShell returns the file that matches a pattern, or the pattern if none does.
 func asInShell(t *testing.T, pattern string) string {
 	t.Helper()
 	files, err := filepath.Glob(pattern)
@@ -167,8 +167,7 @@ var (
 	compressedSize = regexp.MustCompile(`(paths, )[\d.]+ \w+`)
 )
 
-// goldenEvent compares what a run has left with testdata/events/NAME. The version of Nix is the machine's, and how small
-// something becomes the compressor's.
+// goldenEvent compares the files of a run with testdata/events/NAME, without the version of Nix and compressed sizes.
 func goldenEvent(t *testing.T, name, got string) {
 	t.Helper()
 	got = compressedSize.ReplaceAllString(nixVersion.ReplaceAllString(got, "Nix VERSION"), "${1}SIZE")
@@ -184,7 +183,7 @@ func goldenEvent(t *testing.T, name, got string) {
 // testdata, whatever directory a test is in.
 var testdata, _ = filepath.Abs("testdata")
 
-// needsNix skips where a run cannot build, and gives it a store of its own.
+// needsNix skips the test if Nix is missing, and gives the run a store of its own.
 func needsNix(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
@@ -198,8 +197,8 @@ func needsNix(t *testing.T) {
 	t.Setenv("NIX_REMOTE", "local?root="+store)
 }
 
-// fakeSystemd puts a systemd-analyze on PATH that accepts every unit. A golden file counts the checks of a contract,
-// and a machine may have no systemd, or one that knows fewer directives.
+// fakeSystemd puts a systemd-analyze on PATH that accepts every unit: golden files have the number of checks, which depends on
+// the machine's systemd.
 func fakeSystemd(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
@@ -209,14 +208,14 @@ func fakeSystemd(t *testing.T) {
 	t.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
 }
 
-// Each event, with its environment, payload and files: what is pushed and pinned, what is refused, and what GitHub shows.
+// For each event, with its environment, payload and files: what is pushed and pinned, what is refused, what GitHub shows.
 func TestEventsOnGitHub(t *testing.T) {
 	needsNix(t)
 	fakeSystemd(t)
 	const fork = "stranger/open-sesame"
 	called := pushed("refs/heads/main")
 	called.variables = []string{"GITHUB_WORKFLOW=Release", "GITHUB_WORKFLOW_REF=" + callersRepository + "/.github/workflows/release.yml@refs/heads/main"}
-	warm := newJob(t, pulled("pull_request", fork, false)) // so that all of them find what they build, whichever comes first
+	warm := newJob(t, pulled("pull_request", fork, false)) // builds what all of them use
 	if code := warm.run(t, "build", "example", "--engine", "host", "--system", "x86_64-linux"); code != 0 {
 		t.Fatalf("exit code %d:\n%s", code, &warm.stderr)
 	}
@@ -224,7 +223,7 @@ func TestEventsOnGitHub(t *testing.T) {
 		event   githubEvent
 		command string
 		code    int
-		paths   int // that are in the cache at the end
+		paths   int // in the cache at the end
 		pins    []string
 	}{
 		"push":             {pushed("refs/heads/main"), "release", 0, 10, []string{"open-sesame-desktop-x86_64-linux", "open-sesame-x86_64-linux"}},

@@ -9,7 +9,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 )
 
-// A flake says itself what the error of its evaluation is.
+// A flake can choose the message of its evaluation error.
 func TestErrorsAreHarmless(t *testing.T) {
 	err := errors.Join(
 		errors.New("evaluate: \x1b[31mred\n::add-mask::x\n   3| ##[add-mask]y"),

@@ -25,11 +25,11 @@ const (
 	fifoJournal = `{"version": 1, "entries": [{"cache": "c", "paths": ["` + fifoOutput + `"]}]}`
 )
 
-// notAFile is what is said of a pipe: as a file, in a tree that is compared, in a flake, as a directory.
+// notAFile has the messages for a pipe: as a file, in a compared tree, in a flake, and as a directory.
 var notAFile = []string{"not a regular file", "cannot be in a NAR", "is neither file, directory nor symbolic link", "neither a file nor a directory", "not a directory"}
 
-// Opening a named pipe waits for a writer, and no signal ends that. In place of any file that a run reads, a pipe is an
-// error at once.
+// Opening a named pipe waits for a writer, and no signal ends the wait. A pipe instead of any file that a run reads is an
+// immediate error.
 func TestNamedPipes(t *testing.T) {
 	narinfo := "cache/" + strings.TrimPrefix(fifoOutput, "/nix/store/")[:32] + ".narinfo"
 	for name, test := range map[string]struct {
@@ -109,7 +109,7 @@ func TestNamedPipes(t *testing.T) {
 	}
 }
 
-// A log of a failed package may be a named pipe as well: the report goes without it.
+// If the log of a failed package is a named pipe, the report leaves it out.
 func TestReportOfALogThatIsAPipe(t *testing.T) {
 	j := newJob(t, pushed("refs/heads/main"))
 	m := failedCell(cellManifest(matrix.X8664Linux))

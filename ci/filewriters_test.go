@@ -3,7 +3,7 @@ package main
 import "testing"
 
 // Functions that make, rename and remove files, by package, and methods of [os.Root] that do. Those that open a file to
-// write to it are among opens. Who has an [os.Root] can do all of that, so the ways to one are here too.
+// write to it are among opens. Code with an [os.Root] can do all of that, so the functions that return one are here too.
 var (
 	changesFiles = map[string][]string{
 		"os": {
@@ -24,8 +24,8 @@ var (
 	fileMethods = []string{"Chmod", "Chown", "Chtimes", "Lchown", "Mkdir", "MkdirAll", "Symlink"}
 )
 
-// Where files are made, renamed and removed beside package regular, and where a directory may be anyone's. None of it is
-// below OUT.
+// Where files are made, renamed and removed outside of package regular, and where a directory may belong to anyone. None of
+// these is below OUT.
 var otherFileWriters = map[string]string{
 	"cachix/cachixtest/serve/main.go":      "a directory that the program has just made",
 	"ci/cmd_compare.go":                    "--html names the file",
@@ -62,7 +62,7 @@ var otherFileWriters = map[string]string{
 	"pipelines/place.go":                   "a directory in a working directory",
 }
 
-// A checkout can bring a directory OUT with links in it. What is written, removed and read there is so by [regular.Dir].
+// A checkout can contain a directory OUT with links in it. All files there are written, removed and read by [regular.Dir].
 func TestOnlyRegularWritesFiles(t *testing.T) {
 	checkUses(t, changesFiles, fileMethods, otherFileWriters)
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// A release is interrupted when each of its steps ends, and a time limit ends it at times that are spread over its
-// length. It ends with 0 only where all was exported, pushed and pinned, and leaves nothing behind.
+// A release is interrupted at the end of each step, and by time limits spread over its length. It ends with 0 only if all was
+// exported, pushed and pinned, and leaves no temporary files.
 func TestAReleaseThatIsInterruptedBetweenSteps(t *testing.T) {
 	needsNix(t)
 	file, dir := buildCI(t), t.TempDir()
@@ -87,7 +87,7 @@ func TestAReleaseThatIsInterruptedBetweenSteps(t *testing.T) {
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		_ = cmd.Run()
-		// What is built by then and could not be pushed in time is exit code 5.
+		// If everything is built and the push is out of time, the exit code is 5.
 		check("--timeout "+limit.String(), cmd, stderr.String(), server, out, exitFailed, exitPublish)
 		if timedOut := strings.Contains(stderr.String(), "(--timeout)"); timedOut != (cmd.ProcessState.ExitCode() != exitOK) {
 			t.Errorf("--timeout %s: %v:\n%s", limit, cmd.ProcessState, &stderr)

@@ -15,7 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/setup"
 )
 
-// killSeed makes the moments of TestKilledRelease; OPEN_SESAME_CI_KILL_SEED is another.
+// killSeed is the seed of the times in TestKilledRelease; OPEN_SESAME_CI_KILL_SEED replaces it.
 const killSeed = 20261126
 
 // A release is killed at a random moment and run again, twenty times: the cache always ends with the same paths, each
@@ -63,7 +63,7 @@ func TestKilledRelease(t *testing.T) {
 		return time.Since(started)
 	}
 	newServer := func() *cachixtest.Server {
-		// Slow enough for the push to be a good part of the run.
+		// The push takes a large part of the run.
 		server := cachixtest.New(cachixtest.Options{Latency: 5 * time.Millisecond})
 		t.Cleanup(server.Close)
 		return server
@@ -71,22 +71,22 @@ func TestKilledRelease(t *testing.T) {
 	server := newServer()
 	complete(release("first", server)) // builds
 	took := complete(release("second", newServer()))
-	want, requests := served(server), 0 // until the last path is there
+	want, requests := served(server), 0 // up to the last path
 	for i, r := range server.Requests() {
 		if r.Endpoint == "complete" {
 			requests = i + 1
 		}
 	}
 
-	pushed := map[string]int{} // how much was there when it was killed
-	left, lost := 0, 0         // uploads that were open then, and that the next run did not know of
+	pushed := map[string]int{} // paths at the time of the kill
+	left, lost := 0, 0         // open uploads, and those that the next run did not know
 	for i := range 20 {
 		server, out := newServer(), "out-"+strconv.Itoa(i)
 		cmd := release(out, server)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if i%2 == 0 { // at some time, and else after some requests
+		if i%2 == 0 { // at a random time, or after some requests
 			time.Sleep(time.Duration(chance.Float64() * 1.1 * float64(took)))
 		} else {
 			untilAsked(server, chance.IntN(requests))
@@ -114,7 +114,7 @@ func TestKilledRelease(t *testing.T) {
 			t.Errorf("seed %d, round %d: a journal is left, though all is published: %v", seed, i, left)
 		}
 	}
-	// A process that the last killed run has started may have written to its directory while the run after it began.
+	// A child of the last killed run can have written to its directory after the next run began.
 	complete(release("last", newServer()))
 	if left, err := filepath.Glob(filepath.Join(temp, "open-sesame-ci-*")); err != nil || len(left) > 0 {
 		t.Errorf("seed %d: working directories are left: %v, %v", seed, left, err)
@@ -122,14 +122,14 @@ func TestKilledRelease(t *testing.T) {
 	t.Logf("seed %d: when it was killed, %v of it was there; %d uploads were open, of which %d stay open: their answer had not arrived", seed, pushed, left, lost)
 }
 
-// untilAsked waits until a server has had so many requests.
+// untilAsked waits until a server received n requests.
 func untilAsked(s *cachixtest.Server, n int) {
 	for len(s.Requests()) < n {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// served returns the narinfo files that a server has, in the order of paths.
+// served returns the narinfo files of a server, in the order of paths.
 func served(s *cachixtest.Server) []string {
 	var all []string
 	for _, path := range s.Paths() {

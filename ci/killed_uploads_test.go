@@ -14,8 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/setup"
 )
 
-// A run that is killed with SIGKILL in the midst of its uploads leaves them open on the server. The next run aborts them,
-// whichever command it is.
+// A run that is killed during its uploads leaves them open on the server. The next run aborts them, whatever its command.
 func TestUploadsOfAKilledRunAreAborted(t *testing.T) {
 	needsNix(t)
 	system, err := setup.NativeSystem()
@@ -71,7 +70,7 @@ func TestUploadsOfAKilledRunAreAborted(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			for begunIn(out) < test.uploads { // the server knows of each before the run does
+			for begunIn(out) < test.uploads { // the server knows an upload before the run does
 				time.Sleep(10 * time.Millisecond)
 			}
 			_ = cmd.Process.Kill()

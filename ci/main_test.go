@@ -37,8 +37,8 @@ func TestMain(m *testing.M) {
 // imageVariable names an image for the tests on Dagger; .ci/test sets it where it starts an engine.
 const imageVariable = "OPEN_SESAME_CI_IMAGE"
 
-// Every script has a home, a temporary directory and a Nix store of its own. A script that needs what this machine
-// lacks says so by its first line: [!nix] skip, [!emulator] skip, …
+// Every script has a home, a temporary directory and a Nix store of its own. The first line of a script names what it needs:
+// [!nix] skip, [!emulator] skip, …
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -47,9 +47,9 @@ func TestScripts(t *testing.T) {
 				"HOME":       filepath.Join(env.WorkDir, "home"),
 				"NIX_REMOTE": "local?root=" + filepath.Join(env.WorkDir, "store"),
 				"LANG":       "C.UTF-8",
-				"TESTS":      filepath.Join(os.TempDir(), "open-sesame-ci-test"), // for what all runs may share
+				"TESTS":      filepath.Join(os.TempDir(), "open-sesame-ci-test"), // shared by all runs
 				"GORACE":     "atexit_sleep_ms=0",                                // else each ci waits for a second when it ends
-				// A commit's hash is of its author and time too.
+				// A commit's hash depends on its author and time.
 				"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z",
 				"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.org", "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z",
 			} {
@@ -88,7 +88,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// makeWritable lets the test remove what a store has made read-only.
+// makeWritable lets the test remove the read-only files of a store.
 func makeWritable(dir string) {
 	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
@@ -98,7 +98,7 @@ func makeWritable(dir string) {
 	})
 }
 
-// exits runs ci and wants an exit code: exits CODE ARGS…
+// exits runs ci and checks its exit code: exits CODE ARGS…
 func exits(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -124,10 +124,10 @@ func fixture(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(example.WriteFixture(dir, args[0]))
 }
 
-// interrupt sends SIGINT to a ci that runs in the background, once its log says WORD: interrupt PIDFILE LOG WORD
+// interrupt sends SIGINT to a ci in the background when its log contains WORD: interrupt PIDFILE LOG WORD
 func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	for range 300 {
-		log, _ := os.ReadFile(ts.MkAbs(args[1])) // not there yet is as good as empty
+		log, _ := os.ReadFile(ts.MkAbs(args[1])) // it may not exist yet
 		if strings.Contains(string(log), args[2]) {
 			pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[0])))
 			ts.Check(err)

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Functions that open files, by package, and methods that do, whatever they are of: those of [os.Root] and [io/fs.FS].
+// Functions that open files, by package, and methods of any type that do: those of [os.Root] and [io/fs.FS].
 var (
 	opens = map[string][]string{
 		"os":                    {"Open", "OpenFile", "OpenInRoot", "OpenRoot", "ReadFile", "Create", "WriteFile", "DirFS", "CopyFS"},
@@ -22,7 +22,7 @@ var (
 	openMethods = []string{"Open", "OpenFile", "OpenRoot", "ReadFile", "Create", "WriteFile"}
 )
 
-// Where files are opened beside package regular, and why that cannot wait for a named pipe or open a device.
+// Where files are opened outside of package regular, and why that cannot wait for a named pipe or open a device.
 var otherOpeners = map[string]string{
 	"ci/environment.go: os.ReadFile":                     "the state of this process, by the kernel's name",
 	"example/example.go: method ReadFile":                "files that are embedded in the program",
@@ -58,8 +58,8 @@ var otherOpeners = map[string]string{
 // Packages that only tests use.
 var onlyForTests = []string{"cachix/cachixtest", "internal/engine/enginetest", "internal/nar/nartest", "internal/nixtest"}
 
-// Whoever names or makes a file may make it a named pipe. Package regular alone opens files, so that no new command
-// waits for one.
+// A file that a stranger names or makes can be a named pipe. Only package regular opens files, so that no new command waits
+// for one.
 func TestOnlyRegularOpensFiles(t *testing.T) {
 	checkUses(t, opens, openMethods, otherOpeners)
 }

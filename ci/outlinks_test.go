@@ -11,8 +11,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 )
 
-// A checkout can bring a directory OUT with links in it, or one that is a link. A run that would write there ends before
-// it builds anything, and where the link leads to all is as it was.
+// A checkout can contain a directory OUT with links in it, or one that is a link. A run that would write there ends before it
+// builds, and does not change the target of the link.
 func TestLinksInOUT(t *testing.T) {
 	for _, command := range []string{"release", "check", "plan"} {
 		for _, name := range []string{
@@ -25,7 +25,7 @@ func TestLinksInOUT(t *testing.T) {
 			t.Run(command+" "+name, func(t *testing.T) {
 				dir := t.TempDir()
 				t.Chdir(dir)
-				// It is what a release would have deleted in a directory for incoming files: it is older than a day.
+				// A release deletes files in its directory for incoming files that are older than a day.
 				writeTest(t, "home/work/letter", "precious")
 				old := time.Now().Add(-48 * time.Hour)
 				if err := os.Chtimes("home/work", old, old); err != nil {
@@ -54,8 +54,8 @@ func TestLinksInOUT(t *testing.T) {
 	}
 }
 
-// What is of the wrong kind in OUT, or cannot be written there, ends a run before it evaluates anything: a run of hours
-// would end without results.
+// If a file in OUT is of the wrong kind, or cannot be written, a run ends before evaluation. Otherwise a long run would end
+// without results.
 func TestResultsThatCannotBeWritten(t *testing.T) {
 	for name, test := range map[string]struct {
 		file, out, want string
@@ -89,7 +89,7 @@ func TestResultsThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// What a killed run has left is published from OUT: push --resume follows no link there.
+// push --resume publishes from OUT, and follows no link there.
 func TestLinksInOUTAreNotResumed(t *testing.T) {
 	for _, name := range []string{"out", "out/journal", "out/journal/1.json", "out/cache", "out/cache/nix-cache-info"} {
 		t.Run(name, func(t *testing.T) {

@@ -31,7 +31,7 @@ func (w *failingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// What cannot be written is an error of every command, whichever way it prints.
+// Every command fails if its output cannot be written.
 func TestOutputThatCannotBeWritten(t *testing.T) {
 	for _, args := range [][]string{
 		{"--help"}, {"--version"}, {"help", "release"}, {"check", "--help"}, {"matrix"}, {"matrix", "--github"}, {},
@@ -65,7 +65,7 @@ func ciCommand(ctx context.Context, t *testing.T, file, dir string, args ...stri
 	return cmd
 }
 
-// leftBehind returns what a program has left in its temporary directory, and the processes that still have it.
+// leftBehind returns the files in a program's temporary directory, and the processes that use it.
 func leftBehind(t *testing.T, dir string) (left []string) {
 	t.Helper()
 	tmp := filepath.Join(dir, "tmp")
@@ -89,8 +89,8 @@ func leftBehind(t *testing.T, dir string) (left []string) {
 	return left
 }
 
-// The reader of standard output or of standard error goes away in the middle of a build: the run ends like one that is
-// interrupted, and leaves nothing behind.
+// If the reader of standard output or standard error closes it during a build, the run ends like an interrupted one, and leaves
+// no temporary files.
 func TestAReaderThatGoesAway(t *testing.T) {
 	needsNix(t)
 	file := buildCI(t)
@@ -122,7 +122,7 @@ func TestAReaderThatGoesAway(t *testing.T) {
 			for lines := bufio.NewScanner(pipe); !building && lines.Scan(); {
 				building = strings.Contains(lines.Text(), "buildPhase")
 			}
-			pipe.Close() // the run notices when it says that the build stalls
+			pipe.Close() // the run notices at its next output, that the build stalls
 			_ = cmd.Wait()
 			if code := cmd.ProcessState.ExitCode(); !building || code != exitInterrupted {
 				t.Errorf("it ends with %v, and had come to the build: %v", cmd.ProcessState, building)
@@ -134,7 +134,7 @@ func TestAReaderThatGoesAway(t *testing.T) {
 	}
 }
 
-// Results that do not fit on the disk: the command says so, and does not end with 0.
+// If the results do not fit on the disk, the command fails with that message.
 func TestResultsOnAFullDisk(t *testing.T) {
 	needsNix(t)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)

@@ -20,14 +20,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// releaser is somebody with a home, a store and a record of their own, and a Cachix cache to push to.
+// releaser is a user with a home, a store, a record, and a Cachix cache to push to.
 type releaser struct {
 	home, flake string
 	state       string // XDG_STATE_HOME
 	server      *cachixtest.Server
 }
 
-// newReleaser has a committed flake, which needs nothing from elsewhere.
+// newReleaser returns a user with a committed flake, which needs no network.
 func newReleaser(t *testing.T) *releaser {
 	t.Helper()
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
@@ -88,7 +88,7 @@ func (u *releaser) run(t *testing.T, command string, args ...string) (code int, 
 	return code, errs.String()
 }
 
-// published wants the cache to have the package, and nothing that was planted.
+// published checks that the cache has the package, and nothing that was planted.
 func (u *releaser) published(t *testing.T, want bool) {
 	t.Helper()
 	found := false
@@ -110,7 +110,7 @@ func (u *releaser) published(t *testing.T, want bool) {
 	}
 }
 
-// honest returns what an honest build leaves in a directory of results, and the path of the package.
+// honest returns the results of an honest build, and the path of the package.
 func honest(t *testing.T, u *releaser) (cache *binarycache.Dir, output nix.StorePath) {
 	t.Helper()
 	lab := &releaser{home: t.TempDir(), flake: u.flake, server: u.server}
@@ -135,8 +135,8 @@ func honest(t *testing.T, u *releaser) (cache *binarycache.Dir, output nix.Store
 	return nil, ""
 }
 
-// plant makes a directory of results whose cache has other contents under the path of the package, with a narinfo that
-// fits them. A journal says that it is to be published.
+// plant makes a directory of results whose cache has other contents under the path of the package, with a matching narinfo. Its
+// journal lists the path for publishing.
 func plant(t *testing.T, out string, from *binarycache.Dir, output nix.StorePath) {
 	t.Helper()
 	if err := os.CopyFS(filepath.Join(out, "cache"), os.DirFS(from.Name())); err != nil {
@@ -167,8 +167,8 @@ func plant(t *testing.T, out string, from *binarycache.Dir, output nix.StorePath
 		fmt.Sprintf(`{"version": 1, "entries": [{"cache": "scopecreep-zip", "paths": [%q]}], "pins": {"open-sesame-x86_64-linux": %[1]q}}`, output))
 }
 
-// A directory of results that somebody else has made says under the right path what the package is not. Nothing of it is
-// published, nor called good.
+// A stranger's directory of results has other contents under the path of the package. Nothing of it is published, or counts
+// as good.
 func TestPlantedCacheIsNotBelieved(t *testing.T) {
 	u := newReleaser(t)
 	cache, output := honest(t, u)
@@ -186,7 +186,7 @@ func TestPlantedCacheIsNotBelieved(t *testing.T) {
 			if len(aside) != 1 {
 				t.Errorf("set aside: %q", aside)
 			}
-			// What is there now is what was built.
+			// The cache in OUT now has what was built.
 			if code, log := u.run(t, command, ".", "--out", u.out("out")); code != exitOK || strings.Contains(log, "smoke") {
 				t.Errorf("the second time: exit code %d:\n%s", code, log)
 			}
@@ -213,7 +213,7 @@ func TestPlantedCacheIsNotBelieved(t *testing.T) {
 	}
 }
 
-// The same, committed with the flake: such a directory is refused.
+// The same directory, committed with the flake, is refused.
 func TestTrackedOutIsRefused(t *testing.T) {
 	u := newReleaser(t)
 	cache, output := honest(t, u)

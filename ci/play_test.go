@@ -11,7 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Both halves of the workflow, each in a directory of its own, with nothing but files between them.
+// Both halves of the workflow run in a directory each, and share nothing but files.
 func TestPlay(t *testing.T) {
 	needsNix(t)
 	if _, err := exec.LookPath("bash"); err != nil {

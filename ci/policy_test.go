@@ -22,7 +22,7 @@ func TestPolicyForEachEvent(t *testing.T) {
 	)
 	for name, test := range map[string]struct {
 		event, payload, ref string
-		with, without       string // what becomes of a run with and without a secret
+		with, without       string // results of a run with and without a secret
 		text                string
 	}{
 		"no event at all":                     {"", "", "", goes, goes, ""},
@@ -83,14 +83,14 @@ func TestPolicyForEachEvent(t *testing.T) {
 					t.Errorf("it %s %q, want that it %s %q", got, text, want, test.text)
 				}
 				if usage := (usageError{}); err != nil && !errors.As(err, &usage) {
-					t.Errorf("%v is not refused as a command line is", err)
+					t.Errorf("%v is not a usage error", err)
 				}
 			})
 		}
 	}
 }
 
-// Every command that runs a flake's code, or has the right to push, is held to it.
+// The policy applies to every command that runs a flake's code, or can push.
 func TestEveryCommandIsHeldToThePolicy(t *testing.T) {
 	for _, args := range [][]string{
 		{"release", "example"},
@@ -110,7 +110,7 @@ func TestEveryCommandIsHeldToThePolicy(t *testing.T) {
 	}
 }
 
-// A run with a secret takes no snapshot of a commit that only the repository's server has.
+// A run with a secret refuses a commit that no branch or tag of the repository leads to.
 func TestPolicyRefusesACommitOfAFork(t *testing.T) {
 	dir := t.TempDir()
 	git := func(args ...string) string {
@@ -137,7 +137,7 @@ func TestPolicyRefusesACommitOfAFork(t *testing.T) {
 	}
 }
 
-// The flake's own reference may say which tree it is, as --ref does.
+// The policy reads the revision in the flake reference, as it does --ref.
 func TestPolicyReadsTheFlakesReference(t *testing.T) {
 	j := newJob(t, pushed("refs/heads/main"))
 	code := j.run(t, "warm", "git+https://example.invalid/a/b?ref=refs/pull/7/head", "--engine", "host")

@@ -10,7 +10,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 )
 
-// What a push by hand may send is in the record with these contents, and the record has nothing against it.
+// A push by hand may send objects that the record has with the same contents and without an objection.
 func TestPushOfWhatTheRecordHas(t *testing.T) {
 	r, err := record.Open(filepath.Join(t.TempDir(), "record"))
 	if err != nil {
@@ -46,9 +46,9 @@ func TestPushOfWhatTheRecordHas(t *testing.T) {
 	check("recorded with other references", other, pushOptions{}, unknown)
 	signed := info
 	signed.Signatures = []string{strings.Split(defaultProject.TrustedKeys[0], ":")[0] + ":" + strings.Repeat("A", 86) + "=="}
-	check("a signature that does not hold", signed, pushOptions{}, "")
+	check("an invalid signature", signed, pushOptions{}, "")
 	signed.References = other.References
-	check("a signature that does not hold, and other references", signed, pushOptions{}, unknown)
+	check("an invalid signature, and other references", signed, pushOptions{}, unknown)
 
 	change(func(o *record.Object) { o.Sandbox = record.SandboxOff })
 	check("without a sandbox", info, pushOptions{unrecorded: true}, "built without a sandbox")

@@ -13,7 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// cellManifest is the manifest of a job that has built one system well, and had no secret.
+// cellManifest returns the manifest of a job that built one system without a failure, and had no secret.
 func cellManifest(system matrix.System) *run.Manifest {
 	yes := true
 	return &run.Manifest{
@@ -32,7 +32,7 @@ func cellManifest(system matrix.System) *run.Manifest {
 	}
 }
 
-// leave writes a manifest where a cell of the workflow leaves it, and returns the file.
+// leave writes a manifest into the directory of a cell's job, and returns the file.
 func leave(t *testing.T, m *run.Manifest) string {
 	t.Helper()
 	data, err := json.Marshal(m)
@@ -54,7 +54,7 @@ func failedCell(m *run.Manifest) *run.Manifest {
 	return m
 }
 
-// What the cells have left decides the exit code and the summary.
+// The manifests of the cells determine the exit code and the summary.
 func TestReport(t *testing.T) {
 	x86, arm := matrix.X8664Linux, matrix.AArch64Linux
 	differ := func(change func(*run.Manifest)) *run.Manifest {
@@ -67,8 +67,8 @@ func TestReport(t *testing.T) {
 		result    string
 		args      []string
 		code      int
-		log       string // that standard error has
-		summary   string // that the summary has
+		log       string // a text in standard error
+		summary   string // a text in the summary
 	}{
 		"both good": {[]*run.Manifest{cellManifest(x86), cellManifest(arm)}, jobSuccess, nil, 0, "2 of 2 packages good", "## ✅ Built"},
 		"both good, and nothing is known of their jobs": {
@@ -141,7 +141,7 @@ func TestReport(t *testing.T) {
 				args = append(args, file)
 			}
 			if len(test.manifests) == 0 {
-				args = append(args, "cells/*/manifest.json") // as a shell leaves it
+				args = append(args, "cells/*/manifest.json") // as a shell passes it on
 			}
 			if code := j.run(t, append(args, test.args...)...); code != test.code {
 				t.Errorf("exit code %d, want %d", code, test.code)
@@ -160,7 +160,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// What the cells have pushed is to be pinned, and a report without the right to do so is no release.
+// If the cells pushed something, a report without the right to pin it fails.
 func TestReportWithoutTheSecretOfItsCells(t *testing.T) {
 	j := newJob(t, pushed("refs/heads/main"))
 	j.event.secret = false
@@ -178,7 +178,7 @@ func TestReportWithoutTheSecretOfItsCells(t *testing.T) {
 	}
 }
 
-// A manifest comes from another job, which may not choose what else this one shows of its machine.
+// A manifest is from another job, which must not choose other files that this job shows.
 func TestReportReadsNoLogsFromElsewhere(t *testing.T) {
 	j := newJob(t, pushed("refs/heads/main"))
 	elsewhere := t.TempDir() + "/hello.log"
@@ -186,7 +186,7 @@ func TestReportReadsNoLogsFromElsewhere(t *testing.T) {
 	if err := os.Symlink(elsewhere, "link.log"); err != nil {
 		t.Fatal(err)
 	}
-	// Below the current directory: a checkout, the results of another job, and what is no log of the manifest's own.
+	// The current directory has a checkout, results of another job, and files that are not logs of the manifest's run.
 	for _, file := range []string{"checkout/.env", "cells/aarch64-linux/logs/1/hello.log", "cells/x86_64-linux/private.log"} {
 		writeTest(t, file, "a line that is not to be shown\n")
 	}
@@ -219,7 +219,7 @@ func TestReportReadsNoLogsFromElsewhere(t *testing.T) {
 			t.Errorf("of log %s in %q the summary is\n%s", test.log, test.logs, summary)
 		}
 	}
-	// The log is found where the manifest lies, wherever the job had its results.
+	// The log is found beside the manifest, wherever the job had its results.
 	m := failedCell(cellManifest(matrix.X8664Linux))
 	m.Logs, m.Cells[0].Packages[0].Log = "/home/runner/work/out/logs/1", "good.log"
 	j.run(t, "report", leave(t, m), "--system", "x86_64-linux", "--since", "none")
@@ -228,7 +228,7 @@ func TestReportReadsNoLogsFromElsewhere(t *testing.T) {
 	}
 }
 
-// A summary that GitHub would refuse is cut, by the program as a whole too.
+// The program cuts a summary that is too large for GitHub.
 func TestReportOverTheLimit(t *testing.T) {
 	j := newJob(t, pushed("refs/heads/main"))
 	m := failedCell(cellManifest(matrix.X8664Linux))
@@ -251,7 +251,7 @@ func TestReportOverTheLimit(t *testing.T) {
 	}
 }
 
-// Files that GitHub does not have, or that cannot be written, change nothing about a run.
+// Missing or unwritable files of GitHub do not change the result of a run.
 func TestReportWithoutTheRunnersFiles(t *testing.T) {
 	j := newJob(t, pushed("refs/heads/main"))
 	for i, kv := range j.environ {

@@ -43,20 +43,20 @@ func wantNone(t *testing.T, where string, text []byte, secrets ...string) {
 	}
 }
 
-// buildCI builds the command as it is shipped, for a test that needs a process of its own.
+// buildCI builds the command for a test that needs a process.
 func buildCI(t testing.TB) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "ci")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", file, ".")
-	build.Dir = filepath.Dir(testdata) // a job's test has left it
+	build.Dir = filepath.Dir(testdata) // the test of a job changed the directory
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	return file
 }
 
-// A secret is in no file, output, argument or environment of all that a run leaves or starts, in any form:
-// of one that succeeds, one whose build fails, one that is refused, and of those that push and pin by hand.
+// A secret is, in any form, in no file or output of a run, and in no argument or environment of a child process. The runs are
+// one that succeeds, one whose build fails, one that is refused, and a push and a pin by hand.
 func TestSecretIsNowhere(t *testing.T) {
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs Nix and root: apt-get install nix-bin")
@@ -121,7 +121,7 @@ func TestSecretIsNowhere(t *testing.T) {
 		}
 		data, err := os.ReadFile(path)
 		wantNone(t, path, data, token, key)
-		if strings.HasPrefix(path, filepath.Join(dir, "failed")) { // which Nix is given, and its results must not contain
+		if strings.HasPrefix(path, filepath.Join(dir, "failed")) { // its flake has the password, and its results must not
 			wantNone(t, path, data, password)
 		}
 		return err
@@ -131,8 +131,8 @@ func TestSecretIsNowhere(t *testing.T) {
 	}
 }
 
-// recordChildren puts programs into DIR/bin that note with what arguments and environment they were started, and then
-// become those that they stand for.
+// recordChildren puts programs into DIR/bin that record their arguments and environment, and then execute the program of the
+// same name.
 func recordChildren(t *testing.T, dir string) (seen func() []byte) {
 	t.Helper()
 	bin := filepath.Join(dir, "bin")
@@ -160,12 +160,12 @@ func recordChildren(t *testing.T, dir string) (seen func() []byte) {
 	}
 }
 
-// Whoever looks at the process from outside finds no secret in its environment.
+// /proc shows no secret in the environment of the process.
 func TestSecretLeavesTheEnvironment(t *testing.T) {
 	const secret = "a-secret-token-that-is-long-enough-to-be-one"
 	server := cachixtest.New(cachixtest.Options{Token: secret})
 	defer server.Close()
-	server.Misbehave(cachixtest.Fault{Stall: -1}) // so that the process stays
+	server.Misbehave(cachixtest.Fault{Stall: -1}) // so that the process waits
 	cmd := exec.CommandContext(t.Context(), buildCI(t), "pin", "name", "/nix/store/00000000000000000000000000000000-x",
 		"--cachix-url", server.APIURL(), "--secret-env", "ANOTHER_NAME")
 	cmd.Env = []string{"FIRST=1", defaultSecret + "=" + secret, tokenVariable + "=" + secret, "ANOTHER_NAME=" + secret, "LAST=1"}
@@ -186,11 +186,11 @@ func TestSecretLeavesTheEnvironment(t *testing.T) {
 	}
 }
 
-// Another process of the same user reads neither the environment nor the memory of one that has a secret.
+// Another process of the same user can read neither the environment nor the memory of a process with a secret.
 func TestSameUserCannotReadTheProcess(t *testing.T) {
 	ci := buildCI(t)
 	var user *syscall.SysProcAttr
-	if os.Geteuid() == 0 { // who may trace everything
+	if os.Geteuid() == 0 { // root can trace every process
 		user = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		for dir := filepath.Dir(ci); strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
 			if err := os.Chmod(dir, 0o755); err != nil {
@@ -201,7 +201,7 @@ func TestSameUserCannotReadTheProcess(t *testing.T) {
 	const secret = "a-secret-token-that-is-long-enough-to-be-one"
 	server := cachixtest.New(cachixtest.Options{Token: secret})
 	defer server.Close()
-	server.Misbehave(cachixtest.Fault{Stall: -1}) // so that the process stays
+	server.Misbehave(cachixtest.Fault{Stall: -1}) // so that the process waits
 	start := func(name string, args ...string) int {
 		cmd := exec.CommandContext(t.Context(), name, args...)
 		cmd.Env, cmd.SysProcAttr, cmd.Dir = []string{defaultSecret + "=" + secret}, user, "/"

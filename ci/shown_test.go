@@ -21,16 +21,16 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// evil is text that a stranger puts wherever he can: commands for GitHub's runner, escape sequences that set the
-// clipboard and the title, one of 8 bits, what overwrites, reorders, hides and separates text, and what is no UTF-8.
+// evil is the text of an attacker: commands for GitHub's runner, escape sequences that set the clipboard and the title, an
+// 8-bit one, characters that overwrite, reorder, hide and separate text, and invalid UTF-8.
 const evil = "x\n::set-output name=manifest::evil\n \t::stop-commands::y\n##[error]z " +
 	"\x1b]52;c;ZXZpbA==\x07\x1b]0;evil\x1b\\\x1b[2J\u009b2J\rEVIL\b\x00\x7f\u202egood\u2066\u200f\u061c\u2028::error::a\u2029\u0085b" +
 	"\u200b#\u200b#\u200b[group]c\ufeff\U000e0041\xff\x9b"
 
-// ownCommand is a workflow command of the program's own. What it is about may be the stranger's.
+// ownCommand matches a workflow command of the program. Its text can be an attacker's.
 var ownCommand = regexp.MustCompile(`^::(group|endgroup|error|warning|add-mask)( (file|line)=[^:]*)?::`)
 
-// checkShown fails where a text has what a terminal, a reader or GitHub's runner acts upon.
+// checkShown fails if a text can control a terminal or GitHub's runner, or deceive a reader.
 func checkShown(t *testing.T, what, text string) {
 	t.Helper()
 	for line := range strings.SplitSeq(text, "\n") {
@@ -47,7 +47,7 @@ func checkShown(t *testing.T, what, text string) {
 	}
 }
 
-// checkShown does the same for all that a job's step has shown.
+// checkShown checks all output of a job's step.
 func (j *githubJob) checkShown(t *testing.T, args []string) {
 	t.Helper()
 	what := fmt.Sprintf("%.80q", args)
@@ -64,7 +64,7 @@ func (j *githubJob) checkShown(t *testing.T, args []string) {
 	j.stderr.Reset()
 }
 
-// What a command line says is shown in an error at most. It may be made of a workflow's inputs.
+// Arguments can be inputs of a workflow. They are shown in errors only, and cleaned.
 func TestArgumentsAreCleaned(t *testing.T) {
 	j := newJob(t, pushed("refs/heads/main"))
 	writeTest(t, "empty/nix-cache-info", "StoreDir: /nix/store\n")
@@ -97,7 +97,7 @@ func TestArgumentsAreCleaned(t *testing.T) {
 		if strings.Contains(strings.Join(args, ""), "\x00") {
 			args = slices.Clone(args)
 			for i := range args {
-				args[i] = strings.ReplaceAll(args[i], "\x00", "") // no command line has it
+				args[i] = strings.ReplaceAll(args[i], "\x00", "") // an argument cannot contain it
 			}
 		}
 		j.run(t, args...)
@@ -105,7 +105,7 @@ func TestArgumentsAreCleaned(t *testing.T) {
 	}
 }
 
-// Names and contents of files that are compared are a builder's.
+// A builder chooses the names and contents of compared files.
 func TestComparedFilesAreCleaned(t *testing.T) {
 	j := newJob(t, pushed("refs/heads/main"))
 	name := strings.NewReplacer("/", "", "\x00", "").Replace(evil)
@@ -116,7 +116,7 @@ func TestComparedFilesAreCleaned(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The name of a member of an archive is a place in a file.
+	// The report shows the names of archive members.
 	for _, side := range []string{"a", "b"} {
 		member := fmt.Sprintf("%-16.16s%-12s%-6s%-6s%-8s%-10d`\n", "m\x1b]0;x\x07\u202e/", "0", "0", "0", "644", 2) + side + "\n"
 		writeTest(t, filepath.Join(side, "x.a"), "!<arch>\n"+member)
@@ -132,11 +132,11 @@ func TestComparedFilesAreCleaned(t *testing.T) {
 		}
 		j.checkShown(t, args)
 	}
-	// A browser looks for no commands.
+	// A browser does not execute workflow commands.
 	checkShown(t, "the page", strings.ReplaceAll(readTest(t, "page.html"), "##[", ""))
 }
 
-// A manifest is anybody's. Each of its texts is replaced in turn.
+// Anybody can write a manifest. Each of its texts is replaced in turn.
 func TestFieldsOfManifestsAreCleaned(t *testing.T) {
 	j := newJob(t, pushed("refs/heads/main"))
 	m := publishedManifest()
@@ -166,7 +166,7 @@ func TestFieldsOfManifestsAreCleaned(t *testing.T) {
 	}
 }
 
-// publishedManifest is that of a run whose outputs are in the cache, and can be pinned.
+// publishedManifest returns the manifest of a run whose outputs are in the cache, and can be pinned.
 func publishedManifest() *run.Manifest {
 	m := cellManifest(matrix.X8664Linux)
 	m.Cells[0].Publish = &run.PublishResult{Verdict: run.Published, Cache: "scopecreep-zip"}
@@ -191,7 +191,7 @@ func decodeTest(t *testing.T, file string) any {
 	return document
 }
 
-// eachText visits each text of a document, with a function that returns the document with another text in its place.
+// eachText visits each text of a document, with a function that returns the document with that text replaced.
 func eachText(document any, visit func(path string, document func(text string) any)) {
 	var walk func(path string, v any, whole func(any) any)
 	walk = func(path string, v any, whole func(any) any) {
@@ -219,7 +219,7 @@ func eachText(document any, visit func(path string, document func(text string) a
 	walk("", document, func(v any) any { return v })
 }
 
-// What a cache answers is its owner's, or that of a proxy in between.
+// The owner of a cache, or a proxy, chooses its answers.
 func TestAnswersOfCachesAreCleaned(t *testing.T) {
 	answer, err := json.Marshal(map[string]string{"error": evil, "message": evil})
 	if err != nil {
@@ -247,7 +247,7 @@ func TestAnswersOfCachesAreCleaned(t *testing.T) {
 	}
 }
 
-// What a flake makes Nix say is the author's: the text of an error, a trace, the name of an attribute.
+// The author of a flake chooses texts that Nix prints: error messages, traces, names of attributes.
 func TestWhatAFlakeSaysIsCleaned(t *testing.T) {
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs Nix and root: apt-get install nix-bin")

@@ -9,7 +9,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// A release is compared with what was pinned before it, and then pins itself.
+// A release is compared with the pinned release, and then pins its own outputs.
 func TestSinceTheLastRelease(t *testing.T) {
 	needsNix(t)
 	server := cachixtest.New(cachixtest.Options{})
@@ -30,7 +30,7 @@ func TestSinceTheLastRelease(t *testing.T) {
 	if summary := release(); strings.Contains(summary, column) {
 		t.Errorf("the first release is compared with another:\n%s", summary)
 	}
-	// The second is the same; the third comes after one of another size, and of a package less.
+	// The second release is the same. Before the third, the pinned sizes differ, and a package is missing.
 	if summary := release(); strings.Count(summary, "| same size |") != 2 || !strings.Contains(summary, "the pins of scopecreep-zip") {
 		t.Errorf("the second release is not of the same size:\n%s", summary)
 	}
@@ -52,7 +52,7 @@ func TestSinceTheLastRelease(t *testing.T) {
 	if summary := release("--since", "none"); strings.Contains(summary, column) {
 		t.Errorf("it is compared, and was told not to:\n%s", summary)
 	}
-	if asked := countRequests(server, "pins"); asked != 4 { // of three releases, and by this test
+	if asked := countRequests(server, "pins"); asked != 4 { // by three releases, and by this test
 		t.Errorf("pins were asked for %d times, want 4", asked)
 	}
 	server.Misbehave(cachixtest.Fault{Endpoint: "pins", Status: 404})
@@ -80,7 +80,7 @@ func countRequests(s *cachixtest.Server, endpoint string) int {
 	return n
 }
 
-// A manifest that was kept says more: how long what is served now took when it was built.
+// A manifest also has the build times of outputs that are now served.
 func TestSinceAManifest(t *testing.T) {
 	j := newJob(t, pushed("refs/heads/main"))
 	j.event.secret = false

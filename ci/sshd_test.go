@@ -23,17 +23,17 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// farm is a network of its own for remote builders, with nothing but a loopback interface. Each has an address, an sshd
-// and a root file system in which /nix is empty and the rest is this machine's. Nothing of this machine is changed.
+// farm is a network namespace for remote builders, with only a loopback interface. Each builder has an address, an sshd and a
+// root file system with an empty /nix; the rest is this machine's. Nothing of this machine is changed.
 type farm struct {
 	dir     string // keys, and files of builders
 	network *os.File
 	ci      string
 }
 
-const sshdProgram = "/usr/sbin/sshd" // which has to know its own path
+const sshdProgram = "/usr/sbin/sshd" // sshd needs its own path
 
-// newFarm makes the network, or skips the test where this machine does not allow it.
+// newFarm makes the network, or skips the test if this machine does not allow it.
 func newFarm(t *testing.T) *farm {
 	t.Helper()
 	needsNix(t)
@@ -82,7 +82,7 @@ func newNetwork() (network *os.File, err error) {
 	return network, err
 }
 
-// onThread runs f on a thread that ends with it, so that nothing else gets to its namespaces. What f starts has them.
+// onThread runs f on a thread that ends with it, so that no other code runs in its namespaces. Children of f run in them.
 func onThread(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -101,7 +101,7 @@ func onThread(f func()) {
 // enter puts the thread into the network.
 func (f *farm) enter() error { return unix.Setns(int(f.network.Fd()), unix.CLONE_NEWNET) }
 
-// reach makes a port of this machine's loopback interface one of the network's too, for a server of the test.
+// reach forwards a port of the network's loopback interface to this machine's, for a server of the test.
 func (f *farm) reach(t *testing.T, address string) {
 	t.Helper()
 	var listener net.Listener
@@ -126,7 +126,7 @@ func (f *farm) reach(t *testing.T, address string) {
 	}()
 }
 
-// forward copies between a connection and one to the address, in both directions, until one side has ended.
+// forward copies between a connection and one to the address, in both directions, until one side ends.
 func forward(in net.Conn, address string) {
 	defer in.Close()
 	out, err := net.Dial("tcp", address)
@@ -149,12 +149,12 @@ type remote struct {
 	sshd    *exec.Cmd
 }
 
-// userPool is where Nix locks the build users. All that run on this machine have to have it in common: Nix kills all
-// processes of a user whom it has locked.
+// userPool is the directory where Nix locks the build users. Every Nix on this machine has to use the same one: Nix kills all
+// processes of a user that it locks.
 const userPool = "/nix/var/nix/userpool"
 
-// enterRoot gives the thread a mount namespace and a root file system of its own, in which /nix has nothing but locks. It is no chroot:
-// in one the kernel allows no user namespaces, and Nix has no sandbox.
+// enterRoot gives the thread a mount namespace and a root file system, in which /nix has only locks. It does not use chroot: in
+// a chroot the kernel allows no user namespaces, and Nix has no sandbox.
 func enterRoot(root string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return err
@@ -244,8 +244,7 @@ func (f *farm) builder(t *testing.T, n int, conf string) *remote {
 	return r
 }
 
-// breakOff ends all of the builder's connections with what they run: the processes in its mount namespace, but for the
-// sshd that listens. It returns how many there were.
+// breakOff kills all processes in the builder's mount namespace except the sshd that listens. It returns their number.
 func (r *remote) breakOff(t *testing.T) (ended int) {
 	t.Helper()
 	namespace := func(pid string) string { link, _ := os.Readlink("/proc/" + pid + "/ns/mnt"); return link }
@@ -266,7 +265,7 @@ func (r *remote) breakOff(t *testing.T) (ended int) {
 	return ended
 }
 
-// line describes the builder to Nix, with all that ssh needs to know.
+// line returns the builder's line for Nix, with the options for ssh.
 func (r *remote) line(t *testing.T, scheme string, jobs int) string {
 	t.Helper()
 	return r.farm.line(t, scheme, r.address, jobs)
@@ -278,11 +277,11 @@ func (f *farm) line(t *testing.T, scheme, address string, jobs int) string {
 	return fmt.Sprintf("%s://root@%s x86_64-linux %s %d 1 - - %s", scheme, address, filepath.Join(f.dir, "user"), jobs, key)
 }
 
-// workspace is a directory with a Nix store of its own, in which the program runs in the network of a farm.
+// workspace is a directory with a Nix store, in which the program runs in the network of a farm.
 type workspace struct {
 	*farm
 	dir string
-	env []string // beside what every run has
+	env []string // in addition to that of every run
 }
 
 func (f *farm) workspace(t *testing.T) *workspace {
@@ -292,14 +291,14 @@ func (f *farm) workspace(t *testing.T) *workspace {
 	return w
 }
 
-// result is what a run of the program has come to.
+// result is the result of a run of the program.
 type result struct {
 	code           int
 	stdout, stderr string
 	manifest       *run.Manifest
 }
 
-// count wants a text so many times on standard error.
+// count checks how often a text is in standard error.
 func (r result) count(t *testing.T, text string, want int) {
 	t.Helper()
 	if n := strings.Count(r.stderr, text); n != want {
@@ -313,7 +312,7 @@ func (w *workspace) run(t *testing.T, args ...string) result {
 	return w.start(t, new(watched), args...)()
 }
 
-// start starts the program, and returns what waits for its end. Said takes what it writes to standard error.
+// start starts the program, and returns a function that waits for its end. Said receives its standard error.
 func (w *workspace) start(t *testing.T, said *watched, args ...string) (wait func() result) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -336,7 +335,7 @@ func (w *workspace) start(t *testing.T, said *watched, args ...string) (wait fun
 	}
 	return func() (r result) {
 		defer cancel()
-		_ = cmd.Wait() // the exit code says it
+		_ = cmd.Wait() // the exit code has the result
 		r.code, r.stdout, r.stderr = cmd.ProcessState.ExitCode(), stdout.String(), said.String()
 		t.Logf("%s\nexit code %d\n%s", strings.Join(args, " "), r.code, r.stderr)
 		var err error

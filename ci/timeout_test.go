@@ -15,7 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 )
 
-// Each command with a flag --timeout does all of its work under that limit.
+// The flag --timeout limits all work of each command that has it.
 func TestTimeoutIsForTheWholeCommand(t *testing.T) {
 	limited := 0
 	for _, c := range newRoot(process{}).Commands() {
@@ -51,8 +51,8 @@ func TestTimeoutIsForTheWholeCommand(t *testing.T) {
 	}
 }
 
-// A cache that accepts connections and says nothing, or sends one byte now and then, does not hold a release longer than
-// its --timeout.
+// A cache that accepts connections and sends nothing, or one byte from time to time, does not delay a release beyond its
+// --timeout.
 func TestTimeoutEndsTheQuestionToACacheThatHoldsIt(t *testing.T) {
 	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "1000000")

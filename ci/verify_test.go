@@ -20,7 +20,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/sbom"
 )
 
-// TestVerifyRun verifies what a run has left: in its cache, on the web, and in the store of the Nix that built it.
+// TestVerifyRun verifies the outputs of a run in its cache, on the web, and in the store of the Nix that built them.
 func TestVerifyRun(t *testing.T) {
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs Nix and root: apt-get install nix-bin")
@@ -62,7 +62,7 @@ func TestVerifyRun(t *testing.T) {
 		})
 	}
 
-	// One output goes, another's NAR is changed.
+	// One output is removed, and the NAR of another is changed.
 	first, second := m.Cells[0].Packages[0].Outputs[0].Path, m.Cells[0].Packages[1].Outputs[0].Path
 	info, err := cache.Info(second)
 	if err != nil {
@@ -98,7 +98,7 @@ func TestVerifyRun(t *testing.T) {
 		t.Errorf("error:\n%s", stderr)
 	}
 
-	// The store's own files are changed behind its back.
+	// A file in the store is changed without Nix.
 	code, stdout, _ = ci("verify", file, "--store", "--deep")
 	if code != exitOK {
 		t.Fatalf("the store differs before it was changed:\n%s", stdout)
@@ -127,7 +127,7 @@ func readManifest(t *testing.T, file string) *run.Manifest {
 	return m
 }
 
-// newKeyOfNix has Nix make a signing key.
+// newKeyOfNix makes a signing key with Nix.
 func newKeyOfNix(t *testing.T, dir string) (public string, secret *provenance.SecretKey) {
 	t.Helper()
 	secretFile, publicFile := filepath.Join(dir, "secret"), filepath.Join(dir, "public")

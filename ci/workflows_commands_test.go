@@ -33,7 +33,7 @@ func ruleVariables(w workflow) []string {
 	})
 }
 
-// A word that stands for the name of a command: all that it may be.
+// The values of a word that is the name of a command.
 var commandWords = map[string][]string{`"$COMMAND"`: {"release", "warm"}}
 
 func ruleCommands(w workflow) []string {
@@ -57,8 +57,8 @@ func ruleCommands(w workflow) []string {
 	})
 }
 
-// parses asks the program itself what it makes of a command line. A variable is a word like any other, unless
-// it is a flag's that takes no word.
+// parses checks a command line with the program's own flags. A variable is a word like any other, except
+// as the value of a boolean flag.
 func parses(words []string) error {
 	for i, w := range words {
 		words[i] = strings.ReplaceAll(strings.Trim(w, `"`), `="$PIN`, "=true")
@@ -78,7 +78,7 @@ func parses(words []string) error {
 
 var matrixKey = regexp.MustCompile(`matrix\.([\w-]+)`)
 
-// ruleMatrixKeys wants each key that a job with our matrix names in each of its cells.
+// ruleMatrixKeys requires each key that a job with our matrix uses in each of its cells.
 func ruleMatrixKeys(w workflow) (complaints []string) {
 	cells, err := includes(matrix.Expand(matrix.Systems(), defaultProject.Packages))
 	if err != nil {
@@ -86,7 +86,7 @@ func ruleMatrixKeys(w workflow) (complaints []string) {
 	}
 	for _, j := range w.jobs() {
 		if !strings.Contains(yamlText(j.node, "strategy", "matrix"), "fromJSON") {
-			continue // its keys stand in the file, where actionlint sees them
+			continue // actionlint checks its keys, which are in the file
 		}
 		for _, match := range matrixKey.FindAllStringSubmatch(yamlWords(j.node), -1) {
 			for _, cell := range cells {
@@ -99,7 +99,7 @@ func ruleMatrixKeys(w workflow) (complaints []string) {
 	return complaints
 }
 
-// includes returns the cells as GitHub has them, after `matrix --github` has printed them.
+// includes returns the cells that `matrix --github` prints, as GitHub reads them.
 func includes(cells []matrix.Cell) ([]map[string]any, error) {
 	data, err := matrix.GitHub(cells)
 	if err != nil {

@@ -11,16 +11,16 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// What nix.yml does for each event, by its own expressions.
+// The expressions of nix.yml, evaluated for each event.
 func TestNixWorkflowOfEachEvent(t *testing.T) {
 	w := readWorkflow(t, "../.github/workflows/nix.yml")
 	const here, caller = "scopecreep-zip/open-sesame-ci", "ScopeCreep-zip/open-sesame"
 	type outcome struct {
-		Checkout string // of the caller's repository; empty where it is not looked at
+		Checkout string // of the caller's repository; empty if it is not checked
 		Command  string
 		Flake    string
 		Secret   string // of the cells, and of the report
-		Pin      bool   // where all cells are good
+		Pin      bool   // if all cells are good
 	}
 	for name, run := range map[string]struct {
 		contexts   contexts
@@ -116,7 +116,7 @@ func TestNixWorkflowOfEachEvent(t *testing.T) {
 	}
 }
 
-// All jobs take this program from the workflow's own commit, whoever calls it.
+// All jobs use this program from the workflow's own commit, for every caller.
 func TestNixWorkflowChecksOutItself(t *testing.T) {
 	w := readWorkflow(t, "../.github/workflows/nix.yml")
 	for _, j := range w.jobs() {
@@ -128,7 +128,7 @@ func TestNixWorkflowChecksOutItself(t *testing.T) {
 	if !slices.Equal(yamlKeys(yamlAt(w.root, "on")), []string{"workflow_call", "pull_request"}) {
 		t.Errorf("runs on %v", yamlKeys(yamlAt(w.root, "on")))
 	}
-	// What Open Sesame's callers give today.
+	// The inputs of Open Sesame's callers.
 	if yamlText(w.root, "on", "workflow_call", "inputs", "tag", "type") != "string" ||
 		yamlText(w.root, "on", "workflow_call", "secrets", "SCOPE_CREEP_CACHIX_PRIVATE_KEY", "required") != "false" {
 		t.Error("the input tag is no string, or the secret is not optional")
@@ -140,7 +140,7 @@ func TestNixWorkflowChecksOutItself(t *testing.T) {
 	}
 }
 
-// The matrix as the program prints it, fed through the workflow's expressions.
+// The workflow's expressions, evaluated with the matrix that the program prints.
 func TestNixWorkflowRunsEachCellOnItsRunner(t *testing.T) {
 	w := readWorkflow(t, "../.github/workflows/nix.yml")
 	cell := w.job(t, "cell")

@@ -11,7 +11,7 @@ import (
 	"github.com/rhysd/actionlint"
 )
 
-// contexts are what expressions may name: github, inputs, needs and so on, as values of encoding/json.
+// contexts has the contexts of expressions: github, inputs, needs and so on, as values of encoding/json.
 type contexts map[string]any
 
 // expand replaces each ${{ }} in a text. A text that is one expression has the expression's value, whatever it is.
@@ -67,7 +67,7 @@ func (c contexts) value(node actionlint.ExprNode) (any, error) {
 		return value, nil
 	case *actionlint.ObjectDerefNode:
 		receiver, err := c.value(n.Receiver)
-		object, _ := receiver.(map[string]any) // of what is no object, every property is null
+		object, _ := receiver.(map[string]any) // every property of a value that is not an object is null
 		for name, value := range object {
 			if strings.EqualFold(name, n.Property) {
 				return value, err
@@ -135,7 +135,7 @@ func equal(a, b any) bool {
 	return strings.EqualFold(word(a), word(b))
 }
 
-// word is a value as it stands in a text.
+// word returns a value as text.
 func word(v any) string {
 	if v == nil {
 		return ""
@@ -170,7 +170,7 @@ func TestExpressions(t *testing.T) {
 	}
 }
 
-// with returns the contexts and one more.
+// with returns the contexts with another one.
 func (c contexts) with(name string, value any) contexts {
 	more := maps.Clone(c)
 	more[name] = value

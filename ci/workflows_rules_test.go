@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// What every workflow and the action are held to. A rule returns its complaints.
+// The rules for every workflow and the action. A rule returns its complaints.
 var workflowRules = []struct {
 	name    string
 	because string
@@ -175,7 +175,7 @@ func ruleSecretsInReach(w workflow) (complaints []string) {
 			complaints = append(complaints, fmt.Sprintf("line %d: all of them", number+1))
 		}
 	}
-	// Where they may be is taken off, and nothing may be left.
+	// The permitted places are removed; then nothing may be left.
 	everywhere := len(secretNamed.FindAllString(yamlWords(w.root), -1))
 	for _, j := range w.jobs() {
 		for _, s := range j.steps {
@@ -190,7 +190,7 @@ func ruleSecretsInReach(w workflow) (complaints []string) {
 	return complaints
 }
 
-// ruleSignals wants the program in the place of the shell, wherever it may push.
+// ruleSignals requires that the program replaces the shell in steps that can push.
 func ruleSignals(w workflow) []string {
 	return eachScript(w, func(step *yaml.Node, script string) (complaints []string) {
 		lines := strings.Split(strings.TrimSpace(script), "\n")
@@ -210,7 +210,7 @@ func ruleEnvironment(w workflow) []string {
 	})
 }
 
-// ruleCaches wants no cache of Go's in a job that has a secret.
+// ruleCaches forbids Go's cache in a job with a secret.
 func ruleCaches(w workflow) (complaints []string) {
 	for _, j := range w.jobs() {
 		if !secretNamed.MatchString(yamlWords(j.node)) {
@@ -226,7 +226,7 @@ func ruleCaches(w workflow) (complaints []string) {
 	return complaints
 }
 
-// ruleConcurrency looks at what two runs do to each other, for each event that starts one.
+// ruleConcurrency checks how two runs affect each other, for each event that starts one.
 func ruleConcurrency(w workflow) (complaints []string) {
 	if w.isAction() {
 		return nil
@@ -241,7 +241,7 @@ func ruleConcurrency(w workflow) (complaints []string) {
 	}
 	together := func(a, b contexts) bool { return expand(a, group) == expand(b, group) }
 	ends := func(older, newer contexts) bool { return together(older, newer) && expand(newer, cancel) == "true" }
-	// Of one group, a run that waits is ended by the next one that waits, even where none in progress is.
+	// In a group, GitHub cancels a waiting run when the next one waits, even if it does not cancel the one in progress.
 	for _, event := range []string{"push", "schedule", "workflow_dispatch", "release", "merge_group"} {
 		if together(runOf(event, "1", 0), runOf(event, "2", 0)) {
 			complaints = append(complaints, event+" has one group for two runs")
@@ -256,7 +256,7 @@ func ruleConcurrency(w workflow) (complaints []string) {
 	return complaints
 }
 
-// runOf is a run as an event starts it.
+// runOf returns the run that an event starts.
 func runOf(event, id string, number int) contexts {
 	github := map[string]any{
 		"event_name": event, "run_id": id, "workflow": "Release", "ref": "refs/heads/main", "sha": "5ha", "event": map[string]any{},

@@ -34,7 +34,7 @@ func parseWorkflow(t *testing.T, name, text string) workflow {
 	return workflow{name, strings.Split(text, "\n"), document.Content[0]}
 }
 
-// readWorkflows reads all that GitHub runs of this repository.
+// readWorkflows reads all workflows and actions of this repository.
 func readWorkflows(t *testing.T) []workflow {
 	t.Helper()
 	files, err := filepath.Glob("../.github/workflows/*.y*ml")
@@ -57,7 +57,7 @@ func readWorkflow(t *testing.T, file string) workflow {
 	return parseWorkflow(t, strings.TrimPrefix(filepath.ToSlash(file), "../"), string(text))
 }
 
-// isAction says that the file is an action, which has neither events nor permissions of its own.
+// isAction reports whether the file is an action, which has neither events nor permissions.
 func (w workflow) isAction() bool { return yamlAt(w.root, "runs") != nil }
 
 func (w workflow) jobs() []job {
@@ -81,7 +81,7 @@ func (w workflow) job(t *testing.T, name string) job {
 	return w.jobs()[i]
 }
 
-// step returns the step of a job that has this text in it.
+// step returns the step of a job that contains the text.
 func (j job) step(t *testing.T, text string) *yaml.Node {
 	t.Helper()
 	for _, s := range j.steps {
@@ -93,7 +93,7 @@ func (j job) step(t *testing.T, text string) *yaml.Node {
 	return nil
 }
 
-// yamlAt walks down mappings. It returns nil where a key is missing, on the way or at the end.
+// yamlAt follows a path of keys. It returns nil if one is missing.
 func yamlAt(n *yaml.Node, path ...string) *yaml.Node {
 	for _, key := range path {
 		if n == nil || n.Kind != yaml.MappingNode {
@@ -108,7 +108,7 @@ func yamlAt(n *yaml.Node, path ...string) *yaml.Node {
 	return n
 }
 
-// yamlText returns the scalar at the path; empty where there is none.
+// yamlText returns the scalar at the path; empty if there is none.
 func yamlText(n *yaml.Node, path ...string) string {
 	if n = yamlAt(n, path...); n == nil {
 		return ""
@@ -116,7 +116,7 @@ func yamlText(n *yaml.Node, path ...string) string {
 	return n.Value
 }
 
-// yamlKeys returns the keys of a mapping in their order; of a list or a word, as `on` may be, its words.
+// yamlKeys returns the keys of a mapping in their order, or the words of a list or a scalar, as `on` can be.
 func yamlKeys(n *yaml.Node) []string {
 	var keys []string
 	switch {
@@ -154,7 +154,7 @@ func yamlWords(n *yaml.Node) string {
 	return words
 }
 
-// A call of the program: by go run, or as it was built before; its building is none.
+// A call of the program, by go run or as a built binary; not the command that builds it.
 var programCall = regexp.MustCompile(`(-o )?(?:go run \./ci|"\$RUNNER_TEMP/ci") ([^)\n]+)`)
 
 // programCalls returns the arguments of each call of the program in a shell script, as they are written.
@@ -178,7 +178,7 @@ func TestWorkflowsKeepTheRules(t *testing.T) {
 	}
 }
 
-// An action is of one version wherever it is used.
+// All uses of an action have the same version.
 func TestWorkflowsUseOneVersionOfAnAction(t *testing.T) {
 	use := regexp.MustCompile(`uses: ([\w./-]+)@(.*)`)
 	versions := map[string]string{}
@@ -227,7 +227,7 @@ jobs:
           SCOPE_CREEP_CACHIX_PRIVATE_KEY: ${{ secrets.SCOPE_CREEP_CACHIX_PRIVATE_KEY }}
 `
 
-// Each mutant breaks one rule, and is caught by that one alone.
+// Each mutant breaks one rule, and only that rule detects it.
 func TestWorkflowRulesCatchWhatTheyAreFor(t *testing.T) {
 	good := parseWorkflow(t, "good", goodWorkflow)
 	for _, rule := range workflowRules {

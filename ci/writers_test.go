@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// What writes to standard output or standard error, or leads to them, by package; methods that do, whatever they are of;
-// and the kernel's names for them.
+// Functions that write to standard output or standard error, or return them, by package; methods of any type that do; and the
+// kernel's names for them.
 var (
 	writes = map[string][]string{
 		"os":   {"Stdout", "Stderr", "NewFile"},
@@ -41,7 +41,7 @@ var (
 	standardFiles = []string{"/dev/std", "/dev/tty", "/dev/console", "/dev/fd", "/dev/pts", "/proc/self/fd"}
 )
 
-// Where the standard files are named beside package report, and why nothing uncleaned gets there.
+// Where the standard files are used outside of package report, and why only cleaned text gets there.
 var otherWriters = map[string]string{
 	"ci/main.go: os.Stdout":     "run puts a report.Output in front of it",
 	"ci/main.go: os.Stderr":     "run puts a report.Output in front of it",
@@ -57,7 +57,7 @@ var otherWriters = map[string]string{
 	"cachix/cachixtest/serve/flags.go: method SetOutput": "a writer that it is given",
 }
 
-// Everything for people goes through one writer, which cleans it. A new command cannot forget it: there is no other.
+// All output goes through one writer, which cleans it. There is no other, so a new command cannot forget it.
 func TestOnlyOutputWrites(t *testing.T) {
 	unused := maps.Clone(otherWriters)
 	for _, f := range goFiles(t) {
@@ -99,7 +99,7 @@ func TestOtherWritersAreFound(t *testing.T) {
 	}
 }
 
-// The text that an output writes as it is, is made in one file, where it is cleaned.
+// Text that an output does not clean is made in one file, which cleans it.
 func TestShownTextIsMadeInOneFile(t *testing.T) {
 	conversions := 0
 	for _, f := range goFiles(t) {
@@ -122,14 +122,14 @@ func TestShownTextIsMadeInOneFile(t *testing.T) {
 	}
 }
 
-// Where JSON for people is encoded beside package printable, and why nothing of it reaches a screen unescaped.
+// Where JSON is encoded outside of package printable, and why it does not reach a screen unescaped.
 var otherEncoders = map[string]string{
 	"internal/drvdiff/attributes.go: encoding/json.NewEncoder":                   "a value within a text",
 	"internal/sbom/document.go: github.com/CycloneDX/cyclonedx-go.NewBOMEncoder": "printable.EscapeJSON takes what it makes",
 	"internal/publish/journal.go: encoding/json.MarshalIndent":                   "a file that the program alone reads",
 }
 
-// Documents and events are encoded in one place, which escapes what a terminal would act upon.
+// Documents and events are encoded in one place, which escapes control characters.
 func TestOnlyPrintableEncodesJSONForPeople(t *testing.T) {
 	encodes := map[string][]string{
 		"encoding/json":                     {"MarshalIndent", "NewEncoder", "Indent"},
@@ -147,7 +147,7 @@ func TestOnlyPrintableEncodesJSONForPeople(t *testing.T) {
 	}
 }
 
-// writers finds all that writes to the standard files. Imports without a name of the package would hide some of it.
+// writers finds all uses of the standard files. It refuses dot imports, which would hide some.
 func (f goFile) writers() []use {
 	found := slices.Concat(f.uses(writes), f.methods(writeMethods), f.builtins(writeBuiltins), f.literals(standardFiles))
 	for _, spec := range f.syntax.Imports {
@@ -169,7 +169,7 @@ func parseTest(t *testing.T, source string) goFile {
 	return f
 }
 
-// builtins finds calls of functions, or conversions to types, that no package's name precedes.
+// builtins finds calls of functions and conversions to types without the name of a package.
 func (f goFile) builtins(names []string) []use {
 	var uses []use
 	ast.Inspect(f.syntax, func(n ast.Node) bool {
