@@ -12,7 +12,7 @@ import (
 
 // Anyone can write a manifest or a journal. The cache that they name is used only if it is the project's, or on the command
 // line.
-func TestCacheOfAFileWantsConsent(t *testing.T) {
+func TestCacheInAFileNeedsConsent(t *testing.T) {
 	published := func(system matrix.System, cache string) *run.Manifest {
 		m := cellManifest(system)
 		m.Cells[0].Publish = &run.PublishResult{Verdict: run.Published, Cache: cache}

@@ -162,11 +162,7 @@ func parseDir(name string) (*regular.Dir, error) { return regular.NewDir(name), 
 func (o resultOptions) results() []string { return append(slices.Clone(o.others), o.out.Name()) }
 
 // The values of --contract and --rebuild.
-const (
-	enforce = "enforce"
-	warn    = "warn"
-	off     = "off"
-)
+const enforce, warn, off = project.Enforce, project.Warn, project.Off
 
 // contractOptions choose the contract, and what an unsatisfied requirement does.
 type contractOptions struct {

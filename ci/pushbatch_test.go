@@ -11,7 +11,7 @@ import (
 )
 
 // A push by hand may send objects that the record has with the same contents and without an objection.
-func TestPushOfWhatTheRecordHas(t *testing.T) {
+func TestPushOfRecordedObjects(t *testing.T) {
 	r, err := record.Open(filepath.Join(t.TempDir(), "record"))
 	if err != nil {
 		t.Fatal(err)

@@ -228,7 +228,7 @@ jobs:
 `
 
 // Each mutant breaks one rule, and only that rule detects it.
-func TestWorkflowRulesCatchWhatTheyAreFor(t *testing.T) {
+func TestWorkflowRulesCatchMutants(t *testing.T) {
 	good := parseWorkflow(t, "good", goodWorkflow)
 	for _, rule := range workflowRules {
 		if complaints := rule.check(good); len(complaints) > 0 {

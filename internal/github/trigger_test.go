@@ -9,7 +9,7 @@ import (
 )
 
 // GitHub serves the commits of forks as if they were the repository's own.
-func TestPolicyAsksWhoseCommitItIs(t *testing.T) {
+func TestAllowCommit(t *testing.T) {
 	const event, fork, branch = "0123456789012345678901234567890123456789", "1111111111111111111111111111111111111111", "2222222222222222222222222222222222222222"
 	pull := Trigger{event: "pull_request", commits: []string{event}}
 	for _, tt := range []struct {
