@@ -120,10 +120,9 @@ func parseBuilders(text string) ([]nix.Builder, error) {
 // engines opens executors. It implements [pipelines.Engines].
 type engines struct {
 	choice engineChoice
-	// host and container are the options of all systems. They have the same settings.
+	// host and container are the options of all systems.
 	host      host.Options
 	container dagger.Options
-	notice    func(text string)
 
 	// auto is decided once for all systems, so that their outputs come from one kind of engine.
 	auto     sync.Once
@@ -131,9 +130,11 @@ type engines struct {
 	autoErr  error
 }
 
-// with returns a copy for another choice.
-func (e *engines) with(choice engineChoice) *engines {
-	return &engines{choice: choice, host: e.host, container: e.container, notice: e.notice}
+// newEngines returns the engines for a choice. Both kinds have the settings, environment and limit of h.
+func newEngines(choice engineChoice, h host.Options, c dagger.Options) *engines {
+	h.Nix = new(host.Nix)
+	c.Settings, c.Env, c.Memlock = h.Settings, h.Env, h.Memlock
+	return &engines{choice: choice, host: h, container: c}
 }
 
 // Open opens an executor for the system.
@@ -161,12 +162,12 @@ func (e *engines) Open(ctx context.Context, system matrix.System) (engine.Execut
 func (e *engines) choose(ctx context.Context) (string, error) {
 	found, daggerErr := dagger.Detect(ctx, e.host.Env)
 	if daggerErr == nil {
-		e.notice("engine dagger: " + found)
+		e.container.Notice("engine dagger: " + found)
 		return engineDagger, nil
 	}
 	access := host.InspectAccess(e.host.Env)
 	if access.Nix != "" {
-		e.notice(fmt.Sprintf("engine host: %s, since no container engine answers (%v)", access.Nix, daggerErr))
+		e.container.Notice(fmt.Sprintf("engine host: %s, since no container engine answers (%v)", access.Nix, daggerErr))
 		return engineHost, nil
 	}
 	return "", hint.Wrap(errors.New("find an engine: no container runtime answers, and nix is not on PATH"),

@@ -268,7 +268,7 @@ func (o rebuildOptions) elsewhere(cells []matrix.Cell, first *engines) map[matri
 	engines := map[matrix.System]pipelines.Engines{}
 	for _, cell := range cells {
 		if o.on.kind != "" || o.on.native[cell.System] != "" {
-			engines[cell.System] = first.with(o.on)
+			engines[cell.System] = newEngines(o.on, first.host, first.container)
 		}
 	}
 	return engines

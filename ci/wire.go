@@ -68,18 +68,13 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 	}
 	settings := nixSettings(o.project, o.engineOptions)
 	memlock := int64(o.project.Memlock)
-	notice := once(func(text string) { report.Report(now(), run.Notice{Level: run.Info, Text: text}) })
-	engines := &engines{
-		choice: o.engines, notice: notice,
-		host: host.Options{
-			Settings: settings, Env: sys.environ, Memlock: memlock, Nix: new(host.Nix),
-			NoFallback: len(sys.secrets.texts()) > 0 && !o.publish.unsandboxed, // a builder without a sandbox could take the secret
-		},
-		container: dagger.Options{
-			Image: o.image, Settings: settings, Env: sys.environ, Memlock: memlock, Notice: notice, Cache: dirs.cache,
-			Log: engineLog.when(o.verbose && !cmd.readOnly), LogFile: engineLog.Path(),
-		},
-	}
+	engines := newEngines(o.engines, host.Options{
+		Settings: settings, Env: sys.environ, Memlock: memlock,
+		NoFallback: len(sys.secrets.texts()) > 0 && !o.publish.unsandboxed, // a builder without a sandbox could take the secret
+	}, dagger.Options{
+		Image: o.image, Cache: dirs.cache, Log: engineLog.when(o.verbose && !cmd.readOnly), LogFile: engineLog.Path(),
+		Notice: once(func(text string) { report.Report(now(), run.Notice{Level: run.Info, Text: text}) }),
+	})
 	recorder := &run.Recorder{Report: report, Now: now}
 	r = &pipelines.Release{
 		ID: id, Command: cmd.name, Tool: "open-sesame-ci " + version, Flake: o.project.Flake, Job: sys.job().Page(),
