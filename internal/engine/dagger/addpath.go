@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"dagger.io/dagger"
 
@@ -54,15 +53,14 @@ func (x *Executor) AddPath(ctx context.Context, dir string) (string, error) {
 		return path, nil
 	}
 	limit := x.options.limits.transfer
-	note := time.AfterFunc(noticeAfter, func() { x.options.Notice(atMost("uploading "+dir, limit)) })
-	defer note.Stop()
+	defer x.options.noticeLong(atMost("uploading "+dir, limit))()
 	var unpacked *dagger.Directory
-	err = x.session.call(ctx, limit, func(ctx context.Context) (err error) {
+	err = x.query(ctx, limit, "add path "+dir, nil, func(ctx context.Context) (err error) {
 		unpacked, err = x.unpack(ctx, file.Name(), path)
 		return err
 	})
 	if err != nil {
-		return "", x.explain(ctx, "add path "+dir, err, nil)
+		return "", err
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"dagger.io/dagger/engineconn"
 	"github.com/adrg/xdg"
@@ -25,8 +24,7 @@ func findCLI(ctx context.Context, o Options) (string, error) {
 		return path, err
 	}
 	limit := o.limits.provision
-	note := time.AfterFunc(noticeAfter, func() { o.Notice(atMost("downloading the Dagger client", limit)) })
-	defer note.Stop()
+	defer o.noticeLong(atMost("downloading the Dagger client", limit))()
 	download, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	// The SDK's own way, which checks the sum. Clients of other versions are left for the projects that need them.

@@ -88,7 +88,7 @@ func Open(ctx context.Context, o Options) (_ *Executor, err error) {
 	if o.limits == (limits{}) {
 		o.limits = defaultLimits
 	}
-	image, err := o.Image.load(ctx, o.Cache, o.Notice)
+	image, err := o.loadImage(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func Open(ctx context.Context, o Options) (_ *Executor, err error) {
 		return nil, err
 	}
 	x.session.watch(o.Notice)
-	// With a connection of our own there is nothing left for the context to bound.
+	// The connection exists already, so the context bounds nothing here.
 	if x.client, err = dagger.Connect(context.WithoutCancel(ctx), dagger.WithConn(x.session)); err != nil {
 		return nil, fmt.Errorf("connect to Dagger engine: %v", err)
 	}
@@ -118,20 +118,15 @@ func Open(ctx context.Context, o Options) (_ *Executor, err error) {
 
 // prepare makes the container and inspects it.
 func (x *Executor) prepare(ctx context.Context) error {
-	err := x.session.call(ctx, x.options.limits.answer, func(ctx context.Context) (err error) {
-		x.version, err = x.client.Version(ctx)
-		return err
-	})
-	if err != nil {
-		return x.explain(ctx, "ask engine for its version", err, nil)
-	}
 	var platform dagger.Platform
-	err = x.session.call(ctx, x.options.limits.answer, func(ctx context.Context) (err error) {
-		platform, err = x.client.DefaultPlatform(ctx)
+	err := x.query(ctx, x.options.limits.answer, "ask engine for its version and platform", nil, func(ctx context.Context) (err error) {
+		if x.version, err = x.client.Version(ctx); err == nil {
+			platform, err = x.client.DefaultPlatform(ctx)
+		}
 		return err
 	})
 	if err != nil {
-		return x.explain(ctx, "ask engine for its platform", err, nil)
+		return err
 	}
 	native, err := systemOf(string(platform))
 	if err != nil {

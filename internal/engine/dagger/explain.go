@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"dagger.io/dagger"
 
@@ -111,6 +112,14 @@ func lineWith(text, words string) string {
 }
 
 var marks = regexp.MustCompile(`^\s*(\d+\s*:\s*)?(\[[0-9.]+s\]\s*)?(\| |! |✘ )?`)
+
+// query makes one call to the engine within a limit, and explains its error.
+func (x *Executor) query(ctx context.Context, limit time.Duration, what string, rules []rule, f func(context.Context) error) error {
+	if err := x.session.call(ctx, limit, f); err != nil {
+		return x.explain(ctx, what, err, rules)
+	}
+	return nil
+}
 
 // explain returns the error for a failed call. In this order, it is the context's, a lost engine, a full disk, or what the
 // rules say.

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	oci "github.com/opencontainers/image-spec/specs-go/v1"
@@ -112,8 +111,9 @@ func (p loadedImage) has(s matrix.System) bool {
 // loading is a lock, so that the systems of a run convert their image once. Waiting for it ends with the context.
 var loading = make(chan struct{}, 1)
 
-// load converts the image to a form that Dagger can import. The cache directory keeps converted files by their hash.
-func (i Image) load(ctx context.Context, cache string, notice func(string)) (loadedImage, error) {
+// loadImage converts the image to a form that Dagger can import. The cache directory keeps converted files by their hash.
+func (o Options) loadImage(ctx context.Context) (loadedImage, error) {
+	i := o.Image
 	if i.path == "" {
 		return loadedImage{name: i.String(), identity: i.String()}, nil
 	}
@@ -123,9 +123,8 @@ func (i Image) load(ctx context.Context, cache string, notice func(string)) (loa
 	case <-ctx.Done():
 		return loadedImage{}, ctx.Err()
 	}
-	note := time.AfterFunc(noticeAfter, func() { notice("reading image " + i.path) })
-	defer note.Stop()
-	p, err := i.read(ctx, filepath.Join(cache, "images"))
+	defer o.noticeLong("reading image " + i.path)()
+	p, err := i.read(ctx, filepath.Join(o.Cache, "images"))
 	if ctx.Err() != nil {
 		return loadedImage{}, ctx.Err()
 	}

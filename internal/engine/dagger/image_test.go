@@ -76,7 +76,7 @@ func TestLoadImageEndsWithItsContext(t *testing.T) {
 	loading <- struct{}{}
 	ended := make(chan error)
 	go func() {
-		_, err := Image{path: file}.load(ctx, t.TempDir(), func(string) {})
+		_, err := Options{Notice: func(string) {}, Image: Image{path: file}, Cache: t.TempDir()}.loadImage(ctx)
 		ended <- err
 	}()
 	cancel()
@@ -172,7 +172,7 @@ func TestLoadImage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := i.load(t.Context(), cache, func(string) {})
+			p, err := Options{Notice: func(string) {}, Image: i, Cache: cache}.loadImage(t.Context())
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) || len(hint.Of(err)) == 0 {
 					t.Errorf("error %v, hints %q; want %q and a hint", err, hint.Of(err), test.err)
@@ -199,7 +199,7 @@ func TestLoadImage(t *testing.T) {
 
 func TestLoadImageLayout(t *testing.T) {
 	dir, cache := t.TempDir(), t.TempDir()
-	_, err := Image{path: dir}.load(t.Context(), cache, func(string) {})
+	_, err := Options{Notice: func(string) {}, Image: Image{path: dir}, Cache: cache}.loadImage(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "a directory without an OCI layout") {
 		t.Errorf("error of an empty directory is %v", err)
 	}
@@ -211,7 +211,7 @@ func TestLoadImageLayout(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p, err := Image{path: dir}.load(t.Context(), cache, func(string) {})
+	p, err := Options{Notice: func(string) {}, Image: Image{path: dir}, Cache: cache}.loadImage(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

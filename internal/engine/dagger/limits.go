@@ -54,6 +54,11 @@ const (
 	noticeAfter = 2 * time.Second
 )
 
+// noticeLong calls Notice with a text, unless the returned function is called soon.
+func (o Options) noticeLong(text string) (stop func() bool) {
+	return time.AfterFunc(noticeAfter, func() { o.Notice(text) }).Stop
+}
+
 // atMost appends a limit to the text of a notice.
 func atMost(what string, limit time.Duration) string {
 	return what + " (at most " + span(limit) + ")"

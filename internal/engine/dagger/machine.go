@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"dagger.io/dagger"
 
@@ -92,9 +91,8 @@ func (x *Executor) chooseForeign(ctx context.Context, why string) error {
 func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings) error {
 	x.platform = s
 	x.settings = x.options.Settings.With(nix.Settings{"auto-optimise-store": "false", "min-free": "0"}).With(extra)
-	limit := x.options.limits.transfer
-	note := time.AfterFunc(noticeAfter, func() { x.options.Notice(atMost("loading image "+x.image.name, limit)) })
-	defer note.Stop()
+	limit, what := x.options.limits.transfer, "load image "+x.image.name
+	defer x.options.noticeLong(atMost("loading image "+x.image.name, limit))()
 
 	c := x.client.Container(dagger.ContainerOpts{Platform: dagger.Platform(s.Platform())})
 	if x.image.archive != "" {
@@ -102,23 +100,22 @@ func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings)
 	} else {
 		c = c.From(x.image.identity)
 	}
-	what := "load image " + x.image.name
-	err := x.session.call(ctx, limit, func(ctx context.Context) (err error) {
+	err := x.query(ctx, limit, what, imageRules, func(ctx context.Context) (err error) {
 		if c, err = withBuildUsers(ctx, c.WithUser("0:0")); err == nil {
 			x.rootfs, err = c.Sync(ctx)
 		}
 		return err
 	})
 	if err != nil {
-		return x.explain(ctx, what, err, imageRules)
+		return err
 	}
 	var service *dagger.Service
-	err = x.session.call(ctx, x.options.limits.answer, func(ctx context.Context) (err error) {
+	err = x.query(ctx, x.options.limits.answer, "connect containers with this process", nil, func(ctx context.Context) (err error) {
 		service, err = x.tunnel.service(ctx, x.client)
 		return err
 	})
 	if err != nil {
-		return x.explain(ctx, "open a way back from containers", err, nil)
+		return err
 	}
 	seed := x.rootfs.Directory("/nix")
 	err = x.session.call(ctx, limit, func(ctx context.Context) error {
@@ -133,7 +130,8 @@ func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings)
 	shared := dagger.ContainerWithMountedCacheOpts{Sharing: dagger.CacheSharingModeShared}
 	seeded := shared
 	seeded.Source = seed
-	err = x.session.call(ctx, limit, func(ctx context.Context) (err error) {
+	x.exec = x.execInContainer
+	return x.query(ctx, limit, what, imageRules, func(ctx context.Context) (err error) {
 		x.container, err = x.rootfs.
 			WithMountedCache("/nix", x.client.CacheVolume(key), seeded).
 			WithMountedCache("/root/.cache/nix", x.client.CacheVolume(cache), shared).
@@ -143,11 +141,6 @@ func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings)
 			Sync(ctx)
 		return err
 	})
-	if err != nil {
-		return x.explain(ctx, what, err, imageRules)
-	}
-	x.exec = x.execInContainer
-	return nil
 }
 
 //go:embed machine-info.sh

@@ -65,8 +65,7 @@ func connect(ctx context.Context, t target, o Options) (*session, error) {
 	if t.provisioned {
 		limit, what = o.limits.provision, "starting a Dagger engine, whose image may have to be pulled first: "+t.found
 	}
-	note := time.AfterFunc(noticeAfter, func() { o.Notice(atMost(what, limit)) })
-	defer note.Stop()
+	defer o.noticeLong(atMost(what, limit))()
 	before := t.container.state(ctx)
 	if t.container.existing && before.status != "" && before.status != "running" {
 		return nil, hint.Wrap(fmt.Errorf("connect to %s: the container is %s", t.found, before.status), "%s start %s", t.container.command, hint.Quote(t.container.name))

@@ -29,8 +29,8 @@ type Access struct {
 	Writable bool  // the user may write the state directory
 	Socket   error // why the daemon's socket cannot be used; nil if it can
 
-	// Where permission is denied: the group that has access, whether the user database lists the user in it, and
-	// whether this process has it.
+	// If permission is denied: the group that has access, whether the user database lists the user in it, and whether this
+	// process has it.
 	Group          string
 	Member, Active bool
 
@@ -40,13 +40,13 @@ type Access struct {
 	Sudo    bool
 }
 
-// NixPackage is Debian's package with Nix, its daemon and the group of its users. Root needs only nix-bin, a part of it.
+// NixPackage is Debian's package with Nix, its daemon and the group of its users. Root needs only its package nix-bin.
 const NixPackage = "nix-setup-systemd"
 
-// usersGroup is the group that Debian's package makes. Its members may use the daemon.
+// usersGroup is the group of Debian's package whose members may use the daemon.
 const usersGroup = "nix-users"
 
-// InspectAccess looks at the machine. It starts no process.
+// InspectAccess inspects the machine. It starts no process.
 func InspectAccess(env []string) Access {
 	a := Access{Root: os.Geteuid() == 0, State: "/nix/var/nix"}
 	for _, kv := range env {
@@ -119,7 +119,7 @@ func checkSocket(socket string) (closed string, err error) {
 	return "", nil
 }
 
-// inspectGroup finds the group that has access to a directory or socket, if one has.
+// inspectGroup finds the group that has access to a directory or socket, if there is one.
 func (a *Access) inspectGroup(closed string, me *user.User) {
 	info, err := os.Stat(closed)
 	if err != nil {
@@ -182,7 +182,7 @@ func (a Access) daemonProblem() error {
 	return hint.Wrap(fmt.Errorf(failed+"%v: it has ended", a.Socket), "%s", a.startDaemon())
 }
 
-// startDaemon returns the command that starts the daemon, or that installs it first.
+// startDaemon returns the command that starts the daemon, or that installs it.
 func (a Access) startDaemon() string {
 	switch {
 	case a.Unit && a.Systemd:
@@ -218,8 +218,8 @@ func (a Access) installNix() string {
 	return a.Install(NixPackage)
 }
 
-// Install returns the command by which this user installs packages with apt-get. A fresh machine has no package lists.
-// With Nix comes the right to use it.
+// Install returns the command that installs packages with apt-get, for this user. A new machine has no package lists. With
+// Nix, it also adds the user to the group that may use it.
 func (a Access) Install(packages ...string) string {
 	lines := []string{"apt-get update", "apt-get install " + strings.Join(packages, " ")}
 	if slices.Contains(packages, NixPackage) {
@@ -228,7 +228,7 @@ func (a Access) Install(packages ...string) string {
 	return a.AsRoot(lines...)
 }
 
-// AsRoot returns the command by which this user runs lines of shell as root, up to the first that fails.
+// AsRoot returns the command that runs lines of shell as root, for this user. It stops at the first line that fails.
 func (a Access) AsRoot(lines ...string) string {
 	if !a.Root && !a.Sudo {
 		return "su - -c '" + strings.Join(lines, " && ") + "'"

@@ -9,8 +9,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// NoBuildUsersError says that root's Nix wants to run builders as the members of a group, and there are none. Debian's
-// nix-bin makes none.
+// NoBuildUsersError says that root's Nix runs builders as the members of a group, and that there are none. Debian's nix-bin
+// adds none.
 type NoBuildUsersError struct{ Group string }
 
 func (e *NoBuildUsersError) Error() string {
@@ -19,17 +19,14 @@ func (e *NoBuildUsersError) Error() string {
 
 const groupFile = "/etc/group"
 
-// buildUsersProblem returns an error where the group of build users has no members; file is the machine's list of groups.
-// An empty name is the owner's own choice: builders run as root then, and the smoke step finds out what that means.
+// buildUsersProblem returns an error if the group of build users has no members; file is the machine's list of groups. With
+// an empty name in nix.conf, builders run as root, and the smoke step measures the consequences.
 func buildUsersProblem(group, file string) error {
 	if group == "" {
 		return nil
 	}
 	problem := hint.Wrap(&NoBuildUsersError{group}, "go run ./ci doctor --fix")
-	groups, err := os.ReadFile(file)
-	if err != nil {
-		groups = nil // the groups are elsewhere
-	}
+	groups, _ := os.ReadFile(file) // without it, the groups are in a directory service
 	for line := range strings.Lines(string(groups)) {
 		if members, ok := strings.CutPrefix(strings.TrimSpace(line), group+":"); ok {
 			if strings.HasSuffix(members, ":") {

@@ -7,9 +7,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// config holds Nix's own settings by name, as nix config show prints them: in the syntax of nix.conf, in all versions.
-// With --json the form of a value is its type's, which some settings have changed: sandbox-paths is a list up to
-// Nix 2.33 and an object since.
+// config holds Nix's own settings by name, as nix config show prints them: in the syntax of nix.conf, in all versions. With
+// --json, the form of a value depends on its type, which can change: sandbox-paths is a list up to Nix 2.33, and an object
+// in later versions.
 type config map[string]string
 
 // parseConfig reads lines of the form "name = value".
@@ -23,7 +23,7 @@ func parseConfig(out string) config {
 	return c
 }
 
-// text returns the value of a setting that must be there.
+// text returns the value of a setting. A missing setting is an error.
 func (c config) text(name string) (string, error) {
 	value, ok := c[name]
 	if !ok {
@@ -32,13 +32,13 @@ func (c config) text(name string) (string, error) {
 	return value, nil
 }
 
-// list returns the words of a setting that must be there.
+// list returns the words of a setting. A missing setting is an error.
 func (c config) list(name string) ([]string, error) {
 	value, err := c.text(name)
 	return strings.Fields(value), err
 }
 
-// native returns the system that Nix builds for by itself.
+// native returns the system that Nix builds for without emulation.
 func (c config) native() (matrix.System, error) {
 	text, err := c.text("system")
 	if err != nil {

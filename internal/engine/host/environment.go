@@ -9,18 +9,18 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
 )
 
-// kept are the variables that children get. All others could change a result or carry a secret.
+// kept are the variables that children get. Others could change a result or hold a secret.
 var kept = append([]string{
 	"PATH",              // finds Nix and git
-	"HOME",              // git finds the user's credentials below it; Nix gets another one, see NixEnvironment
+	"HOME",              // git finds the user's credentials below it; for Nix see NixEnvironment
 	"USER",              // Nix finds its profile by it
 	"LOGNAME",           // the same, on some systems
 	"TMPDIR",            // has room for builds
-	"XDG_CACHE_HOME",    // has the caches of Nix's fetchers, if the user has moved them; hashes verify their contents
+	"XDG_CACHE_HOME",    // another place for the caches of Nix's fetchers, whose contents are verified by hashes
 	"SSH_AUTH_SOCK",     // flake inputs and remote builders over SSH
-	"NIX_REMOTE",        // the store that the owner of this machine has chosen
+	"NIX_REMOTE",        // the store of this machine
 	"NIX_STATE_DIR",     // its database
-	"NIX_CONF_DIR",      // the owner's nix.conf, not a user's
+	"NIX_CONF_DIR",      // the nix.conf of this machine, not of a user
 	"NIX_SSL_CERT_FILE", // certificates of a company's proxy
 	"SSL_CERT_FILE",     // the same, for git
 }, child.Proxies...)
@@ -29,22 +29,23 @@ var kept = append([]string{
 var fixed = []string{
 	"LC_ALL=C.UTF-8",        // messages are parsed
 	"NIX_USER_CONF_FILES=",  // a user's nix.conf is not part of the source
-	"NIX_PATH=",             // nor are channels
-	"GIT_TERMINAL_PROMPT=0", // there is no user to answer
+	"NIX_PATH=",             // and neither are channels
+	"GIT_TERMINAL_PROMPT=0", // no user can answer
 	"GIT_CONFIG_COUNT=0",    // injected configuration is not part of the source
-	// ssh does not ask either, and gives up a builder that does not answer.
+	// ssh does not prompt either, and closes the connection to a builder that does not answer.
 	"NIX_SSHOPTS=-oBatchMode=yes -oConnectTimeout=10 -oServerAliveInterval=15 -oServerAliveCountMax=4",
 }
 
 // Environment returns the environment of a child: the allowed variables of env, and the fixed ones.
 func Environment(env []string) []string { return slices.Concat(fixed, child.Select(env, kept...)) }
 
-// nowhere is a home that does not exist: Debian's policy reserves the name. Nix accepts a missing home, but replaces one
-// of another owner by the user's own.
-const nowhere = "/nonexistent"
+// missingHome is a home that does not exist: Debian's policy reserves the name. Nix accepts a missing home, but replaces
+// one of another owner by the user's own.
+const missingHome = "/nonexistent"
 
 // NixEnvironment returns the environment of Nix. A user's home has many files that change what Nix does: nix.conf,
-// registry, trusted-settings.json, channels, .netrc and .gitconfig. So Nix gets no home, only the caches below it.
+// registry, trusted-settings.json, channels, .netrc and .gitconfig. So Nix gets a missing home, and the caches of the real
+// one.
 func NixEnvironment(env []string) []string {
 	caches := filepath.Join(os.TempDir(), "open-sesame-ci-caches") // if there is no home
 	out := slices.DeleteFunc(Environment(env), func(kv string) bool {
@@ -60,5 +61,5 @@ func NixEnvironment(env []string) []string {
 	if _, ok := child.Lookup(out, "XDG_CACHE_HOME"); !ok {
 		out = append(out, "XDG_CACHE_HOME="+caches)
 	}
-	return append(out, "HOME="+nowhere)
+	return append(out, "HOME="+missingHome)
 }

@@ -15,20 +15,20 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 )
 
-// Code of a flake is evaluated under three restrictions, since none of them is complete:
+// A flake is evaluated under three restrictions, since none of them is complete:
 //
 //   - restrict-eval keeps builtins from reading files and from fetching what allowed-uris does not name. It does not hold
-//     for builtins.getFlake, in no version, nor for builtins.fetchTree of a path in Nix 2.8.
+//     for builtins.getFlake in any version, nor for builtins.fetchTree of a path in Nix 2.8.
 //   - The environment keeps the fetchers, getFlake's too, from protocols other than HTTPS and SSH.
 //   - Where this process may make namespaces, Nix finds no files but those that it needs.
 
 // allowedURIs are what flakes need: HTTPS, SSH, and the forges, which use HTTPS. Paths in the flake need none.
 const allowedURIs = "https: github: gitlab: sourcehut: git+https: git+ssh: ssh: tarball+https: file+https: hg+https: hg+ssh:"
 
-// restrictions are the settings for evaluation. An owner who restricts it himself has said what may be fetched.
+// restrictions returns the settings for evaluation. If the machine's nix.conf restricts evaluation, it also has its own
+// list of URIs.
 func (m machine) restrictions() nix.Settings {
 	if m.config["restrict-eval"] == "true" {
 		return nil
@@ -36,7 +36,7 @@ func (m machine) restrictions() nix.Settings {
 	return nix.Settings{"restrict-eval": "true", "allowed-uris": allowedURIs}
 }
 
-// evaluates reports whether a command may evaluate code of a flake. One that is not known does.
+// evaluates reports whether a command may evaluate code of a flake. It is true for an unknown command.
 func evaluates(c engine.Command) bool {
 	switch c.Program {
 	case "nix":
@@ -47,11 +47,11 @@ func evaluates(c engine.Command) bool {
 	return false
 }
 
-// noProxy is where no proxy listens: plain HTTP, and a redirection to it, fails.
+// noProxy is an address without a proxy, so that plain HTTP and a redirection to it fail.
 const noProxy = "http://127.0.0.1:1"
 
-// fetcherEnvironment returns the variables that keep fetchers to HTTPS and SSH. What the user has named on the command
-// line may come by other ways.
+// fetcherEnvironment returns the variables that restrict fetchers to HTTPS and SSH. References and substituters of the
+// user may have other protocols.
 func (x *Executor) fetcherEnvironment(named []string) []string {
 	protocols, direct, proxy := "https:ssh", "", false
 	for _, kv := range x.Env {
@@ -97,7 +97,7 @@ func overrides(c engine.Command) (refs []string) {
 	return refs
 }
 
-// system is what Nix needs of a machine in order to evaluate and to fetch: programs, names, addresses and certificates.
+// system are the files that Nix needs to evaluate and to fetch: programs, names, addresses and certificates.
 var system = []string{
 	"/nix", "/usr", "/dev", "/sys/fs/cgroup", "/run/current-system", "/run/nscd", "/run/systemd/resolve",
 	"/etc/nix", "/etc/static", "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/crypto-policies", "/etc/alternatives",
@@ -107,7 +107,7 @@ var system = []string{
 	"/etc/ssh/ssh_config", "/etc/ssh/ssh_config.d", "/etc/ssh/ssh_known_hosts",
 }
 
-// visible returns the paths that an isolated command sees. Keys for SSH are not among them: the agent has those.
+// visible returns the paths that an isolated command sees. They have no keys for SSH, which the agent has.
 func (x *Executor) visible(named []string) []string {
 	paths := slices.Clone(system)
 	add := func(path string) {
@@ -155,8 +155,8 @@ func (x *Executor) visible(named []string) []string {
 //go:embed isolate.sh
 var isolateScript string
 
-// isolated returns the command line that runs a command where it sees the paths and no others of this machine. The
-// directory is for it alone. The process number of the outer shell is free for the command: it is taken until the end.
+// isolated returns the command line that runs a command with the paths, and no others of this machine. No other command
+// uses the directory. The command gets the process number of the outer shell, which no other process has until the end.
 func isolated(c engine.Command, dir string, paths []string) []string {
 	const script = `directory=$1; shift
 exec unshare --mount --pid --fork --kill-child --propagation private sh -c "$0" isolate "$directory/root" "$directory/tmp" "$$" "$@"`
@@ -164,24 +164,7 @@ exec unshare --mount --pid --fork --kill-child --propagation private sh -c "$0" 
 	return append(append(args, "--", c.Program), c.Args...)
 }
 
-// makeIsolation makes the directory of an isolated command, below that for temporary files.
-func (x *Executor) makeIsolation() (*workdir.Dir, error) {
-	dir, err := workdir.Make(x.variable("TMPDIR", ""), "evaluation")
-	if err != nil {
-		return nil, err
-	}
-	err = os.Chmod(dir.Path, 0o755) // build users have to get through
-	for name, mode := range map[string]os.FileMode{"root": 0o755, "tmp": 0o777 | os.ModeSticky} {
-		path := filepath.Join(dir.Path, name)
-		err = errors.Join(err, os.Mkdir(path, 0o755), os.Chmod(path, mode))
-	}
-	if err != nil {
-		return nil, errors.Join(err, dir.Remove())
-	}
-	return dir, nil
-}
-
-// settings returns the settings of a command. An isolated one does not see the owner's signing keys, and signs nothing.
+// settings returns the settings of a command. An isolated one cannot read the machine's signing keys, and signs nothing.
 func (x *Executor) settings(c engine.Command) nix.Settings {
 	s := x.Settings.With(c.Settings)
 	if x.isolates && evaluates(c) {
@@ -190,8 +173,8 @@ func (x *Executor) settings(c engine.Command) nix.Settings {
 	return s
 }
 
-// restrict changes a command that evaluates code of a flake, so that it reads and fetches no more than that needs. The
-// returned function removes what was made for it.
+// restrict restricts what a command that evaluates code of a flake reads and fetches. The returned function removes the
+// files of the restriction.
 func (x *Executor) restrict(cmd *exec.Cmd, c engine.Command) (cleanup func(), err error) {
 	if !evaluates(c) {
 		return func() {}, nil
@@ -201,7 +184,7 @@ func (x *Executor) restrict(cmd *exec.Cmd, c engine.Command) (cleanup func(), er
 	if !x.isolates {
 		return func() {}, nil
 	}
-	dir, err := x.makeIsolation()
+	dir, err := x.makeDir("evaluation", map[string]os.FileMode{"root": 0o755, "tmp": 0o777 | os.ModeSticky})
 	if err != nil {
 		return nil, fmt.Errorf("make directory for evaluation: %v", err)
 	}
@@ -215,7 +198,7 @@ func (x *Executor) restrict(cmd *exec.Cmd, c engine.Command) (cleanup func(), er
 	return func() { _ = dir.Remove() }, nil
 }
 
-// evaluation is what the manifest says of all this.
+// evaluation returns the restriction as the manifest has it.
 func (x *Executor) evaluation() string {
 	if x.isolates {
 		return "isolated"
@@ -223,7 +206,7 @@ func (x *Executor) evaluation() string {
 	return "restricted"
 }
 
-// tryIsolation finds out whether a command can be isolated here, by isolating one.
+// tryIsolation reports whether a command can be isolated on this machine. It isolates one.
 func (x *Executor) tryIsolation(ctx context.Context) bool {
 	if os.Geteuid() != 0 {
 		return false

@@ -21,42 +21,41 @@ import (
 
 // Executor runs Nix on this machine. It implements [engine.Executor].
 type Executor struct {
-	// System is what is built. A foreign one runs by the kernel's binfmt entry.
+	// System is the system to build for. The kernel's binfmt entry runs the programs of a foreign system.
 	System matrix.System
-	// Settings are what every command gets.
+	// Settings are the settings of every command.
 	Settings nix.Settings
-	// Env is the whole environment of the children but NIX_CONFIG, which is made of the settings.
+	// Env is the environment of the children without NIX_CONFIG, which has the settings.
 	Env []string
 
 	access   Access
 	machine  machine
 	keeper   keeper
 	added    sync.Map // directories that evaluation may read
-	isolates bool     // evaluation finds no other files
+	isolates bool     // evaluation can read no other files
 }
 
-// Options are what an executor is made of.
+// Options are the options of [Open].
 type Options struct {
 	System   matrix.System
 	Settings nix.Settings
-	// Env is the environment that the children's is taken from; see [NixEnvironment].
+	// Env is the environment of this process; see [NixEnvironment].
 	Env []string
 	// Memlock is how much memory builders should be able to lock, in bytes; 0 leaves the limit as it is.
 	Memlock int64
-	// NoFallback makes a build fail where no sandbox can be had, rather than go on without one.
+	// NoFallback makes a build fail without a sandbox.
 	NoFallback bool
-	// Nix is what the executors of several systems find out only once; nil for an executor on its own.
-	// Their Env must be the same.
+	// Nix is shared by the executors of several systems with the same Env; nil for a single executor.
 	Nix *Nix
 }
 
-// Open looks at the machine and returns an executor for the system.
+// Open inspects the machine and returns an executor for the system.
 func Open(ctx context.Context, o Options) (*Executor, error) {
 	access := InspectAccess(o.Env)
 	if access.Nix == "" {
 		return nil, access.Problem()
 	}
-	// machineInfo asks for the machine's own settings. Its plugins are not loaded: one may be of another version of Nix.
+	// inspect reads the machine's own settings. Plugins are not loaded: they may be for another version of Nix.
 	x := &Executor{System: o.System, Env: NixEnvironment(o.Env), Settings: nix.Settings{"plugin-files": ""}, access: access}
 	raiseMemlock(o.Memlock)
 	if o.Nix == nil {
@@ -76,8 +75,8 @@ func Open(ctx context.Context, o Options) (*Executor, error) {
 	return x, nil
 }
 
-// sandboxed returns what every command gets, since many of them can start a builder: evaluation that imports from a
-// derivation, --realise, --check. A command that has to build without a sandbox overrides it.
+// sandboxed returns settings for every command, since many commands can start a builder: evaluation that imports from a
+// derivation, --realise, --check. A command that has to build without a sandbox overrides them.
 func sandboxed(noFallback bool) nix.Settings {
 	s := nix.Settings{"sandbox": "true"}
 	if noFallback {
@@ -86,7 +85,7 @@ func sandboxed(noFallback bool) nix.Settings {
 	return s
 }
 
-// AddPath returns dir: Nix reads the same file system as we do.
+// AddPath returns dir: Nix reads the same file system as this process.
 func (x *Executor) AddPath(_ context.Context, dir string) (string, error) {
 	absolute, err := filepath.Abs(dir)
 	if err != nil {
@@ -96,7 +95,7 @@ func (x *Executor) AddPath(_ context.Context, dir string) (string, error) {
 	return dir, nil
 }
 
-// Close lets go of what Keep holds.
+// Close ends the protection by Keep.
 func (x *Executor) Close() error {
 	x.keeper.close()
 	return nil

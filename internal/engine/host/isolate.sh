@@ -1,11 +1,11 @@
-# Runs a command where it finds no files of this machine but those that it needs, in mount and process namespaces:
+# Runs a command in new mount and process namespaces, with only the files of this machine that it needs:
 #
 #   sh isolate.sh ROOT TEMPORARY PID PATH… -- COMMAND…
 #
-# ROOT is an empty directory, and TEMPORARY one that the command sees as /tmp. Each PATH is where it is outside. The
-# command has the process number PID: Nix names files after it, and PID is not taken outside.
+# ROOT is an empty directory. The command sees TEMPORARY as /tmp, and each PATH at the same place as outside. It has the
+# process number PID, which no process outside has: Nix names files after it.
 #
-# /proc is that of the new namespace. In that of the machine, /proc/1/root leads out of here.
+# /proc is that of the new namespace. In the machine's /proc, the link /proc/1/root leads to all files.
 
 set -eu
 root=$1 temporary=$2 pid=$3
@@ -39,7 +39,8 @@ while [ "$1" != -- ]; do
 	shift
 done
 shift
-# As initramfs does: the new root lies on the old one. A mere chroot(2) would forbid the user namespaces of Nix's sandbox.
+# This moves the new root over the old one, as an initramfs does. After chroot(2) alone, the kernel would refuse the user
+# namespaces of Nix's sandbox.
 cd "$root"
 mount --move . /
 exec chroot . sh -c 'echo $(($0 - 1)) >/proc/sys/kernel/ns_last_pid; "$@"; exit $?' "$pid" "$@"

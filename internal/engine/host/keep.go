@@ -16,13 +16,13 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// keeper is a process of Nix that holds temporary roots. A garbage collector keeps their closures. The roots end with the
-// process, so they need no clean-up.
+// keeper is a process of Nix that holds temporary roots, whose closures a garbage collector keeps. The roots end with the
+// process.
 //
 // The process is nix-daemon --stdio. It serves a local store itself, or connects to the daemon. A symbolic link as a root
-// needs a path that exists, and a collector may run before the link is made; a temporary root needs no such path.
+// needs a path that exists, and a collector may run before there is a link. A temporary root needs no such path.
 type keeper struct {
-	mu   sync.Mutex // one question at a time
+	mu   sync.Mutex // one request at a time
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *bufio.Reader
@@ -158,18 +158,12 @@ func (k *keeper) await() error {
 }
 
 func (k *keeper) send(numbers ...uint64) error {
-	var message []byte
-	for _, n := range numbers {
-		message = binary.LittleEndian.AppendUint64(message, n)
-	}
-	_, err := k.in.Write(message)
-	return err
+	return binary.Write(k.in, binary.LittleEndian, numbers)
 }
 
-func (k *keeper) number() (uint64, error) {
-	var b [8]byte
-	_, err := io.ReadFull(k.out, b[:])
-	return binary.LittleEndian.Uint64(b[:]), err
+func (k *keeper) number() (n uint64, err error) {
+	err = binary.Read(k.out, binary.LittleEndian, &n)
+	return n, err
 }
 
 func (k *keeper) text() (string, error) {

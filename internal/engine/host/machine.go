@@ -18,7 +18,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Nix caches the version and configuration of this machine's Nix, which take three processes and about 60 ms to read.
+// Nix caches the version and configuration of this machine's Nix. Reading them takes three processes and about 60 ms.
 // The zero value is empty.
 type Nix struct {
 	mu      sync.Mutex
@@ -27,13 +27,13 @@ type Nix struct {
 	config  config
 }
 
-// machine is what [Open] has found out about this machine and its Nix.
+// machine describes this machine and its Nix.
 type machine struct {
 	nix    nix.Version
 	native matrix.System
 	config config
 	daemon bool
-	// emulator is the binfmt entry that runs the executor's system, where that is foreign.
+	// emulator is the binfmt entry for the executor's system if that is foreign.
 	emulator        *binfmt.Entry
 	emulatorVersion string
 }
@@ -58,7 +58,7 @@ func (x *Executor) inspect(ctx context.Context, known *Nix) (m machine, err erro
 	return m, nil
 }
 
-// load reads the version and configuration of Nix, unless it has read them before. After an error it tries again.
+// load reads the version and configuration of Nix once. After an error, the next call tries again.
 func (n *Nix) load(ctx context.Context, x *Executor) (nix.Version, config, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -108,7 +108,7 @@ func usesDaemon(store string) bool {
 	return err == nil && info.Mode()&os.ModeSocket != 0
 }
 
-// settings returns the settings that this machine needs for the system.
+// settings returns the settings that this machine needs to build for the system.
 func (m machine) settings(system matrix.System) (nix.Settings, error) {
 	s := nix.Settings{}
 	if m.emulator != nil {
@@ -125,8 +125,8 @@ func (m machine) settings(system matrix.System) (nix.Settings, error) {
 		}
 	}
 	if !m.daemon {
-		// The collector of min-free is a thread that goes on while the process ends: 2.34 crashes (exit code 139), 2.26
-		// fails with paths that are freed memory. A daemon answers before it ends, and keeps its owner's setting.
+		// The collector of min-free is a thread that still runs while the process ends: 2.34 crashes (exit code 139), 2.26
+		// fails with paths in freed memory. A daemon answers before it ends, so it keeps its setting.
 		s["min-free"] = "0"
 	}
 	return s, nil
@@ -156,11 +156,11 @@ func (x *Executor) Describe(context.Context) (engine.Engine, error) {
 	return e, nil
 }
 
-// sandboxPaths are only informative, so a Nix without the setting has none.
+// sandboxPaths returns the files of this machine that builders see; none for a Nix without that setting.
 func (m machine) sandboxPaths() []string { return strings.Fields(m.config["sandbox-paths"]) }
 
-// refusal returns why this machine's Nix would not build for a foreign system that the kernel can emulate, or nil. A
-// daemon takes extra-platforms from its own configuration, or from a user whom it trusts.
+// refusal returns why this machine's Nix refuses to build for a foreign system that the kernel can emulate, or nil. A
+// daemon accepts extra-platforms only from its own configuration and from trusted users.
 func (x *Executor) refusal(trusted bool) (refused, err error) {
 	m := x.machine
 	if m.emulator == nil || !m.daemon || trusted {
@@ -174,7 +174,7 @@ func (x *Executor) refusal(trusted bool) (refused, err error) {
 		"%s", x.access.allowSystem(x.System)), nil
 }
 
-// notes warns of files that this machine's nix.conf shows builders, which other machines may not have.
+// notes warns of files that builders see by this machine's nix.conf, and that other machines may not have.
 func (m machine) notes() []string {
 	var foreign []string
 	for _, path := range m.sandboxPaths() {
@@ -188,8 +188,8 @@ func (m machine) notes() []string {
 	return []string{"this machine's nix.conf shows builders " + strings.Join(foreign, " ") + " (sandbox-paths): another machine may build something else"}
 }
 
-// ignored returns the substituters of the settings that a daemon ignores without a message, because it trusts neither them
-// nor the user.
+// ignored returns the substituters of the settings that a daemon ignores without a message: those that it does not trust,
+// if it does not trust the user either.
 // See https://nix.dev/manual/nix/latest/command-ref/conf-file#conf-trusted-users.
 func (m machine) ignored(s nix.Settings, trusted bool) ([]string, error) {
 	if !m.daemon || trusted {
@@ -225,7 +225,7 @@ func (m machine) trustsUser() (bool, error) {
 	}
 	me, err := user.Current()
 	if err != nil {
-		return false, nil // a user without a name is in no list
+		return false, nil // a user without a name cannot be listed
 	}
 	groups := map[string]bool{}
 	ids, _ := me.GroupIds()

@@ -23,10 +23,10 @@ func (x *Executor) Resources() engine.Resources {
 	return engine.Resources{StoreFree: writable(x.storeDir()), BuildFree: build, OOMKills: x.oomKills()}
 }
 
-// lowDisk is so little free space that it may be why a command failed: what Nix itself takes for too little.
+// lowDisk is the free space in bytes below which a command may fail for lack of it. Nix has the same limit.
 const lowDisk = 8 << 20
 
-// hintFull adds to the error of a command that a file system is full, where it is. Nix's own words may be of a database
+// hintFull adds a hint to the error of a command if a file system is full. The message of Nix may be about its database
 // ("disk I/O error").
 func (x *Executor) hintFull(err error) error {
 	r := x.Resources()
@@ -47,7 +47,7 @@ func (x *Executor) variable(name, otherwise string) string {
 	return cmp.Or(value, otherwise)
 }
 
-// root is the directory that Nix's store is below: that of a store such as "local?root=/mnt", else empty.
+// root returns the root directory of Nix's store: that of a store such as "local?root=/mnt", else empty.
 func (x *Executor) root() string {
 	_, parameters, _ := strings.Cut(x.variable("NIX_REMOTE", ""), "?")
 	for p := range strings.SplitSeq(parameters, "&") {
@@ -58,7 +58,7 @@ func (x *Executor) root() string {
 	return ""
 }
 
-// storeDir is where the store's files are.
+// storeDir returns the directory with the store's files.
 func (x *Executor) storeDir() string { return x.root() + string(nix.StoreDir) }
 
 func isDir(dir string) bool {
@@ -66,8 +66,8 @@ func isDir(dir string) bool {
 	return err == nil && info.IsDir()
 }
 
-// writable returns how many bytes can still be written below a directory; -1 where that is not known, and 0 where no
-// further file can be made. Root may write what is reserved too.
+// writable returns how many bytes can still be written below a directory: -1 if that is not known, 0 if no file can be
+// added. Root can use the reserved blocks too.
 func writable(dir string) int64 {
 	var fs syscall.Statfs_t
 	if syscall.Statfs(existing(dir), &fs) != nil {
@@ -83,40 +83,30 @@ func writable(dir string) int64 {
 	return int64(blocks) * int64(fs.Bsize)
 }
 
-// oomKills returns how many processes the kernel has ended for want of memory where builders run: in the control group
-// of this process, or of the daemon. Where a group has no count, as the root has none, it is the whole machine's.
+// oomKills returns how many processes the kernel has killed because memory ran out: in the control group of the builders,
+// which is that of this process or of the daemon. The root group has no counter; then it is that of the whole machine.
 func (x *Executor) oomKills() int64 {
-	group := ""
-	if x.machine.daemon {
-		group = "/system.slice/nix-daemon.service"
-	} else if data, err := os.ReadFile("/proc/self/cgroup"); err == nil {
-		_, group, _ = strings.Cut(strings.TrimSpace(lastLine(string(data))), "::")
+	group := "/system.slice/nix-daemon.service"
+	if !x.machine.daemon {
+		data, _ := os.ReadFile("/proc/self/cgroup")
+		group, _ = lineAfter(string(data), "0::")
 	}
-	if data, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", group, "memory.events")); err == nil {
-		if n, ok := counter(string(data), "oom_kill"); ok {
-			return n
-		}
-	}
-	if data, err := os.ReadFile("/proc/vmstat"); err == nil {
-		if n, ok := counter(string(data), "oom_kill"); ok {
+	for _, file := range []string{filepath.Join("/sys/fs/cgroup", group, "memory.events"), "/proc/vmstat"} {
+		data, _ := os.ReadFile(file)
+		count, _ := lineAfter(string(data), "oom_kill ")
+		if n, err := strconv.ParseInt(count, 10, 64); err == nil {
 			return n
 		}
 	}
 	return -1
 }
 
-func lastLine(text string) string {
-	text = strings.TrimRight(text, "\n")
-	return text[strings.LastIndexByte(text, '\n')+1:]
-}
-
-// counter finds a line such as "oom_kill 3".
-func counter(text, name string) (int64, bool) {
+// lineAfter returns the rest of the line with a prefix.
+func lineAfter(text, prefix string) (string, bool) {
 	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(line, name+" "); ok {
-			n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
-			return n, err == nil
+		if rest, ok := strings.CutPrefix(line, prefix); ok {
+			return strings.TrimSpace(rest), true
 		}
 	}
-	return 0, false
+	return "", false
 }

@@ -37,13 +37,13 @@ func TestResourcesAreThoseOfNixsStoreAndBuildDirectory(t *testing.T) {
 	}
 }
 
-func TestCounter(t *testing.T) {
+func TestLineAfter(t *testing.T) {
 	const events = "low 0\nhigh 7\noom 2\noom_kill 3\noom_group_kill 0\n"
-	if n, ok := counter(events, "oom_kill"); n != 3 || !ok {
-		t.Errorf("oom_kill is %d, %t; want 3", n, ok)
+	if n, ok := lineAfter(events, "oom_kill "); n != "3" || !ok {
+		t.Errorf("oom_kill is %q, %t; want 3", n, ok)
 	}
-	if _, ok := counter("low 0\n", "oom_kill"); ok {
-		t.Error("a counter that is not there is read")
+	if n, ok := lineAfter("low 0\n", "oom_kill "); ok {
+		t.Errorf("a missing counter is %q", n)
 	}
 }
 

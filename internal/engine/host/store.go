@@ -12,13 +12,13 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// noObject is the path of an object that is in no store.
+// noObject is the path of an object that no store has.
 const noObject = string(nix.StoreDir) + "/00000000000000000000000000000000-none"
 
-// openStore makes Nix open its store or connect to the daemon. Evaluating, or showing the configuration, does neither.
+// openStore makes Nix open its store or connect to the daemon, which evaluation and nix config show do not.
 //
-// Nix creates a missing store. Two processes that do so at the same time fail ("creating symlink …: File exists"), so this
-// is the first command, and it runs alone.
+// Nix creates a missing store. Two processes that do that at the same time fail ("creating symlink …: File exists"). So
+// this is the first command, and no other one runs at the same time.
 func (x *Executor) openStore(ctx context.Context) error {
 	_, err := x.Run(ctx, engine.Command{Program: "nix-store", Args: []string{"--check-validity", "--print-invalid", noObject}})
 	var exit *engine.ExitError
