@@ -39,27 +39,47 @@ func checkBlocks(e run.Checked) []block {
 	return blocks
 }
 
+// contractView has the checks of the flake's files, or of a system.
+type contractView struct {
+	system  matrix.System // empty for the flake's files
+	results []contract.Result
+	open    []contract.Result // those that have not passed
+}
+
+// contracts returns those that have results: of the flake's files, then of the systems.
+func (v *view) contracts() (all []contractView) {
+	add := func(c contractView) {
+		for _, r := range c.results {
+			if r.Status != contract.Pass {
+				c.open = append(c.open, r)
+			}
+		}
+		if len(c.results) > 0 {
+			all = append(all, c)
+		}
+	}
+	if m := v.finished.Manifest; m != nil {
+		add(contractView{results: m.Contract})
+		for _, c := range m.Cells {
+			add(contractView{system: c.System, results: c.Contract})
+		}
+	}
+	return all
+}
+
 // contract is the table of the checks that have not passed, below the counts of all.
-func (s style) contract(system matrix.System, results []contract.Result) []shown {
-	if len(results) == 0 {
-		return nil
-	}
+func (s style) contract(c contractView) []shown {
 	what := "contract of the flake's files"
-	if system != "" {
-		what = "contract on " + string(system)
+	if c.system != "" {
+		what = "contract on " + string(c.system)
 	}
-	counts, _ := contract.Counts(results)
+	counts, _ := contract.Counts(c.results)
 	lines := []shown{s.paint(bold, s.clean(what+": "+counts))}
 	width := 0
-	for _, r := range results {
-		if r.Status != contract.Pass {
-			width = max(width, len(r.Check))
-		}
+	for _, r := range c.open {
+		width = max(width, len(r.Check))
 	}
-	for _, r := range results {
-		if r.Status == contract.Pass {
-			continue
-		}
+	for _, r := range c.open {
 		row := fmt.Sprintf("%-4s  %-*s  %s", r.Status, width, r.Check, r.Reason)
 		if where := contract.Where(r); where != "" && r.Status != contract.Skip {
 			row += " (" + where + ")"

@@ -41,15 +41,12 @@ func (j *JSON) Report(at time.Time, e run.Event) {
 	}
 }
 
-// Err returns the first error, if any.
-func (j *JSON) Err() error {
+// Close returns the first error, if any. The writer stays open.
+func (j *JSON) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.err
 }
-
-// Close returns what Err does. The writer stays open.
-func (j *JSON) Close() error { return j.Err() }
 
 func encode(at time.Time, e run.Event) (shown, error) {
 	fields, err := document(e, "")

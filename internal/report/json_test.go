@@ -81,8 +81,8 @@ func TestJSONOutlivesAnEventItCannotEncode(t *testing.T) {
 	j := report.NewJSON(&out)
 	j.Report(time.Now(), run.Planned{Plan: run.Plan{Build: []nix.StorePath{""}}}) // an empty store path has no text
 	j.Report(time.Now(), run.StepStarted{Step: run.StepPlan})
-	if j.Err() == nil || strings.Count(out.String(), "\n") != 1 {
-		t.Errorf("error %v, output %q", j.Err(), out.String())
+	if j.Close() == nil || strings.Count(out.String(), "\n") != 1 {
+		t.Errorf("error %v, output %q", j.Close(), out.String())
 	}
 }
 

@@ -40,12 +40,12 @@ func NewLines(w io.Writer, opts Options) *Lines {
 
 func newLines(w io.Writer, opts Options) *Lines {
 	l := &Lines{
-		opts:  opts.withDefaults(w),
+		opts:  opts,
 		style: style{color: opts.Color, ascii: opts.ASCII},
 		out:   outputOf(w),
 	}
 	l.show = l.style.brief
-	l.written = l.opts.Now()
+	l.written = time.Now()
 	return l
 }
 
@@ -101,19 +101,19 @@ func (l *Lines) write(lines []shown) {
 	if len(lines) == 0 || l.err != nil {
 		return
 	}
-	l.written = l.opts.Now()
+	l.written = time.Now()
 	if err := l.out.show(joinLines(lines)); err != nil {
 		l.err = fmt.Errorf("write report: %w", err)
 	}
 }
 
-func (l *Lines) start() { l.heartbeat = startLoop(l.opts.Tick(time.Second), l.writeRunning) }
+func (l *Lines) start() { l.heartbeat = startLoop(time.Tick(time.Second), l.writeRunning) }
 
 // writeRunning writes the running steps if nothing was written for a while.
 func (l *Lines) writeRunning() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.opts.Now()
+	now := time.Now()
 	if now.Sub(l.written) < heartbeatInterval {
 		return
 	}

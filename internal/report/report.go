@@ -27,22 +27,6 @@ type Options struct {
 	ASCII bool
 	// Size returns the columns and rows of the screen. Nil means those of the terminal.
 	Size func() (columns, rows int)
-	// Now and Tick are the clock. Nil is [time.Now] and [time.Tick].
-	Now  func() time.Time
-	Tick func(time.Duration) <-chan time.Time
-}
-
-func (o Options) withDefaults(w io.Writer) Options {
-	if o.Size == nil {
-		o.Size = func() (int, int) { return screenSize(w) }
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Tick == nil {
-		o.Tick = time.Tick
-	}
-	return o
 }
 
 // screenSize returns the size of the terminal w, or 80 by 24 if w is none.

@@ -95,8 +95,7 @@ func outputs(v *view) []output {
 	}
 }
 
-// delimiter is the line that the library puts around each value (its multiLineFileDelim). A value that contains it could
-// set other outputs. Newer libraries of the runner use a random delimiter.
+// delimiter is the line around each value. A value that contains it could set other outputs.
 const delimiter = "_GitHubActionsFileCommandDelimeter_"
 
 // setOutput appends an output to the runner's file. It refuses a value that could set other outputs.
@@ -104,21 +103,19 @@ func setOutput(file, name, value string) error {
 	if strings.Contains(value, delimiter) || strings.ContainsAny(value, "\r\x00") {
 		return fmt.Errorf("set output %s: refused: the value could be taken for other outputs", name)
 	}
-	return fileCommand("set output "+name, file, func(c *githubactions.Action) { c.SetOutput(name, value) })
+	return appendTo(file, "set output "+name, fmt.Sprintf("%s<<%s\n%s\n%s\n", name, delimiter, value, delimiter))
 }
 
-// fileCommand runs a command that the library writes to a file. The library panics if it cannot write.
-func fileCommand(does, file string, issue func(*githubactions.Action)) (err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = fmt.Errorf("%s: %v", does, cause)
-		}
-	}()
-	// The runner has created the file. The library would create a missing one.
-	if _, err := os.Stat(file); err != nil {
+// appendTo appends text to a file of the runner. It does not create the file: the runner has.
+func appendTo(file, does, text string) error {
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString(text)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %v", does, err)
 	}
-	issue(githubactions.New(githubactions.WithWriter(io.Discard), githubactions.WithGetenv(func(string) string { return file })))
 	return nil
 }
 
@@ -132,10 +129,9 @@ func addSummary(file string, s *stepSummary) error {
 	if err != nil {
 		return fmt.Errorf("write step summary: %v", err)
 	}
-	const newline = 1 // that the library adds
-	text := s.fit(maxSummary - int(min(info.Size(), maxSummary)) - newline)
+	text := s.fit(maxSummary - int(min(info.Size(), maxSummary)) - len("\n"))
 	if text == "" {
 		return errors.New("write step summary: there is no room left: earlier commands of the step have filled it")
 	}
-	return fileCommand("write step summary", file, func(c *githubactions.Action) { c.AddStepSummary(text) })
+	return appendTo(file, "write step summary", text+"\n")
 }

@@ -206,18 +206,3 @@ func (s *stepSummary) foot() string {
 }
 
 func (r result) markdown() string { return r.mark.emoji() + " " + words(r.text) }
-
-// emoji is the sign of a mark on GitHub's pages.
-func (m mark) emoji() string {
-	switch m {
-	case passed:
-		return "✅"
-	case failed:
-		return "❌"
-	case warning:
-		return "⚠️"
-	case cancelled:
-		return "⏹️"
-	}
-	return "➖"
-}

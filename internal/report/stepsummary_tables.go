@@ -112,24 +112,17 @@ const maxChecks = 100
 
 // contract has a row for the flake's files and for each system, and one for each check that has not passed.
 func (s *stepSummary) contract() part {
-	m := s.finished.Manifest
-	if m == nil {
-		return part{}
-	}
 	var sums, rows [][]string
-	add := func(of string, results []contract.Result) {
-		if len(results) == 0 {
-			return
-		}
+	for _, c := range s.contracts() {
 		counts := map[contract.Status]int{}
-		for _, r := range results {
+		for _, r := range c.results {
 			counts[r.Status]++
-			if r.Status != contract.Pass {
-				status := result{checkMark(r.Status), string(r.Status)}
-				rows = append(rows, []string{status.markdown(), code(r.Check), words(of), s.checkReason(r)})
-			}
 		}
-		sum := result{passed, of}
+		sum := result{passed, cmp.Or(string(c.system), "the flake's files")}
+		for _, r := range c.open {
+			status := result{checkMark(r.Status), string(r.Status)}
+			rows = append(rows, []string{status.markdown(), code(r.Check), words(sum.text), s.checkReason(r)})
+		}
 		if counts[contract.Fail] > 0 {
 			sum.mark = failed
 		}
@@ -138,10 +131,6 @@ func (s *stepSummary) contract() part {
 			row = append(row, strconv.Itoa(counts[status]))
 		}
 		sums = append(sums, row)
-	}
-	add("the flake's files", m.Contract)
-	for _, c := range m.Cells {
-		add(string(c.System), c.Contract)
 	}
 	if len(sums) == 0 {
 		return part{}

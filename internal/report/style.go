@@ -26,30 +26,34 @@ type style struct {
 	color, ascii bool
 }
 
+// signs has the signs of the marks, on a terminal and on GitHub's pages.
+var signs = map[mark]struct {
+	color          color
+	unicode, ascii shown
+	emoji          string
+}{
+	passed:    {green, "✔", "+", "✅"},
+	failed:    {red, "✘", "x", "❌"},
+	cancelled: {red, "✘", "x", "⏹️"},
+	skipped:   {yellow, "-", "-", "➖"},
+	running:   {cyan, "·", ".", "➖"},
+	note:      {cyan, "note:", "note:", "➖"},
+	warning:   {yellow, "warning:", "warning:", "⚠️"},
+}
+
 // sign returns the sign in front of a line, and a space.
 func (s style) sign(m mark) shown {
-	pick := func(c color, unicode, ascii shown) shown {
-		if s.ascii {
-			unicode = ascii
-		}
-		return s.paint(c, unicode) + " "
+	sign, ok := signs[m]
+	if !ok {
+		return ""
 	}
-	switch m {
-	case passed:
-		return pick(green, "✔", "+")
-	case failed, cancelled:
-		return pick(red, "✘", "x")
-	case skipped:
-		return pick(yellow, "-", "-")
-	case running:
-		return pick(cyan, "·", ".")
-	case note:
-		return pick(cyan, "note:", "note:")
-	case warning:
-		return pick(yellow, "warning:", "warning:")
+	if s.ascii {
+		sign.unicode = sign.ascii
 	}
-	return ""
+	return s.paint(sign.color, sign.unicode) + " "
 }
+
+func (m mark) emoji() string { return signs[m].emoji }
 
 // rowSign returns the sign in front of a row of a table, where a warning is no word.
 func (s style) rowSign(m mark) shown {

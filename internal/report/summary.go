@@ -33,9 +33,8 @@ func (s style) summary(v *view) []shown {
 	for _, c := range systems {
 		lines = append(lines, s.system(c)...)
 	}
-	lines = append(lines, s.contract("", m.Contract)...)
-	for _, c := range systems {
-		lines = append(lines, s.contract(c.System, c.Contract)...)
+	for _, c := range v.contracts() {
+		lines = append(lines, s.contract(c)...)
 	}
 	total := v.buildMark()
 	for _, c := range systems {

@@ -50,11 +50,14 @@ type Terminal struct {
 // Close must be called however the run ends: it erases the status and shows the cursor.
 func NewTerminal(w io.Writer, opts Options) *Terminal {
 	t := &Terminal{
-		opts:  opts.withDefaults(w),
+		opts:  opts,
 		style: style{color: opts.Color, ascii: opts.ASCII},
 		out:   outputOf(w),
 	}
-	t.drawing = startLoop(t.opts.Tick(frameTime), func() {
+	if t.opts.Size == nil {
+		t.opts.Size = func() (int, int) { return screenSize(w) }
+	}
+	t.drawing = startLoop(time.Tick(frameTime), func() {
 		columns, rows := t.opts.Size()
 		t.draw(t.status(columns, rows), columns)
 	})
@@ -85,7 +88,7 @@ func (t *Terminal) Close() error {
 func (t *Terminal) status(columns, rows int) []statusLine {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := t.opts.Now()
+	now := time.Now()
 	var lines []statusLine
 	for _, r := range t.progress.rows {
 		if r.system == "" && !r.active() {
