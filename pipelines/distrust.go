@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -143,7 +142,7 @@ func (r *Release) builtWith(ctx context.Context, x engine.Executor, e engine.Eng
 			return nil, err
 		}
 	}
-	drvs := slices.DeleteFunc(nix.SortedPaths(needing), func(p nix.StorePath) bool { return !listed[p] || !strings.HasSuffix(string(p), ".drv") })
+	drvs := slices.DeleteFunc(nix.SortedPaths(needing), func(p nix.StorePath) bool { return !listed[p] || !p.IsDerivation() })
 	known := r.derivations(ctx, x, e, drvs)
 	for _, drv := range drvs {
 		d, ok := known[drv]

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/buildlog"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
@@ -121,7 +120,7 @@ func (r *Release) fetchInputs(ctx context.Context, x engine.Executor, p probed, 
 	}
 	var inputs []*run.PackageResult
 	for _, in := range references {
-		if strings.HasSuffix(string(in), ".drv") && !own[in] {
+		if in.IsDerivation() && !own[in] {
 			inputs = append(inputs, &run.PackageResult{Derivation: in})
 		}
 	}

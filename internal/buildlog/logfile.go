@@ -3,7 +3,6 @@ package buildlog
 import (
 	"bufio"
 	"os"
-	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
@@ -34,7 +33,7 @@ type logWriter struct {
 }
 
 func newLogFile(dir *regular.Dir, system matrix.System, drv nix.StorePath) *logFile {
-	name := strings.TrimSuffix(drv.Name(), ".drv") + "-" + drv.Digest()[:8]
+	name := nix.DerivationName(drv) + "-" + drv.Digest()[:8]
 	return &logFile{dir: dir.Sub(string(system)), base: name}
 }
 

@@ -157,7 +157,7 @@ func (l *Log) DependencyFailure(failed []nix.StorePath) *run.Failure {
 	}
 	root := l.Failure(cause)
 	root.Derivation = cause
-	name := strings.TrimSuffix(cause.Name(), ".drv")
+	name := nix.DerivationName(cause)
 	if root.Kind == run.DownloadFailed {
 		root.Message = fmt.Sprintf("its dependency %s could not be downloaded: %s", name, root.Reason)
 	} else {

@@ -90,13 +90,12 @@ func correct(file, text string, mismatches []Mismatch) (corrected string, change
 
 // ambiguous refuses a hash that several fetches use with different results. It is usually a placeholder.
 func ambiguous(mismatches []Mismatch) error {
-	name := func(m Mismatch) string { return strings.TrimSuffix(m.Derivation.Name(), ".drv") }
 	got := map[string]Mismatch{}
 	for _, m := range mismatches {
 		first, again := got[m.Specified]
 		if again && first.Got != m.Got {
 			return fmt.Errorf("fix hash %s: it has to be %s for %s and %s for %s; replace one of them by hand",
-				m.Specified, first.Got, name(first), m.Got, name(m))
+				m.Specified, first.Got, nix.DerivationName(first.Derivation), m.Got, nix.DerivationName(m.Derivation))
 		}
 		got[m.Specified] = m
 	}

@@ -79,15 +79,12 @@ func (d *derivation) outputNames() (names []string) {
 	return names
 }
 
-// nameOf returns the name of the derivation at a path: "hello-2.12.1" of "/nix/store/…-hello-2.12.1.drv".
-func nameOf(path nix.StorePath) string { return strings.TrimSuffix(path.Name(), ".drv") }
-
 // outputName is the name of the store object that an output becomes.
 func outputName(drv nix.StorePath, output string) string {
 	if output == "out" {
-		return nameOf(drv)
+		return nix.DerivationName(drv)
 	}
-	return nameOf(drv) + "-" + output
+	return nix.DerivationName(drv) + "-" + output
 }
 
 // placeholder is how derivations name an output of drv whose path is not known before the build

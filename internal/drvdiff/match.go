@@ -29,7 +29,7 @@ func (c candidate) keys() [3]string {
 		name := "source " + plainName(c.Path)
 		return [...]string{name, name, name}
 	}
-	name := "input " + nameOf(c.Path)
+	name := "input " + nix.DerivationName(c.Path)
 	versionless, _ := nix.ParseDrvName(name)
 	return [...]string{name + " " + words(c.Outputs), name, versionless}
 }
@@ -147,7 +147,7 @@ func (c candidate) outputNames() []string {
 
 func (c *comparison) inputOutputs(a, b input) {
 	if !slices.Equal(a.Outputs, b.Outputs) {
-		c.add(Difference{Kind: InputOutputs, Name: nameOf(a.Path), A: words(a.Outputs), B: words(b.Outputs)})
+		c.add(Difference{Kind: InputOutputs, Name: nix.DerivationName(a.Path), A: words(a.Outputs), B: words(b.Outputs)})
 	}
 }
 
@@ -160,7 +160,7 @@ func (c candidate) only(h *half, asInput, asSource Kind) []Difference {
 	if _, ok := h.input(c.Path); ok && c.source {
 		return nil
 	}
-	return []Difference{{Kind: asInput, Name: nameOf(c.Path), A: string(c.Path), B: unset}}
+	return []Difference{{Kind: asInput, Name: nix.DerivationName(c.Path), A: string(c.Path), B: unset}}
 }
 
 // maxUses is how many uses of a source are listed.

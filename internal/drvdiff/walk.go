@@ -151,7 +151,7 @@ func (n *node) causes() int {
 func (n *node) path() []string {
 	var path []string
 	for ; n != nil; n = n.from {
-		name, other := nameOf(n.a), nameOf(n.b)
+		name, other := nix.DerivationName(n.a), nix.DerivationName(n.b)
 		if other != name {
 			name += " | " + other
 		}

@@ -3,6 +3,7 @@ package nix
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 
 	"zombiezen.com/go/nix"
 	"zombiezen.com/go/nix/nixbase32"
@@ -18,6 +19,18 @@ func TextPath(name string, sum [sha256.Size]byte, references []StorePath) StoreP
 		kind += ":" + string(ref)
 	}
 	return contentPath(kind, sum, name)
+}
+
+// SourcePath returns the store path of a source tree by its NAR hash ("sha256-…="). Its name is "source".
+func SourcePath(narHash string) (StorePath, error) {
+	h, err := nix.ParseHash(narHash)
+	if err != nil {
+		return "", fmt.Errorf("find source path: %v", err)
+	}
+	if h.Type() != nix.SHA256 {
+		return "", fmt.Errorf("find source path: %s is not SHA-256", narHash)
+	}
+	return contentPath("source", [sha256.Size]byte(h.Bytes(nil)), "source"), nil
 }
 
 func contentPath(kind string, content [sha256.Size]byte, name string) StorePath {

@@ -3,7 +3,6 @@ package nix
 import (
 	"encoding/json"
 	"fmt"
-	"path"
 	"slices"
 )
 
@@ -34,19 +33,16 @@ type derivationJSON struct {
 // ParseDerivations parses the output of nix derivation show: an object by path up to Nix 2.31. Newer versions have the
 // object in a field "derivations", and paths without the store's directory.
 func ParseDerivations(data []byte) (map[StorePath]Derivation, error) {
-	var newer struct {
-		Derivations map[string]derivationJSON `json:"derivations"`
-	}
-	err := json.Unmarshal(data, &newer)
-	all := newer.Derivations
-	if err == nil && all == nil {
-		err = json.Unmarshal(data, &all)
-	}
+	all, err := decodeByPath[derivationJSON](data, "derivations")
 	if err != nil {
 		return nil, fmt.Errorf("parse derivations: %v", err)
 	}
 	found := make(map[StorePath]Derivation, len(all))
 	for name, d := range all {
+		path, err := parseAnyPath(name)
+		if err != nil {
+			return nil, fmt.Errorf("parse derivations: %v", err)
+		}
 		var parsed Derivation
 		for name, o := range d.Outputs {
 			parsed.Fixed = parsed.Fixed || len(o.Hash) > 0 // no other output has a hash
@@ -54,15 +50,12 @@ func ParseDerivations(data []byte) (map[StorePath]Derivation, error) {
 				// Newer versions have the path of a fixed output only in the builder's environment.
 				_ = json.Unmarshal(d.Env[name], &o.Path)
 			}
-			if _, err := ParseStorePath(string(inStore(o.Path))); err == nil {
-				parsed.Outputs = append(parsed.Outputs, inStore(o.Path))
+			if output, err := parseAnyPath(o.Path); err == nil {
+				parsed.Outputs = append(parsed.Outputs, output)
 			}
 		}
 		slices.Sort(parsed.Outputs)
-		found[inStore(name)] = parsed
+		found[path] = parsed
 	}
 	return found, nil
 }
-
-// inStore returns the store path of a path or of its base name.
-func inStore(name string) StorePath { return StorePath(string(StoreDir) + "/" + path.Base(name)) }

@@ -36,7 +36,7 @@ func TestParseDerivations(t *testing.T) {
 			}
 		})
 	}
-	if got, err := ParseDerivations([]byte(`{"x.drv":{"outputs":{"out":{}}}}`)); err != nil || len(got) != 1 || len(got["/nix/store/x.drv"].Outputs) != 0 {
+	if got, err := ParseDerivations([]byte(`{"` + missingDrv + `":{"outputs":{"out":{}}}}`)); err != nil || len(got) != 1 || len(got[dir+missingDrv].Outputs) != 0 {
 		t.Errorf("an output without a path: %v, %v, want none", got, err)
 	}
 	if _, err := ParseDerivations([]byte("no JSON")); err == nil {

@@ -1,6 +1,7 @@
 package nix
 
 import (
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -45,21 +46,15 @@ func ParseDryRun(stderr string) DryRun {
 	return d
 }
 
+// units are the exponents of the units of a size, to base 1024.
+var units = map[string]int{"B": 0, "bytes": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4}
+
 // parseSize returns a size in bytes. Nix prints it in MiB up to version 2.29, and in a suitable unit since.
 func parseSize(number, unit string) int64 {
 	f, err := strconv.ParseFloat(number, 64)
-	if err != nil {
+	exponent, ok := units[unit]
+	if err != nil || !ok {
 		return 0
 	}
-	for _, u := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		f *= 1024
-		if u == unit {
-			return int64(f)
-		}
-	}
-	if unit == "B" || unit == "bytes" {
-		f, _ = strconv.ParseFloat(number, 64)
-		return int64(f)
-	}
-	return 0
+	return int64(math.Ldexp(f, 10*exponent))
 }

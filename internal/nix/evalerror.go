@@ -1,13 +1,9 @@
 package nix
 
 import (
-	"crypto/sha256"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
-
-	"zombiezen.com/go/nix"
 )
 
 // A frame of a trace begins with a position, "at /nix/store/…-source/flake.nix:19:9:", followed by an excerpt of the file.
@@ -140,16 +136,4 @@ func ErrorMessage(stderr string) string {
 		}
 	}
 	return message
-}
-
-// SourcePath returns the store path of a source tree by its NAR hash ("sha256-…="). Its name is "source".
-func SourcePath(narHash string) (StorePath, error) {
-	h, err := nix.ParseHash(narHash)
-	if err != nil {
-		return "", fmt.Errorf("find source path: %v", err)
-	}
-	if h.Type() != nix.SHA256 {
-		return "", fmt.Errorf("find source path: %s is not SHA-256", narHash)
-	}
-	return contentPath("source", [sha256.Size]byte(h.Bytes(nil)), "source"), nil
 }

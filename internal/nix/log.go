@@ -28,7 +28,6 @@ const (
 const (
 	ActivityCopyPath     = 100
 	ActivityFileTransfer = 101
-	ActivityCopyPaths    = 103
 	ActivityBuilds       = 104
 	ActivityBuild        = 105
 	ActivitySubstitute   = 108
@@ -39,7 +38,6 @@ const (
 	ResultBuildLogLine = 101
 	ResultSetPhase     = 104
 	ResultProgress     = 105
-	ResultSetExpected  = 106
 )
 
 // LogEntry is one line of what Nix writes with --log-format internal-json.

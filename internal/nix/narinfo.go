@@ -48,3 +48,10 @@ func FormatNARInfo(info *NARInfo) ([]byte, error) {
 	end := size + bytes.IndexByte(text[size:], '\n') + 1
 	return append(text[:end:end], append([]byte("References: \n"), text[end:]...)...), nil
 }
+
+// Added is a store object that was added to a binary cache.
+type Added struct {
+	Path     StorePath
+	NARSize  int64 // bytes before compression
+	FileSize int64 // bytes after compression
+}

@@ -74,13 +74,19 @@ func pathInfoEntries(data []byte) (map[string]*pathInfoJSON, error) {
 		}
 		return byPath, nil
 	}
-	var wrapped struct {
-		Info map[string]*pathInfoJSON `json:"info"`
+	return decodeByPath[*pathInfoJSON](data, "info")
+}
+
+// decodeByPath decodes an object by store path. Newer versions of Nix have this object in a field.
+func decodeByPath[T any](data []byte, field string) (map[string]T, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return nil, err
 	}
-	if err := json.Unmarshal(data, &wrapped); err == nil && wrapped.Info != nil {
-		return wrapped.Info, nil
+	if inner, ok := fields[field]; ok {
+		data = inner
 	}
-	var byPath map[string]*pathInfoJSON
+	var byPath map[string]T
 	err := json.Unmarshal(data, &byPath)
 	return byPath, err
 }
@@ -111,14 +117,6 @@ func (e *pathInfoJSON) parse(path string) (info PathInfo, err error) {
 	}
 	info.NARSize, info.Ultimate = e.NARSize, e.Ultimate
 	return info, nil
-}
-
-// parseAnyPath parses a whole store path, or its base name, as in newer forms.
-func parseAnyPath(s string) (StorePath, error) {
-	if !strings.HasPrefix(s, "/") {
-		s = string(StoreDir) + "/" + s
-	}
-	return ParseStorePath(s)
 }
 
 // parseAnyHash parses a hash that is a string, or an object with algorithm and hash.

@@ -51,6 +51,17 @@ func ParseStorePaths(text string) ([]StorePath, error) {
 	return paths, nil
 }
 
+// parseAnyPath parses a whole store path, or its base name, as newer versions of Nix print it.
+func parseAnyPath(s string) (StorePath, error) {
+	if !strings.HasPrefix(s, "/") {
+		s = string(StoreDir) + "/" + s
+	}
+	return ParseStorePath(s)
+}
+
+// DerivationName returns the name of the derivation at a path: "hello-2.12.1" of "/nix/store/…-hello-2.12.1.drv".
+func DerivationName(path StorePath) string { return strings.TrimSuffix(path.Name(), ".drv") }
+
 // SortedPaths returns the paths in order, each once. It does not change its argument.
 func SortedPaths(paths []StorePath) []StorePath {
 	return slices.Compact(slices.Sorted(slices.Values(paths)))

@@ -141,7 +141,7 @@ func share(n, of int64) string {
 
 // nameOf returns the name of a derivation without its hash and suffix.
 func nameOf(drv nix.StorePath) string {
-	name := strings.TrimSuffix(drv.Name(), ".drv")
+	name := nix.DerivationName(drv)
 	if name == "" {
 		return "unknown derivation"
 	}

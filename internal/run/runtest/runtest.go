@@ -3,11 +3,11 @@ package runtest
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
@@ -43,7 +43,7 @@ func Builds(t *testing.T, r *Recorder) map[string]string {
 	t.Helper()
 	got := map[string]string{}
 	for _, e := range Of[run.BuildFinished](r) {
-		name := strings.TrimSuffix(e.Derivation.Name(), ".drv")
+		name := nix.DerivationName(e.Derivation)
 		if _, twice := got[name]; twice {
 			t.Errorf("%s finished twice", name)
 		}
