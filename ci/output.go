@@ -103,7 +103,7 @@ func (o *outputOptions) register(s *pflag.FlagSet) {
 // newReporter chooses the form of the events: JSON, the log of GitHub Actions, a terminal, or lines of text.
 func newReporter(process process, o outputOptions) reporter {
 	env := process.environ
-	opts := report.Options{Verbose: o.verbose, ASCII: !isUTF8(env), Now: process.now}
+	opts := report.Options{Verbose: o.verbose, ASCII: !isUTF8(env)}
 	job := process.job()
 	switch {
 	case o.json && job.Here():

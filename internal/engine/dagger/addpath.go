@@ -17,7 +17,7 @@ import (
 )
 
 // addedDir has the added directories in a container, each by the hash of its contents.
-const addedDir = "/.open-sesame-ci/placed/"
+const addedDir = "/.open-sesame-ci/added/"
 
 // AddPath uploads a directory, unless it was uploaded before.
 //

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-func TestPackIsTheSameForTheSame(t *testing.T) {
-	plant := func(at time.Time) []byte {
+func TestEqualTreesArePackedEqually(t *testing.T) {
+	packed := func(at time.Time) []byte {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "file")
 		if err := os.WriteFile(file, []byte("text"), 0o644); err != nil {
@@ -27,19 +27,19 @@ func TestPackIsTheSameForTheSame(t *testing.T) {
 		return b.Bytes()
 	}
 	at := time.Unix(1700000000, 0)
-	if !bytes.Equal(plant(at), plant(at)) {
+	if !bytes.Equal(packed(at), packed(at)) {
 		t.Error("two equal trees are packed differently")
 	}
-	if bytes.Equal(plant(at), plant(at.Add(time.Second))) {
-		t.Error("a time of modification makes no difference")
+	if bytes.Equal(packed(at), packed(at.Add(time.Second))) {
+		t.Error("another modification time gives the same file")
 	}
 }
 
 func TestPackRefusesOtherKinds(t *testing.T) {
 	if err := pack(new(bytes.Buffer), "/dev"); err == nil {
-		t.Error("devices are packed")
+		t.Error("pack accepts devices")
 	}
 	if err := pack(new(bytes.Buffer), filepath.Join(t.TempDir(), "missing")); err == nil {
-		t.Error("a directory that is not there is packed")
+		t.Error("pack accepts a missing directory")
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// An image without build users gets them, with the numbers of nixos/nix; one that has them stays as it is.
+// An image without build users gets them, with the numbers of nixos/nix. An image with build users is not changed.
 func TestImageWithoutBuildUsersGetsThem(t *testing.T) {
 	x := open(t, options(t, matrix.X8664Linux))
 	for name, test := range map[string]struct{ groups, users, want string }{
@@ -34,7 +34,7 @@ func TestImageWithoutBuildUsersGetsThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := c.WithExec([]string{"bash", "-c", "cat /etc/passwd; cat /etc/group"}).Stdout(t.Context()); err != nil || strings.Count(got, "\n") != buildUsers+1 {
-		t.Errorf("in an image without users at all: %q, %v", got, err)
+		t.Errorf("in an image without any users: %q, %v", got, err)
 	}
 }
 

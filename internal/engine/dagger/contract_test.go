@@ -10,13 +10,13 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// imageVariable names an image for the tests: a file, where no registry can be reached.
+// imageVariable names an image for the tests: a file if no registry can be reached.
 const imageVariable = "OPEN_SESAME_CI_IMAGE"
 
-// cache is for all tests of all runs: an image that has to be converted anew has to be uploaded anew.
+// cache returns a directory that all runs of the tests share: an image that is converted again is also uploaded again.
 func cache() string { return filepath.Join(os.TempDir(), "open-sesame-ci-test", "open-sesame-ci") }
 
-// options are those of a test's executor. Where there is no engine or no image, the test is skipped.
+// options returns the options for an executor under test. Without an engine or an image, it skips the test.
 func options(t *testing.T, system matrix.System) Options {
 	t.Helper()
 	if _, err := Detect(t.Context(), os.Environ()); err != nil {

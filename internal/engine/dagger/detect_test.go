@@ -33,45 +33,45 @@ func TestFind(t *testing.T) {
 	defer l.Close()
 	const dead = "echo Cannot connect to the Docker daemon. >&2; exit 1"
 	for _, test := range []struct {
-		name              string
-		env               []string
-		host              string
-		found, want, asks string // what was found and what Dagger is told, or the error
-		hint              string // a part of the error's
+		name             string
+		env              []string
+		host             string
+		found, want, err string // the description and the address for Dagger, or the error
+		hint             string // a part of the error's
 	}{
-		{name: "nothing", asks: "no container runtime and no engine address"},
+		{name: "nothing", err: "no container runtime and no engine address"},
 		{name: "Docker", env: bin(t, "docker", "echo 28.2.2"), found: "Docker 28.2.2"},
-		{name: "dead Docker", env: bin(t, "docker", dead), asks: "Docker does not answer: Cannot connect", hint: "usermod -aG docker"},
-		{name: "dead Podman", env: bin(t, "podman", dead), asks: "Podman does not answer", hint: "podman info"},
+		{name: "dead Docker", env: bin(t, "docker", dead), err: "Docker does not answer: Cannot connect", hint: "usermod -aG docker"},
+		{name: "dead Podman", env: bin(t, "podman", dead), err: "Podman does not answer", hint: "podman info"},
 		{
 			name: "dead Docker, Podman", env: bin(t, "docker", dead, "podman", "echo 5.1.0"),
 			found: "Podman 5.1.0", want: "image+podman://registry.dagger.io/engine:" + engineVersion,
 		},
 		{name: "engine's socket", host: "unix://" + socket, found: "Dagger engine at unix://" + socket, want: "unix://" + socket},
 		{name: "from the environment", env: []string{runnerHostVariable + "=unix://" + socket}, found: "Dagger engine at unix://" + socket, want: "unix://" + socket},
-		{name: "no such socket", host: "unix:///no/such.sock", asks: "no such file or directory", hint: "correct --engine SYSTEM=URL"},
-		{name: "no such socket in the environment", env: []string{runnerHostVariable + "=unix:///no/such.sock"}, asks: "no such file or directory", hint: "correct " + runnerHostVariable},
-		{name: "nobody listens", host: "tcp://127.0.0.1:1", asks: "connection refused"},
-		{name: "unknown scheme", host: "ftp://x", asks: `no such scheme as "ftp"`},
-		{name: "not a URL", host: "localhost", asks: "not of the form scheme://address"},
+		{name: "no such socket", host: "unix:///no/such.sock", err: "no such file or directory", hint: "correct --engine SYSTEM=URL"},
+		{name: "no such socket in the environment", env: []string{runnerHostVariable + "=unix:///no/such.sock"}, err: "no such file or directory", hint: "correct " + runnerHostVariable},
+		{name: "no listener", host: "tcp://127.0.0.1:1", err: "connection refused"},
+		{name: "unknown scheme", host: "ftp://x", err: `no such scheme as "ftp"`},
+		{name: "not a URL", host: "localhost", err: "not of the form scheme://address"},
 		{
 			name: "a container", host: "container+podman://mine", env: bin(t, "docker", dead, "podman", "echo 5.1.0"),
 			found: "Dagger engine at container+podman://mine on Podman 5.1.0", want: "container+podman://mine",
 		},
-		{name: "a container of none", host: "container+podman://mine", env: bin(t, "docker", "echo 1"), asks: "no podman on PATH"},
-		{name: "dagger run, ended", env: []string{portVariable + "=1", tokenVariable + "=t"}, asks: "connection refused"},
-		{name: "dagger run, no token", env: []string{portVariable + "=1"}, asks: "do not belong together"},
+		{name: "a container of none", host: "container+podman://mine", env: bin(t, "docker", "echo 1"), err: "no podman on PATH"},
+		{name: "dagger run, ended", env: []string{portVariable + "=1", tokenVariable + "=t"}, err: "connection refused"},
+		{name: "dagger run, no token", env: []string{portVariable + "=1"}, err: "do not belong together"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			target, err := find(t.Context(), test.env, test.host, "--engine SYSTEM=URL")
-			if test.asks != "" {
-				if err == nil || !strings.Contains(err.Error(), test.asks) || !strings.Contains(strings.Join(hint.Of(err), "\n"), test.hint) || len(hint.Of(err)) == 0 {
-					t.Errorf("error %v, hints %q; want %q and a hint with %q", err, hint.Of(err), test.asks, test.hint)
+			if test.err != "" {
+				if err == nil || !strings.Contains(err.Error(), test.err) || !strings.Contains(strings.Join(hint.Of(err), "\n"), test.hint) || len(hint.Of(err)) == 0 {
+					t.Errorf("error %v, hints %q; want %q and a hint with %q", err, hint.Of(err), test.err, test.hint)
 				}
 				return
 			}
 			if err != nil || target.found != test.found || target.host != test.want {
-				t.Errorf("found %q, told %q, %v; want %q, %q", target.found, target.host, err, test.found, test.want)
+				t.Errorf("found %q, host %q, %v; want %q, %q", target.found, target.host, err, test.found, test.want)
 			}
 		})
 	}
@@ -93,7 +93,7 @@ func TestClientEnvironment(t *testing.T) {
 	}
 }
 
-// Each variable has a reason, and the page for those who ask has all of them.
+// The page on reproducibility names all variables.
 func TestVariablesAreDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/reproducibility.md")
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// counter counts what is written to it.
+// counter counts the bytes that are written to it.
 type counter struct{ n int64 }
 
 func (c *counter) Write(p []byte) (int, error) {
@@ -42,8 +42,8 @@ func TestEngineLargeOutput(t *testing.T) {
 	}
 }
 
-// What a command leaves running neither holds up its end nor survives it.
-func TestEngineLeftBehind(t *testing.T) {
+// Processes that a command leaves behind do not delay its end, and end with it.
+func TestEngineEndsProcessesThatACommandLeaves(t *testing.T) {
 	x := open(t, options(t, matrix.X8664Linux))
 	start := time.Now()
 	out, err := x.Run(t.Context(), bash("sleep 300 & setsid sleep 300 & setsid bash -c \"trap '' TERM HUP; sleep 300\" & echo done"))
@@ -55,7 +55,7 @@ func TestEngineLeftBehind(t *testing.T) {
 	}
 }
 
-// What one session has put into the store, the next finds there.
+// The next session finds the objects that a session has added to the store.
 func TestEngineKeepsStore(t *testing.T) {
 	o := options(t, matrix.X8664Linux)
 	expression := fmt.Sprintf("builtins.toFile \"kept\" %q", rand.Text())
@@ -70,7 +70,7 @@ func TestEngineKeepsStore(t *testing.T) {
 	}
 }
 
-func TestEnginePlaceIsQuick(t *testing.T) {
+func TestEngineAddPathIsQuick(t *testing.T) {
 	x := open(t, options(t, matrix.X8664Linux))
 	dir := t.TempDir()
 	for i := range 5000 {
@@ -90,7 +90,7 @@ func TestEnginePlaceIsQuick(t *testing.T) {
 	}
 	t.Logf("5000 files: %s, again %s", first, time.Since(start))
 	if first > 10*time.Second {
-		t.Errorf("placing 5000 files took %s", first)
+		t.Errorf("adding 5000 files took %s", first)
 	}
 }
 

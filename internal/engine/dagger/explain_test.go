@@ -10,7 +10,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// What the client v0.21.8 writes before it gives up: the first two as they were seen, the others as its source has them.
+// The output of a client v0.21.8 that fails: the first two are recorded, the others are from its source.
 func TestExplain(t *testing.T) {
 	for _, test := range []struct{ stderr, want, hint string }{
 		{
@@ -33,7 +33,7 @@ func TestExplain(t *testing.T) {
 		{"Error: start engine: failed to pull image: failed to run command [docker pull example/engine]: exit status 1", "could not be pulled", "for the reason: docker pull example/engine"},
 		{"Error: dial unix /run/x.sock: connect: connection refused", "nothing listens there", "start the engine"},
 		{"Error: start engine: new client: failed to call info: Unimplemented: unexpected HTTP status code received from server: 404 (Not Found)", "not a Dagger engine", "check host"},
-		{"something\nnobody has seen before\n", "nobody has seen before", "with -v, which keeps the log"},
+		{"something\nunknown until now\n", "unknown until now", "with -v, which keeps the log"},
 		{"", "without output", "with -v"},
 	} {
 		err := explainConnection(target{found: "Docker 28"}, "/bin/dagger", test.stderr, Options{})
@@ -41,7 +41,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("explain(%q) = %v, want one with %q", test.stderr, err, test.want)
 		}
 		if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "traceparent") {
-			t.Errorf("explain(%q) = %v has more in it than one line for a person", test.stderr, err)
+			t.Errorf("explain(%q) = %v has more than one line for the user", test.stderr, err)
 		}
 		if hints := hint.Of(err); len(hints) != 1 || !strings.Contains(hints[0], test.hint) {
 			t.Errorf("explain(%q): hints %q, want one with %q", test.stderr, hints, test.hint)
@@ -49,7 +49,7 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// What the engine v0.21.8 was seen to say of calls, and what the user gets to read.
+// Recorded messages of an engine v0.21.8, and the messages for the user.
 func TestExplainedCall(t *testing.T) {
 	for _, test := range []struct {
 		name, engine, want, hint string
@@ -90,9 +90,9 @@ func TestExplainedCall(t *testing.T) {
 	}
 }
 
-// A log is named only where there is one.
+// The hint names a log only if there is one.
 func TestExplainNamesLog(t *testing.T) {
-	err := explainConnection(target{found: "Docker 28"}, "/bin/dagger", "unheard of", Options{Log: io.Discard, LogFile: "out/logs/1/engine.log"})
+	err := explainConnection(target{found: "Docker 28"}, "/bin/dagger", "unknown", Options{Log: io.Discard, LogFile: "out/logs/1/engine.log"})
 	if got := hint.Of(err); len(got) != 1 || !strings.HasSuffix(got[0], ": out/logs/1/engine.log") {
 		t.Errorf("hints %q", got)
 	}

@@ -22,10 +22,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// fakeEngine serves the queries of a session and makes up an answer to each of them.
+// fakeEngine answers the queries of a session.
 type fakeEngine struct {
 	server *httptest.Server
-	// silentTo is a word of the queries that are never answered; the empty one is a word of all.
+	// silentTo is a word of the queries that are never answered; the empty word is for all.
 	silentTo atomic.Pointer[string]
 	pings    atomic.Int32
 }
@@ -40,12 +40,12 @@ func newFakeEngine(t *testing.T) *fakeEngine {
 	return e
 }
 
-// ignore leaves queries with this word unanswered from now on.
+// ignore leaves later queries with this word unanswered.
 func (e *fakeEngine) ignore(word string) { e.silentTo.Store(&word) }
 
 func (e *fakeEngine) port() int { return e.server.Listener.Addr().(*net.TCPAddr).Port }
 
-// env is the environment of a program that "dagger run" has started.
+// env returns the environment of a program that "dagger run" has started.
 func (e *fakeEngine) env() []string {
 	return []string{portVariable + "=" + strconv.Itoa(e.port()), tokenVariable + "=t"}
 }
@@ -68,7 +68,7 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		return
 	}
-	// What remains without arguments is "query Query {a{b{c}}}": a chain of fields, of which the last one is asked for.
+	// Without arguments, a query is "query Query {a{b{c}}}": a chain of fields, of which it asks for the last one.
 	text := quoted.ReplaceAllString(request.Query[strings.Index(request.Query, "{"):], "")
 	for arguments.MatchString(text) {
 		text = arguments.ReplaceAllString(text, "")
@@ -116,7 +116,7 @@ func fakeClient(t *testing.T, port int) (path string, ended func() bool) {
 	}
 }
 
-// socket is an address where somebody listens.
+// socket returns an address with a listener.
 func socket(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "engine.sock")
 	l, err := net.Listen("unix", path)
@@ -127,7 +127,7 @@ func socket(t *testing.T) string {
 	return "unix://" + path
 }
 
-// fakeExecutor is an executor whose engine makes up its answers, and whose containers are processes of this machine.
+// fakeExecutor returns an executor with a fake engine, whose containers are processes of this machine.
 func fakeExecutor(t *testing.T, e *fakeEngine, l limits) *Executor {
 	t.Helper()
 	x := local(t)

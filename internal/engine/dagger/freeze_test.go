@@ -22,7 +22,7 @@ func freezer(t *testing.T) (stop, goOn func()) {
 	host, _ := child.Lookup(os.Environ(), runnerHostVariable)
 	u, err := url.Parse(host)
 	if err != nil || u.Scheme != "unix" {
-		t.Skipf("the engine at %q has no socket on this machine, so that nothing says which process it is", host)
+		t.Skipf("the engine at %q has no socket on this machine, so its process is not known", host)
 	}
 	conn, err := net.Dial("unix", u.Path)
 	if err != nil {
@@ -42,7 +42,7 @@ func freezer(t *testing.T) (stop, goOn func()) {
 	}
 	pid := int(cred.Pid)
 	if pid == 0 || syscall.Kill(pid, 0) != nil {
-		t.Skipf("process %d, the engine, is not ours to stop", pid)
+		t.Skipf("this user may not stop process %d, the engine", pid)
 	}
 	send := func(s syscall.Signal) {
 		if err := syscall.Kill(pid, s); err != nil {
@@ -53,14 +53,14 @@ func freezer(t *testing.T) (stop, goOn func()) {
 	return func() { send(syscall.SIGSTOP) }, func() { send(syscall.SIGCONT) }
 }
 
-// freezeLimits are what a test waits for on a real engine. Others may use it at the same time, so it is not for long.
+// freezeLimits are the limits of a test with a real engine. They are short, because other tests may use it too.
 func freezeLimits() limits {
 	l := defaultLimits
 	l.answer, l.silence = 3*time.Second, 4*time.Second
 	return l
 }
 
-// within checks that f ends soon enough for the limits, and that the engine then serves the next session.
+// within checks that f ends within the limits, and that the engine then serves the next session.
 func within(t *testing.T, o Options, goOn func(), f func() error) error {
 	t.Helper()
 	start := time.Now()
@@ -120,7 +120,7 @@ func TestEngineFrozenInExport(t *testing.T) {
 	}))
 }
 
-// --timeout ends a run whose engine is frozen, too.
+// --timeout also ends a run whose engine is frozen.
 func TestEngineFrozenUntilTimeout(t *testing.T) {
 	o := options(t, matrix.X8664Linux)
 	stop, goOn := freezer(t)
@@ -132,12 +132,12 @@ func TestEngineFrozenUntilTimeout(t *testing.T) {
 		_, err := x.Run(ctx, bash("true"))
 		return err
 	})
-	if err != context.DeadlineExceeded { //nolint:errorlint // the context's own, as the contract wants it
+	if err != context.DeadlineExceeded { //nolint:errorlint // the contract requires the error of the context
 		t.Errorf("error is %v", err)
 	}
 }
 
-// A short stop is no loss.
+// After a short stop, the engine does not count as lost.
 func TestEngineFrozenForAWhile(t *testing.T) {
 	o := options(t, matrix.X8664Linux)
 	o.limits = freezeLimits()

@@ -33,35 +33,35 @@ func TestKeepMakesRootsWithTheNextCommand(t *testing.T) {
 		}
 		return string(out)
 	}
-	for range 2 { // the second time there is nothing to do
+	for range 2 { // the second time, Keep has nothing to do
 		if err := x.Keep(t.Context(), paths); err != nil {
 			t.Fatal(err)
 		}
 		if out := run(`printf '%s' "$0 it runs"`); !strings.HasSuffix(out, "it runs") {
-			t.Errorf("the command says %q", out)
+			t.Errorf("the command prints %q", out)
 		}
 	}
 	for _, path := range paths {
 		if to, err := os.Readlink(filepath.Join(x.roots.dir, path.Base())); err != nil || to != string(path) {
-			t.Errorf("the root of %s leads to %q, %v", path, to, err)
+			t.Errorf("the root of %s is a link to %q, %v", path, to, err)
 		}
 	}
 	if _, err := os.Stat(old); err == nil {
-		t.Error("roots that were left a week ago are still there")
+		t.Error("roots of a week ago still exist")
 	}
 	if _, err := os.Stat(recent); err != nil {
-		t.Errorf("roots of another executor are gone: %v", err)
+		t.Errorf("roots of another executor are removed: %v", err)
 	}
 	mine := x.roots.dir
 	x.dropRoots()
 	if _, err := os.Stat(mine); err == nil {
-		t.Error("the roots are still there at the end")
+		t.Error("the roots still exist at the end")
 	}
 	x.roots.dir = "/proc/no/roots/here"
 	if err := x.Keep(t.Context(), paths); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := x.Run(t.Context(), bash("true")); err == nil || !strings.Contains(err.Error(), "exit code") {
-		t.Errorf("roots cannot be made, and the error is %v", err)
+		t.Errorf("the roots cannot be written, but the error is %v", err)
 	}
 }

@@ -15,13 +15,13 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// shortLimits let a test see within a second what takes minutes otherwise.
+// shortLimits are limits of less than a second, for tests.
 var shortLimits = limits{
 	answer: 300 * time.Millisecond, provision: 300 * time.Millisecond, transfer: 300 * time.Millisecond,
 	start: 300 * time.Millisecond, silence: 300 * time.Millisecond,
 }
 
-// wantLost checks that an error says that the engine was lost, with a hint.
+// wantLost checks that an error says that the engine was lost, and has a hint.
 func wantLost(t *testing.T, err error) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), "the engine was lost") || len(hint.Of(err)) == 0 {
@@ -32,14 +32,14 @@ func wantLost(t *testing.T, err error) {
 	}
 }
 
-// guard ends a test that waits for something without a limit.
+// guard returns a context that ends a test which waits too long.
 func guard(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// Each query of Open in turn is never answered, while all others are.
+// In each test, the engine answers all queries but one.
 func TestOpenEndsWhereNoAnswerComes(t *testing.T) {
 	for _, word := range []string{"version", "defaultPlatform", "from", "glob", "contents", "start", "directory", "withMountedCache", "withExec", ""} {
 		t.Run(word, func(t *testing.T) {
@@ -67,7 +67,7 @@ func TestOpenEndsWhereNoAnswerComes(t *testing.T) {
 	}
 }
 
-// The Dagger client of a lost engine hangs as well, and is killed.
+// The Dagger client of a lost engine hangs too, so it is killed.
 func TestClientOfLostEngineIsKilled(t *testing.T) {
 	e := newFakeEngine(t)
 	e.ignore("start")
@@ -80,14 +80,14 @@ func TestClientOfLostEngineIsKilled(t *testing.T) {
 	_, err := Open(guard(t), o)
 	wantLost(t, err)
 	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("it took %s, although the client of a lost engine need not be asked to end", d)
+		t.Errorf("it took %s: the client of a lost engine must be killed at once", d)
 	}
 	if !ended() {
-		t.Error("the client is still there")
+		t.Error("the client still runs")
 	}
 }
 
-// hang stands for an exec that the engine never starts.
+// hang is an exec that the engine never starts.
 func hang(ctx context.Context, _ []string, _ bool) error {
 	<-ctx.Done()
 	return ctx.Err()
@@ -96,7 +96,7 @@ func hang(ctx context.Context, _ []string, _ bool) error {
 func TestCallsEndWhereNoAnswerComes(t *testing.T) {
 	dir := t.TempDir()
 	for name, call := range map[string]func(context.Context, *Executor) error{
-		"place": func(ctx context.Context, x *Executor) error {
+		"add path": func(ctx context.Context, x *Executor) error {
 			_, err := x.AddPath(ctx, dir)
 			return err
 		},

@@ -20,7 +20,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// local returns an executor whose containers are processes of this machine: all of the protocol, and no engine.
+// local returns an executor whose containers are processes of this machine: it tests the protocol without an engine.
 func local(t *testing.T) *Executor {
 	t.Helper()
 	if _, err := exec.LookPath("bash"); err != nil {
@@ -36,7 +36,7 @@ func local(t *testing.T) *Executor {
 	// Commands report more often than in a container, so that tests of missing reports are short.
 	quick := strings.Replace(runScript, "read -r -t 10 ", "read -r -t 0.02 ", 1)
 	if quick == runScript {
-		t.Fatal("run.sh reports in another way than this test knows")
+		t.Fatal("run.sh has no such interval for reports")
 	}
 	if err := os.WriteFile(script, []byte(quick), 0o644); err != nil {
 		t.Fatal(err)
@@ -71,7 +71,7 @@ func TestRun(t *testing.T) {
 		{name: "no environment", script: `printf %s "$SECRET"`},
 		{name: "no input", script: "cat"},
 		{name: "configuration", script: `printf %s "$NIX_CONFIG"`, stdout: "a = 1\nb = 2\n"},
-		{name: "what looks like the protocol", script: "echo exit 3; echo missing >&2", stdout: "exit 3\n", stderr: "missing\n"},
+		{name: "output like the protocol", script: "echo exit 3; echo missing >&2", stdout: "exit 3\n", stderr: "missing\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			x.settings = nix.Settings{"a": "1", "b": "1"}
@@ -119,7 +119,7 @@ func TestRunManyAtOnce(t *testing.T) {
 func TestRunIsEnded(t *testing.T) {
 	for _, test := range []struct{ name, script string }{
 		{"willing", "sleep 60"},
-		// No container ends with it here, so that it has to end by itself.
+		// There is no container that ends it, so it ends by itself.
 		{"stubborn", "trap '' TERM; for ((i = 0; i < 300; i++)); do sleep 0.1; done"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestRunIsEnded(t *testing.T) {
 	}
 }
 
-// dagger says of an exec what a real engine was seen to say.
+// exec returns recorded errors of a real engine.
 func TestRunFailsWithEngine(t *testing.T) {
 	for _, test := range []struct {
 		name, want string

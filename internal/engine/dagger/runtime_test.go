@@ -9,10 +9,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// What Docker 20.10 says of an engine's container that it could not start, on a machine without CAP_SYS_RESOURCE.
+// deniedCaps is the state of an engine's container that Docker 20.10 could not start, on a machine without CAP_SYS_RESOURCE.
 const deniedCaps = `created\t0\t128\tfailed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: unable to apply caps: operation not permitted: unknown`
 
-// Dagger tries for minutes to reach a container that Docker has made and could not start.
+// Dagger itself tries for minutes to reach a container that Docker could not start.
 func TestRuntimeThatCannotStartTheEngine(t *testing.T) {
 	const made = `test -e "$0.made" && printf '`
 	client := `echo made >"${0%/*}/docker.made"; exec sleep 60`
@@ -53,7 +53,7 @@ func TestRuntimeThatCannotStartTheEngine(t *testing.T) {
 	}
 }
 
-// A container that Dagger only connects to has to run.
+// Dagger does not start a container that it only connects to.
 func TestContainerThatIsNotRunning(t *testing.T) {
 	env := bin(t, "docker", `case $1 in version) echo 20.10.24;; *) printf 'exited\t0\t137\t\n';; esac`, "dagger", "exec sleep 60")
 	env = append(env, cliVariable+"="+strings.TrimPrefix(env[0], "PATH=")+"/dagger")

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// plant makes a tree with everything in it that a source may have.
-func plant(dir string) error {
+// writeTree writes a tree with all kinds of files that a source may have.
+func writeTree(dir string) error {
 	err := errors.Join(
 		os.MkdirAll(filepath.Join(dir, "sub", "deep"), 0o755),
 		os.MkdirAll(filepath.Join(dir, "empty"), 0o755),
@@ -27,10 +27,10 @@ func plant(dir string) error {
 	if err != nil {
 		return err
 	}
-	// Inner ones first, as a change in a directory changes its time.
+	// Inner files first, because a change in a directory changes its time.
 	return walkUp(dir, func(path string, d fs.DirEntry) error {
 		if d.Type() == fs.ModeSymlink {
-			return nil // keeps that of its making; os.Chtimes follows it
+			return nil // it keeps its time, because os.Chtimes follows links
 		}
 		at := time.Date(2021, 2, 3, 4, 5, 6, 0, time.UTC).Add(time.Duration(len(path)) * time.Hour)
 		return os.Chtimes(path, at, at)
@@ -53,7 +53,7 @@ func walkUp(dir string, do func(string, fs.DirEntry) error) error {
 	return err
 }
 
-// listing describes a tree a line each: kind, mode, time of modification, path and target.
+// listing returns a line for each file of a tree: kind, mode, modification time, path and target.
 func listing(dir string) ([]string, error) {
 	var lines []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -75,10 +75,10 @@ func listing(dir string) ([]string, error) {
 }
 
 func addPathKeepsTree(ctx context.Context, s subject) error {
-	if err := plant(s.dir); err != nil {
+	if err := writeTree(s.dir); err != nil {
 		return err
 	}
-	placed, err := s.AddPath(ctx, s.dir)
+	added, err := s.AddPath(ctx, s.dir)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func addPathKeepsTree(ctx context.Context, s subject) error {
 	if err != nil {
 		return err
 	}
-	out, err := s.output(ctx, sh(`find "$1" -printf '%y %m %Ts %P -> %l\n'; cat "$1/private" >&2`, placed))
+	out, err := s.output(ctx, sh(`find "$1" -printf '%y %m %Ts %P -> %l\n'; cat "$1/private" >&2`, added))
 	if err != nil {
 		return err
 	}
@@ -94,18 +94,18 @@ func addPathKeepsTree(ctx context.Context, s subject) error {
 	slices.Sort(got)
 	for i := range max(len(want), len(got)) {
 		if i >= len(want) || i >= len(got) || want[i] != got[i] {
-			return fmt.Errorf("the placed tree is\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			return fmt.Errorf("the added tree is\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	}
-	out, err = s.output(ctx, sh(`od -An -tx1 "$1/private"`, placed))
+	out, err = s.output(ctx, sh(`od -An -tx1 "$1/private"`, added))
 	if err == nil && strings.TrimSpace(out) != "00 ff" {
-		err = fmt.Errorf("content of a placed file is %s", out)
+		err = fmt.Errorf("content of a added file is %s", out)
 	}
 	return err
 }
 
 func addPathTwice(ctx context.Context, s subject) error {
-	if err := plant(s.dir); err != nil {
+	if err := writeTree(s.dir); err != nil {
 		return err
 	}
 	first, err := s.AddPath(ctx, s.dir)
@@ -128,7 +128,7 @@ func addPathTwice(ctx context.Context, s subject) error {
 	return err
 }
 
-// addPathForFlake checks that Nix takes a placed flake by the time of its newest file, which Nix 2.8 verifies.
+// addPathForFlake checks that an added flake has the time of its newest file, which Nix 2.8 verifies.
 func addPathForFlake(ctx context.Context, s subject) error {
 	at := time.Date(2022, 3, 4, 5, 6, 7, 0, time.UTC)
 	flake := filepath.Join(s.dir, "flake.nix")
@@ -139,11 +139,11 @@ func addPathForFlake(ctx context.Context, s subject) error {
 	if err != nil {
 		return err
 	}
-	placed, err := s.AddPath(ctx, s.dir)
+	added, err := s.AddPath(ctx, s.dir)
 	if err != nil {
 		return err
 	}
-	ref := fmt.Sprintf("path:%s?lastModified=%d", placed, at.Unix())
+	ref := fmt.Sprintf("path:%s?lastModified=%d", added, at.Unix())
 	out, err := s.output(ctx, nixCommand("eval", "--no-write-lock-file", ref+"#lastModified"))
 	if err == nil && strings.TrimSpace(out) != fmt.Sprint(at.Unix()) {
 		err = fmt.Errorf("lastModified is %s, want %d", out, at.Unix())

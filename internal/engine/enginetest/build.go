@@ -48,7 +48,7 @@ func buildForeign(ctx context.Context, s subject) error {
 	return nil
 }
 
-// buildProbe builds the probe as a release does: in a sandbox, or, where that cannot be had, outside.
+// buildProbe builds the probe as a release does: in a sandbox or, if there is none, outside.
 func (s subject) buildProbe(ctx context.Context, system matrix.System) error {
 	report, err := s.probe(ctx, system, nix.Settings{"sandbox": "true", "sandbox-fallback": "false"}, true)
 	if err != nil {
@@ -69,12 +69,12 @@ func (s subject) probe(ctx context.Context, system matrix.System, settings nix.S
 	if err := os.WriteFile(filepath.Join(s.dir, "probe"), probe.ELF(system), 0o755); err != nil {
 		return probe.Report{}, err
 	}
-	placed, err := s.AddPath(ctx, s.dir)
+	added, err := s.AddPath(ctx, s.dir)
 	if err != nil {
 		return probe.Report{}, err
 	}
 	out, err := s.output(ctx, engine.Command{
-		Program: "nix-build", Args: []string{"--no-out-link", "-E", probe.Expression(system, placed+"/probe", rand.Text())},
+		Program: "nix-build", Args: []string{"--no-out-link", "-E", probe.Expression(system, added+"/probe", rand.Text())},
 		Settings: settings.With(nix.Settings{"restrict-eval": "false"}), Privileged: privileged, // as the probe of a run
 	})
 	if err != nil {
@@ -117,17 +117,17 @@ func export(ctx context.Context, s subject) error {
 	if !slices.Equal(found, []nix.StorePath{a, b}) {
 		return fmt.Errorf("exported are %v, want %v: references before referrers", found, []nix.StorePath{a, b})
 	}
-	// A path that is not there and cannot be made fails, whatever was written before.
+	// Export fails for a path that is not in the store and cannot be built.
 	absent := nix.StorePath("/nix/store/" + strings.Repeat("0", 32) + "-absent")
 	if err := s.Export(ctx, &stream, []nix.StorePath{absent}); err == nil {
-		return errors.New("export of a path that is not there: no error")
+		return errors.New("export of a missing path: no error")
 	}
 	return nil
 }
 
-// exportToFailingWriter checks that a reader who gives up ends the export.
+// exportToFailingWriter checks that the export ends when its writer fails.
 func exportToFailingWriter(ctx context.Context, s subject) error {
-	full := errors.New("no more room")
+	full := errors.New("no space left")
 	out, err := s.output(ctx, nixCommand("eval", "--raw", "--expr", fmt.Sprintf(`builtins.toFile "a" %q`, rand.Text())))
 	if err != nil {
 		return err
@@ -148,8 +148,8 @@ func (f failingWriter) Write([]byte) (int, error) { return 0, f.err }
 
 // exported returns the paths of an export stream in their order.
 func exported(stream io.Reader) (paths []nix.StorePath, err error) {
-	passOver := func(*nar.Reader) error { return nil }
-	err = nar.ReadExport(stream, passOver, func(o nar.Object) error {
+	skip := func(*nar.Reader) error { return nil }
+	err = nar.ReadExport(stream, skip, func(o nar.Object) error {
 		paths = append(paths, o.Path)
 		return nil
 	})

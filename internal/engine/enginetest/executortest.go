@@ -1,5 +1,4 @@
-// Package enginetest is the contract of [engine.Executor] as tests: what a release may rely on, whatever engine
-// it runs on. Every executor runs the same checks.
+// Package enginetest tests that an executor keeps the contract of [engine.Executor]. All executors pass the same checks.
 package enginetest
 
 import (
@@ -20,14 +19,14 @@ import (
 // canary is a variable that Test sets in this process before it opens an executor. No command may see it.
 const canary = "SECRET_CANARY"
 
-// Settings are those with which an executor under test is opened: nothing is fetched, and new commands are allowed.
+// Settings are the settings of an executor under test: no substituters, and the new commands.
 var Settings = nix.Settings{"experimental-features": "nix-command flakes", "substituters": ""}
 
-// checkTimeout is for one check. The slowest emulate a builder.
+// checkTimeout is the limit for one check. The slowest checks emulate a builder.
 const checkTimeout = 3 * time.Minute
 
-// Test checks an executor. Open returns a new one for the system, with [Settings], and skips the test, with a reason,
-// where there cannot be one. What needs more than is there is skipped with its reason; it never passes in silence.
+// Test checks an executor. Open returns a new one for the system, with [Settings], or skips the test with a reason. A check
+// that this machine cannot run is skipped with a reason.
 func Test(t *testing.T, open func(t *testing.T, system matrix.System) engine.Executor) {
 	t.Setenv(canary, "do-not-leak")
 	x := open(t, matrix.X8664Linux)
@@ -67,16 +66,16 @@ func Test(t *testing.T, open func(t *testing.T, system matrix.System) engine.Exe
 	}
 }
 
-// subject is the executor under test and what a check may use.
+// subject is the executor under test, with the tools of a check.
 type subject struct {
 	engine.Executor
 	engine engine.Engine
-	dir    string                              // an empty one of the check's own
+	dir    string                              // an empty directory for the check
 	open   func(matrix.System) engine.Executor // another executor
 	log    func(format string, args ...any)
 }
 
-// checks are errors rather than uses of *testing.T, so that they can be shown to find faults; see the test.
+// checks return errors and do not use *testing.T, so that a test can verify that they find faults.
 var checks = []struct {
 	name string
 	run  func(context.Context, subject) error
@@ -108,12 +107,12 @@ var checks = []struct {
 // waiting are checks that mostly wait. They run at the same time, after all others.
 var waiting = []string{"StderrIsLive", "Cancel", "Deadline"}
 
-// skipped is the reason why a check could not be made.
+// skipped is the reason why a check cannot run.
 type skipped string
 
 func (s skipped) Error() string { return string(s) }
 
-// sh is a command of the shell, which every engine has beside Nix.
+// sh returns a command of the shell, which every engine has besides Nix.
 func sh(script string, args ...string) engine.Command {
 	return engine.Command{Program: "bash", Args: append([]string{"-c", script, "sh"}, args...)}
 }
@@ -147,7 +146,7 @@ func describe(ctx context.Context, s subject) error {
 	case e.Kind == "":
 		return errors.New("no kind")
 	case e.Nix != version:
-		return fmt.Errorf("described as Nix %s, but nix --version says %s", e.Nix.Text, version.Text)
+		return fmt.Errorf("Describe returns Nix %s, but nix --version prints %s", e.Nix.Text, version.Text)
 	case e.Cores < 1:
 		return fmt.Errorf("%d cores", e.Cores)
 	case e.Emulator != "":
@@ -157,7 +156,7 @@ func describe(ctx context.Context, s subject) error {
 	return err
 }
 
-// settings checks that those of the executor and those of a command both reach Nix, and the latter prevail.
+// settings checks that Nix gets the settings of the executor and of the command, and that the latter take precedence.
 func settings(ctx context.Context, s subject) error {
 	c := nixCommand("show-config")
 	if s.engine.Nix.AtLeast(2, 20) {
@@ -176,13 +175,13 @@ func settings(ctx context.Context, s subject) error {
 	return nil
 }
 
-// environment checks that a command sees nothing of ours, by the two ways there are.
+// environment checks that an expression and a shell see no variables of this process.
 func environment(ctx context.Context, s subject) error {
 	if os.Getenv(canary) == "" {
-		return fmt.Errorf("%s is not set: the check would prove nothing", canary)
+		return fmt.Errorf("%s is not set: the check cannot find a leak", canary)
 	}
 	seen := nixCommand("eval", "--impure", "--json", "--expr", fmt.Sprintf("builtins.getEnv %q", canary))
-	seen.Settings = nix.Settings{"restrict-eval": "false"} // which hides every variable
+	seen.Settings = nix.Settings{"restrict-eval": "false"} // restrict-eval hides all variables
 	out, err := s.output(ctx, seen)
 	if err != nil {
 		return err
@@ -197,11 +196,11 @@ func environment(ctx context.Context, s subject) error {
 	if err != nil {
 		return err
 	}
-	return ofNobody(ctx, s)
+	return noSearchPathAndNoHome(ctx, s)
 }
 
-// ofNobody checks that no search path and no home of a user's reach Nix.
-func ofNobody(ctx context.Context, s subject) error {
+// noSearchPathAndNoHome checks that Nix gets no search path, and not the home of the user.
+func noSearchPathAndNoHome(ctx context.Context, s subject) error {
 	out, err := s.output(ctx, nixCommand("eval", "--impure", "--json", "--expr", "builtins.nixPath"))
 	if err != nil {
 		return err

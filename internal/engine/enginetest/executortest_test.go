@@ -17,11 +17,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// fake is a good executor with one fault.
+// fake is a correct executor with one fault.
 type fake struct {
 	engine.Executor
 	describe func(engine.Engine) engine.Engine
-	place    func(dir string) (string, error)
+	addPath  func(dir string) (string, error)
 	run      func(context.Context, engine.Executor, engine.Command) ([]byte, error)
 	export   func(context.Context, engine.Executor, io.Writer, []nix.StorePath) error
 	keep     func([]nix.StorePath) error
@@ -37,8 +37,8 @@ func (f fake) Describe(ctx context.Context) (engine.Engine, error) {
 }
 
 func (f fake) AddPath(ctx context.Context, dir string) (string, error) {
-	if f.place != nil {
-		return f.place(dir)
+	if f.addPath != nil {
+		return f.addPath(dir)
 	}
 	return f.Executor.AddPath(ctx, dir)
 }
@@ -71,7 +71,7 @@ func (f fake) Close() error {
 	return f.Executor.Close()
 }
 
-// withStderr runs a command whose stderr is changed after its end.
+// withStderr runs a command, and changes its error output after its end.
 func withStderr(ctx context.Context, x engine.Executor, c engine.Command, change func([]byte) []byte) ([]byte, error) {
 	var held bytes.Buffer
 	w := c.Stderr
@@ -93,7 +93,7 @@ func TestChecksFindFaults(t *testing.T) {
 	}
 	for _, test := range []struct {
 		fault string
-		found []string // the checks that have to fail
+		found []string // the checks that must fail
 		fake  fake
 	}{
 		{fault: "none"},
@@ -110,7 +110,7 @@ func TestChecksFindFaults(t *testing.T) {
 				return x.Run(ctx, c)
 			},
 		}},
-		{"stderr at the end", []string{"StderrIsLive"}, fake{
+		{"stderr only at the end", []string{"StderrIsLive"}, fake{
 			run: func(ctx context.Context, x engine.Executor, c engine.Command) ([]byte, error) {
 				return withStderr(ctx, x, c, func(b []byte) []byte { return b })
 			},
@@ -134,7 +134,7 @@ func TestChecksFindFaults(t *testing.T) {
 				return out, err
 			},
 		}},
-		{"a missing program is a failed one", []string{"UnknownProgram"}, fake{
+		{"a missing program is reported as a failed one", []string{"UnknownProgram"}, fake{
 			run: func(ctx context.Context, x engine.Executor, c engine.Command) ([]byte, error) {
 				out, err := x.Run(ctx, c)
 				if exit := (*engine.ExitError)(nil); err != nil && !errors.As(err, &exit) && ctx.Err() == nil {
@@ -149,7 +149,7 @@ func TestChecksFindFaults(t *testing.T) {
 				return x.Run(ctx, c)
 			},
 		}},
-		{"our environment", []string{"Environment"}, fake{
+		{"the environment of this process", []string{"Environment"}, fake{
 			run: func(ctx context.Context, x engine.Executor, c engine.Command) ([]byte, error) {
 				c.Args = append([]string{canary + "=leaked", c.Program}, c.Args...)
 				c.Program = "env"
@@ -171,20 +171,20 @@ func TestChecksFindFaults(t *testing.T) {
 			},
 		}},
 		{"new modification times", []string{"AddPathKeepsTree", "AddPathForFlake"}, fake{
-			place: func(dir string) (string, error) {
-				placed, err := os.MkdirTemp(t.TempDir(), "placed")
+			addPath: func(dir string) (string, error) {
+				added, err := os.MkdirTemp(t.TempDir(), "added")
 				if err != nil {
 					return "", err
 				}
-				placed = filepath.Join(placed, "tree")
-				return placed, exec.Command("cp", "-r", "--no-preserve=timestamps", dir, placed).Run()
+				added = filepath.Join(added, "tree")
+				return added, exec.Command("cp", "-r", "--no-preserve=timestamps", dir, added).Run()
 			},
 		}},
-		{"an export of nothing", []string{"Export", "ExportToFailingWriter"}, fake{
+		{"an empty export", []string{"Export", "ExportToFailingWriter"}, fake{
 			export: func(context.Context, engine.Executor, io.Writer, []nix.StorePath) error { return nil },
 		}},
-		{"nothing is kept", []string{"Keep"}, fake{keep: func([]nix.StorePath) error { return nil }}},
-		{"what is kept stays after the end", []string{"Keep"}, fake{close: func() error { return nil }}},
+		{"Keep does nothing", []string{"Keep"}, fake{keep: func([]nix.StorePath) error { return nil }}},
+		{"paths are kept after the end", []string{"Keep"}, fake{close: func() error { return nil }}},
 		{"an error of its own when cancelled", []string{"Cancel", "Deadline"}, fake{
 			run: func(ctx context.Context, x engine.Executor, c engine.Command) ([]byte, error) {
 				out, err := x.Run(ctx, c)
@@ -194,7 +194,7 @@ func TestChecksFindFaults(t *testing.T) {
 				return out, err
 			},
 		}},
-		{"an unended command", []string{"Cancel", "Deadline"}, fake{
+		{"a command that does not end", []string{"Cancel", "Deadline"}, fake{
 			run: func(ctx context.Context, x engine.Executor, c engine.Command) ([]byte, error) {
 				done := make(chan struct{})
 				aside, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -210,7 +210,7 @@ func TestChecksFindFaults(t *testing.T) {
 				}
 			},
 		}},
-		{"a child that stays", []string{"CloseLeavesNoChild"}, fake{
+		{"a child that does not end", []string{"CloseLeavesNoChild"}, fake{
 			close: func() error {
 				cmd := exec.CommandContext(t.Context(), "sleep", "60")
 				t.Cleanup(func() { _ = cmd.Wait() })
@@ -219,7 +219,7 @@ func TestChecksFindFaults(t *testing.T) {
 		}},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
-			// These two checks close the executor, or look at all children of this process.
+			// These two checks close the executor, or read all children of this process.
 			if len(test.found) > 0 && test.found[0] != "Keep" && test.found[0] != "CloseLeavesNoChild" {
 				t.Parallel()
 			}
@@ -227,18 +227,18 @@ func TestChecksFindFaults(t *testing.T) {
 			failed := run(t, test.fake, test.found)
 			for _, name := range test.found {
 				if !failed[name] {
-					t.Errorf("%s has not found it", name)
+					t.Errorf("%s does not find the fault", name)
 				}
 				delete(failed, name)
 			}
 			if test.fault == "none" && len(failed) > 0 {
-				t.Errorf("a good executor fails %v", failed)
+				t.Errorf("a correct executor fails %v", failed)
 			}
 		})
 	}
 }
 
-// execute makes the checks, all where none are named, and returns those that failed.
+// run runs the named checks, by default all, and returns those that failed.
 func run(t *testing.T, x engine.Executor, names []string) map[string]bool {
 	failed := map[string]bool{}
 	described, err := x.Describe(t.Context())

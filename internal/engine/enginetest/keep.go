@@ -12,10 +12,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// fixedPath prints the store path that a file with these contents gets, and adds nothing.
+// fixedPath prints the store path of a file with these contents. It does not add the file.
 const fixedPath = `hash=$(nix-hash --type sha256 --flat --base32 "$1/$2") && nix-store --print-fixed-path sha256 "$hash" "$2"`
 
-// keep keeps a path that is in the store and one that is added later, and asks Nix for its roots.
+// keep keeps one path that is in the store and another one that is added later, and asks Nix for its roots.
 func keep(ctx context.Context, s subject) error {
 	x := s.open(s.engine.Native)
 	closed := false
@@ -30,7 +30,7 @@ func keep(ctx context.Context, s subject) error {
 			return err
 		}
 	}
-	placed, err := x.AddPath(ctx, s.dir)
+	added, err := x.AddPath(ctx, s.dir)
 	if err != nil {
 		return err
 	}
@@ -38,14 +38,14 @@ func keep(ctx context.Context, s subject) error {
 	onX.Executor = x
 	var paths []nix.StorePath
 	for _, name := range names {
-		path, err := onX.output(ctx, sh(fixedPath, placed, name))
+		path, err := onX.output(ctx, sh(fixedPath, added, name))
 		if err != nil {
 			return err
 		}
 		paths = append(paths, nix.StorePath(strings.TrimSpace(path)))
 	}
 	add := func(name string) error {
-		_, err := x.Run(ctx, sh(`nix-store --add-fixed sha256 "$1/$2"`, placed, name))
+		_, err := x.Run(ctx, sh(`nix-store --add-fixed sha256 "$1/$2"`, added, name))
 		return err
 	}
 	if err := errors.Join(add(names[0]), x.Keep(ctx, paths), x.Keep(ctx, paths), add(names[1])); err != nil {
@@ -57,7 +57,7 @@ func keep(ctx context.Context, s subject) error {
 	}
 	for _, path := range paths {
 		if !strings.Contains(roots, string(path)) {
-			return fmt.Errorf("%s is kept, and is not among the roots:\n%s", path, roots)
+			return fmt.Errorf("%s is kept, but the roots do not have it:\n%s", path, roots)
 		}
 	}
 	closed = true
@@ -69,13 +69,13 @@ func keep(ctx context.Context, s subject) error {
 	}
 	for _, path := range paths {
 		if strings.Contains(roots, string(path)) {
-			return fmt.Errorf("%s is still among the roots after Close:\n%s", path, roots)
+			return fmt.Errorf("the roots still have %s after Close:\n%s", path, roots)
 		}
 	}
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	if err := s.Keep(cancelled, paths); !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("with a context that is done, the error is %v", err)
+		return fmt.Errorf("with a done context, the error is %v", err)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func stdout(ctx context.Context, s subject) error {
 	if out != "2\n" {
 		return fmt.Errorf("output of nix eval: %q, want %q", out, "2\n")
 	}
-	// Bytes, not text; and what goes to stderr is no part of it.
+	// The output is bytes, not text, and does not have the error output.
 	out, err = s.output(ctx, sh(`printf '\377\0\r\n no newline'; echo aside >&2`))
 	if err == nil && out != "\xff\x00\r\n no newline" {
 		err = fmt.Errorf("output is %q", out)
@@ -32,7 +32,7 @@ func stdout(ctx context.Context, s subject) error {
 	return err
 }
 
-// stdoutIsStreamed checks that more than fits into a pipe reaches a writer, and is not returned as well.
+// stdoutIsStreamed checks that a writer gets more output than a pipe holds, and that Run does not return it too.
 func stdoutIsStreamed(ctx context.Context, s subject) error {
 	const size = 5_000_000
 	var got bytes.Buffer
@@ -44,12 +44,12 @@ func stdoutIsStreamed(ctx context.Context, s subject) error {
 	case !errors.As(err, &exit) || exit.Code != 3:
 		return fmt.Errorf("error %v, want exit code 3", err)
 	case got.Len() != size || len(out) > 0:
-		return fmt.Errorf("%d bytes arrived of %d, and %d were returned", got.Len(), size, len(out))
+		return fmt.Errorf("the writer got %d bytes of %d, and Run returned %d", got.Len(), size, len(out))
 	}
 	return nil
 }
 
-// busyBuildDir checks that a build directory is in another place, which others may pass through, and beside others.
+// busyBuildDir checks that the build directory is another one, which other users may search, and which has other files.
 func busyBuildDir(ctx context.Context, s subject) error {
 	script := `echo "${TMPDIR-/tmp}"; stat -c %a "${TMPDIR-/tmp}"; ls "${TMPDIR-/tmp}"`
 	plain, err := s.output(ctx, sh(script))
@@ -58,14 +58,14 @@ func busyBuildDir(ctx context.Context, s subject) error {
 	}
 	c := sh(script)
 	c.BusyBuildDir = true
-	crowded, err := s.output(ctx, c)
+	busy, err := s.output(ctx, c)
 	if err != nil {
 		return err
 	}
-	before, after := strings.Split(plain, "\n"), strings.Split(crowded, "\n")
+	before, after := strings.Split(plain, "\n"), strings.Split(busy, "\n")
 	switch {
 	case before[0] == after[0]:
-		return fmt.Errorf("build directories are in %s both times", after[0])
+		return fmt.Errorf("both build directories are in %s", after[0])
 	case after[1] != "755":
 		return fmt.Errorf("the mode of %s is %s", after[0], after[1])
 	case len(after) < 4:
@@ -77,13 +77,13 @@ func busyBuildDir(ctx context.Context, s subject) error {
 	return nil
 }
 
-// watcher notes what was written, and when a text was first seen.
+// watcher records the output, and the time at which a text first appeared.
 type watcher struct {
 	mu   sync.Mutex
 	buf  bytes.Buffer
 	want string
 	seen time.Time
-	late bool // a write after Run has returned
+	late bool // there was a write after the return of Run
 	done bool
 }
 
@@ -117,7 +117,7 @@ func stderrIsLive(ctx context.Context, s subject) error {
 	return nil
 }
 
-// stderrIsWhole checks that long lines, carriage returns, binary bytes and the very last line survive, in order.
+// stderrIsWhole checks that long lines, carriage returns, binary bytes and the last line arrive unchanged and in order.
 func stderrIsWhole(ctx context.Context, s subject) error {
 	const lines, length = 200, 100_000
 	c := sh(`long=$(head -c "$2" /dev/zero | tr '\0' x)
@@ -135,7 +135,7 @@ func stderrIsWhole(ctx context.Context, s subject) error {
 	}
 	want.WriteString("the end")
 	if !bytes.Equal(got.Bytes(), want.Bytes()) {
-		return fmt.Errorf("stderr is %d bytes, or others than the %d that were written", got.Len(), want.Len())
+		return fmt.Errorf("stderr has %d bytes, or other bytes than the %d that were written", got.Len(), want.Len())
 	}
 	return nil
 }
@@ -182,7 +182,7 @@ func exitsWith(ctx context.Context, s subject, code int, c engine.Command) error
 	case !errors.As(err, &exit):
 		return fmt.Errorf("exit code %d: error is %v, not an ExitError; output %q", code, err, out)
 	case exit.Code != code || exit.Program != c.Program:
-		return fmt.Errorf("exit code %d of %s is told as %d of %s", code, c.Program, exit.Code, exit.Program)
+		return fmt.Errorf("exit code %d of %s is reported as %d of %s", code, c.Program, exit.Code, exit.Program)
 	case !strings.Contains(exit.Stderr, "a reason"):
 		return fmt.Errorf("exit code %d: the error's stderr is %q", code, exit.Stderr)
 	}
@@ -194,12 +194,12 @@ func unknownProgram(ctx context.Context, s subject) error {
 	_, err := s.Run(ctx, engine.Command{Program: name})
 	var exit *engine.ExitError
 	if err == nil || errors.As(err, &exit) || !strings.Contains(err.Error(), name) {
-		return fmt.Errorf("error is %v, want one that names the program and is not the program's own", err)
+		return fmt.Errorf("error is %v, want one that names the program and is no ExitError", err)
 	}
 	return nil
 }
 
-// endWithin is how soon after its context a command has to be over.
+// endWithin is how soon a command has to end after its context.
 const endWithin = 10 * time.Second
 
 func cancel(ctx context.Context, s subject) error {
@@ -214,7 +214,7 @@ func deadline(ctx context.Context, s subject) error {
 	return endsWith(ctx, s, context.DeadlineExceeded, func() {})
 }
 
-// endsWith runs a command without an end, and calls end as soon as it runs.
+// endsWith runs an endless command, and calls end as soon as it runs.
 func endsWith(ctx context.Context, s subject, want error, end func()) error {
 	mark := rand.Text()
 	w := &watcher{want: "running\n"}
@@ -256,12 +256,12 @@ func endsWith(ctx context.Context, s subject, want error, end func()) error {
 	return noProcess(mark)
 }
 
-// noProcess looks for a process with the mark in its command line, also in containers of this machine.
+// noProcess checks that no process has the mark in its command line, in containers of this machine too.
 func noProcess(mark string) error {
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, file := range files {
 		if data, _ := os.ReadFile(file); bytes.Contains(data, []byte(mark)) {
-			return fmt.Errorf("process %s of an ended command is still there", filepath.Base(filepath.Dir(file)))
+			return fmt.Errorf("process %s of an ended command still runs", filepath.Base(filepath.Dir(file)))
 		}
 	}
 	return nil
@@ -271,12 +271,12 @@ func closeLeavesNoChild(ctx context.Context, s subject) error {
 	before := children()
 	x := s.open(s.engine.Native)
 	_, err := x.Run(ctx, sh("true"))
-	if err := errors.Join(err, x.Close(), x.Close()); err != nil { // the second does nothing
+	if err := errors.Join(err, x.Close(), x.Close()); err != nil { // the second one has no effect
 		return err
 	}
 	for pid, name := range children() {
 		if _, ok := before[pid]; !ok {
-			return fmt.Errorf("child %s (%s) is left", pid, name)
+			return fmt.Errorf("child %s (%s) still runs", pid, name)
 		}
 	}
 	return nil
