@@ -17,7 +17,7 @@ import (
 
 const downloadHost = "dl.dagger.io"
 
-// findCLI returns the path of the Dagger client, which is downloaded where there is none.
+// findCLI returns the path of the Dagger client. It downloads the client if there is none.
 func findCLI(ctx context.Context, o Options) (string, error) {
 	path, err := lookCLI(ctx, o.Env)
 	if path != "" || err != nil {
@@ -27,7 +27,7 @@ func findCLI(ctx context.Context, o Options) (string, error) {
 	defer o.noticeLong(atMost("downloading the Dagger client", limit))()
 	download, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	// The SDK's own way, which checks the sum. Clients of other versions are left for the projects that need them.
+	// The SDK verifies the checksum. It does not remove clients of other versions, which other projects may need.
 	path, err = engineconn.CLIDownloader{Ref: engineconn.CLIVersion, Release: true}.Download(download)
 	if ctx.Err() != nil {
 		return "", ctx.Err()
@@ -38,12 +38,12 @@ func findCLI(ctx context.Context, o Options) (string, error) {
 const withoutDownload = "where " + downloadHost + " cannot be reached, install the Dagger client " + engineVersion +
 	" on PATH, or set " + cliVariable + " to it"
 
-// lookCLI returns the path of a client that is on this machine, empty where one can be downloaded.
+// lookCLI returns the path of a client on this machine; empty if there is none and it can be downloaded.
 func lookCLI(ctx context.Context, env []string) (string, error) {
 	if bin, ok := child.Lookup(env, cliVariable); ok {
 		return namedCLI(env, bin)
 	}
-	// Where the SDK keeps it: the SDK's own reading of the environment has to be asked.
+	// The SDK keeps it there, by its own reading of the environment.
 	if path, err := exec.LookPath(filepath.Join(xdg.CacheHome, "dagger", "dagger-"+engineconn.CLIVersion)); err == nil {
 		return path, nil
 	}
@@ -52,7 +52,7 @@ func lookCLI(ctx context.Context, env []string) (string, error) {
 	}
 	for _, proxy := range []string{"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"} {
 		if value, _ := child.Lookup(env, proxy); value != "" {
-			return "", nil // it may reach what we cannot
+			return "", nil // a proxy may reach hosts that this machine cannot
 		}
 	}
 	if err := dial(ctx, "tcp", net.JoinHostPort(downloadHost, "443")); err != nil {
@@ -77,8 +77,8 @@ func namedCLI(env []string, bin string) (string, error) {
 	return "", hint.Wrap(fmt.Errorf("use Dagger client %q of %s: not an executable file", bin, cliVariable), "correct or unset %s", cliVariable)
 }
 
-// isRelease reports whether the client is of the engine's version: "dagger v0.21.8 (…) linux/amd64".
-// Another one may work, and may not understand what the SDK asks.
+// isRelease reports whether the client has the engine's version: "dagger v0.21.8 (…) linux/amd64". Another version may not
+// understand the queries of the SDK.
 func isRelease(ctx context.Context, env []string, path string) bool {
 	out, err := askRuntime(ctx, env, path, []string{"version"})
 	return err == nil && strings.HasPrefix(lastLine(out), "dagger "+engineVersion+" ")

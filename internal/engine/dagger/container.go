@@ -24,32 +24,32 @@ import (
 
 // Options say which engine is used, and how.
 type Options struct {
-	// System is what is built.
+	// System is the system to build for.
 	System matrix.System
 	// RunnerHost is the engine's address, such as "tcp://host:1234". Empty leaves the choice to Dagger's own rules:
 	// the session of "dagger run", then _EXPERIMENTAL_DAGGER_RUNNER_HOST, then a container runtime of this machine.
 	RunnerHost string
-	// RunnerFlag is the flag that gave RunnerHost, for a hint to name.
+	// RunnerFlag is the flag that set RunnerHost, for a hint.
 	RunnerFlag string
 	// Image is the image in which commands run; the zero Image is [DefaultImage].
 	Image Image
-	// Settings are what every command of Nix gets.
+	// Settings are the settings of every command.
 	Settings nix.Settings
 	// Env is the environment of this process. The Dagger client gets some variables, containers none; see [environment].
 	Env []string
 	// Memlock is how much memory in bytes a builder should be able to lock. It is raised where the engine allows that;
 	// negative is without limit, zero leaves the limit alone.
 	Memlock int64
-	// Log takes the whole progress log of the Dagger client, and LogFile is where the user finds it. A nil Log drops it,
-	// which also spares the client's memory.
+	// Log gets the whole progress log of the Dagger client, and LogFile is its file for the user. A nil Log drops it, which
+	// saves memory of the client.
 	Log     io.Writer
 	LogFile string
-	// Notice is called with a short text when something takes long. It may be nil.
+	// Notice is called with a short text when an operation takes long. It may be nil.
 	Notice func(string)
 	// Cache is a directory for converted images. It need not exist.
 	Cache string
 
-	limits limits // of waits; zero for defaultLimits
+	limits limits // zero for defaultLimits
 }
 
 // Executor runs Nix in containers of one engine. It implements [engine.Executor].
@@ -57,7 +57,7 @@ type Executor struct {
 	options Options
 	session *session
 	client  *dagger.Client
-	host    string // the engine's address; empty where Dagger finds it by itself
+	host    string // the engine's address; empty if Dagger finds it by itself
 	tunnel  *tunnel
 	version string // of the engine
 
@@ -99,7 +99,7 @@ func Open(ctx context.Context, o Options) (_ *Executor, err error) {
 	x := &Executor{options: o, image: image, host: target.host, added: map[string]*dagger.Directory{}}
 	defer func() {
 		if err != nil {
-			_ = x.Close() // the first error is the one that matters
+			_ = x.Close() // the first error matters
 		}
 	}()
 	if x.session, err = connect(ctx, target, o); err != nil {

@@ -31,10 +31,10 @@ const (
 
 // target is an engine that was found, or a container runtime that can start one.
 type target struct {
-	found       string                    // for a person to read
-	host        string                    // for the Dagger client; empty leaves the choice to it
-	provisioned bool                      // a container runtime starts the engine, and may have to pull it
-	container   engineContainer           // the engine's, where a runtime has it or starts it
+	found       string                    // a description for the user
+	host        string                    // the address for the Dagger client; empty leaves the choice to it
+	provisioned bool                      // a container runtime starts the engine, and may pull its image
+	container   engineContainer           // of the engine, if it runs in a runtime
 	session     *engineconn.ConnectParams // the session of "dagger run"
 }
 
@@ -54,8 +54,8 @@ func Detect(ctx context.Context, env []string) (found string, err error) {
 	return t.found, nil
 }
 
-// find follows Dagger's own rules. But it reports at once what Dagger reports after minutes, and tries the next runtime
-// where Dagger stops at the first. flag is the flag that set the host, for a hint.
+// find follows Dagger's own rules. But it reports problems at once, which Dagger reports after minutes, and tries the next
+// runtime if the first one fails. flag is the flag that set the host, for a hint.
 func find(ctx context.Context, env []string, host, flag string) (target, error) {
 	if port, ok := child.Lookup(env, portVariable); ok && host == "" {
 		return findSession(ctx, port, env)
@@ -89,7 +89,7 @@ var schemes = []string{"unix", "tcp", "tls", "ssh", "kube-pod", "image", "contai
 // An address is the parsed address of an engine.
 type address struct {
 	kind    string // the scheme without a runtime
-	runtime string // that a scheme of a container names; empty for any
+	runtime string // the runtime in the scheme of a container; empty for any
 	url     *url.URL
 }
 
@@ -148,7 +148,7 @@ func findHost(ctx context.Context, env []string, host, flag string) (target, err
 		t.container = by.container.of(a)
 		return t, err
 	default:
-		// ssh and kube-pod: only their own clients know the way.
+		// ssh and kube-pod: only their own clients can connect.
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -15,10 +15,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// A rule gives the reason for an error, and what to do about it, by words that are in its text.
+// A rule has the reason for an error with some words in its text, and a hint.
 type rule struct{ words, reason, hint string }
 
-// connectRules explain the output of a Dagger client that could not reach an engine. The first match is used. CLIENT in a
+// connectRules explain the output of a Dagger client that could not reach an engine. The first match counts. CLIENT in a
 // hint is replaced by the path of the client, COMMAND by the command of the container runtime that failed.
 var connectRules = []rule{
 	{"was not available", "no container runtime was found", "install Docker or Podman, or set " + runnerHostVariable + " to an engine's address"},

@@ -103,12 +103,12 @@ func (p loadedImage) digest() string {
 	return digest[:12]
 }
 
-// has reports whether there is, or may be, an image for the system.
+// has reports whether the archive has, or may have, an image for the system.
 func (p loadedImage) has(s matrix.System) bool {
 	return p.systems == nil || slices.Contains(p.systems, s)
 }
 
-// loading is a lock, so that the systems of a run convert their image once. Waiting for it ends with the context.
+// loading is a lock, so that the executors of a run convert their image once. Waiting for it ends with the context.
 var loading = make(chan struct{}, 1)
 
 // loadImage converts the image to a form that Dagger can import. The cache directory keeps converted files by their hash.

@@ -26,14 +26,14 @@ for old in "${dir%/*}"/*; do
 done
 shift "$n" && exec "$@"`
 
-// dropTimeout is the limit for removing the roots at the end. A later run removes what remains.
+// dropTimeout is the limit for removing the roots at the end. A later run removes the rest.
 const dropTimeout = 10 * time.Second
 
 // roots are the paths that an executor keeps.
 type roots struct {
-	dir  string // empty as long as there are none
+	dir  string // empty before the first call of Keep
 	kept map[nix.StorePath]bool
-	next []string // those that the next command makes roots of
+	next []string // for which the next command adds roots
 }
 
 // Keep makes the next command add roots for the paths, so that no extra container is started.

@@ -10,15 +10,15 @@ import (
 type limits struct {
 	// answer bounds a connection to an engine that runs, and each query that moves no data.
 	answer time.Duration
-	// provision bounds starting an engine by way of a container runtime, which may have to pull its image, and the
-	// download of the Dagger client.
+	// provision bounds the start of an engine by a container runtime, which may pull its image, and the download of the
+	// Dagger client.
 	provision time.Duration
 	// transfer bounds loading the Nix image and uploading a directory.
 	transfer time.Duration
 	// start bounds the time from the request for a command's container until it reports.
 	start time.Duration
-	// silence is how long the engine may not answer, and a command may not report. In this time, the engine is asked and
-	// a command reports several times: see pulses.
+	// silence bounds the time without an answer of the engine or a report of a command. There are several queries and
+	// reports in this time: see pulses.
 	silence time.Duration
 }
 
@@ -30,16 +30,16 @@ var defaultLimits = limits{
 	silence:   2 * time.Minute,
 }
 
-// Limits of operations that normally end at once.
+// Limits of operations that normally end immediately.
 const (
-	// pulses is how often the engine is asked in limits.silence. Counting pulses instead of time leaves out the time in
-	// which this process was stopped.
+	// pulses is the number of queries in limits.silence. Pulses are counted, so that the time does not count in which this
+	// process is stopped.
 	pulses = 12
 	// dialTimeout is generous for a network that works.
 	dialTimeout = 3 * time.Second
-	// runtimeTimeout is how long a container runtime may take to answer; one whose daemon hangs never does.
+	// runtimeTimeout is how long a container runtime may take to answer. It never answers if its daemon hangs.
 	runtimeTimeout = 5 * time.Second
-	// stateInterval is how often a runtime is asked for the state of the engine's container, until the engine answers.
+	// stateInterval is the time between two queries for the state of the engine's container, until the engine answers.
 	stateInterval = time.Second
 	// greetingTimeout is how long a connection may take to name its command.
 	greetingTimeout = 30 * time.Second
@@ -47,10 +47,10 @@ const (
 	stopTimeout = 3 * time.Second
 	// endTimeout is how long the engine may take to notice that a container has ended.
 	endTimeout = 5 * time.Second
-	// closeTimeout is how long the Dagger client may take to end, for each way of asking it to. It says goodbye to the
-	// engine, which takes a tenth of a second, and hangs where the engine does.
+	// closeTimeout is how long the Dagger client may take to end, after each signal. It ends its session with the engine,
+	// which takes a tenth of a second, and hangs if the engine hangs.
 	closeTimeout = 3 * time.Second
-	// noticeAfter is the time after which the user sees what the program waits for.
+	// noticeAfter is the time after which a notice says what the program waits for.
 	noticeAfter = 2 * time.Second
 )
 

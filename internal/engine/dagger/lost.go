@@ -14,8 +14,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// call makes one call to the engine. It ends with the context, with the session, and after the limit; the engine then
-// counts as lost.
+// call makes one call to the engine. It ends with the context, with the session, and after the limit. After the limit, the
+// engine counts as lost.
 func (s *session) call(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
 	call, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -48,8 +48,8 @@ func (s *session) lose(reason string) error {
 	return s.loss
 }
 
-// watch asks the engine regularly whether it still runs, until the session is closed. An engine that does not answer
-// several times is lost: if it was stopped or cannot be reached, no connection reports that.
+// watch sends the engine a query at intervals, until the session is closed. After several queries without an answer, the
+// engine is lost: no connection reports that the engine was stopped or cannot be reached.
 func (s *session) watch(notice func(string)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	answered := make(chan bool, 1)
@@ -98,7 +98,7 @@ func (s *session) ping(ctx context.Context) bool {
 	}
 	_, err = io.Copy(io.Discard, response.Body)
 	_ = response.Body.Close()
-	return err == nil && response.StatusCode != http.StatusBadGateway // the client's answer if it has lost the engine
+	return err == nil && response.StatusCode != http.StatusBadGateway // the client's answer if it has no engine
 }
 
 // lost returns an error if err, of a query, means that the engine is lost; else nil.
@@ -112,7 +112,7 @@ func (s *session) lost(err error) error {
 	default:
 	}
 	if errors.Is(err, errGone) {
-		return errLost(plain(err)) // the container is lost; the next call shows whether the engine is too
+		return errLost(plain(err)) // only the container is lost; the next call shows whether the engine is too
 	}
 	var network net.Error
 	if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

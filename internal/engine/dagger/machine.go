@@ -17,24 +17,24 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// machine is what [Open] has found out about an engine.
+// machine describes an engine.
 type machine struct {
 	native   matrix.System // the engine's own
 	emulator string        // as in [engine.Engine]
 	notes    []string
 }
 
-// machineInfo is what a container shows of its machine.
+// machineInfo describes the machine of a container.
 type machineInfo struct {
 	nix        nix.Version
 	cores      int
-	free       int64 // bytes where the store is
-	runsSystem bool  // programs of the executor's system
+	free       int64 // bytes on the file system of the store
+	runsSystem bool  // it runs programs of the executor's system
 	kernel     string
 	boot       string // identifies this boot of the kernel
 }
 
-// choose decides in which container commands run.
+// choose chooses the container for commands.
 //
 // If the image supports the engine's own platform, the container has that platform. For a foreign system, the kernel's
 // binfmt entry then emulates only the builders: Nix runs at full speed, and its sandbox works. If the kernel has no such
@@ -146,7 +146,7 @@ func (x *Executor) use(ctx context.Context, s matrix.System, extra nix.Settings)
 //go:embed machine-info.sh
 var machineInfoScript string
 
-// machineInfo asks the container about its machine.
+// machineInfo reads facts about the machine in the container.
 func (x *Executor) machineInfo(ctx context.Context) (machineInfo, error) {
 	program := base64.StdEncoding.EncodeToString(probe.ELF(x.options.System))
 	out, err := x.Run(ctx, engine.Command{Program: "bash", Args: []string{"-c", machineInfoScript, "machine-info", program}})

@@ -74,12 +74,12 @@ type running struct {
 	kill    context.CancelFunc
 	over    <-chan struct{} // closed by kill
 	pumps   sync.WaitGroup
-	writing atomic.Int32 // how many pumps wait for their writer
+	writing atomic.Int32 // the number of pumps that wait for their writer
 }
 
-// start sends the command to the engine.
+// start starts the command in the engine.
 func (x *Executor) start(ctx context.Context, c engine.Command, stdout io.Writer) *running {
-	// If the context ends, the command must end before the query does. So the query has its own context.
+	// If the context ends, the command must end before the query. So the query has its own context.
 	queryCtx, kill := context.WithCancel(context.WithoutCancel(ctx))
 	r := &running{
 		x: x, program: c.Program, streams: x.tunnel.expect(), kill: kill, over: queryCtx.Done(), stderr: &child.Tail{Limit: 16 << 10},
@@ -126,7 +126,7 @@ func (w countedWriter) Write(p []byte) (int, error) {
 	return w.Writer.Write(p)
 }
 
-// close ends what still runs. After it, nothing writes to the writers of the command.
+// close ends the command and its copies. Nothing writes to the writers of the command afterwards.
 func (r *running) close() {
 	r.kill()
 	r.streams.close()
@@ -171,7 +171,7 @@ func (r *running) wait(ctx context.Context) error {
 		case <-starting.C:
 			return r.failure(ctx, r.x.session.lose("no container was started within "+span(l.start)))
 		case <-pulse.C:
-			// A container is silent before it connects, and while it waits for our writer.
+			// A container is silent before it connects, and while it waits for a writer of this process.
 			if missed++; r.control == nil || r.writing.Load() > 0 {
 				missed = 0
 			} else if missed == pulses {
@@ -204,7 +204,7 @@ func (r *running) say(word string) {
 		return
 	}
 	_ = r.control.SetWriteDeadline(time.Now().Add(time.Second))
-	_, _ = io.WriteString(r.control, word+"\n") // its reaction shows whether it has arrived
+	_, _ = io.WriteString(r.control, word+"\n") // later reports show whether it has arrived
 }
 
 // cancel ends the command: first Nix, which ends its builders, then the container. If the command does not report its end,
@@ -290,7 +290,7 @@ func (r *running) failure(ctx context.Context, err error) error {
 	var exit *dagger.ExecError
 	switch {
 	case errors.As(err, &exit) && r.control != nil:
-		// Something has killed the container with all of its processes: usually the kernel, because memory ran out.
+		// The container was killed with all of its processes, usually by the kernel, because memory ran out.
 		return &engine.ExitError{Program: r.program, Code: exit.ExitCode, Stderr: r.stderr.String()}
 	case errors.As(err, &exit):
 		err = fmt.Errorf("start its container: exit code %d: %w", exit.ExitCode, err)

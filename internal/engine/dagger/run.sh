@@ -1,18 +1,15 @@
 #!/usr/bin/env bash
 #
-# Runs one command in a container, and connects it with the process that asked for it:
+# Runs one command in a container, and connects it with the client: the process that wants its output.
 #
 #   run ADDRESS TOKEN MEMLOCK CONFIG PROGRAM [ARG…]
 #
-# ADDRESS is that process's, as HOST/PORT; TOKEN names the command to it; MEMLOCK is the
-# limit to ask for, in KiB, "unlimited" or empty; CONFIG becomes NIX_CONFIG. Bash is
-# needed for its /dev/tcp.
+# ADDRESS is the client's HOST/PORT. TOKEN identifies the command. MEMLOCK is the limit of locked memory in KiB,
+# "unlimited" or empty. CONFIG is the value of NIX_CONFIG. The script needs /dev/tcp of bash.
 #
-# There are three connections, each opened with a line "TOKEN NAME". stdout and stderr
-# are the command's own. Over control go lines, up: "missing", or "alive" now and then
-# and "exit CODE" at last; down: "stop" ends the command, "done" says that all of its
-# output has arrived. A container that ended before would take with it what is still
-# on its way.
+# There are three connections. Each begins with a line "TOKEN NAME". stdout and stderr have the output of the command.
+# control has lines. The script sends "missing", or "alive" at intervals and finally "exit CODE". The client sends "stop" to
+# end the command, and "done" when it has all output. If the container ended before, output in transit would be lost.
 
 set -m # every child gets a process group
 
@@ -26,11 +23,11 @@ printf '%s stdout\n' "$token" >&4
 exec 5<>"/dev/tcp/$address" || exit
 printf '%s stderr\n' "$token" >&5
 
-# Ends when everything has arrived on the other side.
+# Reports the result, and ends when the client has all output.
 finish() {
 	printf '%s\n' "$1" >&3
 	read -r -u 3 _
-	exit 0 # the other side knows the code; here it would only look like a failure of Dagger's
+	exit 0 # the client has the exit code; for Dagger, another code would be a failure of the container
 }
 
 if ! type -P -- "$1" >/dev/null; then
@@ -38,10 +35,10 @@ if ! type -P -- "$1" >/dev/null; then
 	finish missing
 fi
 
-# Not every engine allows more than it was started with; what a builder really gets is measured elsewhere.
+# Some engines do not allow a higher limit. The probe measures the limit of a builder.
 [[ -z $memlock ]] || ulimit -l "$memlock" 2>/dev/null
 
-# All that a command sees: what the image needs to work, proxies, and fixed values.
+# The environment of the command: variables that the image needs, proxies, and fixed values.
 environment=(HOME=/root USER=root LC_ALL=C.UTF-8 NIX_USER_CONF_FILES= NIX_PATH= GIT_TERMINAL_PROMPT=0 "NIX_CONFIG=$config")
 for name in PATH NIX_SSL_CERT_FILE SSL_CERT_FILE GIT_SSL_CAINFO {http,https,no,all}_proxy {HTTP,HTTPS,NO,ALL}_PROXY; do
 	[[ -z ${!name-} ]] || environment+=("$name=${!name}")
@@ -51,7 +48,7 @@ env -i "${environment[@]}" "$@" </dev/null >&4 2>&5 3>&- 4>&- 5>&- &
 command=$!
 exec 4>&- 5>&-
 
-# Says that we are alive, so that the other side can tell a long build from a lost engine.
+# Reports at intervals, so that the client can distinguish a long build from a lost engine.
 while read -r -t 10 -u 3 word || (($? > 128)); do
 	case $word in
 	stop) kill -TERM -- "-$command" ;;
@@ -63,8 +60,9 @@ watch=$!
 wait "$command" 2>/dev/null
 code=$?
 
-# What the command has left behind would hold the connections open. All that is here besides us is the container's
-# first process, whom no signal of ours reaches. Where that is not Dagger's, this is no container of our own.
+# Processes that the command has left behind would keep the connections open. In a container of Dagger, all processes belong
+# to the command, but for this one and the first one, which the signal does not reach. Elsewhere, other processes must not
+# be killed.
 if ((PPID == 1)) && [[ /proc/1/exe -ef /.init ]]; then
 	kill -KILL -1
 else

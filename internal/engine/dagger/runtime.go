@@ -17,8 +17,8 @@ import (
 // A containerRuntime is a program that runs containers.
 type containerRuntime struct {
 	command, name string
-	version       []string // arguments that make it say its version
-	hint          string   // where it does not answer
+	version       []string // arguments that print its version
+	hint          string   // if it does not answer
 }
 
 // runtimes are those that Dagger can start an engine with, in its order.
@@ -54,7 +54,7 @@ func findRuntime(ctx context.Context, env []string, backend string) (target, err
 			container: engineContainer{runtime: program, command: r.command, name: enginePrefix + engineVersion, env: env},
 		}
 		if len(failed) > 0 {
-			// Dagger gives up where the first runtime on PATH has no daemon: tell it which one has.
+			// Dagger fails if the first runtime on PATH has no daemon. This address names the one that has.
 			t.host = "image+" + r.command + "://registry.dagger.io/engine:" + engineVersion
 		}
 		return t, nil
@@ -89,16 +89,16 @@ func askRuntime(ctx context.Context, env []string, path string, args []string) (
 	return strings.TrimSpace(out.String()), err
 }
 
-// engineContainer is the container in which a runtime runs the engine. The zero value is that of no runtime.
+// engineContainer is the container of the engine. The zero value is for an engine without a runtime.
 type engineContainer struct {
 	runtime  string // the program's path
 	command  string // its name, for a hint
 	name     string // of the container
-	existing bool   // Dagger uses it as it is, and starts none
+	existing bool   // Dagger uses it as it is, and does not start it
 	env      []string
 }
 
-// of returns the container that an address means.
+// of returns the container of an address.
 func (c engineContainer) of(a address) engineContainer {
 	if a.kind == "container" {
 		c.name, c.existing = a.url.Host, true
@@ -124,19 +124,19 @@ func (c engineContainer) of(a address) engineContainer {
 // enginePrefix begins the names that Dagger gives to the containers of engines.
 const enginePrefix = "dagger-engine-"
 
-// containerState is what a runtime says of a container.
+// containerState is the state of a container in a runtime.
 type containerState struct {
 	status   string // "running", "created", "restarting", …
 	restarts int
 	code     int
-	reason   string // why it could not be started the last time
+	reason   string // why its last start failed
 }
 
 const stateFormat = "{{.State.Status}}\t{{.RestartCount}}\t{{.State.ExitCode}}\t{{.State.Error}}"
 
-// state looks at the container. It is zero where there is none, or where the runtime does not say.
+// state returns the state of the container. It is zero if there is no container, or if the runtime does not report it.
 func (c engineContainer) state(ctx context.Context) containerState {
-	if c.runtime == "" || c.command == "container" { // Apple's knows no such format
+	if c.runtime == "" || c.command == "container" { // Apple's runtime has no such format
 		return containerState{}
 	}
 	out, err := askRuntime(ctx, c.env, c.runtime, []string{"container", "inspect", "--format", stateFormat, c.name})
@@ -153,8 +153,8 @@ func (c engineContainer) state(ctx context.Context) containerState {
 	return s
 }
 
-// failure says why the container does not run, where its state tells that it will not. Before is its state before
-// Dagger was asked to start it.
+// failure returns why the container cannot run, or nil if its state does not show that. Before is its state before Dagger
+// was asked to start it.
 func (c engineContainer) failure(ctx context.Context, before, now containerState) error {
 	switch {
 	case now.reason != "":
@@ -171,11 +171,11 @@ func (c engineContainer) failure(ctx context.Context, before, now containerState
 	return nil
 }
 
-// awaitFailure returns why the container does not run as soon as the runtime tells, and nil when the context ends.
-// Dagger itself goes on trying to reach a container that was never started.
+// awaitFailure returns why the container cannot run as soon as its state shows it, and nil when the context ends. Dagger
+// itself tries for minutes to reach a container that was never started.
 func (c engineContainer) awaitFailure(ctx context.Context, before containerState) error {
 	if c.runtime == "" || before.reason != "" {
-		return nil // the reason is that of an earlier start, and Dagger ends at once where starting it again fails
+		return nil // the reason is that of an earlier start, and Dagger fails at once if another start fails
 	}
 	tick := time.NewTicker(stateInterval)
 	defer tick.Stop()

@@ -21,26 +21,26 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// session is a session with an engine: the child process "dagger session", and the port on which it takes queries.
-// It implements engineconn.EngineConn.
+// session is a session with an engine: the child process "dagger session" and the port for its queries. It implements
+// engineconn.EngineConn.
 //
 // The SDK can start the child itself. But then the child inherits the whole environment with its secrets, gets the Ctrl-C of
-// the terminal before this process, ignores the context, and its errors are hard to read. All SDKs of Dagger use this
-// protocol:
+// the terminal before this process, ignores the context, and prints errors that are hard to read. All SDKs of Dagger use
+// this protocol:
 // https://github.com/dagger/dagger/blob/v0.21.8/cmd/dagger/session.go.
 type session struct {
 	http   *http.Client
 	params engineconn.ConnectParams
-	child  *exec.Cmd // nil where the session belongs to "dagger run"
+	child  *exec.Cmd // nil if the session belongs to "dagger run"
 	stdin  io.Closer
 	stdout io.Closer
 	stderr *child.Tail
-	done   chan struct{} // closed when the child has ended; never where there is none
+	done   chan struct{} // closed when the child has ended; never if there is none
 	limits limits
 
 	gone    chan struct{} // closed when the engine counts as lost; see lose
 	losing  sync.Once
-	loss    error // why, once gone is closed
+	loss    error // the reason, once gone is closed
 	unwatch context.CancelFunc
 }
 
@@ -70,37 +70,41 @@ func connect(ctx context.Context, t target, o Options) (*session, error) {
 	if t.container.existing && before.status != "" && before.status != "running" {
 		return nil, hint.Wrap(fmt.Errorf("connect to %s: the container is %s", t.found, before.status), "%s start %s", t.container.command, hint.Quote(t.container.name))
 	}
-	timed, cancel := context.WithTimeout(ctx, limit)
+	timed, cancel := context.WithTimeoutCause(ctx, limit, t.noAnswer(limit))
 	defer cancel()
-	failed := make(chan error, 1)
+	timed, fail := context.WithCancelCause(timed)
+	watched := make(chan struct{})
 	go func() {
-		err := t.container.awaitFailure(timed, before)
-		if err != nil {
-			cancel()
+		defer close(watched)
+		if err := t.container.awaitFailure(timed, before); err != nil {
+			fail(err)
 		}
-		failed <- err
 	}()
 	s, err := startSession(timed, cli, environment(o.Env, t.host, o.Log == nil), o)
-	slow := errors.Is(timed.Err(), context.DeadlineExceeded)
-	cancel()
-	failure := <-failed
+	failure := context.Cause(timed)
+	fail(nil)
+	<-watched
 	switch {
 	case err == nil:
 		return s, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case failure != nil:
-		return nil, fmt.Errorf("connect to %s: %w", t.found, failure)
-	case slow && t.provisioned:
-		return nil, hint.Wrap(fmt.Errorf("connect to %s: no answer after %s", t.found, span(limit)), "look at the engine's log: %s logs %s", t.container.command, hint.Quote(t.container.name))
-	case slow:
-		return nil, hint.Wrap(fmt.Errorf("connect to %s: no answer after %s", t.found, span(limit)),
-			"check that a Dagger engine listens there, and that it is neither stopped nor stuck: see its log")
+	case failure == nil:
+		failure = t.container.failure(ctx, containerState{}, t.container.state(ctx))
 	}
-	if failure := t.container.failure(ctx, containerState{}, t.container.state(ctx)); failure != nil {
+	if failure != nil {
 		return nil, fmt.Errorf("connect to %s: %w", t.found, failure)
 	}
 	return nil, explainConnection(t, cli, err.Error(), o)
+}
+
+// noAnswer returns the error of an engine that does not answer.
+func (t target) noAnswer(limit time.Duration) error {
+	err := fmt.Errorf("no answer after %s", span(limit))
+	if t.provisioned {
+		return hint.Wrap(err, "look at the engine's log: %s logs %s", t.container.command, hint.Quote(t.container.name))
+	}
+	return hint.Wrap(err, "check that a Dagger engine listens there, and that it is neither stopped nor stuck: see its log")
 }
 
 // joinSession uses the session that "dagger run" has started for this process.
@@ -119,9 +123,9 @@ func startSession(ctx context.Context, cli string, env []string, o Options) (*se
 	if o.Log != nil {
 		cmd.Stderr = io.MultiWriter(s.stderr, o.Log)
 	}
-	// Its own process group: on Ctrl-C, this process ends the commands first.
+	// It has its own process group: on Ctrl-C, this process first ends the commands.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = time.Second // a process that it has started may keep its standard error open
+	cmd.WaitDelay = time.Second // one of its children may keep its standard error open
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -178,10 +182,10 @@ func (s *session) Do(r *http.Request) (*http.Response, error) {
 	return s.http.Do(r)
 }
 
-// Host returns the name under which the SDK addresses the session; [session.Do] dials its port whatever the name.
+// Host returns the name of the session for the SDK; [session.Do] ignores it.
 func (s *session) Host() string { return "dagger" }
 
-// Close ends the child by closing its standard input. After the loss of an engine, it was killed before.
+// Close ends the child by closing its standard input. If the engine is lost, the child was killed before.
 func (s *session) Close() error {
 	s.unwatch()
 	if s.child == nil {
@@ -198,7 +202,7 @@ func (s *session) Close() error {
 	}
 	select {
 	case <-s.done:
-	case <-time.After(closeTimeout): // the kernel blocks it
+	case <-time.After(closeTimeout): // it is blocked in the kernel
 	}
 	return nil
 }
@@ -225,8 +229,8 @@ var inherited = append([]string{
 	"PATH",              // finds docker and its credential helpers
 	"HOME",              // their configuration and sockets
 	"USER",              // the same
-	"TMPDIR",            // has room
-	"XDG_CACHE_HOME",    // has the client itself
+	"TMPDIR",            // a directory with enough space
+	"XDG_CACHE_HOME",    // has the client
 	"XDG_CONFIG_HOME",   // the configuration of container runtimes
 	"XDG_DATA_HOME",     // the containers of rootless runtimes
 	"XDG_STATE_HOME",    // the same

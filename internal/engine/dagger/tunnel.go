@@ -12,12 +12,11 @@ import (
 	"dagger.io/dagger"
 )
 
-// tunnel connects containers with this process: a port here, which Dagger makes reachable in containers through the session
-// (Host.Service). All output of commands goes through it.
+// tunnel connects containers with this process: Dagger makes a port of this machine reachable in containers (Host.Service).
+// All output of commands goes through it.
 //
-// Dagger's own output is made for people. Its progress log interleaves all commands, marks and splits lines, and the client
-// keeps every line in memory until the session ends. Container.Stdout is one string in memory; Container.File needs the
-// disk space twice.
+// Dagger's progress log is for users: it interleaves all commands, marks and splits lines, and the client keeps every line
+// in memory until the session ends. Container.Stdout is one string in memory. Container.File needs the disk space twice.
 type tunnel struct {
 	listener *net.TCPListener
 	address  string // for run.sh
@@ -26,7 +25,7 @@ type tunnel struct {
 }
 
 const (
-	tunnelHost = "client" // as containers know this process
+	tunnelHost = "client" // the name of this process for containers
 	tunnelPort = 4000
 	// greetingLimit is the maximum length of the line with which a connection begins, in bytes.
 	greetingLimit = 128
@@ -51,13 +50,13 @@ func openTunnel() (*tunnel, error) {
 	return t, nil
 }
 
-// service starts the other end of the tunnel. That takes about half a second, once per session.
+// service starts the other end of the tunnel. This takes about half a second, once per session.
 func (t *tunnel) service(ctx context.Context, client *dagger.Client) (*dagger.Service, error) {
 	port := t.listener.Addr().(*net.TCPAddr).Port
 	return client.Host().Service([]dagger.PortForward{{Frontend: tunnelPort, Backend: port}}).Start(ctx)
 }
 
-// admit gives a connection to the command of its token. Dagger itself connects without a token, to see whether the port is
+// admit passes a connection to the command of its token. Dagger itself connects without a token, to check that the port is
 // open.
 func (t *tunnel) admit(conn net.Conn) {
 	_ = conn.SetReadDeadline(time.Now().Add(greetingTimeout))
@@ -72,7 +71,7 @@ func (t *tunnel) admit(conn net.Conn) {
 	}
 }
 
-// readLine reads no further than the line's end: what follows belongs to the stream.
+// readLine reads one line. It reads no further, because the rest belongs to the stream.
 func readLine(conn net.Conn) (string, error) {
 	var line strings.Builder
 	for b := make([]byte, 1); line.Len() < greetingLimit; line.WriteByte(b[0]) {
@@ -118,7 +117,7 @@ func (s *streams) admit(name string, conn net.Conn) bool {
 		return false
 	}
 	s.conns[name] = conn
-	to <- conn // has room for the one
+	to <- conn // its buffer has room for one connection
 	return true
 }
 
