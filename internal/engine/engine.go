@@ -9,7 +9,7 @@ import (
 type Engine struct {
 	// Kind is "host" or "dagger".
 	Kind string `json:"kind"`
-	// Version is the engine's own version; empty for a host, which has none beside Nix's.
+	// Version is the engine's own version; empty for a host, which only has the version of Nix.
 	Version string `json:"version,omitempty"`
 	// Image is the container image by digest; empty for a host.
 	Image string      `json:"image,omitempty"`
@@ -24,20 +24,20 @@ type Engine struct {
 	EmulatorVersion string `json:"emulatorVersion,omitempty"`
 	// Kernel is the release of the kernel, which every builder sees.
 	Kernel string `json:"kernel,omitempty"`
-	// Evaluation is how evaluation on this machine is kept from its files: "isolated" where it finds none but those that
-	// Nix needs, "restricted" where only Nix's restrict-eval and its fetchers' protocols are in the way. Empty for a
-	// container, which has no files of the machine.
+	// Evaluation is how evaluation is restricted on this machine: "isolated" if it sees only files that Nix needs,
+	// "restricted" if only restrict-eval and the protocols of the fetchers restrict it. Empty for a container, which has no
+	// files of the machine.
 	Evaluation string `json:"evaluation,omitempty"`
 	// Cores is the number of processors.
 	Cores int `json:"cores"`
-	// SandboxPaths are files of the machine that its own nix.conf shows builders; an image, which is known by its
-	// digest, has none of them.
+	// SandboxPaths are files of the machine that builders see by its nix.conf; empty for a container, whose files are those
+	// of its image.
 	SandboxPaths []string `json:"sandboxPaths,omitempty"`
-	// FreeBytes is the free space of the file system that holds the store; 0 where it is not known.
+	// FreeBytes is the free space of the file system that holds the store; 0 if it is not known.
 	FreeBytes int64 `json:"-"`
-	// Ignored names substituters that this Nix would ignore, because it does not trust the user who asks.
+	// Ignored are substituters that this Nix ignores, because it does not trust the user.
 	Ignored []string `json:"-"`
-	// Refused is why this engine would not build for the system, although the system's programs run on it.
+	// Refused is why this engine does not build for the system, although the system's programs run on it.
 	Refused error `json:"-"`
 	// Notes are warnings for the user about this engine.
 	Notes []string `json:"-"`

@@ -14,9 +14,9 @@ type Command struct {
 	// Program is the program's name: "nix", "nix-store", "nix-build", …
 	Program string
 	Args    []string
-	// Settings override the executor's own settings for this command alone.
+	// Settings override the executor's own settings for this command.
 	Settings nix.Settings
-	// Privileged asks for what a sandboxed build needs of a container. A host ignores it.
+	// Privileged gives the command the privileges that a sandboxed build needs in a container. A host ignores it.
 	Privileged bool
 	// BusyBuildDir runs builders in another build directory, which looks as if other builds run in it. Outside of a
 	// sandbox its path differs. A daemon ignores it.
@@ -29,8 +29,8 @@ type Command struct {
 }
 
 // Executor runs Nix for one system.
-// It is safe for concurrent use. When a context ends, so do the processes that were started with it, and the error is that
-// of the context.
+// It is safe for concurrent use. When a context ends, the processes that were started with it end too, and the error is
+// that of the context.
 type Executor interface {
 	// Describe returns facts about the engine. It builds nothing.
 	Describe(ctx context.Context) (Engine, error)
@@ -38,13 +38,13 @@ type Executor interface {
 	// path for Nix. The directory must not change until the executor is closed.
 	AddPath(ctx context.Context, dir string) (string, error)
 	// Run runs a command to its end and returns its standard output, which should be small unless Stdout takes it.
-	// Where the command itself fails, the error is an [*ExitError].
+	// If the command itself fails, the error is an [*ExitError].
 	Run(ctx context.Context, cmd Command) ([]byte, error)
 	// Export realises the store paths and writes them to w in the format of nix-store --export,
 	// references before referrers, as one stream.
 	Export(ctx context.Context, w io.Writer, paths []nix.StorePath) error
-	// Keep protects store paths, and what they refer to, from garbage collectors until Close. They need not be there
-	// yet: what is added under them later is protected too.
+	// Keep protects store paths and their references from garbage collectors until Close. The paths need not exist yet:
+	// objects that are added later are protected too.
 	Keep(ctx context.Context, paths []nix.StorePath) error
 	// Close ends the use of the engine, which keeps running.
 	Close() error
@@ -58,7 +58,7 @@ var (
 	ErrDiskFull = errors.New("the engine's disk is full")
 )
 
-// NoPrivileges is the text of an engine's error where its owner denies what Nix needs for a sandbox.
+// NoPrivileges is the error text of an engine that does not allow the privileges that Nix needs for a sandbox.
 const NoPrivileges = "the engine does not allow privileged containers"
 
 // ExitError means that a command of Nix ran and failed.
@@ -66,7 +66,7 @@ type ExitError struct {
 	Program string
 	// Code is the exit code, 128 and the signal's number where a signal ended it.
 	Code int
-	// Stderr is the end of what it wrote there, at most some KiB.
+	// Stderr is the end of its error output, at most some KiB.
 	Stderr string
 }
 

@@ -25,7 +25,7 @@ type checkout struct {
 	bare bool
 }
 
-// local takes the snapshot of a directory of this machine: a checkout, a bare repository or any other.
+// local takes the snapshot of a checkout, a bare repository or another directory of this machine.
 func (t *Snapshotter) local(ctx context.Context, g git, tree *tree, dir string) (Snapshot, error) {
 	dir, err := realPath(dir)
 	if err != nil {
@@ -112,8 +112,8 @@ func (t *Snapshotter) fromCheckout(ctx context.Context, v *view, tree *tree, s S
 	return s, t.fromCommit(ctx, tree, from, s.Rev)
 }
 
-// subdir returns the flake's directory within the repository: the named one or, where that has no flake.nix, the nearest
-// one above it that has one. Nix does the same.
+// subdir returns the flake's directory within the repository: the named one or, if it has no flake.nix, the nearest parent
+// with a flake.nix. Nix does the same.
 func (t *Snapshotter) subdir(c checkout, dir string) (string, error) {
 	rel, err := filepath.Rel(c.top, dir)
 	if err != nil {

@@ -185,7 +185,7 @@ func (e *gitError) Error() string {
 	return fmt.Sprintf("git %s: exit code %d", e.subcommand, e.code)
 }
 
-// failedWith tells whether git failed with one of the texts in its message.
+// failedWith reports whether git failed with a message that has one of the texts.
 func failedWith(err error, texts ...string) bool {
 	e, ok := errors.AsType[*gitError](err)
 	return ok && slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(e.stderr, text) })

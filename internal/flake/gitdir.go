@@ -25,8 +25,8 @@ type gitDir struct {
 const maxSmallFile = 1 << 20
 
 // findCheckout finds the repository of a directory as Nix does: by the entry .git of the nearest directory that has one.
-// A directory that looks like a bare repository is one only outside of any checkout, or where the reference is explicitly
-// to a repository: inside a checkout it may be a committed directory.
+// A directory that looks like a bare repository counts as one only outside of a checkout, or if the reference is to a
+// repository: inside a checkout it may be a committed directory.
 func findCheckout(dir string, explicit bool) (checkout, bool) {
 	bare := checkout{top: dir, bare: true}
 	if explicit && looksBare(dir) {
@@ -108,7 +108,7 @@ func readLineOf(name string) (string, error) {
 }
 
 // checkOwner refuses a repository of another user, as git does: it may be above a directory of this user, and would then
-// determine what is built. Root may use repositories of the user who has called sudo. The user's setting safe.directory
+// determine what is built. Root may use repositories of the user who ran sudo. The user's setting safe.directory
 // lists exceptions.
 func (c checkout) checkOwner(d gitDir, safe []string, sudo string) error {
 	for _, entry := range safe {

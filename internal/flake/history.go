@@ -83,7 +83,7 @@ type commitHistory struct {
 	*repository
 	rev        string
 	incomplete error             // why older commits are missing, where a hint can help
-	remote     *remoteRepository // to fetch files from; nil where the repository has them
+	remote     *remoteRepository // to fetch files from; nil if the repository has them
 }
 
 // commitHistory opens the history of the snapshot's commit.
@@ -122,7 +122,7 @@ func (t *Snapshotter) commitHistory(ctx context.Context, g git, s Snapshot) (com
 	return p, nil
 }
 
-// fetchHistory fetches the commits that lead to one, and their trees.
+// fetchHistory fetches a commit and its ancestors with their trees.
 func (d *remoteRepository) fetchHistory(ctx context.Context, rev string) error {
 	return d.run(ctx, []string{"--filter=blob:none", fmt.Sprintf("--depth=%d", maxDepth)}, rev)
 }

@@ -18,7 +18,7 @@ var lfsPointer = regexp.MustCompile(`^version https://git-lfs\.github\.com/spec/
 
 const maxLFSPointer = 1024 // bytes, by the specification
 
-// onlyLFS tells whether the working tree differs from the commit only in files of Git LFS that are checked out. git itself
+// onlyLFS reports whether the working tree differs from the commit only in files of Git LFS that are checked out. git itself
 // would run the LFS program that the configuration names.
 func (v *view) onlyLFS(ctx context.Context, rev string) (bool, error) {
 	root, err := regular.OpenRoot(v.checkout.top)
@@ -46,7 +46,7 @@ func (v *view) onlyLFS(ctx context.Context, rev string) (bool, error) {
 	return only, err
 }
 
-// isCheckedOutLFS tells whether a file has the hash and the size that the pointer in the commit's blob states.
+// isCheckedOutLFS reports whether a file has the hash and the size that the pointer in the commit's blob states.
 func (v *view) isCheckedOutLFS(ctx context.Context, root *os.Root, blob, name string) bool {
 	pointer, err := v.object(ctx, blob, maxLFSPointer)
 	m := lfsPointer.FindSubmatch(pointer)

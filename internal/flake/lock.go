@@ -18,14 +18,14 @@ const maxLockSize = 16 << 20
 
 // Input is a direct or indirect input of a flake, with its lock.
 type Input struct {
-	// Name is the path of inputs that leads to it, as in --override-input: "nixpkgs", "home-manager/nixpkgs". Where several
-	// paths lead to one node, it is the shortest, and of several shortest ones the first in order.
+	// Name is the path of inputs that leads to it, as in --override-input: "nixpkgs", "home-manager/nixpkgs". If several
+	// paths lead to one node, it is the shortest one; of several shortest ones, it is the first in order.
 	Name string `json:"name"`
 	// URL is the locked flake reference, such as "github:NixOS/nixpkgs/<rev>", without credentials.
 	URL string `json:"url"`
 	// NARHash is the SRI hash of the tree as a NAR. Only very old locks have none.
 	NARHash string `json:"narHash,omitempty"`
-	// Rev is the commit; empty where the input is not under version control.
+	// Rev is the commit; empty if the input has no version control.
 	Rev string `json:"rev,omitempty"`
 	// LastModified is the time of the commit or of the newest file, in seconds since 1970.
 	LastModified int64 `json:"lastModified,omitempty"`
@@ -114,8 +114,8 @@ func ParseLock(data []byte) (*Lock, error) {
 	return l, nil
 }
 
-// Line returns the line of a node, 0 where it is unknown. Nix writes the name of a node before a brace nowhere else, but for
-// a node called "inputs".
+// Line returns the line of a node, 0 if it is unknown. In a lock of Nix, the name of a node before a brace is nowhere else,
+// unless the node is called "inputs".
 func (l *Lock) Line(node string) int {
 	for i, line := range strings.Split(l.text, "\n") {
 		if strings.HasPrefix(strings.TrimSpace(line), fmt.Sprintf("%q: {", node)) {
@@ -125,9 +125,8 @@ func (l *Lock) Line(node string) int {
 	return 0
 }
 
-// Inputs returns the inputs in the order of names. It leaves out an overridden input, and the inputs that
-// only it leads to: they do not take part in the build. An input that follows another is the same as that one. A node
-// without a lock is an error.
+// Inputs returns the inputs in the order of names. It leaves out an overridden input and the inputs that only it has: they
+// do not take part in the build. An input that follows another one is the same input. A node without a lock is an error.
 func (l *Lock) Inputs(overridden func(name string) bool) ([]Input, error) {
 	// Breadth first, so that the first path to a node is the shortest. A cycle ends at the node that it comes back to.
 	type step struct{ name, node string }

@@ -189,7 +189,7 @@ func (r *Ref) setParams(params map[string]string, known ...string) error {
 	return nil
 }
 
-// set sets one parameter. It ignores those that say how to fetch and not what: shallow, allRefs, revCount.
+// set sets one parameter. It ignores those that do not change the tree: shallow, allRefs, revCount.
 func (r *Ref) set(name, value string) error {
 	switch name {
 	case "dir":

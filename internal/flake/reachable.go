@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// Reachable tells whether a branch or tag of the flake's repository contains a commit. A server may have other commits: a
-// forge stores those of all forks together. For a checkout, the branches and tags of its remote count, and without a
-// remote its own.
+// Reachable reports whether a branch or tag of the flake's repository contains a commit. A server may have other commits: a
+// forge stores those of all forks together. For a checkout, the branches and tags of its remote count, or its own if it has
+// no remote.
 //
-// Where no branch or tag points to the commit itself, it fetches the history of all of them, without files.
+// If no branch or tag points to the commit itself, Reachable fetches the history of all of them, without files.
 func (t *Snapshotter) Reachable(ctx context.Context, rev string) (bool, error) {
 	ok, err := t.reachable(ctx, rev)
 	if err != nil {
@@ -71,7 +71,7 @@ func openAt(ctx context.Context, g git, dir string) (*view, error) {
 	return c.open(ctx, g)
 }
 
-// leadsTo tells whether a branch or tag of the repository contains a commit.
+// leadsTo reports whether a branch or tag of the repository contains a commit.
 func (r *repository) leadsTo(ctx context.Context, rev string) (bool, error) {
 	if !fullRev.MatchString(rev) {
 		return false, fmt.Errorf("%q is not the full hash of a commit", rev)

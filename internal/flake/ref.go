@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Kind says how the tree of a flake is found.
+// Kind is the type of a flake reference.
 type Kind string
 
 // The kinds of flake references. A local one has no scheme: it is a checkout of git, a bare repository, or any other
@@ -28,7 +28,7 @@ const (
 	kindIndirect  Kind = "indirect"
 )
 
-// hasURL tells whether references of the kind are a URL behind the name of the kind.
+// hasURL reports whether references of the kind have a URL after the name of the kind.
 func (k Kind) hasURL() bool {
 	return k == KindGit || k == KindTarball || k == kindFile || k == kindMercurial
 }
@@ -40,10 +40,10 @@ type Ref struct {
 	Kind Kind `json:"type"`
 	// Path is the directory of a local or path reference, clean but possibly relative.
 	Path string
-	// URL is what is fetched for git ("https://…", "ssh://…", "file:///…") and tarball,
-	// without the parameters that are Nix's own. It may hold credentials.
+	// URL is the URL of git ("https://…", "ssh://…", "file:///…") or of a tarball, without the parameters of Nix. It may
+	// hold credentials.
 	URL string
-	// Host, Owner and Repo are of github, gitlab and sourcehut. Owner has slashes where it is a subgroup of GitLab's.
+	// Host, Owner and Repo are for github, gitlab and sourcehut. Owner has slashes for a subgroup of GitLab.
 	Host, Owner, Repo string
 	// ID is the name of an indirect reference in a registry.
 	ID string
@@ -53,20 +53,20 @@ type Ref struct {
 	DirtyRev string
 	// Dir is the flake's directory within the tree, clean and with slashes; empty for its root.
 	Dir string
-	// Submodules says that the tree is to include the trees of its submodules.
+	// Submodules says that the tree includes the trees of its submodules.
 	Submodules bool
 	// NARHash is the SRI hash that the tree must have; empty for any.
 	NARHash string
-	// LastModified is the time of the tree, in seconds since 1970; 0 where it is not known yet.
+	// LastModified is the time of the tree, in seconds since 1970; 0 if it is not known yet.
 	LastModified int64
 }
 
-// IsLocal says whether the reference names something on this machine.
+// IsLocal reports whether the reference is to a directory or file of this machine.
 func (r Ref) IsLocal() bool {
 	return r.Kind == KindLocal || r.Kind == KindPath || localURL.MatchString(r.URL)
 }
 
-// String returns the reference as Nix writes it, without credentials, so that it is fit for a log and a lock file.
+// String returns the reference as Nix writes it, without credentials, for logs and lock files.
 func (r Ref) String() string {
 	params := map[string]string{"dir": r.Dir, "narHash": r.NARHash}
 	if r.LastModified != 0 {
@@ -97,7 +97,7 @@ func (r Ref) String() string {
 	}
 }
 
-// CloneURL returns what git clones to get the tree; empty where the reference names no repository.
+// CloneURL returns the URL that git clones; empty if the reference is not to a repository.
 func (r Ref) CloneURL() string {
 	switch r.Kind {
 	case KindGit:
@@ -122,9 +122,9 @@ var defaultHost = map[Kind]string{
 	KindSourceHut: "git.sr.ht",
 }
 
-// RemoteRef returns the reference by which a consumer would name a repository whose clone URL is known,
-// such as the URL of the remote "origin": that of its forge where the forge is a public one that Nix knows.
-// It never has credentials, so that the user name of an HTTPS URL is dropped as well.
+// RemoteRef returns the reference that a consumer would use for the repository of a clone URL, such as that of the remote
+// "origin". It is a reference to the forge if Nix has a fetcher for the forge. It never has credentials, so the user name
+// of an HTTPS URL is removed too.
 func RemoteRef(cloneURL string) (Ref, error) {
 	ref, err := ParseRef(strings.TrimPrefix(cloneURL, "git+"))
 	if err != nil {

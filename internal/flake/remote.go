@@ -113,7 +113,7 @@ func (d *remoteRepository) list(ctx context.Context, patterns ...string) ([]stri
 	return refs, nil
 }
 
-// fetchRef fetches what a reference points to, and returns its commit.
+// fetchRef fetches a reference, and returns its commit.
 func (d *remoteRepository) fetchRef(ctx context.Context, ref string) (string, error) {
 	err := d.fetchShallow(ctx, ref)
 	if failedWith(err, "couldn't find remote ref HEAD") {

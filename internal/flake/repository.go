@@ -86,7 +86,7 @@ func (r *repository) commitTime(ctx context.Context, rev string) (int64, error) 
 // committer matches the line of a commit with its time. The first match is in the header, not in the message.
 var committer = regexp.MustCompile(`(?m)^committer .*> (\d+) [+-]\d+$`)
 
-// has tells whether the repository has a commit.
+// has reports whether the repository has a commit.
 func (r *repository) has(ctx context.Context, rev string) bool {
 	_, err := r.neutral.output(ctx, r.dir, r.bare("cat-file", "-e", rev+"^{commit}")...)
 	return err == nil

@@ -32,7 +32,7 @@ func (t *Snapshotter) withSelf(flake []byte) (*Snapshotter, error) {
 	return &with, nil
 }
 
-// workingFlakeFile returns the flake.nix of a working tree. It is empty where there is none, which is an error later on.
+// workingFlakeFile returns the flake.nix of a working tree. It is empty if there is none; a later check reports that.
 func workingFlakeFile(top, subdir string) ([]byte, error) {
 	w, err := regular.OpenRoot(top)
 	if err != nil {
@@ -50,11 +50,11 @@ func workingFlakeFile(top, subdir string) ([]byte, error) {
 	return regular.ReadIn(w, name, maxFlakeFile)
 }
 
-// flakeFile returns the flake.nix of a commit. It is empty where there is none.
+// flakeFile returns the flake.nix of a commit. It is empty if there is none.
 func (r *repository) flakeFile(ctx context.Context, rev, subdir string) ([]byte, error) {
 	data, err := r.blob(ctx, rev, path.Join(subdir, "flake.nix"), maxFlakeFile)
 	if _, failed := errors.AsType[*gitError](err); failed || errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // git fails where it is a directory
+		return nil, nil // git fails if it is a directory
 	}
 	return data, err
 }

@@ -13,7 +13,7 @@ type Snapshot struct {
 	Subdir string `json:"subdir,omitempty"`
 	// URL is the flake reference that a consumer would lock, such as "github:owner/repo/<rev>".
 	URL string `json:"url"`
-	// Rev is the commit's full hash; empty where the tree is not of one commit.
+	// Rev is the commit's full hash; empty if the tree is not of one commit.
 	Rev string `json:"rev,omitempty"`
 	// NARHash is the SRI hash of the tree as a NAR.
 	NARHash string `json:"narHash"`
@@ -21,9 +21,9 @@ type Snapshot struct {
 	LastModified int64 `json:"lastModified"`
 	// Dirty says that the tree differs from its commit. A dirty tree is built but never published.
 	Dirty bool `json:"dirty"`
-	// LockHash is the SRI SHA-256 of the flake.lock file; empty where there is none.
+	// LockHash is the SRI SHA-256 of the flake.lock file; empty if there is none.
 	LockHash string `json:"lockHash,omitempty"`
-	// Overrides are the inputs that were replaced, by input path. A tree with overrides is not what consumers evaluate.
+	// Overrides are the inputs that were replaced, by input path. Consumers evaluate other inputs.
 	Overrides map[string]string `json:"overrides,omitempty"`
 	// Untracked has a few untracked files. Nix does not see them, which is often why a file is missing.
 	Untracked []string `json:"-"`

@@ -31,11 +31,11 @@ type Snapshotter struct {
 	// Git never prompts. Variables that name another repository, such as GIT_DIR, are removed.
 	Env []string
 
-	gitProgram string // "git" where it is empty
-	maxBytes   int64  // of the tree of a tarball; maxTarballTree where it is 0
+	gitProgram string // "git" if it is empty
+	maxBytes   int64  // of the tree of a tarball; maxTarballTree if it is 0
 }
 
-// Snapshot takes the snapshot; its Dir is absolute. When it fails, it removes all that it has made in t.Dir.
+// Snapshot takes the snapshot; its Dir is absolute. If it fails, it removes its files from t.Dir.
 //
 // Errors hold no credentials, and often a hint. The error of a done context is wrapped.
 func (t *Snapshotter) Snapshot(ctx context.Context) (Snapshot, error) {
@@ -143,7 +143,7 @@ func (t *Snapshotter) checkFlake(tree *tree, s Snapshot) error {
 	return err
 }
 
-// localDir returns the reference's directory on this machine; empty where it has none.
+// localDir returns the reference's directory on this machine; empty if it has none.
 func (t *Snapshotter) localDir() string {
 	if t.Ref.Kind == KindLocal {
 		return t.Ref.Path

@@ -28,10 +28,10 @@ type submodule struct {
 // maxNesting is how deep submodules may be nested. A repository can be its own submodule.
 const maxNesting = 16
 
-// fromCommit adds the tree of a commit and, where the reference asks for them, those of its submodules.
+// fromCommit adds the tree of a commit and, if the reference has submodules, those of its submodules.
 //
-// An archive of a forge has an empty directory for each submodule. A consumer that wants them has to clone, and a clone
-// leaves nothing out: the tree of a commit with submodules is not filtered by export-ignore.
+// An archive of a forge has an empty directory for each submodule. A consumer with submodules clones the repository, and
+// export-ignore does not filter a clone.
 func (t *Snapshotter) fromCommit(ctx context.Context, tree *tree, o origin, rev string) error {
 	if !t.Ref.Submodules {
 		return o.archive(ctx, tree, rev, "")
@@ -101,7 +101,7 @@ func (r *repository) submodules(ctx context.Context, rev string) ([]submodule, e
 	return subs, nil
 }
 
-// gitmodules parses the paths and URLs in what git config --null prints: a key, a line break, its value and a zero byte.
+// gitmodules parses the paths and URLs in the output of git config --null: a key, a line break, its value and a zero byte.
 // It returns the names and URLs of the submodules by path.
 func gitmodules(out string) map[string]submodule {
 	byName := map[string]submodule{}

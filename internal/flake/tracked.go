@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// Tracked returns a file that git tracks and that lies in a directory of a checkout, or is the directory itself, as a link
-// would be; empty where there is none. The directory need not exist. Git is run with the environment env, on a view of the
-// checkout in scratch: whose checkout it is makes no difference, since nothing of it is executed.
+// Tracked returns a tracked file in a directory of a checkout, or the directory itself if it is a tracked link; empty if
+// there is none. The directory need not exist. Git runs with the environment env, on a view of the checkout in scratch. So
+// the owner of the checkout does not matter: none of its programs run.
 func Tracked(ctx context.Context, env []string, dir, scratch string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -28,7 +28,7 @@ func Tracked(ctx context.Context, env []string, dir, scratch string) (string, er
 	return "", nil
 }
 
-// trackedIn does so for a path as it is written.
+// trackedIn is Tracked without resolving the links of the path.
 func trackedIn(ctx context.Context, user git, dir string) (string, error) {
 	c, ok := findCheckout(dir, false)
 	if !ok || c.bare {
@@ -70,7 +70,7 @@ func Resolve(path string) string {
 			return filepath.Join(real, rest)
 		}
 		if _, err := os.Lstat(dir); err == nil || dir == filepath.Dir(dir) {
-			return path // a link to nowhere, or what cannot be read
+			return path // a dangling link, or an unreadable directory
 		}
 		rest = filepath.Join(filepath.Base(dir), rest)
 	}

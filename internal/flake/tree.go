@@ -24,7 +24,7 @@ import (
 // tree is a directory to which the files of a flake are added.
 //
 // Names come from untrusted archives. They are relative and have slashes. None can lead out of the directory, write
-// through a symbolic link or replace a file, not even where the file system ignores case.
+// through a symbolic link or replace a file, even if the file system ignores case.
 type tree struct {
 	dir  string
 	root *os.Root

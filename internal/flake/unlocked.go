@@ -8,7 +8,7 @@ import (
 )
 
 // Unlocked returns the nodes that have neither a hash nor a commit, in the order of names. A directory in
-// the flake's own tree needs no lock of its own.
+// the flake's own tree needs no lock.
 //
 // Nix writes such nodes for inputs that it cannot lock, such as a repository with changes; see --allow-dirty-locks.
 func (l *Lock) Unlocked() (names []string) {
@@ -20,13 +20,13 @@ func (l *Lock) Unlocked() (names []string) {
 	return names
 }
 
-// IsLocked says whether the reference has a hash or a commit, or is part of a locked tree. Since version 2.26, Nix writes
+// IsLocked reports whether the reference has a hash or a commit, or is part of a locked tree. Since version 2.26, Nix writes
 // no hash for a relative path.
 func (r *Ref) IsLocked() bool {
 	return r != nil && (r.IsRelative() || r.NARHash != "" || isCommit(r.Rev))
 }
 
-// IsRelative says whether the reference is a path that starts from the flake that has the input.
+// IsRelative reports whether the reference is a path that is relative to the flake with the input.
 func (r *Ref) IsRelative() bool { return r.Kind == KindPath && !path.IsAbs(r.Path) }
 
 // Within returns the directory of a node, relative to the root of the tree that holds it. It begins with ".." where a
@@ -49,7 +49,7 @@ func (l *Lock) within(name string, depth int) string {
 	return path.Join(l.within(l.find(n.Parent), depth+1), n.Locked.Path)
 }
 
-// find returns the node at a path of inputs, and the root where there is none.
+// find returns the node at a path of inputs, and the root if there is none.
 func (l *Lock) find(inputs []string) string {
 	name := l.Root
 	for range maxParents {
@@ -69,7 +69,7 @@ func (l *Lock) find(inputs []string) string {
 	return l.Root
 }
 
-// isCommit tells whether a revision is a full SHA-1 or SHA-256 hash.
+// isCommit reports whether a revision is a full SHA-1 or SHA-256 hash.
 func isCommit(rev string) bool {
 	return (len(rev) == 40 || len(rev) == 64) && strings.Trim(rev, "0123456789abcdef") == ""
 }

@@ -26,7 +26,7 @@ type view struct {
 	*repository
 	checkout checkout
 	files    gitDir
-	remote   string // the URL of the remote "origin", which may hold credentials; empty where there is none
+	remote   string // the URL of the remote "origin", which may hold credentials; empty if there is none
 }
 
 // open makes the view of a checkout whose owner is trusted.
@@ -56,7 +56,7 @@ func (c checkout) view(ctx context.Context, user git) (*view, map[string][]strin
 	return v, own, err
 }
 
-// fill gives the view what git reads of the checkout.
+// fill adds the configuration, references and objects of the checkout to the view.
 func (v *view) fill(ctx context.Context, own map[string][]string) error {
 	if err := v.configure(ctx, own); err != nil {
 		return err
@@ -122,7 +122,7 @@ func (v *view) config(ctx context.Context, g git, options ...string) (map[string
 	return settings, nil
 }
 
-// link adds to the view what git reads of a git directory besides objects and configuration. It links large files.
+// link adds to the view the other files that git reads of a git directory. It links large files and copies small ones.
 func (v *view) link(ignored []byte) error {
 	head, err := regular.Read(filepath.Join(v.files.private, "HEAD"), maxSmallFile)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// dirty tells whether a tracked file differs from the commit, in the working tree or in the index. A file of Git LFS may
+// dirty reports whether a tracked file differs from the commit, in the working tree or in the index. A file of Git LFS may
 // be checked out. Other filters do not run: a file that a filter changes is dirty.
 func (v *view) dirty(ctx context.Context, rev string, submodules bool) (bool, error) {
 	if rev == "" {

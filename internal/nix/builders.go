@@ -105,7 +105,7 @@ func parseBuilder(line string) (Builder, error) {
 	return b, nil
 }
 
-// isLocalStore tells whether a word means a store of this machine and not another machine, as in Nix.
+// isLocalStore reports whether a word names a store of this machine and not another machine, as in Nix.
 func isLocalStore(uri string) bool {
 	word, _, _ := strings.Cut(uri, "?")
 	return word == "" || word == "auto" || word == "daemon" || word == "local"

@@ -9,7 +9,7 @@ import (
 	"zombiezen.com/go/nix/nixbase32"
 )
 
-// The store paths of objects whose names contain the hash of their contents: other contents have another path.
+// The store paths of content-addressed objects: the path depends on the contents.
 // See https://nix.dev/manual/nix/latest/protocols/store-path.
 
 // TextPath returns the path of a file that Nix itself writes, such as a derivation. Sum is the SHA-256 of its text.

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// DryRun is what nix-store --realise --dry-run reports that it would do.
+// DryRun is the plan that nix-store --realise --dry-run prints.
 type DryRun struct {
 	Build []StorePath // derivations
 	Fetch []StorePath

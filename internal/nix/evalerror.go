@@ -122,7 +122,7 @@ func parseFrames(text string) []frame {
 	return slices.DeleteFunc(frames, func(f frame) bool { return strings.HasPrefix(f.position, "«") }) // of an expression of this program
 }
 
-// ErrorMessage returns the innermost error in the standard error of Nix; empty where there is none. In a log in the
+// ErrorMessage returns the innermost error in the standard error of Nix; empty if there is none. In a log in the
 // internal-json format it is the last error.
 func ErrorMessage(stderr string) string {
 	if !strings.Contains(stderr, string(logPrefix)) {

@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// LogAction is what a line of Nix's internal-json log says about an activity.
+// LogAction is the kind of a line in Nix's internal-json log.
 type LogAction string
 
 // The actions of a log line.
@@ -40,7 +40,7 @@ const (
 	ResultProgress     = 105
 )
 
-// LogEntry is one line of what Nix writes with --log-format internal-json.
+// LogEntry is one line of the output of Nix with --log-format internal-json.
 type LogEntry struct {
 	Action LogAction `json:"action"`
 	ID     uint64    `json:"id"`
@@ -55,7 +55,7 @@ type LogEntry struct {
 	Fields []any  `json:"fields"`
 }
 
-// String returns field i where it is a string, else "".
+// String returns field i if it is a string, else "".
 func (e *LogEntry) String(i int) string {
 	if i < len(e.Fields) {
 		s, _ := e.Fields[i].(string)
@@ -64,7 +64,7 @@ func (e *LogEntry) String(i int) string {
 	return ""
 }
 
-// Int returns field i where it is a number, else 0.
+// Int returns field i if it is a number, else 0.
 func (e *LogEntry) Int(i int) int64 {
 	if i < len(e.Fields) {
 		f, _ := e.Fields[i].(float64)
@@ -78,7 +78,7 @@ func (e *LogEntry) IsPlainError() bool {
 	return e.Action == LogPlain && strings.HasPrefix(PlainText(e.Text), "error:")
 }
 
-// ErrorText returns the text of an error, without its frame where Nix separates that.
+// ErrorText returns the text of an error, without its frame if Nix separates it.
 func (e *LogEntry) ErrorText() string { return cmp.Or(e.RawMsg, e.Msg, e.Text) }
 
 var logPrefix = []byte("@nix ")
@@ -139,8 +139,8 @@ func isVerbatim(text []byte) bool {
 // maxLogLine is how much of one line is kept. Nix itself keeps a whole line in memory before it writes it.
 const maxLogLine = 64 << 20
 
-// LogWriter splits what is written into lines, parses each, and calls Entry with it. It shortens a long line and marks
-// the cut. It is not safe for concurrent use. Flush passes on a last line without a line break.
+// LogWriter splits its input into lines, parses each line, and calls Entry with the result. It shortens a long line and
+// marks the cut. It is not safe for concurrent use. Flush handles a last line without a line break.
 type LogWriter struct {
 	Entry   func(LogEntry)
 	partial []byte
@@ -168,7 +168,7 @@ func (w *LogWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// lineEnd is enough for what follows the text in a line of a build's log.
+// lineEnd is more than the length of what follows the text in a line of a build log.
 const lineEnd = 128
 
 // add appends to the unfinished line.
@@ -184,7 +184,7 @@ func (w *LogWriter) add(p []byte) {
 	w.end = w.end[max(0, len(w.end)-lineEnd):]
 }
 
-// Flush passes on what was written since the last line break.
+// Flush handles the input since the last line break as a line.
 func (w *LogWriter) Flush() {
 	if len(w.partial) > 0 {
 		w.Entry(ParseLogEntry(w.line()))
@@ -195,7 +195,7 @@ func (w *LogWriter) Flush() {
 	}
 }
 
-// line returns the line, shortened where it is too long. In a line of a build's log, only the text is shortened.
+// line returns the line, shortened if it is too long. In a line of a build log, only the text is shortened.
 func (w *LogWriter) line() []byte {
 	if w.dropped == 0 {
 		return w.partial

@@ -8,8 +8,8 @@ import (
 	"zombiezen.com/go/nix"
 )
 
-// required are the fields that every narinfo has. References is there even where it is empty, so that a truncated file
-// cannot be taken for one without references.
+// required are the fields that every narinfo has. References is required even if it is empty, so that a truncated file does
+// not count as one without references.
 var required = []string{"StorePath", "URL", "Compression", "NarHash", "NarSize", "References"}
 
 // ParseNARInfo parses a narinfo as Nix or Cachix writes it. A truncated one, and one with another store directory or kind
@@ -23,7 +23,7 @@ func ParseNARInfo(data []byte) (*NARInfo, error) {
 			return nil, fmt.Errorf("parse narinfo: it has no field %s", name)
 		}
 	}
-	// Cachix writes this word where there is no deriver. The parser refuses it, since it is not a store path.
+	// Cachix writes this word if there is no deriver. The parser refuses it, because it is not a store path.
 	data = bytes.Replace(data, []byte("\nDeriver: unknown-deriver\n"), []byte("\n"), 1)
 	info := new(NARInfo)
 	if err := info.UnmarshalText(data); err != nil {
@@ -38,7 +38,7 @@ func ParseNARInfo(data []byte) (*NARInfo, error) {
 	return info, nil
 }
 
-// FormatNARInfo returns the text of a narinfo, with the field References even where it is empty.
+// FormatNARInfo returns the text of a narinfo, with the field References even if it is empty.
 func FormatNARInfo(info *NARInfo) ([]byte, error) {
 	text, err := info.MarshalText()
 	if err != nil || len(info.References) > 0 {

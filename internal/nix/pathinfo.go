@@ -15,7 +15,7 @@ type PathInfo struct {
 	NARHash    Hash
 	NARSize    int64 // bytes
 	References []StorePath
-	Deriver    StorePath // empty where it is not known
+	Deriver    StorePath // empty if it is not known
 	// Signatures are in the form "key:base64".
 	Signatures []string
 	// Ultimate says that this store built the object itself.

@@ -28,7 +28,7 @@ var (
 	otherProcess = regexp.MustCompile(`(?:cloning builder process|unable to fork): `)
 )
 
-// NoSandbox returns the line of Nix's standard error that says that it cannot set up a sandbox; empty where Nix failed for
+// NoSandbox returns the line of Nix's standard error about a sandbox that it cannot set up; empty if Nix failed for
 // another reason.
 func NoSandbox(stderr string) string {
 	started := ""

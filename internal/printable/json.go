@@ -21,8 +21,8 @@ func JSON(value any, indent string) ([]byte, error) {
 	return EscapeJSON(text.Bytes()), nil
 }
 
-// EscapeJSON escapes in JSON what JSON need not escape, but a terminal, a reader or GitHub's runner would act upon. The
-// values stay the same.
+// EscapeJSON also escapes in JSON characters that could control a terminal or GitHub's runner, or mislead a reader. It does
+// not change the values.
 func EscapeJSON(text []byte) []byte {
 	text = commandAnywhere.ReplaceAll(text, []byte(`$1\u005b`))
 	if bytes.IndexFunc(text, isEscaped) < 0 {
@@ -42,8 +42,9 @@ func EscapeJSON(text []byte) []byte {
 	return escaped
 }
 
-// isEscaped tells the characters that are not shown: DEL and the controls above ASCII, of which U+009B begins an escape
-// sequence, line breaks of Unicode, and what [Line] takes out. JSON itself escapes the controls of ASCII.
+// isEscaped reports whether a character is escaped: DEL and the control characters above ASCII, of which U+009B begins an
+// escape sequence, line breaks of Unicode, and characters that [Line] removes. JSON itself escapes the control characters
+// of ASCII.
 func isEscaped(r rune) bool {
 	return r >= 0x7f && r < 0xa0 || r == utf8.RuneError || isLineBreak(r) || isIgnorable(r)
 }

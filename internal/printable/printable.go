@@ -1,7 +1,7 @@
-// Package printable makes text of others fit to be shown: on a terminal, in the log of a CI job, as JSON.
+// Package printable cleans untrusted text for a terminal, the log of a CI job, and JSON.
 //
-// Such text is whatever a flake, a builder, a cache or a file says. It may hold escape sequences that set the clipboard or
-// the title of a terminal, characters that reorder the text around them, and lines that GitHub's runner takes for commands.
+// Such text comes from flakes, builders, caches and files. It may have escape sequences that set the clipboard or the title
+// of a terminal, characters that reorder the text around them, and lines that are commands for GitHub's runner.
 package printable
 
 import (
@@ -14,7 +14,7 @@ import (
 )
 
 // Line returns text as one line without escape sequences, control characters and characters that have no width or
-// change the direction of text. Tabs stay.
+// change the direction of text. It keeps tabs.
 func Line(text string) string {
 	text = strings.TrimRight(text, "\r\n")
 	if isASCII(text) {
@@ -47,7 +47,7 @@ func eachLine(text string, clean func(string) string) string {
 	return strings.Join(lines, "\n")
 }
 
-// isASCII says whether text has printable characters of ASCII and tabs alone.
+// isASCII reports whether text has only tabs and printable characters of ASCII.
 func isASCII(text string) bool {
 	for i := range len(text) {
 		if c := text[i]; c < ' ' && c != '\t' || c > '~' {
@@ -57,24 +57,24 @@ func isASCII(text string) bool {
 	return true
 }
 
-// isLineBreak tells the line breaks of Unicode that ASCII does not have.
+// isLineBreak reports whether a character is a line break of Unicode outside of ASCII.
 func isLineBreak(r rune) bool { return unicode.In(r, unicode.Zl, unicode.Zp) }
 
-// isIgnorable tells the characters that have no width: some change the direction of the text around them, some hide text
-// in it, and the comparison by which GitHub's runner looks for commands ignores all of them.
+// isIgnorable reports whether a character has no width. Some of these characters change the direction of the text around
+// them, some hide text, and GitHub's runner ignores all of them when it searches for commands.
 func isIgnorable(r rune) bool {
 	return unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
 
-// GitHub's runner takes a line for a command that begins with "::", behind white space, or has "##[" anywhere. See
-// https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs. Its comparisons depend on the language,
-// so that marks between these characters may not keep it from finding them.
+// For GitHub's runner, a line is a command if it begins with "::" after white space, or has "##[" anywhere. See
+// https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs. Its comparisons depend on the language, so
+// they may ignore marks between these characters.
 var (
 	commandAtStart  = regexp.MustCompile(`^[\s\p{Z}\p{M}]*:\p{M}*:`)
 	commandAnywhere = regexp.MustCompile(`(#\p{M}*#\p{M}*)\[`)
 )
 
-// Disarm returns a line that GitHub's runner takes for no command.
+// Disarm changes a line so that it is no command for GitHub's runner.
 func Disarm(line string) string {
 	if strings.Contains(line, "[") {
 		line = commandAnywhere.ReplaceAllString(line, "$1 [")

@@ -1,7 +1,7 @@
 // Package workdir makes the working directories of a run, and removes those of runs that were killed.
 //
-// A run holds a lock on each of its directories. The kernel lets go of it when the process ends, in whatever way. So a
-// directory that can be locked has no owner any more.
+// A run holds a lock on each of its directories. The kernel releases the lock when the process ends for any reason. So a
+// directory that can be locked has no process.
 package workdir
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// prefix begins the name of each working directory, and no other name in a directory for temporary files.
+// prefix is the prefix of the names of working directories.
 const prefix = "open-sesame-ci-work-"
 
 // Dir is a working directory.
@@ -27,7 +27,7 @@ type Dir struct {
 	lock *os.File
 }
 
-// Make makes a working directory below another one, by default that for temporary files. The kind is a part of its name.
+// Make makes a working directory in a parent, by default the directory for temporary files. The kind is a part of its name.
 func Make(parent, kind string) (*Dir, error) {
 	for {
 		path, err := os.MkdirTemp(parent, prefix+kind+"-")
@@ -45,7 +45,7 @@ func Make(parent, kind string) (*Dir, error) {
 	}
 }
 
-// lock locks a directory that was just made. The result is nil where [RemoveDead] of another run was faster.
+// lock locks a new directory. The result is nil if [RemoveDead] of another run has removed it.
 func lock(path string) (*Dir, error) {
 	f, err := regular.OpenDir(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -68,7 +68,7 @@ func lock(path string) (*Dir, error) {
 	return &Dir{Path: path, lock: f}, nil
 }
 
-// Remove removes the directory with all that is in it, read-only directories as well.
+// Remove removes the directory with all its files, in read-only directories too.
 func (d *Dir) Remove() error {
 	defer d.lock.Close()
 	root, err := regular.OpenRoot(filepath.Dir(d.Path))
@@ -82,9 +82,9 @@ func (d *Dir) Remove() error {
 	return nil
 }
 
-// RemoveDead removes the working directories below parent that killed runs of this user have left. What cannot be
-// removed stays: it takes room and does no other harm. So does all where other users can rename directories: they could
-// give any directory of this user there the name of a working directory.
+// RemoveDead removes the working directories of killed runs of this user from a parent. It ignores errors: the directories
+// only take space. It removes nothing from a parent in which other users can rename directories: they could give another
+// directory of this user the name of a working directory.
 func RemoveDead(parent string) {
 	if parent == "" {
 		parent = os.TempDir()
@@ -131,7 +131,7 @@ func belongsTo(info fs.FileInfo, user int) bool {
 	return ok && int(stat.Uid) == user
 }
 
-// othersRename says whether users other than this one and root can rename what this user has in a directory.
+// othersRename reports whether users other than this one and root can rename files of this user in a directory.
 func othersRename(info fs.FileInfo) bool {
 	shared := info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0
 	return shared || !isOwn(info) && !belongsTo(info, 0)
@@ -166,7 +166,7 @@ func makeWritable(root *os.Root, name string) {
 	})
 }
 
-// checkMounts is an error where something is mounted at or below a path: its files are not the directory's.
+// checkMounts returns an error if a file system is mounted at or below a path: it has files of other directories.
 func checkMounts(path string) error {
 	table, err := regular.Read("/proc/self/mountinfo", 64<<20)
 	if err != nil {
@@ -178,7 +178,7 @@ func checkMounts(path string) error {
 	return nil
 }
 
-// mountBelow returns a mount point at or below a path; empty where there is none. A space is \040 in the kernel's table.
+// mountBelow returns a mount point at or below a path; empty if there is none. A space is \040 in the kernel's table.
 func mountBelow(table, path string) string {
 	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 	for line := range strings.Lines(table) {

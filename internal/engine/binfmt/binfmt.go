@@ -1,4 +1,4 @@
-// Package binfmt reads which foreign programs the kernel runs, and by which emulator.
+// Package binfmt reads which foreign programs the kernel runs with which emulator.
 // See https://docs.kernel.org/admin-guide/binfmt-misc.html.
 package binfmt
 
@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// Dir is where the kernel shows its entries.
+// Dir is the directory with the kernel's entries.
 const Dir = "/proc/sys/fs/binfmt_misc"
 
-// Entry is what the kernel does with programs of one kind.
+// Entry is the kernel's rule for programs of one kind.
 type Entry struct {
 	Name        string
 	Interpreter string // path of the emulator
 	Flags       string // such as "POF"
 }
 
-// Fixed reports flag F: the kernel opened the emulator when the entry was made.
+// Fixed reports flag F: the kernel opened the emulator when the entry was registered.
 // Only such an entry works inside a sandbox or container, where the emulator's path does not exist.
 func (e Entry) Fixed() bool { return strings.Contains(e.Flags, "F") }
 
@@ -43,7 +43,7 @@ func find(dir, machine string) *Entry {
 	return nil
 }
 
-// parse reads the text of an entry, and reports whether it is enabled and takes 64-bit ELF programs of the machine.
+// parse reads the text of an entry, and reports whether it is enabled and for 64-bit ELF programs of the machine.
 func parse(name, text, machine string) (Entry, bool) {
 	e := Entry{Name: name}
 	enabled, matches := false, false

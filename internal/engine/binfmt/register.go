@@ -11,11 +11,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// ConfigFile is where Debian's packages of QEMU put the entry for a machine, in the format of binfmt.d(5).
+// ConfigFile returns the file of Debian's package of QEMU with the entry for a machine, in the format of binfmt.d(5).
 func ConfigFile(machine string) string { return "/usr/lib/binfmt.d/qemu-" + machine + ".conf" }
 
-// Register hands the entry of an installed emulator to the kernel, as systemd-binfmt does where there is a systemd.
-// It mounts binfmt_misc where that is missing. An entry that is there already is not an error.
+// Register registers the entry of an installed emulator with the kernel, like systemd-binfmt. It mounts binfmt_misc if
+// needed. An existing entry is not an error.
 func Register(machine string) error {
 	config := ConfigFile(machine)
 	data, err := os.ReadFile(config)

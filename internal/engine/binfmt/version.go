@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Version returns the first line that the emulator prints of its version; empty where it does not say.
-// The kernel may have opened an older one, before an upgrade: flag F keeps that until the entry is made anew.
+// Version returns the first line of the emulator's --version; empty if it fails. The kernel may run an older emulator, from
+// before an upgrade: with flag F, it uses the file that it opened when the entry was registered.
 func (e Entry) Version(ctx context.Context) string {
-	// Debian's entry names a link, by whose name QEMU knows that the kernel has started it; then it takes no options.
+	// Debian's entry names a link. Under the name of the link, QEMU is started by the kernel and takes no options.
 	program, err := filepath.EvalSymlinks(e.Interpreter)
 	if err != nil {
 		return ""
@@ -32,7 +32,7 @@ func (e Entry) Version(ctx context.Context) string {
 // Kernel returns the release of the running kernel, as uname -r does.
 func Kernel() string { return read("/proc/sys/kernel/osrelease") }
 
-// Boot names the running kernel since it was started: two who read the same run on one kernel.
+// Boot returns the identifier of this boot of the kernel. Two processes with the same one run on one kernel.
 func Boot() string { return read("/proc/sys/kernel/random/boot_id") }
 
 func read(file string) string {

@@ -18,7 +18,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Access says whether this user can use the Nix of this machine. [InspectAccess] fills it in.
+// Access reports whether this user can use the Nix of this machine. [InspectAccess] fills it in.
 type Access struct {
 	Root  bool
 	User  string

@@ -1,8 +1,8 @@
-// Package probe is the smallest builder: a program of about 380 bytes for each system,
-// which writes what a builder sees of its machine into its output.
+// Package probe has the smallest builder: a program of about 380 bytes for each system, whose output describes the machine
+// that the builder sees.
 //
-// It needs no libc, no shell and no network, so that a sandbox with nothing in it can run it,
-// and it is of the system's own machine code, so that an emulator really has to execute it.
+// It needs no libc, no shell and no network, so it runs in an empty sandbox. It has the machine code of the system, so a
+// foreign one needs an emulator.
 package probe
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// The machine code of x86_64.asm and aarch64.asm, which say what it does. A test assembles them again.
+// code has the machine code of x86_64.asm and aarch64.asm. A test assembles these files again.
 var code = map[matrix.System]string{
 	matrix.X8664Linux: "4c8b6424104c8b7424184881ec0020000031ffbe0800000031d24989e2b82e0100000f05488d7c2410b83f0000000f0531ffbe00040000488d9424a0010000b8" +
 		"cc0000000f054889842498010000488d3da1000000488db424a8050000ba00040000b8590000000f0548898424a00500004c89f7bea4010000b85a0000000f05" +
@@ -60,24 +60,24 @@ func ELF(s matrix.System) []byte {
 		PType: 1, PFlags: 5, Vaddr: loadAt, Paddr: loadAt, Filesz: size, Memsz: size, Align: 0x10000,
 	}
 	var b bytes.Buffer
-	_ = binary.Write(&b, binary.LittleEndian, header) // a bytes.Buffer takes everything
+	_ = binary.Write(&b, binary.LittleEndian, header) // a bytes.Buffer returns no error
 	b.Write(text)
 	return b.Bytes()
 }
 
-// Name is what the program's file must be called: a builder tells by it whether it is the program that is executed.
+// Name is the required name of the program's file: by this name, [Report.Emulated] recognises the executed file.
 const Name = "probe"
 
 // Expression returns the Nix expression of a derivation that runs the program at path.
-// Its nonce makes it one that was never built before, and its input one that nothing else uses.
+// With a new nonce, it was never built before, and no other derivation uses its input.
 func Expression(s matrix.System, path, nonce string) string {
 	return fmt.Sprintf(`derivation { name = "probe-%s"; system = %q; builder = builtins.path { path = %q; name = %q; }; args = [ (placeholder "out") (builtins.toFile "probe-input" %q) ]; }`,
 		s, s, path, Name, nonce)
 }
 
-// Report is what a builder saw.
+// Report describes the machine that a builder sees.
 type Report struct {
-	// Memlock is the most memory in bytes that it may lock; -1 is without limit.
+	// Memlock is the limit of locked memory in bytes; -1 is without limit.
 	Memlock int64
 	// Machine is the processor's name by uname: "x86_64" or "aarch64".
 	Machine string
@@ -87,14 +87,14 @@ type Report struct {
 	Cores int
 	// Dir is its working directory: "/build" in a sandbox, another one outside.
 	Dir string
-	// Exe is the file that the kernel executes: the program itself, or the emulator that runs it. Empty where
-	// the builder has no /proc.
+	// Exe is the file that the kernel executes: the program itself, or the emulator that runs it. Empty if the builder has
+	// no /proc.
 	Exe string
-	// WritableInputs is whether it could open one of its inputs for writing, after it has changed the file's mode.
+	// WritableInputs reports whether it could open one of its inputs for writing, after it changed the file's mode.
 	WritableInputs bool
 }
 
-// Sandboxed reports whether the builder ran in a sandbox, which alone has its directory at /build.
+// Sandboxed reports whether the builder ran in a sandbox: only there, its directory is /build.
 // See https://nix.dev/manual/nix/latest/command-ref/conf-file#conf-sandbox-build-dir.
 func (r Report) Sandboxed() bool { return r.Dir == "/build" }
 
@@ -131,7 +131,8 @@ func Parse(out []byte) (Report, error) {
 	return r, nil
 }
 
-// result returns what a system call has written into its buffer. Its result is the length, or an error's number below 0.
+// result returns the output of a system call in its buffer. Before it is the result of the call: the length, or a negative
+// error number.
 func result(out []byte) []byte {
 	n := int64(binary.LittleEndian.Uint64(out))
 	return out[8:][:min(max(n, 0), bufSize)]
