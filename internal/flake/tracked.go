@@ -37,11 +37,8 @@ func trackedIn(ctx context.Context, user git, dir string) (string, error) {
 	if _, err := c.gitDir(); err != nil {
 		return "", nil // no repository, which tracks nothing
 	}
-	v, own, err := c.view(ctx, user)
+	v, _, err := c.view(ctx, user)
 	if err != nil {
-		return "", err
-	}
-	if err := v.fill(ctx, own); err != nil {
 		return "", err
 	}
 	args := []string{"ls-files", "-z", "--cached"}

@@ -35,14 +35,11 @@ func (c checkout) open(ctx context.Context, user git) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.checkOwner(v.files, own["safe.directory"], user.lookup("SUDO_UID")); err != nil {
-		return nil, err
-	}
-	return v, v.fill(ctx, own)
+	return v, c.checkOwner(v.files, own["safe.directory"], user.lookup("SUDO_UID"))
 }
 
-// view makes an empty view, and returns the user's settings.
-func (c checkout) view(ctx context.Context, user git) (*view, map[string][]string, error) {
+// view makes the view of a checkout, and returns the user's settings.
+func (c checkout) view(ctx context.Context, user git) (_ *view, own map[string][]string, err error) {
 	files, err := c.gitDir()
 	if err != nil {
 		return nil, nil, err
@@ -52,19 +49,16 @@ func (c checkout) view(ctx context.Context, user git) (*view, map[string][]strin
 		return nil, nil, err
 	}
 	v := &view{repository: repo, checkout: c, files: files}
-	own, err := v.config(ctx, user)
-	return v, own, err
-}
-
-// fill adds the configuration, references and objects of the checkout to the view.
-func (v *view) fill(ctx context.Context, own map[string][]string) error {
+	if own, err = v.config(ctx, user); err != nil {
+		return nil, nil, err
+	}
 	if err := v.configure(ctx, own); err != nil {
-		return err
+		return nil, nil, err
 	}
 	if err := v.link(v.user.ignoreFile(own["core.excludesfile"])); err != nil {
-		return fmt.Errorf("read git directory of %s: %w", v.checkout.top, err)
+		return nil, nil, fmt.Errorf("read git directory of %s: %w", c.top, err)
 	}
-	return v.borrow(filepath.Join(v.files.common, "objects"))
+	return v, own, v.borrow(filepath.Join(files.common, "objects"))
 }
 
 var (

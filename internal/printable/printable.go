@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
@@ -16,19 +17,17 @@ import (
 // Line returns text as one line without escape sequences, control characters and characters that have no width or
 // change the direction of text. It keeps tabs.
 func Line(text string) string {
-	text = strings.TrimRight(text, "\r\n")
-	if isASCII(text) {
-		return text
-	}
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || isLineBreak(r):
 			return ' '
+		case r < utf8.RuneSelf:
+			return r
 		case isIgnorable(r):
 			return -1
 		}
 		return r
-	}, nix.PlainText(text))
+	}, nix.PlainText(strings.TrimRight(text, "\r\n")))
 }
 
 // Text returns text with each of its lines cleaned as [Line] does it.
@@ -47,18 +46,8 @@ func eachLine(text string, clean func(string) string) string {
 	return strings.Join(lines, "\n")
 }
 
-// isASCII reports whether text has only tabs and printable characters of ASCII.
-func isASCII(text string) bool {
-	for i := range len(text) {
-		if c := text[i]; c < ' ' && c != '\t' || c > '~' {
-			return false
-		}
-	}
-	return true
-}
-
 // isLineBreak reports whether a character is a line break of Unicode outside of ASCII.
-func isLineBreak(r rune) bool { return unicode.In(r, unicode.Zl, unicode.Zp) }
+func isLineBreak(r rune) bool { return r == '\u2028' || r == '\u2029' }
 
 // isIgnorable reports whether a character has no width. Some of these characters change the direction of the text around
 // them, some hide text, and GitHub's runner ignores all of them when it searches for commands.

@@ -45,7 +45,7 @@ func Make(parent, kind string) (*Dir, error) {
 	}
 }
 
-// lock locks a new directory. The result is nil if [RemoveDead] of another run has removed it.
+// lock locks a directory. The result is nil if another run has locked or removed it.
 func lock(path string) (*Dir, error) {
 	f, err := regular.OpenDir(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -110,16 +110,12 @@ func removeIfDead(root *os.Root, name string) {
 	if err != nil || !info.IsDir() || !isOwn(info) {
 		return
 	}
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
-	if err != nil {
+	d, err := lock(filepath.Join(root.Name(), name))
+	if err != nil || d == nil {
 		return
 	}
-	defer f.Close()
-	opened, err := f.Stat()
-	if err != nil || !os.SameFile(info, opened) {
-		return
-	}
-	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+	defer d.lock.Close()
+	if locked, err := d.lock.Stat(); err == nil && os.SameFile(info, locked) {
 		_ = remove(root, name)
 	}
 }

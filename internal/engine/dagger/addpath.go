@@ -25,15 +25,12 @@ const addedDir = "/.open-sesame-ci/added/"
 // lastModified, and they are slow for many files. Dagger may cache the exec that unpacks it, because the result depends
 // only on the file.
 func (x *Executor) AddPath(ctx context.Context, dir string) (string, error) {
-	if err := ctx.Err(); err != nil {
-		return "", err
-	}
 	work, err := workdir.Make("", "upload")
 	if err != nil {
 		return "", fmt.Errorf("add path %s: %v", dir, err)
 	}
 	defer work.Remove()
-	file, err := os.CreateTemp(work.Path, "*.tar")
+	file, err := os.Create(filepath.Join(work.Path, "tree.tar"))
 	if err != nil {
 		return "", fmt.Errorf("add path %s: %v", dir, err)
 	}

@@ -17,7 +17,7 @@ import (
 // Resources measures this machine. It implements [engine.ResourceMeter].
 func (x *Executor) Resources() engine.Resources {
 	build := writable(x.variable("TMPDIR", "/tmp"))
-	if dir := filepath.Join(x.variable("NIX_STATE_DIR", x.root()+"/nix/var/nix"), "builds"); isDir(dir) { // since Nix 2.30
+	if dir := filepath.Join(x.variable("NIX_STATE_DIR", x.root()+"/nix/var/nix"), "builds"); exists(dir) { // since Nix 2.30
 		build = min(build, writable(dir))
 	}
 	return engine.Resources{StoreFree: writable(x.storeDir()), BuildFree: build, OOMKills: x.oomKills()}
@@ -60,11 +60,6 @@ func (x *Executor) root() string {
 
 // storeDir returns the directory with the store's files.
 func (x *Executor) storeDir() string { return x.root() + string(nix.StoreDir) }
-
-func isDir(dir string) bool {
-	info, err := os.Stat(dir)
-	return err == nil && info.IsDir()
-}
 
 // writable returns how many bytes can still be written below a directory: -1 if that is not known, 0 if no file can be
 // added. Root can use the reserved blocks too.
