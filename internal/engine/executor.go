@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,17 @@ type Command struct {
 	// Stderr gets the standard error while the command runs; nil drops it.
 	// Only one goroutine writes to it at a time, and none after Run has returned.
 	Stderr io.Writer
+}
+
+// Output calls run with the command, and returns its standard output, unless the command has a writer for it.
+func (c Command) Output(run func(Command) error) ([]byte, error) {
+	if c.Stdout != nil {
+		return nil, run(c)
+	}
+	var stdout bytes.Buffer
+	c.Stdout = &stdout
+	err := run(c)
+	return stdout.Bytes(), err
 }
 
 // Executor runs Nix for one system.

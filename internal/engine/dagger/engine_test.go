@@ -29,9 +29,9 @@ func TestEngineLargeOutput(t *testing.T) {
 	const size = 200 << 20
 	var stderr, stdout counter
 	c := bash(fmt.Sprintf("head -c %d /dev/zero >&2 & head -c %d /dev/zero; wait", size, size))
-	c.Stderr = &stderr
+	c.Stdout, c.Stderr = &stdout, &stderr
 	start := time.Now()
-	if err := x.run(t.Context(), c, &stdout); err != nil {
+	if _, err := x.Run(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 	var m runtime.MemStats

@@ -18,5 +18,6 @@ func (x *Executor) Export(ctx context.Context, w io.Writer, paths []nix.StorePat
 	for _, p := range paths {
 		args = append(args, string(p))
 	}
-	return x.run(ctx, engine.Command{Program: "bash", Args: args}, w)
+	_, err := x.Run(ctx, engine.Command{Program: "bash", Args: args, Stdout: w})
+	return err
 }

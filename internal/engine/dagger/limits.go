@@ -1,6 +1,7 @@
 package dagger
 
 import (
+	"strconv"
 	"strings"
 	"time"
 )
@@ -74,4 +75,15 @@ func span(d time.Duration) string {
 		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
+}
+
+// memlock is the limit as ulimit takes it.
+func (x *Executor) memlock() string {
+	switch n := x.options.Memlock; {
+	case n < 0:
+		return "unlimited"
+	case n > 0:
+		return strconv.FormatInt(n>>10, 10)
+	}
+	return ""
 }

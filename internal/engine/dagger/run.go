@@ -2,7 +2,6 @@ package dagger
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -44,21 +43,14 @@ func (x *Executor) execInContainer(ctx context.Context, args []string, privilege
 
 // Run runs a command of Nix in a new container.
 func (x *Executor) Run(ctx context.Context, c engine.Command) ([]byte, error) {
-	if c.Stdout != nil {
-		return nil, x.run(ctx, c, c.Stdout)
-	}
-	var stdout bytes.Buffer
-	err := x.run(ctx, c, &stdout)
-	return stdout.Bytes(), err
-}
-
-func (x *Executor) run(ctx context.Context, c engine.Command, stdout io.Writer) error {
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
-	r := x.start(ctx, c, stdout)
-	defer r.close()
-	return r.wait(ctx)
+	return c.Output(func(c engine.Command) error {
+		r := x.start(ctx, c)
+		defer r.close()
+		return r.wait(ctx)
+	})
 }
 
 // running is a command in its container.
@@ -78,7 +70,7 @@ type running struct {
 }
 
 // start starts the command in the engine.
-func (x *Executor) start(ctx context.Context, c engine.Command, stdout io.Writer) *running {
+func (x *Executor) start(ctx context.Context, c engine.Command) *running {
 	// If the context ends, the command must end before the query. So the query has its own context.
 	queryCtx, kill := context.WithCancel(context.WithoutCancel(ctx))
 	r := &running{
@@ -89,7 +81,7 @@ func (x *Executor) start(ctx context.Context, c engine.Command, stdout io.Writer
 	if c.Stderr != nil {
 		stderr = io.MultiWriter(stderr, c.Stderr)
 	}
-	r.pump(r.streams.stdout, stdout)
+	r.pump(r.streams.stdout, c.Stdout)
 	r.pump(r.streams.stderr, stderr)
 	args := []string{"bash", runPath, x.tunnel.address, r.streams.token, x.memlock(), x.settings.With(c.Settings).Config()}
 	args = append(args, x.keeping()...)
@@ -296,15 +288,4 @@ func (r *running) failure(ctx context.Context, err error) error {
 		err = fmt.Errorf("start its container: exit code %d: %w", exit.ExitCode, err)
 	}
 	return r.x.explain(ctx, what, err, execRules)
-}
-
-// memlock is the limit as ulimit takes it.
-func (x *Executor) memlock() string {
-	switch n := x.options.Memlock; {
-	case n < 0:
-		return "unlimited"
-	case n > 0:
-		return strconv.FormatInt(n>>10, 10)
-	}
-	return ""
 }

@@ -2,7 +2,6 @@
 package host
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -103,12 +102,7 @@ func (x *Executor) Close() error {
 
 // Run runs a command of Nix.
 func (x *Executor) Run(ctx context.Context, c engine.Command) ([]byte, error) {
-	if c.Stdout != nil {
-		return nil, x.run(ctx, c, c.Stdout)
-	}
-	var stdout bytes.Buffer
-	err := x.run(ctx, c, &stdout)
-	return stdout.Bytes(), err
+	return c.Output(func(c engine.Command) error { return x.run(ctx, c) })
 }
 
 // Export realises the paths and streams them to w.
@@ -117,17 +111,17 @@ func (x *Executor) Export(ctx context.Context, w io.Writer, paths []nix.StorePat
 	for _, p := range paths {
 		args = append(args, string(p))
 	}
-	if err := x.run(ctx, engine.Command{Program: "nix-store", Args: args}, io.Discard); err != nil {
+	if err := x.run(ctx, engine.Command{Program: "nix-store", Args: args}); err != nil {
 		return err
 	}
 	args[0] = "--export"
-	return x.run(ctx, engine.Command{Program: "nix-store", Args: args}, w)
+	return x.run(ctx, engine.Command{Program: "nix-store", Args: args, Stdout: w})
 }
 
 // graceful is how long a child may take to end its own children and remove its temporary files.
 const graceful = 10 * time.Second
 
-func (x *Executor) run(ctx context.Context, c engine.Command, stdout io.Writer) error {
+func (x *Executor) run(ctx context.Context, c engine.Command) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -146,7 +140,7 @@ func (x *Executor) run(ctx context.Context, c engine.Command, stdout io.Writer) 
 		return fmt.Errorf("run %s: %w", c.Program, err)
 	}
 	defer cleanup()
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = stdout, c.Stderr, graceful
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = c.Stdout, c.Stderr, graceful
 	stderr, err := child.Run(ctx, cmd)
 	if ctx.Err() != nil {
 		return ctx.Err()
