@@ -1,7 +1,6 @@
 package flake
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -58,24 +57,28 @@ func (t *Snapshotter) history(ctx context.Context, s Snapshot, files []string, f
 	if err != nil {
 		return false, err
 	}
-	inTree := func(files ...string) []string {
-		for i, file := range files {
-			files[i] = path.Join(s.Subdir, file)
+	var inTree []string
+	for _, file := range append(slices.Clone(files), further) {
+		inTree = append(inTree, path.Join(s.Subdir, file))
+	}
+	commits, err := p.log(ctx, p.rev, inTree[:len(files)])
+	if err == nil && p.remote != nil {
+		err = p.remote.fetchFiles(ctx, commits, inTree)
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, commit := range commits {
+		more, err := visit(commit, func(file string) ([]byte, error) { return p.blob(ctx, commit, path.Join(s.Subdir, file), maxFileSize) })
+		if err != nil || !more {
+			return err == nil, err
 		}
-		return files
 	}
-	if p.remote != nil {
-		if err := p.remote.fetchFiles(ctx, p.rev, inTree(slices.Clone(files)...), inTree(append(slices.Clone(files), further)...)); err != nil {
-			return false, err
-		}
+	// In a shallow clone, the oldest commit seems to add all files.
+	if len(commits) == maxCommits || p.isShallow() {
+		return false, p.incomplete
 	}
-	whole, err := p.visit(ctx, p.rev, inTree(slices.Clone(files)...), func(commit string, read func(string) ([]byte, error)) (bool, error) {
-		return visit(commit, func(file string) ([]byte, error) { return read(path.Join(s.Subdir, file)) })
-	})
-	if err == nil && !whole {
-		err = p.incomplete
-	}
-	return whole, err
+	return true, nil
 }
 
 // commitHistory is a repository with the history of a commit.
@@ -127,14 +130,10 @@ func (d *remoteRepository) fetchHistory(ctx context.Context, rev string) error {
 	return d.run(ctx, []string{"--filter=blob:none", fmt.Sprintf("--depth=%d", maxDepth)}, rev)
 }
 
-// fetchFiles fetches some files of the commits that changed others.
-func (d *remoteRepository) fetchFiles(ctx context.Context, rev string, changed, files []string) error {
-	commits, err := d.neutral.output(ctx, d.dir, d.bare(logOf(rev, changed)...)...)
-	if err != nil {
-		return err
-	}
+// fetchFiles fetches some files of the commits.
+func (d *remoteRepository) fetchFiles(ctx context.Context, commits, files []string) error {
 	var blobs []string
-	for _, commit := range strings.Fields(commits) {
+	for _, commit := range commits {
 		list, err := d.neutral.output(ctx, d.dir, d.bare(append([]string{"--literal-pathspecs", "ls-tree", "-z", "--full-tree", commit, "--"}, files...)...)...)
 		if err != nil {
 			return err
@@ -153,43 +152,11 @@ func (d *remoteRepository) fetchFiles(ctx context.Context, rev string, changed, 
 	return d.run(ctx, []string{"--filter=blob:none", "--no-write-fetch-head"}, blobs...)
 }
 
-// logOf returns the arguments of a git log that lists the commits which changed one of the files.
-func logOf(rev string, files []string) []string {
+// log returns the commits that changed one of the files, at most [maxCommits].
+func (r *repository) log(ctx context.Context, rev string, files []string) ([]string, error) {
 	args := []string{"--literal-pathspecs", "log", "--first-parent", "--format=%H", fmt.Sprintf("--max-count=%d", maxCommits), rev, "--"}
-	return append(args, files...)
-}
-
-// errEnough ends the list of commits when no more are needed.
-var errEnough = errors.New("enough")
-
-// visit lists the commits and visits each. It returns false where commits are missing: after [maxCommits], and in a
-// shallow clone, whose oldest commit seems to add all files.
-func (r *repository) visit(ctx context.Context, rev string, files []string, visit Visit) (whole bool, err error) {
-	visited := 0
-	list := func(out io.Reader) error {
-		lines := bufio.NewScanner(out)
-		for lines.Scan() {
-			commit := lines.Text()
-			if err := checkRev(commit); err != nil {
-				return err
-			}
-			visited++
-			read := func(file string) ([]byte, error) { return r.blob(ctx, commit, file, maxFileSize) }
-			more, err := visit(commit, read)
-			if err != nil {
-				return err
-			}
-			if !more {
-				return errEnough
-			}
-		}
-		return lines.Err()
-	}
-	err = r.neutral.stream(ctx, r.dir, list, r.bare(logOf(rev, files)...)...)
-	if err == errEnough {
-		return true, nil
-	}
-	return err == nil && visited < maxCommits && !r.isShallow(), err
+	out, err := r.neutral.output(ctx, r.dir, r.bare(append(args, files...)...)...)
+	return strings.Fields(out), err
 }
 
 func (r *repository) isShallow() bool {
