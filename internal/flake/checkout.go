@@ -1,13 +1,10 @@
 package flake
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -194,22 +191,4 @@ func noSuchRevision(revision string, names []string, advice string) error {
 		return hint.Wrap(err, "did you mean %s? Otherwise %s", strings.Join(near, ", "), advice)
 	}
 	return hint.Wrap(err, "%s", advice)
-}
-
-// eachZero calls f with every string of r that ends with a zero byte.
-func eachZero(r io.Reader, f func(string) error) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 1<<20)
-	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) {
-		if i := bytes.IndexByte(data, 0); i >= 0 {
-			return i + 1, data[:i], nil
-		}
-		return 0, nil, nil
-	})
-	for lines.Scan() {
-		if err := f(lines.Text()); err != nil {
-			return err
-		}
-	}
-	return lines.Err()
 }

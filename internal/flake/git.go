@@ -117,6 +117,14 @@ func (g git) output(ctx context.Context, dir string, args ...string) (string, er
 	return strings.TrimSuffix(out.String(), "\n"), err
 }
 
+// list runs git in a directory and returns the strings of its output that end with a zero byte.
+func (g git) list(ctx context.Context, dir string, args ...string) ([]string, error) {
+	var out strings.Builder
+	err := g.run(ctx, dir, &out, args...)
+	entries := strings.Split(out.String(), "\x00")
+	return entries[:len(entries)-1], err
+}
+
 // run runs git in a directory and copies its output to w. If git fails, the error is a *gitError; if the context ends it,
 // that of the context.
 func (g git) run(ctx context.Context, dir string, w io.Writer, args ...string) error {

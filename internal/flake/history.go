@@ -134,11 +134,11 @@ func (d *remoteRepository) fetchHistory(ctx context.Context, rev string) error {
 func (d *remoteRepository) fetchFiles(ctx context.Context, commits, files []string) error {
 	var blobs []string
 	for _, commit := range commits {
-		list, err := d.neutral.output(ctx, d.dir, d.bare(append([]string{"--literal-pathspecs", "ls-tree", "-z", "--full-tree", commit, "--"}, files...)...)...)
+		entries, err := d.neutral.list(ctx, d.dir, d.bare(append([]string{"--literal-pathspecs", "ls-tree", "-z", "--full-tree", commit, "--"}, files...)...)...)
 		if err != nil {
 			return err
 		}
-		for entry := range strings.SplitSeq(list, "\x00") {
+		for _, entry := range entries {
 			meta, _, _ := strings.Cut(entry, "\t")
 			if fields := strings.Fields(meta); len(fields) == 3 && fields[1] == "blob" {
 				blobs = append(blobs, fields[2])

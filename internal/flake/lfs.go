@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
@@ -26,24 +27,18 @@ func (v *view) onlyLFS(ctx context.Context, rev string) (bool, error) {
 		return false, err
 	}
 	defer root.Close()
-	only, raw := true, []string{"diff", "--raw", "-z", "--no-abbrev", "--no-renames", "--ignore-submodules=all", rev, "--"}
-	read := func(r io.Reader) error {
-		var change string // ":100644 100644 OLD NEW M"
-		return eachZero(r, func(field string) error {
-			if change == "" || !only {
-				change = field
-				return nil
-			}
-			fields := strings.Fields(strings.TrimPrefix(change, ":"))
-			change = ""
-			if only = len(fields) == 5 && fields[0] == fields[1] && fields[4] == "M"; only {
-				only = v.isCheckedOutLFS(ctx, root, fields[2], field)
-			}
-			return nil
-		})
+	changes, err := v.neutral.list(ctx, v.checkout.top, v.worktree("diff", "--raw", "-z", "--no-abbrev", "--no-renames", "--ignore-submodules=all", rev, "--")...)
+	if err != nil {
+		return false, err
 	}
-	err = v.neutral.stream(ctx, v.checkout.top, read, v.worktree(raw...)...)
-	return only, err
+	for change := range slices.Chunk(changes, 2) { // ":100644 100644 OLD NEW M", NAME
+		fields := strings.Fields(strings.TrimPrefix(change[0], ":"))
+		modified := len(change) == 2 && len(fields) == 5 && fields[0] == fields[1] && fields[4] == "M"
+		if !modified || !v.isCheckedOutLFS(ctx, root, fields[2], change[1]) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // isCheckedOutLFS reports whether a file has the hash and the size that the pointer in the commit's blob states.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"path"
@@ -69,24 +68,25 @@ func (o origin) addRecursively(ctx context.Context, tree *tree, rev, prefix stri
 
 // submodules returns the submodules of a commit, in the order of their paths.
 func (r *repository) submodules(ctx context.Context, rev string) ([]submodule, error) {
-	var subs []submodule
-	list := func(out io.Reader) error {
-		return eachZero(out, func(entry string) error {
-			meta, name, _ := strings.Cut(entry, "\t")
-			if f := strings.Fields(meta); len(f) == 3 && f[0] == "160000" {
-				subs = append(subs, submodule{path: name, rev: f[2]})
-			}
-			return nil
-		})
-	}
-	if err := r.neutral.stream(ctx, r.dir, list, r.bare("ls-tree", "-r", "-z", rev)...); err != nil || len(subs) == 0 {
+	entries, err := r.neutral.list(ctx, r.dir, r.bare("ls-tree", "-r", "-z", rev)...)
+	if err != nil {
 		return nil, err
 	}
-	out, err := r.neutral.output(ctx, r.dir, r.bare("config", "--null", "--blob", rev+":.gitmodules", "--get-regexp", `^submodule\..*\.(path|url)$`)...)
+	var subs []submodule
+	for _, entry := range entries {
+		meta, name, _ := strings.Cut(entry, "\t")
+		if f := strings.Fields(meta); len(f) == 3 && f[0] == "160000" {
+			subs = append(subs, submodule{path: name, rev: f[2]})
+		}
+	}
+	if len(subs) == 0 {
+		return nil, nil
+	}
+	settings, err := r.neutral.list(ctx, r.dir, r.bare("config", "--null", "--blob", rev+":.gitmodules", "--get-regexp", `^submodule\..*\.(path|url)$`)...)
 	if err != nil {
 		return nil, fmt.Errorf("read .gitmodules: %w", err)
 	}
-	byPath := gitmodules(out)
+	byPath := gitmodules(settings)
 	for i, sub := range subs {
 		m, ok := byPath[sub.path]
 		if !ok || m.url == "" {
@@ -101,11 +101,11 @@ func (r *repository) submodules(ctx context.Context, rev string) ([]submodule, e
 	return subs, nil
 }
 
-// gitmodules parses the paths and URLs in the output of git config --null: a key, a line break, its value and a zero byte.
-// It returns the names and URLs of the submodules by path.
-func gitmodules(out string) map[string]submodule {
+// gitmodules parses paths and URLs in entries of git config --null: a key, a line break and its value. It returns the names
+// and URLs of the submodules by path.
+func gitmodules(settings []string) map[string]submodule {
 	byName := map[string]submodule{}
-	for pair := range strings.SplitSeq(out, "\x00") {
+	for _, pair := range settings {
 		key, value, _ := strings.Cut(pair, "\n")
 		dot := strings.LastIndexByte(key, '.')
 		name, ok := strings.CutPrefix(key[:max(dot, 0)], "submodule.")

@@ -3,7 +3,6 @@ package flake
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 )
@@ -47,16 +46,11 @@ func trackedIn(ctx context.Context, user git, dir string) (string, error) {
 	} else if relative != "." {
 		args = append(args, "--", ":(top,literal)"+relative)
 	}
-	found := ""
-	read := func(r io.Reader) error {
-		return eachZero(r, func(name string) error {
-			if found == "" {
-				found = filepath.Join(c.top, name)
-			}
-			return nil
-		})
+	files, err := v.neutral.list(ctx, c.top, v.worktree(args...)...)
+	if err != nil || len(files) == 0 {
+		return "", err
 	}
-	return found, v.neutral.stream(ctx, c.top, read, v.worktree(args...)...)
+	return filepath.Join(c.top, files[0]), nil
 }
 
 // Resolve returns an absolute path without symbolic links, of which the last parts need not exist.

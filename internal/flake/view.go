@@ -104,12 +104,12 @@ func (v *view) configure(ctx context.Context, own map[string][]string) error {
 
 // config runs git config --list in the view and returns the values of each setting, in order.
 func (v *view) config(ctx context.Context, g git, options ...string) (map[string][]string, error) {
-	out, err := g.output(ctx, v.dir, v.bare(slices.Concat([]string{"config", "--null", "--list"}, options)...)...)
+	entries, err := g.list(ctx, v.dir, v.bare(slices.Concat([]string{"config", "--null", "--list"}, options)...)...)
 	if err != nil {
 		return nil, err
 	}
 	settings := map[string][]string{}
-	for entry := range strings.SplitSeq(strings.TrimSuffix(out, "\x00"), "\x00") {
+	for _, entry := range entries {
 		name, value, _ := strings.Cut(entry, "\n")
 		settings[name] = append(settings[name], value)
 	}

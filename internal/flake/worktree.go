@@ -33,24 +33,28 @@ func (v *view) dirty(ctx context.Context, rev string, submodules bool) (bool, er
 	if differs, err = v.differs(ctx, "--cached", "--ignore-submodules=none", rev); differs || err != nil {
 		return differs, err
 	}
-	err = v.eachTracked(ctx, func(entry tracked) error {
+	entries, err := v.tracked(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, entry := range entries {
 		sub, ok := v.submodule(entry)
-		if !ok || differs {
-			return nil // a submodule that was never initialised has no changes
+		if !ok {
+			continue // a submodule that was never initialised has no changes
 		}
 		child, err := sub.open(ctx, v.user)
 		if err != nil {
-			return err
+			return false, err
 		}
 		head, err := child.resolve(ctx, "")
-		if err == nil && head == entry.object {
-			differs, err = child.dirty(ctx, head, true)
-		} else {
-			differs = true
+		if err != nil || head != entry.object {
+			return true, err
 		}
-		return err
-	})
-	return differs, err
+		if differs, err := child.dirty(ctx, head, true); differs || err != nil {
+			return differs, err
+		}
+	}
+	return false, nil
 }
 
 // differs runs git diff and tells whether it finds a difference.
@@ -65,48 +69,37 @@ func (v *view) differs(ctx context.Context, args ...string) (bool, error) {
 
 // untracked returns a few of the files and directories that git neither tracks nor ignores; a directory ends with a slash.
 func (v *view) untracked(ctx context.Context) ([]string, error) {
-	var names []string
-	read := func(r io.Reader) error {
-		return eachZero(r, func(name string) error {
-			if len(names) < maxUntracked {
-				names = append(names, name)
-			}
-			return nil
-		})
-	}
-	err := v.neutral.stream(ctx, v.checkout.top, read,
+	names, err := v.neutral.list(ctx, v.checkout.top,
 		v.worktree("ls-files", "-z", "--others", "--exclude-standard", "--directory", "--no-empty-directory")...)
-	return names, err
+	return names[:min(len(names), maxUntracked)], err
 }
 
-// tracked is an entry of the index.
-type tracked struct {
+// indexEntry is an entry of the index.
+type indexEntry struct {
 	mode, object string
 	name         string
 }
 
-// eachTracked calls f with every entry of the index.
-func (v *view) eachTracked(ctx context.Context, f func(tracked) error) error {
-	seen := ""
-	read := func(r io.Reader) error {
-		return eachZero(r, func(line string) error {
-			meta, name, ok := strings.Cut(line, "\t")
-			fields := strings.Fields(meta)
-			if !ok || len(fields) < 2 || name == seen {
-				return nil // a conflict has a file up to three times
-			}
-			seen = name
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			return f(tracked{fields[0], fields[1], name})
-		})
+// tracked returns the entries of the index.
+func (v *view) tracked(ctx context.Context) ([]indexEntry, error) {
+	lines, err := v.neutral.list(ctx, v.checkout.top, v.worktree("ls-files", "-z", "--stage", "--cached")...)
+	if err != nil {
+		return nil, err
 	}
-	return v.neutral.stream(ctx, v.checkout.top, read, v.worktree("ls-files", "-z", "--stage", "--cached")...)
+	entries := make([]indexEntry, 0, len(lines))
+	for _, line := range lines {
+		meta, name, ok := strings.Cut(line, "\t")
+		fields := strings.Fields(meta)
+		if ok && len(fields) >= 2 {
+			entries = append(entries, indexEntry{fields[0], fields[1], name})
+		}
+	}
+	// A conflict has a file up to three times.
+	return slices.CompactFunc(entries, func(a, b indexEntry) bool { return a.name == b.name }), nil
 }
 
 // submodule returns the checkout of an entry that is an initialised submodule.
-func (v *view) submodule(entry tracked) (checkout, bool) {
+func (v *view) submodule(entry indexEntry) (checkout, bool) {
 	if entry.mode != "160000" {
 		return checkout{}, false
 	}
@@ -126,23 +119,38 @@ func (v *view) copyTracked(ctx context.Context, tree *tree, prefix string, submo
 		return err
 	}
 	defer w.Close()
-	return v.eachTracked(ctx, func(entry tracked) error {
-		if entry.mode != "160000" {
-			return copyWorking(tree, w, entry.name, path.Join(prefix, entry.name))
+	entries, err := v.tracked(ctx)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		as := path.Join(prefix, entry.name)
+		if entry.mode == "160000" {
+			err = v.copySubmodule(ctx, tree, entry, as, submodules)
+		} else {
+			err = copyWorking(tree, w, entry.name, as)
 		}
-		if err := tree.mkdir(path.Join(prefix, entry.name)); err != nil || !submodules {
+		if err = errors.Join(err, ctx.Err()); err != nil {
 			return err
 		}
-		sub, ok := v.submodule(entry)
-		if !ok {
-			return nil // it was never initialised
-		}
-		child, err := sub.open(ctx, v.user)
-		if err != nil {
-			return err
-		}
-		return child.copyTracked(ctx, tree, path.Join(prefix, entry.name), true)
-	})
+	}
+	return nil
+}
+
+// copySubmodule adds the directory of a submodule and, if submodules are included, its tracked files.
+func (v *view) copySubmodule(ctx context.Context, tree *tree, entry indexEntry, as string, submodules bool) error {
+	if err := tree.mkdir(as); err != nil || !submodules {
+		return err
+	}
+	sub, ok := v.submodule(entry)
+	if !ok {
+		return nil // it was never initialised
+	}
+	child, err := sub.open(ctx, v.user)
+	if err != nil {
+		return err
+	}
+	return child.copyTracked(ctx, tree, as, true)
 }
 
 // copyWorking adds a tracked file of the working tree. A file that has become a directory, or that is below a directory
