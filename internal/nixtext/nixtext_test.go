@@ -6,22 +6,26 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-func TestScanPassesOverStringsAndComments(t *testing.T) {
+func TestParsePassesOverStringsAndComments(t *testing.T) {
 	text := `# outputHashes = { }
 /* outputHashes
    = { } */ { a = "x ${b { c = "}"; }} y"; d = ''
   outputHashes = ''${ '''x''' "
 ''; e-f' = "\"q\""; g = "$${"; }`
 	var got []string
-	for _, tok := range scan(text) {
-		if tok.kind == wordToken || tok.kind == textToken && !strings.Contains(tok.text, "\n") {
-			got = append(got, tok.text)
-		}
+	Parse(text).Walk(func(b Binding) {
+		got = append(got, fmt.Sprintf("%s:%d %d %q", b.Name(), b.Line, b.Value.Kind, b.Value.Text))
+	})
+	want := []string{
+		fmt.Sprintf(`a:3 %d "x  y"`, Other), fmt.Sprintf(`d:3 %d "\n  outputHashes = ${ ''x'' \"\n"`, Text),
+		fmt.Sprintf(`e-f':5 %d "\"q\""`, Text), fmt.Sprintf(`g:5 %d "$${"`, Text),
 	}
-	if want := `a x  y d e-f' "q" g $${`; strings.Join(got, " ") != want {
-		t.Errorf("words and strings %q, want %q", strings.Join(got, " "), want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("bindings (-want +got):\n%s", diff)
 	}
 }
 
@@ -80,8 +84,8 @@ func TestParseOfDeepValuesEnds(t *testing.T) {
 	}
 }
 
-// Whatever a file holds, reading it ends, and no token and no binding is outside of it.
-func FuzzScan(f *testing.F) {
+// Reading ends with any file, and no value is outside of the file.
+func FuzzParse(f *testing.F) {
 	data, err := os.ReadFile(filepath.Join("..", "..", "example", "flake", "flake.nix"))
 	if err != nil {
 		f.Fatal(err)
@@ -92,16 +96,23 @@ func FuzzScan(f *testing.F) {
 	f.Add(`{ nixConfig = { a = ''${"`)
 	f.Fuzz(func(t *testing.T, text string) {
 		lines := strings.Count(text, "\n") + 1
-		tokens := scan(text)
-		for i, tok := range tokens {
-			if tok.start >= tok.end || tok.end > len(text) || tok.line > lines || i > 0 && tok.start < tokens[i-1].end {
-				t.Fatalf("token %+v of %d bytes", tok, len(text))
+		var check func(Value)
+		check = func(v Value) {
+			if v.Source != "" && (v.Line < 1 || v.Last < v.Line || v.Last > lines || !strings.Contains(text, v.Source)) {
+				t.Fatalf("value %+v in %d lines", v, lines)
+			}
+			for _, b := range v.Bindings {
+				if len(b.Path) == 0 || b.Line < 1 || b.Line > lines {
+					t.Fatalf("binding %+v in %d lines", b, lines)
+				}
+				if !b.IsInherited() {
+					check(b.Value)
+				}
+			}
+			for _, part := range v.Parts {
+				check(part)
 			}
 		}
-		Parse(text).Walk(func(b Binding) {
-			if len(b.Path) == 0 || b.Line < 1 || b.Line > lines {
-				t.Fatalf("binding %+v in %d lines", b, lines)
-			}
-		})
+		check(Parse(text))
 	})
 }

@@ -1,89 +1,24 @@
 package nixtext
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
 
-// Kind is the kind of a value.
-type Kind int
-
-// The kinds of values.
-const (
-	Other         Kind = iota // an expression that only Nix can evaluate
-	Name                      // a name, a path or a number
-	Text                      // a string without interpolations
-	Set                       // an attribute set
-	Let                       // the bindings of a let
-	Merge                     // several values with // between them, which are its Parts
-	Inherited                 // the value of inherit NAME;
-	InheritedFrom             // the value of inherit (…) NAME;
-)
-
-// Value is an expression, as far as it is read without evaluation. Parentheses around a whole value are left out.
-type Value struct {
-	Kind Kind
-	// Text is the name, or the value of the string.
-	Text string
-	// Source is the value as it is written, from its first to its last line.
-	Source      string
-	Line, Last  int
-	Bindings    []Binding
-	IsRecursive bool // rec { … }
-	// IsPartial says that a set has names that are computed, or is the arguments of a function.
-	IsPartial bool
-	// Arguments are the names of a function's arguments.
-	Arguments []string
-	// Parts are the values in it that belong to no binding.
-	Parts []Value
-}
-
-// Binding is PATH = VALUE; in an attribute set or a let.
-type Binding struct {
-	Path  []string
-	Line  int
-	Value Value
-}
-
-// Name returns the path with dots.
-func (b Binding) Name() string { return strings.Join(b.Path, ".") }
-
-// IsInherited tells whether the binding is by inherit.
-func (b Binding) IsInherited() bool {
-	return b.Value.Kind == Inherited || b.Value.Kind == InheritedFrom
-}
-
-// Walk calls visit with the bindings of a set, and of the sets that are their values, each with its whole path.
-func (v Value) Walk(visit func(Binding)) { v.walk(nil, visit) }
-
-func (v Value) walk(prefix []string, visit func(Binding)) {
-	for _, b := range v.Bindings {
-		if v.Kind == Set && !b.IsInherited() {
-			b.Path = slices.Concat(prefix, b.Path)
-			visit(b)
-			b.Value.walk(b.Path, visit)
-		}
-	}
-}
-
-// Strings returns all strings in a value that is no set.
-func (v Value) Strings() (all []string) {
-	if v.Kind == Text {
-		return []string{v.Text}
-	}
-	for _, part := range v.Parts {
-		all = append(all, part.Strings()...)
-	}
-	return all
-}
-
 // Parse reads a Nix file. It never fails: what is not Nix is a value of the kind Other. A set without its closing brace is
 // one too.
 func Parse(file string) Value {
-	p := parser{text: file, tokens: scan(file)}
+	p := parser{text: file}
+	for i := range file {
+		if file[i] == '\n' {
+			p.newlines = append(p.newlines, i)
+		}
+	}
+	p.advance(0)
 	v := p.value()
-	for p.pos < len(p.tokens) { // a bracket or a semicolon too many
-		p.pos++
+	for p.pos < len(p.text) { // a bracket or a semicolon too many
+		p.advance(1)
 		v = Value{Parts: []Value{v, p.value()}}
 	}
 	return v
@@ -93,46 +28,83 @@ func Parse(file string) Value {
 const maxDepth = 1000
 
 type parser struct {
-	text   string
-	tokens []token
-	pos    int
-	depth  int
+	text     string
+	newlines []int
+	pos      int // where the next token begins
+	end      int // where the last one ended
+	depth    int
 }
 
-// at tells whether the next token is of that kind.
-func (p *parser) at(kind byte) bool {
-	return p.pos < len(p.tokens) && p.tokens[p.pos].kind == kind
+var (
+	namePattern     = regexp.MustCompile(`^(?:\w[\w'-]*|"(?:[^"\\$]|\\.)*")`)
+	argumentPattern = regexp.MustCompile(`^(\w[\w'-]*)\s*(?:\?|$)`)
+)
+
+// advance passes over a token of n bytes, and over the white space and comments after it.
+func (p *parser) advance(n int) {
+	p.pos += n
+	p.end = p.pos
+	for p.pos < len(p.text) {
+		switch {
+		case strings.IndexByte(" \t\r\n", p.text[p.pos]) >= 0:
+			p.pos++
+		case p.at("#"):
+			p.pos += until(p.text[p.pos:], "\n")
+		case p.at("/*"):
+			p.pos = min(len(p.text), p.pos+2+until(p.text[p.pos+2:], "*/")+2)
+		default:
+			return
+		}
+	}
 }
 
-// ends tells whether the next token ends a value.
-func (p *parser) ends() bool {
-	return p.pos == len(p.tokens) || strings.IndexByte(";,)]}", p.tokens[p.pos].kind) >= 0 || p.tokens[p.pos].is("in")
+// until returns the number of bytes before the first end, or of all.
+func until(s, end string) int {
+	if i := strings.Index(s, end); i >= 0 {
+		return i
+	}
+	return len(s)
 }
 
-// skip passes over the next token, if it is of that kind.
-func (p *parser) skip(kind byte) bool {
-	found := p.at(kind)
+// at tells whether a text comes next.
+func (p *parser) at(text string) bool { return strings.HasPrefix(p.text[p.pos:], text) }
+
+// skip passes over a text, if it comes next.
+func (p *parser) skip(text string) bool {
+	found := p.at(text)
 	if found {
-		p.pos++
+		p.advance(len(text))
 	}
 	return found
 }
 
-// merges tells whether the operator // comes next.
-func (p *parser) merges() bool {
-	return p.at('/') && p.pos+1 < len(p.tokens) && p.tokens[p.pos+1].kind == '/' && p.tokens[p.pos].end == p.tokens[p.pos+1].start
+// nextWord returns the name, number or path that comes next.
+func (p *parser) nextWord() string {
+	n := p.pos
+	for n < len(p.text) && (isWord(p.text[n]) || n > p.pos && strings.IndexByte("./+'-", p.text[n]) >= 0) {
+		n++
+	}
+	return p.text[p.pos:n]
 }
 
-// value reads to the token that ends a value.
+func isWord(c byte) bool {
+	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+// ends tells whether a value ends here.
+func (p *parser) ends() bool {
+	return p.pos == len(p.text) || strings.IndexByte(";,)]}", p.text[p.pos]) >= 0 || p.at("in") && p.nextWord() == "in"
+}
+
+// value reads to the end of a value.
 func (p *parser) value() Value {
 	if p.depth++; p.depth > maxDepth {
-		p.pos = len(p.tokens)
+		p.pos = len(p.text)
 	}
 	defer func() { p.depth-- }()
 	begin := p.pos
 	operands := []Value{p.operand()}
-	for p.merges() {
-		p.pos += 2
+	for p.skip("//") {
 		operands = append(operands, p.operand())
 	}
 	if len(operands) == 1 {
@@ -145,7 +117,7 @@ func (p *parser) value() Value {
 func (p *parser) operand() Value {
 	begin, terms := p.pos, 0
 	var v, last Value
-	for ; !p.ends() && !p.merges(); terms++ {
+	for ; !p.ends() && !p.at("//"); terms++ {
 		if last = p.term(); last.Kind != Other || len(last.Parts) > 0 { // other characters are not kept
 			v.Parts = append(v.Parts, last)
 		}
@@ -156,126 +128,173 @@ func (p *parser) operand() Value {
 	return p.since(begin, v)
 }
 
-// since completes a value that begins at a token, and ends before the next one.
+// since completes a value that began at a position.
 func (p *parser) since(begin int, v Value) Value {
-	if begin < p.pos {
-		first, last := p.tokens[begin], p.tokens[p.pos-1]
-		v.Line, v.Last, v.Source = first.line, last.line, p.text[first.start:last.end]
-	}
+	end := max(begin, p.end)
+	v.Line, v.Last, v.Source = p.line(begin), p.line(max(begin, end-1)), p.text[begin:end]
 	return v
+}
+
+func (p *parser) line(pos int) int {
+	before, _ := slices.BinarySearch(p.newlines, pos)
+	return before + 1
 }
 
 // term reads a name, a string, a value in brackets, or what comes before the body of an expression: let … in, with …; and so
 // on.
-func (p *parser) term() Value {
-	begin, t := p.pos, p.tokens[p.pos]
-	p.pos++
-	v := Value{Text: t.text}
+func (p *parser) term() (v Value) {
+	begin, word := p.pos, p.nextWord()
 	switch {
-	case t.kind == textToken && !t.interpolated:
-		v.Kind = Text
-	case t.kind == '(':
+	case p.at(`"`):
+		p.string(&v, `"`)
+	case p.at("''"):
+		p.string(&v, "''")
+	case p.skip("("):
 		inner := p.value()
-		if p.skip(')') {
+		if p.skip(")") {
 			return inner
 		}
 		v.Parts = []Value{inner}
-	case t.kind == '[':
+	case p.skip("["):
 		v.Parts = []Value{p.value()}
-		p.skip(']')
-	case t.kind == '{':
-		p.set(&v)
-	case t.is("rec") && p.skip('{'):
-		v.IsRecursive = true
-		p.set(&v)
-	case t.is("let"):
-		v.Kind = Let
-		p.bindings(&v, func(t token) bool { return t.is("in") })
-	case t.is("with"), t.is("assert"):
-		v.Parts = []Value{p.value()}
-		p.skip(';')
-	case t.kind == wordToken:
-		v.Kind = Name
-		if p.at(':') {
-			v.Arguments = []string{t.text}
-		}
+		p.skip("]")
+	case p.skip("{"):
+		p.bindings(&v, Set)
+	case word == "":
+		p.advance(1)
+	default:
+		p.advance(len(word))
+		p.word(&v, word)
 	}
 	return p.since(begin, v)
 }
 
-func (p *parser) set(v *Value) {
-	if p.bindings(v, func(t token) bool { return t.kind == '}' }) {
-		v.Kind = Set
+// word completes the term that begins with a word.
+func (p *parser) word(v *Value, word string) {
+	switch {
+	case word == "rec" && p.skip("{"):
+		v.IsRecursive = true
+		p.bindings(v, Set)
+	case word == "let":
+		p.bindings(v, Let)
+	case word == "with", word == "assert":
+		v.Parts = []Value{p.value()}
+		p.skip(";")
+	default:
+		v.Kind, v.Text = Name, word
+		if p.at(":") {
+			v.Arguments = []string{word}
+		}
 	}
 }
 
-// bindings reads the bindings of a set or a let, and the token that ends them. It returns whether there is such a token.
-func (p *parser) bindings(v *Value, ends func(token) bool) bool {
-	for p.pos < len(p.tokens) {
-		begin, t := p.pos, p.tokens[p.pos]
-		path, equals := p.path()
+// string reads a string to the mark that ends it. It replaces an escape by the escaped character, which is right for all
+// but line breaks and tabs.
+func (p *parser) string(v *Value, mark string) {
+	var b strings.Builder
+	v.Kind = Text
+	for p.pos += len(mark); p.pos < len(p.text); {
+		take, escape := 1, 0
 		switch {
-		case ends(t):
-			p.pos++
-			return true
-		case t.is("inherit"):
-			p.inherit(v)
-		case equals > 0:
-			p.pos = equals + 1
-			v.Bindings = append(v.Bindings, Binding{Path: path, Line: t.line, Value: p.value()})
-		default:
-			v.IsPartial = true
-			v.Parts = append(v.Parts, p.value())
-			if next := begin + 1; t.kind == wordToken && next < len(p.tokens) && strings.IndexByte(",?}", p.tokens[next].kind) >= 0 {
-				v.Arguments = append(v.Arguments, t.text)
+		case p.at("$$"):
+			take = 2
+		case mark == `"` && p.at(`\`):
+			escape = 1
+		case mark == "''" && p.at("''\\"):
+			escape = 3
+		case mark == "''" && p.at("'''"):
+			take, escape = 2, 1
+		case mark == "''" && p.at("''$"):
+			escape = 2
+		case p.at(mark):
+			v.Text = b.String()
+			p.advance(len(mark))
+			return
+		case p.at("${"):
+			v.Kind = Other
+			p.advance(2)
+			for p.value(); p.pos < len(p.text) && !p.at("}"); p.value() {
+				p.advance(1)
 			}
+			take, escape = 0, 1 // the closing brace
+		}
+		begin := min(len(p.text), p.pos+escape)
+		p.pos = min(len(p.text), begin+take)
+		b.WriteString(p.text[begin:p.pos])
+	}
+	v.Kind, p.end = Other, p.pos
+}
+
+// bindings reads the bindings of a set or a let, and the token that ends them. The value has that kind if there is one.
+func (p *parser) bindings(v *Value, kind Kind) {
+	for p.pos < len(p.text) {
+		begin := p.pos
+		if kind == Set && p.skip("}") || kind == Let && p.nextWord() == "in" && p.skip("in") {
+			v.Kind = kind
+			return
+		}
+		if p.nextWord() == "inherit" {
+			p.inherit(v)
+		} else if path := p.path(); path != nil {
+			v.Bindings = append(v.Bindings, Binding{Path: path, Line: p.line(begin), Value: p.value()})
+		} else {
+			v.IsPartial = true
+			part := p.value()
+			if m := argumentPattern.FindStringSubmatch(part.Source); m != nil {
+				v.Arguments = append(v.Arguments, m[1])
+			}
+			v.Parts = append(v.Parts, part)
 			if p.pos == begin {
-				p.pos++ // a token that ends nothing
+				p.advance(1) // a character that ends nothing
 			}
 		}
-		_ = p.skip(';') || p.skip(',')
+		_ = p.skip(";") || p.skip(",")
 	}
-	return false
 }
 
 // inherit reads the names of an inherit.
 func (p *parser) inherit(v *Value) {
-	p.pos++
+	p.skip("inherit")
 	kind := Inherited
-	if p.at('(') {
+	if p.at("(") {
 		kind = InheritedFrom
 		v.Parts = append(v.Parts, p.term())
 	}
-	for ; !p.ends(); p.pos++ {
-		t := p.tokens[p.pos]
-		v.Bindings = append(v.Bindings, Binding{Path: []string{t.text}, Line: t.line, Value: Value{Kind: kind, Source: "inherited"}})
+	for !p.ends() {
+		name := namePattern.FindString(p.text[p.pos:])
+		if name != "" {
+			v.Bindings = append(v.Bindings, Binding{Path: []string{unquoted(name)}, Line: p.line(p.pos), Value: Value{Kind: kind, Source: "inherited"}})
+		}
+		p.advance(max(1, len(name)))
 	}
 }
 
-// path reads the names before an equals sign, such as cargoLock.outputHashes."foo-0.1.0". It returns the index of the equals
-// sign, and 0 where there is no such path.
-func (p *parser) path() (names []string, equals int) {
-	for i := p.pos; i+1 < len(p.tokens); i++ {
-		t, next := p.tokens[i], p.tokens[i+1]
-		switch {
-		case t.kind == textToken && !t.interpolated:
-			names = append(names, t.text)
-		case t.kind == wordToken && !strings.Contains(t.text, "/"):
-			names = append(names, strings.FieldsFunc(t.text, func(r rune) bool { return r == '.' })...)
-		default:
-			return nil, 0
+// path reads names with dots between them, such as cargoLock.outputHashes."foo-0.1.0", and the equals sign after them. It
+// reads nothing where they do not come next.
+func (p *parser) path() (names []string) {
+	begin := *p
+	for {
+		name := namePattern.FindString(p.text[p.pos:])
+		if name == "" {
+			break
 		}
-		switch {
-		case next.kind == '=':
-			if comparison := i+2 < len(p.tokens) && p.tokens[i+2].kind == '='; comparison || len(names) == 0 {
-				return nil, 0
-			}
-			return names, i + 1
-		case next.kind == '.':
-			i++
-		case t.kind != wordToken || !strings.HasSuffix(t.text, "."):
-			return nil, 0
+		p.advance(len(name))
+		names = append(names, unquoted(name))
+		if !p.at("==") && p.skip("=") {
+			return names
+		}
+		if !p.skip(".") {
+			break
 		}
 	}
-	return nil, 0
+	*p = begin
+	return nil
+}
+
+// unquoted returns the name that a path has, with or without quotation marks.
+func unquoted(name string) string {
+	if quoted, ok := strings.CutPrefix(name, `"`); ok {
+		return strings.ReplaceAll(strings.TrimSuffix(quoted, `"`), `\`, "")
+	}
+	return name
 }
