@@ -61,7 +61,7 @@ func (c *Contract) Built(build Build) []Result {
 	var all findings
 	absent := map[string]bool{}
 	for _, check := range b.checks() {
-		if check.needs == "" || b.files[b.in(matrix.Package(check.needs))] != nil {
+		if check.needs == "" || b.files[string(build.Outputs[matrix.Package(check.needs)])] != nil {
 			all.check(check.name, check.run()...)
 		} else if !absent[check.needs] {
 			absent[check.needs] = true
@@ -78,15 +78,25 @@ type built struct {
 	files Files
 }
 
-// in returns the path of a file in a package's output.
-func (b *built) in(name matrix.Package, elem ...string) string {
-	return path.Join(append([]string{string(b.build.Outputs[name])}, elem...)...)
+// output is the "out" output of one package.
+type output struct {
+	*built
+	required Package
+	name     matrix.Package
+}
+
+// path returns the path of the output.
+func (o *output) path() nix.StorePath { return o.build.Outputs[o.name] }
+
+// in returns the path of a file in the output.
+func (o *output) in(elem ...string) string {
+	return path.Join(append([]string{string(o.path())}, elem...)...)
 }
 
 // program checks an executable, and that the system can run it.
-func (b *built) program(pkg matrix.Package, name string) []Result {
-	at := b.in(pkg, "bin", name)
-	f, err := b.files.find(at)
+func (o *output) program(name string) []Result {
+	at := o.in("bin", name)
+	f, err := o.files.find(at)
 	switch {
 	case err != nil:
 		return fail("there is no %s", at)
@@ -96,7 +106,7 @@ func (b *built) program(pkg matrix.Package, name string) []Result {
 	for !f.IsELF() {
 		// The program of a wrapper is beside it, under a hidden name, and may itself be a wrapper.
 		name = "." + name + "-wrapped"
-		inner, err := b.files.find(b.in(pkg, "bin", name))
+		inner, err := o.files.find(o.in("bin", name))
 		switch {
 		case err != nil && !bytes.Contains(f.Data, []byte(name)):
 			return nil // a script that wraps nothing
@@ -107,7 +117,7 @@ func (b *built) program(pkg matrix.Package, name string) []Result {
 		}
 		f = inner
 	}
-	return differs(at+" is for another processor", machines[b.build.System].String(), f.machine().String())
+	return differs(at+" is for another processor", machines[o.build.System].String(), f.machine().String())
 }
 
 // machines are the processors of the systems.
@@ -123,10 +133,10 @@ func (f *File) machine() elf.Machine {
 }
 
 // file checks that the output has a file of that path, or of that name in any directory.
-func (b *built) file(pkg matrix.Package, name string) []Result {
-	for at := range b.files {
-		inOutput := strings.HasPrefix(at, b.in(pkg)+"/")
-		if inOutput && (at == b.in(pkg, name) || !strings.Contains(name, "/") && path.Base(at) == name) {
+func (o *output) file(name string) []Result {
+	for at := range o.files {
+		inOutput := strings.HasPrefix(at, o.in()+"/")
+		if inOutput && (at == o.in(name) || !strings.Contains(name, "/") && path.Base(at) == name) {
 			return nil
 		}
 	}
@@ -134,11 +144,10 @@ func (b *built) file(pkg matrix.Package, name string) []Result {
 }
 
 // closure checks that the closure has none of some libraries.
-func (b *built) closure(pkg matrix.Package, unwanted []string) []Result {
+func (o *output) closure(string) []Result {
 	var found []string
-	out := b.build.Outputs[pkg]
-	for _, info := range nix.Closure(b.build.Closure, out) {
-		for _, library := range unwanted {
+	for _, info := range nix.Closure(o.build.Closure, o.path()) {
+		for _, library := range o.required.NotInClosure {
 			// A contract may name libxkbcommon "libxkbcommon" or "xkbcommon".
 			name, prefix := strings.TrimPrefix(info.Path.Name(), "lib"), strings.TrimPrefix(library, "lib")
 			if name == prefix || strings.HasPrefix(name, prefix+"-") {
@@ -151,14 +160,14 @@ func (b *built) closure(pkg matrix.Package, unwanted []string) []Result {
 	}
 	return []Result{{
 		Reason: "it needs libraries of the desktop at run time",
-		Wanted: "none of " + strings.Join(unwanted, ", "), Found: strings.Join(found, " "),
-		Fix: fmt.Sprintf("nix why-depends %s %s", out, found[0]),
+		Wanted: "none of " + strings.Join(o.required.NotInClosure, ", "), Found: strings.Join(found, " "),
+		Fix: fmt.Sprintf("nix why-depends %s %s", o.path(), found[0]),
 	}}
 }
 
 // wrapped checks that a wrapper sets a variable to a directory of its closure.
-func (b *built) wrapped(pkg matrix.Package, w Wrapped) []Result {
-	f, err := b.files.find(b.in(pkg, "bin", w.Binary))
+func (o *output) wrapped(w Wrapped) []Result {
+	f, err := o.files.find(o.in("bin", w.Binary))
 	if err != nil {
 		return fail("there is no program to be wrapped")
 	}
@@ -172,23 +181,23 @@ func (b *built) wrapped(pkg matrix.Package, w Wrapped) []Result {
 		return differs(w.Variable+" leads elsewhere", "…"+w.Suffix, value)
 	}
 	object, _, err := nix.StoreDir.ParsePath(value)
-	inClosure := slices.ContainsFunc(nix.Closure(b.build.Closure, b.build.Outputs[pkg]), func(info nix.PathInfo) bool { return info.Path == object })
+	inClosure := slices.ContainsFunc(nix.Closure(o.build.Closure, o.path()), func(info nix.PathInfo) bool { return info.Path == object })
 	if err != nil || !inClosure {
 		return fail("%s is %s, which is not in the closure", w.Variable, value)
 	}
-	if b.files[string(object)] == nil {
+	if o.files[string(object)] == nil {
 		return skip("%s is too large to be looked into", object)
 	}
-	if dir, err := b.files.find(value); err != nil || !dir.Mode.IsDir() {
+	if dir, err := o.files.find(value); err != nil || !dir.Mode.IsDir() {
 		return fail("%s is %s, which is not a directory", w.Variable, value)
 	}
 	return nil
 }
 
-func (b *built) propagates(pkg, other matrix.Package) []Result {
+func (o *output) propagates(other matrix.Package) []Result {
 	const file = "nix-support/propagated-build-inputs"
-	found, wanted := "", string(b.build.Outputs[other])
-	if f, err := b.files.find(b.in(pkg, file)); err == nil {
+	found, wanted := "", string(o.build.Outputs[other])
+	if f, err := o.files.find(o.in(file)); err == nil {
 		found = string(f.Data)
 	}
 	if slices.Contains(strings.Fields(found), wanted) {

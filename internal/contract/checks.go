@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -18,38 +19,40 @@ type check struct {
 	run func() []Result
 }
 
+// add adds a check for each name. "*" in the name of the check, and in needs, becomes that name.
+func add[T ~string](all *[]check, name, needs string, names []T, run func(T) []Result) {
+	for _, n := range names {
+		insert := func(s string) string { return strings.Replace(s, "*", string(n), 1) }
+		*all = append(*all, check{insert(name), insert(needs), func() []Result { return run(n) }})
+	}
+}
+
+// only returns a list of the name, where the condition holds.
+func only[T ~string](condition bool, name T) []T {
+	if condition {
+		return []T{name}
+	}
+	return nil
+}
+
 // checks returns the checks of the flake's outputs and derivations, in order.
 func (e *evaluation) checks() (all []check) {
-	add := func(name, question string, run func() []Result) { all = append(all, check{name, question, run}) }
-	exists := func(name, question, output string) {
-		add(name, question, func() []Result { return e.exists(question, output) })
-	}
-	for _, p := range e.evaluatedPackages() {
-		add("outputs/packages/"+string(p), "package/"+string(p), func() []Result { return e.output(p) })
-	}
-	if name := e.Outputs.Overlay; name != "" {
-		add("outputs/overlays/"+name, "overlay/"+name, e.overlay)
-	}
-	for _, m := range e.Outputs.Modules {
-		exists("outputs/homeManagerModules/"+m, "module/"+m, "homeManagerModules."+m)
-	}
-	for _, s := range e.Outputs.DevShells {
-		exists("outputs/devShells/"+s, "shell/"+s, "devShells."+string(e.request.System)+"."+s)
-	}
-	for _, p := range slices.Sorted(maps.Keys(e.Packages)) {
-		if e.Packages[p].NoDefaultFeatures {
-			add("package/"+string(p)+"/no-default-features", "package/"+string(p), func() []Result { return e.features(p) })
-		}
+	add(&all, "outputs/packages/*", "package/*", e.evaluatedPackages(), e.output)
+	add(&all, "outputs/overlays/*", "overlay/*", only(e.Outputs.Overlay != "", e.Outputs.Overlay), e.overlay)
+	add(&all, "outputs/homeManagerModules/*", "module/*", e.Outputs.Modules, func(name string) []Result {
+		return e.exists("module/"+name, "homeManagerModules."+name)
+	})
+	add(&all, "outputs/devShells/*", "shell/*", e.Outputs.DevShells, func(name string) []Result {
+		return e.exists("shell/"+name, fmt.Sprintf("devShells.%s.%s", e.request.System, name))
+	})
+	for _, name := range slices.Sorted(maps.Keys(e.Packages)) {
+		add(&all, "package/*/no-default-features", "package/*", only(e.Packages[name].NoDefaultFeatures, name), e.features)
 	}
 	if e.PreCheck != nil {
-		for _, p := range e.PreCheck.Packages {
-			add("pre-check/"+string(p), "package/"+string(p), func() []Result { return e.preCheck(p) })
-		}
+		add(&all, "pre-check/*", "package/*", e.PreCheck.Packages, e.preCheck)
 	}
 	if e.SourceFilter != nil {
-		for _, p := range e.SourceFilter.Packages {
-			add("source-filter/"+string(p), "source/"+string(p), func() []Result { return e.sourceFilter(p) })
-		}
+		add(&all, "source-filter/*", "source/*", e.SourceFilter.Packages, e.sourceFilter)
 	}
 	return all
 }
@@ -57,29 +60,16 @@ func (e *evaluation) checks() (all []check) {
 // checks returns the checks of what was built, in order.
 func (b *built) checks() (all []check) {
 	for _, name := range slices.Sorted(maps.Keys(b.Packages)) {
-		p, prefix := b.Packages[name], "package/"+string(name)
-		add := func(checkName string, run func() []Result) { all = append(all, check{checkName, string(name), run}) }
-		for _, program := range p.Binaries {
-			add(prefix+"/binaries/"+program, func() []Result { return b.program(name, program) })
+		p, prefix, needs := &output{b, b.Packages[name], name}, "package/"+string(name), string(name)
+		add(&all, prefix+"/binaries/*", needs, p.required.Binaries, p.program)
+		add(&all, prefix+"/files/*", needs, p.required.Files, p.file)
+		add(&all, "units/"+needs+"/*", needs, p.required.Units, p.unit)
+		add(&all, prefix+"/closure", needs, only(len(p.required.NotInClosure) > 0, needs), p.closure)
+		for _, w := range p.required.Wrapped {
+			all = append(all, check{prefix + "/wrapped/" + w.Binary, needs, func() []Result { return p.wrapped(w) }})
 		}
-		for _, file := range p.Files {
-			add(prefix+"/files/"+file, func() []Result { return b.file(name, file) })
-		}
-		for _, unit := range p.Units {
-			add("units/"+string(name)+"/"+unit, func() []Result { return b.unit(name, unit) })
-		}
-		if len(p.NotInClosure) > 0 {
-			add(prefix+"/closure", func() []Result { return b.closure(name, p.NotInClosure) })
-		}
-		for _, w := range p.Wrapped {
-			add(prefix+"/wrapped/"+w.Binary, func() []Result { return b.wrapped(name, w) })
-		}
-		for _, other := range p.Propagates {
-			add(prefix+"/propagates/"+string(other), func() []Result { return b.propagates(name, other) })
-		}
-		if len(p.OnPath) > 0 {
-			add(prefix+"/on-path", func() []Result { return b.onPath(name, p.OnPath) })
-		}
+		add(&all, prefix+"/propagates/*", needs, p.required.Propagates, p.propagates)
+		add(&all, prefix+"/on-path", needs, only(len(p.required.OnPath) > 0, needs), p.onPath)
 	}
 	if b.Units != nil && b.Units.Verify {
 		all = append(all, check{name: "units/verify", run: b.verify})
@@ -92,14 +82,9 @@ func (b *built) checks() (all []check) {
 
 // Planned returns the names of the checks of one system.
 func (c *Contract) Planned() (names []string) {
-	add := func(checks []check) {
-		for _, check := range checks {
-			names = append(names, check.name)
-		}
+	for _, check := range slices.Concat((&evaluation{Contract: c}).checks(), c.HomeManager.checks(), (&built{Contract: c}).checks()) {
+		names = append(names, check.name)
 	}
-	add((&evaluation{Contract: c}).checks())
-	add(c.HomeManager.checks())
-	add((&built{Contract: c}).checks())
 	return names
 }
 

@@ -51,8 +51,7 @@ func (e *evaluation) exists(question, output string) []Result {
 	return broken
 }
 
-func (e *evaluation) overlay() (broken []Result) {
-	name := e.Outputs.Overlay
+func (e *evaluation) overlay(name string) (broken []Result) {
 	found, broken := decode[map[matrix.Package]nix.StorePath](e, "overlay/"+name)
 	switch {
 	case broken != nil:

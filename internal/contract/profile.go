@@ -42,23 +42,23 @@ func (c *Contract) installed() (matrix.Package, bool) {
 }
 
 // onPath checks the programs in an environment that has only the package.
-func (b *built) onPath(name matrix.Package, programs []string) []Result {
-	if first, _ := b.installed(); first != name {
+func (o *output) onPath(string) []Result {
+	if first, _ := o.installed(); first != o.name {
 		return skip("only one package is installed for this check: %s", first)
 	}
-	bin, err := b.files.find(path.Join(string(b.build.Environment), "bin"))
-	if b.build.Environment == "" || err != nil {
+	bin, err := o.files.find(path.Join(string(o.build.Environment), "bin"))
+	if o.build.Environment == "" || err != nil {
 		return fail("installed alone, it has no bin")
 	}
-	lacking := missing(programs, bin.names)
+	lacking := missing(o.required.OnPath, bin.names)
 	if len(lacking) == 0 {
 		return nil
 	}
 	// A warning: it is common in packages that rely on propagatedBuildInputs.
 	return []Result{{
-		Status: Warn, Wanted: strings.Join(programs, ", "), Found: strings.Join(bin.names, ", "),
+		Status: Warn, Wanted: strings.Join(o.required.OnPath, ", "), Found: strings.Join(bin.names, ", "),
 		Reason: "not on PATH where it is installed alone: " + strings.Join(lacking, ", "),
 		Fix: fmt.Sprintf("propagatedUserEnvPkgs = [ %s ];  # beside propagatedBuildInputs, which profiles and Home Manager do not follow",
-			strings.ReplaceAll(joined(b.Packages[name].Propagates), ",", "")),
+			strings.ReplaceAll(joined(o.required.Propagates), ",", "")),
 	}}
 }

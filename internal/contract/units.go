@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
-	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // parseUnit parses a unit file. It ignores the sections, since the names of directives differ. An empty value resets a
@@ -30,15 +29,15 @@ func parseUnit(text string) directives {
 }
 
 // unit checks one unit file of a package.
-func (b *built) unit(pkg matrix.Package, unit string) (broken []Result) {
-	f, err := b.files.find(b.in(pkg, b.unitDir(), unit))
+func (o *output) unit(unit string) (broken []Result) {
+	f, err := o.files.find(o.in(o.unitDir(), unit))
 	if err != nil || !f.Mode.IsRegular() {
-		return fail("there is no %s in %s", unit, b.unitDir())
+		return fail("there is no %s in %s", unit, o.unitDir())
 	}
-	if b.Units == nil {
+	if o.Units == nil {
 		return nil
 	}
-	for _, text := range b.Units.Forbidden {
+	for _, text := range o.Units.Forbidden {
 		for line := range strings.Lines(string(f.Data)) {
 			if strings.Contains(line, text) {
 				broken = append(broken, Result{
@@ -51,8 +50,8 @@ func (b *built) unit(pkg matrix.Package, unit string) (broken []Result) {
 	}
 	if strings.HasSuffix(unit, ".service") {
 		d := parseUnit(string(f.Data))
-		broken = append(broken, d.check(b.Units.Service.merge(b.Units.Of[unit]))...)
-		broken = append(broken, b.execStart(d["ExecStart"])...)
+		broken = append(broken, d.check(o.Units.Service.merge(o.Units.Of[unit]))...)
+		broken = append(broken, o.execStart(d["ExecStart"])...)
 	}
 	return broken
 }

@@ -50,7 +50,7 @@ func (b *built) unitFiles() map[string]string {
 	units := map[string]string{}
 	for name, p := range b.Packages {
 		for _, unit := range p.Units {
-			f, err := b.files.find(b.in(name, b.unitDir(), unit))
+			f, err := b.files.find((&output{b, p, name}).in(b.unitDir(), unit))
 			if err == nil && f.Mode.IsRegular() {
 				units[unit] = string(f.Data)
 			}
