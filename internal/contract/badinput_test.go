@@ -10,14 +10,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 )
 
-// evaluated is what the checks find of the example flake, changed by the edits.
+// evaluated returns the results of the evaluated checks for the example flake with edits.
 func evaluated(t *testing.T, edits ...edit) []Result {
 	m := newMachine(t)
 	flake := m.flake(func(dir string) { mutant{edits: edits}.write(t, dir) })
 	return m.evaluate(openSesame(), flake, native())
 }
 
-// A module that does not evaluate fails the checks of the module, in Nix's words, and no others.
+// A module that does not evaluate fails the checks of the module with Nix's message, and no others.
 func TestModuleThatDoesNotEvaluate(t *testing.T) {
 	for name, test := range map[string]struct {
 		edit edit
@@ -50,8 +50,8 @@ func TestModuleThatDoesNotEvaluate(t *testing.T) {
 	}
 }
 
-// A mistake is told with its place in the flake.
-func TestPlaceOfError(t *testing.T) {
+// The result of an error in the flake has its position.
+func TestErrorsHaveAPosition(t *testing.T) {
 	t.Parallel()
 	for _, r := range evaluated(t, edit{headlessNix, "buildNoDefaultFeatures = true;", `buildNoDefaultFeatures = throw "which ones?";`}) {
 		if r.Check == "outputs/packages/open-sesame" {
@@ -64,7 +64,7 @@ func TestPlaceOfError(t *testing.T) {
 	t.Error("no result for the package")
 }
 
-// A flake of another kind breaks all promises, one by one.
+// No check passes on a flake of another kind.
 func TestFlakeOfAnotherKind(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -78,8 +78,8 @@ func TestFlakeOfAnotherKind(t *testing.T) {
 	}
 }
 
-// A flake that is none at all is no reason to stop either.
-func TestFlakeThatIsNone(t *testing.T) {
+// A flake that does not exist fails its checks, and is no error.
+func TestFlakeThatDoesNotExist(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	results := m.evaluate(openSesame(), "path:"+filepath.Join(t.TempDir(), "nothing")+"?narHash=sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D", native())
@@ -93,8 +93,8 @@ func TestFlakeThatIsNone(t *testing.T) {
 	}
 }
 
-// Home Manager itself takes the place of its options, and what it does without the module is not held against that.
-func TestHomeManagerOfAReference(t *testing.T) {
+// With a reference of Home Manager, its own options are used. What it configures without the module is ignored.
+func TestHomeManagerByReference(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	manager := m.reference(func(dir string) error {
@@ -148,7 +148,7 @@ const homeManagerStandIn = `{
 }
 `
 
-// evaluateCounting returns what the checks find, and how often Nix was asked for it.
+// evaluateCounting returns the results, and the number of evaluations.
 func evaluateCounting(t *testing.T, m machine, r Request) (results []Result, calls int) {
 	t.Helper()
 	c := openSesame()
@@ -168,8 +168,8 @@ func evaluateCounting(t *testing.T, m machine, r Request) (results []Result, cal
 	return c.Finish(results, r.System, planned), calls
 }
 
-// Where a configuration without the module does not evaluate either, the module is not to blame:
-// one result says so, and Nix is not asked for what each configuration would be.
+// Where a configuration without the module does not evaluate either, the module is not the cause: there is one result, and
+// Nix does not evaluate the other configurations.
 func TestHomeManagerThatDoesNotEvaluate(t *testing.T) {
 	for name, test := range map[string]struct {
 		old, new, says string
@@ -199,7 +199,7 @@ func TestHomeManagerThatDoesNotEvaluate(t *testing.T) {
 	}
 }
 
-// onlyBare wants one failure, of Home Manager as a whole, that says something and names no file of the flake.
+// onlyBare checks that one check failed, that of Home Manager as a whole, with that reason and without a file of the flake.
 func onlyBare(t *testing.T, results []Result, says string) {
 	t.Helper()
 	found := false
@@ -231,7 +231,7 @@ func editNixpkgs(t *testing.T, dir, old, new string) {
 	replace(t, filepath.Join(dir, "flake.lock"), before, locked())
 }
 
-// An overlay may be made for a nixpkgs that has others already, such as one with a toolchain.
+// An overlay may need others, such as one with a toolchain.
 func TestOverlayThatNeedsAnother(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -247,7 +247,7 @@ func TestOverlayThatNeedsAnother(t *testing.T) {
 	}{
 		{nil, Fail},
 		{[]string{"nixpkgs.overlays.toolchain"}, Pass},
-		{[]string{"konductor.inputs.rust-overlay.overlays.default", "nixpkgs.overlays.toolchain"}, Pass}, // an input that is not there
+		{[]string{"konductor.inputs.rust-overlay.overlays.default", "nixpkgs.overlays.toolchain"}, Pass}, // an input that does not exist
 	} {
 		c := openSesame()
 		c.Outputs.OverlayNeeds = test.needs
@@ -274,8 +274,8 @@ func TestNixpkgsWithoutLegacyPackages(t *testing.T) {
 	}
 }
 
-// A failed group has failed each of its checks; one that was skipped or passed has not.
-func TestCompleteTakesAFailedGroupForItsChecks(t *testing.T) {
+// A failed group counts as a result of each of its checks. A group that was skipped or passed does not.
+func TestCompleteAcceptsAFailedGroupForItsChecks(t *testing.T) {
 	for _, status := range []Status{Fail, Skip, Warn, Pass} {
 		got := Complete([]Result{{Check: "home-manager", Status: status}}, []string{"home-manager/desktop"})
 		if complete := len(got) == 1; complete != (status == Fail) {

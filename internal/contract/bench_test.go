@@ -7,7 +7,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// What the contract adds to a warm run: the one evaluation of a system, and a look into what was built.
+// BenchmarkContract measures what a contract adds to a warm run: the evaluation of a system, and the checks of its outputs.
 func BenchmarkContract(b *testing.B) {
 	m := newMachine(b)
 	c := openSesame()

@@ -30,7 +30,7 @@ Environment=A=1
 	}
 }
 
-func TestKeeps(t *testing.T) {
+func TestSatisfies(t *testing.T) {
 	for _, test := range []struct {
 		found, wanted []string
 		want          bool
@@ -57,7 +57,7 @@ func TestKeeps(t *testing.T) {
 		{[]string{"truely"}, []string{"true"}, false},
 	} {
 		if got := satisfies(test.found, test.wanted); got != test.want {
-			t.Errorf("keeps(%q, %q) = %t", test.found, test.wanted, got)
+			t.Errorf("satisfies(%q, %q) = %t", test.found, test.wanted, got)
 		}
 	}
 }

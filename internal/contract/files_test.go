@@ -17,13 +17,13 @@ const (
 	objectB nix.StorePath = "/nix/store/11111111111111111111111111111111-b"
 )
 
-// A member of an object: a directory where it has neither text nor target.
+// member is a file of a store object; a directory where it has neither text nor target.
 type member struct {
 	path, text, target string
 	mode               fs.FileMode
 }
 
-// exported returns what nix-store --export would write of the objects.
+// exported returns the objects as nix-store --export writes them.
 func exported(t *testing.T, objects map[nix.StorePath][]member) []byte {
 	t.Helper()
 	var stream bytes.Buffer
@@ -113,8 +113,8 @@ func TestReadFiles(t *testing.T) {
 	}
 }
 
-// A stream that breaks off anywhere is an error, and leaves nothing behind that waits for the rest.
-func TestReadFilesOfABrokenStream(t *testing.T) {
+// A stream that ends too early is an error.
+func TestReadFilesFailsOnATruncatedStream(t *testing.T) {
 	stream := exported(t, map[nix.StorePath][]member{objectA: {{text: "hello", mode: 0o444}}, objectB: {{target: "x", mode: fs.ModeSymlink | 0o777}}})
 	for n := range stream {
 		if _, err := ReadFiles(bytes.NewReader(stream[:n])); err == nil {

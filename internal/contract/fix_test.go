@@ -31,7 +31,7 @@ func TestParseMismatch(t *testing.T) {
 	}
 }
 
-func TestFixFindsAHashInWhateverForm(t *testing.T) {
+func TestFixFindsAHashInEveryForm(t *testing.T) {
 	for _, form := range []string{nucleoHash, nucleoHex, "sha256:" + nucleoHex, strings.TrimPrefix(nucleoHash, "sha256-")} {
 		tree := t.TempDir()
 		write(t, filepath.Join(tree, "nix/a.nix"), "{\n  hash = \""+form+"\"; # "+form+"\n}\n")
@@ -40,7 +40,7 @@ func TestFixFindsAHashInWhateverForm(t *testing.T) {
 		mismatch := Mismatch{Specified: nucleoHash, Got: otherHash}
 		want := []Position{{"nix/a.nix", 2, `hash = "` + otherHash + `"; # ` + otherHash}}
 		if form == strings.TrimPrefix(nucleoHash, "sha256-") {
-			want = nil // without its algorithm it could be anything's
+			want = nil // without an algorithm it can be any text
 		}
 		if diff := cmp.Diff(want, mismatch.Locate(tree).Positions); diff != "" {
 			t.Errorf("%s: places (-want +got):\n%s", form, diff)
@@ -74,7 +74,7 @@ func TestFixGuessesNothing(t *testing.T) {
 	}
 }
 
-func TestFixStaticTakesFromTheOtherFile(t *testing.T) {
+func TestFixStaticCopiesFromTheOtherFile(t *testing.T) {
 	tree := writeExample(t)
 	headless, desktop := filepath.Join(tree, headlessFile), filepath.Join(tree, desktopFile)
 	before := [2]string{read(t, headless), read(t, desktop)}

@@ -16,7 +16,7 @@ import (
 // pastCommit is a commit of a flake's history: where its lock has foo, and the text of its table of hashes.
 type pastCommit struct{ foo, hashes string }
 
-// lockOf is a Cargo.lock with foo at that commit; without packages where there is none.
+// lockOf returns a Cargo.lock with foo at that commit; without packages where the commit is empty.
 func lockOf(foo string) string {
 	if foo == "" {
 		return "version = 4\n"
@@ -28,7 +28,7 @@ func tableOf(hashes string) string {
 	return "{\n  lockFile = ./Cargo.lock;\n  outputHashes = {\n" + hashes + "  };\n}\n"
 }
 
-// files are what the commit has.
+// files returns the files of the commit.
 func (p pastCommit) files() map[string]string {
 	if p.hashes == "" {
 		return map[string]string{"Cargo.lock": lockOf(p.foo)}
@@ -36,7 +36,7 @@ func (p pastCommit) files() map[string]string {
 	return map[string]string{"Cargo.lock": lockOf(p.foo), "a.nix": tableOf(p.hashes)}
 }
 
-// past is a history of commits, the newest first. It counts those that were looked at.
+// past is a history of commits, the newest first. It counts those that were visited.
 type past struct {
 	commits  []pastCommit
 	complete bool
@@ -67,7 +67,7 @@ var (
 	barLine        = `    "bar-0.2.0" = "` + barHash + "\";\n"
 )
 
-// A commit that moved while its hash stayed is what has broken releases. It is told with the lines of both.
+// A commit that changed while its hash stayed is a warning, with the lines of both. Such hashes have broken releases.
 func TestMovedHashes(t *testing.T) {
 	tree := pastCommit{newRev, fooLine + barLine}
 	const moved = "foo-0.1.0 moved from aaaaaaa to bbbbbbb in Cargo.lock:9, and its hash in a.nix:4 is still the one of commit "
@@ -109,7 +109,7 @@ func TestMovedHashes(t *testing.T) {
 	}
 }
 
-func TestMovedHashesTellsTheHint(t *testing.T) {
+func TestMovedHashesHasTheHint(t *testing.T) {
 	dir := t.TempDir()
 	for file, text := range (pastCommit{newRev, fooLine}).files() {
 		write(t, filepath.Join(dir, file), text)
@@ -122,7 +122,7 @@ func TestMovedHashesTellsTheHint(t *testing.T) {
 	}
 }
 
-// What cannot be read, in the tree or in its past, is no pass; where nothing could have moved, there is one.
+// What cannot be read, in the tree or in its history, is skipped. Without git dependencies the check passes.
 func TestMovedHashesThatCannotBeRead(t *testing.T) {
 	const unread, imported = "hashes of a.nix could not be read", `{ lockFile = ./Cargo.lock; outputHashes = import ./hashes.nix; }`
 	readable := tableOf(fooLine + barLine)

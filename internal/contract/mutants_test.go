@@ -1,15 +1,15 @@
 package contract
 
-// An edit of a file of the example flake.
+// edit replaces a text in a file of the example flake.
 type edit struct{ file, old, new string }
 
-// A mutant is the example flake with one promise broken.
+// mutant is the example flake with one requirement violated.
 type mutant struct {
 	name  string
 	edits []edit
-	// wants are parts of names of checks: each is in a check that does not pass, and each such check has one of them.
+	// wants are parts of the names of the checks that do not pass.
 	wants []string
-	// warns says that the checks warn, and do not fail.
+	// warns says that the checks warn instead of failing.
 	warns bool
 }
 
@@ -21,7 +21,7 @@ const (
 	contrib     = "contrib/systemd/open-sesame-"
 )
 
-// Mutants whose promise is seen broken by evaluation alone.
+// evaluatedMutants are found by an evaluation.
 var evaluatedMutants = []mutant{
 	{"no headless package", []edit{
 		{"flake.nix", "inherit (pkgs) open-sesame open-sesame-desktop;", "inherit (pkgs) open-sesame-desktop;"},
@@ -80,10 +80,10 @@ var evaluatedMutants = []mutant{
 	{"Cargo's configuration not in the source", []edit{{sourceNix, "../.cargo\n", ""}}, []string{"/follows"}, false},
 
 	{"module that is always on", []edit{{moduleNix, "config = mkIf cfg.enable {", "config = mkIf true {"}}, []string{"home-manager/disabled"}, false},
-	{"headless target wanted by nobody who logs in", []edit{
+	{"headless target that no login starts", []edit{
 		{moduleNix, `[ "default.target" ]`, `[ "multi-user.target" ]`},
 	}, []string{"targets/open-sesame-headless/WantedBy"}, false},
-	{"desktop target wanted by every login", []edit{
+	{"desktop target that every login starts", []edit{
 		{moduleNix, `Install.WantedBy = [ "graphical-session.target" ];`, `Install.WantedBy = [ "default.target" ];`},
 	}, []string{"targets/open-sesame-desktop/WantedBy"}, false},
 	{"desktop target without a graphical session", []edit{
@@ -121,7 +121,7 @@ var evaluatedMutants = []mutant{
 		{moduleNix, `source = tomlFormat.generate "open-sesame-config.toml" {`, `source = pkgs.writeText "config.json" (builtins.toJSON {`},
 		{moduleNix, "{ default.wm = cfg.settings; });\n      };", "{ default.wm = cfg.settings; });\n      });"},
 	}, []string{"home-manager/config/"}, false},
-	{"log level that reaches nobody", []edit{
+	{"log level that reaches no service", []edit{
 		{moduleNix, "RUST_LOG=${cfg.logLevel}", "RUST_LOG=info"},
 	}, []string{"log-level/error", "log-level/warn", "log-level/debug", "log-level/trace"}, false},
 	{"log level that is not known", []edit{{moduleNix, "        \"trace\"\n", ""}}, []string{"log-level/trace"}, false},
@@ -140,12 +140,12 @@ var evaluatedMutants = []mutant{
 	{"window manager without the agent", []edit{
 		{moduleNix, "\"%h/.cache/fontconfig\"\n            ];\n            MemoryMax = \"128M\";\n          }\n          // sshAgent", "\"%h/.cache/fontconfig\"\n            ];\n            MemoryMax = \"128M\";\n          }"},
 	}, []string{"open-sesame-wm/EnvironmentFile"}, false},
-	{"agent's file that has to be there", []edit{
+	{"agent's file that is required", []edit{
 		{moduleNix, `"-%h/.config/pds/ssh-agent.env"`, `"%h/.config/pds/ssh-agent.env"`},
 	}, []string{"open-sesame-profile/EnvironmentFile", "open-sesame-wm/EnvironmentFile"}, false},
 	{"no watchdog", []edit{{moduleNix, "WatchdogSec = 30;", ""}}, []string{"/WatchdogSec"}, false},
 	{"services that do not notify", []edit{{moduleNix, `Type = "notify";`, `Type = "simple";`}}, []string{"/Type"}, false},
-	{"services that stay down", []edit{{moduleNix, `Restart = "on-failure";`, `Restart = "no";`}}, []string{"/Restart"}, false},
+	{"services that are not restarted", []edit{{moduleNix, `Restart = "on-failure";`, `Restart = "no";`}}, []string{"/Restart"}, false},
 	{"restart at once", []edit{{moduleNix, "RestartSec = 5;", "RestartSec = 0;"}}, []string{"/RestartSec"}, false},
 	{"new privileges", []edit{{moduleNix, "NoNewPrivileges = true;", "NoNewPrivileges = false;"}}, []string{"/NoNewPrivileges"}, false},
 	{"little locked memory", []edit{{moduleNix, `LimitMEMLOCK = "64M";`, `LimitMEMLOCK = "64K";`}}, []string{"/LimitMEMLOCK"}, false},
@@ -163,7 +163,7 @@ var evaluatedMutants = []mutant{
 	{"profile that cannot write its configuration", []edit{
 		{moduleNix, "            ReadWritePaths = [\n              \"%t/pds\"\n              \"%h/.config/pds\"\n", "            ReadWritePaths = [\n              \"%t/pds\"\n"},
 	}, []string{"open-sesame-profile/ReadWritePaths"}, false},
-	{"services of another system's layout", []edit{
+	{"services with programs in /usr/bin", []edit{
 		{moduleNix, `exec = "${cfg.package}/bin/daemon-${name}";`, `exec = "/usr/bin/daemon-${name}";`},
 	}, []string{"/ExecStart"}, false},
 	{"headless services of the desktop package", []edit{
@@ -171,7 +171,7 @@ var evaluatedMutants = []mutant{
 	}, []string{"/ExecStart"}, false},
 }
 
-// Mutants that have to be built to be caught.
+// builtMutants are found only after a build.
 var builtMutants = []mutant{
 	{"no command line", []edit{{headlessNix, `    open-sesame = "sesame";`, ""}}, []string{"open-sesame/binaries/sesame"}, false},
 	{"program that cannot be run", []edit{
@@ -199,27 +199,27 @@ var builtMutants = []mutant{
 	{"wrapper of nothing", []edit{
 		{desktopNix, "    units=$out", "    rm $out/bin/.daemon-wm-wrapped\n    units=$out"},
 	}, []string{"binaries/daemon-wm"}, false},
-	{"keyboard rules of another system's layout", []edit{
+	{"keyboard rules in /usr/share", []edit{
 		{desktopNix, "${xkeyboard-config}/etc/X11/xkb", "/usr/share/X11/xkb"},
 	}, []string{"wrapped/daemon-wm"}, false},
-	{"keyboard rules that are not there", []edit{
+	{"keyboard rules that do not exist", []edit{
 		{desktopNix, "${xkeyboard-config}/etc/X11/xkb", "${xkeyboard-config}/lib/etc/X11/xkb"},
 	}, []string{"wrapped/daemon-wm"}, false},
-	{"headless package that builds do not follow", []edit{
+	{"headless package that is not propagated to builds", []edit{
 		{desktopNix, "propagatedBuildInputs = [ open-sesame ];", ""},
 	}, []string{"propagates/open-sesame"}, false},
-	{"headless package that profiles do not follow", []edit{
+	{"headless package that is not propagated to profiles", []edit{
 		{desktopNix, "propagatedUserEnvPkgs = [ open-sesame ];", ""},
 	}, []string{"on-path"}, true},
-	{"units of another system's layout", []edit{
+	{"units with programs in /usr/bin", []edit{
 		{desktopNix, "      substituteInPlace $units/open-sesame-$daemon.service --replace-fail /usr/bin/ $out/bin/\n", ""},
 	}, []string{"/forbidden"}, false},
-	{"units that start what is not there", []edit{
+	{"units that start programs that do not exist", []edit{
 		{desktopNix, "--replace-fail /usr/bin/ $out/bin/", "--replace-fail /usr/bin/ $out/libexec/"},
 	}, []string{"/ExecStart"}, false},
 	{"unit that does not notify", []edit{{contrib + "input.service", "Type=notify", "Type=exec"}}, []string{"input.service/Type"}, false},
 	{"unit without a watchdog", []edit{{contrib + "wm.service", "WatchdogSec=30\n", ""}}, []string{"wm.service/WatchdogSec"}, false},
-	{"unit that stays down", []edit{{contrib + "launcher.service", "Restart=on-failure", "Restart=no"}}, []string{"launcher.service/Restart"}, false},
+	{"unit that is not restarted", []edit{{contrib + "launcher.service", "Restart=on-failure", "Restart=no"}}, []string{"launcher.service/Restart"}, false},
 	{"unit with core dumps", []edit{{contrib + "clipboard.service", "LimitCORE=0\n", ""}}, []string{"clipboard.service/LimitCORE"}, false},
 	{"unit of secrets with a network", []edit{{contrib + "secrets.service", "PrivateNetwork=true\n", ""}}, []string{"secrets.service/PrivateNetwork"}, false},
 	{"unit of the launcher with capabilities", []edit{

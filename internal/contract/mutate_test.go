@@ -13,7 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// write breaks the example flake in dir.
+// write applies the edits to the example flake in dir.
 func (mu mutant) write(t *testing.T, dir string) {
 	t.Helper()
 	for _, e := range mu.edits {
@@ -32,7 +32,7 @@ func (mu mutant) write(t *testing.T, dir string) {
 	}
 }
 
-// check tells whether the mutant is caught, and by none but those that it wants.
+// check fails the test unless exactly the wanted checks have found the mutant.
 func (mu mutant) check(t *testing.T, results []Result) {
 	t.Helper()
 	status := Fail
@@ -46,14 +46,14 @@ func (mu mutant) check(t *testing.T, results []Result) {
 		}
 		i := slices.IndexFunc(mu.wants, func(part string) bool { return strings.Contains(r.Check, part) })
 		if i < 0 || r.Status != status {
-			t.Errorf("also broken: %+v", r)
+			t.Errorf("unwanted result: %+v", r)
 			continue
 		}
 		caught[mu.wants[i]] = true
 	}
 	for _, want := range mu.wants {
 		if !caught[want] {
-			t.Errorf("not caught by %s", want)
+			t.Errorf("no result of %s", want)
 		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// A machine runs its own Nix, without a network.
+// machine runs the Nix of this machine, without a network.
 type machine struct{ t testing.TB }
 
 // newMachine skips the test where there is no Nix.
@@ -53,7 +53,7 @@ func (m machine) run(program string, args ...string) (stdout []byte, stderr stri
 	return out.Bytes(), log.String(), err
 }
 
-// must is run for a command that has to succeed.
+// must runs a command that has to succeed.
 func (m machine) must(program string, args ...string) []byte {
 	m.t.Helper()
 	out, log, err := m.run(program, args...)
@@ -72,7 +72,7 @@ func (m machine) eval(expression string) ([]byte, string, error) {
 	return out, "", nil
 }
 
-// flake writes the example flake, lets it be changed, and returns a locked reference to it.
+// flake writes the example flake, changes it, and returns a locked reference to it.
 func (m machine) flake(change func(dir string)) string {
 	m.t.Helper()
 	return m.reference(func(dir string) error {
@@ -84,7 +84,7 @@ func (m machine) flake(change func(dir string)) string {
 	})
 }
 
-// reference returns a locked reference to the flake that is written.
+// reference writes a flake, and returns a locked reference to it.
 func (m machine) reference(write func(dir string) error) string {
 	m.t.Helper()
 	dir := filepath.Join(m.t.TempDir(), "source")
@@ -106,7 +106,7 @@ func (m machine) reference(write func(dir string) error) string {
 	return "path:" + dir + "?" + q.Encode()
 }
 
-// evaluate returns what the evaluated checks find.
+// evaluate returns the results of the evaluated checks.
 func (m machine) evaluate(c *Contract, flake string, system matrix.System) []Result {
 	m.t.Helper()
 	results, err := c.Evaluate(Request{System: system, Flake: flake}, m.eval)
@@ -116,7 +116,7 @@ func (m machine) evaluate(c *Contract, flake string, system matrix.System) []Res
 	return results
 }
 
-// build builds the packages of a flake, and reads what the checks look at.
+// build builds the packages of a flake, and reads the files that the checks need.
 func (m machine) build(c *Contract, flake string, system matrix.System) Build {
 	m.t.Helper()
 	sandboxed := true
@@ -152,7 +152,7 @@ func (m machine) build(c *Contract, flake string, system matrix.System) Build {
 	return b
 }
 
-func TestExampleKeepsItsPromises(t *testing.T) {
+func TestExampleSatisfiesItsContract(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	c := openSesame()

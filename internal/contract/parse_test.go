@@ -2,7 +2,7 @@ package contract
 
 import "testing"
 
-func TestParseTellsThePlace(t *testing.T) {
+func TestParseErrorsHaveAPosition(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"syntax", "[outputs\n", "parse contract c.toml:1:9: "},
 		{"unknown section", "[outputs]\n[unitz]\n", "parse contract c.toml:2:2: unknown key unitz"},

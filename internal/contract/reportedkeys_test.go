@@ -12,10 +12,10 @@ func TestReportedKeys(t *testing.T) {
 		err      error
 		want     Status
 	}{
-		"the key":           {[]string{"old:x", "c-1:abc"}, nil, Pass},
-		"another key":       {[]string{"c-1:abd"}, nil, Fail},
-		"no key":            {nil, nil, Fail},
-		"nobody could tell": {nil, errors.New("no such host"), Skip},
+		"the key":     {[]string{"old:x", "c-1:abc"}, nil, Pass},
+		"another key": {[]string{"c-1:abd"}, nil, Fail},
+		"no key":      {nil, nil, Fail},
+		"no answer":   {nil, errors.New("no such host"), Skip},
 	} {
 		got := c.ReportedKeys(func() ([]string, error) { return test.reported, test.err })
 		if len(got) != 1 || got[0].Status != test.want || (test.want != Pass) != (got[0].Reason != "") {

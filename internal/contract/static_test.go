@@ -23,13 +23,13 @@ const (
 
 var today = time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
 
-// staticMutants break one promise of the example each. The check of that name fails, at that place, and no other does.
+// staticMutants violate one requirement of the example each. The checks of these names fail, the first at that position.
 var staticMutants = []struct {
 	name     string
 	file     string
 	old, new string
 	check    string
-	at       string // "file:line"; empty where there is none to tell
+	at       string // "file:line" of the first failure; empty where it has no position
 	reason   string
 }{
 	{"missing hash", headlessFile, nucleoLine, "", "hashes/nix/package.nix/complete", "nix/package.nix:38", "no hash of nucleo-0.5.0"},
@@ -180,7 +180,7 @@ func TestLocksOfOtherVersionsOfNixPass(t *testing.T) {
 	}
 }
 
-func TestMissingFilesAreToldByName(t *testing.T) {
+func TestMissingFilesAreNamed(t *testing.T) {
 	t.Parallel()
 	for _, file := range []string{"Cargo.lock", headlessFile, "flake.lock"} {
 		tree := writeExample(t)
@@ -194,8 +194,8 @@ func TestMissingFilesAreToldByName(t *testing.T) {
 	}
 }
 
-// Hashes may be shared by a file of their own, which is sound Nix but beyond a reader of plain data: that is no failure.
-func TestHashesBeyondThisReaderAreSkipped(t *testing.T) {
+// Hashes that come from another file are valid Nix. They are skipped.
+func TestHashesOfOtherFilesAreSkipped(t *testing.T) {
 	t.Parallel()
 	for _, other := range []string{
 		"outputHashes = import ./hashes.nix // {", "allowBuiltinFetchGit = true; other = {", "inherit outputHashes; other = {",
@@ -210,8 +210,8 @@ func TestHashesBeyondThisReaderAreSkipped(t *testing.T) {
 	}
 }
 
-// A table need not stand where it is used.
-func TestHashesMayHaveANameFirst(t *testing.T) {
+// A table can be defined before its use.
+func TestHashesMayBeBoundToAName(t *testing.T) {
 	t.Parallel()
 	tree := writeExample(t)
 	replace(t, filepath.Join(tree, headlessFile), "let\n", "let\n  use = { inherit outputHashes; };\n")

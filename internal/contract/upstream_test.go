@@ -15,7 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// releasedUnits are the units of Open Sesame 1.14.2, by name. Their directives have the release's values.
+// releasedUnits returns the units of Open Sesame 1.14.2, by name. Their directives have the release's values.
 func releasedUnits(t *testing.T) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
@@ -55,10 +55,10 @@ func install(units map[string]string) Build {
 	return b
 }
 
-// brokenUnits are the checks of the units that fail, without the package's name.
+// brokenUnits returns the names of the unit checks that do not pass, without the package's name.
 func brokenUnits(b Build) []string {
 	c := openSesame()
-	c.Units.Verify = false // that is about the systemd of this machine
+	c.Units.Verify = false // it depends on the systemd of this machine
 	var broken []string
 	for _, r := range c.Built(b) {
 		if unit, ok := strings.CutPrefix(r.Check, "units/"); ok && r.Status != Pass {
@@ -79,7 +79,7 @@ func TestOpenSesameAcceptsTheUnitsOfItsRelease(t *testing.T) {
 	}
 }
 
-// Each directive that the contract asks for matters: without it, or with a weaker value, its own check fails and no other.
+// Without a required directive, or with a weaker value, the check of that directive fails, and no other.
 func TestOpenSesameRejectsWeakerUnits(t *testing.T) {
 	services := []string{"profile", "secrets", "launcher", "snippets", "wm", "clipboard", "input"}
 	type mutation struct{ unit, old, new, check string }

@@ -36,7 +36,7 @@ source = "` + barKey + `"
 // table is a lock file with both hashes, in the ordinary form.
 const table = `{ lockFile = ./Cargo.lock; outputHashes = { "foo-0.1.0" = "` + fooHash + `"; "bar-0.2.0" = "` + barHash + `"; }; }`
 
-// checkHashes returns what the checks of one file's hashes find, each as "values FAIL: reason"; those that pass are left out.
+// checkHashes returns the results for one file's hashes that did not pass, in the form "values FAIL: reason".
 func checkHashes(t *testing.T, text string) []string {
 	t.Helper()
 	tree := t.TempDir()
@@ -52,7 +52,7 @@ func checkHashes(t *testing.T, text string) []string {
 	return found
 }
 
-// Forms in which flakes write their hashes: none of them may be taken for a broken promise.
+// Flakes write their hashes in these forms. All of them pass.
 func TestHashesInManyForms(t *testing.T) {
 	const entries = `"foo-0.1.0" = FOO; "bar-0.2.0" = BAR;`
 	for name, text := range map[string]string{
@@ -90,8 +90,8 @@ func TestHashesInManyForms(t *testing.T) {
 	}
 }
 
-// What can only be known by evaluating is skipped, with the reason; it neither fails nor passes.
-func TestHashesThatNixHasToTell(t *testing.T) {
+// Hashes that only Nix can evaluate are skipped, with the reason.
+func TestHashesThatNeedEvaluationAreSkipped(t *testing.T) {
 	for name, test := range map[string]struct {
 		text string
 		want []string // parts of what is found, in order
@@ -141,8 +141,8 @@ func TestHashesThatNixHasToTell(t *testing.T) {
 	}
 }
 
-// What can be read and is wrong fails, in whatever form it is written.
-func TestHashesThatAreWrongInManyForms(t *testing.T) {
+// Wrong hashes fail in every form.
+func TestWrongHashesInManyForms(t *testing.T) {
 	for name, test := range map[string]struct {
 		text string
 		want []string
@@ -191,7 +191,6 @@ func TestFixStaticKeepsTheForm(t *testing.T) {
 	}
 }
 
-// A hash without padding is found where it is to be replaced.
 func TestFixFindsAHashWithoutPadding(t *testing.T) {
 	tree := t.TempDir()
 	write(t, filepath.Join(tree, "a.nix"), `{ h = "`+strings.TrimSuffix(fooHash, "=")+`"; }`)
@@ -201,7 +200,7 @@ func TestFixFindsAHashWithoutPadding(t *testing.T) {
 	}
 }
 
-// Whatever a flake's files hold, reading them ends, and what is found is inside of the file.
+// Reading ends with any file, and the lines of a table are in the file.
 func FuzzParseHashes(f *testing.F) {
 	tree := writeExample(f)
 	for _, file := range []string{headlessFile, desktopFile, "flake.nix"} {
