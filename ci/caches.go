@@ -57,7 +57,7 @@ func cacheKeys(public string) pipelines.CacheKeys {
 	if !ok {
 		return nil
 	}
-	client, err := cachix.New(name, cachix.Options{Agent: "open-sesame-ci/" + version, Attempts: 3})
+	client, err := cachix.New(name, cachix.Options{Agent: toolName + "/" + version, Attempts: 3})
 	if err != nil {
 		return nil
 	}

@@ -31,6 +31,7 @@ var otherFileWriters = map[string]string{
 	"ci/cmd_compare.go":                    "--html names the file",
 	"ci/derivations.go":                    "the results of another run, which are read",
 	"ci/source.go":                         "a snapshot, in a working directory",
+	"ci/cmd_man.go":                        "the command line names the directory",
 	"ci/cmd_report.go":                     "--out names the file",
 	"ci/reportlogs.go":                     "logs of other jobs, which are read",
 	"ci/cmd_reproduce.go":                  "the results of another run, which are read",

@@ -5,6 +5,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
@@ -16,7 +17,7 @@ func main() {
 	environ, secrets := extractSecrets()
 	log.SetOutput(report.NewOutput(os.Stderr)) // of net/http, which quotes what a server sends
 	os.Exit(execute(ctx, os.Args[1:], process{
-		stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets,
+		name: filepath.Base(os.Args[0]), stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets,
 	}))
 }
 

@@ -24,14 +24,7 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) != "ci" {
 		os.Unsetenv("XDG_STATE_HOME") // each test has a home of its own, and a record in it
 	}
-	testscript.Main(m, map[string]func(){
-		"ci": func() {
-			hideMemory()
-			ctx := untilSignal(context.Background())
-			environ, secrets := extractSecrets()
-			os.Exit(execute(ctx, os.Args[1:], process{stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets}))
-		},
-	})
+	testscript.Main(m, map[string]func(){"ci": main, toolName: main})
 }
 
 // imageVariable names an image for the tests on Dagger; .ci/test sets it where it starts an engine.

@@ -103,7 +103,7 @@ func newPublisher(sys process, o options, cmd command, id string, store *outcach
 
 // newCachix returns the cache of that name. The project's consumers trust its keys, and not those of another cache.
 func newCachix(p publishOptions, name string, credential cachix.Credential, t project.Project, source cachix.Source) (*publish.Cachix, error) {
-	client, err := cachix.New(name, cachix.Options{URL: p.url, Credential: credential, Jobs: p.jobs, Agent: "open-sesame-ci/" + version})
+	client, err := cachix.New(name, cachix.Options{URL: p.url, Credential: credential, Jobs: p.jobs, Agent: toolName + "/" + version})
 	if err != nil {
 		return nil, err
 	}

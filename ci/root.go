@@ -13,9 +13,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// version of this program, for manifests.
-const version = "0.1.0"
-
 var manual = `Build a Nix flake for release: its packages for x86_64-linux and aarch64-linux, with their tests,
 in Nix containers or on this machine, into a local binary cache, with a manifest of the run.
 
@@ -51,10 +48,10 @@ Exit codes:
 
 func newRoot(process process) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "ci",
+		Use:           cmp.Or(process.name, "ci"),
 		Short:         "Build a Nix flake for release",
 		Long:          manual,
-		Version:       version,
+		Version:       thisBuild().String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args: func(c *cobra.Command, args []string) error {
@@ -72,6 +69,7 @@ func newRoot(process process) *cobra.Command {
 	}
 	root.SetUsageTemplate(root.UsageTemplate() + helpTail)
 	root.SetFlagErrorFunc(invalidFlag)
+	root.SetVersionTemplate(toolName + " {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newRelease(process),
@@ -88,6 +86,8 @@ func newRoot(process process) *cobra.Command {
 		newVerify(process),
 		newCompare(process),
 		newReproduce(process),
+		newVersion(process),
+		newMan(),
 	)
 	return root
 }

@@ -71,7 +71,7 @@ func lastInManifest(file string, m *run.Manifest) run.LastRelease {
 // previous release.
 func (p pinnedRelease) read(ctx context.Context) (run.LastRelease, error) {
 	last := run.LastRelease{From: "the pins of " + p.cache}
-	client, err := cachix.New(p.cache, cachix.Options{URL: p.url, Agent: "open-sesame-ci/" + version})
+	client, err := cachix.New(p.cache, cachix.Options{URL: p.url, Agent: toolName + "/" + version})
 	if err != nil {
 		return last, err
 	}

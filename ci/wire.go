@@ -77,7 +77,7 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 	})
 	recorder := &run.Recorder{Report: report, Now: now}
 	r = &pipelines.Release{
-		ID: id, Command: cmd.name, Tool: "open-sesame-ci " + version, Flake: o.project.Flake, Job: sys.job().Page(),
+		ID: id, Command: cmd.name, Tool: toolName + " " + version, Flake: o.project.Flake, Job: sys.job().Page(),
 		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publisher, Rebuild: o.rebuild.Rebuilding, Engines: engines,
 		CacheKeys: cacheKeys(o.project.ServedBy),
 		Record:    builds, Fresh: cmd.ignoresCaches, Contract: o.contract.ContractPolicy,
