@@ -202,7 +202,7 @@ var layout = map[string]struct {
 			"internal/record", "internal/regular", "internal/report", "internal/reproduce", "internal/run", "internal/sbom",
 			"internal/setup", "internal/workdir", "matrix", "pipelines",
 		},
-		tests:   []string{"cachix/cachixtest", "internal/engine/binfmt"},
+		tests:   []string{"cachix/cachixtest", "internal/engine/binfmt", "internal/nixtest"},
 		because: "it puts the parts together",
 	},
 	"internal/engine": {
