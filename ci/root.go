@@ -89,6 +89,7 @@ func newRoot(process process) *cobra.Command {
 		newVersion(process),
 		newMan(),
 	)
+	completeValues(root, sys)
 	return root
 }
 
