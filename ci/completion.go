@@ -18,6 +18,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/setup"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/workdir"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -134,11 +136,11 @@ var offline = []string{
 // evaluateNames evaluates the names of the packages for this machine. It builds and fetches nothing: inputs have to be in
 // the store.
 func evaluateNames(ctx context.Context, environ []string, tree flake.Snapshot) (names []string, err error) {
-	system, err := nativeSystem(ctx)
+	system, err := setup.NativeSystem()
 	if err != nil {
 		return nil, err
 	}
-	x, err := host.Open(ctx, host.Options{System: system, Settings: nixSettings(options{}), Env: environ})
+	x, err := host.Open(ctx, host.Options{System: system, Settings: nixSettings(project.Project{}, engineOptions{}), Env: environ})
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ import (
 // complete returns what a shell gets for a command line whose last word is not finished.
 func complete(ctx context.Context, words ...string) []string {
 	var stdout bytes.Buffer
-	sys := process{stdout: &stdout, stderr: new(bytes.Buffer), environ: os.Environ(), secrets: &secrets{}}
+	sys := process{stdout: &stdout, stderr: new(bytes.Buffer), environ: os.Environ(), secrets: secrets{}}
 	execute(ctx, append([]string{"__completeNoDesc"}, words...), sys)
 	lines := strings.Split(strings.TrimSpace(stdout.String()), "\n")
 	return lines[:len(lines)-1] // the last one is for the script of the shell

@@ -217,7 +217,7 @@ var layout = map[string]struct {
 		because: "it is the vocabulary of a run: manifest, results, outcome and events",
 	},
 	"internal/run/runtest": {
-		imports: []string{"internal/run"},
+		imports: []string{"internal/nix", "internal/run"},
 		because: "it records the events of a run for tests",
 	},
 	"internal/buildlog": {

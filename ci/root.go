@@ -89,7 +89,7 @@ func newRoot(process process) *cobra.Command {
 		newVersion(process),
 		newMan(),
 	)
-	completeValues(root, sys)
+	completeValues(root, process)
 	return root
 }
 

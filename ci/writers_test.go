@@ -49,9 +49,6 @@ var otherWriters = map[string]string{
 	"ci/main.go: method SetOut": "a report.Output",
 	"ci/main.go: method SetErr": "a report.Output",
 
-	"internal/engine/host/logpipe.go: os.NewFile":    "an end of a pipe that it has made",
-	"internal/report/stepfiles.go: method SetOutput": "an output of a step, which goes into a file of the runner's",
-
 	"cachix/cachixtest/serve/main.go: os.Stdout":         "a report.Output is in front of it",
 	"cachix/cachixtest/serve/main.go: os.Stderr":         "a report.Output is in front of it",
 	"cachix/cachixtest/serve/flags.go: method SetOutput": "a writer that it is given",
@@ -112,7 +109,7 @@ func TestShownTextIsMadeInOneFile(t *testing.T) {
 			}
 		}
 		for _, use := range f.uses(map[string][]string{"github.com/sethvargo/go-githubactions": {"New"}}) {
-			if f.name != "internal/report/shown.go" && f.name != "internal/report/stepfiles.go" {
+			if f.name != "internal/report/shown.go" {
 				t.Errorf("%s: %s; issue commands by command", use.at, use.name)
 			}
 		}
