@@ -94,7 +94,7 @@ var layout = map[string]struct {
 		because: "it packs store objects, whoever has built them",
 	},
 	"internal/child": {
-		because: "it starts no program, and serves all packages that do",
+		because: "it runs programs for all packages that do, and knows none of them",
 	},
 	"internal/flake": {
 		imports: []string{"internal/child", "internal/hint", "internal/nar", "internal/nix", "internal/nixtext", "internal/regular"},

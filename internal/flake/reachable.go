@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 )
 
 // Reachable reports whether a branch or tag of the flake's repository contains a commit. A server may have other commits: a
@@ -49,8 +49,8 @@ func (t *Snapshotter) reachable(ctx context.Context, rev string) (bool, error) {
 		return false, err
 	}
 	d := &remoteRepository{bare, url}
-	if tips, err := d.tips(ctx); err != nil || tips[rev] {
-		return tips[rev], err
+	if tips, _, err := d.list(ctx, "refs/heads/*", "refs/tags/*"); err != nil || slices.Contains(tips, rev) {
+		return err == nil, err
 	}
 	if err := d.run(ctx, []string{"--filter=tree:0"}, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"); err != nil {
 		return false, err
@@ -81,18 +81,4 @@ func (r *repository) leadsTo(ctx context.Context, rev string) (bool, error) {
 		return false, nil // it is not in the history of any of them
 	}
 	return out != "", err
-}
-
-// tips returns the commits that the remote's branches and tags point to.
-func (d *remoteRepository) tips(ctx context.Context) (map[string]bool, error) {
-	out, err := d.user.output(ctx, d.dir, d.bare("ls-remote", "--quiet", "--heads", "--tags", "--", d.url)...)
-	if err != nil {
-		return nil, err
-	}
-	tips := map[string]bool{}
-	for line := range strings.Lines(out) {
-		rev, _, _ := strings.Cut(line, "\t")
-		tips[rev] = true
-	}
-	return tips, nil
 }

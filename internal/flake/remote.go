@@ -81,36 +81,34 @@ func (d *remoteRepository) fetch(ctx context.Context, revision string) (string, 
 	if strings.HasPrefix(revision, "refs/") {
 		candidates = []string{revision}
 	}
-	there, err := d.list(ctx, candidates...)
+	_, found, err := d.list(ctx, candidates...)
 	if err != nil {
 		return "", err
 	}
-	if i := slices.IndexFunc(candidates, func(ref string) bool { return slices.Contains(there, ref) }); i >= 0 {
+	if i := slices.IndexFunc(candidates, func(ref string) bool { return slices.Contains(found, ref) }); i >= 0 {
 		return d.fetchRef(ctx, candidates[i])
 	}
 	if abbreviatedRev.MatchString(revision) {
 		return d.fetchCommit(ctx, revision)
 	}
-	if there, err = d.list(ctx, "refs/tags/*", "refs/heads/*"); err != nil {
+	_, all, err := d.list(ctx, "refs/tags/*", "refs/heads/*")
+	if err != nil {
 		return "", err
 	}
-	return "", noSuchRevision(revision, shortRefs(there), "push it first")
+	return "", noSuchRevision(revision, shortRefs(all), "push it first")
 }
 
-// list returns the full names of the remote's references that end as one of the patterns does.
-func (d *remoteRepository) list(ctx context.Context, patterns ...string) ([]string, error) {
-	args := append([]string{"ls-remote", "--quiet", "--refs", "--", d.url}, patterns...)
+// list returns the commits and the full names of the remote's references that match one of the patterns. The commit of an
+// annotated tag has a name of its own, with the suffix "^{}".
+func (d *remoteRepository) list(ctx context.Context, patterns ...string) (commits, names []string, err error) {
+	args := append([]string{"ls-remote", "--quiet", "--", d.url}, patterns...)
 	out, err := d.user.output(ctx, d.dir, d.bare(args...)...)
-	if err != nil {
-		return nil, err
-	}
-	var refs []string
 	for line := range strings.Lines(out) {
-		if _, ref, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
-			refs = append(refs, ref)
+		if commit, name, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
+			commits, names = append(commits, commit), append(names, name)
 		}
 	}
-	return refs, nil
+	return commits, names, err
 }
 
 // fetchRef fetches a reference, and returns its commit.
@@ -184,7 +182,7 @@ func shortRefs(refs []string) []string {
 	var names []string
 	for _, ref := range refs {
 		if _, name, ok := strings.Cut(strings.TrimPrefix(ref, "refs/"), "/"); ok {
-			names = append(names, name)
+			names = append(names, strings.TrimSuffix(name, "^{}"))
 		}
 	}
 	slices.Sort(names)
