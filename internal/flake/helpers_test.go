@@ -158,7 +158,7 @@ func snapshotter(t *testing.T, ref string, env []string) *Snapshotter {
 	return &Snapshotter{Ref: parsed, Dir: t.TempDir(), Env: env}
 }
 
-// take takes a snapshot and checks what holds for each.
+// take takes a snapshot and checks the properties of all snapshots.
 func take(t *testing.T, tk *Snapshotter) Snapshot {
 	t.Helper()
 	s, err := tk.Snapshot(t.Context())

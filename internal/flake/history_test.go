@@ -13,7 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// versions returns what a file was in each commit of the history that changed it, the newest first.
+// versions returns the contents of a file in each commit of the history that changed it, the newest first.
 func versions(t *testing.T, tk *Snapshotter, file string) (all []string, complete bool, err error) {
 	t.Helper()
 	s := take(t, tk)
@@ -67,8 +67,8 @@ func TestHistory(t *testing.T) {
 	wantVersions(t, snapshotter(t, r.dir, r.env), "a", "gone", "3", "2", "1")
 }
 
-// What a merge brings is one change, in whatever order its branch made it.
-func TestHistoryTakesAMergeForOneChange(t *testing.T) {
+// The commits of a merged branch count as one change.
+func TestAMergeIsOneChangeOfTheHistory(t *testing.T) {
 	t.Parallel()
 	r := newFlake(t, map[string]string{"a": "1"})
 	r.git("checkout", "--quiet", "-b", "branch")
@@ -132,8 +132,8 @@ func TestHistoryThatIsMissing(t *testing.T) {
 	}
 }
 
-// Nothing that a checkout configures is run, or changes what is found.
-func TestHistoryTakesNoConfigurationOfTheCheckout(t *testing.T) {
+// The configuration of a checkout starts no program, and does not change the history.
+func TestHistoryIgnoresTheConfigurationOfTheCheckout(t *testing.T) {
 	t.Parallel()
 	r := newFlake(t, map[string]string{"a": "1", ".gitattributes": "* diff=evil filter=evil\n"})
 	r.write(map[string]string{"a": "2"})

@@ -45,7 +45,7 @@ var hooks = strings.Fields(`applypatch-msg pre-applypatch post-applypatch pre-co
 	reference-transaction push-to-checkout pre-auto-gc post-rewrite sendemail-validate fsmonitor-watchman p4-changelist
 	p4-prepare-changelist p4-post-changelist p4-pre-submit post-index-change`)
 
-// trap is a configuration of git that leaves a mark wherever git executes what it names.
+// trap is a configuration of git whose programs write a file when git runs them.
 type trap struct {
 	t    *testing.T
 	mark string
@@ -65,7 +65,7 @@ func newTrap(t *testing.T) trap {
 	return tr
 }
 
-// command has no arguments of its own: git passes some to it.
+// command has no arguments, because git appends some.
 func (tr trap) command() string { return "touch " + tr.mark + " #" }
 
 // config returns the text of a configuration file with the settings.
@@ -98,12 +98,12 @@ func (tr trap) set(gitDir string) {
 	}
 }
 
-// spring takes a snapshot, whatever the result, and checks that the trap was not sprung.
+// spring takes a snapshot, ignores the result, and checks that git ran no program of the trap.
 func (tr trap) spring(tk *Snapshotter) (Snapshot, error) {
 	tr.t.Helper()
 	s, err := tk.Snapshot(tr.t.Context())
 	if exists(tr.mark) {
-		tr.t.Errorf("%s: git has executed what the repository names", tk.Ref)
+		tr.t.Errorf("%s: git has run a program of the repository", tk.Ref)
 		os.Remove(tr.mark)
 	}
 	return s, err
@@ -117,7 +117,7 @@ func TestTrap(t *testing.T) {
 	r.write(map[string]string{"a": "2"})
 	_, err := newGit("git", r.env, "").output(t.Context(), r.dir, "diff", "--quiet", "HEAD", "--")
 	if !exists(tr.mark) {
-		t.Errorf("git diff executes nothing, so the other tests show nothing: %v", err)
+		t.Errorf("git diff runs no program of the trap, so the other tests prove nothing: %v", err)
 	}
 }
 

@@ -55,8 +55,8 @@ func TestInputs(t *testing.T) {
 	}
 }
 
-// What only an overridden input leads to has no part in the build; what others lead to as well has.
-func TestInputsLeavesOutWhatIsOverridden(t *testing.T) {
+// Inputs that only an overridden input has do not take part in the build. Inputs that others have too do.
+func TestInputsLeavesOutOverriddenInputs(t *testing.T) {
 	got, err := inputsOf([]byte(lockText), func(name string) bool { return name == "tools" || name == "hm" })
 	if err != nil {
 		t.Fatal(err)

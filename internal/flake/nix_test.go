@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// evaluable is a flake whose derivation depends on everything that Nix knows of its source.
+// evaluable is a flake whose derivation depends on all attributes of its source.
 const evaluable = `{
   outputs = { self }: {
     drv = derivation {
@@ -27,7 +27,7 @@ const evaluable = `{
 
 const emptyLock = `{ "nodes": { "root": {} }, "root": "root", "version": 7 }` + "\n"
 
-// runNix returns a function that runs Nix with a store of its own, or skips the test where there is no Nix.
+// runNix returns a function that runs Nix with a separate store. Without Nix, it skips the test.
 func runNix(t *testing.T) func(t *testing.T, args ...string) string {
 	t.Helper()
 	program, err := exec.LookPath("nix")
@@ -36,7 +36,7 @@ func runNix(t *testing.T) func(t *testing.T, args ...string) string {
 	}
 	env := append(testEnv(t), "NIX_CONFIG=experimental-features = nix-command flakes\nbuild-users-group =\nsubstituters =\nsandbox = false\n")
 	store := t.TempDir()
-	t.Cleanup(func() { // what is in a store is read-only
+	t.Cleanup(func() { // the files of a store are read-only
 		_ = exec.Command("chmod", "-R", "u+w", store).Run()
 	})
 	return func(t *testing.T, args ...string) string {
@@ -80,7 +80,7 @@ func registry(t *testing.T, s Snapshot) string {
 	return name
 }
 
-// TestNixAgrees compares what Nix makes of our snapshot with what it makes of the source itself.
+// TestNixAgrees checks that Nix evaluates the snapshot and the source itself to the same result.
 func TestNixAgrees(t *testing.T) {
 	t.Parallel()
 	run := runNix(t)

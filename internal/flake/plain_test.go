@@ -39,7 +39,7 @@ func TestPlain(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(dir, "a", "run"), time.Time{}, time.Unix(1600000005, 999)); err != nil {
 		t.Fatal(err)
 	}
-	// The link itself was made just now, which is what the newest time is about.
+	// The link is new, so its time is the newest.
 	link, err := os.Lstat(filepath.Join(dir, "a", "b", "link"))
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func TestPlainFails(t *testing.T) {
 	takeFails(t, snapshotter(t, "path:"+dir, env), filepath.Join(dir, "socket")+" is neither file", "")
 }
 
-// The results of a run are no part of the tree: else each run would change what the next one builds.
+// The results of a run are not part of the tree: otherwise a run would change what the next one builds.
 func TestPlainLeavesOutResults(t *testing.T) {
 	files := map[string]string{"flake.nix": flakeNix, "a/b": "", "out-of-date": "x"}
 	for name, results := range map[string]string{
@@ -150,7 +150,7 @@ func TestPlainFindsResultsBehindLinks(t *testing.T) {
 	for results, want := range map[string][]string{
 		filepath.Join(links, "link"):             {"real"},
 		filepath.Join(links, "link", "new", "y"): nil, // which is not there yet
-		filepath.Join(dir, "elsewhere"):          nil, // the link itself is a part of the flake, what it leads to is none
+		filepath.Join(dir, "elsewhere"):          nil, // the link is part of the flake, its target is not
 	} {
 		tk := snapshotter(t, "path:"+(&url.URL{Path: dir}).EscapedPath(), nil)
 		tk.Results = []string{results}
@@ -161,8 +161,8 @@ func TestPlainFindsResultsBehindLinks(t *testing.T) {
 	}
 }
 
-// There is no tree without what is in the way.
-func TestPlainRefusesResultsInItsPlace(t *testing.T) {
+// The flake itself cannot be left out.
+func TestPlainRefusesResultsInTheFlakesDirectory(t *testing.T) {
 	dir := plainDir(t, map[string]string{"flake.nix": flakeNix, "sub/flake.nix": flakeNix, "sub/deep/x": ""}, 1600000000)
 	ref := "path:" + (&url.URL{Path: dir}).EscapedPath()
 	for _, tt := range []struct{ ref, results string }{{ref, dir}, {ref, dir + "/"}, {ref + "?dir=sub", filepath.Join(dir, "sub")}} {

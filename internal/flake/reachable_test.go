@@ -51,7 +51,7 @@ func TestReachable(t *testing.T) {
 	}
 }
 
-// TestReachableExecutesNothing has a checkout whose remote is a repository with a configuration that executes.
+// TestReachableExecutesNothing has a checkout whose remote is a repository with programs in its configuration.
 func TestReachableExecutesNothing(t *testing.T) {
 	t.Parallel()
 	r, bare, first, _, _ := history(t)
@@ -65,7 +65,7 @@ func TestReachableExecutesNothing(t *testing.T) {
 			t.Errorf("%s: got %t, %v", url, ok, err)
 		}
 		if exists(tr.mark) {
-			t.Errorf("%s: git has executed what the repository names", url)
+			t.Errorf("%s: git has run a program of the repository", url)
 		}
 	}
 }

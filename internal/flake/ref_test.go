@@ -156,8 +156,8 @@ func TestRemoteRef(t *testing.T) {
 	}
 }
 
-// FuzzParseRef checks that a reference written is the reference read, but for what is secret,
-// and that it never leads out of the tree nor passes for an option of git's.
+// FuzzParseRef checks that ParseRef is the inverse of String, except for secrets, and that no reference leads out of the
+// tree or is an option of git.
 func FuzzParseRef(f *testing.F) {
 	for _, s := range []string{
 		".", "./a b?dir=c", "path:a%23?narHash=" + testSRI, "github:o/r/" + testRev, "gitlab:a%2Fb/c/v1?host=h",

@@ -16,7 +16,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// server serves the repositories below a directory with git's own CGI program, to whoever has the password.
+// server serves the repositories below a directory with git's own CGI program, with a password.
 func server(t *testing.T, dir, password string) *httptest.Server {
 	t.Helper()
 	out, err := exec.Command("git", "--exec-path").Output()
@@ -110,7 +110,7 @@ func TestRemote(t *testing.T) {
 		tk.Revision = tt.revision
 		takeFails(t, tk, tt.text, tt.advice)
 	}
-	// A server of today gives any commit that it has, an old one only what its references point to or lead to.
+	// New servers serve all their commits, old ones only those that their references contain.
 	tk := snapshotter(t, url, r.env)
 	tk.Revision = lost
 	if got := take(t, tk); got.Rev != lost {

@@ -21,7 +21,7 @@ func TestSelfAttributes(t *testing.T) {
 		`{ description = "a ${"}"} b \" ;"; inputs.self.lfs = true; }`:                     "lfs",
 		"{ x = ''a ''' '' + '' ''${ ''\\n ${ { a = 1; }.b } ''; inputs.self.lfs = true; }": "lfs",
 		`{ inputs = { }; inputs.self.lfs = true; }`:                                        "lfs",
-		// These are not what Nix reads.
+		// Nix ignores these.
 		`{ inputs.self.submodules = false; }`:                                                                          "",
 		`{ inputs.dep.submodules = true; inputs.dep = { type = "git"; submodules = true; }; }`:                         "",
 		`{ outputs = { self }: { inputs.self.submodules = true; }; }`:                                                  "",
@@ -68,7 +68,7 @@ func TestFlakeThatAsksForItsSubmodules(t *testing.T) {
 			t.Error("is not dirty")
 		}
 	})
-	t.Run("path", func(t *testing.T) { // as it is, whatever the flake asks for
+	t.Run("path", func(t *testing.T) { // the attributes of the flake have no effect
 		if got := readFiles(t, take(t, snapshotter(t, "path:"+r.dir, r.env)).Dir); got["sub mod/o"] != "2" {
 			t.Errorf("files are %q", got)
 		}

@@ -43,8 +43,8 @@ func TestCommit(t *testing.T) {
 	}
 }
 
-// TestConfigurationHasNoPart sets everything on this machine that git archive would listen to.
-func TestConfigurationHasNoPart(t *testing.T) {
+// TestConfigurationDoesNotChangeTheTree sets everything on this machine that git archive would listen to.
+func TestConfigurationDoesNotChangeTheTree(t *testing.T) {
 	r := newFlake(t, map[string]string{
 		".gitattributes": "secret export-ignore\nsubst export-subst\n*.crlf text eol=crlf\n*.lfs filter=lfs\n*.up filter=up\n",
 		"secret":         "x", "subst": "$Format:%H$", "a.crlf": "a\nb\n", "x.lfs": "version https://git-lfs…\n", "x.up": "abc\n",
@@ -185,7 +185,7 @@ func TestNoCommits(t *testing.T) {
 	}
 }
 
-// A repository that has lost objects is none with changes, or without commits: what is built of it is not what it had.
+// A repository with lost objects must not count as one with changes, or as one without commits.
 func TestLostObjects(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"commit", "tree", "blob"} {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// nested makes a flake with a submodule that has a submodule, and returns what is in its tree.
+// nested makes a flake with a submodule that has a submodule, and returns the files of its tree.
 func nested(t *testing.T) (repo, map[string]string) {
 	inner := newRepo(t, "inner")
 	inner.write(map[string]string{"i": "1"})

@@ -37,7 +37,7 @@ var packed = []tar.Header{
 
 var unpacked = map[string]string{"flake.nix": flakeNix, "a/run": "#!x", "link": "-> /etc/passwd", "hard": "#!x", "r-1.0": "/"}
 
-// tarOf makes a tar archive. The content of a file stands in its Linkname.
+// tarOf makes a tar archive. The contents of a file are in its Linkname.
 func tarOf(t *testing.T, headers ...tar.Header) []byte {
 	t.Helper()
 	var b bytes.Buffer

@@ -35,7 +35,7 @@ func TestUnlocked(t *testing.T) {
 	}
 }
 
-// What cannot be read says nothing of what is locked.
+// An unreadable lock is an error.
 func TestUnlockedRefuses(t *testing.T) {
 	for lock, want := range map[string]string{
 		"{":                           "parse flake.lock:1:2: unexpected end",

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The traces are of one flake, whose features.nix throws; real Nix of three versions wrote them.
+// The traces are the output of three versions of Nix for one flake, whose features.nix throws.
 func TestParseEvalErrorOfRealNix(t *testing.T) {
 	source, err := SourcePath("sha256-qk5lCxN/8bT2IzzxCoKZA76IkS3733dQbUvfHP7mXDY=")
 	if err != nil {

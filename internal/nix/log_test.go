@@ -93,7 +93,7 @@ func TestLogWriterKeepsLongLinesWhole(t *testing.T) {
 	}
 }
 
-func TestLogWriterSaysWhatItLeavesOut(t *testing.T) {
+func TestLogWriterMarksWhatItLeavesOut(t *testing.T) {
 	for name, unit := range map[string]string{"plain": "0123456789", "escaped": `\"é\u001b`} {
 		t.Run(name, func(t *testing.T) {
 			text := strings.Repeat(unit, 300_000)
@@ -105,10 +105,10 @@ func TestLogWriterSaysWhatItLeavesOut(t *testing.T) {
 			}
 			line := got[0].String(0)
 			if !strings.Contains(line, " bytes of this line are left out]") {
-				t.Errorf("line ends with %q, want a note of what is left out", line[len(line)-60:])
+				t.Errorf("line ends with %q, want a note about the missing bytes", line[len(line)-60:])
 			}
 			if len(line) < 1<<18 || len(line) > 1<<20+64 {
-				t.Errorf("%d bytes are kept, want what fits into a MiB of the protocol", len(line))
+				t.Errorf("%d bytes are kept, want at most a MiB of the protocol", len(line))
 			}
 		})
 	}

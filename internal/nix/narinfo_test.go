@@ -18,7 +18,7 @@ References: 00000000000000000000000000000001-a 00000000000000000000000000000002-
 Deriver: unknown-deriver
 `
 
-// TestNARInfoThatIsCutOff cuts a narinfo after each of its bytes. What is left says less, or something else.
+// TestNARInfoThatIsCutOff truncates a narinfo after each of its bytes.
 func TestNARInfoThatIsCutOff(t *testing.T) {
 	whole, err := ParseNARInfo([]byte(completeNARInfo))
 	if err != nil {

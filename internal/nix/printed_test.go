@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Real Nix of three versions has printed the files, of a package "top" that refers to "dep", and of one "two" that
-// needs "dep" and "un": "dep" and "top" are in a cache. It ends with what is said of a path that nothing is known of.
+// The files are the output of three versions of Nix, for a package "top" that refers to "dep", and a package "two" that
+// needs "dep" and "un": "dep" and "top" are in a cache. They end with the message about an unknown path.
 
 func TestParsePathInfoOfRealNix(t *testing.T) {
 	for _, version := range []string{"2.8", "2.26", "2.34", "2.34-format-2"} {

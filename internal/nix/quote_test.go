@@ -2,7 +2,7 @@ package nix
 
 import "testing"
 
-// What Nix reads as an attribute without quotes has none.
+// An attribute has no quotes if Nix needs none.
 func TestAttribute(t *testing.T) {
 	for name, want := range map[string]string{
 		"open-sesame": "open-sesame", "a'b": "a'b", "python3.11": `"python3.11"`, "1password": `"1password"`, "ü": `"ü"`, "-x": `"-x"`,

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The texts are what Nix 2.8.0, 2.26.3 and 2.34.8 wrote where a kernel or a container denied them something.
+// The texts are the output of Nix 2.8.0, 2.26.3 and 2.34.8 on kernels and in containers without some privileges.
 func TestNoSandbox(t *testing.T) {
 	const planned = "this derivation will be built:\n  /nix/store/xkfayphams0wszgmr54kxv2009kqvks3-x.drv\n"
 	for stderr, want := range map[string]string{
@@ -15,9 +15,9 @@ func TestNoSandbox(t *testing.T) {
 		planned + "error: cloning builder process: No space left on device\nerror: unable to start build process\n":                                              "cloning",
 		planned + "error: mounting /proc: Operation not permitted\n(use '--show-trace' to show detailed location information)\n":                                 "mounting /proc",
 		planned + "error: setgroups failed: Operation not permitted\nerror: unable to start build process\n":                                                     "setgroups",
-		// 2.8 by a daemon, whose own standard error has the cause
+		// 2.8 with a daemon, whose own error output has the cause
 		planned + "error: unable to start build process\n": "unable to start",
-		// in a process namespace without a /proc of its own
+		// in a process namespace without its own /proc
 		planned + "error: opening file '/proc/140/uid_map': No such file or directory\n": "opening file",
 		// 2.26 and 2.34
 		planned + "error: this system does not support the kernel namespaces that are required for sandboxing; use '--no-sandbox' to disable sandboxing\n": "this system",

@@ -33,12 +33,12 @@ func TestLine(t *testing.T) {
 	}
 }
 
-// What GitHub's runner accepts as a command, by the code that reads it, is none afterwards.
+// A command for GitHub's runner, by the runner's own code, is no command afterwards.
 func TestDisarm(t *testing.T) {
 	for line, want := range map[string]string{
 		"::error::x":                "> ::error::x",
 		" \t\u00a0\u2003::error::x": "> \t\u00a0\u2003::error::x",
-		"\u0301:\u0301:error::x":    "> \u0301:\u0301:error::x", // whatever a comparison by language makes of it
+		"\u0301:\u0301:error::x":    "> \u0301:\u0301:error::x", // even if a comparison ignores the marks
 		"far in ##[error]x":         "far in ## [error]x",
 		"####[error]##[group]":      "#### [error]## [group]",
 		"#\u0301#[error]":           "#\u0301# [error]",
@@ -56,7 +56,7 @@ func TestDisarm(t *testing.T) {
 }
 
 // JSON keeps each value, and has none of the characters that are not shown.
-func TestJSONKeepsValuesAndShowsThem(t *testing.T) {
+func TestJSONKeepsValuesAndEscapesThem(t *testing.T) {
 	const text = "\x1b]52;c;x\x07 \u009b31m \u202eevil\u2069 \u2028 \u200b \U000e0041 ##[error] <&> \\##[x] größer 日本\n"
 	for _, indent := range []string{"", "  "} {
 		data, err := printable.JSON(map[string]string{text: text}, indent)

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		}
 		_, _ = os.Stdout.WriteString(d.Path + "\n")
 		_, _ = os.Stdin.Read(make([]byte, 1))
-	case "mount": // in a mount namespace of its own
+	case "mount": // in a new mount namespace
 		dir := os.Getenv("WORKDIR_TEST_DIR")
 		if err := syscall.Mount(filepath.Join(dir, "victim"), filepath.Join(dir, prefix+"run-1", "root"), "", syscall.MS_BIND, ""); err != nil {
 			panic(err)
@@ -84,7 +84,7 @@ func TestRemoveDead(t *testing.T) {
 }
 
 // Nothing else is removed: other names, links, files, and directories of other users.
-func TestRemoveDeadKeepsWhatIsNotItsOwn(t *testing.T) {
+func TestRemoveDeadKeepsOtherDirectories(t *testing.T) {
 	parent := t.TempDir()
 	name := func(base string) string { return filepath.Join(parent, base) }
 	if err := errors.Join(
@@ -111,8 +111,8 @@ func TestRemoveDeadKeepsWhatIsNotItsOwn(t *testing.T) {
 	}
 }
 
-// A killed run may leave links and mount points. What they lead to stays.
-func TestRemoveDeadFollowsNothing(t *testing.T) {
+// A killed run may leave links and mount points. Their targets are not removed.
+func TestRemoveDeadFollowsNoLinks(t *testing.T) {
 	parent := t.TempDir()
 	dir := filepath.Join(parent, prefix+"run-1")
 	victim := filepath.Join(parent, "victim")
@@ -132,7 +132,7 @@ func TestRemoveDeadFollowsNothing(t *testing.T) {
 	}
 	RemoveDead(parent)
 	if exists(dir) || !exists(filepath.Join(victim, "file")) {
-		t.Error("the directory stays, or what a link leads to is removed")
+		t.Error("the directory is not removed, or the target of a link is")
 	}
 }
 

@@ -40,7 +40,7 @@ func guard(t *testing.T) context.Context {
 }
 
 // In each test, the engine answers all queries but one.
-func TestOpenEndsWhereNoAnswerComes(t *testing.T) {
+func TestOpenEndsWithoutAnAnswer(t *testing.T) {
 	for _, word := range []string{"version", "defaultPlatform", "from", "glob", "contents", "start", "directory", "withMountedCache", "withExec", ""} {
 		t.Run(word, func(t *testing.T) {
 			t.Parallel()
@@ -93,7 +93,7 @@ func hang(ctx context.Context, _ []string, _ bool) error {
 	return ctx.Err()
 }
 
-func TestCallsEndWhereNoAnswerComes(t *testing.T) {
+func TestCallsEndWithoutAnAnswer(t *testing.T) {
 	dir := t.TempDir()
 	for name, call := range map[string]func(context.Context, *Executor) error{
 		"add path": func(ctx context.Context, x *Executor) error {
@@ -259,6 +259,6 @@ func TestLimitsAreDocumented(t *testing.T) {
 		}
 	}
 	if every := defaultLimits.silence / pulses; every != 10*time.Second {
-		t.Errorf("docs/operations.md says that the engine is asked every ten seconds, not every %s", every)
+		t.Errorf("docs/operations.md says that the engine gets a query every ten seconds, not every %s", every)
 	}
 }

@@ -186,7 +186,7 @@ func TestRunOfKilledContainer(t *testing.T) {
 	}
 }
 
-func TestParseLook(t *testing.T) {
+func TestParseMachineInfo(t *testing.T) {
 	l, err := parseMachineInfo("version nix (Nix) 2.34.7\ncores 8\nfree 1024\nprobe runs\nkernel 6.1.0\nboot 1-2\n", "image")
 	want := machineInfo{nix: nix.Version{Major: 2, Minor: 34, Text: "2.34.7"}, cores: 8, free: 1024, runsSystem: true, kernel: "6.1.0", boot: "1-2"}
 	if err != nil || l != want {
@@ -197,7 +197,7 @@ func TestParseLook(t *testing.T) {
 	}
 }
 
-func TestTunnelTurnsStrangersAway(t *testing.T) {
+func TestTunnelRefusesUnknownConnections(t *testing.T) {
 	x := local(t)
 	s := x.tunnel.expect()
 	defer s.close()

@@ -14,7 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// debian is a Debian with systemd, Debian's package of Nix, a daemon that runs, and a user who may use it.
+// debian is a Debian with systemd, its package of Nix, a running daemon, and a user who may use it.
 var debian = Access{
 	User: "alice", Nix: "/usr/bin/nix", State: "/nix/var/nix", Unit: true, Systemd: true, Apt: true, Sudo: true,
 }
@@ -143,7 +143,7 @@ func TestRefusalOfAnUntrustedUser(t *testing.T) {
 	}
 }
 
-// Nix alone does not say what to do.
+// Nix's own message has no advice.
 func TestOpenNeedsTheDaemon(t *testing.T) {
 	bin := t.TempDir()
 	for name, script := range map[string]string{

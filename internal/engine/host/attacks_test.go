@@ -13,7 +13,7 @@ import (
 //go:embed testdata/import-from-derivation.sh
 var importFromDerivation string
 
-// Evaluation starts builders before the smoke step. They are in a sandbox all the same, or do not run beside a secret.
+// Evaluation starts builders before the smoke step. They run in a sandbox, or they do not run in a job with a secret.
 func (r testRoot) importFromDerivation(t *testing.T) {
 	native, _ := systems()
 	out, err := r.run(t, "bash", "-c", importFromDerivation, "sh", string(native))
@@ -37,8 +37,8 @@ func (r testRoot) importFromDerivation(t *testing.T) {
 //go:embed testdata/evaluation-attacks.sh
 var evaluationAttacks string
 
-// Evaluation reads no file of the machine, and asks no server by plain HTTP. Where it is not isolated, what remains is
-// listed here, by version; docs/threat-model.md says the same.
+// Evaluation reads no file of the machine, and sends no plain HTTP requests. The exceptions without isolation are listed
+// here, by version, and in docs/threat-model.md.
 func (r testRoot) evaluationAttacks(t *testing.T, version string) {
 	native, _ := systems()
 	remains := map[string][]string{
@@ -79,7 +79,7 @@ func (r testRoot) evaluationAttacks(t *testing.T, version string) {
 				t.Errorf("the server was asked\n%s", asked)
 			}
 			if !strings.Contains(kind, `"`+how+`"`) {
-				t.Errorf("the manifest says %q, want %s", kind, how)
+				t.Errorf("the manifest has %q, want %s", kind, how)
 			}
 		})
 	}
@@ -93,7 +93,7 @@ func (r testRoot) changedInputs(t *testing.T) {
 	native, _ := systems()
 	for _, test := range []struct {
 		name, stranger, owner string
-		cached                string   // what the cache has of the owner's package
+		cached                string   // the version of the owner's package in the cache
 		says                  []string // by the owner's release or its manifest
 	}{
 		{"build users", "users", "users", "harmless", []string{"sandbox on"}},
@@ -117,7 +117,7 @@ func (r testRoot) changedInputs(t *testing.T) {
 			}
 			for _, text := range test.says {
 				if !strings.Contains(said+manifest, text) {
-					t.Errorf("the owner's release and its manifest do not say %q", text)
+					t.Errorf("the owner's release and its manifest do not have %q", text)
 				}
 			}
 			if t.Failed() {

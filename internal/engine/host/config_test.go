@@ -10,7 +10,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// The fixtures are what the versions print with this nix.conf:
+// The fixtures are the output of the versions with this nix.conf:
 //
 //	sandbox-paths = /bin/sh=/bin/busybox /usr/lib? /opt=/srv /a=/b?
 //	trusted-users = root @wheel
@@ -50,7 +50,7 @@ func TestConfigurationOfEachVersion(t *testing.T) {
 	}
 }
 
-func TestConfigurationNeedsOnlyWhatIsUsed(t *testing.T) {
+func TestConfigurationNeedsOnlyTheSettingsInUse(t *testing.T) {
 	const unknown = "a-list = [1,2]\nan-object = {\"a\":{}}\nempty = \nno value\n"
 	c := parseConfig(unknown + "system = x86_64-linux\nstore = auto\n")
 	if native, err := c.native(); err != nil || native != matrix.X8664Linux {

@@ -11,7 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-func TestUntrustedUsersSubstitutersAreTold(t *testing.T) {
+func TestDescribeNamesIgnoredSubstituters(t *testing.T) {
 	var m machine
 	m.daemon = true
 	m.config = config{"substituters": "https://cache.nixos.org/", "trusted-substituters": "https://trusted.example"}
@@ -36,11 +36,11 @@ func TestUntrustedUsersSubstitutersAreTold(t *testing.T) {
 	}
 	m.config = config{}
 	if got, err := m.ignored(s, false); err == nil || !strings.Contains(err.Error(), "no setting substituters") {
-		t.Errorf("ignored = %v, %v, where Nix does not say which substituters it knows", got, err)
+		t.Errorf("ignored = %v, %v, if Nix prints no substituters", got, err)
 	}
 	m.daemon = false
 	if got, err := m.ignored(s, false); got != nil || err != nil {
-		t.Errorf("without a daemon nobody ignores anything: got %v, %v", got, err)
+		t.Errorf("without a daemon, substituters are ignored: %v, %v", got, err)
 	}
 }
 
@@ -84,11 +84,11 @@ func TestVariablesAreDocumented(t *testing.T) {
 	}
 }
 
-func TestWhatTheMachineShowsBuildersIsTold(t *testing.T) {
+func TestDescribeNamesSandboxPaths(t *testing.T) {
 	var m machine
 	m.config = config{"sandbox-paths": "/bin/sh=/nix/store/x-busybox/bin/busybox"}
 	if notes := m.notes(); notes != nil {
-		t.Errorf("Nix's own shell is told: %q", notes)
+		t.Errorf("there is a note about Nix's own shell: %q", notes)
 	}
 	m.config["sandbox-paths"] += " /usr/lib? /opt=/srv"
 	if notes := m.notes(); len(notes) != 1 || !strings.Contains(notes[0], "/usr/lib? /opt=/srv") || strings.Contains(notes[0], "busybox") {
@@ -102,6 +102,6 @@ func TestOldestVersionIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := "\nNix " + nix.Oldest.Text + " ("; !strings.Contains(string(page), want) {
-		t.Errorf("docs/operations.md does not say %q, the oldest version of Nix that is supported", want)
+		t.Errorf("docs/operations.md does not have %q, the oldest version of Nix that is supported", want)
 	}
 }

@@ -22,7 +22,7 @@ func TestResourcesAreThoseOfNixsStoreAndBuildDirectory(t *testing.T) {
 		t.Errorf("%d bytes are free for a store that is not made yet, want those of its parent", r.StoreFree)
 	}
 	if r.BuildFree != 0 {
-		t.Errorf("%d bytes are free where nothing can be written, want 0", r.BuildFree)
+		t.Errorf("%d bytes are free on a file system without space, want 0", r.BuildFree)
 	}
 	builds := filepath.Join(dir, "nix/var/nix/builds")
 	if err := os.MkdirAll(builds, 0o755); err != nil {
@@ -47,7 +47,7 @@ func TestLineAfter(t *testing.T) {
 	}
 }
 
-func TestACommandThatFailsOnAFullDiskSaysSo(t *testing.T) {
+func TestACommandThatFailsOnAFullDiskHasAHint(t *testing.T) {
 	dir := t.TempDir()
 	for name, test := range map[string]struct {
 		env  []string

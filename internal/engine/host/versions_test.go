@@ -25,8 +25,8 @@ const (
 )
 
 // TestOnEachVersionOfNix runs the contract suite and releases on the oldest version of Nix that is
-// supported, on one in between and on today's. Each is in a root file system of its own, so that neither a store nor
-// a configuration is shared, and without a network.
+// supported, on a later one and on the newest. Each has its own root file system, so they share no store and no
+// configuration, and no network.
 func TestOnEachVersionOfNix(t *testing.T) {
 	if testing.Short() {
 		t.Skip("makes root file systems, and downloads packages for them")
@@ -113,7 +113,7 @@ var (
 	finished = regexp.MustCompile(`^ +--- (PASS|FAIL|SKIP): TestContract/(\w+)`)
 )
 
-// contract shows each check of the suite as a test of its own: one that is skipped there is skipped here.
+// contract reports each check of the suite as a subtest, skipped ones too.
 func (r testRoot) contract(t *testing.T) {
 	out, err := r.run(t, "/tests/host.test", "-test.run", "^TestContract$", "-test.v")
 	said, current, checks := map[string]string{}, "", 0
@@ -143,7 +143,7 @@ func (r testRoot) doctor(t *testing.T, version string) {
 	// Its exit code is of emulation and container engines, too.
 	out, _ := r.run(t, "/tests/ci", "doctor")
 	if want := regexp.MustCompile(`(?m)^ok +nix +nix \(Nix\) ` + regexp.QuoteMeta(version) + `\.`); !want.MatchString(out) {
-		t.Errorf("doctor says\n%s\nwant nix to be ok", out)
+		t.Errorf("doctor prints\n%s\nwant nix to be ok", out)
 	}
 }
 
@@ -188,7 +188,7 @@ func (r testRoot) script(t *testing.T, name string) {
 	}
 }
 
-// ownersSettings are what the owner of a machine may have set for reasons of his own.
+// ownersSettings are settings that the nix.conf of a machine may have.
 const ownersSettings = `restrict-eval = true
 pure-eval = true
 plugin-files = /nonexistent/plugin.so
