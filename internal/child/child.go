@@ -110,6 +110,14 @@ func Select(env []string, names ...string) []string {
 	})
 }
 
+// Without returns the other variables of an environment, in their order.
+func Without(env []string, names ...string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return slices.Contains(names, name)
+	})
+}
+
 // Lookup returns the value of a variable and reports whether it is set. If there are several of the name, it returns the
 // last one, as a child process sees it.
 func Lookup(env []string, name string) (value string, ok bool) {

@@ -29,8 +29,11 @@ func TestEnvironment(t *testing.T) {
 	if got, want := Select(env, "A", "EMPTY"), []string{"A=1", "A=3", "EMPTY=", "A"}; !slices.Equal(got, want) {
 		t.Errorf("Select = %q, want %q", got, want)
 	}
+	if got, want := Without(env, "A", "SECRET"), []string{"AB=2", "EMPTY="}; !slices.Equal(got, want) {
+		t.Errorf("Without = %q, want %q", got, want)
+	}
 	if env[2] != "SECRET=x" {
-		t.Error("Select changes its argument")
+		t.Error("Select or Without changes its argument")
 	}
 	for name, want := range map[string]string{"A": "3", "AB": "2", "EMPTY": "", "B": "not set"} {
 		value, ok := Lookup(env, name)

@@ -52,11 +52,7 @@ func (g git) close() { _ = os.RemoveAll(g.scratch) }
 // newGit returns a git with the user's own configuration, which it needs to reach a remote. It runs only in repositories
 // that this program has made, so that no checkout contributes to its configuration.
 func newGit(program string, env []string, scratch string) git {
-	own := slices.DeleteFunc(slices.Clone(env), func(variable string) bool {
-		name, _, _ := strings.Cut(variable, "=")
-		return slices.Contains(locationVariables, name)
-	})
-	return git{program: program, scratch: scratch, env: append(own,
+	return git{program: program, scratch: scratch, env: append(child.Without(env, locationVariables...),
 		"GIT_TERMINAL_PROMPT=0",     // a prompt would wait without end
 		"SSH_ASKPASS_REQUIRE=never", // no prompt in a window; a session of its own has no terminal
 		"GIT_OPTIONAL_LOCKS=0",      // reading a checkout does not change it

@@ -1,10 +1,10 @@
 package host
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
 )
@@ -47,19 +47,11 @@ const missingHome = "/nonexistent"
 // registry, trusted-settings.json, channels, .netrc and .gitconfig. So Nix gets a missing home, and the caches of the real
 // one.
 func NixEnvironment(env []string) []string {
-	caches := filepath.Join(os.TempDir(), "open-sesame-ci-caches") // if there is no home
-	out := slices.DeleteFunc(Environment(env), func(kv string) bool {
-		name, value, _ := strings.Cut(kv, "=")
-		switch {
-		case name == "HOME" && value != "":
-			caches = filepath.Join(value, ".cache")
-		case name == "XDG_CACHE_HOME" && value != "":
-			return false
-		}
-		return name == "HOME" || name == "XDG_CACHE_HOME"
-	})
-	if _, ok := child.Lookup(out, "XDG_CACHE_HOME"); !ok {
-		out = append(out, "XDG_CACHE_HOME="+caches)
+	out := Environment(env)
+	caches, _ := child.Lookup(out, "XDG_CACHE_HOME")
+	if home, _ := child.Lookup(out, "HOME"); caches == "" && home != "" {
+		caches = filepath.Join(home, ".cache")
 	}
-	return append(out, "HOME="+missingHome)
+	caches = cmp.Or(caches, filepath.Join(os.TempDir(), "open-sesame-ci-caches"))
+	return append(child.Without(out, "HOME", "XDG_CACHE_HOME"), "XDG_CACHE_HOME="+caches, "HOME="+missingHome)
 }

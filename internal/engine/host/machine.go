@@ -195,23 +195,18 @@ func (m machine) ignored(s nix.Settings, trusted bool) ([]string, error) {
 	if !m.daemon || trusted {
 		return nil, nil
 	}
-	var known []string
+	known := map[string]bool{}
 	for _, name := range []string{"substituters", "trusted-substituters"} {
 		urls, err := m.config.list(name)
 		if err != nil {
 			return nil, err
 		}
 		for _, url := range urls {
-			known = append(known, strings.TrimRight(url, "/"))
+			known[strings.TrimRight(url, "/")] = true
 		}
 	}
-	var ignored []string
-	for _, url := range strings.Fields(s["substituters"]) {
-		if !slices.Contains(known, strings.TrimRight(url, "/")) {
-			ignored = append(ignored, url)
-		}
-	}
-	return ignored, nil
+	urls := strings.Fields(s["substituters"])
+	return slices.DeleteFunc(urls, func(url string) bool { return known[strings.TrimRight(url, "/")] }), nil
 }
 
 // trustsUser reports whether the store trusts the user of this process.
@@ -227,14 +222,11 @@ func (m machine) trustsUser() (bool, error) {
 	if err != nil {
 		return false, nil // a user without a name cannot be listed
 	}
-	groups := map[string]bool{}
 	ids, _ := me.GroupIds()
-	for _, id := range ids {
-		if g, err := user.LookupGroupId(id); err == nil {
-			groups["@"+g.Name] = true
-		}
-	}
 	return slices.ContainsFunc(trusted, func(name string) bool {
-		return name == "*" || name == me.Username || groups[name]
+		if group, err := user.LookupGroup(strings.TrimPrefix(name, "@")); err == nil && strings.HasPrefix(name, "@") {
+			return slices.Contains(ids, group.Gid)
+		}
+		return name == "*" || name == me.Username
 	}), nil
 }
