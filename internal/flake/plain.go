@@ -22,8 +22,9 @@ func (t *Snapshotter) plain(ctx context.Context, tree *tree, dir string) (Snapsh
 	if err != nil {
 		return Snapshot{}, err
 	}
-	if err := checkOutside(tree.dir, dir); err != nil {
-		return Snapshot{}, err
+	parent := filepath.Dir(Resolve(tree.dir))
+	if rel, err := filepath.Rel(dir, parent); err == nil && filepath.IsLocal(rel) {
+		return Snapshot{}, fmt.Errorf("%s is inside the directory itself", parent) // the copy would not end
 	}
 	results, err := t.resultsIn(dir)
 	if err != nil {
@@ -40,18 +41,6 @@ func (t *Snapshotter) plain(ctx context.Context, tree *tree, dir string) (Snapsh
 	ref := Ref{Kind: KindPath, Path: dir, Dir: t.Ref.Dir, Rev: t.Ref.Rev}
 	s.URL = ref.String()
 	return s, nil
-}
-
-// checkOutside refuses a tree inside the directory that is copied to it: the copy would not end.
-func checkOutside(tree, dir string) error {
-	tree, err := filepath.EvalSymlinks(tree)
-	if err != nil {
-		return err
-	}
-	if rel, err := filepath.Rel(dir, tree); err == nil && filepath.IsLocal(rel) {
-		return fmt.Errorf("%s is inside the directory itself", filepath.Dir(tree))
-	}
-	return nil
 }
 
 // resultsIn returns the directories for results that are below a directory, relative to it. It refuses one that contains

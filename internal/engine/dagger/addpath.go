@@ -34,8 +34,9 @@ func (x *Executor) AddPath(ctx context.Context, dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("add path %s: %v", dir, err)
 	}
+	defer context.AfterFunc(ctx, func() { _ = file.Close() })() // ends pack
 	h := sha256.New()
-	err = errors.Join(pack(contextWriter{ctx, io.MultiWriter(file, h)}, dir), file.Close())
+	err = errors.Join(pack(io.MultiWriter(file, h), dir), file.Close())
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
@@ -84,19 +85,6 @@ func (x *Executor) withAdded() *dagger.Container {
 		c = c.WithMountedDirectory(path, dir)
 	}
 	return c
-}
-
-// contextWriter fails when its context ends. It exists for one call.
-type contextWriter struct {
-	ctx context.Context
-	w   io.Writer
-}
-
-func (c contextWriter) Write(b []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.w.Write(b)
 }
 
 // pack writes a directory as a tar file. It is the same for the same contents, modes and modification times in seconds.
