@@ -48,7 +48,10 @@ func newSession(l limits) *session {
 	s := &session{
 		stderr: &child.Tail{Limit: 64 << 10}, done: make(chan struct{}), gone: make(chan struct{}), limits: l, unwatch: func() {},
 	}
-	s.http = s.newClient()
+	dialer := net.Dialer{}
+	s.http = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return dialer.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.params.Port)))
+	}}}
 	return s
 }
 
@@ -167,13 +170,6 @@ func startSession(ctx context.Context, cli string, env []string, o Options) (*se
 		return nil, errors.New(text)
 	}
 	return s, nil
-}
-
-func (s *session) newClient() *http.Client {
-	dialer := net.Dialer{}
-	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return dialer.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.params.Port)))
-	}}}
 }
 
 // Do sends a query.

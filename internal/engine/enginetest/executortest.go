@@ -146,7 +146,7 @@ func describe(ctx context.Context, s subject) error {
 	case e.Kind == "":
 		return errors.New("no kind")
 	case e.Nix != version:
-		return fmt.Errorf("Describe returns Nix %s, but nix --version prints %s", e.Nix.Text, version.Text)
+		return fmt.Errorf("described as Nix %s, but nix --version prints %s", e.Nix.Text, version.Text)
 	case e.Cores < 1:
 		return fmt.Errorf("%d cores", e.Cores)
 	case e.Emulator != "":

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -48,22 +50,18 @@ const usersGroup = "nix-users"
 
 // InspectAccess inspects the machine. It starts no process.
 func InspectAccess(env []string) Access {
-	a := Access{Root: os.Geteuid() == 0, State: "/nix/var/nix"}
-	for _, kv := range env {
-		name, value, _ := strings.Cut(kv, "=")
-		switch {
-		case name == "NIX_REMOTE" && value != "auto":
-			a.Store = value
-		case name == "NIX_STATE_DIR" && value != "":
-			a.State = value
-		}
+	store, _ := child.Lookup(env, "NIX_REMOTE")
+	state, _ := child.Lookup(env, "NIX_STATE_DIR")
+	a := Access{
+		Root: os.Geteuid() == 0, User: strconv.Itoa(os.Geteuid()),
+		Store: strings.TrimPrefix(store, "auto"), State: cmp.Or(state, "/nix/var/nix"),
+		Nix: program("nix"), Apt: program("apt-get") != "", Sudo: program("sudo") != "",
+		Systemd: exists("/run/systemd/system"), // as sd_booted(3) does
 	}
-	a.User = strconv.Itoa(os.Geteuid())
 	me, err := user.Current()
 	if err == nil {
 		a.User = me.Username
 	}
-	a.Nix, _ = exec.LookPath("nix")
 	a.Writable = syscall.Access(existing(a.State), writeAccess) == nil
 	var closed string
 	if closed, a.Socket = checkSocket(filepath.Join(a.State, "daemon-socket", "socket")); closed != "" {
@@ -72,12 +70,13 @@ func InspectAccess(env []string) Access {
 	for _, dir := range []string{"/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"} {
 		a.Unit = a.Unit || exists(filepath.Join(dir, "nix-daemon.socket"))
 	}
-	a.Systemd = exists("/run/systemd/system") // as sd_booted(3) does
-	_, err = exec.LookPath("apt-get")
-	a.Apt = err == nil
-	_, err = exec.LookPath("sudo")
-	a.Sudo = err == nil
 	return a
+}
+
+// program returns the path of a program; empty if it is not on PATH.
+func program(name string) string {
+	path, _ := exec.LookPath(name)
+	return path
 }
 
 // The modes of access(2).

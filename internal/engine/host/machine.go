@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/binfmt"
@@ -49,7 +48,9 @@ func (x *Executor) inspect(ctx context.Context, known *Nix) (m machine, err erro
 	if err != nil {
 		return m, err
 	}
-	m.daemon = usesDaemon(store)
+	// For the store "auto", the manual has the rule: the state directory is not writable, and there is a socket.
+	m.daemon = store == "daemon" || strings.HasPrefix(store, "unix://") ||
+		(store == "" || store == "auto") && !x.access.Writable && x.access.Socket == nil
 	if x.System != m.native {
 		if m.emulator = binfmt.Find(x.System.Machine()); m.emulator != nil {
 			m.emulatorVersion = m.emulator.Version(ctx)
@@ -91,21 +92,6 @@ func (n *Nix) load(ctx context.Context, x *Executor) (nix.Version, config, error
 	}
 	n.known, n.version, n.config = true, version, parseConfig(string(out))
 	return n.version, n.config, nil
-}
-
-const daemonSocket = "/nix/var/nix/daemon-socket/socket"
-
-// usesDaemon reports whether Nix reaches the store through the daemon. For the store "auto" the manual's rule is:
-// the state directory is not writable and a socket is there.
-func usesDaemon(store string) bool {
-	if store != "" && store != "auto" {
-		return store == "daemon" || strings.HasPrefix(store, "unix://")
-	}
-	if syscall.Access("/nix/var/nix", 2) == nil {
-		return false
-	}
-	info, err := os.Stat(daemonSocket)
-	return err == nil && info.Mode()&os.ModeSocket != 0
 }
 
 // settings returns the settings that this machine needs to build for the system.
