@@ -12,41 +12,33 @@ import (
 // Dir is the directory with the kernel's entries.
 const Dir = "/proc/sys/fs/binfmt_misc"
 
-// Entry is the kernel's rule for programs of one kind.
+// Entry is the kernel's rule for programs of one machine.
 type Entry struct {
-	Name        string
 	Interpreter string // path of the emulator
-	Flags       string // such as "POF"
 }
-
-// Fixed reports flag F: the kernel opened the emulator when the entry was registered.
-// Only such an entry works inside a sandbox or container, where the emulator's path does not exist.
-func (e Entry) Fixed() bool { return strings.Contains(e.Flags, "F") }
 
 // ELF machine numbers, at offset 18 of the header, little endian.
 var elfMachines = map[string]string{"x86_64": "3e00", "aarch64": "b700"}
 
-// Find returns the enabled entry with flag F for programs of the machine ("aarch64"), or nil where there is none.
-func Find(machine string) *Entry { return find(Dir, machine) }
-
-func find(dir, machine string) *Entry {
-	files, _ := os.ReadDir(dir)
+// Find returns the enabled entry with flag F for programs of the machine ("aarch64"), or nil if there is none.
+//
+// With flag F, the kernel opened the emulator when the entry was registered. Only such an entry works inside a sandbox or
+// container, where the emulator's path does not exist.
+func Find(machine string) *Entry {
+	files, _ := os.ReadDir(Dir)
 	for _, f := range files {
-		data, err := os.ReadFile(filepath.Join(dir, f.Name()))
-		if err != nil {
-			continue
-		}
-		if e, ok := parse(f.Name(), string(data), machine); ok && e.Fixed() {
+		data, err := os.ReadFile(filepath.Join(Dir, f.Name()))
+		if e, ok := parse(string(data), machine); err == nil && ok {
 			return &e
 		}
 	}
 	return nil
 }
 
-// parse reads the text of an entry, and reports whether it is enabled and for 64-bit ELF programs of the machine.
-func parse(name, text, machine string) (Entry, bool) {
-	e := Entry{Name: name}
-	enabled, matches := false, false
+// parse reads the text of an entry, and reports whether it is enabled, has flag F, and is for 64-bit ELF programs of the
+// machine.
+func parse(text, machine string) (e Entry, ok bool) {
+	enabled, fixed, matches := false, false, false
 	for line := range strings.Lines(text) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch key {
@@ -55,12 +47,12 @@ func parse(name, text, machine string) (Entry, bool) {
 		case "interpreter":
 			e.Interpreter = value
 		case "flags:":
-			e.Flags = value
+			fixed = strings.Contains(value, "F")
 		case "magic":
 			matches = isMachine(value, machine)
 		}
 	}
-	return e, enabled && matches
+	return e, enabled && fixed && matches
 }
 
 func isMachine(magic, machine string) bool {
