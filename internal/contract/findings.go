@@ -26,6 +26,7 @@ func (f *findings) check(name string, found ...Result) {
 			continue
 		}
 		switch other := &(*f)[first+at]; {
+		case r == *other:
 		case severity[r.Status] > severity[other.Status]:
 			*other = r
 		case r.Status == other.Status:
@@ -53,6 +54,15 @@ func differs(reason, wanted, found string) []Result {
 	}
 	return []Result{{Reason: reason, Wanted: wanted, Found: found}}
 }
+
+// named returns the results of one check.
+func named(name string, found []Result) (all findings) {
+	all.check(name, found...)
+	return all
+}
+
+// below returns the results of a check whose name is below that of another.
+func below(name string, found ...Result) []Result { return named("/"+name, found) }
 
 // missing returns those of wanted that are not in found.
 func missing[T comparable](wanted, found []T) (lacking []T) {

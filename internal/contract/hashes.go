@@ -42,7 +42,7 @@ type hashEntry struct {
 // ofCrane tells whether the entry is for crane, which names a source as Cargo.lock writes it.
 func (e hashEntry) ofCrane() bool { return strings.HasPrefix(e.name, "git+") }
 
-// String returns the entry with a prefix, as a table has it.
+// binding returns the entry with a prefix, as a table has it.
 func (e hashEntry) binding(prefix string) string {
 	return fmt.Sprintf("%s%q = %q;", prefix, e.name, e.hash)
 }
@@ -83,43 +83,26 @@ func readFile(tree, file string) ([]byte, error) {
 }
 
 // check compares the tables of hashes with Cargo.lock and with each other. It needs no Nix.
-func (h *Hashes) check(tree string) (all findings) {
+func (h *Hashes) check(tree string) (found []Result) {
 	packages, tables, err := h.read(tree)
 	if err != nil {
-		all.check("hashes", failure(h.Lock, err)...)
-		return all
+		return failure(h.Lock, err)
 	}
 	var unread []Result
 	readable := slices.DeleteFunc(slices.Clone(tables), func(t hashTable) bool { return t.unreadable != nil })
-	for _, file := range h.Files {
-		var values, stale, incomplete, opaque []Result
-		isReadable := false
-		for _, t := range tables {
-			switch {
-			case t.file != file:
-			case t.unreadable != nil:
-				opaque = append(opaque, *t.unreadable)
-			default:
-				isReadable = true
-				values = append(values, t.values()...)
-				stale = append(stale, t.stale(packages, h.Lock)...)
-				incomplete = append(incomplete, t.missing(packages, readable)...)
+	for _, t := range tables {
+		if t.unreadable != nil {
+			found = append(found, below(t.file, *t.unreadable)...)
+			if t.unreadable.Status == Skip {
+				unread = append(unread, Result{Status: Skip, Reason: "hashes of " + t.file + " could not be read", File: t.file})
 			}
+			continue
 		}
-		if len(opaque) > 0 {
-			all.check("hashes/"+file, opaque...)
-			if opaque[0].Status == Skip {
-				unread = append(unread, Result{Status: Skip, Reason: "hashes of " + file + " could not be read", File: file, Line: opaque[0].Line})
-			}
-		}
-		if isReadable {
-			all.check("hashes/"+file+"/values", values...)
-			all.check("hashes/"+file+"/stale", stale...)
-			all.check("hashes/"+file+"/complete", incomplete...)
-		}
+		found = append(found, below(t.file+"/values", t.values()...)...)
+		found = append(found, below(t.file+"/stale", t.stale(packages, h.Lock)...)...)
+		found = append(found, below(t.file+"/complete", t.missing(packages, readable)...)...)
 	}
-	all.check("hashes/equal", append(unequal(readable), unread...)...)
-	return all
+	return append(found, below("equal", append(unequal(readable), slices.Compact(unread)...)...)...)
 }
 
 // values returns results for the entries without a hash, and for those whose hash only Nix can evaluate.

@@ -30,9 +30,7 @@ type datedHash struct {
 // MovedHashes warns of hashes of git dependencies whose commit in Cargo.lock has changed since the hash was set. Such a
 // hash is most likely stale. No build notices that, where a store still has the source of the old commit.
 func (h *Hashes) MovedHashes(tree string, history History) Result {
-	var all findings
-	all.check("hashes/history", h.moved(tree, history)...)
-	return all[0]
+	return named("hashes/history", h.moved(tree, history))[0]
 }
 
 func (h *Hashes) moved(tree string, history History) (found []Result) {

@@ -14,15 +14,14 @@ import (
 )
 
 // check checks that others can fetch the inputs: each is locked, none is dirty, none is only on this machine.
-func (l *Lock) check(tree string, now time.Time) (all findings) {
+func (l *Lock) check(tree string, now time.Time) []Result {
 	const file = "flake.lock"
 	lock, err := flake.ReadLock(tree)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return withoutLock(tree)
 	case err != nil:
-		all.check("lock", failure(file, err)...)
-		return all
+		return failure(file, err)
 	}
 	var unlocked, dirty, local []Result
 	for _, name := range slices.Sorted(maps.Keys(lock.Nodes)) {
@@ -52,28 +51,22 @@ func (l *Lock) check(tree string, now time.Time) (all findings) {
 			}
 		}
 	}
-	all.check("lock/locked", unlocked...)
-	all.check("lock/clean", dirty...)
-	all.check("lock/fetchable", local...)
-	all.check("lock/age", l.age(lock, now)...)
-	return all
+	return slices.Concat(below("locked", unlocked...), below("clean", dirty...), below("fetchable", local...), below("age", l.age(lock, now)...))
 }
 
 // withoutLock checks a tree that has no flake.lock, which is right only for a flake without inputs.
-func withoutLock(tree string) (all findings) {
+func withoutLock(tree string) []Result {
 	text, err := readFile(tree, "flake.nix")
 	switch line := inputsLine(string(text)); {
 	case err != nil:
-		all.check("lock", failure("flake.nix", err)...)
+		return failure("flake.nix", err)
 	case line > 0:
-		all.check("lock/locked", Result{
+		return below("locked", Result{
 			Reason: "the flake has inputs and no flake.lock", File: "flake.nix", Line: line,
 			Wanted: "flake.lock", Fix: "nix flake lock, and commit the result",
 		})
-	default:
-		all.check("lock", skip("the flake has no inputs")...)
 	}
-	return all
+	return skip("the flake has no inputs")
 }
 
 // inputsLine returns the line of the first inputs of a flake.nix, 0 where there are none.
@@ -98,21 +91,20 @@ func isLocal(lock *flake.Lock, name string) bool {
 
 // age reports the age of nixpkgs, by the time of its commit.
 func (l *Lock) age(lock *flake.Lock, now time.Time) []Result {
-	const file = "flake.lock"
 	name := lock.Nodes[lock.Root].Inputs[l.Nixpkgs].Node
 	ref := lock.Nodes[name].Locked
 	switch {
 	case l.Nixpkgs == "":
-		return []Result{{Status: Skip, File: file, Reason: "the contract names no nixpkgs"}}
+		return skip("the contract names no nixpkgs")
 	case ref == nil:
-		return []Result{{Status: Skip, File: file, Reason: fmt.Sprintf("no input is called %s", l.Nixpkgs)}}
+		return skip("no input is called %s", l.Nixpkgs)
 	case ref.Kind == flake.KindPath:
-		return []Result{{Status: Skip, File: file, Reason: fmt.Sprintf("%s is part of the tree", l.Nixpkgs)}}
+		return skip("%s is part of the tree", l.Nixpkgs)
 	}
 	days := int(now.Sub(time.Unix(ref.LastModified, 0)).Hours() / 24)
 	r := Result{
 		Status: Pass, Reason: fmt.Sprintf("%s is %d days old", l.Nixpkgs, days), Found: fmt.Sprintf("%d days", days),
-		File: file, Line: lock.Line(name),
+		File: "flake.lock", Line: lock.Line(name),
 	}
 	if l.MaxAgeDays > 0 && days > l.MaxAgeDays {
 		r.Status, r.Wanted, r.Fix = Warn, fmt.Sprintf("at most %d days", l.MaxAgeDays), "nix flake lock --update-input "+l.Nixpkgs

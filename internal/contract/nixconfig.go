@@ -11,16 +11,14 @@ import (
 
 // check compares the flake's nixConfig with the cache for pushes. Nix accepts only literals there, so that it can be read
 // without Nix, and with its lines.
-func (n *NixConfig) check(tree string) (all findings) {
+func (n *NixConfig) check(tree string) []Result {
 	text, err := readFile(tree, "flake.nix")
 	if err != nil {
-		all.check("nix-config", failure("flake.nix", err)...)
-		return all
+		return failure("flake.nix", err)
 	}
 	config := readNixConfig(string(text))
-	all.check("nix-config/substituters", config.lacks("substituters", n.Substituters)...)
-	all.check("nix-config/keys", config.lacks("trusted-public-keys", n.Keys)...)
-	return all
+	return append(below("substituters", config.lacks("substituters", n.Substituters)...),
+		below("keys", config.lacks("trusted-public-keys", n.Keys)...)...)
 }
 
 // ReportedKeys compares the keys in the flake with those that the cache reports. It calls ask only if the contract has
@@ -29,9 +27,8 @@ func (c *Contract) ReportedKeys(ask func() ([]string, error)) []Result {
 	if c.NixConfig == nil {
 		return nil
 	}
-	var all findings
-	reported, err := ask()
 	var broken []Result
+	reported, err := ask()
 	if err != nil {
 		broken = skip("%v", err)
 	} else if lacking := missing(c.NixConfig.Keys, reported); len(lacking) > 0 {
@@ -41,8 +38,7 @@ func (c *Contract) ReportedKeys(ask func() ([]string, error)) []Result {
 			Fix: "add the key that the cache reports to nixConfig.extra-trusted-public-keys and to the contract",
 		}}
 	}
-	all.check("nix-config/reported-keys", broken...)
-	return all
+	return named("nix-config/reported-keys", broken)
 }
 
 // nixConfig has the settings of a flake, and their lines.

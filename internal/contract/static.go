@@ -10,17 +10,17 @@ import (
 
 // Static checks the files of a flake's tree. It needs no Nix and takes milliseconds.
 func (c *Contract) Static(tree string, now time.Time) []Result {
-	var results findings
+	var all findings
 	if c.Hashes != nil {
-		results = append(results, c.Hashes.check(tree)...)
+		all.check("hashes", c.Hashes.check(tree)...)
 	}
 	if c.NixConfig != nil {
-		results = append(results, c.NixConfig.check(tree)...)
+		all.check("nix-config", c.NixConfig.check(tree)...)
 	}
 	if c.Lock != nil {
-		results = append(results, c.Lock.check(tree, now)...)
+		all.check("lock", c.Lock.check(tree, now)...)
 	}
-	return c.Finish(results, "", nil)
+	return c.Finish(all, "", nil)
 }
 
 // failure returns the failure of a check that ended with an error in a file of the tree.
