@@ -77,7 +77,7 @@ var layout = map[string]struct {
 		because: "it asks this machine's Nix for tests, and knows no executor",
 	},
 	"internal/nixtext": {
-		because: "it reads text, and knows nothing of what the text is for",
+		because: "it parses Nix text for any purpose",
 	},
 	"internal/nar": {
 		imports: []string{"internal/nix"},
@@ -114,7 +114,7 @@ var layout = map[string]struct {
 			"internal/tomlfile", "internal/workdir", "matrix",
 		},
 		tests:   []string{"example", "internal/nixtest"},
-		because: "it says what a flake promises, and looks at what others have built and evaluated",
+		because: "it checks a flake by its files, and by evaluations and outputs that others make",
 	},
 	"internal/drvdiff": {
 		imports: []string{"internal/nix", "internal/printable", "internal/regular", "internal/run"},
@@ -135,7 +135,7 @@ var layout = map[string]struct {
 	"internal/derivations": {
 		imports: []string{"internal/drvdiff", "internal/nar", "internal/regular"},
 		tests:   []string{"internal/nix"},
-		because: "it keeps what was to be built in files, whoever has evaluated it",
+		because: "it stores derivations in files, and evaluates nothing",
 	},
 	"internal/reproduce": {
 		imports: []string{

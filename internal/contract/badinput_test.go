@@ -275,9 +275,9 @@ func TestNixpkgsWithoutLegacyPackages(t *testing.T) {
 }
 
 // A failed group counts as a result of each of its checks. A group that was skipped or passed does not.
-func TestCompleteAcceptsAFailedGroupForItsChecks(t *testing.T) {
+func TestFinishAcceptsAFailedGroupForItsChecks(t *testing.T) {
 	for _, status := range []Status{Fail, Skip, Warn, Pass} {
-		got := Complete([]Result{{Check: "home-manager", Status: status}}, []string{"home-manager/desktop"})
+		got := new(Contract).Finish([]Result{{Check: "home-manager", Status: status}}, "", []string{"home-manager/desktop"})
 		if complete := len(got) == 1; complete != (status == Fail) {
 			t.Errorf("%s: results %+v", status, got)
 		}

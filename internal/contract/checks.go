@@ -88,22 +88,10 @@ func (c *Contract) Planned() (names []string) {
 	return names
 }
 
-// Finish completes the results of a system, or of the flake as a whole: it adds what [Complete] adds, and where the
-// contract is strict, a warning becomes a failure.
+// Finish completes the results of a system, or of the flake as a whole. It adds a failure for each planned check without a
+// result: a planned "units" has one where its name is "units" or begins with "units/"; a planned "home-manager/desktop"
+// also where "home-manager" as a whole failed. Where the contract is strict, a warning becomes a failure.
 func (c *Contract) Finish(results []Result, system matrix.System, planned []string) []Result {
-	results = Complete(results, planned)
-	for i := range results {
-		results[i].System = system
-		if c.Strict && results[i].Status == Warn {
-			results[i].Status = Fail
-		}
-	}
-	return results
-}
-
-// Complete adds a failure for each planned check without a result. A planned "units" has a result where its name is
-// "units" or begins with "units/"; a planned "home-manager/desktop" also where "home-manager" as a whole failed.
-func Complete(results []Result, planned []string) []Result {
 	for _, check := range planned {
 		reported := slices.ContainsFunc(results, func(r Result) bool {
 			return r.Check == check || strings.HasPrefix(r.Check, check+"/") ||
@@ -111,6 +99,12 @@ func Complete(results []Result, planned []string) []Result {
 		})
 		if !reported {
 			results = append(results, Result{Check: check, Status: Fail, Reason: "planned, and did not run"})
+		}
+	}
+	for i := range results {
+		results[i].System = system
+		if c.Strict && results[i].Status == Warn {
+			results[i].Status = Fail
 		}
 	}
 	return results

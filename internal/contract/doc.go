@@ -10,5 +10,5 @@
 //   - what was built ([Contract.Built]): the files of the outputs, and their closure.
 //
 // The only program that this package runs is systemd-analyze, on units; package pipelines runs Nix for it. Every planned
-// check has to report a result: [Complete] adds a failure for one that does not.
+// check has to report a result: [Contract.Finish] adds a failure for one that does not.
 package contract

@@ -78,7 +78,7 @@ func correct(file, text string, mismatches []Mismatch) (corrected string, change
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
 		for _, m := range mismatches {
-			if form := firstIn(line, spellings(m.Specified)); form != "" {
+			if form := spelling(line, m.Specified); form != "" {
 				lines[i] = strings.ReplaceAll(line, form, m.Got)
 				changed = append(changed, Position{file, i + 1, strings.TrimSpace(lines[i])})
 				break
@@ -155,16 +155,12 @@ func (t hashTable) complete(flake string, tables []hashTable) (added []Position,
 	return added, replaceFile(filepath.Join(flake, t.file), strings.Join(lines, "\n"))
 }
 
-// spellings returns the forms in which a file can hold a hash, the longest first.
-func spellings(hash string) []string {
-	h, err := nix.ParseHash(hash)
-	if err != nil {
-		return []string{hash}
+// spelling returns the form in which a line holds a hash, the longest first; empty where it does not.
+func spelling(line, hash string) string {
+	forms := []string{hash}
+	if h, err := nix.ParseHash(hash); err == nil {
+		forms = []string{h.SRI(), strings.TrimRight(h.SRI(), "="), h.Base16(), h.Base32(), h.Base64(), h.RawBase16(), h.RawBase32()}
 	}
-	return []string{h.SRI(), strings.TrimRight(h.SRI(), "="), h.Base16(), h.Base32(), h.Base64(), h.RawBase16(), h.RawBase32()}
-}
-
-func firstIn(line string, forms []string) string {
 	for _, form := range forms {
 		if strings.Contains(line, form) {
 			return form

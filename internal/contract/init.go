@@ -37,14 +37,14 @@ type Names struct {
 // NamesExpression returns an expression for the names of a flake's outputs.
 func NamesExpression(r Request) string {
 	return fmt.Sprintf(`let
-  flake = builtins.getFlake %q;
+  flake = builtins.getFlake %s;
   names = set: builtins.attrNames set;
 in {
   overlays = names (flake.overlays or { });
   modules = names (flake.homeManagerModules or { });
   devShells = names (flake.devShells.%[2]s or { });
   default = flake.packages.%[2]s.default.drvPath or "";
-}`, r.Flake, r.System)
+}`, nix.Quote(r.Flake), r.System)
 }
 
 // Draft returns a first contract, made of what a flake has. Its author has to add what the module does, which files
@@ -96,19 +96,17 @@ func draftPackage(files Files, out string, services map[string]directives) (p Pa
 }
 
 // common returns the directives that all services have in common, but for those that describe a single service.
-func common(services map[string]directives) Expectations {
-	all := Expectations{}
-	for _, first := range services {
-		for name, values := range first {
-			alike := !slices.Contains([]string{"Description", "ExecStart"}, name)
-			for _, other := range services {
-				alike = alike && slices.Equal(values, other[name])
-			}
-			if alike {
+func common(services map[string]directives) (all Expectations) {
+	for _, d := range services {
+		if all == nil { // the first
+			all = Expectations{}
+			for name, values := range d {
 				all[name] = values
 			}
 		}
-		break // a directive that is not in the first is not in all
+		maps.DeleteFunc(all, func(name string, values Values) bool {
+			return name == "Description" || name == "ExecStart" || !slices.Equal(values, d[name])
+		})
 	}
 	return all
 }

@@ -236,8 +236,8 @@ func TestOneHashOfACommitIsEnough(t *testing.T) {
 	}
 }
 
-func TestCompleteFailsWhatDidNotRun(t *testing.T) {
-	got := Complete([]Result{{Check: "units/a", Status: Pass}}, []string{"units", "unit"})
+func TestFinishFailsChecksThatDidNotRun(t *testing.T) {
+	got := new(Contract).Finish([]Result{{Check: "units/a", Status: Pass}}, "", []string{"units", "unit"})
 	if len(got) != 2 || got[1].Check != "unit" || got[1].Status != Fail {
 		t.Errorf("results %+v, want a failure of unit", got)
 	}
