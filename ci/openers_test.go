@@ -33,7 +33,7 @@ var otherOpeners = map[string]string{
 	"internal/engine/binfmt/register.go: os.WriteFile":   "the kernel's table",
 	"internal/engine/binfmt/version.go: os.ReadFile":     "an interpreter that root has registered",
 	"internal/engine/dagger/archive.go: os.DirFS":        "archive/tar opens what it has found to be a regular file",
-	"internal/contract/verify.go: os.WriteFile":          "a file in a directory that the program has just made",
+	"internal/contract/units.go: os.WriteFile":           "a file in a directory that the program has just made",
 	"internal/flake/repository.go: os.WriteFile":         "a repository that the program has just made",
 	"internal/engine/dagger/addpath.go: os.Create":       "a file in a directory that the program has just made",
 	"internal/engine/dagger/addpath.go: os.DirFS":        "a tree of directories, regular files and links alone, which the program has made",

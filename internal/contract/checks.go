@@ -82,7 +82,8 @@ func (b *built) checks() (all []check) {
 
 // Planned returns the names of the checks of one system.
 func (c *Contract) Planned() (names []string) {
-	for _, check := range slices.Concat((&evaluation{Contract: c}).checks(), c.HomeManager.checks(), (&built{Contract: c}).checks()) {
+	e := &evaluation{Contract: c}
+	for _, check := range slices.Concat(e.checks(), e.homeChecks(), (&built{Contract: c}).checks()) {
 		names = append(names, check.name)
 	}
 	return names

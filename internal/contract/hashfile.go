@@ -23,6 +23,8 @@ type cargoSet struct {
 	isMerged bool              // an operand of //, so that there may be more
 }
 
+func (s *cargoSet) hasTable() bool { return len(s.table)+len(s.dotted) > 0 }
+
 // hashFile is a Nix file that is searched for tables of hashes.
 type hashFile struct {
 	file, lock string
@@ -119,26 +121,19 @@ func source(v nixtext.Value) string {
 
 // tables returns the tables of the file, each with the properties of the set that it is in.
 func (f *hashFile) tables() (all []hashTable) {
+	hasTable := slices.ContainsFunc(f.sets, (*cargoSet).hasTable)
 	for _, s := range f.sets {
 		switch other := f.otherLock(s); {
-		case len(s.table) == 0 && len(s.dotted) == 0:
-		case other != "":
+		case s.hasTable() && other != "":
 			all = append(all, f.unreadable(s.line, fmt.Sprintf("outputHashes is for %s, not for %s", other, f.lock)))
-		default:
+		case s.hasTable():
 			all = append(all, f.table(s))
-		}
-	}
-	hasTable := len(all) > 0
-	for _, s := range f.sets {
-		switch {
-		case len(s.table) > 0 || len(s.dotted) > 0 || f.otherLock(s) != "", s.inherits && hasTable && !f.given["outputHashes"]:
+		case other != "", s.inherits && hasTable && !f.given["outputHashes"]:
 		case s.inherits:
 			all = append(all, f.unreadable(s.line, "outputHashes comes from elsewhere"))
 		case s.lockFile == "":
-		case s.fetchGit != "" && s.fetchGit != "false":
+		case s.whyOptional() != "":
 			all = append(all, f.unreadable(s.line, s.whyOptional()))
-		case s.isMerged:
-			all = append(all, f.unreadable(s.line, "the set with lockFile is merged with another, which may have the hashes"))
 		case hasTable:
 			all = append(all, hashTable{file: f.file, line: s.line})
 		default:
@@ -179,7 +174,7 @@ func (s *cargoSet) whyOptional() string {
 	case s.fetchGit != "" && s.fetchGit != "false":
 		return "allowBuiltinFetchGit is not written as true or false"
 	case s.isMerged:
-		return "the set is merged with another, which may have it"
+		return "the set with lockFile is merged with another, which may have the hashes"
 	}
 	return ""
 }
@@ -235,7 +230,7 @@ func (f *hashFile) entries(v nixtext.Value, depth int) (all []hashEntry, last in
 			all = append(all, more...)
 		}
 		return all, 0, ""
-	case v.Kind != nixtext.Set || v.IsPartial || slices.ContainsFunc(v.Bindings, nixtext.Binding.IsInherited):
+	case v.Kind != nixtext.Set || len(v.Parts) > 0 || slices.ContainsFunc(v.Bindings, nixtext.Binding.IsInherited):
 		return nil, 0, fmt.Sprintf("outputHashes is made by %q, which is not read without Nix", source(v))
 	}
 	for _, b := range v.Bindings {

@@ -17,31 +17,39 @@ const (
 	withoutModule = "home/bare"
 )
 
-// modes are the ways in which evaluate.nix configures the module, with the names of their checks.
-var modes = []struct{ name, check string }{
-	{"disabled", "home-manager/disabled"},
-	{"headless", "home-manager/headless"},
-	{"desktop", "home-manager/desktop"},
-	{"package", "home-manager/package-override"},
-	{"both", "home-manager/config/both"},
-	{"settings", "home-manager/config/settings"},
-	{"profiles", "home-manager/config/profiles"},
-}
-
-// checks returns the names of the checks of the module, with the answers that they need. They have no run of their own: the
-// module is checked as a whole.
-func (hm *HomeManager) checks() (all []check) {
+// homeChecks returns the checks of the module, by the configurations that it makes.
+func (e *evaluation) homeChecks() (all []check) {
+	hm := e.HomeManager
+	add := func(name, question string, run func(*home) []Result) {
+		all = append(all, check{"home-manager/" + name, question, func() []Result {
+			h, broken := e.home(question)
+			if broken != nil {
+				return broken
+			}
+			return run(h)
+		}})
+	}
 	if hm == nil {
 		return nil
 	}
-	for _, mode := range modes {
-		all = append(all, check{name: mode.check, needs: "home/" + mode.name})
+	add("disabled", "home/disabled", (*home).disabled)
+	add("headless", "home/headless", func(h *home) []Result { return append(e.suite(h, hm.Headless), e.rulesOfDesktop(h)...) })
+	add("desktop", "home/desktop", func(h *home) []Result { return e.suite(h, hm.Desktop) })
+	add("package-override", "home/package", e.packageOverride)
+	for _, mode := range []string{"both", "settings", "profiles"} {
+		add("config/"+mode, "home/"+mode, func(h *home) []Result { return e.config(mode, h) })
+	}
+	if hm.ConfigFile != "" {
+		add("config/none", "home/desktop", func(h *home) []Result {
+			_, made := h.Files[hm.ConfigFile]
+			return differs(hm.ConfigFile+" is generated although there are no settings and no profiles", "false", fmt.Sprint(made))
+		})
 	}
 	for _, level := range hm.LogLevels {
-		all = append(all, check{name: "home-manager/log-level/" + level, needs: "level/" + level})
+		add("log-level/"+level, "level/"+level, func(h *home) []Result { return h.logLevel(level) })
 	}
 	if len(hm.LogLevels) > 0 {
-		all = append(all, check{name: "home-manager/log-level/refused", needs: wrongLevel})
+		all = append(all, check{"home-manager/log-level/refused", wrongLevel, e.wrongLevel})
 	}
 	return all
 }
@@ -71,45 +79,19 @@ func (e *evaluation) home(question string) (*home, []Result) {
 	return h, nil
 }
 
-// homeManager checks the module by the configurations that it makes.
+// homeManager runs the checks of the module.
 func (e *evaluation) homeManager() (all findings) {
-	hm := e.HomeManager
-	if hm == nil {
+	if e.HomeManager == nil {
 		return nil
 	}
 	if broken := e.withoutModule(); broken != nil {
-		all.check("home-manager", broken...)
-		return all
+		return named("home-manager", broken)
 	}
-	for _, check := range hm.checks() {
-		h, broken := e.home(check.needs)
-		switch {
-		case check.needs == wrongLevel:
-			all.check(check.name, e.wrongLevel()...)
-		case broken != nil:
-			all.check(check.name, broken...)
-		case check.needs == "home/disabled":
-			all.check(check.name, differs("the module configures something though it is not enabled", "", strings.Join(h.all(), ", "))...)
-		case check.needs == "home/headless":
-			e.suite(&all, check.name, h, hm.Headless)
-			desktop := missing(hm.Desktop.Tmpfiles, hm.Headless.Tmpfiles)
-			all.check(check.name+"/tmpfiles-of-desktop", differs("a rule of the desktop is made in headless mode", "",
-				strings.Join(slices.DeleteFunc(slices.Clone(h.Tmpfiles), func(rule string) bool { return !slices.Contains(desktop, rule) }), "; "))...)
-		case check.needs == "home/desktop":
-			e.suite(&all, check.name, h, hm.Desktop)
-			if _, made := h.Files[hm.ConfigFile]; hm.ConfigFile != "" {
-				all.check("home-manager/config/none", differs(hm.ConfigFile+" is generated although there are no settings and no profiles", "false", fmt.Sprint(made))...)
-			}
-		case check.needs == "home/package":
-			all.check(check.name, e.packageOverride(h)...)
-		case strings.HasPrefix(check.needs, "level/"):
-			all.check(check.name, h.logLevel(strings.TrimPrefix(check.needs, "level/"))...)
-		default:
-			all.check(check.name, e.config(strings.TrimPrefix(check.needs, "home/"), h)...)
-		}
+	for _, check := range e.homeChecks() {
+		all.check(check.name, check.run()...)
 	}
 	// The positions of the module's options are not known, only its file.
-	if m, broken := decode[*Position](e, "module/"+hm.Module); broken == nil && m != nil {
+	if m, broken := decode[*Position](e, "module/"+e.HomeManager.Module); broken == nil && m != nil {
 		for i, r := range all {
 			if r.Status == Fail && r.File == "" {
 				all[i].File = m.File
@@ -137,8 +119,8 @@ func (e *evaluation) withoutModule() []Result {
 	return []Result{r}
 }
 
-// all returns the names of all that is configured, in order.
-func (h *home) all() []string {
+// disabled checks that the module configures nothing.
+func (h *home) disabled() []Result {
 	found := slices.Collect(maps.Keys(h.Services))
 	found = slices.AppendSeq(found, maps.Keys(h.Targets))
 	found = slices.AppendSeq(found, maps.Keys(h.SessionVariables))
@@ -148,39 +130,45 @@ func (h *home) all() []string {
 		found = append(found, string(p))
 	}
 	slices.Sort(found)
-	return found
+	return differs("the module configures something though it is not enabled", "", joined(found))
 }
 
 // suite checks what the module configures in one mode.
-func (e *evaluation) suite(all *findings, check string, h *home, s Suite) {
+func (e *evaluation) suite(h *home, s Suite) []Result {
 	same := func(wanted []string, found map[string]unitSections) []Result {
 		return differs("there are others than required",
 			joined(slices.Sorted(slices.Values(wanted))), joined(slices.Sorted(maps.Keys(found))))
 	}
-	all.check(check+"/targets", same(s.Targets, h.Targets)...)
-	all.check(check+"/services", same(s.Services, h.Services)...)
-	var broken []Result
+	var rules []Result
 	if lacking := missing(s.Tmpfiles, h.Tmpfiles); len(lacking) > 0 {
-		broken = differs("a rule for systemd-tmpfiles is missing", strings.Join(lacking, "; "), strings.Join(h.Tmpfiles, "; "))
+		rules = differs("a rule for systemd-tmpfiles is missing", strings.Join(lacking, "; "), strings.Join(h.Tmpfiles, "; "))
 	}
-	all.check(check+"/tmpfiles", broken...)
-	all.check(check+"/package", e.installs(h, s.Package)...)
+	all := slices.Concat(below("targets", same(s.Targets, h.Targets)...), below("services", same(s.Services, h.Services)...),
+		below("tmpfiles", rules...), below("package", e.installs(h, s.Package)...))
 	for _, name := range slices.Sorted(maps.Keys(e.HomeManager.SessionVariables)) {
-		all.check(check+"/session-variables/"+name, differs(name+" is not as required",
-			e.HomeManager.SessionVariables[name], strings.Join(values(h.SessionVariables[name]), " "))...)
+		all = append(all, below("session-variables/"+name, differs(name+" is not as required",
+			e.HomeManager.SessionVariables[name], strings.Join(values(h.SessionVariables[name]), " "))...)...)
 	}
 	for _, name := range s.Targets {
 		if unit, ok := h.Targets[name]; ok {
-			all.check(check+"/targets/"+name, unit.directives().check(e.HomeManager.Targets[name])...)
+			all = append(all, below("targets/"+name, unit.directives().check(e.HomeManager.Targets[name])...)...)
 		}
 	}
 	for _, name := range s.Services {
 		if unit, ok := h.Services[name]; ok {
 			d := unit.directives()
 			broken := d.check(e.HomeManager.Service.merge(e.HomeManager.Of[name]))
-			all.check(check+"/services/"+name, append(broken, e.startable(d["ExecStart"])...)...)
+			all = append(all, below("services/"+name, append(broken, e.startable(d["ExecStart"])...)...)...)
 		}
 	}
+	return all
+}
+
+// rulesOfDesktop checks that no rule of the desktop is made in headless mode.
+func (e *evaluation) rulesOfDesktop(h *home) []Result {
+	desktop := missing(e.HomeManager.Desktop.Tmpfiles, e.HomeManager.Headless.Tmpfiles)
+	stray := slices.DeleteFunc(slices.Clone(h.Tmpfiles), func(rule string) bool { return !slices.Contains(desktop, rule) })
+	return below("tmpfiles-of-desktop", differs("a rule of the desktop is made in headless mode", "", strings.Join(stray, "; "))...)
 }
 
 // installs checks that the default package of a mode is installed, and in headless mode not that of the desktop.

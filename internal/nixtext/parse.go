@@ -238,7 +238,6 @@ func (p *parser) bindings(v *Value, kind Kind) {
 		} else if path := p.path(); path != nil {
 			v.Bindings = append(v.Bindings, Binding{Path: path, Line: p.line(begin), Value: p.value()})
 		} else {
-			v.IsPartial = true
 			part := p.value()
 			if m := argumentPattern.FindStringSubmatch(part.Source); m != nil {
 				v.Arguments = append(v.Arguments, m[1])

@@ -32,11 +32,10 @@ type Value struct {
 	Line, Last  int
 	Bindings    []Binding
 	IsRecursive bool // rec { … }
-	// IsPartial says that a set has names that are computed, or is the arguments of a function.
-	IsPartial bool
 	// Arguments are the names of a function's arguments.
 	Arguments []string
-	// Parts are the values in it that belong to no binding.
+	// Parts are the values in it that belong to no binding. A set with parts has names that are computed, inherits from
+	// another set, or is the arguments of a function.
 	Parts []Value
 }
 
