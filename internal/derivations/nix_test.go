@@ -16,7 +16,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// store is a Nix store of the test's own.
+// store is a Nix store of the test.
 type store struct {
 	t    *testing.T
 	root string
@@ -78,7 +78,7 @@ func (s store) export(paths ...string) []byte {
 	return s.run(append([]string{"nix-store", "--export"}, paths...)...)
 }
 
-// The texts of derivations are those of the store. No other object is read.
+// ReadFile returns the texts that the store has, and refuses other objects.
 func TestWhatNixExports(t *testing.T) {
 	s := newStore(t)
 	drvs, source := s.instantiate()
@@ -146,7 +146,7 @@ func TestBrokenFiles(t *testing.T) {
 	}
 }
 
-// What cannot be written whole leaves nothing behind.
+// A failed write leaves no file.
 func TestWriteThatFails(t *testing.T) {
 	dir := t.TempDir()
 	broken := errors.New("broken")
