@@ -12,6 +12,7 @@ func TestParseErrorsHaveAPosition(t *testing.T) {
 		{"string for a list", "[outputs]\npackages = \"a\"\n", "parse contract c.toml:2:1: outputs.packages: want a list, not a string"},
 		{"integer in a list of strings", "[outputs]\npackages = [\n  1,\n]\n", "parse contract c.toml:2:1: outputs.packages: want a string, not an integer"},
 		{"string for a boolean", "strict = 'yes'\n", "parse contract c.toml:1:1: strict: want a boolean, not a string"},
+		{"package without a name", "[outputs]\npackages = ['']\n", `parse contract c.toml: parse package ""`},
 		{"list for a table", "hashes = []\n", "parse contract c.toml:1:1: hashes: want a table, not a list"},
 		{"table for a directive", "[units.service]\nType = { a = 1 }\n", "parse contract c.toml:2:9: want a string, an integer, a boolean or a list of such"},
 	} {

@@ -338,7 +338,7 @@ let
   levels = list (manager.LogLevels or null);
 
   answers =
-    named "package" ask.packages package
+    named "package" (list ask.packages) package
     // named "overlay" (if required.Overlay == "" then [ ] else [ required.Overlay ]) overlay
     // named "module" (list required.Modules) module
     // named "shell" (list required.DevShells) (name: derivation (flake.devShells.${system}.${name} or null))

@@ -202,10 +202,11 @@ func (c *Contract) evaluatedPackages() []matrix.Package {
 		names = append(names, c.PreCheck.Packages...)
 	}
 	if hm := c.HomeManager; hm != nil {
-		names = append(names, hm.Headless.Package, hm.Desktop.Package)
+		names = append(names, only(hm.Headless.Package != "", hm.Headless.Package)...)
+		names = append(names, only(hm.Desktop.Package != "", hm.Desktop.Package)...)
 	}
 	slices.Sort(names)
-	return slices.DeleteFunc(slices.Compact(names), func(p matrix.Package) bool { return p == "" })
+	return slices.Compact(names)
 }
 
 // Expression returns the expression whose value has the answers for [Contract.Evaluate]. It is pure: a flake that is

@@ -170,3 +170,27 @@ func TestExampleSatisfiesItsContract(t *testing.T) {
 		})
 	}
 }
+
+// Sections and lists that a contract lacks are no error of its expression.
+func TestSmallContracts(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	flake := m.flake(func(string) {})
+	for name, c := range map[string]*Contract{
+		"nothing":  {},
+		"shell":    {Outputs: Outputs{DevShells: []string{"default"}}},
+		"module":   {Outputs: Outputs{Modules: []string{"default"}}},
+		"overlay":  {Outputs: Outputs{Overlay: "default"}},
+		"filter":   {SourceFilter: &SourceFilter{Packages: []matrix.Package{"open-sesame"}, Ignores: []string{"docs"}}},
+		"lock":     {Lock: &Lock{}, Outputs: Outputs{Overlay: "default"}},
+		"disabled": {HomeManager: &HomeManager{Module: "none", Option: "programs.open-sesame"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, r := range m.evaluate(c, flake, native()) {
+				if r.Status != Pass && r.Status != Skip {
+					t.Errorf("%+v", r)
+				}
+			}
+		})
+	}
+}
