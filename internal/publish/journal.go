@@ -105,7 +105,7 @@ func (j *Journal) Done(e JournalEntry) error {
 // removeOthers removes the journals of other runs that list only paths of e. A run that has not ended writes its file
 // again with its next entry.
 func (j *Journal) removeOthers(e JournalEntry) error {
-	unlock, err := lockDir(j.out)
+	unlock, err := j.out.Lock()
 	if err != nil {
 		return err
 	}
@@ -150,20 +150,8 @@ func removeJournalDir(out *regular.Dir) {
 	_ = out.Remove(journalBase)
 }
 
-// lockDir locks a directory against other processes until unlock is called.
-func lockDir(dir *regular.Dir) (unlock func(), err error) {
-	f, err := dir.OpenItself()
-	if err != nil {
-		return nil, fmt.Errorf("lock %s: %v", dir.Name(), err)
-	}
-	if err := regular.Lock(f); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir.Name(), err), f.Close())
-	}
-	return func() { _ = f.Close() }, nil // and release the lock
-}
-
 func (j *Journal) save() error {
-	unlock, err := lockDir(j.out)
+	unlock, err := j.out.Lock()
 	if err != nil {
 		return err
 	}

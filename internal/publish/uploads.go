@@ -86,7 +86,7 @@ func (l *UploadLog) create() error {
 	if err := journalDir(l.out).Make(); err != nil {
 		return err
 	}
-	unlock, err := lockDir(l.out)
+	unlock, err := l.out.Lock()
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (l *UploadLog) Settle() error {
 
 // removeLog removes an open log, and the directory with its last file.
 func removeLog(out *regular.Dir, f *os.File) error {
-	unlock, err := lockDir(out)
+	unlock, err := out.Lock()
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
@@ -163,7 +163,7 @@ func (l *UploadLog) left(ctx context.Context) (map[*os.File][]string, error) {
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
-	unlock, err := lockDir(l.out)
+	unlock, err := l.out.Lock()
 	if err != nil {
 		return nil, err
 	}
