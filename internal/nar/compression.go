@@ -27,10 +27,10 @@ const (
 	Zstd          = gonix.Zstandard
 )
 
-// MagicSize is how many bytes tell the compression of a stream.
+// MagicSize is the number of bytes that [DetectCompression] needs.
 const MagicSize = 6
 
-// DetectCompression tells the compression of a stream by its first bytes.
+// DetectCompression returns the compression of a stream with these first bytes.
 func DetectCompression(head []byte) Compression {
 	for magic, c := range map[string]Compression{
 		"\x1f\x8b": Gzip, "BZh": Bzip2, "\xfd7zXZ\x00": XZ, "\x28\xb5\x2f\xfd": Zstd,
@@ -42,11 +42,11 @@ func DetectCompression(head []byte) Compression {
 	return NoCompression
 }
 
-// maxWindow is the largest window that a zstd stream may ask for: the limit of the library that Nix uses
+// maxWindow is the maximum window of a zstd stream: the limit of the library that Nix uses
 // (ZSTD_WINDOWLOG_LIMIT_DEFAULT).
 const maxWindow = 128 << 20
 
-// NewDecompressor returns a reader of the decompressed stream, of all its frames. Closing it does not close r.
+// NewDecompressor returns a reader of the decompressed stream, with all its frames. Close does not close r.
 func NewDecompressor(r io.Reader, c Compression) (io.ReadCloser, error) {
 	var d io.Reader
 	var err error
@@ -85,7 +85,7 @@ func DecompressAny(f *os.File) (io.ReadCloser, error) {
 	return DecompressFile(f, DetectCompression(head[:n]))
 }
 
-// DecompressFile returns a reader of a decompressed file. Closing it closes the file, which an error closes too.
+// DecompressFile returns a reader of a decompressed file. Close closes the file, and so does an error.
 func DecompressFile(f io.ReadCloser, c Compression) (io.ReadCloser, error) {
 	d, err := NewDecompressor(bufio.NewReader(f), c)
 	if err != nil {

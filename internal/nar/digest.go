@@ -9,7 +9,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// ErrMismatch is the error of an archive, or its file, whose size or hash is not that of its narinfo.
+// ErrMismatch is the error of an archive, or of its file, whose size or hash differs from the narinfo.
 var ErrMismatch = errors.New("not what its narinfo states")
 
 // Digest is a writer that computes the SHA-256 and the number of the bytes written.
@@ -26,16 +26,10 @@ func (d *Digest) Write(p []byte) (int, error) {
 	return d.hasher.Write(p)
 }
 
-// Hash returns the hash of what was written.
+// Hash returns the hash of the bytes written.
 func (d *Digest) Hash() nix.Hash { return d.hasher.SumHash() }
 
-// Reset forgets what was written.
-func (d *Digest) Reset() {
-	d.hasher.Reset()
-	d.Size = 0
-}
-
-// Compare returns an error that wraps [ErrMismatch] where the bytes, which what names, have another hash or size.
+// Compare returns an error that wraps [ErrMismatch] if the bytes have another hash or size. What describes the bytes.
 func (d *Digest) Compare(what string, hash nix.Hash, size int64) error {
 	if err := CompareSize(what, d.Size, size); err != nil {
 		return err
@@ -46,7 +40,7 @@ func (d *Digest) Compare(what string, hash nix.Hash, size int64) error {
 	return nil
 }
 
-// CompareSize returns an error that wraps [ErrMismatch] where the size is not the wanted one.
+// CompareSize returns an error that wraps [ErrMismatch] if the size is not the wanted one.
 func CompareSize(what string, size, want int64) error {
 	switch {
 	case size > want:

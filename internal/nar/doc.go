@@ -9,8 +9,8 @@
 //	symlink   = "symlink" "target" bytes
 //	directory = "directory" { "entry" "(" "name" bytes "node" node ")" }
 //
-// Names are in ascending order of their bytes. An archive does not state its length: only the grammar tells where it
-// ends. A stream of several archives therefore has to be parsed.
+// Names are in ascending order of their bytes. An archive does not state its length: only the grammar shows its
+// end. So a stream of several archives has to be parsed.
 //
 // zombiezen.com/go/nix/nar is not used: it refuses names that are not UTF-8, which Nix accepts, and accepts padding that
 // is not zero, which Nix refuses.

@@ -16,7 +16,7 @@ type Entry struct {
 	Type Type   `json:"type"`
 	// Size is the number of bytes of a regular file.
 	Size int64 `json:"size"`
-	// Executable is the only bit of a file's mode that a NAR has.
+	// Executable is the only bit of the mode that a NAR has.
 	Executable bool `json:"executable,omitempty"`
 	// Target is the target of a symbolic link.
 	Target string `json:"target,omitempty"`

@@ -8,26 +8,26 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Object is what an export stream says about a store object, beside its contents.
+// Object is the metadata of a store object in an export stream.
 type Object struct {
 	Path nix.StorePath
-	// References are in order and each there once; the object itself is among them where it refers to itself.
+	// References are sorted and have no duplicates. An object may refer to itself.
 	References []nix.StorePath
-	// Deriver is the derivation that built the object; empty where Nix does not know it.
+	// Deriver is the derivation that built the object; empty if Nix does not know it.
 	Deriver nix.StorePath
 }
 
 // exportMagic separates an archive from its metadata: "NIXE" in the stream.
 const exportMagic = 0x4558494e
 
-// ReadExport reads a stream of nix-store --export to its end. For each store object it calls read with a reader of the
-// NAR, and passes over what read leaves of it; then it calls visit with the object.
+// ReadExport reads a stream of nix-store --export to its end. For each store object, it calls read with a reader of the
+// NAR, skips the rest of the NAR, and calls visit with the object.
 //
 // For each object the stream has the number 1, the NAR, a magic number, the store path, the references, the deriver or
 // "", and the number 0, where older versions of Nix had a signature; after the last object the number 0. This is the
 // format of Store::exportPaths of Nix.
 //
-// The memory used does not depend on the stream. A stream that ends too early is an [io.ErrUnexpectedEOF]; errors of
+// Its memory does not depend on the stream. The error of a stream that ends too early is [io.ErrUnexpectedEOF]. Errors of
 // stream, read and visit are wrapped.
 func ReadExport(stream io.Reader, read func(*Reader) error, visit func(Object) error) error {
 	in := newInput(stream)
@@ -60,7 +60,7 @@ func CopyTo(w io.Writer) func(*Reader) error {
 	}
 }
 
-// endExport checks that the stream ends here: objects behind the end would be lost.
+// endExport checks that the stream ends here: further objects would be lost.
 func (in *input) endExport() error {
 	ended, err := in.ended()
 	if err == nil && !ended {
@@ -101,7 +101,7 @@ func (in *input) object(read func(*Reader) error) (o Object, err error) {
 	if o.References, err = in.references(); err != nil {
 		return o, fmt.Errorf("%s: references: %w", o.Path, err)
 	}
-	if o.Deriver, err = in.deriver(); err != nil {
+	if o.Deriver, err = in.optionalPath(); err != nil {
 		return o, fmt.Errorf("%s: deriver: %w", o.Path, err)
 	}
 	signature, err := in.uint64()
@@ -115,14 +115,19 @@ func (in *input) object(read func(*Reader) error) (o Object, err error) {
 }
 
 func (in *input) storePath() (nix.StorePath, error) {
-	text, err := in.string(maxPath)
-	if err != nil {
-		return "", err
+	path, err := in.optionalPath()
+	if err == nil && path == "" {
+		err = in.invalid("an empty string where a store path is expected")
 	}
-	return in.parsePath(text)
+	return path, err
 }
 
-func (in *input) parsePath(text []byte) (nix.StorePath, error) {
+// optionalPath reads a store path, or an empty string.
+func (in *input) optionalPath() (nix.StorePath, error) {
+	text, err := in.string(maxPath)
+	if err != nil || len(text) == 0 {
+		return "", err
+	}
 	path, err := nix.ParseStorePath(string(text))
 	if err != nil {
 		return "", in.invalid("%v", err)
@@ -141,7 +146,7 @@ func (in *input) references() ([]nix.StorePath, error) {
 	if n > maxRefs {
 		return nil, in.invalid("%d references; the limit is %d", n, maxRefs)
 	}
-	var refs []nix.StorePath // grows as they come: n is only a claim
+	var refs []nix.StorePath // not allocated in advance: n is not trusted
 	for range n {
 		ref, err := in.storePath()
 		if err != nil {
@@ -151,12 +156,4 @@ func (in *input) references() ([]nix.StorePath, error) {
 	}
 	slices.Sort(refs)
 	return slices.Compact(refs), nil
-}
-
-func (in *input) deriver() (nix.StorePath, error) {
-	text, err := in.string(maxPath)
-	if err != nil || len(text) == 0 {
-		return "", err
-	}
-	return in.parsePath(text)
 }

@@ -8,14 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Trees have many small files, and each costs system calls: open, fstat, read, fstat and close here.
-// An os.File needs two more, to try whether the kernel's poller takes it, and to read its end;
-// and its cleanup is more work for the garbage collector.
+// Trees have many small files, and each of them needs five system calls here: open, fstat, read, fstat and close.
+// An os.File needs two more, to register with the poller and to read the end, and more work of the garbage collector.
 
-// regular writes a file's node, but for the end.
+// regular writes the node of a file, without its end.
 func (w *treeWriter) regular(path string) error {
-	// The directory says that this is a regular file. If something else has taken its place since,
-	// it must be neither followed nor waited for.
+	// This was a regular file when its directory was read. If it was replaced by a link or a pipe, open must not follow it
+	// and must not wait.
 	fd, err := retry(func() (int, error) {
 		return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	})
@@ -37,7 +36,7 @@ func (w *treeWriter) regular(path string) error {
 	if err := unix.Fstat(fd, &after); err != nil {
 		return &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	// The time of the inode's change is no sign: a store that is optimised meanwhile makes links to its files.
+	// The change time of the inode proves nothing: Nix changes it when it optimises the store with hard links.
 	if before.Size != after.Size || before.Mtim != after.Mtim {
 		return changed(path)
 	}
@@ -59,7 +58,7 @@ func (w *treeWriter) contents(fd int, path string, stat *unix.Stat_t) error {
 		if err := w.grow(); err != nil {
 			return err
 		}
-		// One byte more than there should be is asked for, to see a file that has grown.
+		// One byte more than the size is read, to detect a file that has grown.
 		buf := w.buf[len(w.buf):cap(w.buf)]
 		buf = buf[:min(int64(len(buf)), left+1)]
 		n, err := retry(func() (int, error) { return unix.Read(fd, buf) })
@@ -79,7 +78,7 @@ func (w *treeWriter) contents(fd int, path string, stat *unix.Stat_t) error {
 
 func changed(path string) error { return fmt.Errorf("%s: changed while it was read", path) }
 
-// retry makes a system call again that a signal has interrupted.
+// retry repeats a system call that a signal has interrupted.
 func retry(call func() (int, error)) (int, error) {
 	for {
 		n, err := call()

@@ -7,12 +7,12 @@ import (
 	"io"
 )
 
-// Limits on the lengths in a stream. A longer string is refused before it is read.
+// Maximum lengths in a stream. A longer string is an error before it is read.
 const (
 	maxWord   = 16   // the longest word of the grammar has 13 bytes
 	maxName   = 255  // NAME_MAX of Linux
 	maxTarget = 4095 // PATH_MAX of Linux, without the terminating NUL
-	maxDepth  = 2048 // PATH_MAX again: more single-letter directories have no path
+	maxDepth  = 2048 // PATH_MAX: deeper directories have no path, even with names of one letter
 	maxPath   = 11 + 32 + 1 + 211
 	maxRefs   = 1 << 14 // the largest closures have some hundred references per object
 )
@@ -22,14 +22,14 @@ const (
 	maxEmptyReads = 100
 )
 
-// input reads the two primitives of Nix's serialisation: an integer has 64 bits, little-endian; a string is its length,
-// its bytes, and zeros up to a multiple of eight.
+// input reads the two primitives of the serialisation of Nix: an integer has 64 bits, little-endian; a string is its
+// length, its bytes, and zeros up to a multiple of eight.
 type input struct {
 	next   func() ([]byte, error) // reads a block, which is valid until the next call, like [io.Reader]
 	err    error                  // of the last read, which may also have returned bytes
 	block  []byte                 // the current block
-	at     int                    // how much of it is read
-	copied int                    // how much of it is copied to out
+	at     int                    // bytes of it that are read
+	copied int                    // bytes of it that are copied to out
 	before int64                  // bytes in the blocks before
 	out    io.Writer
 
@@ -44,7 +44,7 @@ func newInput(r io.Reader) *input {
 	}}
 }
 
-// copyTo copies what is read from now on to w; nil ends it.
+// copyTo copies all further bytes to w when they are read; nil ends the copy.
 func (in *input) copyTo(w io.Writer) error {
 	if in.out != nil {
 		if err := in.flush(); err != nil {
@@ -55,7 +55,7 @@ func (in *input) copyTo(w io.Writer) error {
 	return nil
 }
 
-// flush copies what was read of the current block.
+// flush copies the bytes of the current block that were read.
 func (in *input) flush() error {
 	if in.out == nil || in.copied == in.at {
 		return nil
@@ -117,7 +117,7 @@ func (in *input) take(n int) ([]byte, error) {
 	return p, nil
 }
 
-// ended tells whether the stream ends here.
+// ended returns whether the stream ends here.
 func (in *input) ended() (bool, error) {
 	if in.at < len(in.block) {
 		return false, nil

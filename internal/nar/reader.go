@@ -10,36 +10,36 @@ import (
 
 const magic = "nix-archive-1"
 
-// Reader reads an archive entry by entry: a directory comes before its entries, and entries in the order of their names.
+// Reader reads an archive entry by entry: a directory comes before its entries, and entries are sorted by name.
 // Its memory does not depend on the archive.
 type Reader struct {
 	in      *input
-	partial bool // the stream goes on behind the archive
+	partial bool // the stream continues after the archive
 
 	close func() error // of a reader that reads ahead
 
 	started bool
-	entry   Entry  // but for its path
+	entry   Entry  // without its path
 	path    []byte // of the current entry
-	dirs    []int  // lengths of the paths of the open directories, the outermost first
-	inFile  bool   // the current entry is a file that was not passed over yet
-	left    int64  // bytes of its contents to come
+	dirs    []int  // lengths of the paths of the open directories, outermost first
+	inFile  bool   // the current entry is a file, and its end was not read yet
+	left    int64  // bytes of its contents that were not read yet
 }
 
 // NewReader returns a reader of a stream that holds one archive.
 func NewReader(r io.Reader) *Reader { return &Reader{in: newInput(r)} }
 
-// IsNAR reports whether head, the first bytes of a file, can be those of a NAR.
+// IsNAR returns whether a file with these first bytes can be a NAR.
 func IsNAR(head []byte) bool {
 	start := words(magic)[:8+len(magic)] // without its padding
 	return len(head) > 0 && strings.HasPrefix(start, string(head[:min(len(head), len(start))]))
 }
 
 // CopyTo copies the bytes of the archive to w as they are read. It is called before the first Next.
-func (r *Reader) CopyTo(w io.Writer) { _ = r.in.copyTo(w) } // nothing is left of another writer
+func (r *Reader) CopyTo(w io.Writer) { _ = r.in.copyTo(w) } // without an earlier writer, there is no error
 
-// Next returns the next entry. Behind the last one it returns [io.EOF], after it has seen that the archive ends there.
-// It passes over what was not read of a file's contents.
+// Next returns the next entry. It skips the unread contents of a file. After the last entry it returns [io.EOF], if the
+// archive ends there.
 func (r *Reader) Next() (*Entry, error) {
 	if err := r.advance(); err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func (r *Reader) Next() (*Entry, error) {
 	return &e, nil
 }
 
-// Peek returns the next bytes of the file that Next has returned, valid until the next call, and [io.EOF] at their end.
+// Peek returns the next bytes of the current file, valid until the next call, and [io.EOF] at its end.
 func (r *Reader) Peek() ([]byte, error) {
 	if r.left == 0 {
 		return nil, io.EOF
@@ -61,13 +61,13 @@ func (r *Reader) Peek() ([]byte, error) {
 	return have[:min(int64(len(have)), r.left)], nil
 }
 
-// Discard passes over n bytes that Peek has returned.
+// Discard skips n bytes that Peek has returned.
 func (r *Reader) Discard(n int) {
 	r.in.at += n
 	r.left -= int64(n)
 }
 
-// Read reads the contents of the file that Next has returned.
+// Read reads the contents of the current file.
 func (r *Reader) Read(p []byte) (int, error) {
 	have, err := r.Peek()
 	if err != nil {
@@ -78,7 +78,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// skip passes over the rest of the archive.
+// skip skips the rest of the archive.
 func (r *Reader) skip() error {
 	for {
 		if err := r.advance(); errors.Is(err, io.EOF) {
@@ -89,7 +89,7 @@ func (r *Reader) skip() error {
 	}
 }
 
-// advance reads as far as the next entry, and makes it the current one.
+// advance reads the next entry, and makes it the current one.
 func (r *Reader) advance() error {
 	if !r.started {
 		r.started = true
@@ -130,7 +130,7 @@ func (r *Reader) advance() error {
 	return r.end()
 }
 
-// end returns [io.EOF], where the stream ends with the archive or may go on.
+// end returns [io.EOF] if the stream ends with the archive, or may continue.
 func (r *Reader) end() error {
 	if err := r.in.flush(); err != nil {
 		return err
@@ -148,7 +148,7 @@ func (r *Reader) end() error {
 	return io.EOF
 }
 
-// directoryEntry reads the name of an entry in the innermost directory, and the beginning of its node.
+// directoryEntry reads the name of an entry of the innermost directory, and the beginning of its node.
 func (r *Reader) directoryEntry() error {
 	if err := r.in.expect("(", "name"); err != nil {
 		return err
@@ -161,7 +161,7 @@ func (r *Reader) directoryEntry() error {
 		return r.in.invalid("%q is not a valid file name", name)
 	}
 	dir := r.dirs[len(r.dirs)-1]
-	// The current path is the directory's own, or that of the entry before.
+	// The current path is that of the directory, or of the previous entry.
 	previous := bytes.TrimPrefix(r.path[dir:], []byte("/"))
 	if bytes.Compare(previous, name) >= 0 {
 		return r.in.invalid("the name %q after %q is out of order", name, previous)
@@ -185,7 +185,7 @@ func validName(name []byte) bool {
 	return !bytes.ContainsAny(name, "/\x00")
 }
 
-// node reads a node as far as the contents of a file, or the entries of a directory.
+// node reads a node up to the contents of a file, or the entries of a directory.
 func (r *Reader) node() error {
 	if len(r.dirs) > maxDepth {
 		return r.in.invalid("directories nested deeper than %d", maxDepth)
@@ -249,7 +249,7 @@ func (r *Reader) symlink() error {
 	return r.endNode()
 }
 
-// endFile passes over the rest of a file.
+// endFile skips the rest of a file.
 func (r *Reader) endFile() error {
 	for r.left > 0 {
 		have, err := r.Peek()
@@ -272,7 +272,7 @@ func (r *Reader) endNode() error {
 	return r.endEntry()
 }
 
-// endEntry ends the directory entry that a node belongs to. The root belongs to none.
+// endEntry ends the directory entry of a node. The root has none.
 func (r *Reader) endEntry() error {
 	if len(r.dirs) == 0 {
 		return nil

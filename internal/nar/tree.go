@@ -10,10 +10,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// DumpTree writes the NAR of a file or a directory on disk: what nix-store --dump writes.
-// Of a file's mode only the owner's executable bit counts; sockets, devices and pipes are refused.
-// A file that changes while it is read is an error, as far as its size and its time of modification tell.
-// Errors of w are wrapped, as is the cause of ctx when that is done.
+// DumpTree writes the NAR of a file or a directory on disk, like nix-store --dump.
+// Only the owner's executable bit of the mode matters. Sockets, devices and pipes are errors. A file whose size or
+// modification time changes while it is read is an error. Errors of w are wrapped, and so is the cause of ctx.
 func DumpTree(ctx context.Context, w io.Writer, path string) error {
 	if _, err := writeTree(ctx, w, path); err != nil {
 		return fmt.Errorf("dump tree %s: %w", path, err)
@@ -21,8 +20,8 @@ func DumpTree(ctx context.Context, w io.Writer, path string) error {
 	return nil
 }
 
-// HashTree returns the SHA-256 and the size in bytes of the NAR of a file or a directory on disk:
-// what nix hash path and narHash of a flake's lock name. It refuses what [DumpTree] refuses.
+// HashTree returns the SHA-256 and the size in bytes of the NAR of a file or a directory on disk, like nix hash path.
+// It returns the same errors as [DumpTree].
 func HashTree(ctx context.Context, path string) (nix.Hash, int64, error) {
 	hash := gonix.NewHasher(gonix.SHA256)
 	size, err := writeTree(ctx, hash, path)
@@ -32,10 +31,10 @@ func HashTree(ctx context.Context, path string) (nix.Hash, int64, error) {
 	return hash.SumHash(), size, nil
 }
 
-// narBuffer is how many bytes are read and hashed at a time. They stay in a processor's cache.
+// narBuffer is the number of bytes that are read and hashed at a time. They fit into the cache of a processor.
 const narBuffer = 128 << 10
 
-// BufferedWriter is a writer whose own buffers can be filled, which saves a copy.
+// BufferedWriter is a writer that provides its own buffers, which saves a copy.
 type BufferedWriter interface {
 	// Buffer returns a buffer of 1 to n bytes for the next bytes.
 	Buffer(n int) ([]byte, error)

@@ -7,8 +7,8 @@ import (
 )
 
 // VerifyFile reads the compressed file of a NAR to its end, and compares it and the NAR in it with the narinfo.
-// Where the narinfo does not state the file's hash and size, it compares only the NAR. It reads and decompresses no more
-// than the stated sizes. Its error wraps [ErrMismatch] where something differs.
+// If the narinfo does not state the hash and the size of the file, it compares only the NAR. It reads and decompresses no
+// more than the stated sizes. If something differs, its error wraps [ErrMismatch].
 func VerifyFile(r io.Reader, info *nix.NARInfo) error {
 	if info.FileHash.IsZero() || info.FileSize == 0 {
 		return Verify(r, info)
@@ -19,7 +19,7 @@ func VerifyFile(r io.Reader, info *nix.NARInfo) error {
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		return err
 	}
-	// Where the file is damaged, the error of its contents says nothing more.
+	// If the file is damaged, the error of the NAR in it does not matter.
 	if err := file.Compare("file", info.FileHash, info.FileSize); err != nil {
 		return err
 	}

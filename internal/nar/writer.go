@@ -11,10 +11,10 @@ import (
 
 // treeWriter writes the archive of a tree on disk.
 //
-// zombiezen.com/go/nix/nar is not used here either: it writes a file that only the group or others may execute as
-// executable, which Nix does not, and it has a third of this speed.
+// It does not use zombiezen.com/go/nix/nar, which writes a file as executable that only the group or others may execute.
+// Nix does not. It also has a third of this speed.
 type treeWriter struct {
-	ctx  context.Context // of the one call that this writer is made for
+	ctx  context.Context // of one call of writeTree
 	out  BufferedWriter
 	buf  []byte // bytes that are not committed yet, in a buffer of out
 	size int64  // bytes committed
@@ -63,7 +63,7 @@ func writeTree(ctx context.Context, w io.Writer, path string) (int64, error) {
 	return tw.size, err
 }
 
-// commit writes what is in the buffer.
+// commit writes the bytes in the buffer.
 func (w *treeWriter) commit() error {
 	w.size += int64(len(w.buf))
 	err := w.out.Commit(len(w.buf))
@@ -71,7 +71,7 @@ func (w *treeWriter) commit() error {
 	return err
 }
 
-// grow gets the next buffer where the current one is full. Here, and once for each directory, it checks the context.
+// grow gets the next buffer if the current one is full. It also checks the context.
 func (w *treeWriter) grow() error {
 	if len(w.buf) < cap(w.buf) {
 		return nil

@@ -1,4 +1,4 @@
-// Package nartest makes archives and export streams for tests, without the code that reads and writes them.
+// Package nartest makes archives and export streams for tests. It shares no code with package nar.
 package nartest
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// The words that begin a NAR, and that separate it from its metadata in an export stream.
+// The beginning of a NAR, and the number between a NAR and its metadata in an export stream.
 const (
 	Magic       = "nix-archive-1"
 	ExportMagic = 0x4558494e
@@ -31,13 +31,13 @@ type Object struct {
 	Deriver nix.StorePath
 }
 
-// Path makes up a store path.
+// Path returns a store path with a name.
 func Path(name string) nix.StorePath {
 	sum := sha256.Sum256([]byte(name))
 	return nix.StorePath("/nix/store/" + nixbase32.EncodeToString(sum[:20]) + "-" + name)
 }
 
-// RandomObject has n bytes, half of which can be compressed, and the references.
+// RandomObject returns an object of n bytes, half of which can be compressed.
 func RandomObject(name string, n int, refs ...nix.StorePath) Object {
 	random := rand.NewChaCha8(sha256.Sum256([]byte(name)))
 	content := make([]byte, n)
@@ -45,7 +45,7 @@ func RandomObject(name string, n int, refs ...nix.StorePath) Object {
 	return Object{Path: Path(name), Content: content, Refs: refs}
 }
 
-// Words serialises integers, strings and store paths as Nix does. Bytes are appended as they are.
+// Words serialises integers, strings and store paths like Nix. Bytes are appended unchanged.
 func Words(values ...any) []byte {
 	var out []byte
 	for _, v := range values {
@@ -75,7 +75,7 @@ func File(content []byte) []byte {
 // NAR returns the object's NAR.
 func (o Object) NAR() []byte { return File(o.Content) }
 
-// Export returns the object's part of an export stream.
+// Export returns the part of an export stream with the object.
 func (o Object) Export() []byte {
 	out := Words(1, o.NAR(), ExportMagic, o.Path, len(o.Refs))
 	for _, ref := range o.Refs {
@@ -84,7 +84,7 @@ func (o Object) Export() []byte {
 	return append(out, Words(o.Deriver, 0)...)
 }
 
-// Export returns what nix-store --export writes of the objects.
+// Export returns the stream that nix-store --export writes for the objects.
 func Export(objects ...Object) []byte {
 	var out []byte
 	for _, o := range objects {
@@ -93,7 +93,7 @@ func Export(objects ...Object) []byte {
 	return append(out, Words(0)...)
 }
 
-// GOROOT returns the directory of the Go distribution: some 200 MB of real files, in real sizes.
+// GOROOT returns the directory of the Go distribution, with some 200 MB of real files.
 func GOROOT(b *testing.B) string {
 	b.Helper()
 	out, err := exec.Command("go", "env", "GOROOT").Output()
@@ -103,7 +103,7 @@ func GOROOT(b *testing.B) string {
 	return strings.TrimSpace(string(out))
 }
 
-// RunNix runs a program of Nix and returns what it prints. Without Nix the test is skipped.
+// RunNix runs a program of Nix and returns its output. Without Nix, it skips the test.
 func RunNix(t testing.TB, program string, args ...string) []byte {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
@@ -126,7 +126,7 @@ func RunNix(t testing.TB, program string, args ...string) []byte {
 	return out
 }
 
-// OddTree makes a tree with all that a NAR can have.
+// OddTree makes a tree with all kinds of files and names that a NAR can have.
 func OddTree(t testing.TB) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "tree")
