@@ -1,14 +1,14 @@
-// Package binarycache packs store objects into binary caches and asks caches what they serve.
+// Package binarycache reads and writes binary caches.
 //
-// [Dir] is a directory in the layout that every Nix can substitute from as file://, and any web server can serve:
+// [Dir] is a directory from which Nix can substitute as file://, and which any web server can serve:
 //
 //	nix-cache-info          StoreDir, WantMassQuery, Priority
 //	<digest>.narinfo        the metadata of the store object /nix/store/<digest>-<name>
-//	nar/<file hash>.nar.zst its contents
-//	.incoming/              what is being written; of no use to a reader
+//	nar/<file hash>.nar.zst its NAR, compressed
+//	.incoming/              files that are being written; readers ignore them
 //
 // [Dir.Import] fills it from a stream of nix-store --export. [HTTP] reads a cache on the web.
 //
-// The formats are those of the Nix manual's "Binary Cache" and "Nix Archive" pages
-// (https://nix.dev/manual/nix/latest/protocols/) and of Nix's source where the manual is silent.
+// The formats are described on the pages "Binary Cache" and "Nix Archive" of the Nix manual
+// (https://nix.dev/manual/nix/latest/protocols/), and in the source code of Nix.
 package binarycache

@@ -17,21 +17,21 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// asideDir is where SetAside moves files to.
+// asideDir is the directory to which SetAside moves files.
 const asideDir = ".damaged"
 
-// Entry is what the cache has under a store path: a narinfo, and the file that it describes.
+// Entry is a store object in the cache: a narinfo, and the file that it describes.
 type Entry struct {
 	Info *nix.NARInfo
 	// InfoHash is the SHA-256 of the narinfo's text.
 	InfoHash string
-	// Identity tells whether the file of the NAR is the same as before and unchanged: its device, inode, size, and the
-	// times of its last changes. The change time cannot be set by a program.
+	// Identity identifies the unchanged file of the NAR: its device, inode, size, and the times of its last changes. No
+	// program can set the change time.
 	Identity string
 }
 
-// Entry looks an object up. The NAR is not read, but its file has to have the size that the narinfo states. Where the
-// cache does not have the object, the error is [ErrNotFound].
+// Entry looks an object up. It does not read the NAR, but the file must have the size that the narinfo states. If the cache
+// does not have the object, the error is [ErrNotFound].
 func (d *Dir) Entry(path nix.StorePath) (Entry, error) {
 	e, f, err := d.openEntry(path)
 	if err != nil {
@@ -40,7 +40,7 @@ func (d *Dir) Entry(path nix.StorePath) (Entry, error) {
 	return e, f.Close()
 }
 
-// Check reads an object back and compares it with what its narinfo promises: hash and size of the file and of the NAR in it.
+// Check reads an object, and compares hash and size of the file and of the NAR with the narinfo.
 func (d *Dir) Check(ctx context.Context, path nix.StorePath) (Entry, error) {
 	e, err := d.check(ctx, path)
 	if err != nil {
@@ -77,7 +77,7 @@ func (d *Dir) openEntry(path nix.StorePath) (Entry, *os.File, error) {
 	if err != nil {
 		return Entry{}, nil, err
 	}
-	if info.FileHash.IsZero() || info.FileSize == 0 { // Nix asks for neither
+	if info.FileHash.IsZero() || info.FileSize == 0 { // Nix needs neither
 		return Entry{}, nil, errors.New("its narinfo does not say what its file should be")
 	}
 	f, err := d.OpenNAR(info)
@@ -101,10 +101,10 @@ func identity(info fs.FileInfo) string {
 	return fmt.Sprintf("%d:%d:%d:%d.%09d:%d.%09d", s.Dev, s.Ino, s.Size, s.Mtim.Sec, s.Mtim.Nsec, s.Ctim.Sec, s.Ctim.Nsec)
 }
 
-// SetAside moves the narinfo of an object into a directory of its own, so that the object can be imported again. It is
-// moved only if isBad says so of what is there while no other process changes it. The file that it names is kept there
-// as well, and stays where it is: other objects may have the same. Nothing is deleted. SetAside returns the directory;
-// empty where nothing was moved.
+// SetAside moves the narinfo of an object to another directory, so that the object can be imported again, if isBad returns
+// true. No other process changes the object during the call of isBad. The directory also gets a link to the file of the NAR.
+// The file itself stays, because other objects may have the same. SetAside returns the directory; empty if it has moved
+// nothing. It deletes nothing.
 func (d *Dir) SetAside(p nix.StorePath, isBad func() bool) (string, error) {
 	aside, err := d.setAside(p, isBad)
 	if err != nil {
@@ -133,9 +133,9 @@ func (d *Dir) setAside(p nix.StorePath, isBad func() bool) (string, error) {
 		return "", err
 	}
 	aside := path.Join(asideDir, filepath.Base(made.Name()))
-	// A narinfo can name any file. Only one that a NAR can be in is kept.
+	// A narinfo can name any file. Only files in the directory of NARs are linked.
 	if info, err := d.info(p); err == nil && path.Dir(info.URL) == narDir {
-		_ = d.dir.Link(info.URL, path.Join(aside, path.Base(info.URL))) // not there, or no hard links: it is of little use
+		_ = d.dir.Link(info.URL, path.Join(aside, path.Base(info.URL))) // an error does not matter: the link is of little use
 	}
 	return aside, d.dir.Rename(infoName(p), path.Join(aside, infoName(p)))
 }
@@ -143,7 +143,7 @@ func (d *Dir) setAside(p nix.StorePath, isBad func() bool) (string, error) {
 // lock keeps other processes from making objects visible, and from setting them aside, until unlock is called.
 func (d *Dir) lock() (unlock func(), err error) {
 	unlock, err = d.dir.Lock()
-	// A file system may have no locks. Then two runs at once can lose what one of them has imported, and find that out.
+	// A file system may have no locks. Then two runs at the same time can lose imported objects, and detect that.
 	if err != nil && !errors.Is(err, regular.ErrLocked) {
 		return func() {}, nil
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// create makes the directory what its layout promises. Trying is the only sure test of whether it can be written.
+// create creates the files of an empty cache. It writes a file to find out whether the directory is writable.
 func (d *Dir) create() error {
 	for _, name := range []string{narDir, incomingDir} {
 		if err := d.dir.Sub(name).Make(); err != nil {
@@ -42,7 +42,7 @@ func (d *Dir) create() error {
 	return d.checkCacheInfo()
 }
 
-// maxCacheInfo is more than any nix-cache-info: it has a few lines.
+// maxCacheInfo is the maximum size of nix-cache-info, which has a few lines.
 const maxCacheInfo = 64 << 10
 
 func (d *Dir) checkCacheInfo() error {
@@ -63,8 +63,7 @@ func (d *Dir) checkCacheInfo() error {
 // workPrefix begins the names of work directories.
 const workPrefix = "import-"
 
-// workDir makes a directory for what is not complete yet, in the file system of what it becomes.
-// Its owner discards it.
+// workDir creates a directory for incomplete files, in the file system of the cache. The caller must discard it.
 func (d *Dir) workDir() (*regular.Dir, error) {
 	return d.dir.Sub(incomingDir).MakeTemp(workPrefix)
 }
@@ -73,8 +72,8 @@ func (d *Dir) discard(work *regular.Dir) {
 	_ = d.dir.Sub(incomingDir).RemoveAll(filepath.Base(work.Name()))
 }
 
-// sweep removes work directories of killed imports: those that nothing was written to since a time.
-// What cannot be removed stays for the next import: a leftover takes room and does no other harm.
+// sweep removes the work directories of killed imports: those without a write since a time. It ignores errors, because the
+// directories only need space, and the next import tries again.
 func (d *Dir) sweep(since time.Time) {
 	incoming := d.dir.Sub(incomingDir)
 	entries, _ := incoming.List()
@@ -89,8 +88,8 @@ func (d *Dir) sweep(since time.Time) {
 	}
 }
 
-// publishNew makes a file of the cache by way of a work directory, complete and on disk before it can be seen.
-// It does not overwrite: where there is a file of that name, the error is [fs.ErrExist].
+// publishNew creates a file of the cache. It is complete and on disk before it is visible. If there is a file of that name, the
+// error is [fs.ErrExist].
 func (d *Dir) publishNew(work *regular.Dir, name string, data []byte) error {
 	if err := work.Write(name, data); err != nil {
 		return err
@@ -99,8 +98,8 @@ func (d *Dir) publishNew(work *regular.Dir, name string, data []byte) error {
 	temp := incomingName(work, name)
 	err := d.dir.Link(temp, name)
 	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission) {
-		// A file system without hard links, such as FAT. It has no other way to name a file without overwriting:
-		// of two processes that are here at the same moment, the second wins.
+		// A file system without hard links, such as FAT. It has no other way to name a file without overwriting another:
+		// if two processes do this at the same time, the file of the second remains.
 		if _, err := d.dir.Stat(name); !errors.Is(err, fs.ErrNotExist) {
 			return cmp.Or(err, fs.ErrExist)
 		}

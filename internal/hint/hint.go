@@ -1,7 +1,7 @@
-// Package hint lets an error say what a person can do about it.
+// Package hint adds advice to errors.
 //
-// An error names what went wrong; its hint names the command to run or the flag to set.
-// Hints travel inside the error, and package ci alone prints them.
+// An error describes the problem; its hint names the command to run or the flag to set.
+// Hints are parts of the error, and only package ci prints them.
 package hint
 
 import (
@@ -9,8 +9,7 @@ import (
 	"fmt"
 )
 
-// Error is an error with advice. Its message is the cause's alone,
-// so that advice is never printed twice nor mistaken for a cause.
+// Error is an error with advice. Its message is that of the cause, without the advice.
 type Error struct {
 	Err  error
 	Hint string
@@ -18,10 +17,10 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Err.Error() }
 
-// Unwrap returns the error that the advice is for.
+// Unwrap returns the error without the advice.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Wrap returns err with advice, or nil where err is nil.
+// Wrap returns err with advice, or nil if err is nil.
 func Wrap(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
@@ -29,7 +28,7 @@ func Wrap(err error, format string, args ...any) error {
 	return &Error{Err: err, Hint: fmt.Sprintf(format, args...)}
 }
 
-// Of returns all the hints in err's tree, outermost first and each once.
+// Of returns all hints in the tree of err, outermost first, without duplicates.
 func Of(err error) []string {
 	var hints []string
 	seen := map[string]bool{}

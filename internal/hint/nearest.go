@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Nearest returns up to n of the names that take the fewest edits to become name, the nearest first.
-// One that differs in more than half of its letters was not meant.
+// Nearest returns up to n names with the smallest edit distance to name, the nearest first.
+// It ignores names that differ in more than half of their letters.
 func Nearest[T ~string](name string, names []T, n int) []T {
 	near := slices.DeleteFunc(slices.Clone(names), func(other T) bool {
 		return edits(name, string(other)) > max(len(name), len(other))/2

@@ -2,7 +2,7 @@ package hint
 
 import "strings"
 
-// Quote makes an argument safe to paste into a shell.
+// Quote quotes an argument for a shell.
 func Quote(s string) string {
 	if s != "" && strings.Trim(s, unquoted) == "" {
 		return s
@@ -10,5 +10,5 @@ func Quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// unquoted are the characters that have no meaning to a shell, wherever they stand in an argument.
+// unquoted has the characters that have no special meaning in a shell, at any place in an argument.
 const unquoted = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789%+,-./:=@_"

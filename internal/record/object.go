@@ -13,10 +13,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Object is what is known of a store object: its contents, as Nix gave them to a run, and how it was built.
+// Object has the recorded facts about a store object: its contents, as Nix reported them to a run, and how it was built.
 type Object struct {
 	Path nix.StorePath `json:"path"`
-	// NARHash is in SRI form. It is empty where only the way of building is known.
+	// NARHash is in SRI form. It is empty if only the build is recorded.
 	NARHash    string          `json:"narHash,omitempty"`
 	NARSize    int64           `json:"narSize,omitempty"`
 	References []nix.StorePath `json:"references,omitempty"`
@@ -24,73 +24,73 @@ type Object struct {
 	Signatures []string        `json:"signatures,omitempty"`
 
 	Origin Origin `json:"origin,omitempty"`
-	// Run is the run that has recorded the contents.
+	// Run is the run that recorded the contents.
 	Run     string  `json:"run,omitempty"`
 	Sandbox Sandbox `json:"sandbox,omitempty"`
-	// Second says what a second build gave.
+	// Second is the result of a second build.
 	Second Second `json:"second,omitempty"`
-	// Difference is in what a second build differed.
+	// Difference describes how a second build differed.
 	Difference *Difference `json:"difference,omitempty"`
-	// Files are the files that were found to hold these contents, the last one first.
+	// Files are files of binary caches with these contents, the newest first.
 	Files []File `json:"files,omitempty"`
 
-	// Unreadable is why the entry of the record cannot be read; nil where it can, or where there is none. Nothing else is
-	// known of the object then, and it is not published: the entry may say that a second build differed.
+	// Unreadable is the reason why the entry of the record cannot be read; nil if it can, or if there is none. The object is
+	// not published then: the entry may say that a second build differed.
 	Unreadable error `json:"-"`
 }
 
-// Origin says where the engine's Nix had an object from.
+// Origin is the source from which Nix on the engine got an object.
 type Origin string
 
-// The origins. It is empty where Nix did not tell.
+// The origins; empty if Nix did not report one.
 const (
-	Built   Origin = "built"   // on this engine, by the run or before
+	Built   Origin = "built"   // on this engine, by this or an earlier run
 	Fetched Origin = "fetched" // by Nix, from a cache whose key is trusted
 )
 
-// Sandbox says whether an object was built in a sandbox.
+// Sandbox is the isolation of the build of an object.
 type Sandbox string
 
-// The values. It is empty where that is not known, such as of what was fetched.
+// The values; empty if it is not known, for example for fetched objects.
 const (
 	SandboxOn  Sandbox = "on"
 	SandboxOff Sandbox = "off"
-	// WritableInputs is worse: builders could change what they and others built from.
+	// WritableInputs is worse than SandboxOff: builders could change their own inputs and those of other builds.
 	WritableInputs Sandbox = "writable inputs"
 )
 
-// IsOff says whether an object was built without a sandbox that keeps it apart from all else.
+// IsOff returns whether an object was built without complete isolation.
 func (s Sandbox) IsOff() bool { return s == SandboxOff || s == WritableInputs }
 
 // Second is the result of a second build.
 type Second string
 
-// The results. It is empty where there was no second build.
+// The results; empty if there was no second build.
 const (
 	Same      Second = "same"
 	Different Second = "different"
 )
 
-// Difference is in what two builds differed.
+// Difference describes how two builds differed.
 type Difference struct {
 	Reason string   `json:"reason"`
-	Kept   []string `json:"kept,omitempty"` // the files of the two NARs
+	Kept   []string `json:"kept,omitempty"` // the files with the two NARs
 	Page   string   `json:"page,omitempty"`
 	Files  []string `json:"files,omitempty"`
 }
 
-// File is a file of a binary cache that was read to its end, and held the contents of an object.
+// File is a file of a binary cache that was read completely, and had the contents of an object.
 type File struct {
 	// Info is the SHA-256 of the narinfo that describes the file.
 	Info string `json:"info"`
-	// Identity tells whether it is the same file and unchanged: device, inode, size, and times of changes.
+	// Identity identifies the unchanged file: device, inode, size, and times of changes.
 	Identity string `json:"identity"`
 }
 
-// maxFiles is how many files of an object are remembered: those of a few directories of results.
+// maxFiles is the maximum number of recorded files of an object: enough for some directories of results.
 const maxFiles = 4
 
-// Object returns what is known of a store object; false where nothing is. If its entry cannot be read, only Path and
+// Object returns the record of a store object; false if there is none. If its entry cannot be read, only Path and
 // Unreadable are set.
 func (r *Record) Object(path nix.StorePath) (Object, bool) {
 	var o Object
@@ -112,8 +112,8 @@ func (r *Record) Object(path nix.StorePath) (Object, bool) {
 
 func objectFile(path nix.StorePath) string { return filepath.Join(objectsDir, path.Base()+".json") }
 
-// Change calls change with what is known of each of the objects, and keeps what it makes of it. No other process changes
-// the record meanwhile.
+// Change calls change with the record of each object, and stores the result. No other process changes the record at the same
+// time.
 func (r *Record) Change(paths []nix.StorePath, change func(*Object)) error {
 	if len(paths) == 0 {
 		return nil
@@ -147,11 +147,11 @@ func (r *Record) changeOne(path nix.StorePath, change func(*Object)) error {
 	if err != nil || bytes.Equal(before, after) {
 		return err
 	}
-	// What speaks against an object must outlast a crash. All else can be found out again.
+	// The reasons not to publish an object must survive a crash. All else can be observed again.
 	return r.write(objectFile(path), after, o.Sandbox.IsOff() || o.Second == Different)
 }
 
-// Note records the contents of objects, as Nix has told them to a run.
+// Note records the contents of objects, as Nix has reported them to a run.
 func (r *Record) Note(run string, infos []nix.PathInfo) error {
 	byPath := make(map[nix.StorePath]nix.PathInfo, len(infos))
 	paths := make([]nix.StorePath, len(infos))
@@ -161,7 +161,7 @@ func (r *Record) Note(run string, infos []nix.PathInfo) error {
 	return r.Change(paths, func(o *Object) { o.setContents(run, byPath[o.Path]) })
 }
 
-// setContents takes over what Nix says of an object. Of other contents than were known, nothing is proven yet.
+// setContents records the contents of an object. If they are new, the results for the earlier contents are removed.
 func (o *Object) setContents(run string, info nix.PathInfo) {
 	if info.NARHash.IsZero() {
 		return
@@ -183,13 +183,13 @@ func (o *Object) setContents(run string, info nix.PathInfo) {
 	}
 }
 
-// Matches says whether the recorded contents are those of info: by hash, size and references.
+// Matches returns whether info has the recorded hash, size and references.
 func (o Object) Matches(info nix.PathInfo) bool {
 	return o.NARHash != "" && o.NARHash == info.NARHash.SRI() && o.NARSize == info.NARSize &&
 		slices.Equal(o.References, nix.SortedPaths(info.References))
 }
 
-// Info returns the recorded contents. It is false where none are known.
+// Info returns the recorded contents; false if there are none.
 func (o Object) Info() (nix.PathInfo, bool) {
 	hash, err := nix.ParseHash(o.NARHash)
 	return nix.PathInfo{
@@ -198,10 +198,10 @@ func (o Object) Info() (nix.PathInfo, bool) {
 	}, err == nil
 }
 
-// Holds says whether a file was found to hold the contents.
+// Holds returns whether a file is recorded as one with the contents.
 func (o Object) Holds(f File) bool { return slices.Contains(o.Files, f) }
 
-// AddFile notes that a file holds the contents.
+// AddFile records a file with the contents.
 func (o *Object) AddFile(f File) {
 	files := append([]File{f}, slices.DeleteFunc(slices.Clone(o.Files), func(old File) bool { return old == f })...)
 	o.Files = files[:min(len(files), maxFiles)]

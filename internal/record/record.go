@@ -1,8 +1,8 @@
-// Package record keeps what the runs of this user know of store objects and of finished builds, in a directory outside
-// of any tree.
+// Package record keeps the facts about store objects and finished builds that the runs of this user have observed, in a
+// directory outside of any tree.
 //
 // The directory of results (OUT) may come from anywhere: with a checkout, from another machine, from a cache of a CI
-// service. What it says of an object is true only where this record says the same.
+// service. Its data about an object is trusted only if this record has the same.
 package record
 
 import (
@@ -26,7 +26,7 @@ const (
 	cellsDir    = "cells"
 	journalsDir = "journals"
 
-	// maxFile bounds what is read as one file of the record: 2^16 references fit.
+	// maxFile is the maximum size of a file of the record: 2^16 references fit.
 	maxFile = 16 << 20
 )
 
@@ -97,7 +97,7 @@ func (r *Record) check() error {
 	return err
 }
 
-// checkDir refuses a directory that is not this user's alone: what it says would be somebody else's word.
+// checkDir returns an error for a directory that other users can read or write: they may have changed the record.
 func checkDir(path string, info fs.FileInfo) error {
 	switch owner := info.Sys().(*syscall.Stat_t).Uid; {
 	case info.Mode().Type() == fs.ModeSymlink:
@@ -113,7 +113,7 @@ func checkDir(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// checkAbove refuses a directory that every user can replace by another one.
+// checkAbove returns an error for a directory that every user can replace.
 func checkAbove(path string) error {
 	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 	for ; err == nil; dir = filepath.Dir(dir) {
@@ -134,8 +134,8 @@ func (r *Record) Path() string { return r.dir.Name() }
 // Close closes the directory.
 func (r *Record) Close() { r.dir.Close() }
 
-// Cell reads into value what SetCell was given under the key. It returns false where it was given nothing, and an error
-// where that cannot be read.
+// Cell reads the value that SetCell has stored under the key. It returns false if there is none, and an error if it cannot
+// be read.
 func (r *Record) Cell(key, value any) (bool, error) {
 	name, err := cellFile(key)
 	if err == nil {
@@ -150,7 +150,7 @@ func (r *Record) Cell(key, value any) (bool, error) {
 	return true, nil
 }
 
-// SetCell keeps a value under a key. Both are anything that JSON can hold.
+// SetCell stores a value under a key. Both are encoded as JSON.
 func (r *Record) SetCell(key, value any) error {
 	name, err := cellFile(key)
 	if err == nil {
@@ -218,5 +218,5 @@ func (r *Record) change(f func() error) error {
 	return f()
 }
 
-// Writable says whether the record can be changed.
+// Writable returns whether the record can be changed.
 func (r *Record) Writable() bool { return r.writable }

@@ -16,32 +16,32 @@ import (
 
 // Dir is a directory of results. All names are below it, and it is opened once, when it is first used.
 //
-// A stranger may have made such a directory, since it can come with a checkout. So no symbolic link in it is followed,
-// and nothing is used that belongs to another user. A nil Dir has nothing, and nothing can be written to it.
+// Anyone may have made such a directory, because it can come with a checkout. So no symbolic link in it is followed, and no
+// file of another user is used. A nil Dir has no files and cannot be written to.
 type Dir struct {
 	top *top
 	rel string // below top
 }
 
-// top is a directory with all that is below it.
+// top is a directory with all directories below it.
 type top struct {
 	path   string
-	anyone bool // it may be any directory, with links that stay below it
-	exists bool // it is not made
+	anyone bool // the owner does not matter, and links that stay below the directory are followed
+	exists bool // it is never created
 
 	mu   sync.Mutex
 	root *os.Root // nil before the first use
 }
 
-// NewDir returns the directory of results with a name. It need not exist. It must not be a symbolic link, and where the
-// name is relative, no part of it may be one: it can come with a checkout, too.
+// NewDir returns the directory of results with a name. It need not exist. It must not be a symbolic link. If the name is
+// relative, no part of it may be a link either, because it can come with a checkout.
 func NewDir(name string) *Dir { return &Dir{&top{path: filepath.Clean(name)}, "."} }
 
-// AnyDir returns a directory that may belong to anyone, such as one that is read, or that has the user's own files. Links
-// in it are followed as far as they do not lead out of it.
+// AnyDir returns a directory that may belong to any user, such as a directory to read. Links in it are followed if they do not
+// lead out of it.
 func AnyDir(name string) *Dir { return &Dir{&top{path: filepath.Clean(name), anyone: true}, "."} }
 
-// Sub returns a directory below this one. Nothing is opened or made.
+// Sub returns a directory below this one. It opens and creates nothing.
 func (d *Dir) Sub(names ...string) *Dir {
 	if d == nil {
 		return nil
@@ -60,7 +60,7 @@ func (d *Dir) Name() string {
 // File returns the path of a file in the directory, for messages and for other programs.
 func (d *Dir) File(name string) string { return filepath.Join(d.Name(), name) }
 
-// Make makes the directory where there is none.
+// Make creates the directory if it does not exist.
 func (d *Dir) Make() error {
 	_, _, err := d.open("x", true)
 	return err
@@ -95,7 +95,7 @@ func (d *Dir) Read(name string, limit int64) ([]byte, error) {
 	return readAll(f, limit)
 }
 
-// CreateNew makes an empty file, in place of the one of that name.
+// CreateNew creates an empty file. It replaces an existing file.
 func (d *Dir) CreateNew(name string) (*os.File, error) {
 	root, path, err := d.open(name, true)
 	if err != nil {
@@ -151,7 +151,7 @@ func (d *Dir) replace(name string, mode fs.FileMode, fill func(io.Writer) error,
 // Rename renames a file of the directory.
 func (d *Dir) Rename(from, to string) error { return d.both(from, to, (*os.Root).Rename) }
 
-// Link gives a file of the directory a second name, unless that name is taken.
+// Link gives a file of the directory a second name, unless a file has that name.
 func (d *Dir) Link(from, to string) error { return d.both(from, to, (*os.Root).Link) }
 
 func (d *Dir) both(from, to string, do func(root *os.Root, from, to string) error) error {
@@ -166,7 +166,7 @@ func (d *Dir) both(from, to string, do func(root *os.Root, from, to string) erro
 	return d.named(do(root, source, target))
 }
 
-// MakeTemp makes a directory with a new name that begins with prefix.
+// MakeTemp creates a directory with a new name that begins with prefix.
 func (d *Dir) MakeTemp(prefix string) (*Dir, error) {
 	name := prefix + rand.Text()
 	root, path, err := d.open(name, true)
@@ -185,7 +185,7 @@ func (d *Dir) Stat(name string) (fs.FileInfo, error) {
 	return d.lstat(root, path)
 }
 
-// List returns what is in the directory, in the order of names.
+// List returns the entries of the directory, sorted by name.
 func (d *Dir) List() ([]fs.DirEntry, error) {
 	f, err := d.OpenItself()
 	if err != nil {
@@ -197,7 +197,7 @@ func (d *Dir) List() ([]fs.DirEntry, error) {
 	return entries, err
 }
 
-// OpenItself opens the directory, to lock it or to bring its names to disk.
+// OpenItself opens the directory itself.
 func (d *Dir) OpenItself() (*os.File, error) {
 	root, path, err := d.open("x", false)
 	if err != nil {
@@ -225,7 +225,7 @@ func (d *Dir) Remove(name string) error {
 	return d.named(root.Remove(path))
 }
 
-// RemoveAll removes a file, or a directory with all that is in it. It follows no link.
+// RemoveAll removes a file, or a directory with its contents. It follows no link.
 func (d *Dir) RemoveAll(name string) error {
 	root, path, err := d.open(name, false)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -237,7 +237,7 @@ func (d *Dir) RemoveAll(name string) error {
 	return d.named(root.RemoveAll(path))
 }
 
-// Close closes the directory, with all that is below it. It is opened again where it is used again.
+// Close closes the directory and those below it. The next use opens it again.
 func (d *Dir) Close() {
 	d.top.mu.Lock()
 	defer d.top.mu.Unlock()
@@ -247,11 +247,11 @@ func (d *Dir) Close() {
 	}
 }
 
-// errEscapes says that a name leads out of its directory.
+// errEscapes is the error for a name that leads out of its directory.
 var errEscapes = errors.New("path escapes from its directory")
 
-// open returns the root with the path that a name has below it. All directories on the way are checked, and made where
-// they are to be.
+// open returns the root, and the path of a name below it. It checks all directories of the path. With create, it creates
+// those that do not exist.
 func (d *Dir) open(name string, create bool) (*os.Root, string, error) {
 	if d == nil {
 		return nil, "", &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
@@ -275,7 +275,7 @@ func (d *Dir) open(name string, create bool) (*os.Root, string, error) {
 	return root, path, nil
 }
 
-// enter checks a directory on the way to a file.
+// enter checks a directory in the path of a file.
 func (d *Dir) enter(root *os.Root, path string, create bool) error {
 	info, err := d.lstat(root, path)
 	if create && errors.Is(err, fs.ErrNotExist) {
@@ -290,7 +290,7 @@ func (d *Dir) enter(root *os.Root, path string, create bool) error {
 	return err
 }
 
-// lstat describes what is at a path, if it may be used.
+// lstat describes a file, and returns an error if it must not be used.
 func (d *Dir) lstat(root *os.Root, path string) (fs.FileInfo, error) {
 	stat := root.Lstat
 	if d.top.anyone {
@@ -303,7 +303,7 @@ func (d *Dir) lstat(root *os.Root, path string) (fs.FileInfo, error) {
 	return info, d.named(err)
 }
 
-// named gives an error of [os.Root] the whole path. One that is about two files gets that of the one to be made.
+// named puts the whole path into an error of [os.Root]; of two files, that of the new one.
 func (d *Dir) named(err error) error {
 	if e, ok := err.(*os.LinkError); ok {
 		err = &fs.PathError{Op: e.Op, Path: e.New, Err: e.Err}

@@ -13,7 +13,7 @@ type File struct {
 	Base string
 }
 
-// AnyFile returns the file that the user has named, in any directory that exists.
+// AnyFile returns a file that the user has named, in any existing directory.
 func AnyFile(name string) File {
 	return File{&Dir{&top{path: filepath.Dir(name), anyone: true, exists: true}, "."}, filepath.Base(name)}
 }

@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// maxValues is how many values are taken from one JSON text. A value of two bytes can take several hundred in memory, so
-// a bound on the bytes of the text bounds too little. A manifest has about forty for each package of each system.
+// maxValues is the maximum number of values in a JSON text. A value of two bytes can take several hundred bytes of memory,
+// so a limit on the bytes of the text is not enough. A manifest has about forty values for each package of each system.
 const maxValues = 1 << 18
 
-// UnmarshalJSON parses JSON that anyone may have written, if it has no more values than fit well into memory.
+// UnmarshalJSON parses untrusted JSON, with a limit on the number of values.
 func UnmarshalJSON(data []byte, v any) error {
 	if err := CheckJSON(data); err != nil {
 		return err
@@ -17,7 +17,7 @@ func UnmarshalJSON(data []byte, v any) error {
 	return json.Unmarshal(data, v)
 }
 
-// CheckJSON says whether JSON has no more values than UnmarshalJSON takes, for what another parser is to read.
+// CheckJSON returns an error if JSON for another parser has more values than the limit of [UnmarshalJSON].
 func CheckJSON(data []byte) error {
 	if countValues(data) > maxValues {
 		return fmt.Errorf("more than %d values", maxValues)
@@ -25,7 +25,7 @@ func CheckJSON(data []byte) error {
 	return nil
 }
 
-// countValues counts what may begin a value in an array or an object. Of a text that is not JSON it counts anything.
+// countValues counts the characters that precede a value in an array or an object. The text need not be valid JSON.
 func countValues(data []byte) int {
 	n, inString := 1, false
 	for i := 0; i < len(data); i++ {

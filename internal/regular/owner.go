@@ -10,13 +10,13 @@ import (
 	"syscall"
 )
 
-// ErrLink says that there is a symbolic link below a directory of results, where none is followed.
+// ErrLink is the error for a symbolic link in a directory of results, where no link is followed.
 var ErrLink = errors.New("it is a symbolic link, and no link is followed here")
 
-// errReplaced says that there is another file in the place of one that was checked.
+// errReplaced is the error for a file that was replaced after it was checked.
 var errReplaced = errors.New("it was replaced while it was opened")
 
-// openOwn opens a directory that is no link, and belongs to this user.
+// openOwn opens a directory of this user, which must not be a link.
 func openOwn(path string) (*os.Root, error) {
 	before, err := os.Lstat(path)
 	if err == nil {
@@ -35,7 +35,7 @@ func openOwn(path string) (*os.Root, error) {
 	return root, nil
 }
 
-// noLinks looks for links in a relative name, and for one that has the whole name.
+// noLinks returns an error if the directory is a link, or if a part of its relative name is.
 func (t *top) noLinks() error {
 	for i, c := range t.path + "/" {
 		if c != filepath.Separator || i < len(t.path) && filepath.IsAbs(t.path) {
@@ -50,7 +50,7 @@ func (t *top) noLinks() error {
 
 func linkError(path string) error { return &fs.PathError{Op: "open", Path: path, Err: ErrLink} }
 
-// checkOwn says whether a file or directory may be used: it is no link, and no other user can change it.
+// checkOwn returns an error if a file or directory is a link, or if another user can change it.
 func checkOwn(path string, info fs.FileInfo) error {
 	if info.Mode()&fs.ModeSymlink != 0 {
 		return linkError(path)
@@ -65,8 +65,8 @@ func checkOwn(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// checkOwner says whether a user may use what an owner has. Root can change everything anyway; but a directory of root's
-// to which others write is theirs. Root does not use what a user can change.
+// checkOwner returns an error if a user must not use a file of an owner. Files of root are used, because root can change all
+// files anyway, but not a directory of root to which other users can write. Root uses no files of users.
 func checkOwner(user, owner int, mode fs.FileMode) error {
 	switch {
 	case owner == user:
@@ -79,7 +79,7 @@ func checkOwner(user, owner int, mode fs.FileMode) error {
 	return nil
 }
 
-// foreignError is for what another user owns. To [errors.Is] it is an [fs.ErrPermission].
+// foreignError is the error for a file of another user. It is an [fs.ErrPermission].
 type foreignError struct{ text string }
 
 func (e *foreignError) Error() string { return e.text }

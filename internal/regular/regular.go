@@ -1,9 +1,9 @@
-// Package regular opens files that others may have named or made: those on a command line, in a flake, in a directory
-// of results, and those that a manifest names.
+// Package regular opens files that others may have named or made: files on a command line, in a flake, in a directory
+// of results, and in a manifest.
 //
-// Opening a named pipe waits for its other end, and no signal ends that wait. Opening a device can do anything. So every
-// such file is opened here, without waiting, and is an error where it is not a regular file. A test of package ci finds
-// other places that open files.
+// To open a named pipe means to wait for its other end, and no signal ends that wait. To open a device can do anything. So
+// all these files are opened here, without waiting, and it is an error if one is not a regular file. A test of package ci
+// finds other places that open files.
 package regular
 
 import (
@@ -17,7 +17,7 @@ import (
 	"syscall"
 )
 
-// ErrNotRegular says that there is a named pipe, a device or a socket where a regular file is wanted.
+// ErrNotRegular is the error for a named pipe, a device or a socket in place of a regular file.
 var ErrNotRegular = errors.New("not a regular file")
 
 // Open opens a regular file for reading. It follows symbolic links.
@@ -25,7 +25,7 @@ func Open(name string) (*os.File, error) {
 	return check(os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0))
 }
 
-// OpenIn opens a regular file below a directory for reading. No symbolic link leads out of the directory.
+// OpenIn opens a regular file below a directory for reading. It follows no symbolic link out of the directory.
 func OpenIn(dir *os.Root, name string) (*os.File, error) {
 	return check(dir.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0))
 }
@@ -35,7 +35,7 @@ func OpenDir(name string) (*os.File, error) {
 	return os.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 }
 
-// OpenRoot opens a directory to open files below it. [os.OpenRoot] waits where the name is that of a named pipe.
+// OpenRoot opens a directory, so that files below it can be opened. [os.OpenRoot] would wait for a named pipe.
 func OpenRoot(name string) (*os.Root, error) {
 	if info, err := os.Stat(name); err == nil && !info.IsDir() {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENOTDIR}
@@ -73,7 +73,7 @@ func readAll(f *os.File, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// Tail returns at most limit bytes from the end of a file. Where that is not all of it, they begin with a line.
+// Tail returns at most limit bytes from the end of a file. If that is not the whole file, they begin with a line.
 func Tail(f *os.File, limit int64) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -90,12 +90,12 @@ func Tail(f *os.File, limit int64) ([]byte, error) {
 	return text, nil
 }
 
-// Until returns a reader of r that ends when the context does, with its cause. So the reading of a long file ends by a
-// signal, and so does that of a short one that is unpacked to a long one.
+// Until returns a reader of r that fails with the cause of the context when the context is done. So a signal interrupts the
+// reading of long files, and of short files that decompress to long ones.
 func Until(ctx context.Context, r io.Reader) io.Reader { return until{ctx, r} }
 
 type until struct {
-	ctx context.Context // of the one reading
+	ctx context.Context // of this reader
 	r   io.Reader
 }
 
