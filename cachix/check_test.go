@@ -8,7 +8,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// What will not do is refused by one request, with the reason and what to do about it.
+// A credential without the right to push is rejected after one request, with the reason and a hint.
 func TestCheck(t *testing.T) {
 	key, public := newKey(t, 1)
 	signing, err := ParseCredential(key)
@@ -62,7 +62,7 @@ func TestCheckWithoutASecret(t *testing.T) {
 	}
 }
 
-// Names and URLs that are none are refused before anything is asked, and no password in one is repeated.
+// Invalid names and URLs are errors before any request is sent. The errors contain no passwords.
 func TestNewRefuses(t *testing.T) {
 	for _, name := range []string{"", "a/b", "..", "a b", "a?b", "ä", strings.Repeat("a", 129)} {
 		if _, err := New(name, Options{}); err == nil {

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// The form of a secret says what it is.
+// The kind of a secret is detected by its form.
 func TestParseCredential(t *testing.T) {
 	key, _ := newKey(t, 1)
 	raw, err := base64.StdEncoding.DecodeString(key)
@@ -66,7 +66,7 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-// No way of printing shows a secret, nor what can be turned into it.
+// No way of printing shows a secret or an encoding of it.
 func TestCredentialHidesItself(t *testing.T) {
 	key, _ := newKey(t, 1)
 	const token = "a-token-with/some+bytes=="
@@ -128,7 +128,7 @@ func FuzzParseCredential(f *testing.F) {
 	})
 }
 
-// A server, a proxy or a debugging page may repeat the token in other forms than its own.
+// A server, a proxy or a debugging page may contain the token in other encodings.
 func TestRedact(t *testing.T) {
 	const token = "eyJhbGciOi+/=.a-token_of?someone"
 	c := hide(secret{token: token})

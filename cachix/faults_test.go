@@ -14,7 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 )
 
-// transient are the ways in which a request can fail that says nothing against it.
+// transient has the failures of a request after which another attempt may succeed.
 var transient = map[string]cachixtest.Fault{
 	"500":                  {Status: 500},
 	"502 HTML":             {Status: 502, ContentType: "text/html", Body: "<html>bad gateway</html>"},
@@ -33,12 +33,12 @@ var transient = map[string]cachixtest.Fault{
 	"a refusal with noise": {Status: 500, Body: strings.Repeat("\x1b[31m\x00", 1<<16)},
 }
 
-// orphans says that a fault has an upload begun of which the client never learns, so that it cannot take it back.
+// orphans returns whether a fault begins an upload without the knowledge of the client, which cannot abort it.
 func orphans(endpoint string, f cachixtest.Fault) bool {
 	return endpoint == "create" && (f.LoseAnswer || f.Truncate)
 }
 
-// Every request may fail twice in every way, and all goes up.
+// A push succeeds if each request fails twice, in any way.
 func TestPushThroughFaults(t *testing.T) {
 	for _, endpoint := range []string{"info", "missing", "create", "sign", "part", "complete"} {
 		for name, fault := range transient {
@@ -69,7 +69,7 @@ func TestPushThroughFaults(t *testing.T) {
 	}
 }
 
-// An endpoint that fails for good makes an error that blames the server, and leaves nothing half-way.
+// An endpoint that always fails makes the server unavailable. No upload is left open.
 func TestPushIntoAFailingServer(t *testing.T) {
 	for _, endpoint := range []string{"missing", "create", "sign", "part", "complete"} {
 		for _, name := range []string{"500", "503", "reset", "lost answer"} {
@@ -104,7 +104,7 @@ func TestPushIntoAFailingServer(t *testing.T) {
 	}
 }
 
-// A server that fails one request in five, in several ways, gets all of it.
+// A push succeeds if one request in five fails, in several ways.
 func TestPushThroughManyFaults(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestPushThroughManyFaults(t *testing.T) {
 	}
 }
 
-// Refusals are believed at once: the push ends, and no refused request is made again.
+// A refusal ends the push at once, and the request is not repeated.
 func TestPushRefused(t *testing.T) {
 	for _, endpoint := range []string{"missing", "create", "sign", "complete"} {
 		for _, status := range []int{400, 401, 403, 422} {
@@ -153,7 +153,7 @@ func TestPushRefused(t *testing.T) {
 	}
 }
 
-// A token that is refused in the middle ends the whole push, not object by object.
+// A token that is refused during a push ends the whole push, not only one object.
 func TestPushRefusedInTheMiddle(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{Jobs: 1})
 	s.Misbehave(cachixtest.Fault{Endpoint: "create", After: 5, Status: 401, Body: `{"error": "Cachix Auth token \"ci\" has expired."}`})
@@ -168,7 +168,7 @@ func TestPushRefusedInTheMiddle(t *testing.T) {
 	settled(t, s, c)
 }
 
-// A server that is down is not asked for each of many objects.
+// If a server is down, the push ends before it has tried all objects.
 func TestPushIntoNothing(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	objects := chain(t, 500)
@@ -186,7 +186,7 @@ func TestPushIntoNothing(t *testing.T) {
 	}
 }
 
-// The answer to complete is lost, and so is that to the next, which is refused as the upload is over: the object is there.
+// The answer to complete is lost. The next attempt is refused, because the upload has ended. The object is visible.
 func TestCompleteIsBelievedOnlyIfTheObjectIsNotThere(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	s.Misbehave(
@@ -203,7 +203,7 @@ func TestCompleteIsBelievedOnlyIfTheObjectIsNotThere(t *testing.T) {
 	settled(t, s, c)
 }
 
-// An upload of which the server does not know any more is begun again, once.
+// An upload that the server does not know any more is begun again, once.
 func TestPushBeginsAnew(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	objects := new(stock)
@@ -217,7 +217,7 @@ func TestPushBeginsAnew(t *testing.T) {
 	settled(t, s, c)
 }
 
-// A URL that expires before its part is there is replaced, and no part sent by the same one twice.
+// A URL that expires before its part has arrived is replaced. No URL is used twice.
 func TestPushWithShortLivedURLs(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	s.Misbehave(cachixtest.Fault{Endpoint: "sign", Times: 3, Expire: true})
@@ -230,7 +230,7 @@ func TestPushWithShortLivedURLs(t *testing.T) {
 	settled(t, s, c)
 }
 
-// A part over whose connection nothing moves is dropped and sent again; one that is slow is not.
+// A part is sent again if nothing moves over its connection, but not if the connection is slow.
 func TestPushThroughASlowLink(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{Bandwidth: 4 << 20}, Options{})
 	objects := new(stock)
@@ -243,7 +243,7 @@ func TestPushThroughASlowLink(t *testing.T) {
 	settled(t, s, c)
 }
 
-// No part carries the credential, and everything else does.
+// All requests carry the credential, apart from those of parts.
 func TestAuthorizationIsForTheAPIAlone(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	mustPush(t, chain(t, 3), c, PushOptions{})
@@ -254,7 +254,7 @@ func TestAuthorizationIsForTheAPIAlone(t *testing.T) {
 	}
 }
 
-// While a server asks its clients to wait, no request is sent, and what waits can be cancelled.
+// While a server asks its clients to wait, no request is sent. Waiting requests can be cancelled.
 func TestRetryAfterHoldsAllRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newPatientClient(t)
@@ -289,7 +289,7 @@ func TestRetryAfterHoldsAllRequests(t *testing.T) {
 	})
 }
 
-// Each object costs one create, one sign, one part and one complete, however many there are.
+// Each object needs one create, one sign, one part and one complete, independent of the number of objects.
 func TestRequestsOfAPush(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	objects := new(stock)

@@ -20,14 +20,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// files is a stock whose NARs are compressed files, of any kind. It implements [FileSource].
+// files is a stock whose NARs are compressed files. It implements [FileSource].
 type files struct {
 	stock
 	dir   string
 	named map[nix.StorePath]*nix.NARInfo
 }
 
-// compress puts the NAR of an object into a file.
+// compress writes the compressed NAR of an object to a file.
 func (f *files) compress(t testing.TB, path nix.StorePath, compression nar.Compression, data []byte) {
 	t.Helper()
 	if f.dir == "" {
@@ -49,7 +49,7 @@ func (f *files) OpenNAR(info *nix.NARInfo) (*os.File, error) {
 	return os.Open(filepath.Join(f.dir, info.URL))
 }
 
-// Dump unpacks the file, as a binary cache does.
+// Dump decompresses the file, like a binary cache.
 func (f *files) Dump(_ context.Context, w io.Writer, path nix.StorePath) error {
 	file, err := f.OpenNAR(f.named[path])
 	if err != nil {
@@ -78,7 +78,7 @@ func zstdOf(t testing.TB, data []byte) []byte {
 	return encoder.EncodeAll(data, nil)
 }
 
-// padded makes a zstd file of exactly so many bytes, by a frame that unpackers skip (RFC 8878, 3.1.2).
+// padded makes a zstd file of an exact size, with a frame that decompressors skip (RFC 8878, 3.1.2).
 func padded(t testing.TB, file []byte, size int) []byte {
 	t.Helper()
 	rest := size - len(file) - 8
@@ -90,7 +90,7 @@ func padded(t testing.TB, file []byte, size int) []byte {
 	return append(file, make([]byte, rest)...)
 }
 
-// A file that is compressed as it shall be is sent as it is; another is compressed anew.
+// A file with the wanted compression is sent unchanged; other files are compressed again.
 func TestPushFiles(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	source := new(files)
@@ -126,7 +126,7 @@ func mustPushFiles(t testing.TB, source *files, c *Client) run.Pushed {
 	return done
 }
 
-// A file of exactly some parts has no empty one at its end; one byte more or less is another part, or a shorter one.
+// A file whose size is a multiple of the part size has no empty part at its end. With one byte more it has another part.
 func TestPushOfExactlySomeParts(t *testing.T) {
 	for name, test := range map[string]struct{ size, parts int }{
 		"one part":        {partSize, 1},
@@ -151,7 +151,7 @@ func TestPushOfExactlySomeParts(t *testing.T) {
 	}
 }
 
-// What is cut while it is compressed obeys the same rules.
+// The same is true for a NAR that is compressed while it is read.
 func TestCutterOfExactlySomeParts(t *testing.T) {
 	for _, size := range []int{1, partSize - 1, partSize, partSize + 1, 2 * partSize, 3*partSize + 7} {
 		var sizes []int64
@@ -185,7 +185,7 @@ func TestCutterOfExactlySomeParts(t *testing.T) {
 	}
 }
 
-// Parts grow with the NAR, so that no storage gets more of them than it takes.
+// Parts grow with the NAR, so that their number stays below the limit of the storage.
 func TestPartSizeFor(t *testing.T) {
 	for _, size := range []int64{0, 1, 1 << 30, 70 << 30, 80 << 30, 1 << 40, 5 << 40} {
 		part := partSizeFor(size)
@@ -196,7 +196,8 @@ func TestPartSizeFor(t *testing.T) {
 	}
 }
 
-// A narinfo is not believed: a file that is another, is damaged, is cut off or unpacks to another NAR is not completed.
+// A narinfo is not trusted: the upload of a file is not completed if it is another file, is damaged, is truncated, or
+// decompresses to another NAR.
 func TestPushOfBadFiles(t *testing.T) {
 	for name, test := range map[string]struct {
 		spoil func(t *testing.T, f *files, path nix.StorePath)

@@ -23,14 +23,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// testPolicy is for servers that are meant to fail. The timeouts are long, because the machine may be busy: without the
-// answer, the client would not know an upload that has begun.
+// testPolicy is for servers that fail. The timeouts are long, because the machine may be busy: without an answer, the client
+// would not know that an upload has begun.
 var testPolicy = retryPolicy{
 	firstPause: time.Millisecond, maxPause: 4 * time.Millisecond, attempts: 5, maxRetryAfter: 20 * time.Millisecond,
 	stallTimeout: 20 * time.Second, completeTimeout: 20 * time.Second, finalTimeout: 20 * time.Second, abortTimeout: 20 * time.Second, answerTimeout: time.Minute,
 }
 
-// newServer starts a server, and a client of it that has its token and little patience.
+// newServer starts a server, and a client with its token and short timeouts.
 func newServer(t testing.TB, so cachixtest.Options, o Options) (*cachixtest.Server, *Client) {
 	t.Helper()
 	s := cachixtest.New(so)
@@ -59,7 +59,7 @@ type stock struct {
 	read map[nix.StorePath]int // how often it was dumped
 }
 
-// add makes an object that is one file, and returns its path.
+// add makes an object of one file, and returns its path.
 func (s *stock) add(t testing.TB, name string, contents []byte, refs ...nix.StorePath) nix.StorePath {
 	t.Helper()
 	var b bytes.Buffer
@@ -121,7 +121,7 @@ func random(seed uint64, n int) []byte {
 	return b
 }
 
-// chain returns objects of which each refers to the one before and, now and then, to an older one.
+// chain returns objects, each of which refers to the one before, and some to an older one.
 func chain(t testing.TB, n int) *stock {
 	t.Helper()
 	s := new(stock)
@@ -137,7 +137,7 @@ func chain(t testing.TB, n int) *stock {
 	return s
 }
 
-// push plans and pushes all that there is.
+// push plans and pushes all objects.
 func (s *stock) push(ctx context.Context, t testing.TB, c *Client, o PushOptions) (run.Pushed, error) {
 	t.Helper()
 	plan, err := c.Plan(ctx, s.infos, nil)
@@ -177,14 +177,14 @@ func (t *throttle) openRequests() int {
 	return t.open
 }
 
-// inUse returns the size of the buffers that were handed out.
+// inUse returns the size of the buffers in use.
 func (m *memory) inUse() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.used
 }
 
-// isWhole checks that all that a visible object refers to is visible.
+// isWhole checks that all references of visible objects are visible.
 func isWhole(t testing.TB, s *cachixtest.Server) {
 	t.Helper()
 	for _, path := range s.Paths() {
@@ -205,7 +205,7 @@ func isWhole(t testing.TB, s *cachixtest.Server) {
 	}
 }
 
-// sees checks which of the objects can be seen.
+// sees checks which of the objects are visible.
 func (s *stock) sees(t testing.TB, server *cachixtest.Server, want ...nix.StorePath) {
 	t.Helper()
 	wanted := make([]string, len(want))
@@ -229,7 +229,7 @@ func mustPush(t testing.TB, s *stock, c *Client, o PushOptions) run.Pushed {
 	return done
 }
 
-// isUnavailable says that an error blames the server alone.
+// isUnavailable returns whether an error means that the server did not answer.
 func isUnavailable(err error) bool {
 	var gone *UnavailableError
 	return errors.As(err, &gone)

@@ -13,7 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Of many paths each is asked for once, in as few questions as the server takes.
+// Each of many paths is queried once, in as few requests as the server allows.
 func TestMissingInBatches(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	const n = maxQuery + 1000
@@ -46,7 +46,7 @@ func TestMissingOfNothing(t *testing.T) {
 	}
 }
 
-// answering returns a client of a server that says one thing to every question.
+// answering returns a client of a server that gives the same answer to each request.
 func answering(t testing.TB, status int, contentType, body string) *Client {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -66,7 +66,7 @@ func answering(t testing.TB, status int, contentType, body string) *Client {
 	return c
 }
 
-// What is no answer is an error, and never taken for "all is there".
+// An invalid answer is an error. It never means that no path is missing.
 func TestHostileAnswers(t *testing.T) {
 	path := nix.StorePath("/nix/store/00000000000000000000000000000000-x")
 	objects := new(stock)
@@ -115,7 +115,7 @@ func TestHostileAnswers(t *testing.T) {
 	}
 }
 
-// The answer to complete and pin has no contents that matter, but a page is none, and nor is another status than 200.
+// The contents of the answers to complete and pin do not matter, but an HTML page is an error, and so is another status than 200.
 func TestAnswersWithoutContents(t *testing.T) {
 	for name, test := range map[string]struct {
 		status     int
@@ -145,7 +145,7 @@ func TestAnswersWithoutContents(t *testing.T) {
 	}
 }
 
-// Whatever a server says, the client does not panic, and reports nothing as pushed that it did not push.
+// No answer makes the client panic, or report an object as pushed that it did not push.
 func FuzzAnswers(f *testing.F) {
 	f.Add(200, `{"name":"c","uri":"https://c.cachix.org","isPublic":true,"publicSigningKeys":["k"],"permission":"Write","preferredCompressionMethod":"ZSTD"}`)
 	f.Add(200, `{"narId":"x","uploadId":"y"}`)

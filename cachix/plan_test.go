@@ -11,7 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// A plan has the largest first, and leaves out what is there or what another cache has signed.
+// A plan has the largest objects first, without those that exist or are signed by another cache.
 func TestPlan(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	objects := new(stock)
@@ -41,7 +41,7 @@ func TestPlan(t *testing.T) {
 	settled(t, s, c)
 }
 
-// What refers to something that is nowhere cannot be made visible, nor what refers to that. It is told before a byte is sent.
+// An object with a missing reference cannot be made visible, nor can its dependents. This is an error before the push begins.
 func TestPlanBlocked(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	nowhere := nix.StorePath("/nix/store/00000000000000000000000000000000-nowhere")
@@ -57,7 +57,7 @@ func TestPlanBlocked(t *testing.T) {
 	objects.sees(t, s, good)
 	for _, path := range []nix.StorePath{blocked, above, ring, other} {
 		if err == nil || !strings.Contains(err.Error(), "push "+string(path)) || !slices.Contains(done.Left, path) {
-			t.Errorf("%s is not told of: left %q, %v", path, done.Left, err)
+			t.Errorf("%s is not reported: left %q, %v", path, done.Left, err)
 		}
 	}
 	var b Blocked
@@ -67,7 +67,7 @@ func TestPlanBlocked(t *testing.T) {
 	settled(t, s, c)
 }
 
-// A reference that is not part of the push may be in the cache, or upstream of it.
+// A reference that is not part of the push may be in the cache, or in an upstream cache.
 func TestPlanWithReferencesElsewhere(t *testing.T) {
 	base := chain(t, 1)
 	s, c := newServer(t, cachixtest.Options{Upstream: func(hash string) bool { return hash == strings.Repeat("0", 32) }}, Options{})
@@ -81,7 +81,7 @@ func TestPlanWithReferencesElsewhere(t *testing.T) {
 	}
 }
 
-// Paths whose names differ by case alone are two.
+// Paths whose names differ only by case are different paths.
 func TestPlanCase(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	objects := new(stock)
@@ -93,7 +93,7 @@ func TestPlanCase(t *testing.T) {
 	settled(t, s, c)
 }
 
-// 20,000 paths of which none is missing are one question. That it is soon answered is BenchmarkNothingMissing's.
+// 20,000 paths need one request. BenchmarkNothingMissing measures its time.
 func TestPlanOfMany(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{Upstream: func(string) bool { return true }}, Options{})
 	infos := manyInfos(20_000)
@@ -106,7 +106,7 @@ func TestPlanOfMany(t *testing.T) {
 	}
 }
 
-// manyInfos describes objects that refer to some of those before them.
+// manyInfos describes objects that refer to some of the earlier ones.
 func manyInfos(n int) []nix.PathInfo {
 	infos := make([]nix.PathInfo, n)
 	for i := range infos {

@@ -21,7 +21,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// All goes up, in an order in which nothing can be seen before what it refers to, and each NAR is read once.
+// All objects are pushed. None becomes visible before its references. Each NAR is read once.
 func TestPush(t *testing.T) {
 	for name, compression := range map[string]nar.Compression{"zstd": nar.Zstd, "xz": nar.XZ, "default": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestPush(t *testing.T) {
 			for i, a := range done.Added {
 				nars += a.NARSize
 				files += a.FileSize
-				// In a chain there is one order alone.
+				// A chain has only one possible order.
 				if a.Path != objects.infos[i].Path {
 					t.Errorf("%d: %s became visible", i, a.Path)
 				}
@@ -60,7 +60,7 @@ func TestPush(t *testing.T) {
 	}
 }
 
-// What is there is not sent again, and costs one question.
+// Existing objects are not sent again, and need one request.
 func TestPushAgain(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	objects := chain(t, 20)
@@ -73,7 +73,7 @@ func TestPushAgain(t *testing.T) {
 	settled(t, s, c)
 }
 
-// An object of several parts: they go up side by side, and are put together in order.
+// The parts of an object are sent in parallel, and joined in order.
 func TestPushParts(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	objects := new(stock)
@@ -87,7 +87,7 @@ func TestPushParts(t *testing.T) {
 	settled(t, s, c)
 }
 
-// The same NAR makes the same file, whatever the timing.
+// The file depends only on the NAR, not on the timing.
 func TestPushIsDeterministic(t *testing.T) {
 	objects := new(stock)
 	mixed := append(random(1, 5<<20), bytes.Repeat([]byte("text that can be compressed "), 300_000)...)
@@ -106,7 +106,7 @@ func TestPushIsDeterministic(t *testing.T) {
 	}
 }
 
-// Names that Nix allows and other programs choke on, as paths and in NARs.
+// Names that Nix allows and that may be a problem for other programs, in paths and in NARs.
 func TestPushOddNames(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	objects := new(stock)
@@ -118,7 +118,7 @@ func TestPushOddNames(t *testing.T) {
 	settled(t, s, c)
 }
 
-// An object refers to itself, as programs do.
+// An object may refer to itself.
 func TestPushSelfReference(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	objects := new(stock)
@@ -163,7 +163,7 @@ func TestPushAltered(t *testing.T) {
 	}
 }
 
-// failing is a source that breaks.
+// failing is a source with an error.
 type failing struct{ after int64 }
 
 func (f failing) Dump(_ context.Context, w io.Writer, _ nix.StorePath) error {
@@ -188,7 +188,7 @@ func TestPushFromABrokenSource(t *testing.T) {
 	settled(t, s, c)
 }
 
-// newKey returns a signing key as Cachix writes it, and its public half.
+// newKey returns a signing key in the format of Cachix, and its public half.
 func newKey(t testing.TB, seed byte) (secret, public string) {
 	t.Helper()
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
@@ -199,7 +199,7 @@ func newKey(t testing.TB, seed byte) (secret, public string) {
 	return base64.StdEncoding.EncodeToString(key), "scopecreep-zip.cachix.org-1:" + base64.StdEncoding.EncodeToString(half)
 }
 
-// A cache whose owner signs takes what its key has signed, and nothing else.
+// A cache whose owner signs accepts only objects that are signed by its key.
 func TestPushSigned(t *testing.T) {
 	key, public := newKey(t, 1)
 	credential, err := ParseCredential(key)
@@ -229,7 +229,7 @@ func TestPushSigned(t *testing.T) {
 	}
 }
 
-// A push that is called off takes back what it has begun. What can be seen is whole, and a second push does the rest.
+// A cancelled push aborts its uploads. The closures of visible objects are complete, and a second push adds the rest.
 func TestPushCancelled(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -265,7 +265,7 @@ func TestPushCancelled(t *testing.T) {
 	}
 }
 
-// Two pushes of the same at once do not harm each other.
+// Two pushes of the same objects at the same time succeed.
 func TestPushTwiceAtOnce(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	_, other := newServer(t, cachixtest.Options{}, Options{})

@@ -23,7 +23,7 @@ func newPatientClient(t *testing.T) *Client {
 	return c
 }
 
-// All attempts together take a minute and a half at most, however many fail, if the server asks for no more.
+// All attempts together take at most a minute and a half, unless the server asks to wait longer.
 func TestRetryEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newPatientClient(t)
@@ -45,7 +45,7 @@ func TestRetryEnds(t *testing.T) {
 	})
 }
 
-// Who asks only for what can be done without is told soon that there is no answer, and why.
+// A client with few attempts soon gets an error with the reason.
 func TestFewAttempts(t *testing.T) {
 	s := cachixtest.New(cachixtest.Options{})
 	url := s.APIURL()
@@ -86,7 +86,7 @@ func TestRetryWaitsAsAsked(t *testing.T) {
 	}
 }
 
-// A refusal is not asked again; nor is anything once the context is done, whose cause is then the error.
+// A refused request is not repeated. When the context is done, no request is repeated, and the error is its cause.
 func TestRetryStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newPatientClient(t)
@@ -131,8 +131,8 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
-// A watch ends what does not move, and nothing else.
-func TestWatch(t *testing.T) {
+// The stall timer ends a request only if nothing moves.
+func TestStallTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, w := withStallTimeout(t.Context(), time.Second)
 		for range 10 {
@@ -141,7 +141,7 @@ func TestWatch(t *testing.T) {
 		}
 		synctest.Wait()
 		if ctx.Err() != nil {
-			t.Error("it ended what moved")
+			t.Error("it ended while bytes moved")
 		}
 		time.Sleep(1100 * time.Millisecond)
 		synctest.Wait()
@@ -173,8 +173,8 @@ func TestGracePeriod(t *testing.T) {
 	})
 }
 
-// A server that is silent, or sends its answer or its headers a byte at a time, holds an attempt no longer than the
-// client's limits, and the whole question no longer than its context.
+// A server may send no answer, or send its answer or its headers one byte at a time. The limits of the client end an attempt,
+// and the context ends the request.
 func TestServersThatHoldAQuestion(t *testing.T) {
 	const whole = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
 	for name, test := range map[string]struct {
@@ -219,7 +219,8 @@ func TestServersThatHoldAQuestion(t *testing.T) {
 	}
 }
 
-// answerSlowly awaits a request, and sends one text at once and another a byte a second, until the client closes the connection.
+// answerSlowly reads a request, and sends one text at once and another with one byte per second, until the client closes the
+// connection.
 func answerSlowly(conn net.Conn, atOnce, slowly string) {
 	defer conn.Close()
 	if _, err := conn.Read(make([]byte, 1)); err != nil { // an answer before the request is none

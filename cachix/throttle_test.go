@@ -12,7 +12,7 @@ import (
 
 var busy = &StatusError{Status: http.StatusServiceUnavailable}
 
-// mustAcquire fails where it would have to wait.
+// mustAcquire fails if a request has to wait.
 func mustAcquire(t *testing.T, th *throttle, n int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -33,12 +33,12 @@ func limit(t *testing.T, th *throttle) (n int) {
 		n++
 	}
 	for range n {
-		th.release(context.Canceled) // says nothing about the server
+		th.release(context.Canceled) // not an error of the server
 	}
 	return n
 }
 
-// The limit grows by one for each limit's worth of successes, up to the ceiling.
+// After as many successes as the limit, the limit grows by one, up to the ceiling.
 func TestThrottleGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		th := newThrottle(40, time.Minute)
@@ -82,7 +82,7 @@ func TestThrottleShrinks(t *testing.T) {
 		if n := limit(t, th); n != 1 {
 			t.Errorf("limit %d, want one request at least", n)
 		}
-		// Other failures say nothing about how much the server can take.
+		// Other errors do not mean that the server is overloaded.
 		mustAcquire(t, th, 1)
 		th.release(&StatusError{Status: 500})
 		if n := limit(t, th); n != 1 {

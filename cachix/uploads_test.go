@@ -29,7 +29,7 @@ func (l *uploadList) Ended(id string) {
 	l.open = slices.DeleteFunc(l.open, func(other string) bool { return other == id })
 }
 
-// A push logs each upload, and its end, also of those that fail or are aborted.
+// A push logs the beginning and the end of each upload, also of uploads that fail or are aborted.
 func TestUploadsAreLogged(t *testing.T) {
 	for name, fault := range map[string]cachixtest.Fault{
 		"none":             {Endpoint: "complete", Status: 500, Times: 1},
@@ -58,7 +58,7 @@ func TestUploadsAreLogged(t *testing.T) {
 	}
 }
 
-// What a log has open is aborted by another client. An upload that has ended is no failure, nor is an ID that leads elsewhere.
+// Another client aborts the uploads that a log has open. Uploads that have ended, and invalid IDs, are no errors.
 func TestAbortUploads(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	var ids []string

@@ -9,7 +9,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// goroot returns its NAR.
+// goroot returns the NAR of GOROOT.
 func goroot(b *testing.B) []byte {
 	b.Helper()
 	return treeNAR(b, nartest.GOROOT(b))
@@ -31,7 +31,7 @@ func BenchmarkImport(b *testing.B) {
 	benchmarkImport(b, append(nartest.Words(1, goroot(b), nartest.ExportMagic, o.Path, 0, o.Deriver, 0), nartest.Words(0)...))
 }
 
-// As many bytes, in objects of 50 kB.
+// The same number of bytes, in objects of 50 kB.
 func BenchmarkImportSmall(b *testing.B) {
 	nar := goroot(b)
 	const size = 50_000

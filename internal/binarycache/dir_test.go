@@ -69,7 +69,7 @@ func TestOpenUnwritable(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "open binary cache "+cache+": ") || len(hint.Of(err)) != 1 {
 		t.Errorf("the error is %v, its hints are %q", err, hint.Of(err))
 	}
-	// An owner can do nothing on a read-only file system.
+	// On a read-only file system, another owner does not help.
 	if hints := strings.Join(hint.Of(err), "\n"); errors.Is(err, syscall.EROFS) == strings.Contains(hints, "chown") {
 		t.Errorf("the hints for %v are %q", err, hints)
 	}
@@ -98,7 +98,7 @@ func TestOpenReadOnly(t *testing.T) {
 	}
 }
 
-// What a killed run left is removed after a day, and what a live one is writing is not.
+// The files of a killed run are removed after a day. Files that another run writes are not.
 func TestOpenSweeps(t *testing.T) {
 	d := openTest(t)
 	for name, age := range map[string]time.Duration{workPrefix + "old": 25 * time.Hour, workPrefix + "young": 23 * time.Hour} {
@@ -142,7 +142,7 @@ func TestMissingAndInfo(t *testing.T) {
 	if _, err := d.Info(b.Path); err == nil || !strings.Contains(err.Error(), "the narinfo is that of "+string(a.Path)) {
 		t.Errorf("the error is %v", err)
 	}
-	// Cachix writes this where Nix writes nothing.
+	// Cachix writes this if there is no deriver.
 	write(t, d.file(infoName(a.Path)), string(text)+"Deriver: unknown-deriver\n")
 	if info, err := d.Info(a.Path); err != nil || info.Deriver != "" {
 		t.Errorf("%+v, %v", info, err)
@@ -237,7 +237,7 @@ func TestCheckAbsentAndCancelled(t *testing.T) {
 	}
 }
 
-// FuzzNARInfo looks for narinfos that crash or that lead out of the cache.
+// FuzzNARInfo looks for narinfos that cause a crash, or name a file outside of the cache.
 func FuzzNARInfo(f *testing.F) {
 	d := openTest(f)
 	o := nartest.RandomObject("o", 1, nartest.Path("o"))

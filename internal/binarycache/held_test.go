@@ -20,10 +20,10 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// references are those of each object in a [heldCache].
+// references has the references of each object in a [heldCache].
 var references = []nix.StorePath{"/nix/store/00000000000000000000000000000004-dep"}
 
-// heldCache is a cache of three objects with one NAR each in another compression, and a path that it has not.
+// heldCache makes a cache of objects with the same NAR, each in another compression.
 func heldCache(t *testing.T) (dir string, hashes map[nix.StorePath]string, nar []byte) {
 	t.Helper()
 	dir, hashes = t.TempDir(), map[nix.StorePath]string{}
@@ -69,7 +69,7 @@ func writeTestFile(t *testing.T, file string, data []byte) {
 	}
 }
 
-// What a directory and a server hold is the same, and what they do not have is no error.
+// A directory and a server return the same metadata. A missing path is no error.
 func TestInfos(t *testing.T) {
 	root, want, nar := heldCache(t)
 	dir, err := OpenReadOnly(root)
@@ -78,7 +78,7 @@ func TestInfos(t *testing.T) {
 	}
 	var failed atomic.Bool
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if failed.CompareAndSwap(false, true) { // the first question of all
+		if failed.CompareAndSwap(false, true) { // the first request
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
@@ -123,7 +123,7 @@ func TestInfos(t *testing.T) {
 	}
 }
 
-// A NAR that is gone, or another one, is not taken for the contents.
+// A missing NAR is an error, and so is a NAR that differs from its narinfo.
 func TestDumpOfALostNAR(t *testing.T) {
 	root, _, nar := heldCache(t)
 	server := httptest.NewServer(http.FileServer(http.Dir(root)))

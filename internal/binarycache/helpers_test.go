@@ -33,7 +33,7 @@ func openTest(t testing.TB) *Dir {
 	return d
 }
 
-// mustImport imports and checks that no work directory is left.
+// mustImport imports a stream, and checks that no work directory is left.
 func mustImport(t testing.TB, d *Dir, stream []byte) []nix.Added {
 	t.Helper()
 	added, err := d.Import(context.Background(), bytes.NewReader(stream))
@@ -55,7 +55,7 @@ func checkNoLeftovers(t testing.TB, d *Dir) {
 	}
 }
 
-// checkConsistent checks that whatever can be seen in the cache is complete, and returns how many objects that is.
+// checkConsistent checks that all visible objects are complete, and returns their number.
 func checkConsistent(t testing.TB, d *Dir) int {
 	t.Helper()
 	infos, err := filepath.Glob(d.file("*.narinfo"))
@@ -80,7 +80,7 @@ func checkConsistent(t testing.TB, d *Dir) int {
 	return len(paths)
 }
 
-// snapshot returns the contents of all files below a directory by their relative names.
+// snapshot returns the contents of all files below a directory, by relative name.
 func snapshot(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}

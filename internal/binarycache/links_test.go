@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// A directory that is a cache can come with a checkout. A link in it is not followed: nothing is written, removed or
-// read where it leads to.
+// A cache can come with a checkout. Links in it are not followed: no file is written, removed or read through a link.
 func TestLinksInACacheAreNotFollowed(t *testing.T) {
 	old := time.Now().Add(-2 * leftoverAge)
 	for _, name := range []string{".", incomingDir, narDir} {
@@ -40,8 +39,7 @@ func TestLinksInACacheAreNotFollowed(t *testing.T) {
 	}
 }
 
-// Of what is in the directory for incoming files, only old work directories of this program are removed, and what a link
-// in them leads to is kept.
+// In the directory for incoming files, only old work directories of this program are removed. Links in them are not followed.
 func TestSweepRemovesOnlyWorkDirectories(t *testing.T) {
 	home := t.TempDir()
 	cache := filepath.Join(home, "cache")

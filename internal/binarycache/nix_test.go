@@ -15,7 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// nixStore is a store of a test's own, below a directory.
+// nixStore is a separate store for a test, below a directory.
 type nixStore struct{ root string }
 
 func (s nixStore) url() string { return "local?root=" + s.root }
@@ -25,8 +25,8 @@ func (s nixStore) run(t testing.TB, args ...string) string {
 	return string(nartest.RunNix(t, "nix-store", append([]string{"--store", s.url()}, args...)...))
 }
 
-// buildClosure builds an object that refers to a source, to a text and to itself, and returns its closure:
-// the object last.
+// buildClosure builds an object that refers to a source, to a text and to itself, and returns its closure, with the object
+// last.
 func (s nixStore) buildClosure(t testing.TB) []nix.StorePath {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -64,7 +64,7 @@ func (s nixStore) export(t testing.TB, paths []nix.StorePath) []byte {
 	return []byte(s.run(t, args...))
 }
 
-// Nix itself substitutes what was imported, and it is what was exported.
+// Nix substitutes the imported objects. They are equal to the exported ones.
 func TestNixSubstitutes(t *testing.T) {
 	source := nixStore{t.TempDir()}
 	closure := source.buildClosure(t)
@@ -107,7 +107,7 @@ func TestNixSubstitutes(t *testing.T) {
 	}
 }
 
-// The cache's narinfo and those that Nix writes for the same objects say the same of the NAR.
+// The narinfos of the cache have the same metadata of the NAR as those that Nix writes for the same objects.
 func TestNixWritesTheSame(t *testing.T) {
 	source := nixStore{t.TempDir()}
 	closure := source.buildClosure(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// What a cache has without a trusted signature counts as not there, whatever its narinfo says.
+// An object without a trusted signature counts as missing.
 func TestSignedCountsWhatATrustedKeyHasSigned(t *testing.T) {
 	key := func(name string) (*gonix.PublicKey, *gonix.PrivateKey) {
 		public, private, err := gonix.GenerateKey(name, rand.Reader)

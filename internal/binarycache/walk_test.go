@@ -14,7 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// serveDir serves a directory cache on the web, without some of its paths.
+// serveDir serves a directory by HTTP, without some of its paths.
 func serveDir(t *testing.T, d *Dir, without ...nix.StorePath) *HTTP {
 	t.Helper()
 	files := http.FileServer(http.Dir(d.name))
@@ -35,7 +35,7 @@ func serveDir(t *testing.T, d *Dir, without ...nix.StorePath) *HTTP {
 	return cache.(*HTTP)
 }
 
-// A closure is put together from the cache and those that consumers have as well.
+// The objects of a closure may be in the cache and in other caches of the consumer.
 func TestConsumerClosure(t *testing.T) {
 	d := openTest(t)
 	libc := nartest.RandomObject("libc", 4000)
@@ -59,7 +59,7 @@ func TestConsumerClosure(t *testing.T) {
 		}
 	}
 	if _, err := (&Consumer{HTTP: own}).Closure(t.Context(), []nix.StorePath{tool.Path}); !errors.Is(err, ErrNotFound) {
-		t.Errorf("a reference that nobody serves: %v", err)
+		t.Errorf("a reference that no cache has: %v", err)
 	}
 	broken := filepath.Join(d.name, infoName(ssl.Path))
 	if err := os.Chmod(broken, 0o644); err != nil {

@@ -29,7 +29,7 @@ func tree() []byte {
 		"entry", "(", "name", "link", "node", "(", "type", "symlink", "target", "a", ")", ")", ")")
 }
 
-// readAll returns the entries of an archive, and the contents of all files in a row.
+// readAll returns the entries of an archive, and the joined contents of all files.
 func readAll(ctx context.Context, data []byte) (entries []Entry, contents string, err error) {
 	r := NewReaderAhead(ctx, io.NopCloser(bytes.NewReader(data)))
 	defer r.Close()
@@ -82,7 +82,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// The names of what it accepts are sorted, and no name leaves its directory.
+// The names of a valid archive are sorted, and no name leads out of its directory.
 func FuzzReader(f *testing.F) {
 	f.Add(tree())
 	f.Fuzz(func(t *testing.T, data []byte) {

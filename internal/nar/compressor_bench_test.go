@@ -41,7 +41,7 @@ func BenchmarkCompressor(b *testing.B) {
 	}
 }
 
-// All packages of Go's library and commands, each a NAR: more than a thousand, of 60 kB on average.
+// Each package of the library and the commands of Go as a NAR: more than a thousand, of 60 kB on average.
 func BenchmarkCompressorSmall(b *testing.B) {
 	benchmarkCompressor(b, Zstd, 0, directoriesBelow(b, filepath.Join(nartest.GOROOT(b), "src"))...)
 }
@@ -54,7 +54,7 @@ func BenchmarkCompressorMixed(b *testing.B) {
 	b.Run("largest-last", func(b *testing.B) { benchmarkCompressor(b, Zstd, 0, trees...) })
 }
 
-// Where the time of a push goes: each stage has all those before it, and the zstd program the same bytes from a file.
+// The time of the stages of a push: each includes those before it. The program zstd compresses the same bytes from a file.
 func BenchmarkCompressorStages(b *testing.B) {
 	trees := append(directoriesIn(b, libraries)[1:], nartest.GOROOT(b))
 	slices.SortFunc(trees, func(a, b string) int { return cmp.Compare(filepath.Base(a), filepath.Base(b)) })
@@ -124,7 +124,7 @@ func writeNARs(b *testing.B, file string, trees []string) (size int64) {
 	return info.Size()
 }
 
-// benchmarkCompressor packs trees, and reports what the files are of the NARs' size.
+// benchmarkCompressor compresses trees, and reports the ratio of the sizes of the files and the NARs.
 func benchmarkCompressor(b *testing.B, compression Compression, level int, trees ...string) {
 	p, err := NewCompressor(compression, level)
 	if err != nil {
@@ -138,8 +138,8 @@ func benchmarkCompressor(b *testing.B, compression Compression, level int, trees
 	})
 }
 
-// benchmarkTrees does something with each of the trees, eight at a time. It reports the processors that were busy on
-// average, and the most memory that the process has had.
+// benchmarkTrees calls pack for the trees, eight at the same time. It reports the average number of busy processors, and the
+// maximum memory of the process.
 func benchmarkTrees(b *testing.B, trees []string, pack func(ctx context.Context, tree string) (Compressed, error)) {
 	b.Helper()
 	var nar, file atomic.Int64
@@ -179,7 +179,7 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// peakMemory returns the most MiB that this process has had in memory: of all benchmarks so far.
+// peakMemory returns the maximum memory of this process in MiB, including all earlier benchmarks.
 func peakMemory(b *testing.B) float64 {
 	b.Helper()
 	var usage unix.Rusage
@@ -189,7 +189,7 @@ func peakMemory(b *testing.B) float64 {
 	return float64(usage.Maxrss) / 1024
 }
 
-// directoriesIn returns the directories in one, those with the largest NARs first.
+// directoriesIn returns the directories in a directory, those with the largest NARs first.
 func directoriesIn(b *testing.B, dir string) []string {
 	b.Helper()
 	entries, err := os.ReadDir(dir)
@@ -218,7 +218,7 @@ func largestIn(b *testing.B, dir string) string {
 	return directoriesIn(b, dir)[0]
 }
 
-// directoriesBelow returns the directories below one that have none themselves.
+// directoriesBelow returns the directories below a directory that have no subdirectories.
 func directoriesBelow(b *testing.B, dir string) []string {
 	b.Helper()
 	leaves := map[string]bool{}

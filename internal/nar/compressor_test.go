@@ -96,7 +96,7 @@ func hashOf(b []byte) nix.Hash {
 	return d.Hash()
 }
 
-// Each effort makes smaller files than the one below, and the mixed one lies between its two.
+// Each effort makes smaller files than the one before. The mixed effort is between its two.
 func TestLevelsAreInOrder(t *testing.T) {
 	random := rand.New(rand.NewChaCha8(sha256.Sum256([]byte("levels"))))
 	var words [512][]byte

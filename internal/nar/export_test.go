@@ -118,7 +118,7 @@ func TestReadExportMalformed(t *testing.T) {
 	})
 }
 
-// Wherever a stream is cut, the error says so.
+// A truncated stream is always an error.
 func TestReadExportTruncated(t *testing.T) {
 	stream := nartest.Export(nartest.RandomObject("a", 10), nartest.RandomObject("b", 3, nartest.Path("a")))
 	for n := range stream {
@@ -149,7 +149,7 @@ type failingWriter struct{ err error }
 
 func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
 
-// FuzzReadExport looks for streams that crash, that grow, or that are read otherwise when read again.
+// FuzzReadExport looks for streams that cause a crash, that grow, or that are different when they are written and read again.
 func FuzzReadExport(f *testing.F) {
 	dir := f.TempDir()
 	for _, name := range []string{"..data", "+", "a"} {
@@ -183,7 +183,7 @@ func FuzzReadExport(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// References are sorted: a stream in which they were not comes back in another order, but as long at most.
+		// References are sorted, so the order can differ from the stream, but the result is not longer.
 		if out = append(out, nartest.Words(0)...); len(out) > len(stream) {
 			t.Errorf("%d bytes became %d", len(stream), len(out))
 		}

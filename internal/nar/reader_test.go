@@ -35,7 +35,7 @@ func read(r *Reader) (entries []Entry, contents []string, err error) {
 	}
 }
 
-// onDisk returns what read returns, by looking at the tree itself.
+// onDisk returns the same as read, from the tree on disk.
 func onDisk(t *testing.T, tree string) (entries []Entry, contents []string) {
 	t.Helper()
 	err := filepath.WalkDir(tree, func(name string, d fs.DirEntry, err error) error {
@@ -98,7 +98,7 @@ func TestReader(t *testing.T) {
 	}
 }
 
-// A reader that passes over the contents returns the same entries.
+// A reader that skips the contents returns the same entries.
 func TestReaderPassesOverContents(t *testing.T) {
 	tree := nartest.OddTree(t)
 	want, _ := onDisk(t, tree)

@@ -34,7 +34,7 @@ func TestHashTree(t *testing.T) {
 	}
 }
 
-// What is written can be read, by this package.
+// The reader reads the output of the writer.
 func TestWriteTreeReadBack(t *testing.T) {
 	o := nartest.Object{Path: nartest.Path("tree")}
 	nar := dump(t, nartest.OddTree(t))
@@ -48,7 +48,7 @@ func TestWriteTreeReadBack(t *testing.T) {
 	}
 }
 
-// A large tree is read for a long time; a signal ends that.
+// A signal ends the reading of a large tree.
 func TestHashTreeEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	ended := errors.New("ended by a signal")
@@ -71,7 +71,7 @@ func TestHashTreeRefuses(t *testing.T) {
 	if _, _, err := HashTree(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "cannot be in a NAR") {
 		t.Errorf("socket: the error is %v", err)
 	}
-	// /proc/version has a size of 0 and content all the same: a file that grows while it is read.
+	// /proc/version has size 0, but is not empty: like a file that grows while it is read.
 	if _, _, err := HashTree(t.Context(), "/proc/version"); err == nil || !strings.Contains(err.Error(), "changed while it was read") {
 		t.Errorf("grown: the error is %v", err)
 	}

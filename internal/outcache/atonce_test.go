@@ -10,8 +10,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Two runs find the same damage. What the first has put in its place stays there when the second sets aside what it has
-// found, and so do files of other objects that a damaged narinfo names.
+// Two runs find the same damage. The object that the first run has imported stays when the second run sets the damaged one
+// aside, and so do the files of other objects.
 func TestTwoRunsReplaceTheSameDamage(t *testing.T) {
 	paths := []nix.StorePath{dep, top}
 	r := newResults(t)
@@ -40,7 +40,7 @@ func TestTwoRunsReplaceTheSameDamage(t *testing.T) {
 	}
 }
 
-// A damaged narinfo can name the file of another object, which is not damaged.
+// A damaged narinfo can name the file of an undamaged object.
 func TestFilesOfOtherObjectsStay(t *testing.T) {
 	r := newResults(t)
 	info, err := r.dir.Info(dep)

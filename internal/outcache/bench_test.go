@@ -13,8 +13,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 )
 
-// BenchmarkServed asks for a closure of 1000 paths and 256 MiB, as a run does that has nothing to do: for the first time
-// after the files were changed, and again.
+// BenchmarkServed queries a closure of 1000 paths and 256 MiB, like a run in which all is cached: the first time after the
+// files have changed, and again.
 func BenchmarkServed(b *testing.B) {
 	dir, err := binarycache.Open(filepath.Join(b.TempDir(), "cache"))
 	if err != nil {

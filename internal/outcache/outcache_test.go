@@ -21,7 +21,7 @@ const (
 	dep = nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-dep")
 )
 
-// wire serialises as Nix does.
+// wire serialises like Nix.
 func wire(values ...any) []byte {
 	var out []byte
 	for _, v := range values {
@@ -40,7 +40,7 @@ func wire(values ...any) []byte {
 	return out
 }
 
-// object is a file in the store: what Nix says of it, and its part of a stream of nix-store --export.
+// object is a file in the store: its metadata, and its part of a stream of nix-store --export.
 func object(path nix.StorePath, contents string, references ...nix.StorePath) (nix.PathInfo, []byte) {
 	nar := wire("nix-archive-1", "(", "type", "regular", "contents", contents, ")")
 	h := gonix.NewHasher(gonix.SHA256)
@@ -52,7 +52,7 @@ func object(path nix.StorePath, contents string, references ...nix.StorePath) (n
 	return nix.PathInfo{Path: path, NARHash: h.SumHash(), NARSize: int64(len(nar)), References: references}, append(stream, wire("", 0)...)
 }
 
-// results is a directory of results, with the record of the user who has made it.
+// results is a directory of results, with the record of the user.
 type results struct {
 	dir    *binarycache.Dir
 	record *record.Record
@@ -61,7 +61,7 @@ type results struct {
 	warned []string
 }
 
-// newResults has two objects in it, of which one refers to the other.
+// newResults makes results with two objects, one of which refers to the other.
 func newResults(t *testing.T) *results {
 	t.Helper()
 	home := t.TempDir()
@@ -81,12 +81,12 @@ func newResults(t *testing.T) *results {
 	return res
 }
 
-// open is the cache as another run sees it.
+// open returns the cache for another run.
 func (r *results) open() *Store {
 	return New(r.dir, r.record, func(text string) { r.warned = append(r.warned, text) })
 }
 
-// build does what a run does that has built both objects.
+// build records and imports both objects, like a run that has built them.
 func (r *results) build(t *testing.T) []nix.Added {
 	t.Helper()
 	s, paths := r.open(), []nix.StorePath{dep, top}
@@ -130,8 +130,8 @@ func edit(t *testing.T, file string, f func(string) string) {
 	}
 }
 
-// What was changed in the directory counts as not there, as does what refers to it. The next build replaces it, and keeps
-// what was there.
+// A changed object counts as missing, and so do its dependents. The next build replaces it, and keeps the changed files in
+// another directory.
 func TestWhatWasChangedIsReplaced(t *testing.T) {
 	cut := func(at string) func(string) string {
 		return func(s string) string { before, _, _ := strings.Cut(s, at); return before }
@@ -200,7 +200,8 @@ func TestWhatWasChangedIsReplaced(t *testing.T) {
 	}
 }
 
-// Without a record nothing is believed, but what Nix says later makes it so: nothing is packed again.
+// Without a record, all objects count as missing. After Nix has reported the same contents, they are present, without a
+// second import.
 func TestWithoutRecordNothingIsBelieved(t *testing.T) {
 	r := newResults(t)
 	empty, err := record.Open(filepath.Join(t.TempDir(), "record"))
@@ -225,7 +226,7 @@ func TestWithoutRecordNothingIsBelieved(t *testing.T) {
 	}
 }
 
-// Two systems of a run share dependencies: what one has added is there for the other, which has asked for it before.
+// Two systems of a run share dependencies: an object that one has added is present for the other, even after a query.
 func TestWhatAnotherRunAddsIsThere(t *testing.T) {
 	r := newResults(t)
 	r.dir, _ = binarycache.Open(filepath.Join(t.TempDir(), "cache"))
@@ -245,7 +246,7 @@ func TestWhatAnotherRunAddsIsThere(t *testing.T) {
 	}
 }
 
-// A file is read once: after that, its identity is enough.
+// A file is read once. After that, its identity is compared.
 func TestFilesAreReadOnce(t *testing.T) {
 	r := newResults(t)
 	info, err := r.dir.Info(top)
@@ -265,7 +266,7 @@ func TestFilesAreReadOnce(t *testing.T) {
 	}
 }
 
-// A stream that says something else than Nix has said before is an error.
+// A stream that differs from the recorded contents is an error.
 func TestImportComparesWithTheRecord(t *testing.T) {
 	r := newResults(t)
 	r.dir, _ = binarycache.Open(filepath.Join(t.TempDir(), "cache"))
@@ -282,7 +283,7 @@ func TestImportComparesWithTheRecord(t *testing.T) {
 	}
 }
 
-// What the record cannot be read of is not believed, and is no error of everything else.
+// An object with an unreadable record counts as missing. Other objects are not affected.
 func TestUnreadableRecordIsNotBelieved(t *testing.T) {
 	r := newResults(t)
 	file := filepath.Join(r.record.Path(), "objects", dep.Base()+".json")

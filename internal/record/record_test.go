@@ -53,7 +53,7 @@ func TestObjects(t *testing.T) {
 	if err := r.Change([]nix.StorePath{top}, mark); err != nil {
 		t.Fatal(err)
 	}
-	// The same contents once more change nothing.
+	// The same contents again change nothing.
 	if err := r.Note("2", []nix.PathInfo{info("contents")}); err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestObjects(t *testing.T) {
 		t.Error("a record that is open for reading was changed")
 	}
 
-	// Of other contents, nothing is proven. What speaks against a path stays.
+	// New contents remove the results, apart from those against publishing.
 	if err := r.Note("3", []nix.PathInfo{info("other")}); err != nil {
 		t.Fatal(err)
 	}
@@ -91,12 +91,12 @@ func TestObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	if o, _ := r.Object(top); o.Second != Different {
-		t.Errorf("a second build differed, and it is forgotten: %+v", o)
+		t.Errorf("the difference of a second build is lost: %+v", o)
 	}
 }
 
-// An entry that cannot be read may speak against the object. It is neither taken for no entry nor written over, and the
-// error says how to repair it.
+// An unreadable entry may have a reason against publishing. So it does not count as missing, and is not overwritten. The
+// error has a hint how to repair it.
 func TestUnreadableObject(t *testing.T) {
 	r := open(t)
 	if err := r.Note("1", []nix.PathInfo{info("contents")}); err != nil {
@@ -171,17 +171,17 @@ func TestJournals(t *testing.T) {
 		}
 	}
 	if r.WroteJournal("another", []byte("first")) {
-		t.Error("a journal of another run is taken for this one's")
+		t.Error("the journal of another run is accepted")
 	}
 	if err := r.NoteJournal("run", []byte("third")); err != nil {
 		t.Fatal(err)
 	}
 	if r.WroteJournal("run", []byte("first")) {
-		t.Error("an old journal is believed")
+		t.Error("an old journal is accepted")
 	}
 }
 
-// Two processes that change one object lose nothing of what the other says.
+// If several processes change one object, no change is lost.
 func TestChangesOfSeveralProcesses(t *testing.T) {
 	r := open(t)
 	var group sync.WaitGroup
@@ -205,7 +205,7 @@ func TestChangesOfSeveralProcesses(t *testing.T) {
 	}
 }
 
-// A process that stopped while it has the lock does not keep other processes waiting without end.
+// If a process stops while it has the lock, other processes do not wait without limit.
 func TestLockOfTheRecordHasALimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t)
@@ -257,7 +257,7 @@ func TestDirectoriesOfOthersAreRefused(t *testing.T) {
 	}
 }
 
-// Whoever can write to a directory above can put another one in the place of the record.
+// A user who can write to a directory above the record could replace the record.
 func TestRecordBelowADirectoryOfAllIsRefused(t *testing.T) {
 	for mode, refused := range map[os.FileMode]bool{0o777: true, 0o773: true, 0o777 | os.ModeSticky: false, 0o775: false} {
 		above := filepath.Join(t.TempDir(), "above")
@@ -292,7 +292,7 @@ func TestDir(t *testing.T) {
 			t.Errorf("Dir(%q, %q) = %q, %v", test.state, test.home, got, err)
 		}
 	}
-	// Reading makes no directory.
+	// Reading creates no directory.
 	dir := filepath.Join(t.TempDir(), "record")
 	if r, err := OpenReadOnly(dir); err != nil || r.Writable() {
 		t.Error(err)

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// uses are the ways to use a file "file" of a directory.
+// uses has all operations on a file "file" of a directory.
 var uses = map[string]func(*Dir) error{
 	"open":    func(d *Dir) error { f, err := d.OpenRegular("file"); _ = f.Close(); return err },
 	"read":    func(d *Dir) error { _, err := d.Read("file", 100); return err },
@@ -28,7 +28,7 @@ var uses = map[string]func(*Dir) error{
 	"removes": func(d *Dir) error { return d.RemoveAll("file") },
 }
 
-// No use of a directory of results goes through a link: to a directory below it, to its own place, or in a relative name.
+// No operation on a directory of results follows a link: below the directory, in its place, or in its relative name.
 func TestDirFollowsNoLinks(t *testing.T) {
 	for name, use := range uses {
 		for _, leads := range []string{"below", "itself", "relative"} {
@@ -64,7 +64,7 @@ func TestDirFollowsNoLinks(t *testing.T) {
 	}
 }
 
-// A link in a file's place is not read. What is written takes its place.
+// A link in place of a file is not read. A new file replaces it.
 func TestDirReplacesLinks(t *testing.T) {
 	base := t.TempDir()
 	victim := filepath.Join(base, "victim")
@@ -130,7 +130,7 @@ func TestDir(t *testing.T) {
 	}
 }
 
-// An error names the file that cannot be replaced, and not the one that was written beside it.
+// An error names the file that cannot be replaced, not the temporary one.
 func TestDirNamesTheFile(t *testing.T) {
 	d := NewDir(filepath.Join(t.TempDir(), "out"))
 	if err := d.Sub("file").Make(); err != nil {
@@ -165,7 +165,7 @@ func TestWhoseFilesAreUsed(t *testing.T) {
 	}
 }
 
-// Another user's directories and files are refused wherever they are.
+// Directories and files of another user are refused, at each level.
 func TestDirOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files away")

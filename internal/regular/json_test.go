@@ -16,7 +16,7 @@ func TestUnmarshalJSONIsBounded(t *testing.T) {
 			t.Errorf("%.20s…: %v", text, err)
 		}
 	}
-	// What is in a string is no value.
+	// Characters in a string do not count.
 	text := `["` + strings.Repeat(`,{[\"`, maxValues) + `", "\\"]`
 	if err := UnmarshalJSON([]byte(text), &v); err != nil {
 		t.Errorf("%.20s…: %v", text, err)
