@@ -13,25 +13,24 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// maxBody is what one request to the API may have: a query for as many paths as the client sends at once, and little
-// more.
+// maxBody is the maximum size of a body: slightly more than the largest query of the client.
 const maxBody = 1_200_000
 
-// maxHashes is how many paths the client asks for at once.
+// maxHashes is the maximum number of paths in a query of the client.
 const maxHashes = 32768
 
-// access is what a request needs a token for.
+// access is the right that a request needs.
 type access int
 
 const (
-	reading access = iota // nothing, unless the cache is private
-	asking                // a token, which need not allow to write
+	reading access = iota // no token, unless the cache is private
+	asking                // any valid token
 	writing
-	pinning // writing, in a cache that can be pushed to without a token as well
+	pinning // a token that allows to write, even if a push needs none
 )
 
-// open checks what all requests to the API have in common, in the order in which it is most useful to be told.
-// The query may have the given parameters, and must have all of them.
+// open checks what all requests to the API have in common. The first error is the most useful one.
+// The query must have exactly the given parameters.
 func (x *exchange) open(need access, query ...string) error {
 	s := x.server
 	if name := x.r.PathValue("name"); name != s.options.Name {
@@ -96,7 +95,7 @@ func accepts(header http.Header, mediaType string) bool {
 	return false
 }
 
-// readJSON reads a body that has to be JSON.
+// readJSON reads a body, which must be JSON.
 func (x *exchange) readJSON() ([]byte, error) {
 	contentType := x.r.Header.Get("Content-Type")
 	got, params, err := mime.ParseMediaType(contentType)
@@ -113,12 +112,12 @@ func (x *exchange) readJSON() ([]byte, error) {
 		return nil, refused(http.StatusBadRequest, "read body: %v", err)
 	}
 	if !utf8.Valid(body) {
-		return nil, broken(http.StatusBadRequest, "body is not UTF-8") // the decoder would put another character there
+		return nil, broken(http.StatusBadRequest, "body is not UTF-8") // the decoder would replace the invalid bytes
 	}
 	return body, nil
 }
 
-// noBody checks that there is none.
+// noBody checks that there is no body.
 func (x *exchange) noBody() error {
 	if n, err := discard(x.r.Body); err != nil || n > 0 {
 		return broken(http.StatusBadRequest, "a body of %d bytes, want none", n)
@@ -164,8 +163,8 @@ func (s *Server) missing(x *exchange) error {
 	missing := []string{}
 	for _, hash := range hashes {
 		asked[hash]++
-		// The server takes each path that it has off the list once, so that it reports the copies of one that was
-		// named twice (github.com/cachix/cachix/issues/625).
+		// The server removes each existing path from the list once, so it reports duplicates as missing
+		// (github.com/cachix/cachix/issues/625).
 		if asked[hash] > 1 || !s.has(hash) {
 			missing = append(missing, hash)
 		}
@@ -177,13 +176,12 @@ func (s *Server) missing(x *exchange) error {
 	return nil
 }
 
-// has tells whether a consumer gets a path: from this cache or from one upstream.
+// has returns whether this cache or an upstream cache has a path.
 func (s *Server) has(hash string) bool {
 	return s.cache.path(hash) != nil || s.options.Upstream != nil && s.options.Upstream(hash)
 }
 
-// hasPath tells the same of a whole path: one with the hash part of another is not there. Of what is upstream, only hash
-// parts are known.
+// hasPath returns the same for a whole path: the hash part alone is not enough. In upstream caches, only hash parts are known.
 func (s *Server) hasPath(path nix.StorePath) bool {
 	if here := s.cache.path(path.Digest()); here != nil {
 		return here.info.StorePath == path

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Each of these requests is refused, and those that break a rule of the protocol are problems.
+// All these requests are refused. Those that break a rule of the protocol are problems.
 func TestRefusesRequests(t *testing.T) {
 	hash := newObjectNamed("a").hash()
 	list := `["` + hash + `"]`
@@ -143,7 +143,7 @@ func TestInfo(t *testing.T) {
 	c.noProblems()
 }
 
-// The server reports copies of a hash that is there, as that of Cachix does; a client has to ask for each once.
+// Like Cachix, the server reports duplicates of an existing hash as missing: a client must query each hash once.
 func TestMissing(t *testing.T) {
 	here, upstream, gone, absent := newObjectNamed("here"), newObjectNamed("upstream"), newObjectNamed("gone"), newObjectNamed("absent")
 	c := start(t, Options{Upstream: func(hash string) bool { return hash == upstream.hash() }})
@@ -172,7 +172,7 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// The largest query that the client makes has room.
+// The largest query of the client is accepted.
 func TestMissingTakesWholeBatch(t *testing.T) {
 	var hashes []string
 	for i := range maxHashes {

@@ -9,14 +9,14 @@ import (
 	"sync"
 )
 
-// errNotKept is for bytes that a trusting server has counted and forgotten.
+// errNotKept is the error for bytes that a trusting server has not stored.
 var errNotKept = errors.New("a trusting server does not keep bytes")
 
-// blob is some bytes that came in one request. They do not change.
+// blob has the bytes of one request. They do not change.
 type blob interface {
 	size() int64
 	open() (blobReader, error)
-	drop() // of no use afterwards
+	drop() // frees the bytes
 }
 
 type blobReader interface {
@@ -36,7 +36,7 @@ func newBlobs(o Options) (*blobs, error) {
 		return b, nil
 	}
 	var err error
-	// A directory of its own: what is there may be of use to somebody.
+	// A separate directory: the given one may have other files.
 	b.dir, err = os.MkdirTemp(o.Dir, "cachixtest-")
 	return b, err
 }
@@ -47,8 +47,8 @@ func (b *blobs) close() {
 	}
 }
 
-// take reads a body of n bytes. The sum is their MD5, and nil if it was not computed: hashing would cost a
-// benchmark's client the time that it is measured by, while Cachix's storage hashes on a processor of its own.
+// take reads a body of n bytes. The sum is their MD5; nil for a trusting server, because the hashing would slow down the
+// client of a benchmark, which shares the processor.
 func (b *blobs) take(body io.Reader, n int64) (_ blob, sum []byte, err error) {
 	switch {
 	case b.trusting:
@@ -86,10 +86,10 @@ func (b *blobs) takeFile(body io.Reader, n int64) (_ blob, sum []byte, err error
 	return file{f.Name(), n}, hash.Sum(nil), nil
 }
 
-// buffers are large: of a body of net/http that is read by small pieces, each costs as much as a large one.
+// buffers are large, because a read of a body of net/http has a high fixed cost.
 var buffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
 
-// discard reads to the end and counts.
+// discard reads to the end, and counts the bytes.
 func discard(r io.Reader) (int64, error) {
 	buffer := buffers.Get().(*[256 << 10]byte)
 	defer buffers.Put(buffer)
@@ -142,11 +142,11 @@ func (h hole) size() int64             { return int64(h) }
 func (hole) open() (blobReader, error) { return nil, errNotKept }
 func (hole) drop()                     {}
 
-// object is a file that came in parts, all but the last of one size.
+// object is a file of parts. All parts apart from the last have the same size.
 type object struct {
 	parts  []blob
 	size   int64
-	flawed int64 // offset of a byte whose bits are all wrong; -1 where there is none
+	flawed int64 // offset of a byte that is inverted; -1 for none
 }
 
 func newObject(parts ...blob) *object {
@@ -163,15 +163,15 @@ func (o *object) drop() {
 	}
 }
 
-// reader returns a reader for one goroutine, who has to close it.
+// reader returns a reader for one goroutine. The caller must close it.
 func (o *object) reader() *objectReader { return &objectReader{object: *o} }
 
-// objectReader is an [io.ReadSeekCloser] that has one part open at a time.
+// objectReader is an [io.ReadSeekCloser] with one open part at a time.
 type objectReader struct {
 	object object
 	offset int64
 	index  int
-	part   blobReader // the one of the index; nil where none is open
+	part   blobReader // the part with the index; nil if none is open
 }
 
 func (r *objectReader) Read(p []byte) (int, error) {

@@ -20,7 +20,7 @@ import (
 	"zombiezen.com/go/nix/nixbase32"
 )
 
-// client is the least that can push, written by hand, so that a test can send what no right client would.
+// client is a minimal client, with which a test can also send invalid requests.
 type client struct {
 	t     testing.TB
 	s     *Server
@@ -34,14 +34,14 @@ func start(t testing.TB, o Options) client {
 	return client{t, s, s.options.Token}
 }
 
-// answered is an answer that was read whole.
+// answered is a complete answer.
 type answered struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// request makes one to the API with all that is asked of each.
+// request makes a valid request to the API.
 func (c client) request(method, path, body string) *http.Request {
 	c.t.Helper()
 	r, err := http.NewRequestWithContext(c.t.Context(), method, c.s.APIURL()+"/cache/"+c.s.options.Name+path, strings.NewReader(body))
@@ -56,7 +56,7 @@ func (c client) request(method, path, body string) *http.Request {
 	return r
 }
 
-// send sends it on a connection of its own: what a fault does to one request is not to meet the next.
+// send sends a request on a separate connection, so that a fault of one request does not affect the next.
 func (c client) send(r *http.Request) (answered, error) {
 	transport := &http.Transport{DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
@@ -78,7 +78,14 @@ func (c client) mustSend(r *http.Request) answered {
 	return a
 }
 
-// api sends a request to the API, and wants a status.
+// begun returns a channel that receives a value when the server has received a request.
+func (c client) begun() <-chan struct{} {
+	begun := make(chan struct{}, 10)
+	c.s.log.update(func() { c.s.log.begun = begun })
+	return begun
+}
+
+// api sends a request to the API, and checks the status.
 func (c client) api(want int, method, path, body string) answered {
 	c.t.Helper()
 	a := c.mustSend(c.request(method, path, body))
@@ -88,7 +95,7 @@ func (c client) api(want int, method, path, body string) answered {
 	return a
 }
 
-// get asks the public side.
+// get sends a request to the public side.
 func (c client) get(path string) answered {
 	c.t.Helper()
 	r, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.s.PublicURL()+path, nil)
@@ -120,7 +127,7 @@ func contentMD5(data []byte) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// part makes the request that puts a part.
+// part makes a request with a part.
 func (c client) part(u begun, number int, data []byte) *http.Request {
 	c.t.Helper()
 	var signed struct {
@@ -146,7 +153,7 @@ func (c client) put(u begun, number int, data []byte) (eTag string) {
 	return a.header.Get("ETag")
 }
 
-// body of complete. Tests spoil it field by field.
+// body is the body of complete. Tests change its fields.
 type body map[string]any
 
 func (b body) info() map[string]any    { return b["narInfoCreate"].(map[string]any) }
@@ -155,12 +162,12 @@ func (b body) parts() []map[string]any { return b["parts"].([]map[string]any) }
 func (b body) String() string {
 	text, err := json.Marshal(map[string]any(b))
 	if err != nil {
-		return err.Error() // no JSON, so the server will say so
+		return err.Error() // not JSON: the server will refuse it
 	}
 	return string(text)
 }
 
-// testObject is a path to be pushed.
+// testObject is an object to push.
 type testObject struct {
 	path string // base name
 	nar  []byte
@@ -227,7 +234,7 @@ func xzStream(t testing.TB, data []byte) []byte {
 	return out.Bytes()
 }
 
-// upload puts a file in parts of a size, and makes the body that would complete it.
+// upload sends a file in parts of a size, and returns the body to complete it.
 func (c client) upload(o testObject, compression string, packed []byte, size int) (begun, body) {
 	c.t.Helper()
 	u := c.create(compression)
@@ -239,7 +246,7 @@ func (c client) upload(o testObject, compression string, packed []byte, size int
 	return u, body{"parts": parts, "narInfoCreate": o.info(c.t, packed)}
 }
 
-// push is a right one.
+// push pushes an object.
 func (c client) push(o testObject) {
 	c.t.Helper()
 	c.pushFile(o, "zst", zst(c.t, o.nar))

@@ -9,8 +9,8 @@ import (
 	gonix "zombiezen.com/go/nix"
 )
 
-// complete answers POST /cache/{name}/multipart-nar/{narId}/complete. The path can be seen when all was verified, and
-// not before.
+// complete answers POST /cache/{name}/multipart-nar/{narId}/complete. The path becomes visible
+// after all is verified.
 func (s *Server) complete(x *exchange) error {
 	if err := x.open(writing, "uploadId"); err != nil {
 		return err
@@ -35,7 +35,7 @@ func (s *Server) complete(x *exchange) error {
 	case aborted:
 		return afterAbort(u)
 	case completed:
-		// The answer to the first may have been lost.
+		// The first answer may have been lost.
 		if !reflect.DeepEqual(u.done, c) {
 			return broken(http.StatusConflict, "upload %s was completed in another way", u.narID)
 		}
@@ -48,13 +48,13 @@ func (s *Server) complete(x *exchange) error {
 	return nil
 }
 
-// finish verifies an upload and shows its path.
+// finish verifies an upload, and makes its path visible.
 func (s *Server) finish(u *upload, c *completion) error {
 	nar, err := s.assemble(u, c)
 	if err != nil {
 		return err
 	}
-	info := c.info.Clone() // c is compared with what a second request says
+	info := c.info.Clone() // c is compared with a second request
 	info.Compression = gonix.Zstandard
 	if u.compression == "xz" {
 		info.Compression = gonix.XZ
@@ -73,7 +73,7 @@ func (s *Server) finish(u *upload, c *completion) error {
 	return s.show(u, c, &served{info: info, text: narInfoText(info, c.deriver, signature), nar: nar, narFile: narFile})
 }
 
-// assemble finds the parts that the client has named.
+// assemble returns the parts that the client has named.
 func (s *Server) assemble(u *upload, c *completion) (*object, error) {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
@@ -94,7 +94,7 @@ func (s *Server) assemble(u *upload, c *completion) (*object, error) {
 		case i < len(c.parts)-1 && got.size() < s.options.MinPart:
 			return nil, broken(http.StatusBadRequest, "EntityTooSmall: part %d has %d bytes, and is not the last", named.number, got.size())
 		case i > 0 && i < len(c.parts)-1 && got.size() != parts[0].size(), i > 0 && got.size() > parts[0].size():
-			// A rule of R2, which S3 does not have.
+			// A rule of R2; S3 has no such rule.
 			return nil, broken(http.StatusBadRequest, "InvalidPart: All non-trailing parts must have the same length: %d and %d", parts[0].size(), got.size())
 		}
 		parts = append(parts, got.blob)
@@ -115,7 +115,7 @@ func (s *Server) show(u *upload, c *completion, p *served) error {
 		err := broken(http.StatusBadRequest, "reference %s is not there", ref.Base())
 		s.cache.mu.Lock()
 		if s.cache.forgotten[ref.Digest()] {
-			// It was there when the client asked, for all that it can know.
+			// It may have existed at the time of the query.
 			err = refused(http.StatusBadRequest, "reference %s is not there any more", ref.Base())
 		}
 		s.cache.mu.Unlock()
@@ -133,13 +133,13 @@ func (s *Server) show(u *upload, c *completion, p *served) error {
 	} else if old.info.StorePath != p.info.StorePath || !old.info.NARHash.Equal(p.info.NARHash) {
 		return broken(http.StatusConflict, "%s is there, with another NAR", old.info.StorePath.Base())
 	} else {
-		p.nar.drop() // two clients have pushed the same; the first stays
+		p.nar.drop() // two clients have pushed the same path; the first stays
 	}
 	u.state, u.parts, u.done = completed, nil, c
 	return nil
 }
 
-// narInfoText writes a narinfo as Cachix does: hexadecimal FileHash, and a deriver whatever is known of it.
+// narInfoText writes a narinfo like Cachix: with a hexadecimal FileHash, and always with a deriver.
 func narInfoText(info *gonix.NARInfo, deriver string, signature *gonix.Signature) string {
 	var references []string
 	for _, ref := range info.References {
@@ -153,7 +153,7 @@ func narInfoText(info *gonix.NARInfo, deriver string, signature *gonix.Signature
 		"FileSize: " + decimal(info.FileSize),
 		"NarHash: " + info.NARHash.Base32(),
 		"NarSize: " + decimal(info.NARSize),
-		"References: " + strings.Join(references, " "), // Nix wants the space where there are none
+		"References: " + strings.Join(references, " "), // Nix needs the space even without references
 		"Deriver: " + deriver,
 		"Sig: " + signature.String(),
 	}

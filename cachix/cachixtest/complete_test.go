@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// set changes a field of narInfoCreate; without a value it removes it.
+// set changes a field of narInfoCreate, or removes it if there is no value.
 func set(field string, value ...any) func(body) {
 	return func(b body) {
 		delete(b.info(), field)
@@ -30,7 +30,7 @@ func setPart(i int, field string, value any) func(body) {
 	return func(b body) { b.parts()[i][field] = value }
 }
 
-// Whatever is not as it should be, the path is not seen, and the upload can be aborted.
+// If a field is invalid, the path does not become visible, and the upload can be aborted.
 func TestRefusesCompletion(t *testing.T) {
 	const minPart = 1000
 	o := newObjectNamed("a", newObjectNamed("a").path)
@@ -110,7 +110,7 @@ func TestRefusesCompletion(t *testing.T) {
 			if problems := c.s.Problems(); len(problems) != 1 {
 				t.Errorf("problems are %q, want one", problems)
 			}
-			if paths := c.s.Paths(); len(paths) != 1 { // the one that was there
+			if paths := c.s.Paths(); len(paths) != 1 { // the one from before
 				t.Errorf("paths %q can be seen", paths)
 			}
 			c.api(200, "POST", u.path("/abort"), "")
@@ -132,7 +132,7 @@ func TestRefusesSizesOfParts(t *testing.T) {
 		"a smaller in between": {[]int{1002, 1001, 1}, "same length"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// Without a look at the bytes, which are none of zstd.
+			// The bytes, which are not zstd, were not read.
 			c := start(t, Options{MinPart: 1000, Trusting: true})
 			u, o := c.create("zst"), newObjectNamed("a")
 			var packed []byte
@@ -150,7 +150,7 @@ func TestRefusesSizesOfParts(t *testing.T) {
 	}
 }
 
-// Without another option, parts are as large as those of S3 have to be.
+// By default, the minimum size of parts is that of S3.
 func TestLeastPartIsThatOfS3(t *testing.T) {
 	const least = 5 << 20
 	for size, want := range map[int]int{least: 200, least - 1: 400} {
@@ -232,7 +232,7 @@ func TestUnpacksFramesAndStreams(t *testing.T) {
 	}
 }
 
-// A path is seen after its references, or not at all.
+// A path becomes visible only after its references.
 func TestReferences(t *testing.T) {
 	leaf, upstream := newObjectNamed("leaf"), newObjectNamed("upstream")
 	top := newObjectNamed("top", leaf.path, upstream.path, newObjectNamed("top").path)
@@ -253,7 +253,7 @@ func TestReferences(t *testing.T) {
 		t.Errorf("paths are %q, want %q", got, want)
 	}
 
-	// Garbage collection between a query and a completion is no mistake of the client.
+	// Garbage collection between a query and a completion is no error of the client.
 	c.s.Forget(leaf.hash())
 	user := newObjectNamed("user", leaf.path)
 	packed = zst(t, user.nar)

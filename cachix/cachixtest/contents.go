@@ -11,14 +11,14 @@ import (
 	gonix "zombiezen.com/go/nix"
 )
 
-// contents is what a cache has, and what is on the way to it.
+// contents has the paths of a cache, and its uploads.
 type contents struct {
 	mu        sync.Mutex
-	uploads   map[string]*upload // by NAR id, with those that have ended
+	uploads   map[string]*upload // by NAR id; also those that have ended
 	paths     map[string]*served // by hash part
 	pins      map[string]Pin
-	forgotten map[string]bool // hash parts of paths that were there once
-	expired   map[string]bool // signatures of URLs that were refused as too old
+	forgotten map[string]bool // hash parts of paths that were removed
+	expired   map[string]bool // signatures of URLs that were refused as expired
 }
 
 func newContents() *contents {
@@ -28,7 +28,7 @@ func newContents() *contents {
 	}
 }
 
-// served is a store path that can be seen.
+// served is a visible store path.
 type served struct {
 	info    *gonix.NARInfo
 	text    string // narinfo, as served
@@ -42,7 +42,7 @@ func (c *contents) path(hash string) *served {
 	return c.paths[hash]
 }
 
-// narFile finds a NAR by its name. The same bytes may be those of several paths; any will do.
+// narFile returns a NAR by its name. Several paths may have the same bytes.
 func (c *contents) narFile(name string) *object {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,7 +54,7 @@ func (c *contents) narFile(name string) *object {
 	return nil
 }
 
-// Paths returns the store paths that can be seen, sorted.
+// Paths returns the visible store paths, sorted.
 func (s *Server) Paths() []string {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
@@ -66,7 +66,7 @@ func (s *Server) Paths() []string {
 	return paths
 }
 
-// NARInfo returns the narinfo of the path with a hash part, as it is served.
+// NARInfo returns the narinfo of the path with a hash part, as the public side serves it.
 func (s *Server) NARInfo(hash string) (text string, ok bool) {
 	p := s.cache.path(hash)
 	if p == nil {
@@ -75,14 +75,14 @@ func (s *Server) NARInfo(hash string) (text string, ok bool) {
 	return p.text, true
 }
 
-// Pins returns what is pinned, by name.
+// Pins returns the pins by name.
 func (s *Server) Pins() map[string]Pin {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
 	return maps.Clone(s.cache.pins)
 }
 
-// OpenUploads returns how many uploads were begun, and neither completed nor aborted.
+// OpenUploads returns the number of uploads that are neither completed nor aborted.
 func (s *Server) OpenUploads() int {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
@@ -95,7 +95,7 @@ func (s *Server) OpenUploads() int {
 	return n
 }
 
-// Forget drops the path with a hash part, as garbage collection at Cachix does. Paths that refer to it stay.
+// Forget removes the path with a hash part, like the garbage collection of Cachix. Its dependents stay.
 func (s *Server) Forget(hash string) {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
@@ -109,24 +109,24 @@ func (s *Server) Forget(hash string) {
 }
 
 // Corrupt inverts a byte in the middle of the NAR of the path with a hash part.
-// A second time inverts nothing more.
+// A second call has no further effect.
 func (s *Server) Corrupt(hash string) {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
 	if p := s.cache.paths[hash]; p != nil {
-		// A reader may be at the old one.
+		// A reader may still use the old one.
 		corrupt := *p.nar
 		corrupt.flawed = corrupt.size / 2
 		p.nar = &corrupt
 	}
 }
 
-// Alter has the narinfo of the path with a hash part say something else of it, signed by the cache's own key.
+// Alter changes the narinfo of the path with a hash part, signed by the key of the cache.
 func (s *Server) Alter(hash string, change func(*gonix.NARInfo)) error {
 	return s.rewrite(hash, s.keys.signer, change)
 }
 
-// Forge has the narinfo of the path with a hash part signed by another key of the same name.
+// Forge signs the narinfo of the path with a hash part by another key of the same name.
 func (s *Server) Forge(hash string) error {
 	_, secret, err := ed25519.GenerateKey(nil)
 	if err != nil {

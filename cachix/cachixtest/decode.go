@@ -15,11 +15,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// unknownDeriver is what the client sends of a path whose deriver is not known, or not told.
+// unknownDeriver is sent by the client if there is no deriver.
 const unknownDeriver = "unknown-deriver"
 
-// fields is a JSON object that has the fields that it should have. Decoding into a struct would take a field in
-// another case, and pass over one that is missing.
+// fields is a JSON object with exactly the expected fields. Decoding into a struct would accept a name in another case, and
+// ignore a missing field.
 type fields map[string]json.RawMessage
 
 func decodeFields(data []byte, names ...string) (fields, error) {
@@ -76,14 +76,14 @@ func checkHashPart(hash string) error {
 	return nil
 }
 
-// parseBase parses a store path's base name, by the rules of Nix for names.
+// parseBase parses the base name of a store path, by the rules of Nix.
 func parseBase(base string) (nix.StorePath, error) {
 	path, err := nix.ParseStorePath(string(nix.StoreDir) + "/" + base)
 	if err != nil {
 		return "", err
 	}
 	name := path.Name()
-	// Parsing has cleaned the path.
+	// The parser has cleaned the path.
 	if path.Base() != base || name == "." || name == ".." || strings.HasPrefix(name, ".-") || strings.HasPrefix(name, "..-") {
 		return "", fmt.Errorf("%q is no base name of a store path", base)
 	}
@@ -94,7 +94,7 @@ func parseBase(base string) (nix.StorePath, error) {
 type completion struct {
 	parts []completedPart
 	info  *gonix.NARInfo // without URL, Compression and Sig
-	// deriver and signature as they came
+	// deriver and signature as the client has sent them
 	deriver string
 	cSig    *string
 }
@@ -138,8 +138,7 @@ func decodeCompletedPart(data []byte) (p completedPart, err error) {
 	return p, err
 }
 
-// decodeNARInfo decodes the description of the path. All of its hashes, names and keys are in different forms, and
-// each has one.
+// decodeNARInfo decodes the description of the path. Each hash, name and key has another form.
 func (c *completion) decodeNARInfo(data []byte) error {
 	var hash, suffix, narHash, fileHash string
 	var references []string
@@ -199,7 +198,7 @@ func parseReferences(bases []string) ([]nix.StorePath, error) {
 	return references, nil
 }
 
-// checkTail checks the fields that a path can be without.
+// checkTail checks the optional fields.
 func (c *completion) checkTail() error {
 	if c.deriver != unknownDeriver {
 		deriver, err := parseBase(c.deriver)
@@ -216,7 +215,7 @@ func (c *completion) checkTail() error {
 	return nil
 }
 
-// decodeBase64 takes the one way to write so many bytes. The library, also where it is strict, passes over line breaks.
+// decodeBase64 decodes the canonical form of n bytes. The library ignores line breaks, even in strict mode.
 func decodeBase64(text string, size int) ([]byte, error) {
 	data, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(data) != size || base64.StdEncoding.EncodeToString(data) != text {

@@ -10,50 +10,50 @@ import (
 	"time"
 )
 
-// exchange is one request and the answer to it.
+// exchange is a request and its answer.
 type exchange struct {
 	server *Server
 	w      http.ResponseWriter
 	r      *http.Request
 	body   *countedBody // that of r
 	record *Request     // guarded by the log
-	expire bool         // the URL that it asks for is to have expired
+	expire bool         // the requested URL must be expired
 }
 
-// refusal is an error that is an answer.
+// refusal is an error that is sent as an answer.
 type refusal struct {
 	status int
 	code   string // of S3, for a part
 	text   string
 	broke  bool // a rule of the protocol, so it is a problem
-	late   bool // it is a problem only if the client still waits for the answer
+	late   bool // a problem only if the client still waits for the answer
 }
 
 func (e *refusal) Error() string { return e.text }
 
-// refused is an answer to a request that is as it should be.
+// refused is the answer to a correct request.
 func refused(status int, format string, args ...any) error {
 	return &refusal{status: status, text: fmt.Sprintf(format, args...)}
 }
 
-// broken is an answer to a request that no client should send.
+// broken is the answer to a request that breaks a rule.
 func broken(status int, format string, args ...any) error {
 	return &refusal{status: status, text: fmt.Sprintf(format, args...), broke: true}
 }
 
-// afterAbort is an answer about an upload that was taken back. A client that calls off a push does not wait for what is
-// under way, and the server may come to that after the abort. Who still waits for the answer has broken a rule.
+// afterAbort is the answer about an aborted upload. A client that cancels a push does not wait for its open requests, which may
+// arrive after the abort. A client that still waits for the answer has broken a rule.
 func afterAbort(u *upload) error {
 	return &refusal{status: http.StatusNotFound, code: "NoSuchUpload", text: "upload " + u.narID + " was aborted", broke: true, late: true}
 }
 
-// handler carries out a request. A nil error means that it has answered; what is no refusal is a status 500.
+// handler executes a request. A nil error means that it has answered; an error that is no [refusal] is a status 500.
 type handler func(*exchange) error
 
-// refuser writes an answer in the form of its side of the server.
+// refuser writes a refusal in the format of its side of the server.
 type refuser func(w http.ResponseWriter, e *refusal)
 
-// endpoint makes a handler of net/http: it records, misbehaves if told to, and answers errors.
+// endpoint makes a handler of net/http, which records the request, applies faults, and answers errors.
 func (s *Server) endpoint(name string, refuse refuser, handle handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{server: s, r: r, record: &Request{
@@ -101,20 +101,20 @@ func (x *exchange) snapshot() (r Request) {
 	return r
 }
 
-// problem notes that a rule was broken.
+// problem records that a rule was broken.
 func (x *exchange) problem(format string, args ...any) {
 	x.server.log.problem(fmt.Sprintf("%s: %s (%s %s)", x.record.Endpoint, fmt.Sprintf(format, args...), x.r.Method, x.r.URL.Path))
 }
 
-// drain reads what is left of a body. Without it, a client that still writes would see a broken connection instead
-// of the answer, now and then. One that waits for leave to write has not begun.
+// drain reads the rest of a body. Without it, a client that still writes would sometimes see a broken connection instead of
+// the answer. A client that waits for 100 Continue has not begun to write.
 func (x *exchange) drain() {
 	if x.r.Header.Get("Expect") == "" {
 		_, _ = discard(x.r.Body)
 	}
 }
 
-// calledOff tells whether the client has hung up. net/http notices that only of a request that was read to its end.
+// calledOff returns whether the client has closed the connection. net/http detects that only after the body was read.
 func (x *exchange) calledOff() bool {
 	select {
 	case <-x.r.Context().Done():
@@ -136,7 +136,7 @@ func (x *exchange) cut() {
 		conn = slow.NetConn()
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // a close without what was to be sent is a reset
+		_ = tcp.SetLinger(0) // a close that discards unsent data is a reset
 	}
 }
 
@@ -148,7 +148,7 @@ func (s *Server) continueDelay(r *http.Request) func() {
 	return s.link.roundTrip
 }
 
-// countedBody counts what is read of a body.
+// countedBody counts the bytes that are read of a body.
 type countedBody struct {
 	io.ReadCloser
 	first func() // called before the first read, then nil
@@ -165,7 +165,7 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// answer records the status, and waits for the link, before anything is sent.
+// answer records the status, and waits for the link, before it sends the answer.
 type answer struct {
 	http.ResponseWriter
 	x     *exchange

@@ -11,29 +11,29 @@ import (
 	"time"
 )
 
-// Fault is a rule by which the server misbehaves. Of what it may do, the first in this order is done: Stall, Reset,
-// LoseAnswer, Truncate; Status replaces the answer, also one that is lost or truncated.
+// Fault is a rule for failures of the server. The first of these that is set applies: Stall, Reset, LoseAnswer, Truncate.
+// Status replaces the answer, also one that is lost or truncated.
 type Fault struct {
-	Endpoint    string  // whose requests the rule is for, as in Request; any where empty
-	Path        string  // only requests whose path ends so; any where empty
-	After       int     // how many of them pass first
-	Times       int     // how many of them fail; 0 means all
-	Probability float64 // of each to be spoilt; 1 where 0
+	Endpoint    string  // of the requests, as in Request; empty for any
+	Path        string  // suffix of the path of the requests; empty for any
+	After       int     // number of such requests before the first fault
+	Times       int     // number of requests that fail; 0 for all
+	Probability float64 // that a request fails; 0 means 1
 
-	Status      int    // answers with this status without carrying the request out,
-	RetryAfter  string // and this header: seconds or a date,
-	Body        string // and this body
-	ContentType string // of a type; JSON where empty
+	Status      int    // answers with this status without executing the request,
+	RetryAfter  string // this header, in seconds or as a date,
+	Body        string // this body,
+	ContentType string // and this type; empty for JSON
 
-	Reset      bool          // resets the connection, and does not carry the request out
-	Stall      time.Duration // says nothing for so long, then resets; negative: until the server closes
-	StallAfter int64         // what of the body is read before Reset and Stall; as good as all where it fits the sockets
-	Truncate   bool          // carries the request out, declares the answer's length, at least 1, and sends half of it; not for HEAD
-	LoseAnswer bool          // carries the request out, then resets the connection
-	Expire     bool          // of sign: the URL that it gives has expired
+	Reset      bool          // resets the connection without executing the request
+	Stall      time.Duration // sends nothing for this time, then resets; negative: until the server closes
+	StallAfter int64         // bytes of the body that are read before Reset and Stall; small bodies arrive in any case
+	Truncate   bool          // executes the request, declares the length of the answer, at least 1, and sends half of it; not for HEAD
+	LoseAnswer bool          // executes the request, then resets the connection
+	Expire     bool          // for sign: the URL in the answer has expired
 }
 
-// Misbehave adds rules. For each request the first rule that applies is used, and only that counts it.
+// Misbehave adds rules. For each request, the first matching rule applies, and only that rule counts it.
 func (s *Server) Misbehave(faults ...Fault) {
 	s.rules.mu.Lock()
 	defer s.rules.mu.Unlock()
@@ -42,7 +42,7 @@ func (s *Server) Misbehave(faults ...Fault) {
 	}
 }
 
-// Behave drops all rules.
+// Behave removes all rules.
 func (s *Server) Behave() {
 	s.rules.mu.Lock()
 	defer s.rules.mu.Unlock()
@@ -54,7 +54,7 @@ type rule struct {
 	seen, used int
 }
 
-// ruleBook decides what becomes of a request.
+// ruleBook finds the fault of a request.
 type ruleBook struct {
 	mu     sync.Mutex
 	random *rand.Rand
@@ -82,7 +82,7 @@ func (b *ruleBook) match(endpoint, path string) (Fault, bool) {
 	return Fault{}, false
 }
 
-// misbehave carries a fault out, and the request as far as the fault allows.
+// misbehave applies a fault, and executes the request if the fault allows it.
 func (x *exchange) misbehave(f Fault, carryOut func()) {
 	x.expire = f.Expire
 	if f.Status != 0 {
@@ -109,13 +109,13 @@ func (x *exchange) misbehave(f Fault, carryOut func()) {
 			x.w.Header().Set("Content-Length", strconv.Itoa(max(len(body), 1)))
 		}
 		x.w.WriteHeader(spoilt.Code)
-		_, _ = x.w.Write(body[:len(body)/2]) // net/http closes a connection that was promised more
+		_, _ = x.w.Write(body[:len(body)/2]) // net/http closes a connection if the answer is shorter than declared
 	default:
 		carryOut()
 	}
 }
 
-// aside executes a request and drops the answer.
+// aside executes a request, and discards the answer.
 func (x *exchange) aside(carryOut func()) *httptest.ResponseRecorder {
 	w, recorder := x.w, httptest.NewRecorder()
 	x.w = recorder
@@ -136,7 +136,7 @@ func (x *exchange) answerFault(f Fault) {
 	_, _ = io.WriteString(x.w, f.Body)
 }
 
-// stall waits. That a client has left is seen only where its whole body was read: see [http.Request.Context].
+// stall waits. It detects a closed connection only if the whole body was read: see [http.Request.Context].
 func (x *exchange) stall(d time.Duration) {
 	var over <-chan time.Time
 	if d > 0 {

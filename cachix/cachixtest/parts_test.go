@@ -75,7 +75,7 @@ func TestPartsEndWithTheirUpload(t *testing.T) {
 	}
 	c.api(200, "POST", u.path("/abort"), "")
 	c.api(404, "POST", u.path("/abort"), "")
-	c.noProblems() // the first answer might have been lost
+	c.noProblems() // the first answer may have been lost
 	if n := c.s.OpenUploads(); n != 0 {
 		t.Errorf("%d uploads are open after abort", n)
 	}
@@ -89,7 +89,7 @@ func TestPartsEndWithTheirUpload(t *testing.T) {
 	}
 }
 
-// After an upload is completed nothing more of it is to come.
+// A completed upload accepts no further requests.
 func TestNothingFollowsCompletion(t *testing.T) {
 	c := start(t, Options{})
 	o := newObjectNamed("a")
@@ -107,14 +107,13 @@ func TestNothingFollowsCompletion(t *testing.T) {
 	}
 }
 
-// What was under way when a push was called off may come after the abort. It is no mistake of a client that does not
-// wait for the answer.
-func TestLateRequestsOfACalledOffPush(t *testing.T) {
+// Requests of a cancelled push may arrive after the abort. This is no error of a client that does not wait for the answer.
+func TestLateRequestsOfACancelledPush(t *testing.T) {
 	c := start(t, Options{Latency: 100 * time.Millisecond})
 	u := c.create("zst")
 	part := c.part(u, 1, []byte("late"))
 	c.api(200, "POST", u.path("/abort"), "")
-	asked := len(c.s.Requests())
+	begun := c.begun()
 	for _, r := range []*http.Request{
 		part,
 		c.request("POST", u.path("")+"&partNumber=1", `{"contentMD5":"`+contentMD5(nil)+`"}`),
@@ -126,15 +125,12 @@ func TestLateRequestsOfACalledOffPush(t *testing.T) {
 			_, err := c.send(r.WithContext(ctx))
 			ended <- err
 		}()
-		asked++
-		for len(c.s.Requests()) < asked {
-			time.Sleep(time.Millisecond)
-		}
+		<-begun
 		hangUp()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
 	}
-	c.s.Close() // when the last has been answered
+	c.s.Close() // waits for the last answer
 	c.noProblems()
 }

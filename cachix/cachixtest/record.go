@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// Request is what the server remembers of one request.
+// Request is an entry of the log of requests.
 type Request struct {
 	// Endpoint is one of: info, missing, create, sign, part, complete, abort, pin, pins (the list of them), head (the
-	// API's own question for one path) of the API and its storage; cache-info, narinfo, nar of the public side, for
+	// query of the API for one path) of the API and its storage; cache-info, narinfo, nar of the public side, for
 	// GET and HEAD; put; unknown.
 	Endpoint string
 	Method   string
 	Path     string // without the query
-	NARID    string // of the upload that it is about, where there is one
-	Hash     string // hash part of the store path that it is about, where the server got so far as to know
+	NARID    string // of its upload, if it has one
+	Hash     string // hash part of its store path, if the server has read it
 	Part     int    // its number, for sign and part
 
-	Status     int   // of the answer; 0 where the connection was cut before one, or where there is none yet
-	Bytes      int64 // of its body that were read when the answer began, or the connection was cut
-	Authorized bool  // it carried an Authorization header, whatever was in it
-	Faulty     bool  // a rule of Misbehave was applied
+	Status     int   // of the answer; 0 if there is none, or none yet
+	Bytes      int64 // of its body that were read before the answer began, or the connection was cut
+	Authorized bool  // it has an Authorization header, valid or not
+	Faulty     bool  // a rule of Misbehave applied
 	Time       time.Time
 }
 
@@ -30,20 +30,25 @@ func (r Request) String() string {
 	return fmt.Sprintf("%-10s %s %s %d %d bytes", r.Endpoint, r.Method, r.Path, r.Status, r.Bytes)
 }
 
-// requestLog keeps requests in the order in which they came.
+// requestLog has the requests in the order of their beginning.
 type requestLog struct {
 	mu       sync.Mutex
 	requests []*Request
 	problems []string
+	begun    chan struct{} // receives a value for each request, if it is not nil; for tests
 }
 
 func (l *requestLog) add(r *Request) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.requests = append(l.requests, r)
+	begun := l.begun
+	l.mu.Unlock()
+	if begun != nil {
+		begun <- struct{}{}
+	}
 }
 
-// update changes an entry. It is done before an answer begins, so that whoever has seen the answer sees the entry.
+// update changes an entry. It is called before an answer begins, so that a client that has the answer sees the entry.
 func (l *requestLog) update(change func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,7 +61,7 @@ func (l *requestLog) problem(text string) {
 	l.problems = append(l.problems, text)
 }
 
-// Requests returns what was asked so far, in the order in which requests began.
+// Requests returns all requests so far, in the order of their beginning.
 func (s *Server) Requests() []Request {
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
@@ -67,7 +72,7 @@ func (s *Server) Requests() []Request {
 	return requests
 }
 
-// Count returns how many requests an endpoint got, answered or not.
+// Count returns the number of requests of an endpoint, with or without an answer.
 func (s *Server) Count(endpoint string) int {
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
@@ -80,16 +85,16 @@ func (s *Server) Count(endpoint string) int {
 	return n
 }
 
-// Problems returns a line for each request that broke a rule of the protocol: a right client makes none, whatever
-// the server does. A token that is wrong, expired or not allowed to write is no problem of this kind, nor is a request
-// for an upload that was aborted meanwhile, if its client has hung up before the answer.
+// Problems returns a line for each request that broke a rule of the protocol. A correct client breaks none, even if the
+// server fails. A token that is wrong, expired or not allowed to write is no problem in this sense. Neither is a request
+// for an aborted upload, if its client has closed the connection before the answer.
 func (s *Server) Problems() []string {
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
 	return slices.Clone(s.log.problems)
 }
 
-// Reset forgets requests and problems. Contents, uploads and rules stay.
+// Reset removes all requests and problems from the log. Contents, uploads and rules stay.
 func (s *Server) Reset() {
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
