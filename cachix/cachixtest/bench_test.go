@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// BenchmarkPart puts parts of 32 MiB over loopback: what a server takes from the processor that its client is to be
-// measured on. Both ends are in the figure.
+// BenchmarkPart sends parts of 32 MiB over loopback: the cost of the server in benchmarks that share the processor. The figure
+// includes the client.
 func BenchmarkPart(b *testing.B) {
 	data := make([]byte, 32<<20)
 	for name, options := range map[string]Options{"trusting": {Trusting: true}, "strict": {}} {

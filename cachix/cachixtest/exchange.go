@@ -75,7 +75,7 @@ func (s *Server) endpoint(name string, refuse refuser, handle handler) http.Hand
 				e = &refusal{status: http.StatusInternalServerError, code: "InternalError", text: err.Error()}
 			}
 			x.drain()
-			if e.broke && !(e.late && x.calledOff()) {
+			if e.broke && !(e.late && x.disconnected()) {
 				x.problem("%s", e.text)
 			}
 			refuse(x.w, e)
@@ -114,8 +114,8 @@ func (x *exchange) drain() {
 	}
 }
 
-// calledOff returns whether the client has closed the connection. net/http detects that only after the body was read.
-func (x *exchange) calledOff() bool {
+// disconnected returns whether the client has closed the connection. net/http detects that only after the body was read.
+func (x *exchange) disconnected() bool {
 	select {
 	case <-x.r.Context().Done():
 		return true

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// outcome is what a client sees of a request for a narinfo of 300 bytes.
+// outcome is the result of a request for a narinfo of 300 bytes.
 func outcome(c client, hash string) string {
 	r, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.s.PublicURL()+hash+".narinfo", nil)
 	if err != nil {
@@ -74,7 +74,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// A lost answer to complete: the path is there, and asking again is fine.
+// After a lost answer to complete, the path is visible, and the request can be repeated.
 func TestLosesAnswerToComplete(t *testing.T) {
 	c, o := start(t, Options{}), newObjectNamed("a")
 	packed := zst(t, o.nar)
@@ -157,18 +157,18 @@ func TestStalls(t *testing.T) {
 	<-begun
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Errorf("the client that left has %v", err)
+		t.Errorf("the client that closed its connection has %v", err)
 	}
 	s.Close()
 	if err := <-done; err == nil {
-		t.Error("the client that stayed got an answer")
+		t.Error("the other client got an answer")
 	}
 	if n := len(s.Problems()); n > 0 {
 		t.Errorf("%d problems", n)
 	}
 }
 
-// The same seed spoils the same requests.
+// With the same seed, the same requests fail.
 func TestProbability(t *testing.T) {
 	run := func(seed uint64) (pattern string) {
 		rules := newRuleBook(seed)

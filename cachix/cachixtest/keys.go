@@ -11,14 +11,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// keys are what signs the paths of a cache, and what verifies them.
+// keys has the key that signs the paths of a cache, and those that verify them.
 type keys struct {
-	signer *gonix.PrivateKey // nil where the owner signs
+	signer *gonix.PrivateKey // nil if the owner signs
 	public *gonix.PublicKey
 }
 
 // keysOf derives the key of a managed cache from its name, so that a signature is the same in every run of a test.
-// Whoever reads this can forge it: it is for tests.
+// It is for tests only: anyone can compute it.
 func keysOf(o Options) (keys, error) {
 	if o.SelfSigned != "" {
 		public, err := gonix.ParsePublicKey(o.SelfSigned)
@@ -36,11 +36,11 @@ func keysOf(o Options) (keys, error) {
 	return keys{signer: signer, public: signer.PublicKey()}, nil
 }
 
-// PublicKeys returns the keys that Nix has to trust, each as "name:base64".
+// PublicKeys returns the keys that Nix must trust, each as "name:base64".
 func (s *Server) PublicKeys() []string { return []string{s.keys.public.String()} }
 
-// sign returns the signature that is served with a path: the server's own, or the one that came, if it is good.
-// A managed cache takes a signature as well, provided that it is by its key.
+// sign returns the signature of a path: that of the server, or that of the client, if it is valid.
+// A managed cache also accepts a signature by its own key.
 func (k keys) sign(info *nix.NARInfo, cSig *string) (*gonix.Signature, error) {
 	if cSig == nil && k.signer == nil {
 		return nil, broken(400, "No signature found. Most likely because signing key wasn't set: see cachix generate-keypair")

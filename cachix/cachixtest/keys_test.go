@@ -19,7 +19,7 @@ func testKey(t testing.TB) *gonix.PrivateKey {
 	return key
 }
 
-// signer signs as a client of Cachix does: without the name of the key.
+// signer signs like a client of Cachix: without the name of the key.
 func signer(t testing.TB, key *gonix.PrivateKey) func(*gonix.NARInfo) string {
 	return func(info *gonix.NARInfo) string {
 		signature, err := gonix.SignNARInfo(key, info)

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// link is the network between client and server, as far as a loopback interface has to be made slower.
+// link simulates a slow network on the loopback interface.
 type link struct {
 	latency  time.Duration
-	up, down *pace // nil where there is no limit
+	up, down *pace // nil for no limit
 }
 
 func newLink(latency time.Duration, bandwidth int64) *link {
@@ -26,11 +26,11 @@ func (l *link) roundTrip() {
 	}
 }
 
-// pace lets bytes pass one after the other, at a rate.
+// pace limits the rate of bytes.
 type pace struct {
 	rate int64 // bytes a second
 	mu   sync.Mutex
-	free time.Time // when the last of them has passed
+	free time.Time // the time at which the last byte has passed
 }
 
 func (p *pace) pass(n int) {
@@ -48,8 +48,8 @@ func (p *pace) pass(n int) {
 	time.Sleep(wait)
 }
 
-// Slow returns a listener whose connections have the latency and bandwidth of the options; the listener itself where
-// there are none. It is for a listener of one's own: that of New is slow already.
+// Slow returns a listener whose connections have the latency and bandwidth of the options. It returns the listener itself if
+// there are none. The listener of [New] is slow already.
 func (s *Server) Slow(l net.Listener) net.Listener {
 	if s.link.latency == 0 && s.link.up == nil {
 		return l
@@ -68,7 +68,7 @@ func (l slowListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok && l.link.up != nil {
-		// Else the kernel would take some MB at once, and the client see a link that is fast and then stalls.
+		// Otherwise the kernel would buffer some MB at once, and the link would seem fast at first, and then stall.
 		_ = tcp.SetReadBuffer(maxPass)
 	}
 	return &slowConn{Conn: conn, link: l.link}, nil
@@ -80,10 +80,10 @@ type slowConn struct {
 	opened sync.Once
 }
 
-// maxPass bounds how long one write holds the link against all others.
+// maxPass is the maximum number of bytes that pass at once, so that all connections share the link.
 const maxPass = 64 << 10
 
-// Read waits for a round trip before the first byte: for the handshake, which loopback has done already.
+// Read waits for a round trip before the first byte, in place of the handshake.
 func (c *slowConn) Read(p []byte) (int, error) {
 	c.opened.Do(c.link.roundTrip)
 	n, err := c.Conn.Read(p[:min(len(p), maxPass)])
@@ -106,5 +106,5 @@ func (c *slowConn) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// NetConn is the connection below, as in [crypto/tls.Conn.NetConn].
+// NetConn returns the underlying connection, like [crypto/tls.Conn.NetConn].
 func (c *slowConn) NetConn() net.Conn { return c.Conn }

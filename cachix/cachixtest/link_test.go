@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// pipes is a listener of connections in memory, for which time can stand still.
+// pipes is a listener of connections in memory, for tests with synctest.
 type pipes chan net.Conn
 
 func (p pipes) Accept() (net.Conn, error) {
@@ -24,7 +24,7 @@ func (p pipes) Accept() (net.Conn, error) {
 func (pipes) Close() error   { return nil }
 func (pipes) Addr() net.Addr { return &net.UnixAddr{} }
 
-// A link of 20 ms and 1 MiB a second takes as long as that, to the nanosecond.
+// A link of 20 ms and 1 MiB per second takes exactly that time.
 func TestSlowLink(t *testing.T) {
 	const latency, bandwidth = 20 * time.Millisecond, 1 << 20
 	synctest.Test(t, func(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// runNix runs a program of Nix and returns what it prints. Without Nix, or as a user who may not have a store of the
-// test's own, the test is skipped.
+// runNix runs a program of Nix and returns its output. It skips the test without Nix, and if the user cannot create a separate
+// store.
 func runNix(t testing.TB, program string, args ...string) (string, error) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
@@ -47,7 +47,7 @@ func mustNix(t testing.TB, program string, args ...string) string {
 	return out
 }
 
-// closure makes two store paths in a store, the second of which refers to the first, and describes them.
+// closure adds two paths to a store, the second of which refers to the first, and returns their metadata.
 func closure(t testing.TB, store string) []testObject {
 	t.Helper()
 	tree := filepath.Join(t.TempDir(), "tree")
@@ -86,7 +86,7 @@ func dump(t testing.TB, store, path string) string {
 	return mustNix(t, "nix-store", "--store", store, "--dump", strings.TrimPrefix(store, "local?root=")+path)
 }
 
-// Nix substitutes what was pushed, and only by the key of the cache.
+// Nix substitutes pushed paths, and only with the key of the cache.
 func TestNixSubstitutes(t *testing.T) {
 	source := "local?root=" + t.TempDir()
 	objects := closure(t, source)
@@ -132,7 +132,7 @@ func TestNixSubstitutes(t *testing.T) {
 	}
 }
 
-// Nix takes the plain cache for one that can be written.
+// Nix can write to the plain cache.
 func TestNixCopiesToPlainCache(t *testing.T) {
 	source := "local?root=" + t.TempDir()
 	objects := closure(t, source)

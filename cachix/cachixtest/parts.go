@@ -12,19 +12,19 @@ import (
 	"time"
 )
 
-// maxPart is the limit of S3.
+// maxPart is the maximum size of a part in S3.
 const maxPart = 5 << 30
 
-// Parameters of a presigned URL, as S3 calls them.
+// Parameters of a presigned URL in S3.
 const (
 	amzDate      = "X-Amz-Date"
 	amzExpires   = "X-Amz-Expires"
 	amzSigned    = "X-Amz-SignedHeaders"
 	amzSignature = "X-Amz-Signature"
-	amzTime      = "20060102T150405.000000000Z" // finer than that of S3: tests have URLs that last milliseconds
+	amzTime      = "20060102T150405.000000000Z" // more precise than in S3: the URLs of tests expire after milliseconds
 )
 
-// presign makes the URL that one part can be put to: one with these bytes, at this host, until its time is over.
+// presign makes the URL to send one part to: with these bytes, at this host, until it expires.
 func (s *Server) presign(r *http.Request, u *upload, number int, contentMD5 string, life time.Duration) string {
 	query := url.Values{
 		"X-Amz-Algorithm": {"AWS4-HMAC-SHA256"},
@@ -45,7 +45,7 @@ func (s *Server) signURL(path string, query url.Values, contentMD5, host string)
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// breach is a refusal of the storage for a rule that was broken.
+// breach is a refusal of the storage because a rule was broken.
 func breach(status int, code, format string, args ...any) error {
 	return &refusal{status: status, code: code, text: fmt.Sprintf(format, args...), broke: true}
 }
@@ -83,7 +83,7 @@ func (s *Server) putPart(x *exchange) error {
 	return nil
 }
 
-// checkPartHeader looks at what a right client never sends, or always.
+// checkPartHeader checks for headers that a correct client never sends, or always sends.
 func checkPartHeader(r *http.Request) error {
 	header := r.Header
 	switch {
@@ -105,8 +105,8 @@ func checkPartHeader(r *http.Request) error {
 	return nil
 }
 
-// checkPresigned holds a request against the signature in its URL. That a URL has expired is no problem: a link may
-// be slower than anybody could know. One that comes again afterwards is: it will never do, and another costs one call.
+// checkPresigned compares a request with the signature in its URL. An expired URL is no problem, because the link may be
+// slow. But it is a problem if the client uses it again.
 func (s *Server) checkPresigned(r *http.Request, query url.Values) error {
 	given := query.Get(amzSignature)
 	query.Del(amzSignature)
@@ -125,7 +125,7 @@ func (s *Server) checkPresigned(r *http.Request, query url.Values) error {
 	return nil
 }
 
-// expire notes that a URL of a signature was refused as expired, and tells whether it was before.
+// expire records that the URL with a signature was refused as expired, and returns whether that happened before.
 func (c *contents) expire(signature string) (again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,15 +134,14 @@ func (c *contents) expire(signature string) (again bool) {
 	return again
 }
 
-// receive takes the bytes of a part. A part that is there already is replaced, as in S3: the answer to the first may
-// have been lost.
+// receive stores the bytes of a part. As in S3, it replaces an existing part: the first answer may have been lost.
 func (s *Server) receive(x *exchange, u *upload, number int) (eTag string, err error) {
 	bytes, sum, err := s.blobs.take(x.r.Body, x.r.ContentLength)
 	if err != nil {
 		return "", &refusal{status: http.StatusBadRequest, code: "IncompleteBody", text: fmt.Sprintf("read part: %v", err)}
 	}
 	contentMD5 := x.r.Header.Get("Content-MD5")
-	if sum == nil { // not looked at
+	if sum == nil { // not computed
 		sum, _ = base64.StdEncoding.DecodeString(contentMD5)
 	}
 	if base64.StdEncoding.EncodeToString(sum) != contentMD5 {

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// pinList answers GET /cache/{name}/pin: what each pin names at present. Of the answer's other fields nothing is known.
+// pinList answers GET /cache/{name}/pin: the current path of each pin. The other fields of the answer are not known.
 func (s *Server) pinList(x *exchange) error {
 	if x.r.PathValue("file") != "pin" {
 		return broken(http.StatusNotFound, "no such endpoint")

@@ -10,14 +10,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Pin keeps a store path from garbage collection, under a name.
+// Pin protects a store path from the garbage collection, under a name.
 type Pin struct {
 	StorePath string // absolute
 	Artifacts []string
-	Keep      *Keep // nil where the request had null
+	Keep      *Keep // nil if the request had null
 }
 
-// Keep is how long revisions of a pin stay: a number of Days or Revisions, or Forever.
+// Keep is the lifetime of the revisions of a pin: a number of Days or Revisions, or Forever.
 type Keep struct {
 	Tag      string
 	Contents int // 0 for Forever

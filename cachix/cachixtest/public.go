@@ -11,7 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// enter asks a consumer of a private cache for the token, as Nix sends it from a netrc file: the password of basic
+// enter checks the token of a consumer of a private cache. Nix sends it from a netrc file, as the password of basic
 // authentication, without a name.
 func (s *Server) enter(r *http.Request) error {
 	if !s.options.Private {
@@ -28,7 +28,7 @@ func (s *Server) cacheInfo(x *exchange) error {
 	if err := s.enter(x.r); err != nil {
 		return err
 	}
-	// 41 is what caches of Cachix are reported to have: after cache.nixos.org, which has 40.
+	// Caches of Cachix have priority 41: after cache.nixos.org, which has 40.
 	info := gonix.CacheInfo{StoreDirectory: nix.StoreDir, WantMassQuery: true, Priority: 41}
 	text, err := info.MarshalText()
 	if err != nil {
@@ -75,7 +75,7 @@ func (x *exchange) serve(contentType string, o *object) error {
 	r := o.reader()
 	defer r.Close()
 	if x.r.Method != http.MethodHead {
-		// Before an answer of 200 begins: a trusting server has nothing to follow it with.
+		// A trusting server has no bytes, so this must be known before an answer with status 200 begins.
 		if _, err := r.Read(make([]byte, 1)); err != nil && err != io.EOF {
 			return refused(http.StatusGone, "%v", err)
 		}

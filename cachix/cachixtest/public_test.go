@@ -29,8 +29,8 @@ func TestPublicSide(t *testing.T) {
 		"nar, range out of it":    {"GET", nar, "bytes=100000-", 416, "invalid range: failed to overlap\n"},
 		"nar of another":          {"GET", "nar/" + strings.Repeat("0", 64) + ".nar.zst", "", 404, "no such NAR\n"},
 		"nar of another type":     {"GET", strings.TrimSuffix(nar, "zst") + "xz", "", 404, "no such NAR\n"},
-		"put where nobody may":    {"PUT", nar, "", 404, "no such endpoint\n"},
-		"delete where nobody may": {"DELETE", nar, "", 404, "no such endpoint\n"},
+		"put without a route":    {"PUT", nar, "", 404, "no such endpoint\n"},
+		"delete without a route": {"DELETE", nar, "", 404, "no such endpoint\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := http.NewRequestWithContext(t.Context(), test.method, c.s.PublicURL()+test.path, nil)
@@ -96,7 +96,7 @@ func TestCorruptsAndForgets(t *testing.T) {
 				t.Errorf("%s: status %d", path, a.status)
 			}
 		}
-		c.s.Corrupt(o.hash()) // of what is not there
+		c.s.Corrupt(o.hash()) // a missing path
 		c.push(o)
 		if len(c.s.Paths()) != 1 {
 			t.Error("what was forgotten cannot be pushed again")

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// puts is the plain binary cache below /put/. It takes whatever is put there and gives it back, without a token: what
-// nix copy --to http://… needs, on the same link and with the same trust, for a comparison.
+// puts is the plain binary cache below /put/. It stores and serves any file, without a token, so that nix copy --to http://…
+// can be compared with a push over the same link.
 type puts struct {
 	mu    sync.Mutex
 	files map[string]*object
@@ -24,7 +24,7 @@ func (s *Server) putFile(x *exchange) error {
 	var err error
 	switch {
 	case !strings.HasPrefix(name, "nar/") || x.r.ContentLength < 0 && !s.blobs.trusting:
-		// Small, or of unknown length.
+		// A small body, or one of unknown length.
 		var data []byte
 		data, err = io.ReadAll(x.r.Body)
 		bytes = memory(data)

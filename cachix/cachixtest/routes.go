@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// routes are all sides of the server. A request that fits none, or only by another method, is refused in full view:
-// it is as much a mistake of the client as a wrong field.
+// routes returns all sides of the server. A request without a matching route is refused, and is a problem like a wrong field.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	unknown := s.endpoint("unknown", refuseText, func(*exchange) error {
@@ -41,7 +40,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("PUT /put/{file...}", s.endpoint("put", refuseText, s.putFile))
 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// ServeMux would redirect from what it takes for a slip of the pen.
+		// ServeMux would redirect paths that are not clean.
 		if clean := path.Clean(r.URL.Path); clean != r.URL.Path && clean+"/" != r.URL.Path {
 			unknown(w, r)
 			return
@@ -58,10 +57,10 @@ func refuseJSON(w http.ResponseWriter, e *refusal) {
 func answerJSON(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json;charset=utf-8")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(value) // a client that has left
+	_ = json.NewEncoder(w).Encode(value) // an error means that the client has closed the connection
 }
 
-// refuseXML is for the storage, which speaks as S3 does.
+// refuseXML is for the storage, which answers like S3.
 func refuseXML(w http.ResponseWriter, e *refusal) {
 	text, err := xml.Marshal(struct {
 		XMLName xml.Name `xml:"Error"`
@@ -69,7 +68,7 @@ func refuseXML(w http.ResponseWriter, e *refusal) {
 		Message string
 	}{Code: e.code, Message: e.text})
 	if err != nil {
-		text = nil // of two strings; the status says enough
+		text = nil // the status is enough
 	}
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(e.status)

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// TestToken is the token of a server that was given none. It opens nothing else.
+	// TestToken is the default token of a server.
 	TestToken = "test-token-of-cachixtest"
-	// ExpiredToken is a token that every server knows as expired.
+	// ExpiredToken is a token that has expired on every server.
 	ExpiredToken = "expired-token-of-cachixtest"
 
 	defaultName    = "scopecreep-zip"
@@ -20,47 +20,46 @@ const (
 	defaultURLLife = 5 * time.Minute // X-Amz-Expires=300, as seen in a log of the client
 )
 
-// Options of a server. The zero value is a managed public cache that [TestToken] may write.
+// Options of a server. The zero value is a managed public cache that [TestToken] may write to.
 type Options struct {
-	Name       string // of the cache; "scopecreep-zip" where empty
-	Token      string // what Authorization: Bearer must carry; TestToken where empty
-	Permission string // of the token: "Read", "Write" (where empty) or "Admin"
-	Preferred  string // compression that the cache prefers: "ZSTD" (where empty) or "XZ"
-	Private    bool   // all sides need the token; the public one as the password of basic authentication
+	Name       string // of the cache; the default is "scopecreep-zip"
+	Token      string // for Authorization: Bearer; the default is TestToken
+	Permission string // of the token: "Read", "Write" (the default) or "Admin"
+	Preferred  string // preferred compression of the cache: "ZSTD" (the default) or "XZ"
+	Private    bool   // all sides need the token; the public side as the password of basic authentication
 
-	// SelfSigned is the public key, as "name:base64", of a cache whose owner signs: each path must come with a
-	// signature by it. Where empty, the cache is managed: the server signs, by a key that follows from Name.
+	// SelfSigned is the public key, as "name:base64", of a cache whose owner signs: each path needs a signature by this key.
+	// If it is empty, the cache is managed: the server signs, by a key that depends on Name.
 	SelfSigned string
-	// NoToken lets a self-signed cache be pushed to without a token; pins need one all the same.
+	// NoToken allows to push to a self-signed cache without a token. Pins still need one.
 	NoToken bool
 
-	// Upstream says whether an upstream cache has the path of a hash part: never missing, and good as a reference.
+	// Upstream returns whether an upstream cache has the path of a hash part. Such a path is never missing.
 	Upstream func(hash string) bool
 
-	MinPart int64         // least size in bytes of all parts but the last; 5 MiB where 0
-	URLLife time.Duration // of a presigned URL; 5 minutes where 0
+	MinPart int64         // minimum size in bytes of all parts apart from the last; the default is 5 MiB
+	URLLife time.Duration // of a presigned URL; the default is 5 minutes
 
-	// Latency is the round trip of the link: it passes before each answer, and once more when a connection opens
-	// and where a client waits for 100 Continue. Bandwidth is bytes a second in each direction, for all connections
-	// together. None where 0.
+	// Latency is the round trip time of the link: it passes before each answer, when a connection opens, and when a client
+	// waits for 100 Continue. Bandwidth is in bytes per second in each direction, for all connections together. 0 means no
+	// limit.
 	Latency   time.Duration
 	Bandwidth int64
 
-	// Trusting is for benchmarks that share a processor with the server, as no client does with Cachix: bytes are
-	// counted and forgotten, and neither hashed nor unpacked. All else is checked. What was pushed can be asked for
-	// by HEAD, and not be fetched.
+	// Trusting is for benchmarks, in which the client shares the processor with the server: bytes are counted, but not stored,
+	// hashed or decompressed. All else is checked. Pushed paths answer HEAD, but cannot be fetched.
 	Trusting bool
 
-	Dir  string        // for the bytes of parts, in a directory made there, which Close removes; memory where empty
-	Seed uint64        // of the faults' probabilities
-	Log  func(Request) // called once for each request, at its end, by several goroutines
+	Dir  string        // for a directory with the bytes of parts, which Close removes; the default is memory
+	Seed uint64        // for the probabilities of faults
+	Log  func(Request) // called at the end of each request, by several goroutines
 }
 
-// Server is one cache, with the API to fill it. Its methods may be called at any time, by several goroutines.
+// Server is a cache with its API. It is safe for concurrent use.
 type Server struct {
 	options Options
 	keys    keys
-	secret  []byte // of the signatures in presigned URLs
+	secret  []byte // for the signatures of presigned URLs
 	handler http.Handler
 	blobs   *blobs
 	link    *link
@@ -68,16 +67,16 @@ type Server struct {
 	log     requestLog
 	rules   ruleBook
 	puts    puts
-	// hangUpTime is how long it may take until the server knows that a client has hung up, on a busy machine.
+	// hangUpTime is the maximum time until the server detects a closed connection, on a busy machine.
 	hangUpTime time.Duration
 
-	http    *httptest.Server // nil for a server of NewHandler
+	http    *httptest.Server // nil after NewHandler
 	closing chan struct{}
 	closed  sync.Once
 }
 
-// New starts a server at a free port of the loopback interface; the caller has to Close it.
-// Like [httptest.NewServer] it panics where it cannot: without a port, or with options that NewHandler refuses.
+// New starts a server at a free port of the loopback interface. The caller must close it.
+// Like [httptest.NewServer], it panics on an error: without a port, or with options that NewHandler refuses.
 func New(o Options) *Server {
 	s, err := NewHandler(o)
 	if err != nil {
@@ -89,8 +88,8 @@ func New(o Options) *Server {
 	return s
 }
 
-// NewHandler makes a server that listens nowhere, for a [http.Server] of one's own; the caller has to Close it.
-// It fails where a key is not one, a word of the options has no meaning, or Dir cannot be written.
+// NewHandler makes a server without a listener, for another [http.Server]. The caller must close it.
+// It returns an error for an invalid key or option, or if it cannot write to Dir.
 func NewHandler(o Options) (*Server, error) {
 	setDefault(&o.Name, defaultName)
 	setDefault(&o.Token, TestToken)
@@ -137,7 +136,7 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Close ends the server, with whatever stalls in it, and removes the bytes that it kept.
+// Close ends the server and its stalled requests, and removes its files.
 func (s *Server) Close() {
 	s.closed.Do(func() {
 		close(s.closing)
@@ -149,10 +148,10 @@ func (s *Server) Close() {
 	})
 }
 
-// Handler is the server without a listener. URLs that it gives have the host that the request was sent to.
+// Handler returns the server without a listener. Its URLs have the host of the request.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// APIURL is the base of the API, such as http://127.0.0.1:1234/api/v1; empty for a server of NewHandler.
+// APIURL is the base URL of the API, such as http://127.0.0.1:1234/api/v1; empty after NewHandler.
 func (s *Server) APIURL() string {
 	if s.http == nil {
 		return ""
@@ -160,7 +159,7 @@ func (s *Server) APIURL() string {
 	return s.http.URL + "/api/v1"
 }
 
-// PublicURL is the substituter, such as http://127.0.0.1:1234/; empty for a server of NewHandler.
+// PublicURL is the URL of the substituter, such as http://127.0.0.1:1234/; empty after NewHandler.
 func (s *Server) PublicURL() string {
 	if s.http == nil {
 		return ""
@@ -168,5 +167,5 @@ func (s *Server) PublicURL() string {
 	return s.http.URL + "/"
 }
 
-// baseURL is where the sender of a request found this server, with a slash at its end.
+// baseURL is the URL of this server for the sender of a request, with a slash at its end.
 func baseURL(r *http.Request) string { return "http://" + r.Host + "/" }

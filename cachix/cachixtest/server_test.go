@@ -37,7 +37,7 @@ func TestRemovesItsDirectory(t *testing.T) {
 	}
 }
 
-// A push is four calls of the API and one part, each of them in the log.
+// A push needs four calls of the API and one part. All of them are in the log.
 func TestRequests(t *testing.T) {
 	var mu sync.Mutex
 	var logged []Request
@@ -77,7 +77,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// A slow link changes nothing of what is sent over it, faults included.
+// A slow link does not change the bytes, nor the faults.
 func TestPushesOverSlowLink(t *testing.T) {
 	c := start(t, Options{Latency: time.Millisecond, Bandwidth: 10 << 20})
 	o := newObjectNamed("a")

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// maxPartNumber is the limit of S3.
+// maxPartNumber is the maximum in S3.
 const maxPartNumber = 10000
 
 type uploadState int
@@ -18,13 +18,13 @@ const (
 	completed
 )
 
-// upload is one multipart upload.
+// upload is a multipart upload.
 type upload struct {
 	narID, uploadID string
 	compression     string // as in the query: "xz" or "zst"
 
-	completing sync.Mutex  // held while it is verified, so that it is once
-	done       *completion // what it was completed by
+	completing sync.Mutex  // held while it is verified, which is done once
+	done       *completion // the request that completed it
 
 	// Guarded by contents.
 	state uploadState
@@ -59,9 +59,9 @@ func (c *contents) newUpload(compression string) *upload {
 	defer c.mu.Unlock()
 	n := len(c.uploads) + 1
 	u := &upload{
-		// In the form of a UUID, and counted, so that a test that does one thing after the other sees the same ones.
+		// It has the form of a UUID. It is a counter, so that sequential tests always get the same IDs.
 		narID:       fmt.Sprintf("%08x-cac1-4000-8000-%012x", n, n),
-		uploadID:    fmt.Sprintf("upload+%d/of=cachixtest", n), // to be escaped in a query
+		uploadID:    fmt.Sprintf("upload+%d/of=cachixtest", n), // must be escaped in a query
 		compression: compression,
 		parts:       map[int]part{},
 	}
@@ -69,7 +69,7 @@ func (c *contents) newUpload(compression string) *upload {
 	return u
 }
 
-// upload finds the one that a request names. It may have ended.
+// upload returns the upload of a request. It may have ended.
 func (x *exchange) upload() (*upload, error) {
 	id := x.r.PathValue("id")
 	x.update(func(r *Request) { r.NARID = id })
@@ -125,7 +125,7 @@ func (s *Server) signPart(x *exchange) error {
 	return nil
 }
 
-// parsePartNumber takes decimal digits, and no other way to write a number.
+// parsePartNumber parses decimal digits. No other form is valid.
 func parsePartNumber(text string) (int, error) {
 	number, err := strconv.Atoi(text)
 	if err != nil || strconv.Itoa(number) != text || number < 1 || number > maxPartNumber {
@@ -148,8 +148,8 @@ func decodeSignPart(body []byte) (contentMD5 string, err error) {
 	return contentMD5, nil
 }
 
-// abort answers POST /cache/{name}/multipart-nar/{narId}/abort. A second one is no mistake: the answer to the first
-// may have been lost.
+// abort answers POST /cache/{name}/multipart-nar/{narId}/abort. A second request is no error, because the first
+// answer may have been lost.
 func (s *Server) abort(x *exchange) error {
 	if err := x.open(writing, "uploadId"); err != nil {
 		return err

@@ -8,8 +8,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 )
 
-// verify reads a compressed NAR and compares it with the hashes and sizes that the client has sent. Its memory is
-// bounded by a window of the decompressor.
+// verify reads a compressed NAR, and compares it with the hashes and sizes that the client has sent. Its memory is limited by
+// the window of the decompressor.
 func verify(file *object, info *gonix.NARInfo) error {
 	r := file.reader()
 	defer r.Close()

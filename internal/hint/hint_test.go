@@ -8,9 +8,9 @@ import (
 )
 
 func TestOfFindsEachHintOnceOutermostFirst(t *testing.T) {
-	inner := Wrap(errors.New("cause"), "mend %s", "it")
+	inner := Wrap(errors.New("cause"), "repair %s", "it")
 	err := errors.Join(Wrap(fmt.Errorf("step: %w", inner), "first"), inner, errors.New("other"))
-	if got, want := Of(err), []string{"first", "mend it"}; !slices.Equal(got, want) {
+	if got, want := Of(err), []string{"first", "repair it"}; !slices.Equal(got, want) {
 		t.Errorf("Of = %q, want %q", got, want)
 	}
 	if Wrap(nil, "advice") != nil || Of(nil) != nil {

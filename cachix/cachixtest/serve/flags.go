@@ -9,7 +9,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 )
 
-// parse reads the command line. The manual is an answer, and goes to standard output.
+// parse parses the command line. --help writes the manual to standard output.
 func parse(args []string, stdout io.Writer) (o cachixtest.Options, address string, err error) {
 	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)

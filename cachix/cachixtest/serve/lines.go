@@ -9,7 +9,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/cachix/cachixtest"
 )
 
-// explain prints how to use the server, in lines to paste into a shell.
+// explain prints commands that use the server, to paste into a shell.
 func explain(w io.Writer, o cachixtest.Options, base, key string) error {
 	secret := quote(o.Token)
 	if o.SelfSigned != "" {
@@ -26,12 +26,12 @@ nix build --option extra-substituters %s/ --option extra-trusted-public-keys %s 
 	return err
 }
 
-// quote makes one word of a shell.
+// quote quotes a word for a shell.
 func quote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// requestLog writes a line for each request, and one for each problem that has come since the last.
+// requestLog writes a line for each request, and one for each new problem.
 type requestLog struct {
 	mu       sync.Mutex
 	out      io.Writer

@@ -1,4 +1,4 @@
-// Serve starts a Cachix server of one's own, to try a push without an account. "serve --help" is its manual.
+// Serve starts a local Cachix server, to try a push without an account. "serve --help" prints its manual.
 package main
 
 import (
@@ -26,7 +26,7 @@ It prints how to push to it and how to substitute from it, in lines to paste, an
 each request; one that breaks a rule of the protocol is followed by a line that says which. It verifies what is
 pushed. The cache is empty at the start and gone at the end, which is Ctrl-C.
 
-Anybody who reaches the address can push, with the token that is printed. It is no secret, so give no real one.
+Anyone who can reach the address can push with the printed token. The token is not secret: do not use a real one.
 Signatures are by a key that anybody can make: trust it for one command, and not in nix.conf.
 
 A plain binary cache that takes PUT is at /put/: nix copy --to http://ADDRESS/put/ STORE-PATH
@@ -36,7 +36,7 @@ Flags:
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal finds no handler and ends the process at once.
+	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 	stdout, stderr := report.NewOutput(os.Stdout), report.NewOutput(os.Stderr)
 	if err := run(ctx, os.Args[1:], stdout, stderr); err != nil {
@@ -48,10 +48,10 @@ func main() {
 	}
 }
 
-// errUsage is for a command line that makes no sense.
+// errUsage is the error for an invalid command line.
 var errUsage = errors.New("see serve --help")
 
-// execute serves until the context ends.
+// execute serves until the context is done.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	options, address, err := parse(args, stdout)
 	if errors.Is(err, flag.ErrHelp) {
@@ -87,7 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return serve(ctx, server, listener)
 }
 
-// patience is how long requests that are under way at the end have to finish.
+// patience is the time that open requests have to finish at the end.
 const patience = 2 * time.Second
 
 func serve(ctx context.Context, server *cachixtest.Server, listener net.Listener) error {

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// A server starts, says how to use it, answers, says what it answered, and is gone without a trace.
+// A server starts, prints how to use it, answers and logs requests, and leaves no files.
 func TestServes(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
