@@ -66,18 +66,11 @@ func newReport(process process) *cobra.Command {
 	s.SortFlags = false
 	s.Var(valueOf(&o.out, "manifest.json", parseFile), "out", "file to write the joined manifest to")
 	s.BoolVar(&o.pin, "pin", true, "pin the outputs of a release when all systems are good and published")
-	s.Var(valueOf(&o.result, "", parseResult), "jobs-result", "result of the build jobs on GitHub: success, failure, cancelled or skipped")
+	s.Var(valueOf(&o.result, "", oneOf(jobSuccess, jobFailure, jobCancelled, jobSkipped)), "jobs-result", "result of the build jobs on GitHub: success, failure, cancelled or skipped")
 	o.registerSystems(s, "system that needs a manifest; repeatable (default: all)")
 	o.outputOptions.register(s)
 	o.publish.register(c)
 	return c
-}
-
-func parseResult(text string) (string, error) {
-	if text == "" {
-		return "", nil
-	}
-	return oneOf(jobSuccess, jobFailure, jobCancelled, jobSkipped)(text)
 }
 
 func parseFile(name string) (regular.File, error) {

@@ -16,23 +16,25 @@ import (
 
 // value is a flag whose text is parsed as soon as it is given. It implements [pflag.Value].
 type value[T any] struct {
-	to    *T
-	parse func(string) (T, error)
-	text  string // as given, or the default
+	to       *T
+	parse    func(string) (T, error)
+	text     string // as given, or the default
+	optional bool   // an empty text is ignored, such as an empty input of a workflow
 }
 
-// valueOf returns a flag for a variable. An empty default leaves the variable as it is.
+// valueOf returns a flag for a variable. Without a default the variable stays as it is, and the flag is optional.
 func valueOf[T any](to *T, preset string, parse func(string) (T, error)) *value[T] {
-	v := &value[T]{to: to, parse: parse}
-	if preset != "" {
-		if err := v.Set(preset); err != nil {
-			panic(err)
-		}
+	v := &value[T]{to: to, parse: parse, optional: preset == ""}
+	if err := v.Set(preset); err != nil {
+		panic(err)
 	}
 	return v
 }
 
 func (v *value[T]) Set(text string) error {
+	if text == "" && v.optional {
+		return nil
+	}
 	parsed, err := v.parse(text)
 	if err == nil {
 		*v.to, v.text = parsed, text

@@ -135,8 +135,10 @@ func (o *projectOptions) apply(p *project.Project) {
 	if len(o.trustedKeys) > 0 {
 		p.TrustedKeys = slices.DeleteFunc(slices.Clone(o.trustedKeys), isNone)
 	}
-	if o.servedBy != "" {
-		p.ServedBy = strings.TrimPrefix(o.servedBy, none)
+	if o.servedBy == none {
+		p.ServedBy = ""
+	} else if o.servedBy != "" {
+		p.ServedBy = o.servedBy
 	}
 	if o.memlock != nil {
 		p.Memlock = *o.memlock

@@ -121,7 +121,7 @@ func TestReport(t *testing.T) {
 			jobSuccess, nil, exitUsage, "two are of x86_64-linux", "two are of x86_64-linux",
 		},
 		"of another version": {
-			[]*run.Manifest{differ(func(m *run.Manifest) { m.Version = 99 })}, jobSuccess, nil, exitFailed, "it is of version 99", "it is of version 99",
+			[]*run.Manifest{differ(func(m *run.Manifest) { m.Version = 99 })}, jobSuccess, nil, exitFailed, "it has version 99", "it has version 99",
 		},
 		"no such result": {nil, "odd", nil, exitUsage, `parse --jobs-result "odd"`, ""},
 		"no such system": {nil, "", []string{"--system", "x86"}, exitUsage, `parse system "x86"`, ""},

@@ -57,11 +57,13 @@ func ruleCommands(w workflow) []string {
 	})
 }
 
-// parses checks a command line with the program's own flags. A variable is a word like any other, except
-// as the value of a boolean flag.
+// withValues gives values to the variables of flags that do not take every word.
+var withValues = strings.NewReplacer(`="$PIN`, "=true", `$RESULT`, jobSuccess, `$SYSTEM`, string(matrix.X8664Linux))
+
+// parses checks a command line with the program's own flags.
 func parses(words []string) error {
 	for i, w := range words {
-		words[i] = strings.ReplaceAll(strings.Trim(w, `"`), `="$PIN`, "=true")
+		words[i] = withValues.Replace(strings.Trim(w, `"`))
 	}
 	c, rest, err := newRoot(process{}).Find(words)
 	if err != nil {

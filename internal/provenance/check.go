@@ -35,13 +35,12 @@ const (
 	Unreadable Verdict = "unreadable" // the result is unknown
 )
 
-// Finding is the result of comparing a subject with a holder. It has the JSON of verify --json.
+// Finding is the result of comparing a subject with a holder. Stated and Found are NAR hashes in SRI form.
 type Finding struct {
 	Path    nix.StorePath `json:"path"`
 	Verdict Verdict       `json:"verdict"`
-	// Stated is the hash of the NAR in the statement. Found is the differing one of the holder.
-	Stated string `json:"stated"`
-	Found  string `json:"found,omitempty"`
+	Stated  string        `json:"stated"`
+	Found   string        `json:"found,omitempty"` // where it differs
 	// Reason is the error of reading, or the damage.
 	Reason string `json:"reason,omitempty"`
 }
@@ -58,7 +57,7 @@ func Check(ctx context.Context, subjects []Subject, h Holder) ([]Finding, error)
 	for i, s := range subjects {
 		group.Go(func() error {
 			hash, err := h.NARHash(ctx, s.Path)
-			f := Finding{Path: s.Path, Verdict: Same, Stated: s.NARHash.SRI()}
+			f := Finding{Path: s.Path, Stated: s.NARHash.SRI(), Verdict: Same}
 			switch {
 			case errors.Is(err, ErrAbsent):
 				f.Verdict = Absent

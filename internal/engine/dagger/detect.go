@@ -17,6 +17,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/child"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
 // engineVersion is that of SDK, client and engine alike: they are one release.
@@ -102,6 +103,7 @@ func CheckAddress(host string) error {
 func parseAddress(host string) (address, error) {
 	scheme, rest, ok := strings.Cut(host, "://")
 	u, err := url.Parse(host)
+	host = nix.Redact(host) // in errors
 	if !ok || err != nil || rest == "" {
 		return address{}, hint.Wrap(fmt.Errorf("use engine %q: not of the form scheme://address", host), "schemes are %s", strings.Join(schemes, ", "))
 	}
