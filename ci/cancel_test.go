@@ -162,7 +162,7 @@ func TestAJobThatIsCancelledWhileItBuilds(t *testing.T) {
 	if err := example.WriteFixture("silent", "silent"); err != nil {
 		t.Fatal(err)
 	}
-	p := startProcess(t, buildCI(t), j, "smoke ", "release", "./silent", "--engine", "host", "--system", "x86_64-linux", "--package", "open-sesame-desktop",
+	p := startProcess(t, buildCI(t), j, "probe ", "release", "./silent", "--engine", "host", "--system", "x86_64-linux", "--package", "open-sesame-desktop",
 		"--substituter", "none", "--served-by", "none", "--memlock", "0", "--push", "never")
 	p.wait(t, p.said.seen)
 	if code := p.cancel(t, syscall.SIGINT); code != exitInterrupted {

@@ -67,7 +67,7 @@ func runDraft(ctx context.Context, process process, o options) error {
 	o.json = false // the contract is on standard output, not the events
 	var c *contract.Contract
 	err := withRelease(ctx, process, checkCommand, o, func(r *pipelines.Release) (err error) {
-		c, err = r.Draft(ctx)
+		c, err = (&pipelines.Draft{Job: r.Job}).Run(ctx)
 		return err
 	})
 	if err != nil {

@@ -37,7 +37,7 @@ func runPlan(ctx context.Context, process process, o options) (err error) {
 	asJSON := o.json
 	o.json = false // the plan itself is the JSON on standard output, not the events
 	err = withRelease(ctx, process, planCommand, o, func(r *pipelines.Release) (err error) {
-		manifest, err = r.Preview(ctx)
+		manifest, err = (&pipelines.Preview{Job: r.Job, Served: r.Served, Store: r.Store, Publish: r.Publish}).Run(ctx)
 		return err
 	})
 	if manifest == nil {

@@ -113,14 +113,14 @@ func concludeRelease(ctx context.Context, process process, o reportOptions, repo
 	if to, ok := publisher.To.(*publish.Cachix); ok {
 		defer to.Close()
 	}
-	r := pipelines.Release{
-		ID: "report", Flake: flakeOf(m), Cells: cells, Publish: publisher, Recorder: recorder,
-		ManifestFile: o.out,
+	r := pipelines.Report{
+		Recorder: recorder, Flake: flakeOf(m), Cells: cells, Publish: publisher, Results: pipelines.Results{Manifest: o.out},
+		Missing: o.missing(), Failure: errors.Join(o.unexplained(m), pinErr),
 	}
 	for _, l := range found {
 		l.printLogTails(now(), reporter)
 	}
-	return m, r.Conclude(ctx, m, o.missing(), errors.Join(o.unexplained(m), pinErr))
+	return m, r.Run(ctx, m)
 }
 
 // left is the manifest of a job, in the directory of its results.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"path/filepath"
 
@@ -16,13 +15,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
-
-// derivationFiles keeps derivations beside the manifest. It implements [pipelines.DerivationKeeper].
-type derivationFiles struct{ out *regular.Dir }
-
-func (d derivationFiles) Keep(ctx context.Context, system matrix.System, export func(context.Context, io.Writer) error) error {
-	return derivations.Write(derivations.File(d.out, string(system)), func(w io.Writer) error { return export(ctx, w) })
-}
 
 // originalRun is the run of a manifest, with what is to be had of its results: beside it, and in caches.
 func originalRun(sys process, o options, file string, m *run.Manifest) (reproduce.Run, error) {

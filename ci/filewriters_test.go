@@ -58,7 +58,7 @@ var otherFileWriters = map[string]string{
 	"internal/record/record.go":            "the user's record, which is opened only if it is this user's alone",
 	"ci/pushbatch.go":                      "--from names the directory, which is read",
 	"internal/workdir/workdir.go":          "it makes and removes working directories, below no link and of no other user",
-	"pipelines/place.go":                   "a directory in a working directory",
+	"pipelines/copyflake.go":               "a directory in a working directory",
 }
 
 // A checkout can contain a directory OUT with links in it. All files there are written, removed and read by [regular.Dir].

@@ -160,9 +160,9 @@ var layout = map[string]struct {
 	},
 	"pipelines": {
 		imports: []string{
-			"internal/buildlog", "internal/contract", "internal/engine", "internal/engine/probe", "internal/flake",
-			"internal/hint", "internal/nix", "internal/printable", "internal/publish", "internal/record", "internal/regular",
-			"internal/run", "internal/workdir", "matrix",
+			"internal/buildlog", "internal/contract", "internal/derivations", "internal/engine", "internal/engine/probe",
+			"internal/flake", "internal/hint", "internal/nix", "internal/printable", "internal/provenance", "internal/publish",
+			"internal/record", "internal/regular", "internal/run", "internal/sbom", "internal/workdir", "matrix",
 		},
 		tests:   []string{"cachix", "internal/run/runtest"},
 		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
@@ -199,10 +199,10 @@ var layout = map[string]struct {
 			"internal/contract", "internal/derivations", "internal/drvdiff", "internal/engine", "internal/engine/dagger",
 			"internal/engine/host", "internal/flake", "internal/github", "internal/hint", "internal/nar", "internal/nix",
 			"internal/outcache", "internal/printable", "internal/project", "internal/provenance", "internal/publish",
-			"internal/record", "internal/regular", "internal/report", "internal/reproduce", "internal/run", "internal/sbom",
-			"internal/setup", "internal/workdir", "matrix", "pipelines",
+			"internal/record", "internal/regular", "internal/report", "internal/reproduce", "internal/run", "internal/setup",
+			"internal/workdir", "matrix", "pipelines",
 		},
-		tests:   []string{"cachix/cachixtest", "internal/engine/binfmt", "internal/nixtest"},
+		tests:   []string{"cachix/cachixtest", "internal/engine/binfmt", "internal/nixtest", "internal/sbom"},
 		because: "it puts the parts together",
 	},
 	"internal/engine": {

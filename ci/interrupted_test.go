@@ -63,7 +63,7 @@ func TestAReleaseThatIsInterruptedBetweenSteps(t *testing.T) {
 	check("whole", whole, said.String(), server, out)
 	took := time.Since(started)
 
-	for _, step := range []string{"snapshot", "preflight", "evaluate", "plan", "smoke", "build", "rebuild", "export", "push", "confirm", "pin", "manifest"} {
+	for _, step := range []string{"snapshot", "preflight", "evaluate", "plan", "probe", "build", "rebuild", "export", "push", "confirm", "pin", "manifest"} {
 		cmd, server, out := release()
 		stderr := &watched{word: " " + step + " ", seen: make(chan struct{})}
 		cmd.Stderr = stderr

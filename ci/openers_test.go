@@ -48,9 +48,8 @@ var otherOpeners = map[string]string{
 	"internal/engine/host/busybuilddir.go: os.WriteFile": "a file in a directory that the program has just made",
 	"internal/engine/host/resources.go: os.ReadFile":     "counters of the kernel",
 	"internal/engine/host/buildusers.go: os.ReadFile":    "a file of root's",
-	"pipelines/elsewhere.go: method Open":                "opens an engine",
 	"pipelines/preflight.go: method Open":                "opens an engine",
-	"pipelines/smoke.go: os.WriteFile":                   "a file in a directory that the program has just made",
+	"pipelines/probe.go: os.WriteFile":                   "a file in a directory that the program has just made",
 	"internal/unpack/formats.go: method Open":            "a member of a file that is in memory",
 }
 

@@ -8,7 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // newPipeline returns a command that runs the whole pipeline: release, warm or build.
@@ -45,16 +48,18 @@ func runPipeline(ctx context.Context, sys process, cmd command, o options) error
 		return errors.Join(err, reporter.Close())
 	}
 	defer cleanup()
-	if err := reportLastRelease(ctx, sys, o.outputOptions, o.pinnedRelease(), reporter); err != nil {
-		return errors.Join(err, reporter.Close())
+	if r.Refused == nil {
+		if err := reportLastRelease(ctx, sys, o.outputOptions, o.pinnedRelease(), reporter); err != nil {
+			return errors.Join(err, reporter.Close())
+		}
+	}
+	r.Results.Statements = &pipelines.Statements{
+		Facts: provenance.Facts{Builder: sys.job().Workflow(), Invocation: sys.job().RunPage()}, Key: o.provenanceKey,
 	}
 	manifest, err := r.Run(ctx)
 	err = errors.Join(err, reporter.Close())
 	if manifest == nil {
 		return err
-	}
-	if err == nil || ctx.Err() == nil { // an interrupted run has no provenance
-		err = errors.Join(err, writeStatements(ctx, sys, o, manifest, r.Store))
 	}
 	if !o.json {
 		printOutputs(sys.stdout, manifest)
@@ -74,4 +79,16 @@ func printOutputs(w io.Writer, m *run.Manifest) {
 			}
 		}
 	}
+}
+
+// maxKey is more than any key: one has about a hundred bytes.
+const maxKey = 64 << 10
+
+// readProvenanceKey reads the key that statements are signed with.
+func readProvenanceKey(file string) (*provenance.SecretKey, error) {
+	text, err := regular.Read(file, maxKey)
+	if err != nil {
+		return nil, err
+	}
+	return provenance.ParseSecretKey(text)
 }

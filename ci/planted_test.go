@@ -187,7 +187,7 @@ func TestPlantedCacheIsNotBelieved(t *testing.T) {
 				t.Errorf("set aside: %q", aside)
 			}
 			// The cache in OUT now has what was built.
-			if code, log := u.run(t, command, ".", "--out", u.out("out")); code != exitOK || strings.Contains(log, "smoke") {
+			if code, log := u.run(t, command, ".", "--out", u.out("out")); code != exitOK || strings.Contains(log, "probe") {
 				t.Errorf("the second time: exit code %d:\n%s", code, log)
 			}
 		})

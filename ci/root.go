@@ -25,7 +25,7 @@ A run has these steps, for each system in parallel:
   preflight   checks the engine, emulation, trust and the disk before anything is built
   evaluate    finds the derivations and output paths of the packages with one evaluation
   plan        asks Nix what it would build and fetch; leaves out what a cache has
-  smoke       builds a trivial derivation: tests the emulator, sandbox, build users and limits
+  probe       builds a trivial derivation: tests the emulator, sandbox, build users and limits
   build       builds all packages with one Nix command; their tests run in checkPhase
   contract    checks the requirements of the flake: files before the build, outputs after it. An unsatisfied
               requirement ends the run with exit code 4, after the export
@@ -36,7 +36,9 @@ A run has these steps, for each system in parallel:
               It never overwrites other contents
   confirm     reads back what was exported, and looks for what was pushed as a consumer would
   pin         pins the outputs of a release in the cache, once every system is published
+  sbom        writes a bill of materials of each package
   manifest    writes OUT/manifest.json: enough to repeat the run and to compare with it
+  attest      states how the outputs were made, in OUT/provenance.intoto.jsonl
 
 Results (store paths, or JSON) go to standard output, everything else to standard error.`
 

@@ -35,10 +35,10 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 			closeAll()
 		}
 	}()
-	without, err := sys.checkEventPolicy(revision(o.project.Flake, o.ref))
-	if err != nil {
-		refused(now(), report, err)
-		return nil, nil, err
+	recorder := &run.Recorder{Report: report, Now: now}
+	without, refused := sys.checkEventPolicy(revision(o.project.Flake, o.ref))
+	if refused != nil { // nothing is opened for a run that may not start
+		return &pipelines.Release{Job: pipelines.Job{Recorder: recorder, Refused: refused}}, closeAll, nil
 	}
 	trees := flake.Snapshotter{Dir: dirs.work.Path, Env: host.Environment(sys.environ), Results: o.results()}
 	src, err := newSource(sys, trees, o.project.Flake, o.ref)
@@ -75,23 +75,27 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 		Image: o.image, Cache: dirs.cache, Log: engineLog.when(o.verbose && !cmd.readOnly), LogFile: engineLog.Path(),
 		Notice: once(func(text string) { report.Report(now(), run.Notice{Level: run.Info, Text: text}) }),
 	})
-	recorder := &run.Recorder{Report: report, Now: now}
 	r = &pipelines.Release{
-		ID: id, Command: cmd.name, Tool: toolName + " " + version, Flake: o.project.Flake, Job: sys.job().Page(),
-		Cells: o.cells, Source: src, Overrides: overrides, Served: served, Publish: publisher, Rebuild: o.rebuild.Rebuilding, Engines: engines,
-		CacheKeys: cacheKeys(o.project.ServedBy),
-		Record:    builds, Fresh: cmd.ignoresCaches, Contract: o.contract.ContractPolicy,
-		Recorder: recorder, Settings: settings, Builders: o.builders, Memlock: memlock,
-		Logs: dirs.logs, ManifestFile: regular.File{Dir: o.out, Base: cmp.Or(cmd.manifest, "manifest.json")},
-		FixHint: fixHint(o), FailFast: o.failFast, Stall: o.stall,
+		Job: pipelines.Job{
+			Recorder: recorder, ID: id, Command: cmd.name, Tool: toolName + " " + version, Flake: o.project.Flake,
+			Cells: o.cells, FailFast: o.failFast, Source: src, Overrides: overrides,
+			Nix: pipelines.Nix{
+				Engines: engines, Settings: settings, Builders: o.builders, Memlock: memlock,
+				Logs: dirs.logs, Stall: o.stall, Record: builds,
+			},
+		},
+		Contract: o.contract.ContractPolicy, CacheKeys: cacheKeys(o.project.ServedBy), FixHint: fixHint(o),
+		Served: served, Fresh: cmd.ignoresCaches, Rebuild: o.rebuild.Rebuilding, Publish: publisher,
+		Results: pipelines.Results{
+			Manifest: regular.File{Dir: o.out, Base: cmp.Or(cmd.manifest, "manifest.json")}, Job: sys.job().Page(),
+		},
 	}
 	r.History, _ = src.(pipelines.History) // the built-in flake has none
-	r.Publish.Recorder = recorder
 	r.Rebuild.Evidence = newEvidence(o.out.Sub("differs", id), now)
-	r.Publish.Evidence = r.Rebuild.Evidence
 	r.Rebuild.Elsewhere = o.rebuild.elsewhere(o.cells, engines)
+	r.Publish.Recorder, r.Publish.Evidence = recorder, r.Rebuild.Evidence
 	if cmd.exports {
-		r.Derivations = derivationFiles{out: o.out}
+		r.Derivations = o.out
 	}
 	if store != nil {
 		r.Store = store // a nil *Store in the interface would not be nil

@@ -85,7 +85,7 @@ var stories = map[string]struct {
 	},
 	"plan": {
 		func(_ *testing.T, run *fakeRun) { run.publishTo(&fakeCachix{}) },
-		func(ctx context.Context, run *fakeRun) (*run.Manifest, error) { return run.Preview(ctx) },
+		func(ctx context.Context, run *fakeRun) (*run.Manifest, error) { return run.preview(ctx) },
 		func(_ *fakeRun, m *run.Manifest) error { return haveVerdict(m, run.ToBuild) },
 	},
 	"report": {
@@ -99,11 +99,11 @@ var stories = map[string]struct {
 			run.recorder = &recorder{}
 		},
 		func(ctx context.Context, release *fakeRun) (*run.Manifest, error) {
-			m, err := run.ReadManifest(release.ManifestFile.Path())
+			m, err := run.ReadManifest(release.Results.Manifest.Path())
 			if err != nil {
 				return nil, err
 			}
-			return m, release.Conclude(ctx, m, nil, nil)
+			return m, release.conclude(ctx, m, nil, nil)
 		},
 		pinnedAll,
 	},

@@ -222,7 +222,9 @@ func TestAKilledEvaluationIsNoResult(t *testing.T) {
 	} {
 		run := newFakeRun(t)
 		run.Contract.Contract = &contract.Contract{Outputs: contract.Outputs{DevShells: []string{"default"}}}
-		results, err := run.checkEvaluated(t.Context(), test.nix, run.Source.(fakeSource).s, matrix.Cell{System: matrix.X8664Linux})
+		c := run.newCells(run.Source.(fakeSource).s)[0]
+		c.exec = test.nix
+		results, err := run.checkEvaluated(t.Context(), c)
 		if (err == nil) != test.want || (len(results) > 0) != test.want {
 			t.Errorf("exit code %d, %q: error %v, results %+v", test.nix.code, test.nix.says, err, results)
 		}

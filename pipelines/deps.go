@@ -5,33 +5,39 @@ import (
 	"io"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Cache is a binary cache as a run sees it. It is safe for concurrent use.
+// Cache is a binary cache. It is safe for concurrent use.
 type Cache interface {
-	// Name says where the cache is: a URL or a directory.
+	// Name is a URL or a directory.
 	Name() string
-	// Missing returns those of the paths that the cache does not serve, in the order given.
+	// Missing returns the paths that the cache lacks, in the given order.
 	Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePath, error)
 }
 
-// Store is the cache that a run exports into. It says of an object that it is there only if a run of this user has
-// recorded its contents, and the store has these.
+// Store is the cache that a run exports into. It has an object only if a run of this user has recorded its contents, and
+// the store has the same.
 type Store interface {
 	Cache
 	run.NARHasher
-	// SetAside moves out of the way, and keeps, what the store has under the paths with other contents than recorded.
+	// SetAside moves objects with other contents than recorded out of the way, and keeps them.
 	SetAside(ctx context.Context, paths []nix.StorePath) error
-	// Import reads a stream of nix-store --export and adds its store objects,
-	// each visible only when it and all that it refers to is complete.
-	// What was complete before an error stays. It returns what it has added.
+	// Import adds the store objects of a stream of nix-store --export, and returns them. Each becomes visible when it and
+	// everything that it refers to is complete. Objects that are complete before an error stay.
 	Import(ctx context.Context, stream io.Reader) ([]nix.Added, error)
-	// Verify reads the paths back and compares them with what their narinfo files promise.
+	// Verify reads the paths back and compares them with their narinfo files.
 	Verify(ctx context.Context, paths []nix.StorePath) error
-	// Closure returns what the store knows of the paths and of all that they refer to, in the order of paths.
+	// Closure returns the infos of the paths and of everything that they refer to, sorted by path.
 	Closure(ctx context.Context, roots []nix.StorePath) ([]nix.PathInfo, error)
+}
+
+// Engines opens an executor for a system. Cells call it at the same time.
+type Engines interface {
+	Open(ctx context.Context, system matrix.System) (engine.Executor, error)
 }
 
 // Source takes the snapshot of a flake. [flake.Snapshotter] implements it.
@@ -44,7 +50,7 @@ type History interface {
 	History(ctx context.Context, s run.Snapshot, files []string, further string, visit contract.Visit) (complete bool, err error)
 }
 
-// CacheKeys knows by which public keys, in the form "name:base64", the cache that consumers use signs.
+// CacheKeys returns the public keys of the cache that consumers use, in the form "name:base64".
 type CacheKeys interface {
 	PublicKeys(ctx context.Context) ([]string, error)
 }

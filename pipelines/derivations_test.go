@@ -2,44 +2,50 @@ package pipelines
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/derivations"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// fakeKeeper notes what it is given to keep.
-type fakeKeeper struct {
-	err error
-
-	mu   sync.Mutex
-	kept map[matrix.System]string
-}
-
-func (k *fakeKeeper) Keep(ctx context.Context, system matrix.System, export func(context.Context, io.Writer) error) error {
-	var out bytes.Buffer
-	err := export(ctx, &out)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.kept == nil {
-		k.kept = map[matrix.System]string{}
+// keptDerivations returns the content of the files in a directory, by system.
+func keptDerivations(t *testing.T, dir *regular.Dir) map[matrix.System]string {
+	t.Helper()
+	kept := map[matrix.System]string{}
+	for _, system := range matrix.Systems() {
+		file := derivations.File(dir, string(system))
+		data, err := file.Dir.Read(file.Base, 1<<20)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		z, zErr := zstd.NewReader(bytes.NewReader(data))
+		if err := errors.Join(err, zErr); err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept[system] = strings.TrimSpace(string(text))
 	}
-	k.kept[system] = strings.TrimSpace(out.String())
-	return errors.Join(err, k.err)
+	return kept
 }
 
 // The derivations of all packages are kept, also of those that failed or that differ.
 func TestDerivationsAreKept(t *testing.T) {
 	run := newFakeRun(t)
-	keeper := &fakeKeeper{}
-	run.Derivations = keeper
+	run.Derivations = regular.NewDir(t.TempDir())
 	run.Rebuild = Rebuilding{}
 	run.engines[matrix.X8664Linux].fails["desktop"] = []string{builderFailed}
 	run.engines[matrix.AArch64Linux].differs = map[matrix.Package]bool{"headless": true}
@@ -51,21 +57,25 @@ func TestDerivationsAreKept(t *testing.T) {
 		matrix.X8664Linux:   "derivations " + drv(matrix.X8664Linux, "desktop") + " " + drv(matrix.X8664Linux, "headless"),
 		matrix.AArch64Linux: "derivations " + drv(matrix.AArch64Linux, "desktop") + " " + drv(matrix.AArch64Linux, "headless"),
 	}
-	if diff := cmp.Diff(want, keeper.kept); diff != "" {
+	if diff := cmp.Diff(want, keptDerivations(t, run.Derivations)); diff != "" {
 		t.Errorf("kept (-want +got):\n%s", diff)
 	}
 }
 
-// A disk that has no room for them is said, and no reason to fail.
+// A disk without room for them is a warning.
 func TestDerivationsThatCannotBeKept(t *testing.T) {
 	release := newFakeRun(t)
-	release.Derivations = &fakeKeeper{err: errors.New("no space")}
+	out := t.TempDir()
+	if err := os.WriteFile(filepath.Join(out, "derivations"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	release.Derivations = regular.NewDir(out) // in which no directory can be made
 	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	warned := 0
 	for _, n := range of[run.Notice](release.recorder) {
-		if n.Level == run.Warning && n.Text == "keep derivations: no space" {
+		if n.Level == run.Warning && strings.HasPrefix(n.Text, "keep derivations: ") {
 			warned++
 		}
 	}
@@ -73,9 +83,8 @@ func TestDerivationsThatCannotBeKept(t *testing.T) {
 		t.Errorf("%d warnings, want one for each system", warned)
 	}
 	// What a cache serves was not evaluated anew, so there is nothing to keep.
-	keeper := &fakeKeeper{}
-	release.Derivations = keeper
-	if _, err := release.Run(t.Context()); err != nil || len(keeper.kept) > 0 {
-		t.Errorf("error %v, kept %v", err, keeper.kept)
+	release.Derivations = regular.NewDir(t.TempDir())
+	if _, err := release.Run(t.Context()); err != nil || len(keptDerivations(t, release.Derivations)) > 0 {
+		t.Errorf("error %v, kept %v", err, keptDerivations(t, release.Derivations))
 	}
 }

@@ -5,25 +5,23 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
-	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// recordPlanned records, before a build begins, that what is to be built may be built without a sandbox. A run that is
-// killed leaves outputs in the engine's store, and a later one must not take them for good. [Release.recordSandbox] records
-// the rest when it is known which machine has built what. A fixed output is what its hash says, whoever builds it.
-func (r *Release) recordPlanned(plan run.Plan, known map[nix.StorePath]nix.Derivation, p probed) error {
-	sandbox := p.weakest()
+// recordPlanned records before a build that its outputs may be built without a sandbox: a run that is killed leaves outputs
+// in the engine's store, and a later run must not take them for good. [Release.recordSandbox] records the rest after the
+// build. A fixed output depends only on its hash.
+func (c *cell) recordPlanned(known map[nix.StorePath]nix.Derivation) error {
+	sandbox := c.probed.weakest()
 	if !sandbox.IsOff() {
 		return nil
 	}
 	var outputs []nix.StorePath
-	for _, drv := range plan.Build {
+	for _, drv := range c.plan.Build {
 		d, ok := known[drv]
 		if !ok {
 			return fmt.Errorf("record that there is no sandbox: the outputs of %s are not known", drv)
@@ -32,102 +30,82 @@ func (r *Release) recordPlanned(plan run.Plan, known map[nix.StorePath]nix.Deriv
 			outputs = append(outputs, d.Outputs...)
 		}
 	}
-	return r.Record.Change(outputs, func(o *record.Object) {
+	return c.Record.Change(outputs, func(o *record.Object) {
 		if o.Sandbox != record.WritableInputs {
 			o.Sandbox = sandbox
 		}
 	})
 }
 
-// inputs are what packages may have been built from: derivations, and those of their outputs that the store has.
-type inputs struct {
-	system  matrix.System
-	paths   []nix.StorePath
-	objects map[nix.StorePath]record.Object // of those paths that the record has a reason against
-	infos   []nix.PathInfo                  // of objects that Nix has not fetched from a cache
+// suspects are inputs of packages that the record objects to.
+type suspects struct {
+	inputs  []nix.StorePath // all inputs: derivations, and those of their outputs that the store has
+	objects map[nix.StorePath]record.Object
+	infos   []nix.PathInfo // of those that Nix has not fetched from a cache
 }
 
-// distrustInputs records that the reasons against an input count for each output too that the store has and that is built
-// with it. So every command that asks the record before it publishes an output knows of its inputs.
-func (r *Release) distrustInputs(ctx context.Context, x engine.Executor, system matrix.System, paths []nix.StorePath) error {
-	in := inputs{system: system, paths: paths, objects: map[nix.StorePath]record.Object{}}
-	var suspects []nix.StorePath
+// distrustInputs records the objections to an input for each output in the store, too, that was built with it. So every
+// command that asks the record about an output learns about its inputs.
+func (c *cell) distrustInputs(ctx context.Context, paths []nix.StorePath) error {
+	s := suspects{inputs: paths, objects: map[nix.StorePath]record.Object{}}
+	var found []nix.StorePath
 	for _, path := range paths {
-		o, _ := r.Record.Object(path)
+		o, _ := c.Record.Object(path)
 		if o.Unreadable != nil {
 			return o.Unreadable
 		}
 		if publish.ObjectionTo(o, publish.Consent{}) != nil {
-			in.objects[path] = o
-			suspects = append(suspects, path)
+			s.objects[path] = o
+			found = append(found, path)
 		}
 	}
-	if len(suspects) == 0 {
-		return nil
-	}
-	e, err := x.Describe(ctx)
-	if err != nil {
-		return err
-	}
-	if in.infos, err = r.builtHere(ctx, x, e, suspects); err != nil {
-		return fmt.Errorf("look up build inputs: %w", err)
+	for some := range slices.Chunk(found, verifiedAtOnce) {
+		infos, err := c.pathInfo(ctx, some)
+		if err != nil {
+			return fmt.Errorf("look up build inputs: %w", err)
+		}
+		s.infos = append(s.infos, slices.DeleteFunc(infos, publish.IsFetched)...)
 	}
 	for _, objection := range publish.Objections {
-		if err := r.distrust(ctx, x, e, in, objection); err != nil {
+		if err := c.distrust(ctx, s, objection); err != nil {
 			return fmt.Errorf("record what build inputs are used for: %w", err)
 		}
 	}
 	return nil
 }
 
-// builtHere returns what Nix knows of those of the paths that it has not fetched from a cache.
-func (r *Release) builtHere(ctx context.Context, x engine.Executor, e engine.Engine, paths []nix.StorePath) (built []nix.PathInfo, err error) {
-	for some := range slices.Chunk(paths, verifiedAtOnce) {
-		out, err := x.Run(ctx, engine.Command{Program: "nix", Args: append(nix.PathInfoArgs(e.Nix), words(some)...), Settings: r.Settings})
-		if err != nil {
-			return nil, err
-		}
-		infos, err := nix.ParsePathInfo(out)
-		if err != nil {
-			return nil, err
-		}
-		built = append(built, slices.DeleteFunc(infos, publish.IsFetched)...)
-	}
-	return built, nil
-}
-
-// distrust applies one reason to all that is built with the inputs that it is true of.
-func (r *Release) distrust(ctx context.Context, x engine.Executor, e engine.Engine, in inputs, why *publish.Objection) error {
-	infos := slices.DeleteFunc(slices.Clone(in.infos), func(info nix.PathInfo) bool { return !why.Is(in.objects[info.Path]) })
+// distrust records one objection for everything that was built with the inputs that it is about.
+func (c *cell) distrust(ctx context.Context, s suspects, objection *publish.Objection) error {
+	infos := slices.DeleteFunc(slices.Clone(s.infos), func(info nix.PathInfo) bool { return !objection.Is(s.objects[info.Path]) })
 	if len(infos) == 0 {
 		return nil
 	}
-	outputs, err := r.builtWith(ctx, x, e, in.paths, infos)
+	outputs, err := c.builtWith(ctx, s.inputs, infos)
 	if err != nil {
 		return err
 	}
 	var changed []nix.StorePath
-	err = r.Record.Change(outputs, func(o *record.Object) {
-		if !why.Is(*o) {
-			why.Apply(o)
-			if why.Is(*o) {
+	err = c.Record.Change(outputs, func(o *record.Object) {
+		if !objection.Is(*o) {
+			objection.Apply(o)
+			if objection.Is(*o) {
 				changed = append(changed, o.Path)
 			}
 		}
 	})
 	if err == nil && len(changed) > 0 {
-		r.Event(run.Notice{
-			System: in.system, Level: run.Warning,
-			Text: fmt.Sprintf("%s %s; so %s that is built with it counts as such, like %s", infos[0].Path, why.Text, run.Count(len(changed), "output"), changed[0]),
+		c.Event(run.Notice{
+			System: c.System, Level: run.Warning,
+			Text: fmt.Sprintf("%s %s; so %s that is built with it counts as such, like %s", infos[0].Path, objection.Text, run.Count(len(changed), "output"), changed[0]),
 			Hint: "to build them again: nix-store --delete " + string(infos[0].Path) + " " + string(changed[0]),
 		})
 	}
 	return err
 }
 
-// builtWith returns the outputs among paths whose derivations need one of the objects, the objects included. If it is not
-// known which derivation has made an object, all need it. A fixed output is what its hash says, whatever it is built with.
-func (r *Release) builtWith(ctx context.Context, x engine.Executor, e engine.Engine, paths []nix.StorePath, objects []nix.PathInfo) (outputs []nix.StorePath, err error) {
+// builtWith returns the outputs among paths whose derivations need one of the objects, the objects included. If the
+// derivation of an object is unknown, all need it. A fixed output depends only on its hash.
+func (c *cell) builtWith(ctx context.Context, paths []nix.StorePath, objects []nix.PathInfo) (outputs []nix.StorePath, err error) {
 	listed := map[nix.StorePath]bool{}
 	for _, path := range paths {
 		listed[path] = true
@@ -138,12 +116,12 @@ func (r *Release) builtWith(ctx context.Context, x engine.Executor, e engine.Eng
 		for _, o := range objects {
 			derivers = append(derivers, o.Deriver)
 		}
-		if needing, err = r.queryPaths(ctx, x, append([]string{"--query", "--referrers-closure"}, words(nix.SortedPaths(derivers))...)); err != nil {
+		if needing, err = c.query(ctx, nix.SortedPaths(derivers), "--query", "--referrers-closure"); err != nil {
 			return nil, err
 		}
 	}
 	drvs := slices.DeleteFunc(nix.SortedPaths(needing), func(p nix.StorePath) bool { return !listed[p] || !p.IsDerivation() })
-	known := r.derivations(ctx, x, e, drvs)
+	known := c.derivations(ctx, drvs)
 	for _, drv := range drvs {
 		d, ok := known[drv]
 		if !ok {

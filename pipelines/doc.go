@@ -1,6 +1,6 @@
 // Package pipelines is the story of a run.
 //
-// release.go tells it from top to bottom; each step of it stands in the file of its name.
-// What a run needs of the world is in deps.go, as interfaces:
-// this package knows no engine, no cache and no screen.
+// release.go tells it from top to bottom. Each step has a file of its name, and is a method that changes the state of a
+// cell. The other stories, which have a type and a file each, use the same steps. The interfaces in deps.go are what a run
+// needs from engines and caches.
 package pipelines

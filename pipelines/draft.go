@@ -13,73 +13,69 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Draft builds the packages for the first of the systems, and makes a first contract of what the flake has.
-func (r *Release) Draft(ctx context.Context) (c *contract.Contract, err error) {
-	started, cell := r.Now(), r.Cells[0]
-	r.Event(run.RunStarted{ID: r.ID, Flake: r.Flake, Cells: r.Cells[:1]})
+// Draft builds the packages for the first system, and writes a first contract from what the flake has.
+type Draft struct{ Job }
+
+// Run returns the contract.
+func (d *Draft) Run(ctx context.Context) (draft *contract.Contract, err error) {
+	d.Cells = d.Cells[:min(1, len(d.Cells))] // a run that is refused has none
+	snapshot, err := d.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	started := d.Now()
 	defer func() {
 		if err != nil {
-			r.Event(run.RunFinished{Seconds: run.Seconds(r.Now().Sub(started))})
+			d.Event(run.RunFinished{Seconds: run.Seconds(d.Now().Sub(started))})
 		}
 	}()
-	s, err := r.snapshot(ctx)
-	if err != nil {
+	c := d.newCells(snapshot)[0]
+	if err := c.preflight(ctx); err != nil {
 		return nil, err
 	}
-	x, engine, err := r.preflight(ctx, cell)
-	if err != nil {
+	defer func() { err = errors.Join(err, c.exec.Close()) }()
+	if err := c.evaluate(ctx); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, x.Close()) }()
-	evaluation, err := r.evaluate(ctx, x, s, cell)
-	if err != nil {
+	c.todo = c.packages()
+	if err := c.makePlan(ctx); err != nil {
 		return nil, err
 	}
-	packages := evaluation.results()
-	todo := make([]*run.PackageResult, len(packages))
-	for i := range packages {
-		todo[i] = &packages[i]
-	}
-	plan, err := r.plan(ctx, x, cell, todo)
-	if err != nil {
+	if err := c.probe(ctx, false); err != nil {
 		return nil, err
 	}
-	probed, err := r.smoke(ctx, x, engine, cell, todo, plan)
-	if err != nil {
+	if err := c.build(ctx); err != nil {
 		return nil, err
 	}
-	if _, _, err := r.build(ctx, x, engine, s, cell, todo, plan, probed); err != nil {
-		return nil, err
-	}
-	err = r.Step(ctx, run.StepContract, cell.System, func() (string, error) {
-		inventory, err := r.inventory(ctx, x, s, cell, packages)
+	err = d.Step(ctx, run.StepContract, c.System, func() (string, error) {
+		inventory, err := c.inventory(ctx)
 		if err != nil {
 			return "", err
 		}
-		c = contract.Draft(inventory)
-		return fmt.Sprintf("drafted for %s", run.Count(len(c.Packages), "package")), nil
+		draft = contract.Draft(inventory)
+		return fmt.Sprintf("drafted for %s", run.Count(len(draft.Packages), "package")), nil
 	})
-	return c, err
+	return draft, err
 }
 
-// inventory finds out what the flake and its built packages have.
-func (r *Release) inventory(ctx context.Context, x engine.Executor, s run.Snapshot, cell matrix.Cell, packages []run.PackageResult) (contract.Inventory, error) {
+// inventory returns what the flake and its built packages have.
+func (c *cell) inventory(ctx context.Context) (contract.Inventory, error) {
 	in := contract.Inventory{
-		Tree: flakeDir(s), Derivations: map[matrix.Package]nix.StorePath{},
-		Build: contract.Build{System: cell.System, Outputs: outOutputs(packages)},
+		Tree: flakeDir(c.snapshot), Derivations: map[matrix.Package]nix.StorePath{},
+		Build: contract.Build{System: c.System, Outputs: outOutputs(c.result.Packages)},
 	}
 	var paths []nix.StorePath
-	for _, p := range packages {
+	for _, p := range c.result.Packages {
 		in.Derivations[p.Package] = p.Derivation
 		paths = append(paths, in.Build.Outputs[p.Package])
 	}
-	ref, settings, err := placeFlake(ctx, x, s)
+	ref, settings, err := c.copyFlakeToStore(ctx)
 	if err != nil {
-		return in, fmt.Errorf("place snapshot: %w", err)
+		return in, err
 	}
-	expression := contract.NamesExpression(contract.Request{System: cell.System, Flake: ref})
-	out, err := x.Run(ctx, engine.Command{
-		Program: "nix", Args: []string{"eval", "--json", "--impure", "--expr", expression}, Settings: r.Settings.With(settings),
+	expression := contract.NamesExpression(contract.Request{System: c.System, Flake: ref})
+	out, err := c.exec.Run(ctx, engine.Command{
+		Program: "nix", Args: []string{"eval", "--json", "--impure", "--expr", expression}, Settings: c.Settings.With(settings),
 	})
 	if err != nil {
 		return in, fmt.Errorf("evaluate outputs: %w", err)
@@ -87,6 +83,6 @@ func (r *Release) inventory(ctx context.Context, x engine.Executor, s run.Snapsh
 	if err := json.Unmarshal(out, &in.Names); err != nil {
 		return in, fmt.Errorf("parse outputs: %v", err)
 	}
-	in.Build.Files, err = readFiles(ctx, x, paths)
+	in.Build.Files, err = c.readFiles(ctx, paths)
 	return in, err
 }

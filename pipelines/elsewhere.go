@@ -3,103 +3,83 @@ package pipelines
 import (
 	"context"
 	"fmt"
-	"slices"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/buildlog"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// elsewhere builds the packages on another engine, such as an emulating one where the first was native, and compares
-// the NAR hashes. Nothing comes of it that was not built there: what it has already, from a cache or an earlier build,
-// is built again as well.
-func (b secondBuild) elsewhere(ctx context.Context, engines Engines) (_ *run.SecondBuild, failed []run.PackageResult, err error) {
-	y, err := engines.Open(ctx, b.cell.System)
-	if err != nil {
-		return nil, nil, fmt.Errorf("rebuild on another engine: %w", err)
+// onAnotherEngine builds the packages on another engine, such as an emulating one after a native one, and compares the NAR
+// hashes. It rebuilds also what that engine already has from a cache or an earlier build.
+func (b secondBuild) onAnotherEngine(ctx context.Context, engines Engines, second *run.SecondBuild) (failed []run.PackageResult, err error) {
+	other := &cell{Job: b.Job, Cell: matrix.Cell{System: b.System}, snapshot: b.snapshot}
+	for _, p := range b.again {
+		other.Packages = append(other.Packages, p.Package)
 	}
-	defer y.Close() // nothing was begun that could fail to end
-	e, err := y.Describe(ctx)
-	if err == nil {
-		err = b.r.refuse(e, b.cell)
+	if err := other.open(ctx, engines); err != nil {
+		return nil, fmt.Errorf("rebuild on another engine: %w", err)
 	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("rebuild on another engine: %w", err)
-	}
-	second := &run.SecondBuild{Engine: &e, Emulated: b.r.emulated(e, b.cell), Cores: otherCores(e)}
-	failed, err = b.sameDerivations(ctx, y)
+	defer other.exec.Close() // nothing was begun that could fail to end
+	second.Engine, second.Emulated, second.Cores = &other.engine, other.isEmulated(), otherCores(other.engine)
+	failed, err = b.compareDerivations(ctx, other)
 	if err != nil || len(failed) > 0 {
-		return second, failed, err
+		return failed, err
 	}
-	p, err := b.r.measureAll(ctx, y, b.cell.System, []candidate{{system: b.cell.System}})
-	if err != nil {
-		return second, nil, err
+	if err := other.measureAll(ctx, []candidate{{system: b.System}}); err != nil {
+		return nil, err
 	}
-	second.Sandbox, second.Emulated = p.here().Sandbox, p.here().Emulated
-	failed, err = b.buildOn(ctx, y, second.Cores, p)
+	here := other.probed.here()
+	second.Sandbox, second.Emulated = here.Sandbox, here.Emulated
+	failed, err = b.buildOn(ctx, other)
 	if err != nil || len(failed) > 0 {
-		return second, failed, err
+		return failed, err
 	}
-	failed, err = b.compareHashes(ctx, y, e)
-	return second, failed, err
+	return b.compareHashes(ctx, other)
 }
 
-// sameDerivations evaluates on the other engine, which puts the derivations into its store. Packages that are of another
+// compareDerivations evaluates on the other engine, which puts the derivations into its store. Packages with another
 // derivation there cannot be the same.
-func (b secondBuild) sameDerivations(ctx context.Context, y engine.Executor) (failed []run.PackageResult, err error) {
-	cell := matrix.Cell{System: b.cell.System}
-	for _, p := range b.todo {
-		cell.Packages = append(cell.Packages, p.Package)
-	}
-	evaluation, err := b.r.evaluateProtected(ctx, y, b.snapshot, cell)
+func (b secondBuild) compareDerivations(ctx context.Context, other *cell) (failed []run.PackageResult, err error) {
+	packages, err := other.evaluateProtected(ctx)
 	if err == nil {
-		err = evaluation.failed(cell.System)
+		err = failedEvaluation(b.System, packages)
 	}
 	if err != nil {
 		return nil, err
 	}
-	there := map[string]nix.StorePath{}
-	for _, p := range evaluation {
-		there[string(p.Package)] = p.Derivation
+	there := map[matrix.Package]nix.StorePath{}
+	for _, p := range packages {
+		there[p.Package] = p.Derivation
 	}
-	for _, p := range b.todo {
-		if drv := there[string(p.Package)]; drv != p.Derivation {
+	for _, p := range b.again {
+		if drv := there[p.Package]; drv != p.Derivation {
 			p.Difference = &run.Difference{Reason: fmt.Sprintf("it is %s here and %s on another engine", p.Derivation, drv)}
-			for i := range p.Outputs {
-				p.Outputs[i].Rebuild = run.Bad
-			}
+			setRebuild(p, run.Bad)
 			failed = append(failed, *p)
 		}
 	}
 	return failed, nil
 }
 
-// buildOn has the other engine build the packages: their inputs may come from caches, they themselves may not.
-func (b secondBuild) buildOn(ctx context.Context, y engine.Executor, cores int, p probed) ([]run.PackageResult, error) {
-	if err := b.r.fetchInputs(ctx, y, p, b.todo, b.newLog()); err != nil {
+// buildOn builds the packages on the other engine. Their inputs may come from caches, the packages themselves may not.
+func (b secondBuild) buildOn(ctx context.Context, other *cell) ([]run.PackageResult, error) {
+	if err := b.fetchInputs(ctx, other); err != nil {
 		return nil, err
 	}
-	invalid, err := b.r.invalid(ctx, y, b.todo)
+	invalid, err := other.invalid(ctx, outputsOf(b.again))
 	if err != nil {
 		return nil, err
 	}
-	fresh, there := byValidity(b.todo, invalid)
+	incomplete, complete := byValidity(b.again, invalid)
 	var failed []run.PackageResult
 	for _, part := range []struct {
-		todo  []*run.PackageResult
-		flags []string
-	}{{fresh, nil}, {there, []string{"--check", "--keep-failed"}}} {
-		if len(part.todo) == 0 {
+		packages []*run.PackageResult
+		flags    []string
+	}{{incomplete, nil}, {complete, []string{"--check", "--keep-failed"}}} {
+		if len(part.packages) == 0 {
 			continue
 		}
-		log := b.newLog()
-		err := b.realise(ctx, y, cores, p, part.todo, log, part.flags, nix.Settings{"substitute": "false"})
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		differ, err := b.judge(ctx, y, part.todo, log, err)
+		differ, err := b.realiseAgain(ctx, other, part.packages, part.flags, nix.Settings{"substitute": "false"})
 		failed = append(failed, differ...)
 		if err != nil {
 			return failed, err
@@ -108,26 +88,27 @@ func (b secondBuild) buildOn(ctx context.Context, y engine.Executor, cores int, 
 	return failed, nil
 }
 
-// fetchInputs realises what the packages are built with, but for the packages themselves.
-func (r *Release) fetchInputs(ctx context.Context, x engine.Executor, p probed, packages []*run.PackageResult, log *buildlog.Log) error {
+// fetchInputs realises the direct inputs of the packages on the other engine.
+func (b secondBuild) fetchInputs(ctx context.Context, other *cell) error {
 	own := map[nix.StorePath]bool{}
-	for _, p := range packages {
+	for _, p := range b.again {
 		own[p.Derivation] = true
 	}
-	references, err := r.queryPaths(ctx, x, append([]string{"--query", "--references"}, derivations(packages)...))
+	references, err := other.query(ctx, derivationsOf(b.again), "--query", "--references")
 	if err != nil {
 		return fmt.Errorf("look up inputs: %w", err)
 	}
-	var inputs []*run.PackageResult
+	var inputs []nix.StorePath
 	for _, in := range references {
 		if in.IsDerivation() && !own[in] {
-			inputs = append(inputs, &run.PackageResult{Derivation: in})
+			inputs = append(inputs, in)
 		}
 	}
 	if len(inputs) == 0 {
 		return nil
 	}
-	err = r.realise(ctx, x, inputs, p, log, nil)
+	log := b.newLog()
+	err = other.realise(ctx, inputs, log)
 	log.DecideByStore(nil)
 	if err != nil {
 		return fmt.Errorf("make inputs: %w", err)
@@ -135,20 +116,20 @@ func (r *Release) fetchInputs(ctx context.Context, x engine.Executor, p probed, 
 	return nil
 }
 
-// compareHashes gives each output its verdict by its NAR hash on both engines.
-func (b secondBuild) compareHashes(ctx context.Context, y engine.Executor, e engine.Engine) (failed []run.PackageResult, err error) {
-	if err := b.r.fetch(ctx, b.x, b.todo); err != nil {
+// compareHashes sets the verdict of each output from its NAR hashes on both engines.
+func (b secondBuild) compareHashes(ctx context.Context, other *cell) (failed []run.PackageResult, err error) {
+	if err := b.fetch(ctx, b.again); err != nil {
 		return nil, err
 	}
-	here, err := b.hashes(ctx, b.x, b.engine)
+	here, err := b.hashes(ctx, b.cell)
 	if err != nil {
 		return nil, err
 	}
-	there, err := b.hashes(ctx, y, e)
+	there, err := b.hashes(ctx, other)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range b.todo {
+	for _, p := range b.again {
 		for i := range p.Outputs {
 			o := &p.Outputs[i]
 			if there[o.Path] == here[o.Path] {
@@ -156,12 +137,10 @@ func (b secondBuild) compareHashes(ctx context.Context, y engine.Executor, e eng
 				continue
 			}
 			o.Rebuild = run.Bad
-			if p.Difference != nil {
-				continue // one output is enough to look into
+			if p.Difference == nil { // one output is enough to compare
+				p.Difference = &run.Difference{Output: o.Path, Reason: fmt.Sprintf("a second build, on %s, differs in %s", b.cell.describe(other.engine), o.Path)}
+				b.compare(ctx, p.Difference, b.r.keepFrom(b.cell, "first", o.Path), b.r.keepFrom(other, "second", o.Path))
 			}
-			d := &run.Difference{Output: o.Path, Reason: fmt.Sprintf("a second build, on %s, differs in %s", describe(e, b.cell), o.Path)}
-			d.Kept, d.Files, d.Page = b.r.CompareKept(ctx, b.r.Rebuild.Evidence, o.Path, b.r.keepFrom(b.x, "first", o.Path), b.r.keepFrom(y, "second", o.Path))
-			p.Difference = d
 		}
 		if p.Difference != nil {
 			failed = append(failed, *p)
@@ -170,27 +149,12 @@ func (b secondBuild) compareHashes(ctx context.Context, y engine.Executor, e eng
 	return failed, nil
 }
 
-// hashes returns the NAR hashes of what an engine has of the packages' closure.
-func (b secondBuild) hashes(ctx context.Context, x engine.Executor, e engine.Engine) (map[nix.StorePath]string, error) {
-	infos, err := b.r.pathInfo(ctx, x, e, b.todo)
-	if err != nil {
-		return nil, err
-	}
+// hashes returns the NAR hashes of the packages' closure on an engine.
+func (b secondBuild) hashes(ctx context.Context, on *cell) (map[nix.StorePath]string, error) {
+	infos, err := on.runtimeClosure(ctx, b.again)
 	hashes := make(map[nix.StorePath]string, len(infos))
 	for _, info := range infos {
 		hashes[info.Path] = info.NARHash.SRI()
 	}
-	return hashes, nil
-}
-
-// byValidity tells the packages that have to be built from those whose outputs are all there.
-func byValidity(packages []*run.PackageResult, invalid map[nix.StorePath]bool) (fresh, there []*run.PackageResult) {
-	for _, p := range packages {
-		if slices.ContainsFunc(p.Outputs, func(o run.Output) bool { return invalid[o.Path] }) {
-			fresh = append(fresh, p)
-		} else {
-			there = append(there, p)
-		}
-	}
-	return fresh, there
+	return hashes, err
 }

@@ -10,25 +10,63 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// ContractError says which promises of a flake are broken.
+// BuildError says which packages of a cell were not built, and why.
+type BuildError struct {
+	System matrix.System
+	// Failed are the packages without outputs.
+	Failed []run.PackageResult
+	// Mismatches are the fetches with a wrong hash, Downloads the failed downloads by reason.
+	Mismatches []contract.Mismatch
+	Downloads  []run.FailedDownloads
+}
+
+func (e *BuildError) Error() string {
+	reasons := make([]string, len(e.Failed))
+	for i, p := range e.Failed {
+		reasons[i] = fmt.Sprintf("%s: %s", p.Package, p.Failure.Message)
+		if p.Failure.Kind != run.BuilderFailed && p.Failure.Kind != run.UnknownFailure {
+			reasons[i] = fmt.Sprintf("%s: %s: %s", p.Package, p.Failure.Kind, p.Failure.Message)
+		}
+	}
+	for _, d := range e.Downloads {
+		reasons = append(reasons, d.String())
+	}
+	return "build " + strings.Join(reasons, "; ")
+}
+
+// ContractError says which checks of a contract failed.
 type ContractError struct {
-	System matrix.System // empty for those of the flake's files
+	System matrix.System // empty for checks of the flake's files
 	Broken []contract.Result
-	Of     int // how many checks there were
+	Of     int // the number of checks
 }
 
 func (e *ContractError) Error() string {
 	return fmt.Sprintf("check contract: %d of %s failed, first %s", len(e.Broken), run.Count(e.Of, "check"), contract.Line(e.Broken[0]))
 }
 
-// Outcome of a promise that is broken, and no more than that.
+// Outcome of a build that is good, and violates the contract.
 func (e *ContractError) Outcome() run.Outcome { return run.OutcomeContract }
 
-// Outcome of a build that is good, but for a second one.
+// RebuildError says which packages differ in a second build.
+type RebuildError struct {
+	System matrix.System
+	Failed []run.PackageResult
+}
+
+func (e *RebuildError) Error() string {
+	reasons := make([]string, len(e.Failed))
+	for i, p := range e.Failed {
+		reasons[i] = fmt.Sprintf("%s: %s", p.Package, p.Difference)
+	}
+	return "rebuild " + strings.Join(reasons, "; ")
+}
+
+// Outcome of a build that is good, and differs from a second one.
 func (e *RebuildError) Outcome() run.Outcome { return run.OutcomeDifferent }
 
-// OnlyResults says that nothing failed but what the manifest says all of: the evaluation of single packages, builds and
-// checks. No step of the run itself failed, such as an export, and nothing interrupted the run.
+// OnlyResults reports whether an error has only failures that the manifest describes completely: evaluation of single
+// packages, builds and checks. Then no other step failed, such as an export, and nothing interrupted the run.
 func OnlyResults(err error) bool {
 	return err == nil || only(err, func(err error) bool {
 		switch err := err.(type) {
@@ -41,7 +79,7 @@ func OnlyResults(err error) bool {
 	})
 }
 
-// only reports whether all errors that are joined in one are of a kind, or wrap one that is.
+// only reports whether all joined errors are of a kind, or wrap one that is.
 func only(err error, isKind func(error) bool) bool {
 	if isKind(err) {
 		return true
@@ -53,18 +91,4 @@ func only(err error, isKind func(error) bool) bool {
 		return e.Unwrap() != nil && only(e.Unwrap(), isKind)
 	}
 	return false
-}
-
-// RebuildError says which packages came out differently when they were built a second time.
-type RebuildError struct {
-	System matrix.System
-	Failed []run.PackageResult
-}
-
-func (e *RebuildError) Error() string {
-	reasons := make([]string, len(e.Failed))
-	for i, p := range e.Failed {
-		reasons[i] = fmt.Sprintf("%s: %s", p.Package, p.Difference)
-	}
-	return "rebuild " + strings.Join(reasons, "; ")
 }

@@ -17,131 +17,130 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Evaluation is what a flake says of a cell's packages.
-type Evaluation []EvaluatedPackage
-
-// EvaluatedPackage is a package's store derivation and the paths of its outputs, in the order of their names.
-type EvaluatedPackage struct {
-	Package    matrix.Package
-	Derivation nix.StorePath
-	Outputs    []run.Output
-	Defined    *run.Line // in the flake; nil for what an input defines
-	// Failure is why there is no derivation: the package does not evaluate, or the flake does not have it.
-	Failure *run.Failure
-	text    string   // the same in Nix's own words
-	hints   []string // what can be done about it
+// evaluated is the result of a package's evaluation.
+type evaluated struct {
+	run.PackageResult
+	text  string   // the failure in Nix's own words
+	hints []string // about the failure
 }
 
-// evaluate asks Nix for all packages of the cell. Its error is an [*EvaluationError] where some of them do not evaluate;
-// then the evaluation has the others too.
-func (r *Release) evaluate(ctx context.Context, x engine.Executor, s run.Snapshot, cell matrix.Cell) (Evaluation, error) {
-	var evaluation Evaluation
-	err := r.Step(ctx, run.StepEvaluate, cell.System, func() (string, error) {
-		var err error
-		if evaluation, err = r.evaluateProtected(ctx, x, s, cell); err != nil {
+// evaluate asks Nix for all packages of the cell. If some of them do not evaluate, the error is an [*EvaluationError],
+// and the others have their results.
+func (c *cell) evaluate(ctx context.Context) error {
+	return c.Step(ctx, run.StepEvaluate, c.System, func() (string, error) {
+		packages, err := c.evaluateProtected(ctx)
+		if err != nil {
 			return "", err
 		}
-		for _, p := range evaluation {
-			if p.Failure != nil {
-				r.Event(run.PackageFailed{System: cell.System, Package: p.Package, Failure: *p.Failure, Text: p.text})
+		c.result.Packages = nil
+		good := 0
+		for _, p := range packages {
+			if c.result.Packages = append(c.result.Packages, p.PackageResult); p.Failure == nil {
+				good++
+				continue
 			}
+			c.Event(run.PackageFailed{System: c.System, Package: p.Package, Failure: *p.Failure, Text: p.text})
 		}
-		return run.Count(evaluation.good(), "package"), evaluation.failed(cell.System)
+		return run.Count(good, "package"), failedEvaluation(c.System, packages)
 	})
-	return evaluation, err
 }
 
-// askEvaluation evaluates all packages by one command. Those that throw are evaluated again, one by one, for Nix's reason.
-// So are all of them where one has an error that Nix does not let an expression catch, such as an infinite recursion.
-func (r *Release) askEvaluation(ctx context.Context, x engine.Executor, s run.Snapshot, cell matrix.Cell) (Evaluation, error) {
-	args, settings, err := r.evaluateArgs(ctx, x, s, cell)
+// anyEvaluated reports whether a package of the cell has a derivation.
+func (c *cell) anyEvaluated() bool {
+	return slices.ContainsFunc(c.result.Packages, func(p run.PackageResult) bool { return p.Derivation != "" })
+}
+
+// evaluatePackages evaluates all packages with one command. It evaluates those that throw again, alone, for Nix's message.
+// It does so with all packages if one has an error that an expression cannot catch, such as an infinite recursion.
+func (c *cell) evaluatePackages(ctx context.Context) ([]evaluated, error) {
+	args, settings, err := c.evaluateArgs(ctx)
 	if err != nil {
 		return nil, err
 	}
 	ask := func(function string) (a answer, err error) {
 		trace := &cappedBuffer{limit: maxTrace}
 		command := append(slices.Clone(args), "--apply", function)
-		out, err := x.Run(ctx, engine.Command{Program: "nix", Args: command, Settings: r.Settings.With(settings), Stderr: trace})
+		out, err := c.exec.Run(ctx, engine.Command{Program: "nix", Args: command, Settings: c.Settings.With(settings), Stderr: trace})
 		if err != nil {
-			return a, evaluationError(cell, s, trace.String(), err)
+			return a, evaluationError(c.System, c.snapshot, trace.String(), err)
 		}
 		if err := json.Unmarshal(out, &a); err != nil {
-			return a, fmt.Errorf("parse evaluation of packages.%s: %v", cell.System, err)
+			return a, fmt.Errorf("parse evaluation of packages.%s: %v", c.System, err)
 		}
 		return a, nil
 	}
-	all, err := ask(together(cell.Packages))
-	if ofFlake(err) {
-		all, err = ask(together(nil)) // which fails where it is the flake's fault, and no package's
+	all, err := ask(together(c.Packages))
+	if isEvaluationError(err) {
+		all, err = ask(together(nil)) // fails if the flake itself does not evaluate
 	}
 	if err != nil {
 		return nil, err
 	}
-	var evaluation Evaluation
-	for _, name := range cell.Packages {
-		p, err := all.of(name, cell.System)
+	var packages []evaluated
+	for _, name := range c.Packages {
+		p, err := all.of(name, c.System)
 		if err == nil && (p == nil || p.Thrown) {
 			listed := p
 			var one answer
-			if one, err = ask(alone(name)); err != nil && !ofFlake(err) {
+			if one, err = ask(alone(name)); err != nil && !isEvaluationError(err) {
 				return nil, err
 			}
-			if p, _ = one.of(name, cell.System); p == nil {
+			if p, _ = one.of(name, c.System); p == nil {
 				p = listed
 			}
 		}
 		if err == nil && (p == nil || p.Thrown) {
-			return nil, fmt.Errorf("evaluate packages.%s: Nix says nothing of %s", cell.System, name)
+			return nil, fmt.Errorf("evaluate packages.%s: Nix says nothing of %s", c.System, name)
 		}
-		evaluation = append(evaluation, evaluated(s, cell.System, name, p, err))
+		packages = append(packages, c.evaluated(name, p, err))
 	}
-	return evaluation, nil
+	return packages, nil
 }
 
-// ofFlake says whether Nix has ended with an error of its own: not because it was killed, or the engine lost.
-func ofFlake(err error) bool {
+// isEvaluationError reports whether evaluation failed, rather than Nix being killed or the engine lost.
+func isEvaluationError(err error) bool {
 	var evaluation *EvaluationError
 	return errors.As(err, &evaluation)
 }
 
-func (r *Release) evaluateArgs(ctx context.Context, x engine.Executor, s run.Snapshot, cell matrix.Cell) ([]string, nix.Settings, error) {
-	ref, settings, err := placeFlake(ctx, x, s)
+func (c *cell) evaluateArgs(ctx context.Context) ([]string, nix.Settings, error) {
+	ref, settings, err := c.copyFlakeToStore(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("place snapshot: %w", err)
+		return nil, nil, err
 	}
 	args := []string{"eval", "--json", "--show-trace", "--no-write-lock-file"}
-	if len(r.Overrides) == 0 {
-		// A lock that would have to change is not what consumers evaluate: Nix refuses it.
+	if len(c.Overrides) == 0 {
+		// Consumers do not evaluate a flake whose lock has to change: Nix refuses it.
 		args = append(args, "--no-update-lock-file")
 	}
-	for _, o := range r.Overrides {
+	for _, o := range c.Overrides {
 		ref := o.Ref
 		if o.Dir != "" {
-			placed, err := x.AddPath(ctx, o.Dir)
+			copied, err := c.exec.AddPath(ctx, o.Dir)
 			if err != nil {
 				return nil, nil, fmt.Errorf("place override of input %s: %w", o.Input, err)
 			}
-			ref = (&url.URL{Scheme: "path", Path: placed}).String()
+			ref = (&url.URL{Scheme: "path", Path: copied}).String()
 		}
 		args = append(args, "--override-input", o.Input, ref)
 	}
-	return append(args, ref+"#packages."+string(cell.System)), settings, nil
+	return append(args, ref+"#packages."+string(c.System)), settings, nil
 }
 
-// answer is what the functions below return: the names of all packages of a system, and those that were asked for.
+// answer is the result of the functions below: the names of all packages of a system, and the requested packages.
 type answer struct {
 	Names    []string
 	Packages map[string]answered
 }
 
 type answered struct {
-	Thrown     bool // then there is nothing else but where the flake lists it
+	Thrown     bool // only Position is set then
 	Derivation string
 	Outputs    map[string]string
 	Position   string
 }
 
-// of returns what is said of a package; nil where that is nothing. The error is that the flake does not have the package.
+// of returns the answer about a package; nil if there is none. The error says that the flake lacks the package.
 func (a answer) of(name matrix.Package, system matrix.System) (*answered, error) {
 	if p, ok := a.Packages[string(name)]; ok {
 		return &p, nil
@@ -152,11 +151,10 @@ func (a answer) of(name matrix.Package, system matrix.System) (*answered, error)
 	return nil, nil
 }
 
-// together returns a function of a system's packages that evaluates several of them. One that throws does not keep the
-// others from an answer.
+// together returns a function that evaluates several of a system's packages. The others have an answer if one throws.
 //
-// Where a package is defined, nixpkgs notes in meta.position. Without it, it is where its description is, or where the
-// flake lists it. A package whose meta cannot be evaluated is built all the same.
+// The position of a package is meta.position of nixpkgs, or else that of its description, or where the flake lists it. A
+// package whose meta does not evaluate is built all the same.
 func together(packages []matrix.Package) string {
 	names := make([]string, len(packages))
 	for i, p := range packages {
@@ -187,31 +185,32 @@ const derivationAndOutputs = `{
         outputs = builtins.listToAttrs (map (o: { name = o; value = ps.${name}.${o}.outPath; }) ps.${name}.outputs or [ "out" ]);
       }`
 
-// alone returns a function that evaluates one package and catches nothing. It leaves out the position, whose errors are
-// no reason not to build.
+// alone returns a function that evaluates one package and catches nothing. It leaves out the position, whose errors must
+// not prevent the build.
 func alone(name matrix.Package) string {
 	return `ps: {
   packages = let name = ` + nix.Quote(string(name)) + `; in { ${name} = ` + derivationAndOutputs + `; };
 }`
 }
 
-func evaluated(s run.Snapshot, system matrix.System, name matrix.Package, p *answered, err error) EvaluatedPackage {
-	e := EvaluatedPackage{Package: name}
+// evaluated returns the result of a package from Nix's answer, or from the error about it.
+func (c *cell) evaluated(name matrix.Package, p *answered, err error) evaluated {
+	e := evaluated{PackageResult: run.PackageResult{Package: name, Verdict: run.Failed}}
 	if err == nil {
-		err = e.take(s, system, p)
+		err = e.read(c.snapshot, c.System, p)
 	}
 	if err != nil {
-		e = EvaluatedPackage{Package: name, hints: hint.Of(err)}
+		e = evaluated{PackageResult: run.PackageResult{Package: name, Verdict: run.Failed}, hints: hint.Of(err)}
 		e.Failure, e.text = evaluationFailure(err)
 		if e.Failure.At == nil && p != nil {
-			e.Failure.At = definition(s, p.Position)
+			e.Failure.At = definition(c.snapshot, p.Position)
 		}
 	}
 	return e
 }
 
-// take reads what Nix says of a package. What is no store path is the fault of that package alone.
-func (e *EvaluatedPackage) take(s run.Snapshot, system matrix.System, p *answered) (err error) {
+// read reads Nix's answer. A value that is not a store path is a failure of this package alone.
+func (e *evaluated) read(s run.Snapshot, system matrix.System, p *answered) (err error) {
 	e.Defined = definition(s, p.Position)
 	if e.Derivation, err = nix.ParseStorePath(p.Derivation); err != nil {
 		return fmt.Errorf("derivation of %s: %w", e.Package, err)
@@ -227,18 +226,7 @@ func (e *EvaluatedPackage) take(s run.Snapshot, system matrix.System, p *answere
 	return nil
 }
 
-// results are the packages as they stand before anything is done for them.
-func (e Evaluation) results() []run.PackageResult {
-	results := make([]run.PackageResult, len(e))
-	for i, p := range e {
-		results[i] = run.PackageResult{
-			Package: p.Package, Verdict: run.Failed, Derivation: p.Derivation, Outputs: slices.Clone(p.Outputs), Defined: p.Defined, Failure: p.Failure,
-		}
-	}
-	return results
-}
-
-// cappedBuffer keeps the first bytes that are written to it.
+// cappedBuffer keeps the first bytes that are written.
 type cappedBuffer struct {
 	limit int
 	bytes.Buffer

@@ -114,7 +114,7 @@ func TestPackageThatDoesNotEvaluateLeavesItsSiblingsUnharmed(t *testing.T) {
 				t.Errorf("events %+v, want one with Nix's words", events)
 			}
 			checkStepsHaveEnds(t, release)
-			if _, err := run.ReadManifest(release.ManifestFile.Path()); err != nil {
+			if _, err := run.ReadManifest(release.Results.Manifest.Path()); err != nil {
 				t.Error(err)
 			}
 			release.opened = nil
@@ -215,7 +215,7 @@ func TestKilledEvaluationIsNoFailureOfAPackage(t *testing.T) {
 func TestPreviewOfAPackageThatDoesNotEvaluate(t *testing.T) {
 	release := newFakeRun(t)
 	release.doesNotEvaluate(t, matrix.X8664Linux, "desktop", broken, true)
-	m, err := release.Preview(t.Context())
+	m, err := release.preview(t.Context())
 	if err == nil {
 		t.Error("no error")
 	}

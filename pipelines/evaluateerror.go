@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/buildlog"
@@ -15,14 +14,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// EvaluationError is a flake's own fault: Nix ran, and could not evaluate all packages of a system.
+// EvaluationError is an error of the flake: Nix ran, and could not evaluate all packages of a system.
 type EvaluationError struct {
 	System matrix.System
-	// Failed are the packages that do not evaluate; none where packages.<system> itself does not.
+	// Failed are the packages that do not evaluate; empty if packages.<system> itself does not.
 	Failed []matrix.Package
-	// Text is Nix's innermost error, with its position and excerpt; several lines. Of packages it is one line for all.
+	// Text is Nix's innermost error with its position and excerpt, in several lines; or one line about all packages.
 	Text string
-	// At is the position of the first one, where it is in the flake's own tree.
+	// At is the position of the first error, if it is in the flake's own tree.
 	At *run.Line
 
 	exit *engine.ExitError
@@ -32,7 +31,7 @@ func (e *EvaluationError) Error() string {
 	return fmt.Sprintf("evaluate packages.%s: %s", e.System, e.Text)
 }
 
-// Unwrap returns how Nix has ended; nil where it did not fail.
+// Unwrap returns how Nix ended; nil if it did not fail.
 func (e *EvaluationError) Unwrap() error {
 	if e.exit == nil {
 		return nil // no interface that holds a nil pointer
@@ -40,18 +39,18 @@ func (e *EvaluationError) Unwrap() error {
 	return e.exit
 }
 
-// maxTrace is enough for the longest trace of Nix, which is cut by itself beyond some thousand frames.
+// maxTrace is more than the longest trace of Nix, which Nix itself cuts after some thousand frames.
 const maxTrace = 8 << 20
 
-// evaluationError makes an error of what Nix said: an [*EvaluationError], where Nix itself has failed.
-func evaluationError(cell matrix.Cell, s run.Snapshot, stderr string, err error) (told error) {
-	evaluation := &EvaluationError{System: cell.System}
+// evaluationError returns an error from what Nix printed: an [*EvaluationError] if Nix itself failed.
+func evaluationError(system matrix.System, s run.Snapshot, stderr string, err error) (explained error) {
+	evaluation := &EvaluationError{System: system}
 	if !errors.As(err, &evaluation.exit) || killed(evaluation.exit, stderr) {
-		return fmt.Errorf("evaluate packages.%s: %w", cell.System, err)
+		return fmt.Errorf("evaluate packages.%s: %w", system, err)
 	}
 	defer func() {
-		for _, advice := range hint.Of(err) { // of the engine, such as that its disk is full
-			told = hint.Wrap(told, "%s", advice)
+		for _, advice := range hint.Of(err) { // of the engine, such as about a full disk
+			explained = hint.Wrap(explained, "%s", advice)
 		}
 	}()
 	source, _ := nix.SourcePath(s.NARHash) // without it, positions keep their whole path
@@ -64,7 +63,7 @@ func evaluationError(cell matrix.Cell, s run.Snapshot, stderr string, err error)
 	case said.Message == "":
 		evaluation.Text = evaluation.exit.Error()
 	case strings.Contains(said.Message, "does not provide attribute"):
-		evaluation.Text = fmt.Sprintf("the flake has no packages.%s", cell.System)
+		evaluation.Text = fmt.Sprintf("the flake has no packages.%s", system)
 		return hint.Wrap(evaluation, "leave the system out with --system, or add it to the flake")
 	case strings.Contains(said.Message, "unable to download"):
 		return hint.Wrap(evaluation, "an input could not be fetched: check the network, and GitHub's limits for those without a token; then run the same command again")
@@ -82,13 +81,13 @@ func evaluationError(cell matrix.Cell, s run.Snapshot, stderr string, err error)
 	return evaluation
 }
 
-// maxNames is how many packages of a flake a hint names.
+// maxNames limits the packages that a hint names.
 const maxNames = 20
 
-// missingPackage is the error for a package that the flake does not have, or not for this system.
+// missingPackage returns the error about a package that the flake does not have for the system.
 func missingPackage(name matrix.Package, system matrix.System, names []string) error {
 	err := &EvaluationError{System: system, Text: fmt.Sprintf("no package %s for %s", name, system)}
-	var all []matrix.Package // that can be given to --package
+	var all []matrix.Package // that --package accepts
 	for _, name := range names {
 		if p, err := matrix.ParsePackage(name); err == nil {
 			all = append(all, p)
@@ -104,7 +103,7 @@ func missingPackage(name matrix.Package, system matrix.System, names []string) e
 	return hint.Wrap(err, "%s", has)
 }
 
-// evaluationFailure is the failure of a package that has the error, and the error's whole text.
+// evaluationFailure returns the failure of a package with that error, and the error's complete text.
 func evaluationFailure(err error) (f *run.Failure, text string) {
 	var evaluation *EvaluationError
 	if errors.As(err, &evaluation) {
@@ -113,7 +112,7 @@ func evaluationFailure(err error) (f *run.Failure, text string) {
 	return &run.Failure{Kind: run.EvaluationFailed, Message: nix.FirstLine(err.Error())}, err.Error()
 }
 
-// brief is the error on one line. A derivation that the evaluation builds has its reason on the lines after the first.
+// brief returns the error on one line. For a derivation that the evaluation builds, the reason is on later lines.
 func (e *EvaluationError) brief() string {
 	message, _, _ := strings.Cut(e.Text, "\n       at ")
 	if drv, f := buildlog.Classify(message); drv != "" && f.Kind != run.UnknownFailure {
@@ -122,26 +121,15 @@ func (e *EvaluationError) brief() string {
 	return nix.FirstLine(e.Text)
 }
 
-// good is the number of packages that evaluate.
-func (e Evaluation) good() int {
-	return len(e) - len(slices.Collect(e.failures))
-}
-
-// failures yields the packages that do not evaluate.
-func (e Evaluation) failures(yield func(EvaluatedPackage) bool) {
-	for _, p := range e {
-		if p.Failure != nil && !yield(p) {
-			return
-		}
-	}
-}
-
-// failed is the error for the packages that do not evaluate, with the hints for each; nil where all do.
-func (e Evaluation) failed(system matrix.System) error {
+// failedEvaluation returns the error about the packages that do not evaluate, with the hints about each; nil if all do.
+func failedEvaluation(system matrix.System, packages []evaluated) error {
 	all := &EvaluationError{System: system}
 	var texts []string
 	var err error = all
-	for p := range e.failures {
+	for _, p := range packages {
+		if p.Failure == nil {
+			continue
+		}
 		all.Failed = append(all.Failed, p.Package)
 		if all.At == nil {
 			all.At = p.Failure.At
@@ -158,5 +146,5 @@ func (e Evaluation) failed(system matrix.System) error {
 	return err
 }
 
-// Position is the line of the flake that the error is about; nil where it is not known.
+// Position returns the line of the flake that the error is about; nil if it is unknown.
 func (e *EvaluationError) Position() *run.Line { return e.At }

@@ -6,100 +6,76 @@ import (
 	"io"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
-	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// export streams into the store what it lacks of the closures of all packages that were built, and returns what it has added.
-// Before that it verifies what they are built from: what the store has, later runs take for good, and push.
-// The packages that a failed one has left unharmed are exported too: what they cost is not paid twice.
-func (r *Release) export(ctx context.Context, x engine.Executor, cell matrix.Cell, packages []run.PackageResult, infos []nix.PathInfo) (added []nix.Added, err error) {
-	err = r.Step(ctx, run.StepExport, cell.System, func() (string, error) {
-		if len(infos) > 0 {
-			if err := r.verifyInputs(ctx, x, cell.System, packages); err != nil {
-				return "", err
-			}
-		}
-		if err := r.checkStoreConflicts(ctx, x, cell, infos); err != nil {
+// export exports the closure of what was built into the store. Before that it verifies the inputs, because later runs take
+// the contents of the store for good, and push them. It also exports the successful packages of a failed build.
+func (r *Release) export(ctx context.Context, c *cell) error {
+	err := r.Step(ctx, run.StepExport, c.System, func() (string, error) {
+		if err := r.prepareExport(ctx, c); err != nil {
 			return "", err
 		}
-		if err := r.Record.Note(r.ID, infos); err != nil {
-			return "", err
-		}
-		if err := r.Store.SetAside(ctx, pathsOf(infos)); err != nil {
-			return "", err
-		}
-		missing, size, err := r.lacking(ctx, infos)
+		missing, err := r.Store.Missing(ctx, pathsOf(c.closure))
 		if err != nil {
 			return "", err
 		}
 		if len(missing) == 0 {
 			return "", run.Skipped("nothing new")
 		}
-		if added, err = r.stream(ctx, x, cell, missing, size); err != nil {
+		if err := r.stream(ctx, c, missing); err != nil {
 			return "", fmt.Errorf("export %s: %w", run.Count(len(missing), "path"), err)
 		}
-		return fmt.Sprintf("%s, %s", run.Count(len(added), "path"), compressed(added)), nil
+		var before, after int64
+		for _, a := range c.added {
+			before, after = before+a.NARSize, after+a.FileSize
+		}
+		return fmt.Sprintf("%s, %s", run.Count(len(c.added), "path"), run.Sizes(before, after)), nil
 	})
-	return added, err
+	c.result.Exported = err == nil
+	return err
 }
 
-// checkStoreConflicts compares a closure with what the store has of it.
-func (r *Release) checkStoreConflicts(ctx context.Context, x engine.Executor, cell matrix.Cell, infos []nix.PathInfo) error {
-	check := publish.ConflictCheck{Recorder: r.Recorder, Evidence: r.Rebuild.Evidence, System: cell.System, KeepOurs: func(path nix.StorePath) run.KeepFunc {
-		return r.keepFrom(x, "ours", path)
+// prepareExport verifies the inputs, refuses conflicts with the store, and records the contents.
+func (r *Release) prepareExport(ctx context.Context, c *cell) error {
+	if len(c.closure) > 0 {
+		if err := c.verifyInputs(ctx); err != nil {
+			return err
+		}
+	}
+	conflicts := publish.ConflictCheck{Recorder: r.Recorder, Evidence: r.Rebuild.Evidence, System: c.System, KeepOurs: func(path nix.StorePath) run.KeepFunc {
+		return r.keepFrom(c, "ours", path)
 	}}
-	return check.Run(ctx, r.Store, infos)
+	if err := conflicts.Run(ctx, r.Store, c.closure); err != nil {
+		return err
+	}
+	if err := r.Record.Note(r.ID, c.closure); err != nil {
+		return err
+	}
+	return r.Store.SetAside(ctx, pathsOf(c.closure))
 }
 
-// lacking returns those paths of a closure that the store has not, and their size in bytes.
-func (r *Release) lacking(ctx context.Context, infos []nix.PathInfo) (missing []nix.StorePath, size int64, err error) {
-	closure, sizes := pathsOf(infos), make(map[nix.StorePath]int64, len(infos))
-	for _, info := range infos {
+// stream exports paths from the engine into the store.
+func (r *Release) stream(ctx context.Context, c *cell, paths []nix.StorePath) error {
+	sizes := make(map[nix.StorePath]int64, len(c.closure))
+	for _, info := range c.closure {
 		sizes[info.Path] = info.NARSize
 	}
-	missing, err = r.Store.Missing(ctx, closure)
-	for _, p := range missing {
-		size += sizes[p]
+	var size int64
+	for _, path := range paths {
+		size += sizes[path]
 	}
-	return missing, size, err
-}
-
-// stream joins the two ends: the executor writes what the store reads.
-func (r *Release) stream(ctx context.Context, x engine.Executor, cell matrix.Cell, paths []nix.StorePath, size int64) (added []nix.Added, err error) {
-	pr, pw := io.Pipe()
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		err := x.Export(ctx, pw, paths)
-		pw.CloseWithError(err) // nil ends the stream; the reader sees another error as its own
+	return c.exportTo(ctx, paths, func(ctx context.Context, stream io.Reader) (err error) {
+		c.added, err = r.Store.Import(ctx, &progressReader{Reader: stream, now: r.Now, report: func(n int64) {
+			r.Event(run.Exported{System: c.System, Bytes: n, Of: size})
+		}})
 		return err
 	})
-	g.Go(func() error {
-		counted := &progressReader{Reader: pr, now: r.Now, report: func(n int64) {
-			r.Event(run.Exported{System: cell.System, Bytes: n, Of: size})
-		}}
-		var err error
-		added, err = r.Store.Import(ctx, counted)
-		pr.CloseWithError(err)
-		return err
-	})
-	return added, g.Wait()
 }
 
-func compressed(added []nix.Added) string {
-	var before, after int64
-	for _, a := range added {
-		before, after = before+a.NARSize, after+a.FileSize
-	}
-	return run.Sizes(before, after)
-}
-
-// progressReader reports how many bytes were read through it, at intervals.
+// progressReader reports at intervals how many bytes were read.
 type progressReader struct {
 	io.Reader
 	n      int64
@@ -115,12 +91,4 @@ func (p *progressReader) Read(b []byte) (int, error) {
 		p.report(p.n)
 	}
 	return n, err
-}
-
-func pathsOf(infos []nix.PathInfo) []nix.StorePath {
-	paths := make([]nix.StorePath, len(infos))
-	for i, info := range infos {
-		paths[i] = info.Path
-	}
-	return paths
 }

@@ -615,15 +615,30 @@ func newFakeRun(t *testing.T) *fakeRun {
 		release.engines[s] = newFakeEngine(s)
 	}
 	release.Release = &Release{
-		ID: "test", Command: "release", Tool: "test", Flake: "fake", Cells: matrix.Expand(matrix.Systems(), fakePackages),
-		Source: fakeSource{run.Snapshot{
-			Dir: dir, URL: "github:o/r/abc", Rev: "abc", NARHash: "sha256-x", LastModified: 1,
-		}},
-		Engines: release, Store: release.store, Served: []ServingCache{release.store}, Record: newRecord(t),
-		Recorder: &run.Recorder{Report: release.recorder, Now: func() time.Time { return time.Unix(1000, 0) }}, Logs: regular.NewDir(dir).Sub("logs"), ManifestFile: regular.AnyFile(filepath.Join(dir, "manifest.json")),
+		Job: Job{
+			Recorder: &run.Recorder{Report: release.recorder, Now: func() time.Time { return time.Unix(1000, 0) }},
+			ID:       "test", Command: "release", Tool: "test", Flake: "fake", Cells: matrix.Expand(matrix.Systems(), fakePackages),
+			Source: fakeSource{run.Snapshot{
+				Dir: dir, URL: "github:o/r/abc", Rev: "abc", NARHash: "sha256-x", LastModified: 1,
+			}},
+			Nix: Nix{Engines: release, Record: newRecord(t), Logs: regular.NewDir(dir).Sub("logs")},
+		},
+		Store: release.store, Served: []ServingCache{release.store},
+		Results: Results{Manifest: regular.AnyFile(filepath.Join(dir, "manifest.json"))},
 		Rebuild: Rebuilding{Without: "the test does not want it"},
 	}
 	return release
+}
+
+// preview runs the story of the command plan.
+func (f *fakeRun) preview(ctx context.Context) (*run.Manifest, error) {
+	return (&Preview{Job: f.Job, Served: f.Served, Store: f.Release.Store, Publish: f.Publish}).Run(ctx)
+}
+
+// conclude runs the story of the command report.
+func (f *fakeRun) conclude(ctx context.Context, m *run.Manifest, missing map[matrix.System]error, failure error) error {
+	r := Report{Recorder: f.Release.Recorder, Flake: f.Flake, Cells: f.Cells, Publish: f.Publish, Results: f.Results, Missing: missing, Failure: failure}
+	return r.Run(ctx, m)
 }
 
 type recorder = runtest.Recorder

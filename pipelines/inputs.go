@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
@@ -15,8 +16,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// ChangedInputsError says that the store has other contents than it had when they were added, under paths that the
-// packages were built from.
+// ChangedInputsError says that inputs of the packages have other contents than when they were added to the store.
 type ChangedInputsError struct {
 	System matrix.System
 	Paths  []nix.StorePath
@@ -30,21 +30,21 @@ func (e *ChangedInputsError) Error() string {
 	return text
 }
 
-// Outcome of a build that went well, from inputs that are not the ones that they should be.
+// Outcome of a build that succeeded with wrong inputs.
 func (e *ChangedInputsError) Outcome() run.Outcome { return run.OutcomeDifferent }
 
-// verifyInputs compares all that the packages may have been built from with the hashes that the store has of it. Whoever
-// owns the store's files can have changed them: a builder of an earlier run where there were no build users, in this
-// store or in the volume of a container engine. Nix itself looks at hashes only when it exports, and so at no compiler.
+// verifyInputs compares everything that the packages may have been built from with the hashes in Nix's database. The owner
+// of the store's files can have changed them, such as a builder of an earlier run without build users, in this store or in
+// a container engine's volume. Nix itself compares hashes only for an export, and exports no compiler.
 //
-// All of it is read, on every machine: there may have been no build users yesterday. It costs little beside a build:
-// 658 MiB in 2,883 paths took 1.0 s of one processor, alone or through a daemon; 14 s where all of it came from a slow
-// disk. A remote builder's own store is not read, since all of it would have to be sent here.
+// It reads all inputs on every machine, because there may have been no build users yesterday. That costs little compared
+// with a build: 658 MiB in 2,883 paths took 1.0 s of one processor, alone or through a daemon, and 14 s from a slow disk.
+// It does not read a remote builder's own store, because that would have to send all of it here.
 //
-// Then the record is asked for the same paths: see [Release.distrustInputs].
-func (r *Release) verifyInputs(ctx context.Context, x engine.Executor, system matrix.System, packages []run.PackageResult) error {
+// Then it asks the record about the same paths: see [cell.distrustInputs].
+func (c *cell) verifyInputs(ctx context.Context) error {
 	var drvs []nix.StorePath
-	for _, p := range packages {
+	for _, p := range c.result.Packages {
 		if p.Derivation != "" && p.Verdict != run.Substituted && p.Verdict != run.Served {
 			drvs = append(drvs, p.Derivation)
 		}
@@ -52,34 +52,32 @@ func (r *Release) verifyInputs(ctx context.Context, x engine.Executor, system ma
 	if len(drvs) == 0 {
 		return nil
 	}
-	// The derivations, all that is below them, and those of all their outputs that the store has.
-	paths, err := r.queryPaths(ctx, x, append([]string{"--query", "--include-outputs", "--requisites"}, words(drvs)...))
+	// The derivations, everything below them, and the outputs of all of them that the store has.
+	paths, err := c.query(ctx, drvs, "--query", "--include-outputs", "--requisites")
 	if err != nil {
 		return fmt.Errorf("list build inputs: %w", err)
 	}
-	check := &inputCheck{now: r.Now, shown: r.Now().Add(firstProgress - nextProgress), report: func(n int) {
-		r.Event(run.Notice{System: system, Level: run.Info, Text: fmt.Sprintf("verifying build inputs: %d of %d", n, len(paths))})
+	check := &inputCheck{now: c.Now, shown: c.Now().Add(firstProgress - nextProgress), report: func(n int) {
+		c.Event(run.Notice{System: c.System, Level: run.Info, Text: fmt.Sprintf("verifying build inputs: %d of %d", n, len(paths))})
 	}}
-	for rest := paths; len(rest) > 0; {
-		some := rest[:min(len(rest), verifiedAtOnce)]
-		rest = rest[len(some):]
+	for some := range slices.Chunk(paths, verifiedAtOnce) {
 		args := append([]string{"--verify-path", "-v"}, words(some)...)
-		_, err := x.Run(ctx, engine.Command{Program: "nix-store", Args: args, Settings: r.Settings, Stderr: check})
+		_, err := c.exec.Run(ctx, engine.Command{Program: "nix-store", Args: args, Settings: c.Settings, Stderr: check})
 		if exit := (*engine.ExitError)(nil); err != nil && (!errors.As(err, &exit) || len(check.changed) == 0) {
 			return fmt.Errorf("verify build inputs: %w", err)
 		}
 	}
 	if len(check.changed) == 0 {
-		return r.distrustInputs(ctx, x, system, paths)
+		return c.distrustInputs(ctx, paths)
 	}
-	return hint.Wrap(&ChangedInputsError{System: system, Paths: check.changed},
+	return hint.Wrap(&ChangedInputsError{System: c.System, Paths: check.changed},
 		"nix-store --repair-path %s; then delete what was built from it since, and build again: docs/operations.md, exit code 3", check.changed[0])
 }
 
-// withholdChanged notes in the result that nothing is published, where err is that inputs were changed.
-func (r *Release) withholdChanged(result *run.CellResult, err error) {
+// withholdChanged sets that nothing is published if err says that inputs were changed.
+func (r *Release) withholdChanged(c *cell, err error) {
 	if changed := (*ChangedInputsError)(nil); errors.As(err, &changed) && r.Publish.To != nil {
-		result.Publish = &run.PublishResult{Verdict: run.Withheld, Cache: r.Publish.To.Name(), Reason: changed.Error()}
+		c.result.Publish = &run.PublishResult{Verdict: run.Withheld, Cache: r.Publish.To.Name(), Reason: changed.Error()}
 	}
 }
 
@@ -91,14 +89,14 @@ const (
 	nextProgress  = 10 * time.Second
 )
 
-// pathWasModified is what Nix 2.8 to 2.34 says of a store object with another hash.
+// pathWasModified matches the message of Nix 2.8 to 2.34 about a store object with another hash.
 var pathWasModified = regexp.MustCompile(`path '(/nix/store/[^']+)' was modified!`)
 
-// inputCheck reads what nix-store --verify-path -v writes: a line before each path, and one for each that was changed.
+// inputCheck reads the output of nix-store --verify-path -v: a line before each path, and one about each changed path.
 type inputCheck struct {
 	now     func() time.Time
 	shown   time.Time
-	report  func(n int) // how many paths were read
+	report  func(n int) // the number of paths that were read
 	n       int
 	line    []byte
 	changed []nix.StorePath
@@ -116,7 +114,7 @@ func (c *inputCheck) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// maxCheckLine is more than Nix writes about a path.
+// maxCheckLine is more than a line about a path.
 const maxCheckLine = 4 << 10
 
 func (c *inputCheck) take(line string) {

@@ -99,12 +99,13 @@ func TestNothingThatWasBuiltFromChangedInputsIsExported(t *testing.T) {
 // What was fetched was not built from anything that this store has.
 func TestInputsOfFetchedPackagesAreNotRead(t *testing.T) {
 	release, e := newFakeRun(t), newFakeEngine(matrix.X8664Linux)
-	packages := []run.PackageResult{
+	c := release.newCells(run.Snapshot{})[0]
+	c.exec, c.result.Packages = e, []run.PackageResult{
 		{Verdict: run.Substituted, Derivation: fakePath(matrix.X8664Linux, "desktop", ".drv")},
 		{Verdict: run.Served, Derivation: fakePath(matrix.X8664Linux, "headless", ".drv")},
 		{Verdict: run.Failed},
 	}
-	if err := release.verifyInputs(t.Context(), e, matrix.X8664Linux, packages); err != nil || len(e.commands) > 0 {
+	if err := c.verifyInputs(t.Context()); err != nil || len(e.commands) > 0 {
 		t.Errorf("%v, commands %q", err, e.commands)
 	}
 }

@@ -26,7 +26,7 @@ func cellRun(t *testing.T, system matrix.System, change func(*fakeRun)) *run.Man
 		change(release)
 	}
 	_, runErr := release.Run(t.Context()) // how it ends is in the manifest
-	m, err := run.ReadManifest(release.ManifestFile.Path())
+	m, err := run.ReadManifest(release.Results.Manifest.Path())
 	if err != nil {
 		t.Fatal(runErr, err)
 	}
@@ -95,7 +95,7 @@ func conclusion(t *testing.T, cache *fakeCachix, manifests ...*run.Manifest) (*f
 	t.Helper()
 	release := newFakeRun(t)
 	release.publishTo(cache)
-	release.ManifestFile = regular.AnyFile(filepath.Join(t.TempDir(), "all.json"))
+	release.Results.Manifest = regular.AnyFile(filepath.Join(t.TempDir(), "all.json"))
 	if len(manifests) == 0 {
 		return release, nil
 	}
@@ -109,13 +109,13 @@ func conclusion(t *testing.T, cache *fakeCachix, manifests ...*run.Manifest) (*f
 func TestConcludePinsWhenAllIsThere(t *testing.T) {
 	cache := &fakeCachix{}
 	release, m := conclusion(t, cache, cellRun(t, matrix.X8664Linux, nil), cellRun(t, matrix.AArch64Linux, nil))
-	if err := release.Conclude(t.Context(), m, nil, nil); err != nil {
+	if err := release.conclude(t.Context(), m, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if len(cache.pins) != 4 || cache.pushes > 0 {
 		t.Errorf("pins %v, %d pushes; want four and none", cache.pins, cache.pushes)
 	}
-	written, err := run.ReadManifest(release.ManifestFile.Path())
+	written, err := run.ReadManifest(release.Results.Manifest.Path())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestConcludePinsNothingUnlessAllIsGood(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cache := &fakeCachix{}
 			release, m := conclusion(t, cache, test.manifests...)
-			err := release.Conclude(t.Context(), m, test.missing, test.besides)
+			err := release.conclude(t.Context(), m, test.missing, test.besides)
 			if run.OutcomeOf(err) != test.want || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("%s: %v; want %s: %s", run.OutcomeOf(err), err, test.want, test.text)
 			}
@@ -171,11 +171,11 @@ func TestConcludePinsNothingUnlessAllIsGood(t *testing.T) {
 				t.Errorf("pinned %v", cache.pins)
 			}
 			if m != nil {
-				written, err := run.ReadManifest(release.ManifestFile.Path())
+				written, err := run.ReadManifest(release.Results.Manifest.Path())
 				if err != nil || written.Outcome != test.want {
 					t.Errorf("the manifest says %s, %v", written.Outcome, err)
 				}
-			} else if _, err := os.Stat(release.ManifestFile.Path()); err == nil {
+			} else if _, err := os.Stat(release.Results.Manifest.Path()); err == nil {
 				t.Error("a manifest was made of nothing")
 			}
 		})
@@ -199,7 +199,7 @@ func TestNothingIsPinnedWhereACellIsWithheld(t *testing.T) {
 func TestAPinThatFailsIsNoRelease(t *testing.T) {
 	cache := &fakeCachix{pinErr: errors.New("quota")}
 	release, m := conclusion(t, cache, cellRun(t, matrix.X8664Linux, nil), cellRun(t, matrix.AArch64Linux, nil))
-	err := release.Conclude(t.Context(), m, nil, nil)
+	err := release.conclude(t.Context(), m, nil, nil)
 	if run.OutcomeOf(err) != run.OutcomeUnpublished || m.Outcome != run.OutcomeUnpublished {
 		t.Errorf("%s in the manifest, error %v", m.Outcome, err)
 	}

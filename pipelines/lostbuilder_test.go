@@ -65,7 +65,7 @@ func TestBuildOfALostBuilderIsTriedOnceMore(t *testing.T) {
 	}
 }
 
-// A builder that goes away between the smoke step and the build is no error of the run: another machine builds.
+// A builder that goes away between the probe step and the build is no error of the run: another machine builds.
 func TestBuilderThatGoesAwayIsMentioned(t *testing.T) {
 	release, e := newBuilding(t, good)
 	e.logs = map[matrix.Package]string{

@@ -9,14 +9,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// probed is what the smoke step measured. It has no machines where nothing was tried.
+// probed is the result of the probe step. It has no machines if nothing was measured.
 type probed struct {
 	machines []run.Machine
 	builders []nix.Builder // the remote ones of the machines
-	sandbox  *bool         // whether all machines that built something have a sandbox; nil where that is not known
+	sandbox  *bool         // whether all machines that built something have a sandbox; nil if unknown
 }
 
-// here is the engine's own machine; nil where it does not build.
+// here is the engine's own machine; nil if it does not build.
 func (p probed) here() *run.Machine {
 	i := slices.IndexFunc(p.machines, func(m run.Machine) bool { return m.Builder == "" })
 	if i < 0 {
@@ -25,7 +25,7 @@ func (p probed) here() *run.Machine {
 	return &p.machines[i]
 }
 
-// weakest is the sandbox of the machine that has the least of one.
+// weakest is the weakest sandbox of all machines.
 func (p probed) weakest() record.Sandbox {
 	weakest := record.SandboxOn
 	for _, m := range p.machines {
@@ -39,7 +39,7 @@ func (p probed) weakest() record.Sandbox {
 	return weakest
 }
 
-// settings let the measured machines build, as they were measured, and no others.
+// settings let only the measured machines build, with the sandbox that was measured.
 func (p probed) settings() nix.Settings {
 	if len(p.machines) == 0 {
 		return nil
@@ -65,35 +65,36 @@ func (p probed) String() string {
 	return strings.Join(texts, "; ")
 }
 
-// setMachines records which machines built, and what is true of all of them together.
-func setMachines(c *run.CellResult, p probed, work *run.Work) {
-	c.Machines = slices.Clone(p.machines)
-	if work != nil {
-		for builder, n := range work.By {
-			c.Machine(builder).Built += n
+// setMachines sets which machines built, and what is true of all of them together.
+func (c *cell) setMachines() {
+	to := &c.result
+	to.Machines = slices.Clone(c.probed.machines)
+	if to.Work != nil {
+		for builder, n := range to.Work.By {
+			to.Machine(builder).Built += n
 		}
 	}
-	used := slices.DeleteFunc(slices.Clone(c.Machines), func(m run.Machine) bool { return m.Built == 0 })
-	if here := p.here(); len(used) == 0 && here != nil {
+	used := slices.DeleteFunc(slices.Clone(to.Machines), func(m run.Machine) bool { return m.Built == 0 })
+	if here := c.probed.here(); len(used) == 0 && here != nil {
 		used = []run.Machine{*here} // it makes second builds
 	} else if len(used) == 0 {
-		used = c.Machines
+		used = to.Machines
 	}
 	if len(used) == 0 {
 		return
 	}
 	sandbox := true
-	c.Emulated, c.Memlock, c.WritableInputs = false, nil, false
+	to.Emulated, to.Memlock, to.WritableInputs = false, nil, false
 	for _, m := range used {
-		c.WritableInputs = c.WritableInputs || m.WritableInputs
+		to.WritableInputs = to.WritableInputs || m.WritableInputs
 		sandbox = sandbox && m.Sandboxed()
-		c.Emulated = c.Emulated || m.Emulated
-		if m.Memlock != nil && (c.Memlock == nil || lessMemlock(*m.Memlock, *c.Memlock)) {
-			c.Memlock = m.Memlock
+		to.Emulated = to.Emulated || m.Emulated
+		if m.Memlock != nil && (to.Memlock == nil || lessMemlock(*m.Memlock, *to.Memlock)) {
+			to.Memlock = m.Memlock
 		}
 	}
-	c.Sandbox = &sandbox
+	to.Sandbox = &sandbox
 }
 
-// lessMemlock compares limits, of which -1 is the highest.
+// lessMemlock compares limits; -1 is the highest.
 func lessMemlock(a, b int64) bool { return b < 0 && a >= 0 || a >= 0 && a < b }

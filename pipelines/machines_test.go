@@ -89,7 +89,7 @@ func TestBrokenProbeNeverTurnsTheSandboxOff(t *testing.T) {
 					t.Errorf("sandbox is recorded as %v", on)
 				}
 				if n := e.ran("nix-store --realise --keep-going"); n > 0 && !test.want {
-					t.Error("packages were built although the smoke step has failed")
+					t.Error("packages were built although the probe step has failed")
 				}
 				if lost := run.warnings("no sandbox"); len(lost) > 0 {
 					t.Errorf("it says %q", lost)

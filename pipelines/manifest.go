@@ -4,68 +4,82 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// manifest is the last step: it writes the manifest.
-func (r *Release) manifest(ctx context.Context, started time.Time, s run.Snapshot, checked []contract.Result, cells []run.CellResult, runErr error) (*run.Manifest, error) {
-	m := &run.Manifest{
-		Version: run.ManifestVersion, Tool: r.Tool, Command: r.Command, Outcome: run.OutcomeOfRun(ctx, runErr),
-		Started: run.Timestamp(started), Finished: run.Timestamp(r.Now()), Logs: r.Logs.Name(), Source: s,
-		Inputs: r.inputs(s), Settings: redacted(r.Settings), Contract: checked, Cells: cells,
-	}
-	for i := range m.Cells {
-		m.Cells[i].Job = r.Job
-	}
-	m.Settle()
-	return m, r.conclude(ctx, started, m)
+// Results are the files that a run leaves beside its outputs.
+type Results struct {
+	Manifest   regular.File
+	Statements *Statements // nil for a run without
+	Job        string      // the URL of the CI job of the run; empty for none
 }
 
-// conclude writes the manifest into its file, and tells that the run is at its end.
-func (r *Release) conclude(ctx context.Context, started time.Time, m *run.Manifest) error {
-	// An interrupted run is written down too.
-	err := r.Step(context.WithoutCancel(ctx), run.StepManifest, "", func() (string, error) {
-		data, err := printable.JSON(m, "  ")
-		if err == nil {
-			err = r.ManifestFile.Write(data)
+func (j *Job) newManifest(started time.Time, s run.Snapshot) *run.Manifest {
+	settings := nix.Settings{}
+	for name, value := range j.Settings {
+		settings[name] = nix.Redact(value) // URLs of substituters can have credentials
+	}
+	return &run.Manifest{
+		Version: run.ManifestVersion, Tool: j.Tool, Command: j.Command, Logs: j.Logs.Name(),
+		Started: run.Timestamp(started), Source: s, Inputs: j.lockedInputs(s), Settings: settings,
+	}
+}
+
+// finish does the steps after the cells. The outcome is that of all steps: if a step fails after the manifest was written,
+// finish writes the manifest again.
+func (r *Release) finish(ctx context.Context, m *run.Manifest, started time.Time, err error) error {
+	m.Finished = run.Timestamp(r.Now())
+	for i := range m.Cells {
+		m.Cells[i].Job = r.Results.Job
+	}
+	m.MarkUnknown()
+	statements := r.Results.Statements
+	if ctx.Err() != nil && err != nil {
+		statements = nil // an interrupted run has none
+	}
+	var bills []string
+	if statements != nil {
+		var billErr error
+		bills, billErr = r.writeBills(ctx, m)
+		err = errors.Join(err, billErr)
+	}
+	writeErr := r.Results.write(ctx, r.Recorder, m, err)
+	if statements != nil && writeErr == nil {
+		if statementErr := r.writeProvenance(ctx, m, bills); statementErr != nil {
+			err = errors.Join(err, statementErr)
+			m.Outcome = run.OutcomeOfRun(ctx, err)
+			writeErr = r.Results.writeFile(m)
 		}
-		if err != nil {
-			return "", fmt.Errorf("write manifest %s: %v", r.ManifestFile.Path(), err)
-		}
-		return r.ManifestFile.Path(), nil
-	})
-	r.Event(run.RunFinished{Seconds: run.Seconds(r.Now().Sub(started)), Manifest: m, Path: r.ManifestFile.Path()})
+	}
+	err = errors.Join(err, writeErr)
+	r.Event(run.RunFinished{Seconds: run.Seconds(r.Now().Sub(started)), Manifest: m, Path: r.Results.Manifest.Path()})
 	return err
 }
 
-// inputs returns the flake's locked inputs. Where the lock cannot be read, evaluation has failed before.
-func (r *Release) inputs(s run.Snapshot) []flake.Input {
-	lock, err := flake.ReadLock(flakeDir(s))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // a flake without inputs needs none
-	}
-	var inputs []flake.Input
-	if err == nil {
-		inputs, err = lock.Inputs(func(name string) bool { _, ok := s.Overrides[name]; return ok })
-	}
+// write sets the outcome of a run that ended with err, and writes the manifest, also that of an interrupted run.
+func (f Results) write(ctx context.Context, r *run.Recorder, m *run.Manifest, err error) error {
+	m.Outcome = run.OutcomeOfRun(ctx, err)
+	err = r.Step(context.WithoutCancel(ctx), run.StepManifest, "", func() (string, error) {
+		return f.Manifest.Path(), f.writeFile(m)
+	})
 	if err != nil {
-		r.Warn("", "note inputs in the manifest: %v", err)
+		m.Outcome = run.OutcomeFailed
 	}
-	return inputs
+	return err
 }
 
-// redacted takes credentials out of the URLs in settings, such as of substituters.
-func redacted(settings nix.Settings) nix.Settings {
-	clean := nix.Settings{}
-	for name, value := range settings {
-		clean[name] = nix.Redact(value)
+func (f Results) writeFile(m *run.Manifest) error {
+	data, err := printable.JSON(m, "  ")
+	if err == nil {
+		err = f.Manifest.Write(data)
 	}
-	return clean
+	if err != nil {
+		return fmt.Errorf("write manifest %s: %v", f.Manifest.Path(), err)
+	}
+	return nil
 }

@@ -24,7 +24,7 @@ type candidate struct {
 	system  matrix.System // one that it can build
 }
 
-// name is how the manifest calls it.
+// name is its name in the manifest; empty for the engine's own machine.
 func (c candidate) name() string {
 	if c.builder == nil {
 		return ""
@@ -32,103 +32,105 @@ func (c candidate) name() string {
 	return nix.Redact(c.builder.URI)
 }
 
-// moreJobs lets a probe run beside the builds that a builder is busy with; else it would wait for one of them to end.
+// moreJobs lets a probe run on a busy builder, without waiting for the end of a build.
 const moreJobs = 16
 
-// pin are the settings that leave the candidate alone to build.
-func (c candidate) pin() nix.Settings {
+// only are the settings that let the candidate alone build.
+func (c candidate) only() nix.Settings {
 	if c.builder == nil {
 		return nix.Settings{"builders": ""}
 	}
 	return nix.Settings{"builders": nix.FormatBuilders([]nix.Builder{c.builder.WithJobs(c.builder.Jobs + moreJobs)}), "max-jobs": "0"}
 }
 
-// buildersAlone reports whether the engine's own machine may not build anything.
-func (r *Release) buildersAlone() bool { return r.Settings["max-jobs"] == "0" }
+// onlyBuilders reports whether only remote builders may build.
+func (j *Job) onlyBuilders() bool { return j.Settings["max-jobs"] == "0" }
 
-// buildersFor returns the remote builders that build for a system.
-func (r *Release) buildersFor(e engine.Engine, system matrix.System) []nix.Builder {
+// builders returns the remote builders that build for the cell's system.
+func (c *cell) builders() []nix.Builder {
 	var all []nix.Builder
-	for _, b := range r.Builders {
-		if b.Builds(string(system), string(e.Native)) {
+	for _, b := range c.Builders {
+		if b.Builds(string(c.System), string(c.engine.Native)) {
 			all = append(all, b)
 		}
 	}
 	return all
 }
 
-// candidates are the machines that may build for a system. Where nothing is to be built for the first time, that is the
-// engineText's own alone: it makes second builds.
-func (r *Release) candidates(e engine.Engine, system matrix.System, builds bool) []candidate {
+// candidates returns the machines that may build. If nothing is built for the first time, that is the engine's own
+// machine alone, which makes second builds.
+func (c *cell) candidates(builds bool) []candidate {
 	var all []candidate
 	var builders []nix.Builder
 	if builds {
-		builders = r.buildersFor(e, system)
+		builders = c.builders()
 	}
-	if !r.buildersAlone() {
-		here := candidate{system: system}
-		if len(builders) > 0 && !e.Runs(system) {
-			here.system = e.Native // it still builds what the builders are not for
+	if !c.onlyBuilders() {
+		here := candidate{system: c.System}
+		if len(builders) > 0 && !c.engine.Runs(c.System) {
+			here.system = c.engine.Native // it builds what the builders do not build
 		}
 		all = append(all, here)
 	}
 	for i := range builders {
-		all = append(all, candidate{builder: &builders[i], system: system})
+		all = append(all, candidate{builder: &builders[i], system: c.System})
 	}
 	return all
 }
 
-// measuredAtOnce bounds the processes that measuring takes on the engine's own machine.
+// measuredAtOnce limits the processes of measuring on the engine's own machine.
 const measuredAtOnce = 8
 
-// measureAll measures the candidates side by side. One that cannot be measured does not build, and is mentioned; it is an
-// error where no other is left.
-func (r *Release) measureAll(ctx context.Context, x engine.Executor, system matrix.System, all []candidate) (p probed, err error) {
+// measureAll measures the candidates at the same time. A candidate that cannot be measured does not build. It is an error
+// if no candidate is left.
+func (c *cell) measureAll(ctx context.Context, all []candidate) error {
 	machines, errs := make([]run.Machine, len(all)), make([]error, len(all))
 	var g errgroup.Group
 	g.SetLimit(measuredAtOnce)
-	for i, c := range all {
+	for i, of := range all {
 		g.Go(func() error {
-			machines[i], errs[i] = r.measure(ctx, x, system, c)
+			machines[i], errs[i] = c.measure(ctx, of)
 			return nil
 		})
 	}
 	_ = g.Wait() // the errors are in errs, in order
 	if err := ctx.Err(); err != nil {
-		return p, err
+		return err
 	}
-	for i, c := range all {
+	var p probed
+	for i, of := range all {
 		if errs[i] != nil {
 			continue
 		}
 		p.machines = append(p.machines, machines[i])
-		if c.builder != nil {
-			p.builders = append(p.builders, *c.builder)
+		if of.builder != nil {
+			p.builders = append(p.builders, *of.builder)
 		}
 	}
 	if len(p.machines) == 0 {
 		err := errors.Join(errs...)
 		if unused := (*unusedError)(nil); errors.As(err, &unused) {
-			err = hint.Wrap(err, "%s", logIn)
+			err = hint.Wrap(err, "%s", logInHint)
 		}
-		return p, err
+		return err
 	}
-	for i, c := range all {
+	for i, of := range all {
 		if errs[i] != nil {
-			r.mentionUnused(system, c, errs[i])
+			c.mentionUnused(of, errs[i])
 		}
 	}
-	return p, nil
+	c.probed = p
+	return nil
 }
 
-// mentionUnused says once for a run that a machine cannot build, and why.
-func (r *Release) mentionUnused(system matrix.System, c candidate, err error) {
-	if c.builder == nil {
-		r.Event(run.Notice{System: system, Level: run.Warning, Text: "this machine does not build: " + nix.FirstLine(err.Error())})
+// mentionUnused warns once in a run that a machine cannot build.
+func (c *cell) mentionUnused(of candidate, err error) {
+	if of.builder == nil {
+		c.Warn(c.System, "this machine does not build: %s", nix.FirstLine(err.Error()))
 		return
 	}
 	if unused := (*unusedError)(nil); errors.As(err, &unused) {
-		r.mentionDown(system, c.name(), unused.reason)
+		c.mentionUnreachable(of.name(), unused.reason)
 	}
 }
 
@@ -142,73 +144,70 @@ func (e *unusedError) Error() string {
 	return fmt.Sprintf("build probe for %s on %s: %s", e.system, e.name(), e.reason)
 }
 
-// mentionDown says once for a run that a remote builder cannot be used, and why.
-func (r *Release) mentionDown(system matrix.System, builder, reason string) {
-	if r.mentioned != nil {
-		if _, again := r.mentioned.LoadOrStore(builder, true); again {
-			return
-		}
+// mentionUnreachable warns once in a run that a remote builder cannot be used.
+func (c *cell) mentionUnreachable(builder, reason string) {
+	if _, again := c.mentioned.LoadOrStore(builder, true); again {
+		return
 	}
-	r.Event(run.Notice{
-		System: system, Level: run.Warning, Text: fmt.Sprintf("remote builder %s is not used: %s", builder, reason),
-		Hint: logIn,
+	c.Event(run.Notice{
+		System: c.System, Level: run.Warning, Text: fmt.Sprintf("remote builder %s is not used: %s", builder, reason), Hint: logInHint,
 	})
 }
 
-const logIn = "log in to it by ssh, without a password, as the user who runs Nix; its key and host key can be columns of --builders"
+const logInHint = "log in to it by ssh, without a password, as the user who runs Nix; its key and host key can be columns of --builders"
 
-// measureAgainAfter is the pause before a probe is built again; a machine that answers late has that much time to recover.
+// measureAgainAfter is the pause before a probe is built again.
 const measureAgainAfter = time.Second
 
-// builderTimeout bounds what a remote builder may take for a probe of some hundred bytes.
+// builderTimeout limits the probe of a remote builder.
 const builderTimeout = 2 * time.Minute
 
-// measure builds the probe on one machine: in a sandbox, or, on the engine's own machine, outside where Nix says that it
-// cannot set one up. Any other failure is tried once more, and then is an error: to go on without a sandbox would hide it.
-func (r *Release) measure(ctx context.Context, x engine.Executor, system matrix.System, c candidate) (run.Machine, error) {
-	if c.builder != nil {
+// measure builds the probe on one machine, in a sandbox. If Nix cannot set up a sandbox on the engine's own machine, it
+// builds the probe without. It tries again after any other failure: to go on without a sandbox would hide it.
+func (c *cell) measure(ctx context.Context, of candidate) (run.Machine, error) {
+	if of.builder != nil {
 		var stop context.CancelFunc
 		ctx, stop = context.WithTimeoutCause(ctx, builderTimeout, fmt.Errorf("no result within %s", builderTimeout))
 		defer stop()
 	}
-	report, err := r.probeTwice(ctx, x, c, true)
-	if lost := sandboxLost(err); lost != "" && c.builder == nil {
-		report, err = r.probeTwice(ctx, x, c, false)
+	report, err := c.probeTwice(ctx, of, true)
+	if lost := sandboxLost(err); lost != "" && of.builder == nil {
+		report, err = c.probeTwice(ctx, of, false)
 		if err == nil {
-			r.Event(run.Notice{
-				System: system, Level: run.Warning,
+			c.Event(run.Notice{
+				System: c.System, Level: run.Warning,
 				Text: "no sandbox can be had, so builds may differ from run to run: " + lost,
 				Hint: "run as root on the host engine, or allow insecureRootCapabilities in the engine's configuration",
 			})
 		}
 	}
-	if err != nil && c.builder != nil {
-		return run.Machine{}, &unusedError{c, builderReason(run.WithCause(ctx, run.StepSmoke, err))}
+	if err != nil && of.builder != nil {
+		return run.Machine{}, &unusedError{of, builderReason(run.WithCause(ctx, run.StepProbe, err))}
 	}
 	if err != nil {
-		return run.Machine{}, smokeError(c.system, err)
+		return run.Machine{}, probeError(of.system, err)
 	}
 	sandboxed := report.Sandboxed() && !report.WritableInputs
 	return run.Machine{
 		InSandbox: report.Sandboxed(), WritableInputs: report.WritableInputs,
-		Builder: c.name(), Processor: nix.PlainText(report.Machine), Kernel: nix.PlainText(report.Kernel), Cores: report.Cores,
+		Builder: of.name(), Processor: nix.PlainText(report.Machine), Kernel: nix.PlainText(report.Kernel), Cores: report.Cores,
 		Emulated: report.Emulated(), Sandbox: &sandboxed, Memlock: &report.Memlock,
 	}, nil
 }
 
-func (r *Release) probeTwice(ctx context.Context, x engine.Executor, c candidate, sandbox bool) (probe.Report, error) {
-	report, err := r.probe(ctx, x, c.system, sandbox, c.pin())
+func (c *cell) probeTwice(ctx context.Context, of candidate, sandbox bool) (probe.Report, error) {
+	report, err := c.buildProbe(ctx, of.system, sandbox, of.only())
 	if err == nil || ctx.Err() != nil || sandboxLost(err) != "" {
 		return report, err
 	}
 	if waitErr := run.Sleep(ctx, measureAgainAfter); waitErr != nil {
 		return report, err
 	}
-	return r.probe(ctx, x, c.system, sandbox, c.pin())
+	return c.buildProbe(ctx, of.system, sandbox, of.only())
 }
 
-// sandboxLost is the statement of Nix, or of the engine that denies it the means, that it cannot set up a sandbox; empty
-// where an error is another.
+// sandboxLost returns the message of Nix, or of an engine that refuses the privileges, that there can be no sandbox; empty
+// for another error.
 func sandboxLost(err error) string {
 	if err != nil && strings.Contains(err.Error(), engine.NoPrivileges) {
 		return engine.NoPrivileges
@@ -219,7 +218,7 @@ func sandboxLost(err error) string {
 	return ""
 }
 
-// builderReason is why a remote builder could not be measured.
+// builderReason returns why a remote builder could not be measured.
 func builderReason(err error) string {
 	if exit := (*engine.ExitError)(nil); errors.As(err, &exit) {
 		if _, reason, ok := buildlog.ParseUnreachable(exit.Stderr); ok {
@@ -230,10 +229,4 @@ func builderReason(err error) string {
 		}
 	}
 	return nix.FirstLine(nix.Redact(nix.PlainText(err.Error())))
-}
-
-// noBuilderFor is the error of a system for which no machine may build.
-func noBuilderFor(system matrix.System) error {
-	return hint.Wrap(fmt.Errorf("build for %s: none of --builders is for it, and --jobs 0 lets no other machine build", system),
-		"add a builder for it; or let this machine build as well: without --jobs 0; or leave the system out with --system")
 }

@@ -54,7 +54,7 @@ func TestTheManifestOfARunThatWasInterrupted(t *testing.T) {
 	if err == nil || m.Outcome != run.OutcomeInterrupted {
 		t.Fatalf("outcome %q, error %v", m.Outcome, err)
 	}
-	written, err := run.ReadManifest(release.ManifestFile.Path())
+	written, err := run.ReadManifest(release.Results.Manifest.Path())
 	if err != nil || written.Outcome != run.OutcomeInterrupted {
 		t.Errorf("the file says %+v, %v", written, err)
 	}

@@ -25,7 +25,7 @@ import (
 
 // publishTo makes a run publish, as a release with a secret does.
 func (run *fakeRun) publishTo(c *fakeCachix) {
-	out := run.ManifestFile.Dir
+	out := run.Results.Manifest.Dir
 	run.Publish = publish.Publisher{
 		Recorder: run.Recorder, ID: run.ID, Record: run.Record, Evidence: run.Rebuild.Evidence, To: c, From: run.store, Confirm: true, Pins: true, Consent: publish.Consent{Different: run.Rebuild.WarnOnly},
 		Journal: publish.NewJournal(out, "run", nil), Resume: "push --resume",
@@ -34,7 +34,7 @@ func (run *fakeRun) publishTo(c *fakeCachix) {
 
 func (run *fakeRun) journal(t *testing.T) []publish.JournalEntry {
 	t.Helper()
-	journals, err := publish.OpenJournals(run.ManifestFile.Dir, nil)
+	journals, err := publish.OpenJournals(run.Results.Manifest.Dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -451,7 +451,7 @@ func TestPreviewOfAPush(t *testing.T) {
 	release.publishTo(cache)
 	present := fakePath(matrix.X8664Linux, "headless", "")
 	release.engines[matrix.X8664Linux].valid[present] = true
-	m, err := release.Preview(t.Context())
+	m, err := release.preview(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -468,7 +468,7 @@ func TestPreviewOfAPush(t *testing.T) {
 		t.Errorf("a preview has pushed %v", cache.paths)
 	}
 	release.dirty()
-	if m, err = release.Preview(t.Context()); err != nil || m.Cells[0].Plan.Push != nil {
+	if m, err = release.preview(t.Context()); err != nil || m.Cells[0].Plan.Push != nil {
 		t.Errorf("of a dirty tree: %+v, error %v", m.Cells[0].Plan.Push, err)
 	}
 }
@@ -485,7 +485,7 @@ func TestWhatAResumedReleasePins(t *testing.T) {
 			if _, err := run.Run(t.Context()); err == nil {
 				t.Fatal("no error of a cache that is down")
 			}
-			journals, err := publish.OpenJournals(run.ManifestFile.Dir, nil)
+			journals, err := publish.OpenJournals(run.Results.Manifest.Dir, nil)
 			if err != nil || len(journals) != 1 {
 				t.Fatalf("journals %v, %v", journals, err)
 			}
@@ -520,7 +520,7 @@ func TestAnOldJournalPinsNothingOverALaterRelease(t *testing.T) {
 	release.publishTo(cache)
 	const name = "desktop-x86_64-linux"
 	old := nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-old")
-	journal := publish.NewJournal(release.ManifestFile.Dir, "0", release.Record)
+	journal := publish.NewJournal(release.Results.Manifest.Dir, "0", release.Record)
 	if err := journal.Add(publish.JournalEntry{Cache: cache.Name(), Paths: []nix.StorePath{old}}); err != nil {
 		t.Fatal(err)
 	}
@@ -590,7 +590,7 @@ func TestAnOldJournalPinsNothingWhereTheRecordCannotBeRead(t *testing.T) {
 	release.damage(t, "cells/*.json")
 	const name = "desktop-x86_64-linux"
 	old := nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-old")
-	journal := publish.NewJournal(release.ManifestFile.Dir, "0", release.Record)
+	journal := publish.NewJournal(release.Results.Manifest.Dir, "0", release.Record)
 	if err := errors.Join(journal.Add(publish.JournalEntry{Cache: cache.Name(), Paths: []nix.StorePath{old}}), journal.Pin(map[string]nix.StorePath{name: old})); err != nil {
 		t.Fatal(err)
 	}

@@ -8,82 +8,117 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
-	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// publish pushes the closure of what a cell has, and confirms that it is where it should be: in the store that the run
-// exports into, and where consumers look. Its error is a [*publish.Error], unless the store itself is broken.
-func (r *Release) publish(ctx context.Context, s run.Snapshot, cell matrix.Cell, result *run.CellResult, built []nix.PathInfo, added []nix.Added, buildErr error) error {
+// checkAccess tests before anything is built whether the run may push.
+func (r *Release) checkAccess(ctx context.Context, s run.Snapshot) error {
+	reason := r.Publish.Disabled
+	if r.Publish.To != nil {
+		if reason = r.neverPublished(s); reason == "" {
+			return r.Publish.CheckAccess(ctx)
+		}
+	}
+	if r.Publish.Always {
+		return r.Publish.Error("", errors.New(reason))
+	}
+	return nil
+}
+
+// neverPublished returns why nothing from a snapshot is published; empty if it may be.
+func (j *Job) neverPublished(s run.Snapshot) string {
+	switch {
+	case s.Dirty:
+		return "the tree has uncommitted changes: no consumer evaluates it"
+	case len(j.Overrides) > 0:
+		return "an input is overridden: no consumer evaluates that"
+	}
+	return unlocked(s)
+}
+
+// requireSandboxForSecret refuses to build beside the credential without a sandbox on the machine of this process: a
+// builder could find it in the memory of this process, or in the environment of the shell that started it.
+func (r *Release) requireSandboxForSecret(c *cell) error {
+	here := c.probed.here() // a remote builder does not see the memory of this process
+	if r.Publish.To == nil || c.engine.Kind != "host" || here == nil || here.Sandboxed() || r.Publish.Unsandboxed && !here.WritableInputs {
+		return nil
+	}
+	if here.WritableInputs {
+		return r.Publish.Error(c.System, hint.Wrap(
+			errors.New(writableInputs+" here, so that nothing that is built may be published"), "%s; to build all the same: --push never", buildUsersHint))
+	}
+	return r.Publish.Error(c.System, hint.Wrap(
+		errors.New("builders have no sandbox here, so that any of them could take the secret"),
+		"run as root, or with Nix's daemon, so that there is a sandbox; or build without the secret and publish with go run ./ci push; "+
+			"or, where every builder is trusted, --push-unsandboxed"))
+}
+
+// publish pushes the closure of a cell, and confirms that the store and consumers of the cache have it. The error is a
+// [*publish.Error], unless the store is damaged.
+func (r *Release) publish(ctx context.Context, c *cell, buildErr error) error {
 	if r.Store == nil {
 		return nil
 	}
-	closure, err := r.withServed(ctx, result.Packages, built)
+	closure, err := r.withCached(ctx, c)
 	if err != nil {
 		return run.WithCause(ctx, run.StepPush, err)
 	}
-	pushErr := r.push(ctx, s, cell, result, closure, buildErr)
+	pushErr := r.push(ctx, c, closure, buildErr)
 	if pushErr != nil && ctx.Err() != nil {
-		return pushErr // there is no time left to look
+		return pushErr
 	}
-	return errors.Join(pushErr, r.confirm(ctx, cell, result, built, added, closure))
+	return errors.Join(pushErr, r.confirm(ctx, c, closure))
 }
 
-// withServed adds to what was built the closures of those packages that the store had already. An earlier run may have
-// built them without being allowed to push them.
-func (r *Release) withServed(ctx context.Context, packages []run.PackageResult, built []nix.PathInfo) ([]nix.PathInfo, error) {
+// withCached adds the closures of packages that the store had already to what was built: an earlier run may have built
+// them without pushing them.
+func (r *Release) withCached(ctx context.Context, c *cell) ([]nix.PathInfo, error) {
 	var roots []nix.StorePath
-	for _, p := range packages {
+	for _, p := range c.result.Packages {
 		if p.Verdict == run.Served && p.ServedBy == r.Store.Name() {
-			for _, o := range p.Outputs {
-				roots = append(roots, o.Path)
-			}
+			roots = append(roots, p.OutputPaths()...)
 		}
 	}
 	if len(roots) == 0 || r.Publish.To == nil {
-		return built, nil
+		return c.closure, nil
 	}
-	served, err := r.Store.Closure(ctx, roots)
-	return union(built, served), err
+	cached, err := r.Store.Closure(ctx, roots)
+	return union(c.closure, cached), err
 }
 
-// union returns the infos of both, each path once, in the order of paths.
-func union(a, b []nix.PathInfo) []nix.PathInfo {
-	all := append(slices.Clone(a), b...) // where both have a path, a's info comes first, and stays
-	slices.SortStableFunc(all, func(a, b nix.PathInfo) int { return strings.Compare(string(a.Path), string(b.Path)) })
-	return slices.CompactFunc(all, func(a, b nix.PathInfo) bool { return a.Path == b.Path })
-}
-
-func (r *Release) push(ctx context.Context, s run.Snapshot, cell matrix.Cell, result *run.CellResult, closure []nix.PathInfo, buildErr error) error {
+// push pushes a closure, unless the cell must not be published.
+func (r *Release) push(ctx context.Context, c *cell, closure []nix.PathInfo, buildErr error) error {
 	if r.Publish.To == nil && r.Publish.Disabled == "" {
 		return nil // this command never publishes
 	}
-	return r.Step(ctx, run.StepPush, cell.System, func() (string, error) {
-		if verdict, reason := r.blocked(s, result, closure, buildErr); reason != "" {
-			result.Publish = &run.PublishResult{Verdict: verdict, Reason: reason}
+	return r.Step(ctx, run.StepPush, c.System, func() (string, error) {
+		if verdict, reason := r.blocked(c, closure, buildErr); reason != "" {
+			c.result.Publish = &run.PublishResult{Verdict: verdict, Reason: reason}
 			if r.Publish.Always {
-				return "", &publish.Error{System: cell.System, Cache: "a cache", Err: errors.New(reason)}
+				return "", &publish.Error{System: c.System, Cache: "a cache", Err: errors.New(reason)}
 			}
 			return "", run.Skipped(reason)
 		}
 		if len(closure) == 0 {
-			result.Publish = &run.PublishResult{Verdict: run.Published, Cache: r.Publish.To.Name()}
+			c.result.Publish = &run.PublishResult{Verdict: run.Published, Cache: r.Publish.To.Name()}
 			return "", run.Skipped("nothing new")
 		}
-		done, err := r.Publish.Push(ctx, cell.System, closure)
-		result.Publish = &done
+		done, err := r.Publish.Push(ctx, c.System, closure)
+		c.result.Publish = &done
 		return done.String(), err
 	})
 }
 
 // blocked returns why a cell must not be published, and the verdict for it; both are empty if it may be.
-func (r *Release) blocked(s run.Snapshot, result *run.CellResult, closure []nix.PathInfo, buildErr error) (run.PublishVerdict, string) {
+func (r *Release) blocked(c *cell, closure []nix.PathInfo, buildErr error) (run.PublishVerdict, string) {
+	result := &c.result
 	if r.Publish.To == nil {
 		return run.NotWanted, r.Publish.Disabled
 	}
-	if reason := r.withheld(s); reason != "" {
+	if reason := r.neverPublished(c.snapshot); reason != "" {
 		return run.Withheld, reason
 	}
 	const anyway = " (--rebuild=warn publishes it all the same)"

@@ -3,14 +3,15 @@ package pipelines
 import (
 	"slices"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// cellKey is everything that the outputs of a cell depend on, and under what terms they were checked. The lock file is
-// part of the tree, and so of its hash.
+// cellKey has everything that the outputs of a cell depend on, and the contract that they satisfy. The lock file is a part
+// of the tree, and so of its hash.
 type cellKey struct {
 	NARHash      string
 	Subdir       string
@@ -22,41 +23,45 @@ type cellKey struct {
 	Contract     string
 }
 
-func (r *Release) cellKey(s run.Snapshot, cell matrix.Cell) cellKey {
+func (r *Release) cellKey(c *cell) cellKey {
+	s := c.snapshot
 	return cellKey{
 		NARHash: s.NARHash, Subdir: s.Subdir, Rev: s.Rev, LastModified: s.LastModified,
-		Overrides: s.Overrides, System: cell.System, Packages: cell.Packages, Contract: r.Contract.key(),
+		Overrides: s.Overrides, System: c.System, Packages: c.Packages, Contract: r.Contract.key(),
 	}
 }
 
-// recordedCell returns the results that an earlier run has recorded of a cell. It is a list of what to ask caches for:
-// the caches are always asked.
-func (r *Release) recordedCell(s run.Snapshot, cell matrix.Cell) (packages []run.PackageResult, ok bool) {
+// recordedResults returns the results of a cell in an earlier run. They only tell what to ask caches for.
+func (r *Release) recordedResults(c *cell) (packages []run.PackageResult, ok bool) {
 	if r.Fresh || len(r.Overrides) > 0 {
 		return nil, false
 	}
-	ok, _ = r.Record.Cell(r.cellKey(s, cell), &packages) // what cannot be read is found out again
+	ok, _ = r.Record.Cell(r.cellKey(c), &packages) // an unreadable result is computed again
 	return packages, ok && len(packages) > 0
 }
 
-// recordCell records what a later run of the same snapshot need not find out again.
+// recordResults records the results of a cell for later runs of the same snapshot, if nothing in them needs a warning.
 // Overridden inputs are known only by reference, which may name another tree later: nothing is recorded.
-func (r *Release) recordCell(s run.Snapshot, cell matrix.Cell, packages []run.PackageResult) {
-	if r.Fresh || len(r.Overrides) > 0 {
+func (r *Release) recordResults(c *cell) {
+	_, broken := contract.Counts(c.result.Contract)
+	differs := slices.ContainsFunc(c.result.Packages, func(p run.PackageResult) bool { return p.Reproducible() == run.Bad })
+	unsandboxed := c.result.Sandbox != nil && !*c.result.Sandbox
+	if r.Fresh || len(r.Overrides) > 0 || broken || differs || unsandboxed {
 		return
 	}
-	kept := slices.Clone(packages)
+	kept := slices.Clone(c.result.Packages)
 	for i := range kept {
 		kept[i].Seconds, kept[i].Log, kept[i].ServedBy, kept[i].Builder = 0, "", "", ""
 	}
-	if err := r.Record.SetCell(r.cellKey(s, cell), kept); err != nil {
-		r.Warn(cell.System, "%v", err)
+	if err := r.Record.SetCell(r.cellKey(c), kept); err != nil {
+		r.Warn(c.System, "%v", err)
 	}
 }
 
-// recordSandbox records of what the run has built, dependencies too, whether that was in a sandbox. It does so right after
-// the build: the outputs stay in the engine's store, whatever becomes of the run.
-func (r *Release) recordSandbox(result *run.CellResult, closure []nix.PathInfo) error {
+// recordSandbox records of everything that the run has built whether that was in a sandbox. It does so right after the
+// build, because the outputs stay in the engine's store even if the run fails.
+func (r *Release) recordSandbox(c *cell) error {
+	result := &c.result
 	if result.Sandbox == nil {
 		return nil
 	}
@@ -77,7 +82,7 @@ func (r *Release) recordSandbox(result *run.CellResult, closure []nix.PathInfo) 
 	if result.Work != nil {
 		built = result.Work.Outputs
 	}
-	for _, info := range closure {
+	for _, info := range c.closure {
 		if result.Work.HasBuilt(info.Deriver) {
 			built = append(built, info.Path)
 		}
@@ -97,11 +102,11 @@ func (r *Release) recordSandbox(result *run.CellResult, closure []nix.PathInfo) 
 			o.Sandbox = sandbox
 		case run.Substituted:
 			o.Sandbox = ""
-		case run.Failed: // a run that is interrupted may have built it
+		case run.Failed: // an interrupted run may have built it
 			if sandbox.IsOff() && o.Sandbox != record.WritableInputs {
 				o.Sandbox = sandbox
 			}
-		case run.Present: // an earlier run on this machine has built it, in the same way unless it has said otherwise
+		case run.Present: // an earlier run has built it, in the same way unless the record says otherwise
 			if sandbox.IsOff() && o.Sandbox != record.SandboxOn && o.Sandbox != record.WritableInputs {
 				o.Sandbox = sandbox
 			}
@@ -109,8 +114,8 @@ func (r *Release) recordSandbox(result *run.CellResult, closure []nix.PathInfo) 
 	})
 }
 
-// knownToDiffer returns the packages of which an earlier run has recorded that a second build came out differently, with
-// that difference. Bits that were not the same once are not reproducible, whoever serves them now.
+// knownToDiffer returns the packages that differed in a second build of an earlier run, with that difference. They are not
+// reproducible, even if a cache has them now.
 func (r *Release) knownToDiffer(packages []run.PackageResult) (known []run.PackageResult) {
 	if r.Fresh {
 		return nil
@@ -134,8 +139,8 @@ func (r *Release) knownToDiffer(packages []run.PackageResult) (known []run.Packa
 	return known
 }
 
-// recordSecondBuild records of each output whether a second build came out the same. A second build that failed may have
-// failed for another reason.
+// recordSecondBuild records of each output whether a second build came out the same. It leaves out second builds that
+// failed, because they may have another reason.
 func (r *Release) recordSecondBuild(packages []*run.PackageResult) error {
 	results := map[nix.StorePath]*run.Difference{}
 	var paths []nix.StorePath

@@ -76,7 +76,7 @@ func TestReleaseBuildsAndExportsTheWholeMatrix(t *testing.T) {
 // checkStepsHaveEnds holds every run to its promise: a step that began has ended, in the order of the story.
 func checkStepsHaveEnds(t *testing.T, release *fakeRun) {
 	t.Helper()
-	order := []run.Step{run.StepSnapshot, run.StepPreflight, run.StepEvaluate, run.StepPlan, run.StepSmoke, run.StepBuild, run.StepContract, run.StepRebuild, run.StepExport, run.StepPush, run.StepConfirm, run.StepPin, run.StepManifest}
+	order := []run.Step{run.StepSnapshot, run.StepPreflight, run.StepEvaluate, run.StepPlan, run.StepProbe, run.StepBuild, run.StepContract, run.StepRebuild, run.StepExport, run.StepPush, run.StepConfirm, run.StepPin, run.StepBills, run.StepManifest, run.StepAttest}
 	for _, system := range append(matrix.Systems(), "") {
 		var started, finished []run.Step
 		for _, e := range of[run.StepStarted](release.recorder) {
@@ -164,7 +164,7 @@ func TestFailedPackageLeavesItsSiblingsUnharmed(t *testing.T) {
 		t.Errorf("failure %+v, want the builder's with exit code 1", f)
 	}
 	checkStepsHaveEnds(t, release)
-	if data, err := os.ReadFile(release.ManifestFile.Path()); err != nil || !json.Valid(data) {
+	if data, err := os.ReadFile(release.Results.Manifest.Path()); err != nil || !json.Valid(data) {
 		t.Errorf("manifest of a failed run: %v, valid JSON %t", err, json.Valid(data))
 	}
 }
@@ -381,7 +381,7 @@ func TestManifestIsTheSameButForItsTimes(t *testing.T) {
 		if _, err := run.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		data, err := os.ReadFile(run.ManifestFile.Path())
+		data, err := os.ReadFile(run.Results.Manifest.Path())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -394,14 +394,14 @@ func TestManifestIsTheSameButForItsTimes(t *testing.T) {
 
 func TestPreviewChangesNothing(t *testing.T) {
 	release := newFakeRun(t)
-	m, err := release.Preview(t.Context())
+	m, err := release.preview(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(allVerdicts(run.ToBuild), verdicts(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
-	if _, err := os.Stat(release.ManifestFile.Path()); err == nil {
+	if _, err := os.Stat(release.Results.Manifest.Path()); err == nil {
 		t.Error("a manifest was written")
 	}
 	for system, e := range release.engines {

@@ -8,9 +8,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// unfinished compares what the results say was done with what the run had to do, and returns an error for the first
-// difference. It is asked where no step has failed, so that a step that ended early without an error cannot end the run
-// as good. What must not be done, such as a push of a dirty tree, has a verdict of its own and counts as finished.
+// unfinished compares the results of a run without errors with everything that it had to do, and returns an error about
+// the first difference: a step that ended early without an error must not end the run as good. A step that must not be
+// done, such as the push of a dirty tree, counts as finished.
 func (r *Release) unfinished(cells []run.CellResult) error {
 	for _, want := range r.Cells {
 		i := slices.IndexFunc(cells, func(c run.CellResult) bool { return c.System == want.System })
@@ -24,7 +24,7 @@ func (r *Release) unfinished(cells []run.CellResult) error {
 	return r.Publish.CheckPinned(cells)
 }
 
-// missingIn names the first thing that was to be done for a cell and was not.
+// missingIn names the first thing that was not done for a cell.
 func (r *Release) missingIn(want matrix.Cell, cell run.CellResult) string {
 	for _, name := range want.Packages {
 		i := slices.IndexFunc(cell.Packages, func(p run.PackageResult) bool { return p.Package == name })
@@ -53,7 +53,7 @@ func (r *Release) missingIn(want matrix.Cell, cell run.CellResult) string {
 	return ""
 }
 
-// missingInBuilt is for a cell that an engine was opened for.
+// missingInBuilt is for a cell with an engine.
 func (r *Release) missingInBuilt(cell run.CellResult) string {
 	if !cell.Checked {
 		return "its contract was not checked"

@@ -64,7 +64,7 @@ func fast() []moment {
 		step(14.5, 2.1, run.StepEvaluate, x86, "2 packages"),
 		[]moment{{at(17), run.Planned{System: x86, Plan: plan(118 << 20)}}},
 		step(16.7, 0.8, run.StepPlan, x86, "3 to build, 31 to fetch (118.0 MiB)"),
-		step(18, 3.3, run.StepSmoke, x86, "built in a sandbox, memlock 8 MiB"),
+		step(18, 3.3, run.StepProbe, x86, "built in a sandbox, memlock 8 MiB"),
 		[]moment{
 			{at(22), run.StepStarted{Step: run.StepBuild, System: x86}},
 			{at(23), run.Fetched{System: x86, Bytes: 12 << 20, Paths: 3}},
@@ -107,7 +107,7 @@ func slow() []moment {
 		step(15.5, 2.4, run.StepEvaluate, arm, "2 packages"),
 		[]moment{{at(18.5), run.Planned{System: arm, Plan: plan(121 << 20)}}},
 		step(18, 0.9, run.StepPlan, arm, "3 to build, 31 to fetch (121.4 MiB)"),
-		step(19, 11.6, run.StepSmoke, arm, "built in a sandbox, memlock 8 MiB"),
+		step(19, 11.6, run.StepProbe, arm, "built in a sandbox, memlock 8 MiB"),
 		[]moment{
 			{at(31), run.StepStarted{Step: run.StepBuild, System: arm}},
 			{at(32), run.Fetched{System: arm, Bytes: 20 << 20, Paths: 4}},

@@ -19,7 +19,7 @@ const (
 	StepPreflight Step = "preflight"
 	StepEvaluate  Step = "evaluate"
 	StepPlan      Step = "plan"
-	StepSmoke     Step = "smoke"
+	StepProbe     Step = "probe"
 	StepBuild     Step = "build"
 	StepContract  Step = "contract"
 	StepRebuild   Step = "rebuild"
@@ -27,7 +27,9 @@ const (
 	StepPush      Step = "push"
 	StepConfirm   Step = "confirm"
 	StepPin       Step = "pin"
+	StepBills     Step = "sbom"
 	StepManifest  Step = "manifest"
+	StepAttest    Step = "attest"
 )
 
 type (

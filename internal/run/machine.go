@@ -8,7 +8,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Machine is a machine that may build for a cell, as the smoke step measured it. The measurements are nil or empty for a
+// Machine is a machine that may build for a cell, as the probe step measured it. The measurements are nil or empty for a
 // machine that Nix used and that was not measured.
 type Machine struct {
 	// Builder is the store URI of a remote builder; empty for the engine's own machine.

@@ -111,8 +111,8 @@ func (m *Manifest) Cell(system matrix.System) (CellResult, bool) {
 	return CellResult{}, false
 }
 
-// Settle marks outputs without a second build as [Unknown].
-func (m *Manifest) Settle() {
+// MarkUnknown marks outputs without a second build as [Unknown].
+func (m *Manifest) MarkUnknown() {
 	for _, cell := range m.Cells {
 		for _, p := range cell.Packages {
 			for i := range p.Outputs {

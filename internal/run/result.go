@@ -20,7 +20,7 @@ type CellResult struct {
 	Sandbox *bool `json:"sandbox,omitempty"`
 	// Memlock is how many bytes of memory builders can lock on each of these machines; -1 means no limit.
 	Memlock *int64 `json:"memlock,omitempty"`
-	// Machines are the machines that could build, as the smoke step measured them.
+	// Machines are the machines that could build, as the probe step measured them.
 	Machines []Machine       `json:"machines,omitempty"`
 	Packages []PackageResult `json:"packages"`
 	// Work is what Nix did for the packages; nil if Nix was not run.

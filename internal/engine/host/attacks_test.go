@@ -13,7 +13,7 @@ import (
 //go:embed testdata/import-from-derivation.sh
 var importFromDerivation string
 
-// Evaluation starts builders before the smoke step. They run in a sandbox, or they do not run in a job with a secret.
+// Evaluation starts builders before the probe step. They run in a sandbox, or they do not run in a job with a secret.
 func (r testRoot) importFromDerivation(t *testing.T) {
 	native, _ := systems()
 	out, err := r.run(t, "bash", "-c", importFromDerivation, "sh", string(native))

@@ -20,7 +20,7 @@ func (e *NoBuildUsersError) Error() string {
 const groupFile = "/etc/group"
 
 // buildUsersProblem returns an error if the group of build users has no members; file is the machine's list of groups. With
-// an empty name in nix.conf, builders run as root, and the smoke step measures the consequences.
+// an empty name in nix.conf, builders run as root, and the probe step measures the consequences.
 func buildUsersProblem(group, file string) error {
 	if group == "" {
 		return nil

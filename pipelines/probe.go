@@ -18,7 +18,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// sandboxSettings turn the sandbox on or off for sure: Nix's default is to go on without it in silence.
+// sandboxSettings turn the sandbox on or off without a fallback: by default, Nix silently goes on without it.
 func sandboxSettings(on bool) nix.Settings {
 	if on {
 		return nix.Settings{"sandbox": "true", "sandbox-fallback": "false"}
@@ -27,78 +27,76 @@ func sandboxSettings(on bool) nix.Settings {
 	return nix.Settings{"sandbox": "false", "filter-syscalls": "false"}
 }
 
-// needsSandbox says whether a run has to know of a sandbox where nothing is to be built for the first time: what was
-// built before is built again, or published.
-func (r *Release) needsSandbox(todo []*run.PackageResult) bool {
-	if len(todo) == 0 {
+// needsSandbox reports whether a run must know about the sandbox if it has nothing to build for the first time, because
+// it rebuilds or publishes.
+func (r *Release) needsSandbox(c *cell) bool {
+	if len(c.todo) == 0 {
 		return r.Rebuild.Without == "" && r.Rebuild.Fetched
 	}
 	return r.Rebuild.Without == "" || r.Publish.To != nil
 }
 
-// smoke measures each machine that may build for the cell, by building the smallest derivation on it alone. A missing
-// emulator, an old QEMU, a builder that is down or a pseudoterminal that cannot be opened is named here, within a second,
-// instead of an hour into a build.
-func (r *Release) smoke(ctx context.Context, x engine.Executor, e engine.Engine, cell matrix.Cell, todo []*run.PackageResult, plan run.Plan) (p probed, err error) {
-	err = r.Step(ctx, run.StepSmoke, cell.System, func() (string, error) {
-		builds := len(plan.Build) > 0
-		if !builds && (!r.needsSandbox(todo) || r.buildersAlone()) {
+// probe measures each machine that may build for the cell: it builds the smallest derivation on that machine. It finds a
+// missing emulator, an old QEMU or a builder that is down within a second, instead of an hour into a build. Needed says to
+// measure the engine's own machine also if there is nothing to build.
+func (c *cell) probe(ctx context.Context, needed bool) error {
+	err := c.Step(ctx, run.StepProbe, c.System, func() (string, error) {
+		builds := len(c.plan.Build) > 0
+		if !builds && (!needed || c.onlyBuilders()) {
 			return "", run.Skipped("nothing to build")
 		}
-		var err error
-		if p, err = r.measureAll(ctx, x, cell.System, r.candidates(e, cell.System, builds)); err != nil {
-			return "", err
-		}
-		return p.String(), nil
+		err := c.measureAll(ctx, c.candidates(builds))
+		return c.probed.String(), err
 	})
 	if err != nil {
-		return probed{}, err
+		return err
 	}
-	for _, m := range p.machines {
-		r.warnOfMemlock(cell.System, m)
-		r.warnOfSandbox(cell.System, m)
+	for _, m := range c.probed.machines {
+		c.warnOfMemlock(m)
+		c.warnOfSandbox(m)
 	}
-	return p, nil
+	c.setMachines()
+	return nil
 }
 
 // Without users of their own, builders run as the owner of the store, and change the mode of a file before they write.
 const (
 	writableInputs = "builders can change their inputs"
 	buildUsersHint = "go run ./ci doctor --fix, as root, makes build users; then nix.conf must not have an empty build-users-group. " +
-		"Who is not root needs the Nix daemon"
+		"Other users than root need the Nix daemon"
 )
 
-// warnOfSandbox says that what a machine builds may not be what another would build.
-func (r *Release) warnOfSandbox(system matrix.System, m run.Machine) {
+// warnOfSandbox warns that the results of a machine may differ from those of another.
+func (c *cell) warnOfSandbox(m run.Machine) {
 	switch {
 	case m.WritableInputs:
-		r.Event(run.Notice{
-			System: system, Level: run.Warning,
+		c.Event(run.Notice{
+			System: c.System, Level: run.Warning,
 			Text: fmt.Sprintf("%s%s, which other builds use: nothing that is built so is published", writableInputs, m.On()), Hint: buildUsersHint,
 		})
 	case m.Builder != "" && !m.Sandboxed():
-		r.Event(run.Notice{
-			System: system, Level: run.Warning,
+		c.Event(run.Notice{
+			System: c.System, Level: run.Warning,
 			Text: fmt.Sprintf("remote builder %s has no sandbox: what it builds may differ from run to run", m.Builder),
 			Hint: "set sandbox = true and sandbox-fallback = false in its nix.conf, or leave it out of --builders",
 		})
 	}
 }
 
-// warnOfMemlock says that a machine lets builders lock less memory than the packages' tests need.
-func (r *Release) warnOfMemlock(system matrix.System, m run.Machine) {
-	if *m.Memlock < 0 || *m.Memlock >= r.Memlock {
+// warnOfMemlock warns that builders of a machine can lock less memory than the packages' tests need.
+func (c *cell) warnOfMemlock(m run.Machine) {
+	if *m.Memlock < 0 || *m.Memlock >= c.Memlock {
 		return
 	}
-	r.Event(run.Notice{
-		System: system, Level: run.Warning,
-		Text: fmt.Sprintf("a builder%s may lock %s of memory, and the packages' tests need %s", m.On(), run.BytesOrUnlimited(*m.Memlock), run.BytesOrUnlimited(r.Memlock)),
+	c.Event(run.Notice{
+		System: c.System, Level: run.Warning,
+		Text: fmt.Sprintf("a builder%s may lock %s of memory, and the packages' tests need %s", m.On(), run.BytesOrUnlimited(*m.Memlock), run.BytesOrUnlimited(c.Memlock)),
 		Hint: "raise it before Nix or its daemon starts: ulimit -l unlimited, or LimitMEMLOCK= of nix-daemon.service, or --ulimit memlock=-1 of the engine's container",
 	})
 }
 
-// probe builds and reads the probe of a system. Pin are the settings that leave one machine alone to build it.
-func (r *Release) probe(ctx context.Context, x engine.Executor, system matrix.System, sandbox bool, pin nix.Settings) (probe.Report, error) {
+// buildProbe builds and reads the probe of a system. Only are the settings that let one machine alone build it.
+func (c *cell) buildProbe(ctx context.Context, system matrix.System, sandbox bool, only nix.Settings) (probe.Report, error) {
 	dir, err := workdir.Make("", "probe")
 	if err != nil {
 		return probe.Report{}, fmt.Errorf("write probe: %v", err)
@@ -107,17 +105,17 @@ func (r *Release) probe(ctx context.Context, x engine.Executor, system matrix.Sy
 	if err := os.WriteFile(filepath.Join(dir.Path, probe.Name), probe.ELF(system), 0o755); err != nil {
 		return probe.Report{}, fmt.Errorf("write probe: %v", err)
 	}
-	placed, err := x.AddPath(ctx, dir.Path)
+	copied, err := c.exec.AddPath(ctx, dir.Path)
 	if err != nil {
 		return probe.Report{}, fmt.Errorf("place probe: %w", err)
 	}
-	expression := probe.Expression(system, filepath.Join(placed, probe.Name), r.ID+"-"+rand.Text())
-	settings := r.Settings.With(sandboxSettings(sandbox)).With(pin).With(ownExpression)
+	expression := probe.Expression(system, filepath.Join(copied, probe.Name), c.ID+"-"+rand.Text())
+	settings := c.Settings.With(sandboxSettings(sandbox)).With(only).With(ownExpression)
 	var out []byte
-	err = r.buildProtected(ctx, x, system, engine.Command{
+	err = c.buildProtected(ctx, engine.Command{
 		Program: "nix-build", Args: []string{"--no-out-link", "-E", expression}, Settings: settings, Privileged: sandbox,
 	}, func(path nix.StorePath) (err error) {
-		out, err = x.Run(ctx, engine.Command{Program: "nix", Args: []string{"store", "cat", string(path)}, Settings: settings})
+		out, err = c.exec.Run(ctx, engine.Command{Program: "nix", Args: []string{"store", "cat", string(path)}, Settings: settings})
 		return err
 	})
 	if err != nil {
@@ -126,8 +124,8 @@ func (r *Release) probe(ctx context.Context, x engine.Executor, system matrix.Sy
 	return probe.Parse(out)
 }
 
-// smokeError adds hints to the error of a failed probe.
-func smokeError(system matrix.System, err error) error {
+// probeError adds hints to the error of a failed probe.
+func probeError(system matrix.System, err error) error {
 	text := err.Error()
 	if exit := (*engine.ExitError)(nil); errors.As(err, &exit) {
 		text += exit.Stderr
