@@ -51,7 +51,11 @@ var stories = map[string]struct {
 	done    func(run *fakeRun, m *run.Manifest) error
 }{
 	"release": {
-		func(_ *testing.T, run *fakeRun) { run.publishTo(&fakeCachix{}); run.Rebuild.Without = "" },
+		func(_ *testing.T, run *fakeRun) {
+			run.publishTo(&fakeCachix{})
+			run.Rebuild.Without = ""
+			run.attest()
+		},
 		func(ctx context.Context, run *fakeRun) (*run.Manifest, error) { return run.Run(ctx) },
 		releasedAll,
 	},

@@ -9,6 +9,14 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
+// attest makes a run write bills of materials and provenance.
+func (f *fakeRun) attest() {
+	f.Results.Statements = &Statements{}
+	snapshot := f.Source.(fakeSource).s
+	snapshot.NARHash = fakeHash
+	f.Source = fakeSource{snapshot}
+}
+
 // The steps after the cells decide the outcome, too: a bill of materials before the manifest, and the provenance after it.
 // The manifest's file, the last event and the error have the same outcome.
 func TestAStepAfterTheCellsDecidesTheOutcome(t *testing.T) {
@@ -22,10 +30,7 @@ func TestAStepAfterTheCellsDecidesTheOutcome(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			release := newFakeRun(t)
-			release.Results.Statements = &Statements{}
-			snapshot := release.Source.(fakeSource).s
-			snapshot.NARHash = fakeHash
-			release.Source = fakeSource{snapshot}
+			release.attest()
 			out := release.Results.Manifest.Dir
 			if test.inTheWay != "" {
 				if err := os.MkdirAll(filepath.Join(out.Name(), test.inTheWay), 0o755); err != nil {

@@ -53,6 +53,9 @@ func (s style) summary(v *view) []shown {
 	if v.compared > 0 {
 		text += fmt.Sprintf(", %d of %s reproducible", v.rebuilt.good, run.Count(v.rebuilt.all, "output"))
 	}
+	if total == passed && m.Outcome == run.OutcomeFailed {
+		total, text = failed, text+", but a step of the run failed"
+	}
 	return append(lines, s.sign(total)+s.clean(text))
 }
 
