@@ -218,7 +218,7 @@ func (s *stock) sees(t testing.TB, server *cachixtest.Server, want ...nix.StoreP
 	}
 }
 
-func (s *stock) paths() []nix.StorePath { return paths(s.infos) }
+func (s *stock) paths() []nix.StorePath { return nix.PathsOf(s.infos) }
 
 func mustPush(t testing.TB, s *stock, c *Client, o PushOptions) run.Pushed {
 	t.Helper()

@@ -49,10 +49,7 @@ func (c *Client) Plan(ctx context.Context, infos []nix.PathInfo, upstream []stri
 	if err != nil {
 		return plan, err
 	}
-	isMissing := make(map[nix.StorePath]bool, len(missing))
-	for _, p := range missing {
-		isMissing[p] = true
-	}
+	isMissing := nix.PathSet(missing)
 	for i, p := range ask {
 		if !isMissing[p] && !known[p] {
 			known[p] = true

@@ -29,7 +29,7 @@ func TestPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := paths(plan.Push), []nix.StorePath{large, lookalike, small}; !slices.Equal(got, want) {
+	if got, want := nix.PathsOf(plan.Push), []nix.StorePath{large, lookalike, small}; !slices.Equal(got, want) {
 		t.Errorf("to push %q, want %q", got, want)
 	}
 	if !slices.Equal(plan.There, []nix.StorePath{there}) || !slices.Equal(plan.Upstream, []nix.StorePath{signed}) || len(plan.Blocked) > 0 {

@@ -40,7 +40,7 @@ type PushOptions struct {
 func (c *Client) Push(ctx context.Context, plan Plan, source Source, o PushOptions) (run.Pushed, error) {
 	compressor, err := nar.NewCompressor(o.Compression, o.Level)
 	if err != nil {
-		return run.Pushed{Left: paths(plan.Push)}, fmt.Errorf("push to %s: %v", c.name, err)
+		return run.Pushed{Left: nix.PathsOf(plan.Push)}, fmt.Errorf("push to %s: %v", c.name, err)
 	}
 	defer compressor.Close()
 	ctx, stop := context.WithCancelCause(ctx)
@@ -57,14 +57,6 @@ func (c *Client) Push(ctx context.Context, plan Plan, source Source, o PushOptio
 	return p.result(ctx, plan)
 }
 
-func paths(infos []nix.PathInfo) []nix.StorePath {
-	all := make([]nix.StorePath, len(infos))
-	for i, info := range infos {
-		all[i] = info.Path
-	}
-	return all
-}
-
 // result returns the result of a push that has ended.
 func (p *push) result(ctx context.Context, plan Plan) (run.Pushed, error) {
 	visible := make(map[nix.StorePath]bool, len(p.added))
@@ -72,7 +64,7 @@ func (p *push) result(ctx context.Context, plan Plan) (run.Pushed, error) {
 		visible[a.Path] = true
 	}
 	result := run.Pushed{Added: p.added, There: len(plan.There), Upstream: len(plan.Upstream)}
-	for _, path := range paths(plan.Push) {
+	for _, path := range nix.PathsOf(plan.Push) {
 		if !visible[path] {
 			result.Left = append(result.Left, path)
 		}

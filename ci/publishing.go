@@ -68,8 +68,8 @@ func (f *publishOptions) registerRun(c *cobra.Command) {
 	f.register(c)
 }
 
-// newPublisher decides whether the run pushes, and where to. Without is the reason why it has no secret, if known.
-func newPublisher(sys process, o options, cmd command, id string, store *outcache.Store, without string) (publish.Publisher, error) {
+// publisher decides whether the run pushes, and where to. Without is the reason why it has no secret, if known.
+func (o options) publisher(sys process, cmd command, id string, store *outcache.Store, without string) (publish.Publisher, error) {
 	if !cmd.publishes {
 		return publish.Publisher{}, nil
 	}

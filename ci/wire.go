@@ -58,7 +58,7 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 	if err != nil {
 		return nil, nil, err
 	}
-	publisher, err := newPublisher(sys, o, cmd, id, store, without)
+	publisher, err := o.publisher(sys, cmd, id, store, without)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -139,10 +139,7 @@ func (c *cell) inspect(ctx context.Context, buildErr error) (invalid map[nix.Sto
 
 // absent returns the outputs that infos lack.
 func absent(infos []nix.PathInfo, packages []*run.PackageResult) map[nix.StorePath]bool {
-	paths := map[nix.StorePath]bool{}
-	for _, path := range outputsOf(packages) {
-		paths[path] = true
-	}
+	paths := nix.PathSet(outputsOf(packages))
 	for _, info := range infos {
 		delete(paths, info.Path)
 	}

@@ -104,11 +104,7 @@ func (c *cell) invalid(ctx context.Context, paths []nix.StorePath) (map[nix.Stor
 	if err != nil {
 		return nil, fmt.Errorf("check outputs: %w", err)
 	}
-	invalid := make(map[nix.StorePath]bool, len(missing))
-	for _, path := range missing {
-		invalid[path] = true
-	}
-	return invalid, nil
+	return nix.PathSet(missing), nil
 }
 
 // pathInfo returns what Nix knows of paths. With the flag --recursive, it includes all that they refer to.
@@ -172,14 +168,6 @@ func words(paths []nix.StorePath) []string {
 		list[i] = string(p)
 	}
 	return list
-}
-
-func pathsOf(infos []nix.PathInfo) []nix.StorePath {
-	paths := make([]nix.StorePath, len(infos))
-	for i, info := range infos {
-		paths[i] = info.Path
-	}
-	return paths
 }
 
 // union returns the infos of both lists, sorted by path, each path once.

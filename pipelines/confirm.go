@@ -40,7 +40,7 @@ func (r *Release) confirm(ctx context.Context, c *cell, pushed []nix.PathInfo) e
 
 // confirmExported reads back what was exported.
 func (r *Release) confirmExported(ctx context.Context, c *cell) (string, error) {
-	missing, err := r.Store.Missing(ctx, pathsOf(c.closure))
+	missing, err := r.Store.Missing(ctx, nix.PathsOf(c.closure))
 	if err != nil {
 		return "", err
 	}

@@ -94,11 +94,8 @@ func (c *cell) distrust(ctx context.Context, s suspects, objection *publish.Obje
 		}
 	})
 	if err == nil && len(changed) > 0 {
-		c.Event(run.Notice{
-			System: c.System, Level: run.Warning,
-			Text: fmt.Sprintf("%s %s; so %s that is built with it counts as such, like %s", infos[0].Path, objection.Text, run.Count(len(changed), "output"), changed[0]),
-			Hint: "to build them again: nix-store --delete " + string(infos[0].Path) + " " + string(changed[0]),
-		})
+		c.Advise(c.System, "to build them again: nix-store --delete "+string(infos[0].Path)+" "+string(changed[0]),
+			"%s %s; so %s that is built with it counts as such, like %s", infos[0].Path, objection.Text, run.Count(len(changed), "output"), changed[0])
 	}
 	return err
 }
@@ -106,10 +103,7 @@ func (c *cell) distrust(ctx context.Context, s suspects, objection *publish.Obje
 // builtWith returns the outputs among paths whose derivations need one of the objects, the objects included. If the
 // derivation of an object is unknown, all need it. A fixed output depends only on its hash.
 func (c *cell) builtWith(ctx context.Context, paths []nix.StorePath, objects []nix.PathInfo) (outputs []nix.StorePath, err error) {
-	listed := map[nix.StorePath]bool{}
-	for _, path := range paths {
-		listed[path] = true
-	}
+	listed := nix.PathSet(paths)
 	needing := paths
 	if !slices.ContainsFunc(objects, func(o nix.PathInfo) bool { return !listed[o.Deriver] }) {
 		var derivers []nix.StorePath

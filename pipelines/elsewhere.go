@@ -90,10 +90,7 @@ func (b secondBuild) buildOn(ctx context.Context, other *cell) ([]run.PackageRes
 
 // fetchInputs realises the direct inputs of the packages on the other engine.
 func (b secondBuild) fetchInputs(ctx context.Context, other *cell) error {
-	own := map[nix.StorePath]bool{}
-	for _, p := range b.again {
-		own[p.Derivation] = true
-	}
+	own := nix.PathSet(derivationsOf(b.again))
 	references, err := other.query(ctx, derivationsOf(b.again), "--query", "--references")
 	if err != nil {
 		return fmt.Errorf("look up inputs: %w", err)

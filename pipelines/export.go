@@ -18,7 +18,7 @@ func (r *Release) export(ctx context.Context, c *cell) error {
 		if err := r.prepareExport(ctx, c); err != nil {
 			return "", err
 		}
-		missing, err := r.Store.Missing(ctx, pathsOf(c.closure))
+		missing, err := r.Store.Missing(ctx, nix.PathsOf(c.closure))
 		if err != nil {
 			return "", err
 		}
@@ -54,7 +54,7 @@ func (r *Release) prepareExport(ctx context.Context, c *cell) error {
 	if err := r.Record.Note(r.ID, c.closure); err != nil {
 		return err
 	}
-	return r.Store.SetAside(ctx, pathsOf(c.closure))
+	return r.Store.SetAside(ctx, nix.PathsOf(c.closure))
 }
 
 // stream exports paths from the engine into the store.

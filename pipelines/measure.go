@@ -149,9 +149,7 @@ func (c *cell) mentionUnreachable(builder, reason string) {
 	if _, again := c.mentioned.LoadOrStore(builder, true); again {
 		return
 	}
-	c.Event(run.Notice{
-		System: c.System, Level: run.Warning, Text: fmt.Sprintf("remote builder %s is not used: %s", builder, reason), Hint: logInHint,
-	})
+	c.Advise(c.System, logInHint, "remote builder %s is not used: %s", builder, reason)
 }
 
 const logInHint = "log in to it by ssh, without a password, as the user who runs Nix; its key and host key can be columns of --builders"
@@ -174,11 +172,8 @@ func (c *cell) measure(ctx context.Context, of candidate) (run.Machine, error) {
 	if lost := sandboxLost(err); lost != "" && of.builder == nil {
 		report, err = c.probeTwice(ctx, of, false)
 		if err == nil {
-			c.Event(run.Notice{
-				System: c.System, Level: run.Warning,
-				Text: "no sandbox can be had, so builds may differ from run to run: " + lost,
-				Hint: "run as root on the host engine, or allow insecureRootCapabilities in the engine's configuration",
-			})
+			c.Advise(c.System, "run as root on the host engine, or allow insecureRootCapabilities in the engine's configuration",
+				"no sandbox can be had, so builds may differ from run to run: %s", lost)
 		}
 	}
 	if err != nil && of.builder != nil {

@@ -70,16 +70,10 @@ const (
 func (c *cell) warnOfSandbox(m run.Machine) {
 	switch {
 	case m.WritableInputs:
-		c.Event(run.Notice{
-			System: c.System, Level: run.Warning,
-			Text: fmt.Sprintf("%s%s, which other builds use: nothing that is built so is published", writableInputs, m.On()), Hint: buildUsersHint,
-		})
+		c.Advise(c.System, buildUsersHint, "%s%s, which other builds use: nothing that is built so is published", writableInputs, m.On())
 	case m.Builder != "" && !m.Sandboxed():
-		c.Event(run.Notice{
-			System: c.System, Level: run.Warning,
-			Text: fmt.Sprintf("remote builder %s has no sandbox: what it builds may differ from run to run", m.Builder),
-			Hint: "set sandbox = true and sandbox-fallback = false in its nix.conf, or leave it out of --builders",
-		})
+		c.Advise(c.System, "set sandbox = true and sandbox-fallback = false in its nix.conf, or leave it out of --builders",
+			"remote builder %s has no sandbox: what it builds may differ from run to run", m.Builder)
 	}
 }
 
@@ -88,11 +82,8 @@ func (c *cell) warnOfMemlock(m run.Machine) {
 	if *m.Memlock < 0 || *m.Memlock >= c.Memlock {
 		return
 	}
-	c.Event(run.Notice{
-		System: c.System, Level: run.Warning,
-		Text: fmt.Sprintf("a builder%s may lock %s of memory, and the packages' tests need %s", m.On(), run.BytesOrUnlimited(*m.Memlock), run.BytesOrUnlimited(c.Memlock)),
-		Hint: "raise it before Nix or its daemon starts: ulimit -l unlimited, or LimitMEMLOCK= of nix-daemon.service, or --ulimit memlock=-1 of the engine's container",
-	})
+	c.Advise(c.System, "raise it before Nix or its daemon starts: ulimit -l unlimited, or LimitMEMLOCK= of nix-daemon.service, or --ulimit memlock=-1 of the engine's container",
+		"a builder%s may lock %s of memory, and the packages' tests need %s", m.On(), run.BytesOrUnlimited(*m.Memlock), run.BytesOrUnlimited(c.Memlock))
 }
 
 // buildProbe builds and reads the probe of a system. Only are the settings that let one machine alone build it.

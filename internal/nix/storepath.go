@@ -62,6 +62,24 @@ func parseAnyPath(s string) (StorePath, error) {
 // DerivationName returns the name of the derivation at a path: "hello-2.12.1" of "/nix/store/…-hello-2.12.1.drv".
 func DerivationName(path StorePath) string { return strings.TrimSuffix(path.Name(), ".drv") }
 
+// PathSet returns the set of paths.
+func PathSet(paths []StorePath) map[StorePath]bool {
+	set := make(map[StorePath]bool, len(paths))
+	for _, path := range paths {
+		set[path] = true
+	}
+	return set
+}
+
+// PathsOf returns the paths of infos.
+func PathsOf(infos []PathInfo) []StorePath {
+	paths := make([]StorePath, len(infos))
+	for i, info := range infos {
+		paths[i] = info.Path
+	}
+	return paths
+}
+
 // SortedPaths returns the paths in order, each once. It does not change its argument.
 func SortedPaths(paths []StorePath) []StorePath {
 	return slices.Compact(slices.Sorted(slices.Values(paths)))

@@ -62,7 +62,7 @@ func (c *Cachix) Plan(ctx context.Context, infos []nix.PathInfo) (cachix.Plan, e
 func (c *Cachix) Push(ctx context.Context, plan cachix.Plan, uploads *UploadLog, report func(run.PushProgress)) (run.Pushed, error) {
 	info, err := c.check(ctx)
 	if err != nil {
-		return run.Pushed{Left: pathsOf(plan.Push)}, err
+		return run.Pushed{Left: nix.PathsOf(plan.Push)}, err
 	}
 	options := c.Options
 	options.Uploads, options.Report = uploads, report

@@ -49,7 +49,7 @@ const maxExamined = 3
 
 // Run returns a [*ConflictError] if the cache has one of the objects with other contents or references.
 func (c ConflictCheck) Run(ctx context.Context, cache run.NARHasher, infos []nix.PathInfo) error {
-	theirs, err := cache.Infos(ctx, pathsOf(infos))
+	theirs, err := cache.Infos(ctx, nix.PathsOf(infos))
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ type selector func(infos []nix.PathInfo, there []nix.StorePath) []nix.PathInfo
 
 // allPresent selects all objects that the cache has, because the run may have built any of them.
 func allPresent(infos []nix.PathInfo, there []nix.StorePath) []nix.PathInfo {
-	present := setOf(there)
+	present := nix.PathSet(there)
 	return slices.DeleteFunc(slices.Clone(infos), func(i nix.PathInfo) bool { return !present[i.Path] })
 }
 
@@ -129,7 +129,7 @@ const maxRoots = 100
 // presentRoots selects, of the objects that the cache has, the roots and the references of those that go up. The run that
 // has built the objects below them has compared those.
 func presentRoots(infos []nix.PathInfo, there []nix.StorePath) []nix.PathInfo {
-	present, selected := setOf(there), map[nix.StorePath]bool{}
+	present, selected := nix.PathSet(there), map[nix.StorePath]bool{}
 	for _, i := range infos {
 		for _, reference := range i.References {
 			if reference != i.Path && !present[i.Path] {
@@ -160,14 +160,6 @@ func rootsOf(infos []nix.PathInfo) map[nix.StorePath]string {
 		return nil
 	}
 	return roots
-}
-
-func setOf(paths []nix.StorePath) map[nix.StorePath]bool {
-	set := make(map[nix.StorePath]bool, len(paths))
-	for _, path := range paths {
-		set[path] = true
-	}
-	return set
 }
 
 // IsConflict reports whether a cache has other contents.

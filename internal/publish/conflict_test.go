@@ -95,7 +95,7 @@ func TestPresentRoots(t *testing.T) {
 		for _, i := range c.want {
 			want = append(want, path(i))
 		}
-		if got := pathsOf(presentRoots(infos, there)); !slices.Equal(got, want) {
+		if got := nix.PathsOf(presentRoots(infos, there)); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}
@@ -103,10 +103,10 @@ func TestPresentRoots(t *testing.T) {
 	for i := range maxRoots + 1 {
 		mirror = append(mirror, info(i))
 	}
-	if got := presentRoots(mirror, pathsOf(mirror)); len(got) > 0 {
+	if got := presentRoots(mirror, nix.PathsOf(mirror)); len(got) > 0 {
 		t.Errorf("of a mirror %d paths are asked for", len(got))
 	}
-	if got := presentRoots(mirror[1:], pathsOf(mirror)); len(got) != maxRoots {
+	if got := presentRoots(mirror[1:], nix.PathsOf(mirror)); len(got) != maxRoots {
 		t.Errorf("of %d outputs %d are asked for", maxRoots, len(got))
 	}
 }

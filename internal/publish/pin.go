@@ -22,9 +22,8 @@ func (p *Publisher) PinRelease(ctx context.Context, cells []run.CellResult, runE
 	if !p.Pins || p.To == nil || runErr != nil && ctx.Err() != nil {
 		return nil
 	}
-	isPublished := func(c run.CellResult) bool { return c.Published() }
 	return p.Step(ctx, run.StepPin, "", func() (string, error) {
-		switch published := slices.ContainsFunc(cells, isPublished); {
+		switch published := slices.ContainsFunc(cells, run.CellResult.Published); {
 		case runErr != nil:
 			return "", p.pinLater(cells, runErr)
 		case !published:
@@ -103,13 +102,9 @@ func PinCells(ctx context.Context, to Cache, cells []run.CellResult) (pins int, 
 		if !cell.Published() {
 			continue
 		}
-		for _, p := range cell.Packages {
-			path, ok := firstOutput(p)
-			if !ok {
-				continue
-			}
-			name := PinName(p.Package, cell.System)
-			if err := to.Pin(ctx, name, path); err != nil {
+		paths := pinsOf(cells[i : i+1])
+		for _, name := range slices.Sorted(maps.Keys(paths)) {
+			if err := to.Pin(ctx, name, paths[name]); err != nil {
 				errs = append(errs, fmt.Errorf("pin %s: %w", name, err))
 				continue
 			}

@@ -130,12 +130,3 @@ func isUnavailable(err error) bool {
 	var u interface{ Unavailable() bool }
 	return errors.As(err, &u) && u.Unavailable()
 }
-
-// pathsOf returns the paths of objects.
-func pathsOf(infos []nix.PathInfo) []nix.StorePath {
-	paths := make([]nix.StorePath, len(infos))
-	for i, info := range infos {
-		paths[i] = info.Path
-	}
-	return paths
-}

@@ -43,7 +43,7 @@ func (p *Publisher) PushOnly(ctx context.Context, infos []nix.PathInfo) (added [
 func (p *Publisher) push(ctx context.Context, system matrix.System, infos []nix.PathInfo, compared selector) (run.PublishResult, []nix.Added, error) {
 	started := p.Now()
 	done := run.PublishResult{Verdict: run.Unpublished, Cache: p.To.Name(), Left: len(infos)}
-	entry := JournalEntry{System: system, Cache: p.To.Name(), Paths: pathsOf(infos), Consent: p.Consent}
+	entry := JournalEntry{System: system, Cache: p.To.Name(), Paths: nix.PathsOf(infos), Consent: p.Consent}
 	if err := p.Journal.Add(entry); err != nil {
 		return done, nil, p.resumable(system, err)
 	}
@@ -99,6 +99,6 @@ func (p *Publisher) Preview(ctx context.Context, infos []nix.PathInfo, unbuilt i
 		return nil, err
 	}
 	return &run.PushPlan{
-		Cache: p.To.Name(), Push: pathsOf(plan.Push), Bytes: plan.Bytes, There: len(plan.There), Upstream: len(plan.Upstream), Unbuilt: unbuilt,
+		Cache: p.To.Name(), Push: nix.PathsOf(plan.Push), Bytes: plan.Bytes, There: len(plan.There), Upstream: len(plan.Upstream), Unbuilt: unbuilt,
 	}, nil
 }

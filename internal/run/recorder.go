@@ -28,6 +28,11 @@ func (r Recorder) Warn(system matrix.System, format string, args ...any) {
 	r.Event(Notice{System: system, Level: Warning, Text: fmt.Sprintf(format, args...)})
 }
 
+// Advise reports a warning with a hint.
+func (r Recorder) Advise(system matrix.System, hint, format string, args ...any) {
+	r.Event(Notice{System: system, Level: Warning, Text: fmt.Sprintf(format, args...), Hint: hint})
+}
+
 // Step runs f as a step of the run, and reports its beginning and its end.
 // f returns a summary of a few words. If its error is a [Skipped], the step had nothing to do, and Step returns nil.
 //
