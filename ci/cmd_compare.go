@@ -10,7 +10,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/compare"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 const compareManual = `Report what differs between two builds, and why where that is certain.
@@ -51,20 +50,12 @@ func newCompare(process process) *cobra.Command {
 			} else {
 				err = result.WriteText(process.stdout)
 			}
-			return errors.Join(err, different(result.Err()))
+			return errors.Join(err, result.Err())
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "the report as JSON")
 	c.Flags().StringVar(&page, "html", "", "also write the report as a page to `FILE`")
 	return c
-}
-
-// different gives a difference its outcome.
-func different(err error) error {
-	if _, ok := errors.AsType[*compare.DifferenceError](err); ok {
-		return &run.OutcomeError{Text: err.Error(), End: run.OutcomeDifferent}
-	}
-	return err
 }
 
 // runCompare compares two paths. A path that does not exist, and two paths of different kinds, are usage errors.

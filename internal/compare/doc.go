@@ -1,7 +1,7 @@
 // Package compare reports what differs between two builds.
 //
 // [Trees] compares two store objects file by file. It looks into archives, compressed files and ELF files, and reports the
-// members that were added, removed or changed. [Sets] compares the outputs of two manifests or two binary caches.
+// members that were added, removed or changed. [Compare] compares what is at two paths, such as the outputs of two manifests or two binary caches.
 //
 // Both sides are read as streams, in lock step: the names in a NAR are sorted. Of each file a bounded part is kept, so
 // memory does not depend on the size of files.

@@ -17,33 +17,31 @@ import (
 )
 
 // readManifest reads a manifest and its outputs. Their contents are in the binary cache beside it, or in the store.
-func readManifest(name, file string) (Set, error) {
-	m, err := run.ReadManifest(file)
-	if err != nil {
-		return Set{}, err
+func (s *Subject) readManifest(file string) (err error) {
+	if s.manifest, err = run.ReadManifest(file); err != nil {
+		return err
 	}
 	cache, err := binarycache.OpenReadOnly(filepath.Join(filepath.Dir(file), "cache"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Set{}, err
+		return err
 	}
-	set := Set{Name: name, manifest: m}
-	for _, cell := range m.Cells {
+	for _, cell := range s.manifest.Cells {
 		for _, p := range cell.Packages {
 			for _, o := range p.Outputs {
 				out := setOutput{name: outputName(p.Package, o.Name), system: string(cell.System), path: o.Path}
 				if o.NARHash != "" {
 					if out.hash, err = nix.ParseHash(o.NARHash); err != nil {
-						return Set{}, fmt.Errorf("read manifest %s: output %s: %v", name, out.name, err)
+						return fmt.Errorf("read manifest %s: output %s: %v", s.name, out.name, err)
 					}
 				}
 				if err := out.find(cache); err != nil {
-					return Set{}, fmt.Errorf("read manifest %s: %w", name, err)
+					return fmt.Errorf("read manifest %s: %w", s.name, err)
 				}
-				set.outputs = append(set.outputs, out)
+				s.outputs = append(s.outputs, out)
 			}
 		}
 	}
-	return set, nil
+	return nil
 }
 
 // outputName is the package, with the output unless that is "out".

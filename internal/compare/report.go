@@ -66,7 +66,7 @@ type Output struct {
 	Added   int `json:"added,omitempty"`
 	Removed int `json:"removed,omitempty"`
 	Changed int `json:"changed,omitempty"`
-	// Differences are in the order of paths, at most [Options.MaxDifferences] of them.
+	// Differences are in the order of paths, at most 10,000 of them.
 	Differences []Difference `json:"differences,omitempty"`
 	// Unlisted is the number of further differences.
 	Unlisted int `json:"unlisted,omitempty"`
@@ -168,6 +168,9 @@ func (e *DifferenceError) Error() string {
 	}
 	return text
 }
+
+// Outcome is that of two sides that are not the same.
+func (*DifferenceError) Outcome() run.Outcome { return run.OutcomeDifferent }
 
 // Err returns nil if both sides are the same, and a [DifferenceError] if they differ.
 // If some outputs are unknown and the others are the same, it returns another error.

@@ -13,19 +13,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// Set is several outputs with a hash each: a manifest or a binary cache.
-type Set struct {
-	// Name is the path as it was given.
-	Name string
-
-	manifest *run.Manifest // nil for a cache
-	outputs  []setOutput
-}
-
-// setOutput is an output of a set.
+// setOutput is an output of a manifest or a cache.
 type setOutput struct {
 	name, system string
 	path         nix.StorePath
@@ -77,10 +67,10 @@ func (o *setOutput) contents(ctx context.Context) (*Tree, error) {
 	return o.tree, err
 }
 
-// Sets compares the outputs of two sets: two manifests by package, system and output; otherwise by store path.
+// compareSets compares the outputs of two manifests by package, system and output, and otherwise by store path.
 // It does not read outputs that have the same hash.
-func Sets(ctx context.Context, a, b Set, o Options) (*Report, error) {
-	r := &Report{A: a.Name, B: b.Name, Same: true}
+func compareSets(ctx context.Context, a, b Subject, o Options) (*Report, error) {
+	r := &Report{A: a.name, B: b.name, Same: true}
 	byPath := a.manifest == nil || b.manifest == nil
 	if !byPath {
 		r.Source = append(sources(a.manifest, b.manifest), Conditions(a.manifest, b.manifest)...)
@@ -108,7 +98,7 @@ func Sets(ctx context.Context, a, b Set, o Options) (*Report, error) {
 type outputPair struct{ a, b *setOutput }
 
 // matchOutputs returns the outputs of A in their order, then those that only B has.
-func matchOutputs(a, b Set, byPath bool) ([]outputPair, error) {
+func matchOutputs(a, b Subject, byPath bool) ([]outputPair, error) {
 	indexA, err := a.index(byPath)
 	if err != nil {
 		return nil, err
@@ -130,12 +120,12 @@ func matchOutputs(a, b Set, byPath bool) ([]outputPair, error) {
 	return pairs, nil
 }
 
-func (s Set) index(byPath bool) (map[string]*setOutput, error) {
+func (s Subject) index(byPath bool) (map[string]*setOutput, error) {
 	all := map[string]*setOutput{}
 	for i := range s.outputs {
 		o := &s.outputs[i]
 		if all[o.key(byPath)] != nil {
-			return nil, fmt.Errorf("compare %s: output %s of %s occurs twice", printable.Escaped(s.Name), printable.Escaped(o.name), cmp.Or(o.system, string(o.path)))
+			return nil, fmt.Errorf("compare %s: output %s of %s occurs twice", printable.Escaped(s.name), printable.Escaped(o.name), cmp.Or(o.system, string(o.path)))
 		}
 		all[o.key(byPath)] = o
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // ErrMixed says that one side is a manifest or a cache, and the other a single tree.
@@ -27,51 +28,48 @@ var ErrMixed = errors.New("one is a manifest or a cache, the other a tree or a N
 // ErrNothing says that there is nothing at a path.
 var ErrNothing = errors.New("there is nothing")
 
-// Subject is a set of outputs, or one tree.
+// Subject is one side of a comparison: a tree, or the outputs of a manifest or a binary cache.
 type Subject struct {
-	set  *Set
-	tree *Tree
-	// Of a tree:
-	file    string    // with links resolved
-	written time.Time // of a NAR: when the file was written
+	name     string    // the path as it was given
+	tree     *Tree     // nil for a set of outputs
+	file     string    // of a tree, with links resolved
+	written  time.Time // of a NAR: when the file was written
+	manifest *run.Manifest
+	outputs  []setOutput
 }
 
 // Open detects what is at a path:
 //
 //   - a manifest (a JSON file), or the --out directory of a run, which has a manifest and a cache
 //   - a binary cache, which has a file nix-cache-info
-//   - a NAR, plain or compressed with zstd or xz
+//   - a NAR, plain or compressed
 //   - any other file or directory, such as a store path; links are followed, such as those of nix build --out-link
 //
 // The error is [ErrNothing] if there is nothing at the path.
 func Open(ctx context.Context, path string) (Subject, error) {
 	file, info, err := follow(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Subject{}, nothingAt(path)
-	}
-	if err != nil {
-		return Subject{}, fmt.Errorf("open %s: %v", printable.Escaped(path), err)
-	}
+	s := Subject{name: path, file: file}
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = fmt.Errorf("open %s: %w", printable.Escaped(path), ErrNothing)
+		if _, parseErr := nix.ParseStorePath(path); parseErr == nil {
+			err = hint.Wrap(err, "to fetch it: nix-store --realise %s", path)
+		}
+		return s, err
+	case err != nil:
+		return s, fmt.Errorf("open %s: %v", printable.Escaped(path), err)
 	case info.IsDir():
-		return openDir(ctx, path, file)
+		return s, s.openDir(ctx)
 	case info.Mode().IsRegular():
-		return openFile(path, file)
+		return s, s.openFile(info.ModTime())
 	}
-	return asTree(path, file, OnDisk(file)), nil
+	s.setTree(OnDisk(file))
+	return s, nil
 }
 
-func asTree(name, file string, tree Tree) Subject {
-	tree.Name = name
-	return Subject{tree: &tree, file: file}
-}
-
-func nothingAt(path string) error {
-	err := fmt.Errorf("open %s: %w", printable.Escaped(path), ErrNothing)
-	if _, parseErr := nix.ParseStorePath(path); parseErr == nil {
-		return hint.Wrap(err, "to fetch it: nix-store --realise %s", path)
-	}
-	return err
+func (s *Subject) setTree(tree Tree) {
+	tree.Name = s.name
+	s.tree = &tree
 }
 
 // follow resolves links up to a store path: a store object can be a link itself.
@@ -98,38 +96,37 @@ func follow(path string) (string, fs.FileInfo, error) {
 	return path, nil, errors.New("too many links")
 }
 
-func openDir(ctx context.Context, name, dir string) (Subject, error) {
-	_, notObject := nix.ParseStorePath(dir) // a store object that is a cache is compared as a tree
+func (s *Subject) openDir(ctx context.Context) error {
+	has := func(name string) bool {
+		_, err := os.Stat(filepath.Join(s.file, name))
+		return err == nil
+	}
+	_, notObject := nix.ParseStorePath(s.file) // a store object that is a cache is compared as a tree
 	switch {
-	case notObject != nil && isThere(dir, "manifest.json"):
-		return asSet(readManifest(name, filepath.Join(dir, "manifest.json")))
-	case notObject != nil && isThere(dir, "nix-cache-info"):
-		return asSet(readCache(ctx, name, dir))
+	case notObject != nil && has("manifest.json"):
+		return s.readManifest(filepath.Join(s.file, "manifest.json"))
+	case notObject != nil && has("nix-cache-info"):
+		return s.readCache(ctx)
 	}
-	return asTree(name, dir, OnDisk(dir)), nil
+	s.setTree(OnDisk(s.file))
+	return nil
 }
 
-func isThere(dir, name string) bool {
-	_, err := os.Stat(filepath.Join(dir, name))
-	return err == nil
-}
-
-func openFile(name, file string) (Subject, error) {
-	head, err := headOf(file)
+func (s *Subject) openFile(written time.Time) error {
+	head, err := headOf(s.file)
 	if err != nil {
-		return Subject{}, fmt.Errorf("open %s: %v", printable.Escaped(name), err)
+		return fmt.Errorf("open %s: %v", printable.Escaped(s.name), err)
 	}
-	if looksLikeManifest(filepath.Base(file), head) {
-		return asSet(readManifest(name, file))
+	switch {
+	case looksLikeManifest(filepath.Base(s.file), head):
+		return s.readManifest(s.file)
+	case namedNAR(s.file), nar.IsNAR(head) && len(head) > 8:
+		s.setTree(NARFile(regular.AnyFile(s.file)))
+		s.written = written
+	default:
+		s.setTree(OnDisk(s.file))
 	}
-	if !namedNAR(file) && !(nar.IsNAR(head) && len(head) > 8) {
-		return asTree(name, file, OnDisk(file)), nil
-	}
-	subject := asTree(name, file, NARFile(regular.AnyFile(file)))
-	if info, err := os.Stat(file); err == nil {
-		subject.written = info.ModTime()
-	}
-	return subject, nil
+	return nil
 }
 
 // namedNAR reports whether a file has the name of a NAR. If it contains something else, that is an error.
@@ -154,55 +151,49 @@ func headOf(file string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, 64<<10))
 }
 
-func asSet(set Set, err error) (Subject, error) { return Subject{set: &set}, err }
-
 // readCache reads all narinfo files of a binary cache.
-func readCache(ctx context.Context, name, dir string) (Set, error) {
-	cache, err := binarycache.OpenReadOnly(dir)
+func (s *Subject) readCache(ctx context.Context) error {
+	cache, err := binarycache.OpenReadOnly(s.file)
 	if err != nil {
-		return Set{}, err
+		return err
 	}
 	infos, err := cache.All(ctx)
 	if err != nil {
-		return Set{}, err
+		return err
 	}
-	set := Set{Name: name}
 	for _, known := range infos {
 		info, err := cache.Info(known.Path)
 		if err != nil {
-			return Set{}, err
+			return err
 		}
 		out := setOutput{name: info.StorePath.Name(), path: info.StorePath, hash: info.NARHash}
 		if err := out.inCache(cache, info); err != nil {
-			return Set{}, err
+			return err
 		}
-		set.outputs = append(set.outputs, out)
+		s.outputs = append(s.outputs, out)
 	}
-	slices.SortFunc(set.outputs, func(a, b setOutput) int { return strings.Compare(a.name+string(a.path), b.name+string(b.path)) })
-	return set, nil
+	slices.SortFunc(s.outputs, func(a, b setOutput) int { return strings.Compare(a.name+string(a.path), b.name+string(b.path)) })
+	return nil
 }
 
 // Compare compares two subjects. The error is [ErrMixed] if they are not of one kind. Two trees with the same digest in
 // their names are builds of one derivation: PATH and PATH.check of Nix, and the NARs that a run keeps.
 func Compare(ctx context.Context, a, b Subject, o Options) (*Report, error) {
 	switch {
-	case a.set != nil && b.set != nil:
-		return Sets(ctx, *a.set, *b.set, o)
-	case a.tree != nil && b.tree != nil:
-		o.SameDerivation = o.SameDerivation || digestOf(a.file) != "" && digestOf(a.file) == digestOf(b.file)
-		if written := latest(a.written, b.written); o.Run.To.IsZero() && !written.IsZero() {
-			o.Run = Window{written.Add(-24 * time.Hour), written.Add(time.Minute)} // a run writes a NAR soon after the build
-		}
-		return Trees(ctx, *a.tree, *b.tree, o)
+	case a.tree == nil && b.tree == nil:
+		return compareSets(ctx, a, b, o)
+	case a.tree == nil || b.tree == nil:
+		return nil, fmt.Errorf("compare %s with %s: %w", printable.Escaped(a.name), printable.Escaped(b.name), ErrMixed)
 	}
-	return nil, fmt.Errorf("compare %s with %s: %w", printable.Escaped(a.name()), printable.Escaped(b.name()), ErrMixed)
-}
-
-func (s Subject) name() string {
-	if s.set != nil {
-		return s.set.Name
+	o.SameDerivation = o.SameDerivation || digestOf(a.file) != "" && digestOf(a.file) == digestOf(b.file)
+	written := a.written
+	if b.written.After(written) {
+		written = b.written
 	}
-	return s.tree.Name
+	if o.Run.To.IsZero() && !written.IsZero() {
+		o.Run = Window{written.Add(-24 * time.Hour), written.Add(time.Minute)} // a run writes a NAR soon after the build
+	}
+	return Trees(ctx, *a.tree, *b.tree, o)
 }
 
 // digestOf returns the digest of a file that has the name of a store path, or nothing.
@@ -212,11 +203,4 @@ func digestOf(file string) string {
 		return ""
 	}
 	return path.Digest()
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

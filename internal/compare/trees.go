@@ -26,14 +26,11 @@ type Options struct {
 	SameDerivation bool
 	// Run is the time of the run that made the later build. Without it, no time is recognized as one of a build.
 	Run Window
-	// MaxDifferences is how many differences of an output are listed; the default is 10 000.
-	// The first 200 of them have bytes and text.
-	MaxDifferences int
 }
 
 const (
-	defaultMaxDifferences = 10_000
-	maxDetailed           = 200
+	maxDifferences = 10_000 // that an output lists
+	maxDetailed    = 200    // of these have bytes and text
 )
 
 // Trees compares two trees. The report has one output. An error means that a side could not be read to its end.
@@ -47,9 +44,6 @@ func Trees(ctx context.Context, a, b Tree, o Options) (*Report, error) {
 
 // compare walks through both trees and records what differs.
 func (out *Output) compare(ctx context.Context, a, b Tree, o Options) error {
-	if o.MaxDifferences == 0 {
-		o.MaxDifferences = defaultMaxDifferences
-	}
 	left, err := begin(ctx, a)
 	if err != nil {
 		return err
@@ -208,7 +202,7 @@ func (m *merge) note(d Difference) {
 	default:
 		m.out.Changed++
 	}
-	if len(m.out.Differences) >= m.options.MaxDifferences {
+	if len(m.out.Differences) >= maxDifferences {
 		m.out.Unlisted++
 		return
 	}
