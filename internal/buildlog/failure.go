@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,43 +23,46 @@ var (
 	buildersLog = regexp.MustCompile(`Output paths:|[Ll]ast \d+ log lines:|For full logs`)
 )
 
-// failureRules find the kind of a failure by the words of Nix's own message, the most specific first.
+// phrases are texts of other programs with their meanings, the most specific first.
+type phrases []struct {
+	means string
+	texts []string
+}
+
+// meaning returns the meaning of the most specific phrase in a text, and its place in the list; without one, nothing and the
+// length of the list.
+func (p phrases) meaning(text string) (string, int) {
+	for i, phrase := range p {
+		if slices.ContainsFunc(phrase.texts, func(part string) bool { return strings.Contains(text, part) }) {
+			return phrase.means, i
+		}
+	}
+	return "", len(p)
+}
+
+// failurePhrases find the kind of a failure by the words of Nix's own message.
 // The words changed in Nix 2.31 ("Cannot build … Reason: …"); both forms are matched.
-var failureRules = []struct {
-	words string
-	kind  run.FailureKind
-}{
-	{"hash mismatch in fixed-output derivation", run.HashMismatch},
-	{"may not be deterministic", run.NotReproducible},
-	{"No space left on device", run.DiskFull},
-	{"lack of free disk space", run.DiskFull}, // Nix measured less than 8 MiB
-	{"database or disk is full", run.DiskFull},
-	{"Nix daemon disconnected unexpectedly", run.EngineLost},
-	{"unexpected end-of-file", run.EngineLost},
-	{"timed out after", run.TimedOut},
-	{"killed after writing more than", run.LogLimit},
-	{"is required to build", run.UnsupportedFailure},
-	{"missing system features", run.UnsupportedFailure},
-	{"platform mismatch", run.UnsupportedFailure},
-	{"required system or feature not available", run.UnsupportedFailure},
-	{"not allowed to refer to", run.OutputRefused},
-	{"not allowed to have direct", run.OutputRefused},
-	{"cycle detected in", run.OutputRefused},
-	{"failed to produce output", run.OutputRefused},
-	{"has an unsupported type", run.OutputRefused},
-	{"has unsupported type", run.OutputRefused},
-	{"suspicious ownership or permission", run.OutputRefused},
-	{"is larger than the limit", run.OutputRefused},
-	{"dependencies of derivation", run.DependencyFailed},
-	{"dependency failed", run.DependencyFailed},
-	{"dependencies failed", run.DependencyFailed},
-	{"some substitutes for the outputs", run.SubstituterFailed},
-	{"unable to download", run.SubstituterFailed},
-	{"substituter", run.SubstituterFailed},
-	{"due to signal 9", run.Killed},
-	{"exit code 137", run.Killed},
-	{"failed with exit code", run.BuilderFailed},
-	{"due to signal", run.BuilderFailed},
+var failurePhrases = phrases{
+	{string(run.HashMismatch), []string{"hash mismatch in fixed-output derivation"}},
+	{string(run.NotReproducible), []string{"may not be deterministic"}},
+	{string(run.DiskFull), []string{
+		"No space left on device", "database or disk is full", "lack of free disk space", // less than 8 MiB
+	}},
+	{string(run.EngineLost), []string{"Nix daemon disconnected unexpectedly", "unexpected end-of-file"}},
+	{string(run.TimedOut), []string{"timed out after"}},
+	{string(run.LogLimit), []string{"killed after writing more than"}},
+	{string(run.UnsupportedFailure), []string{
+		"is required to build", "missing system features", "platform mismatch", "required system or feature not available",
+	}},
+	{string(run.OutputRefused), []string{
+		"not allowed to refer to", "not allowed to have direct", "cycle detected in", "failed to produce output",
+		"has an unsupported type", "has unsupported type", "suspicious ownership or permission", "is larger than the limit",
+	}},
+	{string(run.DependencyFailed), []string{"dependencies of derivation", "dependency failed", "dependencies failed"}},
+	{string(run.SubstituterFailed), []string{"some substitutes for the outputs", "unable to download", "substituter"}},
+	{string(run.Killed), []string{"due to signal 9", "exit code 137"}},
+	{string(run.BuilderFailed), []string{"failed with exit code", "due to signal"}},
+	{string(run.UnknownFailure), []string{""}},
 }
 
 // Classify reads an error message of Nix. It returns the derivation that the message is about, or an empty path.
@@ -67,14 +71,10 @@ func Classify(message string) (nix.StorePath, *run.Failure) {
 	if i := buildersLog.FindStringIndex(text); i != nil {
 		text = text[:i[0]] // the rest is reported elsewhere, and is not Nix's own text
 	}
-	f := &run.Failure{Kind: run.UnknownFailure, Message: onOneLine(text)}
+	f := &run.Failure{Message: onOneLine(text)}
 	words := anyStorePath.ReplaceAllString(f.Message, "") // a package's name is not Nix's own text either
-	for _, rule := range failureRules {
-		if strings.Contains(words, rule.words) {
-			f.Kind = rule.kind
-			break
-		}
-	}
+	kind, _ := failurePhrases.meaning(words)
+	f.Kind = run.FailureKind(kind)
 	if m := exitCodeText.FindStringSubmatch(words); m != nil {
 		f.ExitCode, _ = strconv.Atoi(m[1])
 	} else if m := signalText.FindStringSubmatch(words); m != nil {
@@ -121,4 +121,46 @@ func CommandFailure(ctx context.Context, err error) *run.Failure {
 		return f
 	}
 	return &run.Failure{Kind: run.UnknownFailure, Message: err.Error()}
+}
+
+var (
+	// sourceLine matches a source location of a compiler or a test harness: "core-ipc/src/lib.rs:88:9", "src/main.c:12".
+	sourceLine = regexp.MustCompile(`([\w@+./-]*[\w@+-]\.\w+):(\d+)(?::\d+)?`)
+	// errorWords match a line about an error, as opposed to a warning or progress.
+	errorWords = regexp.MustCompile(`(?i)\berror\b|\bpanicked at\b|\bfatal\b|\bassertion\b|--- FAIL`)
+	// buildDir is the directory into which a builder unpacks the sources, with or without a sandbox.
+	buildDir = regexp.MustCompile(`^(?:/private)?/(?:build|tmp/nix-build-[^/]+|nix/var/nix/builds/[^/]+(?:/build)?)/[^/]+/`)
+)
+
+// sourceLocation finds the first line of the flake's tree that the end of a build's log names together with an error.
+// Rust prints the location on the line after the error.
+func sourceLocation(s run.Snapshot, tail []string) *run.Line {
+	isError := false
+	for _, text := range tail {
+		wasError := isError
+		isError = errorWords.MatchString(text)
+		if !isError && !(wasError && strings.HasPrefix(strings.TrimSpace(text), "-->")) {
+			continue
+		}
+		for _, m := range sourceLine.FindAllStringSubmatch(text, -1) {
+			if l := run.LineIn(s, buildDir.ReplaceAllString(m[1], ""), m[2]); l != nil {
+				return l
+			}
+		}
+	}
+	return nil
+}
+
+// location is the line of the flake that a failed build is about: the one that its log names, or else the definition of the
+// package.
+func (l *Log) location(b *build) *run.Line {
+	if at := sourceLocation(l.Snapshot, b.log.tail); at != nil {
+		return at
+	}
+	for _, p := range l.Packages {
+		if p.Derivation == b.drv {
+			return p.Defined
+		}
+	}
+	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -17,23 +16,16 @@ var failedDownload = regexp.MustCompile(`^unable to download '([^']*)'(.*)$`)
 
 var httpStatus = regexp.MustCompile(`(?i)(?:returned error:|HTTP error|HTTP status(?: code)?:?|HTTP/[\d.]+) (\d{3})`)
 
-// downloadReasons find why a fetcher failed, by the words of curl, git and Nix, the most specific first.
-var downloadReasons = []struct{ words, reason string }{
-	{"resolve host", run.NoHost}, // "Could not resolve host", "Couldn't resolve host name", "Could not resolve hostname"
-	{"name resolution", run.NoHost},
-	{"Name or service not known", run.NoHost},
-	{"Network is unreachable", run.NoNetwork},
-	{"No route to host", run.NoNetwork},
-	{"Failed to connect", run.NoConnection},
-	{"connect to server", run.NoConnection},
-	{"Connection refused", run.NoConnection},
-	{"Connection timed out", run.NoConnection},
-	{"Connection reset", run.NoConnection},
-	{"certificate", run.NoTLS},
-	{"Operation too slow", run.TooSlow},
-	{"Operation timed out", run.TooSlow},
-	{"Timeout was reached", run.TooSlow},
-	{"from any mirror", run.NoMirror},
+// downloadPhrases find the reason why a fetcher failed, by the words of curl, git and Nix.
+var downloadPhrases = phrases{
+	{run.NoHost, []string{"resolve host", "name resolution", "Name or service not known"}},
+	{run.NoNetwork, []string{"Network is unreachable", "No route to host"}},
+	{run.NoConnection, []string{
+		"Failed to connect", "connect to server", "Connection refused", "Connection timed out", "Connection reset",
+	}},
+	{run.NoTLS, []string{"certificate"}},
+	{run.TooSlow, []string{"Operation too slow", "Operation timed out", "Timeout was reached"}},
+	{run.NoMirror, []string{"from any mirror"}},
 }
 
 // downloadFailure changes the kind of a fixed-output derivation's failure to a failed download, if the end of its log has
@@ -42,15 +34,13 @@ func downloadFailure(f *run.Failure, tail []string) {
 	if f.Kind != run.BuilderFailed {
 		return
 	}
-	best := len(downloadReasons)
+	best := len(downloadPhrases)
 	for _, line := range tail {
 		if m := httpStatus.FindStringSubmatch(line); m != nil && m[1] >= "400" {
 			f.Kind, f.Reason, best = run.DownloadFailed, "HTTP status "+m[1], -1
 		}
-		for i, known := range downloadReasons {
-			if i < best && strings.Contains(line, known.words) {
-				f.Kind, f.Reason, best = run.DownloadFailed, known.reason, i
-			}
+		if reason, i := downloadPhrases.meaning(line); i < best {
+			f.Kind, f.Reason, best = run.DownloadFailed, reason, i
 		}
 	}
 }

@@ -2,7 +2,6 @@ package run
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -17,20 +16,6 @@ const (
 	TooSlow      = "the server is too slow"
 	NoMirror     = "no mirror has it"
 )
-
-// downloadHint returns the hint for a reason of a failed download.
-func downloadHint(reason string) string {
-	const again = "; the packages are not at fault: run the same command again"
-	switch {
-	case reason == NoHost:
-		return "check the network and the name servers of the machine that builds" + again
-	case reason == NoTLS:
-		return "check the clock and the certificates of the machine that builds (NIX_SSL_CERT_FILE)"
-	case strings.HasPrefix(reason, "HTTP status 4"), reason == NoMirror:
-		return "look whether the URL is still there; its new place goes into the package, or a cache has what it downloads (--substituter)"
-	}
-	return "check the network of the machine that builds, and its proxy (https_proxy)" + again
-}
 
 // FailedDownloads are the fixed-output derivations of a cell that could not be downloaded for the same reason.
 type FailedDownloads struct {
@@ -65,30 +50,41 @@ func (f *Failure) Ending() string {
 	return text
 }
 
+// kinds has advice about failures that are not the builder's own. OfMachine means that the machine or an interruption is the
+// cause, so that another command would fail too.
+var kinds = map[FailureKind]struct {
+	ofMachine bool
+	hint      string
+}{
+	OutOfMemory:       {true, "the kernel killed it because memory ran out: use fewer --jobs, or a machine with more memory"},
+	Killed:            {true, "look in the kernel's log for the sender of signal 9: dmesg | grep -i kill"},
+	DiskFull:          {true, "make room where Nix keeps its store and builds: nix-collect-garbage; on a Dagger engine: dagger core engine local-cache prune"},
+	SubstituterFailed: {true, "a binary cache did not answer; the build itself is not at fault: run the same command again"},
+	TimedOut:          {true, "raise Nix's time limits in nix.conf: timeout, max-silent-time"},
+	Interrupted:       {true, ""},
+	LogLimit:          {false, "raise Nix's limit of a log in nix.conf: max-build-log-size"},
+	BuilderLost:       {false, "a remote builder went away twice, and the build itself is not at fault: look at the builder, or leave it out of --builders"},
+	EngineLost:        {true, "the engine went away: look at its log, start it if it has ended, and run the same command again"},
+}
+
 // Hint returns advice about a failure that is not the builder's own; empty if there is none.
 func (f *Failure) Hint() string {
-	switch f.Kind {
-	case OutOfMemory:
-		return "the kernel killed it because memory ran out: use fewer --jobs, or a machine with more memory"
-	case Killed:
-		return "look into the kernel's log for who sent signal 9: dmesg | grep -i kill"
-	case DiskFull:
-		return "make room where Nix keeps its store and builds: nix-collect-garbage; on a Dagger engine: dagger core engine local-cache prune"
-	case SubstituterFailed:
-		return "a binary cache did not answer; the build itself is not at fault: run the same command again"
-	case DownloadFailed:
-		return downloadHint(f.Reason)
-	case TimedOut:
-		return "raise Nix's time limits in nix.conf: timeout, max-silent-time"
-	case LogLimit:
-		return "raise Nix's limit of a log in nix.conf: max-build-log-size"
-	case BuilderLost:
-		return "a remote builder went away twice, and the build itself is not at fault: look at the builder, or leave it out of --builders"
-	case EngineLost:
-		return "the engine went away: look at its log, start it if it has ended, and run the same command again"
+	const again = "; the packages are not at fault: run the same command again"
+	switch {
+	case f.Kind != DownloadFailed:
+		return kinds[f.Kind].hint
+	case f.Reason == NoHost:
+		return "check the network and the name servers of the machine that builds" + again
+	case f.Reason == NoTLS:
+		return "check the clock and the certificates of the machine that builds (NIX_SSL_CERT_FILE)"
+	case strings.HasPrefix(f.Reason, "HTTP status 4"), f.Reason == NoMirror:
+		return "look whether the URL is still there; its new place goes into the package, or a cache has what it downloads (--substituter)"
 	}
-	return ""
+	return "check the network of the machine that builds, and its proxy (https_proxy)" + again
 }
+
+// IsOfMachine reports whether the machine or an interruption is the cause, so that another command would fail too.
+func (f *Failure) IsOfMachine() bool { return kinds[f.Kind].ofMachine }
 
 // Failure says why a build failed.
 type Failure struct {
@@ -133,8 +129,3 @@ const (
 	Unfinished         FailureKind = "not finished"
 	UnknownFailure     FailureKind = "failed"
 )
-
-// IsOfMachine reports whether the machine or an interruption is the cause, so that another command would fail too.
-func (f *Failure) IsOfMachine() bool {
-	return slices.Contains([]FailureKind{EngineLost, Killed, OutOfMemory, DiskFull, SubstituterFailed, Interrupted, TimedOut}, f.Kind)
-}

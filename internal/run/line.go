@@ -5,6 +5,8 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 )
 
 // Line is a line of a file of the flake's tree.
@@ -31,3 +33,6 @@ func LineIn(s Snapshot, file, line string) *Line {
 	}
 	return nil
 }
+
+// Snapshot is the exact tree of a flake that a run builds. Package flake takes it.
+type Snapshot = flake.Snapshot

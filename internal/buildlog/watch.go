@@ -3,6 +3,7 @@ package buildlog
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,23 +31,13 @@ func (l *Log) measure(ctx context.Context, x engine.Executor) (stop func()) {
 	if !ok {
 		return func() {}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			r := meter.Resources()
-			l.mu.Lock()
-			l.recordFullDisk(r)
-			l.mu.Unlock()
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(nextMeasurement(r)):
-			}
-		}
-	}()
-	return func() { cancel(); <-done }
+	return every(ctx, func() time.Duration {
+		r := meter.Resources()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.recordFullDisk(r)
+		return nextMeasurement(r)
+	})
 }
 
 // nextMeasurement is short enough to notice a full file system at a write rate of some GiB per second.
@@ -123,4 +114,57 @@ func remarkOf(tail []string) string {
 		}
 	}
 	return ""
+}
+
+func (l *Log) reportFetched() {
+	if !l.reported.Allow(l.Now()) {
+		return
+	}
+	var sum int64
+	for _, n := range l.bytes {
+		sum += n
+	}
+	l.Event(run.Fetched{System: l.System, Bytes: sum, Paths: len(l.fetched)})
+}
+
+// every calls f, and again after each pause that f returns, until the caller calls stop.
+func every(ctx context.Context, f func() (pause time.Duration)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-time.After(f()):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// watch reports builds that are silent for the given duration, until the caller calls stop.
+func (l *Log) watch(ctx context.Context, stall time.Duration) (stop func()) {
+	if stall <= 0 {
+		return func() {}
+	}
+	return every(ctx, func() time.Duration {
+		l.reportStalls(stall)
+		return max(stall/4, time.Millisecond)
+	})
+}
+
+func (l *Log) reportStalls(stall time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.Now()
+	for _, b := range l.undecidedBuilds() {
+		if b.closeSeq == 0 && now.Sub(b.lastHeard) >= stall && b.stalledAt != b.lastHeard {
+			b.stalledAt = b.lastHeard
+			l.Event(run.BuildStalled{
+				System: l.System, Derivation: b.drv, Silent: run.Seconds(now.Sub(b.lastHeard)), Tail: slices.Clone(b.log.tail),
+			})
+		}
+	}
 }
