@@ -45,7 +45,6 @@ func (l *Log) succeed(b *build, at time.Time) {
 	l.finish(b, nil)
 }
 
-// finish reports the end of a build.
 func (l *Log) finish(b *build, f *run.Failure) {
 	b.log.close()
 	l.Event(run.BuildFinished{
@@ -65,10 +64,7 @@ func (l *Log) undecidedBuilds() []*build {
 	return list
 }
 
-// Work counts what the commands built and downloaded.
 func (l *Log) Work() run.Work {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	w := run.Work{Fetched: len(l.fetched), By: map[string]int{}, Derivations: map[nix.StorePath]bool{}}
 	for _, b := range l.builds {
 		if b.state == succeeded {

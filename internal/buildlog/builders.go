@@ -57,8 +57,6 @@ func (l *Log) unreachable(text string) bool {
 
 // RetryLostBuilds reports whether lost builds should be built again. It then forgets the failures that depend on them.
 func (l *Log) RetryLostBuilds() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if len(l.lost.drvs) == 0 || l.lost.retried {
 		return false
 	}

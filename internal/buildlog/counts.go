@@ -104,7 +104,6 @@ func (l *Log) decideByNumber() bool {
 	return false
 }
 
-// assignCounts ends the builds that the first n counts are about.
 func (l *Log) assignCounts(open []*build, n int) {
 	i := 0
 	for _, b := range open {

@@ -47,8 +47,6 @@ func downloadFailure(f *run.Failure, tail []string) {
 
 // FailedDownloads groups the failed downloads by reason, the largest group first.
 func (l *Log) FailedDownloads() []run.FailedDownloads {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	byReason := map[string][]nix.StorePath{}
 	for drv, f := range l.failures {
 		if f.Kind == run.DownloadFailed {
@@ -68,8 +66,6 @@ func (l *Log) FailedDownloads() []run.FailedDownloads {
 
 // HashMismatches returns the fetches with a wrong hash, in the order of their derivations.
 func (l *Log) HashMismatches() []contract.Mismatch {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	var all []contract.Mismatch
 	for _, drv := range slices.Sorted(maps.Keys(l.failures)) {
 		if m, ok := contract.ParseMismatch(l.failures[drv].Message); ok {

@@ -35,7 +35,8 @@ type Config struct {
 // Log reads the logs of one or more commands of Nix that build derivations. It reports events, writes log files, and
 // determines the result of each build. A result is certain: Nix's error message names the derivation, or Nix's counts
 // leave no other possibility, or the store was queried. Before that, the build is undecided.
-// A lock guards the fields, because the search for stalled builds runs while Nix writes.
+// While a command runs, a lock guards the fields: they are measured and searched for stalled builds while Nix writes.
+// Between commands, only one goroutine may use a log.
 type Log struct {
 	Config
 	// known has the derivations that the plan builds, as far as Nix could show them.
@@ -70,7 +71,6 @@ type attempt struct {
 	oomKillsBefore int64 // processes that the kernel killed because memory ran out, before Nix started; -1 if unknown
 }
 
-// New returns a log that has read nothing yet.
 func New(c Config) *Log {
 	l := &Log{
 		Config: c, byOutput: map[nix.StorePath]nix.StorePath{},
@@ -99,12 +99,14 @@ func (l *Log) SetDerivations(known map[nix.StorePath]nix.Derivation) {
 // Run runs a command of Nix that writes its log in the internal-json format, and reads that log.
 func (l *Log) Run(ctx context.Context, x engine.Executor, c engine.Command) error {
 	l.newAttempt()
-	defer l.watch(ctx, l.Stall)()
-	defer l.measure(ctx, x)()
+	stopMeasuring := l.measure(ctx, x)
+	stopWatching := l.watch(ctx, l.Stall)
 	lines := &nix.LogWriter{Entry: l.entry}
 	c.Stderr = lines
 	_, err := x.Run(ctx, c)
 	lines.Flush()
+	stopMeasuring()
+	stopWatching()
 	l.close(ctx, err)
 	return err
 }
@@ -113,7 +115,6 @@ func newAttempt() attempt {
 	return attempt{open: map[uint64]*build{}, claims: map[nix.StorePath]*run.Failure{}, oomKillsBefore: -1}
 }
 
-// entry reads one entry of Nix's log.
 func (l *Log) entry(e nix.LogEntry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -214,7 +215,6 @@ func (l *Log) line(b *build, text string) {
 	l.Event(run.BuildLine{System: l.System, Derivation: b.drv, Phase: b.phase, Text: text[:min(len(text), maxEventLine)]})
 }
 
-// noteActivity records that a build is running.
 func (l *Log) noteActivity(b *build) {
 	before := b.heardSeq
 	b.lastHeard, b.heardSeq = l.Now(), l.next()
@@ -229,16 +229,12 @@ func lastDrawn(line string) string {
 
 // Built reports whether this log's commands certainly built a derivation.
 func (l *Log) Built(drv nix.StorePath) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	b := l.builds[drv]
 	return b != nil && b.state == succeeded
 }
 
 // BuiltDependencies returns the derivations that were built, except those of the packages, in order.
 func (l *Log) BuiltDependencies() []nix.StorePath {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	own := map[nix.StorePath]bool{}
 	for _, p := range l.Packages {
 		own[p.Derivation] = true

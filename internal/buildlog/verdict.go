@@ -13,8 +13,6 @@ import (
 
 // newAttempt starts the state of another process of Nix. It may build undecided derivations again.
 func (l *Log) newAttempt() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, b := range l.undecidedBuilds() {
 		b.stale = true
 	}
@@ -24,8 +22,6 @@ func (l *Log) newAttempt() {
 // close handles the end of Nix. If Nix succeeded, each build did: Nix leaves remote builds open until then, and does not
 // always count them. Otherwise a build stays undecided.
 func (l *Log) close(ctx context.Context, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if err != nil {
 		l.nixError, l.interrupted = l.runError(ctx, err), ctx.Err() != nil
 		l.explainNixError(l.nixError)
@@ -52,10 +48,7 @@ func (l *Log) close(ctx context.Context, err error) {
 	}
 }
 
-// Undecided returns the derivations whose builds are undecided.
 func (l *Log) Undecided() []nix.StorePath {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	var drvs []nix.StorePath
 	for _, b := range l.undecidedBuilds() {
 		drvs = append(drvs, b.drv)
@@ -66,8 +59,6 @@ func (l *Log) Undecided() []nix.StorePath {
 // DecideByStore ends the undecided builds. It needs the derivations whose outputs the store has; the others failed or
 // were not finished.
 func (l *Log) DecideByStore(built map[nix.StorePath]bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, b := range l.undecidedBuilds() {
 		if built[b.drv] {
 			b.state = succeeded
@@ -94,8 +85,6 @@ func (l *Log) DecideByStore(built map[nix.StorePath]bool) {
 
 // Failure returns a copy of the failure of a derivation; nil if none is known.
 func (l *Log) Failure(drv nix.StorePath) *run.Failure {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	f := l.failures[drv]
 	if b := l.builds[drv]; f == nil && b != nil && b.state == undecided {
 		f = b.claim
@@ -109,8 +98,6 @@ func (l *Log) Failure(drv nix.StorePath) *run.Failure {
 
 // RootFailures returns the derivations that failed by themselves, not because of a dependency, in order.
 func (l *Log) RootFailures() []nix.StorePath {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	var drvs []nix.StorePath
 	for drv, f := range l.failures {
 		if f.Kind != run.DependencyFailed {
@@ -174,8 +161,6 @@ func (l *Log) DependencyFailure(failed []nix.StorePath) *run.Failure {
 
 // RecordResult sets the verdict of a package, by the outputs that the store lacks and by this log.
 func (l *Log) RecordResult(p *run.PackageResult, invalid map[nix.StorePath]bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	b := l.builds[p.Derivation]
 	if b != nil {
 		p.Seconds, p.Log = b.seconds, strings.TrimPrefix(b.log.path, l.Logs.Name()+"/")
@@ -199,8 +184,6 @@ func (l *Log) RecordResult(p *run.PackageResult, invalid map[nix.StorePath]bool)
 // RetrySubstitution reports whether only substituters are at fault, so that another attempt may succeed. It then forgets
 // the failures.
 func (l *Log) RetrySubstitution() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	isSubstituter := func(f *run.Failure) bool { return f.Kind == run.SubstituterFailed }
 	found := slices.ContainsFunc(l.errors, isSubstituter)
 	for _, f := range l.failures {
@@ -217,7 +200,5 @@ func (l *Log) RetrySubstitution() bool {
 
 // NixError returns the error of the last command of Nix that failed; nil if none failed.
 func (l *Log) NixError() *run.Failure {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	return l.nixError
 }

@@ -24,10 +24,8 @@ type fullDisk struct {
 // that the builder filled is free again.
 func (l *Log) measure(ctx context.Context, x engine.Executor) (stop func()) {
 	meter, ok := x.(engine.ResourceMeter)
-	l.mu.Lock()
 	l.meter = meter
 	l.oomKillsBefore = l.oomKills()
-	l.mu.Unlock()
 	if !ok {
 		return func() {}
 	}

@@ -71,7 +71,6 @@ func (c *contents) compare(a, b *side, detailed bool) (*Change, error) {
 	return change, nil
 }
 
-// peek returns the next bytes of the current file, and nothing at its end.
 func (s *side) peek() ([]byte, error) {
 	p, err := s.reader.Peek()
 	if err == io.EOF {

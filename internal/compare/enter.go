@@ -132,7 +132,6 @@ var causeOf = map[string]Cause{
 	"uid": Owner, "gid": Owner, "owner": Owner, "group": Owner, "order of members": Ordering,
 }
 
-// addHeader adds the fields of a header that differ.
 func (e *entering) addHeader(change *Change, d Difference, a, b []unpack.Field) {
 	for i := range min(len(a), len(b)) {
 		x, y := a[i], b[i]

@@ -67,7 +67,6 @@ func maskedEvidence(masks []mask, a, b []string) []Evidence {
 	return found
 }
 
-// part is a masked part of a string.
 type part struct {
 	mask *mask
 	text string

@@ -11,9 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// Report is the result of a comparison.
 type Report struct {
-	// A and B name the two sides, as they were given.
 	A string `json:"a"`
 	B string `json:"b"`
 	// Same is true if both sides have every output, with the same contents.
@@ -33,7 +31,6 @@ type Field struct {
 // Verdict is the result for one output.
 type Verdict string
 
-// The verdicts.
 const (
 	Same      Verdict = "same"
 	Different Verdict = "different"
@@ -46,11 +43,10 @@ const (
 // Output is the comparison of one output. A comparison of two trees has one, without a system.
 type Output struct {
 	// Name is package and output, such as "hello" or "hello.dev"; for caches it is the name of the store path.
-	Name   string `json:"name"`
-	System string `json:"system,omitempty"`
-	// PathA and PathB are the store paths. If they differ, so do the derivations.
-	PathA nix.StorePath `json:"pathA,omitempty"`
-	PathB nix.StorePath `json:"pathB,omitempty"`
+	Name   string        `json:"name"`
+	System string        `json:"system,omitempty"`
+	PathA  nix.StorePath `json:"pathA,omitempty"`
+	PathB  nix.StorePath `json:"pathB,omitempty"`
 	// NARHashA and NARHashB are in SRI form, where they are known.
 	NARHashA string  `json:"narHashA,omitempty"`
 	NARHashB string  `json:"narHashB,omitempty"`
@@ -68,8 +64,7 @@ type Output struct {
 	Changed int `json:"changed,omitempty"`
 	// Differences are in the order of paths, at most 10,000 of them.
 	Differences []Difference `json:"differences,omitempty"`
-	// Unlisted is the number of further differences.
-	Unlisted int `json:"unlisted,omitempty"`
+	Unlisted    int          `json:"unlisted,omitempty"`
 }
 
 // Kind is a way in which a path or a member differs.
@@ -103,7 +98,6 @@ type Difference struct {
 	B     *Entry `json:"entryB,omitempty"` // nil if it was removed
 	// Change is how the contents differ; nil if they do not, or if one side is not a file.
 	Change *Change `json:"change,omitempty"`
-	// Fields are the fields of a member's headers that differ.
 	Fields []Field `json:"fields,omitempty"`
 	// Causes are in the order of the constants. Two builds of different derivations have none.
 	Causes []Cause `json:"causes,omitempty"`
@@ -123,14 +117,12 @@ type Change struct {
 	Diff    string `json:"diff,omitempty"`
 	DiffCut bool   `json:"diffCut,omitempty"`
 	// Members are the members of an archive, a compressed file or an ELF file that differ, and the members of these.
-	Members []Difference `json:"members,omitempty"`
-	// UnlistedMembers is the number of further members that differ.
-	UnlistedMembers int `json:"unlistedMembers,omitempty"`
+	Members         []Difference `json:"members,omitempty"`
+	UnlistedMembers int          `json:"unlistedMembers,omitempty"`
 	// Evidence is what the causes follow from.
 	Evidence []Evidence `json:"evidence,omitempty"`
 }
 
-// Region is a part of a file around bytes that differ.
 type Region struct {
 	// Start is the offset of A and B in their files.
 	Start int64 `json:"start"`
@@ -141,7 +133,6 @@ type Region struct {
 // Hex is bytes that are hexadecimal digits in JSON.
 type Hex []byte
 
-// MarshalText returns the digits.
 func (h Hex) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%x", []byte(h)), nil }
 
 // Evidence is what a cause follows from: two texts, or two values of a field.

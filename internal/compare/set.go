@@ -23,7 +23,6 @@ type setOutput struct {
 	tree         *Tree    // the contents, if there are any
 }
 
-// key identifies an output in both sets.
 func (o *setOutput) key(byPath bool) string {
 	if byPath {
 		return string(o.path)
@@ -132,7 +131,6 @@ func (s Subject) index(byPath bool) (map[string]*setOutput, error) {
 	return all, nil
 }
 
-// compare reads contents only if hashes are not enough.
 func (p outputPair) compare(ctx context.Context, o Options) (Output, error) {
 	out := p.describe()
 	switch {
@@ -169,7 +167,6 @@ func (p outputPair) compare(ctx context.Context, o Options) (Output, error) {
 	return out, nil
 }
 
-// sides names the sides for which is returns true.
 func (p outputPair) sides(is func(*setOutput) bool) string {
 	switch {
 	case is(p.a) && is(p.b):

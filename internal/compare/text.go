@@ -43,7 +43,6 @@ func orNone(s string) string {
 	return printable.Escaped(s)
 }
 
-// Headline is the result in one line.
 func (r *Report) Headline() string {
 	files, differing, paths := 0, 0, 0
 	for _, o := range r.Outputs {
@@ -96,7 +95,6 @@ func (o *Output) write(w io.Writer, most int) {
 	o.writeAdvice(w)
 }
 
-// writeAdvice explains each cause once.
 func (o *Output) writeAdvice(w io.Writer) {
 	files := map[Cause]int{}
 	for _, d := range o.Differences {
@@ -114,7 +112,6 @@ func (o *Output) writeAdvice(w io.Writer) {
 	}
 }
 
-// Title is the path of a difference, printable.
 func (d *Difference) Title() string {
 	if d.Path == "" {
 		return "(the output itself)"
@@ -130,7 +127,6 @@ func (d *Difference) kinds() string {
 	return strings.Join(names, "+")
 }
 
-// Summary says what differs, without the path.
 func (d *Difference) Summary() string {
 	var parts []string
 	for _, k := range d.Kinds {
@@ -222,7 +218,6 @@ func (c *Change) write(w io.Writer, most int) {
 	}
 }
 
-// String returns the evidence as a line of text.
 func (e Evidence) String() string {
 	s := string(e.Cause)
 	if e.A != "" || e.B != "" {
@@ -272,7 +267,6 @@ func differs(n int64) string {
 	return " differ"
 }
 
-// growth is one size, or two and their difference.
 func growth(a, b int64) string {
 	switch {
 	case a < b:

@@ -23,7 +23,6 @@ type derivation struct {
 	Env     map[string]string
 }
 
-// output is one output of a derivation.
 type output struct {
 	Name string
 	// Path is empty where it depends on what is built (content-addressed derivations).
@@ -79,7 +78,6 @@ func (d *derivation) outputNames() (names []string) {
 	return names
 }
 
-// outputName is the name of the store object that an output becomes.
 func outputName(drv nix.StorePath, output string) string {
 	if output == "out" {
 		return nix.DerivationName(drv)

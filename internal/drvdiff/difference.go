@@ -13,7 +13,6 @@ import (
 // Kind says what of a derivation differs.
 type Kind string
 
-// The kinds of difference.
 const (
 	System        Kind = "system"
 	Outputs       Kind = "outputs"           // the set of them
@@ -45,8 +44,7 @@ const unset = "not set"
 type Difference struct {
 	// Path has the names of derivations from the root to the one that differs.
 	// If the two have different names, it has both: "openssl-3.0.1 | openssl-3.0.2".
-	Path []string `json:"path"`
-	// DrvA and DrvB are the two derivations.
+	Path []string      `json:"path"`
 	DrvA nix.StorePath `json:"drvA"`
 	DrvB nix.StorePath `json:"drvB"`
 
@@ -94,7 +92,6 @@ func (d Difference) Where() string {
 	return strings.Join(names, " → ")
 }
 
-// String returns the difference in one line.
 func (d Difference) String() string {
 	switch d.Kind {
 	case Missing:
@@ -128,7 +125,6 @@ func (d Difference) headline() string {
 	return d.Where() + ": " + text
 }
 
-// maxListed is how many differences a report has below the first one.
 const maxListed = 10
 
 // Report formats differences, as [Diff] returns them: the first one with all its details, some others in a line each, and

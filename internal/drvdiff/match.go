@@ -163,7 +163,6 @@ func (c candidate) only(h *half, asInput, asSource Kind) []Difference {
 	return []Difference{{Kind: asInput, Name: nix.DerivationName(c.Path), A: string(c.Path), B: unset}}
 }
 
-// maxUses is how many uses of a source are listed.
 const maxUses = 3
 
 // mentions are the store objects that the builder, arguments and variables of a derivation name.

@@ -18,11 +18,9 @@ type Reader interface {
 	Derivation(ctx context.Context, path nix.StorePath) ([]byte, error)
 }
 
-// Side is one of the two trees.
 type Side struct {
 	// Name names the side in errors, such as "manifest" or "this machine".
 	Name string
-	// Root is the path of a .drv file.
 	Root nix.StorePath
 	// Reader can be nil: then the side has no derivations.
 	Reader
@@ -31,7 +29,6 @@ type Side struct {
 // Texts are derivations by path, such as those beside a manifest.
 type Texts map[nix.StorePath][]byte
 
-// Derivation implements [Reader].
 func (t Texts) Derivation(_ context.Context, path nix.StorePath) ([]byte, error) {
 	if text, ok := t[path]; ok {
 		return text, nil

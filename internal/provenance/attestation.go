@@ -168,7 +168,6 @@ func (a *Attestation) explain(keys []*PublicKey) error {
 	return fmt.Errorf("check signature: signed by %s, by none of the keys given", quoted(a.Signers()))
 }
 
-// quoted quotes and shortens untrusted names.
 func quoted(names []string) string {
 	var shown []string
 	for _, n := range names {

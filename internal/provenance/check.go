@@ -17,7 +17,6 @@ import (
 
 // Holder has store objects: a cache or a store. It is safe for concurrent use.
 type Holder interface {
-	// Name says where it is.
 	Name() string
 	// NARHash returns the SHA-256 of the NAR of a store object. The error is [ErrAbsent] if the holder does not have the
 	// object, and [ErrDamaged] if the contents differ from the hash that is registered.
@@ -30,10 +29,8 @@ var (
 	ErrDamaged = errors.New("its contents are not those that are registered")
 )
 
-// Verdict is the result of checking a subject.
 type Verdict string
 
-// The verdicts of a check.
 const (
 	Same       Verdict = "ok"
 	Differs    Verdict = "differs" // it has other contents
@@ -51,7 +48,6 @@ type Finding struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// maxQuestions is the number of subjects that are looked up at the same time.
 const maxQuestions = 8
 
 // Check compares the subjects with a cache or a store. The findings are in the order of the subjects.

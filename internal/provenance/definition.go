@@ -192,11 +192,9 @@ type Facts struct {
 	Builder string
 	// Invocation is the URI of the run; empty means the run's ID.
 	Invocation string
-	// Byproducts are the other files that the run has written.
 	Byproducts []File
 }
 
-// File is a file with its hash.
 type File struct {
 	Name      string // relative to the directory of the results, with slashes
 	MediaType string

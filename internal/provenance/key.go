@@ -14,7 +14,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
-// SecretKey is a signing key of Nix.
 type SecretKey struct {
 	name string
 	key  ed25519.PrivateKey
@@ -40,12 +39,10 @@ func ParseSecretKey(text []byte) (*SecretKey, error) {
 // Format prints the name, whatever the verb: a message must not reveal the key.
 func (k SecretKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.name) }
 
-// Public returns the public key of k.
 func (k *SecretKey) Public() *PublicKey {
 	return &PublicKey{k.name, k.key.Public().(ed25519.PublicKey)}
 }
 
-// PublicKey verifies signatures.
 type PublicKey struct {
 	name string
 	key  ed25519.PublicKey
@@ -67,7 +64,6 @@ func ParsePublicKey(text string) (*PublicKey, error) {
 	return &PublicKey{name, data}, nil
 }
 
-// Name returns the key's name.
 func (k *PublicKey) Name() string { return k.name }
 
 // String returns the key as Nix writes it.

@@ -114,7 +114,6 @@ func subjects(m *run.Manifest) ([]*intoto.ResourceDescriptor, error) {
 	return all, nil
 }
 
-// output is an output with its annotations.
 type output struct {
 	run.Output
 	derivation   nix.StorePath

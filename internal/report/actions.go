@@ -39,7 +39,6 @@ func NewActions(w io.Writer, opts Options) *Actions {
 	return a
 }
 
-// Report writes the blocks of an event.
 func (a *Actions) Report(at time.Time, e run.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -140,7 +139,6 @@ func (a *Actions) annotation(b block, level func(c *githubactions.Action, format
 	})
 }
 
-// annotationTail is the number of log lines in an annotation.
 const annotationTail = 8
 
 func groupLine(name shown) shown {

@@ -94,7 +94,6 @@ func stepBlock(e run.StepFinished) block {
 	return block{mark: m, head: head, why: why, at: e.At, system: e.System, ends: e.Step}
 }
 
-// packageBlock is a package that cannot be built, with Nix's message.
 func packageBlock(e run.PackageFailed) block {
 	text := fmt.Sprintf("%s: %s", e.Package, reason(&e.Failure))
 	return block{mark: failed, head: headline("failed", string(e.System), "", text), why: []string{e.Text}, at: e.Failure.At}
@@ -123,14 +122,12 @@ func explanation(f *run.Failure) []string {
 	return slices.DeleteFunc([]string{f.Message, f.Remark}, func(text string) bool { return text == "" })
 }
 
-// downloadsBlock sums up downloads that failed for the same reason.
 func downloadsBlock(e run.DownloadsFailed) block {
 	return block{
 		mark: failed, head: headline("failed", string(e.System), "", e.String()), why: []string{downloadNames(e.FailedDownloads)},
 	}
 }
 
-// maxNamedDownloads is the most failed downloads whose names are shown.
 const maxNamedDownloads = 5
 
 func downloadNames(d run.FailedDownloads) string {
@@ -169,12 +166,10 @@ func noticeBlock(e run.Notice) block {
 	return b
 }
 
-// lineBlock is a single line of a build's log, for -v.
 func lineBlock(e run.BuildLine) block {
 	return block{head: prefix(e.System, e.Derivation) + "> " + atEnd(e.Text)}
 }
 
-// firstLine separates the first line of a text from the other ones.
 func firstLine(text string) (first string, rest []string) {
 	first, others, _ := strings.Cut(strings.TrimSpace(text), "\n")
 	if others != "" {
@@ -183,7 +178,6 @@ func firstLine(text string) (first string, rest []string) {
 	return first, rest
 }
 
-// render returns the lines of b, cleaned.
 func (s style) render(b block) []shown {
 	lines := []shown{s.sign(b.mark) + s.clean(b.head)}
 	for _, text := range b.why {

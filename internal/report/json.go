@@ -23,10 +23,8 @@ type JSON struct {
 	broken bool
 }
 
-// NewJSON returns a reporter that writes to w.
 func NewJSON(w io.Writer) *JSON { return &JSON{out: outputOf(w)} }
 
-// Report writes e.
 func (j *JSON) Report(at time.Time, e run.Event) {
 	line, err := encode(at, e)
 	j.mu.Lock()

@@ -49,7 +49,6 @@ func newLines(w io.Writer, opts Options) *Lines {
 	return l
 }
 
-// Report writes the block of an event.
 func (l *Lines) Report(at time.Time, e run.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -22,7 +22,6 @@ type Output struct {
 // maxHeld is the longest line. A longer one is split.
 const maxHeld = 1 << 20
 
-// NewOutput returns an output that writes to w.
 func NewOutput(w io.Writer) *Output { return &Output{w: w} }
 
 // outputOf returns w if it is an Output, or else a new one.
@@ -33,7 +32,6 @@ func outputOf(w io.Writer) *Output {
 	return NewOutput(w)
 }
 
-// Write cleans and writes foreign text.
 func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -49,14 +47,12 @@ func (o *Output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush writes the incomplete line.
 func (o *Output) Flush() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.take(len(o.held), "")
 }
 
-// show writes text without cleaning it.
 func (o *Output) show(text shown) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

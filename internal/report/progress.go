@@ -40,7 +40,6 @@ type build struct {
 	since      time.Time
 }
 
-// apply takes an event into account.
 func (p *progress) apply(at time.Time, e run.Event) {
 	p.view.apply(e)
 	switch e := e.(type) {
@@ -86,7 +85,6 @@ func (p *progress) apply(at time.Time, e run.Event) {
 	}
 }
 
-// row returns the row of a system, a new one if there is none.
 func (p *progress) row(system matrix.System) *row {
 	for _, r := range p.rows {
 		if r.system == system {
@@ -117,7 +115,6 @@ func (r *row) drop(drv nix.StorePath) {
 	r.builds = slices.DeleteFunc(r.builds, func(b *build) bool { return b.derivation == drv })
 }
 
-// active reports whether a step runs.
 func (r *row) active() bool { return r.step != "" && r.end == nil }
 
 // running names the step that runs; empty for none.

@@ -42,7 +42,6 @@ func screenSize(w io.Writer) (columns, rows int) {
 // Multi passes each event to all of its reporters, in order.
 type Multi []run.Reporter
 
-// Report passes e to all reporters.
 func (m Multi) Report(at time.Time, e run.Event) {
 	for _, r := range m {
 		r.Report(at, e)

@@ -48,7 +48,6 @@ func (s style) paint(c color, text shown) shown {
 	return "\x1b[" + shown(c) + "m" + text + "\x1b[0m"
 }
 
-// cursorUp moves the cursor up by n lines.
 func cursorUp(n int) shown { return shown(fmt.Sprintf("\x1b[%dA", n)) }
 
 func (s style) spinner(frame int64) shown {
@@ -97,13 +96,11 @@ func encoded(issue func(*githubactions.Action)) string {
 	return strings.TrimRight(line.String(), "\r\n")
 }
 
-// document is a value as JSON, safe to show.
 func document(value any, indent string) (shown, error) {
 	text, err := printable.JSON(value, indent)
 	return shown(text), err
 }
 
-// joinLines ends each line with a newline.
 func joinLines(lines []shown) shown {
 	var b strings.Builder
 	for _, line := range lines {

@@ -64,7 +64,6 @@ func (s *StepFiles) Report(_ time.Time, e run.Event) {
 // Close does nothing: errors are reported already.
 func (s *StepFiles) Close() error { return nil }
 
-// output is a value for later steps of the job.
 type output struct{ name, value string }
 
 // outputs are documented in action.yml. Hits are the outputs that consumers get from the public cache. All others are
@@ -123,7 +122,6 @@ func appendTo(file, does, text string) error {
 // https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#step-isolation-and-limits
 const maxSummary = 1 << 20
 
-// addSummary appends to the step's summary, up to the limit.
 func addSummary(file string, s *stepSummary) error {
 	info, err := os.Stat(file)
 	if err != nil {

@@ -187,7 +187,6 @@ func (p *publishView) markdown() string {
 	return sign + " " + text
 }
 
-// foot leads to the logs.
 func (s *stepSummary) foot() string {
 	var parts []string
 	if s.run != "" {

@@ -96,7 +96,6 @@ func reproducible(p run.PackageResult) string {
 	return "➖ not rebuilt"
 }
 
-// consumer is what users of the public cache get.
 func consumer(p run.PackageResult) string {
 	switch {
 	case p.Consumer == run.NotVisible:

@@ -106,7 +106,6 @@ func elapsed(seconds float64) string {
 
 var units = []string{"B", "KiB", "MiB", "GiB", "TiB"}
 
-// scale returns the unit for n bytes, and its size.
 func scale(n int64) (unit string, size float64) {
 	unit, size = units[0], 1
 	for _, u := range units[1:] {
@@ -139,7 +138,6 @@ func share(n, of int64) string {
 	return fmt.Sprintf("%.0f/%.0f %s", float64(n)/size, float64(of)/size, unit)
 }
 
-// nameOf returns the name of a derivation without its hash and suffix.
 func nameOf(drv nix.StorePath) string {
 	name := nix.DerivationName(drv)
 	if name == "" {

@@ -11,7 +11,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// conclusion is the end of every report.
 func (s style) conclusion(v *view) []shown {
 	e := v.finished
 	if e.Manifest == nil {

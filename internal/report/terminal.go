@@ -12,7 +12,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// frameTime is the time between two frames.
 const frameTime = 100 * time.Millisecond
 
 // The control sequences. Terminals ignore those that they do not support.
@@ -64,7 +63,6 @@ func NewTerminal(w io.Writer, opts Options) *Terminal {
 	return t
 }
 
-// Report records an event for the next frame.
 func (t *Terminal) Report(at time.Time, e run.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -140,7 +138,6 @@ func fit(parts []string, width int) string {
 	return line
 }
 
-// draw replaces the status on the screen, and writes the new lines above it.
 func (t *Terminal) draw(status []statusLine, columns int) {
 	scroll := t.takeScroll()
 	frame := joinStatus(status)

@@ -60,7 +60,6 @@ type tailKey struct {
 	derivation nix.StorePath
 }
 
-// apply takes an event into account.
 func (v *view) apply(e run.Event) {
 	switch e := e.(type) {
 	case run.RunStarted:
@@ -206,7 +205,6 @@ func (v *view) duration() float64 {
 	return max(v.finished.Seconds, end.Sub(begin).Seconds())
 }
 
-// anyPublish reports whether the publish result of a system has a property.
 func (v *view) anyPublish(has func(run.PublishResult) bool) bool {
 	return slices.ContainsFunc(v.systems, func(s systemView) bool { return s.Publish != nil && has(*s.Publish) })
 }
@@ -226,7 +224,6 @@ func isGood(v run.Verdict) bool {
 	return v == run.Built || v == run.Substituted || v == run.Present || v == run.Served
 }
 
-// interrupted reports whether a signal ended the build of a package.
 func interrupted(p run.PackageResult) bool {
 	return p.Failure != nil && p.Failure.Kind == run.Interrupted
 }

@@ -65,7 +65,6 @@ func isWeb(cache string) bool {
 	return strings.HasPrefix(cache, "https://") || strings.HasPrefix(cache, "http://")
 }
 
-// inLastRelease returns what the last release had of a package.
 func inLastRelease(last run.LastRelease, system matrix.System, name matrix.Package) (run.LastPackage, bool) {
 	for _, p := range last.Packages {
 		if p.System == system && p.Package == name {

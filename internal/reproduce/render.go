@@ -91,7 +91,6 @@ func orNone(s string) string { return cmp.Or(s, "none") }
 // shown returns the first line of a text from a manifest, without control characters.
 func shown(s string) string { return cmp.Or(nix.FirstLine(nix.PlainText(s)), "-") }
 
-// indent adds two spaces to each line that write writes.
 func indent(w io.Writer, write func(io.Writer) error) error {
 	var b strings.Builder
 	if err := write(&b); err != nil {

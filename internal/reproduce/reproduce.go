@@ -18,12 +18,10 @@ import (
 
 // Run is one of the two runs, with its results.
 type Run struct {
-	// Name is the name in reports.
 	Name     string
 	Manifest *run.Manifest
 	// Caches can have the contents of its outputs. The first one that has them is read.
-	Caches []run.NARHasher
-	// Derivations returns a reader of the derivations of a system.
+	Caches      []run.NARHasher
 	Derivations func(ctx context.Context, system matrix.System) (drvdiff.Reader, error)
 }
 
@@ -184,7 +182,6 @@ func (c *comparison) checks(a, b []contract.Result) {
 	}
 }
 
-// whyOther returns why two derivations differ.
 func (c *comparison) whyOther(ctx context.Context, system matrix.System, a, b nix.StorePath) ([]drvdiff.Difference, error) {
 	there, err := c.original.Derivations(ctx, system)
 	if err != nil {

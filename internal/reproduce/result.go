@@ -15,7 +15,6 @@ import (
 // Verdict is how a package compares, in one word or two.
 type Verdict string
 
-// The verdicts.
 const (
 	Pass            Verdict = "PASS"             // the same derivation, outputs and bits, built here
 	SameFailure     Verdict = "SAME FAILURE"     // it fails in the same way as in the manifest
@@ -26,7 +25,6 @@ const (
 	Unknown         Verdict = "UNKNOWN"          // one of the runs has no result; it is not a pass
 )
 
-// Result is the comparison of two runs.
 type Result struct {
 	Manifest string `json:"manifest"`
 	// Good is true if every package is the same or fails in the same way, and every check has the same status.
@@ -35,12 +33,10 @@ type Result struct {
 	Conditions []compare.Field `json:"conditions,omitempty"`
 	Packages   []Package       `json:"packages"`
 	// Checks are the contract's checks with another status.
-	Checks []Check `json:"checks,omitempty"`
-	// Compared is the number of checks that were compared.
-	Compared int `json:"comparedChecks"`
+	Checks   []Check `json:"checks,omitempty"`
+	Compared int     `json:"comparedChecks"`
 }
 
-// Package is a package of a system.
 type Package struct {
 	System  matrix.System  `json:"system"`
 	Package matrix.Package `json:"package"`

@@ -66,7 +66,6 @@ const (
 	ToFetch   Verdict = "to fetch"
 )
 
-// PackageResult is the result of a package of a cell.
 type PackageResult struct {
 	Package    matrix.Package `json:"package"`
 	Verdict    Verdict        `json:"verdict"`
@@ -94,7 +93,6 @@ type PackageResult struct {
 // Visibility says whether a user of a cache gets a package from it.
 type Visibility string
 
-// The values of [Visibility].
 const (
 	Visible    Visibility = "hit"
 	NotVisible Visibility = "miss"
@@ -113,7 +111,6 @@ type Output struct {
 
 func (c CellResult) Published() bool { return c.Publish != nil && c.Publish.Verdict == Published }
 
-// OutputPaths are the store paths of the outputs.
 func (p PackageResult) OutputPaths() []nix.StorePath {
 	var paths []nix.StorePath
 	for _, o := range p.Outputs {

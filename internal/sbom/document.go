@@ -156,7 +156,6 @@ func purl(name, version string) string {
 	return text
 }
 
-// ref is the reference to a store object in the document.
 func ref(path nix.StorePath) string { return path.Base() }
 
 // dependency lists the dependencies of an object, without a reference to itself.

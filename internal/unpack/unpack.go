@@ -23,10 +23,8 @@ type Budget struct {
 	members int
 }
 
-// NewBudget returns a budget of [MaxBytes] and [MaxMembers].
 func NewBudget() *Budget { return &Budget{MaxBytes, MaxMembers} }
 
-// Format is a file format that has members.
 type Format struct {
 	Name string
 	// is looks at the name and the first bytes of a file.
@@ -45,7 +43,6 @@ type Member struct {
 	Data   []byte
 }
 
-// Field is a field of the header of a member.
 type Field struct{ Name, Value string }
 
 // FormatOf returns the format of a file; nil if it is none of those that can be unpacked.
