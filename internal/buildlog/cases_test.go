@@ -44,7 +44,7 @@ var byDaemon = []string{"parallel", "fetch", "cycle", "refs", "usesfeature"}
 func TestCasesOfRealNix(t *testing.T) {
 	for name, test := range map[string]struct {
 		want map[string]string
-		// differs is what is otherwise with some versions.
+		// differs is the result of some versions, if it is another one.
 		differs map[string]map[string]string
 		message string // of the failure that is not "good"'s
 	}{
@@ -118,7 +118,7 @@ func (l *Log) runMessage() string {
 	return l.nixError.Message
 }
 
-func TestNixsOwnErrorIsTheCauseOfWhatIsNotFinished(t *testing.T) {
+func TestNixErrorIsTheCauseOfUnfinishedBuilds(t *testing.T) {
 	rec, log := newReplay(t)
 	feed(t, log, readFile(t, "testdata/json-nix-2.8.log"))
 	log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: 1})
@@ -151,7 +151,7 @@ func TestGoodBuildsAreReportedWhileASilentOneRuns(t *testing.T) {
 func TestSecondsAreThoseOfTheBuild(t *testing.T) {
 	for file, want := range map[string]map[string]float64{
 		"parallel-nix-2.8.log": {"fails.drv": 60, "docs.drv": 120},
-		// Nix does not tell which of the last two ended first.
+		// Nix does not report which of the last two ended first.
 		"chain-nix-2.8.log": {"c1.drv": 60, "c2.drv": 60, "c3.drv": 120, "silent.drv": 180},
 	} {
 		rec := &runtest.Recorder{}
@@ -230,7 +230,7 @@ func TestRemoteBuildIsOneBuild(t *testing.T) {
 	}
 }
 
-func TestTheMostSpecificErrorIsKept(t *testing.T) {
+func TestMostSpecificErrorIsKept(t *testing.T) {
 	_, log := newReplay(t)
 	drv := nix.StorePath(okDrv)
 	for _, step := range []struct {
@@ -299,7 +299,7 @@ func TestASignalToNixIsTheErrorOfTheRun(t *testing.T) {
 }
 
 // A builder can make Nix log a message that looks like an error of another derivation.
-func TestABuilderCannotBlameAnother(t *testing.T) {
+func TestBuilderCannotForgeAnError(t *testing.T) {
 	const victim, forger = "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-victim.drv", "/nix/store/23rmr944ir11cav9hhlaxnzqy47cp5c9-forger.drv"
 	const start = `@nix {"action":"start","id":1,"level":0,"parent":0,"text":"","type":104}` + "\n" +
 		`@nix {"action":"start","fields":["` + victim + `","",1,1],"id":2,"level":3,"parent":0,"text":"","type":105}` + "\n" +

@@ -36,7 +36,7 @@ func TestThousandsOfOpenBuildsAreMatchedFast(t *testing.T) {
 
 // The end of the run is not the cause if Nix may have counted the build as failed. It is the cause if the build continues
 // after the count.
-func TestTheEndOfARunIsNotTheReasonOfABuildThatMayHaveEnded(t *testing.T) {
+func TestInterruptIsNotTheCauseOfABuildThatMayHaveFailed(t *testing.T) {
 	const bad, slow = "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns00000-bad.drv", "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns00001-slow.drv"
 	rec, log := newReplay(t)
 	feed(t, log, `@nix {"action":"start","id":1,"level":0,"parent":0,"text":"","type":104}

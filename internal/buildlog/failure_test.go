@@ -93,7 +93,7 @@ func failWith(t *testing.T, machine, line, message string, meter *fakeMeter, cha
 	return got[0].Failure
 }
 
-func TestWordsOfALogAreARemark(t *testing.T) {
+func TestWordsInALogAreARemark(t *testing.T) {
 	for line, remark := range map[string]string{
 		"test enospc (write: No space left on device) ... ok": `its log has the words "No space left on device"`,
 		"test oom: fork: Cannot allocate memory ... ok":       `its log has the words "Cannot allocate memory"`,
@@ -107,7 +107,7 @@ func TestWordsOfALogAreARemark(t *testing.T) {
 	}
 }
 
-func TestMeasurementsTellTheKindOfAFailure(t *testing.T) {
+func TestMeasurementsDecideTheKindOfAFailure(t *testing.T) {
 	for name, test := range map[string]struct {
 		machine, message string
 		after            engine.Resources
@@ -142,7 +142,7 @@ func TestNothingIsMeasuredOnAnEngineWithoutMeter(t *testing.T) {
 	}
 }
 
-func TestANixThatIsGoneMayHaveNeededTooMuchMemory(t *testing.T) {
+func TestLostNixCanBeOutOfMemory(t *testing.T) {
 	for name, test := range map[string]struct {
 		err    *engine.ExitError
 		killed int64
@@ -166,7 +166,7 @@ func TestANixThatIsGoneMayHaveNeededTooMuchMemory(t *testing.T) {
 	}
 }
 
-func TestADiskThatWasFullBeforeIsNotTheReason(t *testing.T) {
+func TestDiskThatWasFullEarlierIsNotTheCause(t *testing.T) {
 	clock := time.Unix(100, 0)
 	l := New(Config{Recorder: run.Recorder{Now: func() time.Time { return clock }}, System: matrix.X8664Linux})
 	l.recordFullDisk(engine.Resources{StoreFree: 0, BuildFree: 1 << 30})

@@ -130,7 +130,7 @@ func TestStalledBuildShowsItsLastLines(t *testing.T) {
 	}
 }
 
-func TestBuildThatIsLeftOpenEndsAsNixDoes(t *testing.T) {
+func TestOpenBuildEndsWithNix(t *testing.T) {
 	for name, test := range map[string]struct {
 		err    error
 		failed bool

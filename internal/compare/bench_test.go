@@ -20,7 +20,7 @@ import (
 // benchDirVariable names a directory for the two large files, such as one on a tmpfs.
 const benchDirVariable = "COMPARE_BENCH_DIR"
 
-// bigNAR writes the NAR of one file that cannot be compressed. One byte of it may be another: at 7/8 of the file.
+// bigNAR writes the NAR of one file that cannot be compressed. If changed is set, one byte differs, at 7/8 of the file.
 func bigNAR(b *testing.B, file string, size int, flip bool) {
 	b.Helper()
 	f, err := os.Create(file)
@@ -71,7 +71,7 @@ func benchDir(b *testing.B) string {
 	return b.TempDir()
 }
 
-// TestMain is the program of BenchmarkCompareNARs, where it is started as that: so its memory can be measured.
+// TestMain is also the program that BenchmarkCompareNARs starts to measure its memory.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == "compare" {
 		os.Exit(compareFiles(os.Args[2], os.Args[3]))
@@ -93,13 +93,12 @@ func compareFiles(a, b string) int {
 	return 3
 }
 
-// peerMemory is what diffoscope may take, in bytes: on two NARs of 1 GiB it takes all of a machine with 24 GiB,
-// and is killed, or something else in its place.
+// peerMemory is the memory limit of diffoscope in bytes. Without one, it needs more than 24 GiB for two NARs of 1 GiB.
 const peerMemory = 10 << 30
 
-// BenchmarkCompareNARs compares two NARs that differ in one byte, each time in a process of its own, and in turn with it
-// diffoscope, where it is installed: apt-get install --no-install-recommends diffoscope-minimal.
-// Memory is the maximum resident set size of the process. Where diffoscope runs out of memory, its time is that until then.
+// BenchmarkCompareNARs compares two NARs that differ in one byte, each time in its own process. In turn with it, it runs
+// diffoscope if that is installed: apt-get install --no-install-recommends diffoscope-minimal.
+// Memory is the maximum resident set size of the process. If diffoscope runs out of memory, its time ends there.
 func BenchmarkCompareNARs(b *testing.B) {
 	for _, size := range []int{64 << 20, 1 << 30} {
 		b.Run(fmt.Sprintf("%dMiB", size>>20), func(b *testing.B) { benchmarkNARs(b, size) })
@@ -145,7 +144,7 @@ func benchmarkNARs(b *testing.B, size int) {
 	b.ReportMetric(float64(theirs.time)/float64(ours.time), "diffoscope/ours")
 }
 
-// cost is what runs of a program have taken.
+// cost is the time and memory of several runs of a program.
 type cost struct {
 	time   time.Duration // of all of them
 	memory int64         // bytes, the most of any

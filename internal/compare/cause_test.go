@@ -13,7 +13,7 @@ var testRun = Window{time.Date(2026, 11, 25, 4, 0, 0, 0, time.UTC), time.Date(20
 
 var rebuilt = Options{SameDerivation: true, Run: testRun}
 
-// The rule for text: what is named, and what only looks like it.
+// Texts that have a cause, and texts that only look like it.
 func TestTextEvidence(t *testing.T) {
 	tests := []struct {
 		name, a, b string
@@ -67,7 +67,7 @@ func TestTextEvidence(t *testing.T) {
 	}
 }
 
-// Numbers of a binary file are no times: code and relocations have such numbers by chance.
+// Numbers in a binary file are not times: code and relocations have such numbers by chance.
 func TestNumbersOfBinaryFiles(t *testing.T) {
 	now := uint32(testRun.From.Unix())
 	around := strings.Repeat("\xff\xfe\x01\x02", 40)

@@ -57,7 +57,7 @@ func membersOf(d Difference) []string {
 	return all
 }
 
-// Archives and compressed files that the programs of the machine write, entered as deep as they go.
+// Archives and compressed files, written by programs of the machine, are entered at all depths.
 func TestFormats(t *testing.T) {
 	const (
 		twoFiles = "mkdir in; seq 400 > in/first; cp in/first in/second; touch -d 2026-01-01T00:00:00Z in/*; cd in; "
@@ -124,7 +124,7 @@ func TestBytecode(t *testing.T) {
 	}
 }
 
-// What claims to be an archive, and is none, is compared as bytes.
+// A file that has the beginning of an archive, but is not one, is compared as bytes.
 func TestBrokenArchives(t *testing.T) {
 	whole := tarOf(t, tarFile{"a", strings.Repeat("text ", 1000)})
 	for name, data := range map[string]string{
@@ -188,7 +188,7 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// Nesting is bounded, too.
+// Nesting is bounded.
 func TestNesting(t *testing.T) {
 	a, b := []byte("one"), []byte("two")
 	for range 2 * maxNesting {

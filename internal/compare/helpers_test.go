@@ -44,7 +44,7 @@ func mustCompare(t testing.TB, a, b Tree) *Report {
 	return r
 }
 
-// onlyDifference compares two trees that differ in the contents of one file, or of two of one kind.
+// onlyDifference compares two trees, and returns the first difference, which must be of contents.
 func onlyDifference(t testing.TB, a, b Tree) Difference {
 	t.Helper()
 	r := mustCompare(t, a, b)

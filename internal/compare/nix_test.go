@@ -15,12 +15,12 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// machine builds in a store of the test's own, as one of two machines.
+// machine builds in a store of the test, as one of two machines.
 type machine struct {
 	root, dir, name string
 }
 
-// newMachines returns two machines that differ in all that a builder may see of them but the store.
+// newMachines returns two machines that differ in everything that a builder can see, except the store.
 func newMachines(t *testing.T) (first, second machine) {
 	t.Helper()
 	for _, program := range []string{"nix-build", "unshare"} {
@@ -49,7 +49,7 @@ func newMachines(t *testing.T) (first, second machine) {
 	return first, second
 }
 
-// locales compiles a language for the second machine, or skips the tests of it where the sources are not there.
+// locales compiles a language for the second machine. It skips the tests if the sources are missing.
 func locales(t *testing.T, root string) string {
 	t.Helper()
 	dir := filepath.Join(root, "locales")
@@ -103,7 +103,7 @@ func (m machine) mustBuild(t *testing.T, args ...string) []string {
 	return paths
 }
 
-// Derivations that differ each in one known way: the cause is named, or none is.
+// Each derivation differs in one known way. The report names its cause, or none.
 func TestUnreproducible(t *testing.T) {
 	tests := []struct {
 		attribute string
@@ -139,11 +139,11 @@ func TestUnreproducible(t *testing.T) {
 	if len(paths) != len(tests) {
 		t.Fatalf("built %q", paths)
 	}
-	// The two builds of date(1) are to be in two seconds.
+	// The two builds of date(1) must not be in the same second.
 	for built := time.Now().Unix(); time.Now().Unix() == built; {
 		time.Sleep(10 * time.Millisecond)
 	}
-	// Each differs, so that Nix fails and keeps the second.
+	// Each differs, so Nix fails and keeps the second build.
 	_, err := second.build(t, append(args, "--check", "-K", "--keep-going")...)
 	if err == nil {
 		t.Error("Nix says that all of them are deterministic")
@@ -168,7 +168,7 @@ func TestUnreproducible(t *testing.T) {
 	}
 }
 
-// What is deterministic is never said to differ, in a hundred builds on each of two machines.
+// Deterministic derivations never differ, in a hundred builds on each of two machines.
 func TestDeterministic(t *testing.T) {
 	first, second := newMachines(t)
 	const runs = 100
@@ -186,7 +186,7 @@ func TestDeterministic(t *testing.T) {
 			t.Fatalf("build %d: %+v", i, r)
 		}
 	}
-	// Nix compares what the other machine builds with each of them.
+	// Nix compares the builds of the other machine with each of them.
 	second.mustBuild(t, append(args, fmt.Sprint(runs), "--check")...)
 }
 

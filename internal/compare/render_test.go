@@ -12,7 +12,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// hostile is what a builder may put into names and contents, to forge lines or markup.
+// hostile is text in names and contents that tries to forge lines or markup.
 const hostile = "\x1b[2Jred\u202egpj<script>alert(1)</script>&\"'"
 
 func hostileReport(t *testing.T) *Report {
@@ -28,7 +28,7 @@ func hostileReport(t *testing.T) *Report {
 	return mustCompare(t, a, b)
 }
 
-// Nothing that a builder wrote reaches a terminal, a page or a program that reads JSON as anything but text.
+// Names and contents of a build stay text on a terminal, in a page and in JSON.
 func TestHostileNames(t *testing.T) {
 	r := hostileReport(t)
 	if len(r.Outputs[0].Differences) != 3 {

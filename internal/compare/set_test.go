@@ -17,7 +17,7 @@ import (
 
 const storePrefix = "/nix/store/0000000000000000000000000000000"
 
-// cacheOf makes a binary cache in a directory, of plain files by store path.
+// cacheOf writes a binary cache. Each store object is a file with a text.
 func cacheOf(t *testing.T, dir string, objects map[string]string) {
 	t.Helper()
 	var stream []byte
@@ -78,7 +78,7 @@ func TestCaches(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	if r.Outputs[1].Files != 0 {
-		t.Error("contents were read where the hashes are the same")
+		t.Error("contents were read although the hashes are the same")
 	}
 	var differ *DifferenceError
 	if err := r.Err(); !errors.As(err, &differ) || differ.Differing != 3 || differ.Outputs != 4 {
@@ -89,7 +89,7 @@ func TestCaches(t *testing.T) {
 	}
 }
 
-// A cache that has lost a NAR, or whose NAR is another one, says nothing of a build: that is an error, and no verdict.
+// A cache with a missing or wrong NAR proves nothing about a build: the result is an error, not a verdict.
 func TestDamagedCaches(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "whole")
 	cacheOf(t, whole, map[string]string{storePrefix + "1-x": "one"})
@@ -134,7 +134,7 @@ const manifestText = `{"version": 1, "tool": "t", "started": "2026-11-25T04:00:0
 "cells": [{"system": "x86_64-linux", "engine": {"kind": "KIND"}, "packages": [
 	{"package": "p", "outputs": [{"name": "out", "path": "PATH", "narHash": "HASH"}, {"name": "dev", "path": "` + storePrefix + `9-p-dev"}]}]}]}`
 
-// runOf writes what a run leaves: a manifest, and the cache beside it.
+// runOf writes the results of a run: a manifest, and the cache beside it.
 func runOf(t *testing.T, kind, text string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -152,7 +152,7 @@ func runOf(t *testing.T, kind, text string) string {
 	return dir
 }
 
-// Two manifests are compared by package, system and output; what they do not say is not known.
+// Two manifests are compared by package, system and output. An output without a hash is unknown.
 func TestManifests(t *testing.T) {
 	a, b := runOf(t, "host", "made 2026-11-25\n"), runOf(t, "dagger", "made 2026-11-24\n")
 	r, err := comparePaths(t, a, filepath.Join(b, "manifest.json"))
@@ -168,13 +168,13 @@ func TestManifests(t *testing.T) {
 	if want := []Field{{"x86_64-linux engine.kind", "host", "dagger"}}; !slices.Equal(r.Source, want) {
 		t.Errorf("source %+v, want %+v", r.Source, want)
 	}
-	// An output of which nothing is known is no difference, and no pass.
+	// An unknown output is not a difference, and not a pass.
 	r, err = comparePaths(t, a, a)
 	var differ *DifferenceError
 	if err != nil || r.Same || r.Err() == nil || errors.As(r.Err(), &differ) || !strings.Contains(r.Err().Error(), "1 of 2 outputs are unknown") {
 		t.Errorf("%+v, %v", r, err)
 	}
-	// A tree is not compared with a set of outputs, and a manifest is with a cache.
+	// A tree cannot be compared with a set of outputs. A manifest can be compared with a cache.
 	if _, err := comparePaths(t, a, t.TempDir()); !errors.Is(err, ErrMixed) {
 		t.Errorf("error %v", err)
 	}

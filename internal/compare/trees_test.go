@@ -15,7 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// Each way in which a path can differ, on disk and in NARs that Nix has made of the same trees.
+// Each way in which a path can differ, on disk and in NARs that Nix makes of the same trees.
 func TestTrees(t *testing.T) {
 	a, b := t.TempDir(), t.TempDir()
 	for _, dir := range []string{a, b} {
@@ -77,7 +77,7 @@ func TestTrees(t *testing.T) {
 	}
 }
 
-// Every byte that differs is found, in whatever block it is.
+// Every byte that differs is found, in any block.
 func TestEveryOffset(t *testing.T) {
 	const block = 512 << 10
 	const size = 2*block + 77
@@ -149,10 +149,10 @@ func TestManyDifferences(t *testing.T) {
 	}
 }
 
-// A comparison that is no longer wanted ends, with its cause, and leaves no goroutine that waits.
+// A cancelled comparison ends with the cause of its context, and leaves no goroutine.
 func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cause := errors.New("no longer wanted")
+	cause := errors.New("cancelled by the test")
 	cancel(cause)
 	tree := files(t, map[string]string{"a": "b"})
 	if _, err := Trees(ctx, tree, tree, Options{}); !errors.Is(err, cause) {
@@ -160,7 +160,7 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// Streams that are not a NAR, or not all of one.
+// Streams that are not a NAR, or not a complete one.
 func TestBadNARs(t *testing.T) {
 	good := dumpOf(t, mustTree(t))
 	tests := []struct {
@@ -199,7 +199,7 @@ func TestBadNARs(t *testing.T) {
 	}
 }
 
-// An error of one side that comes while the other goes on is not lost.
+// An error of one side is reported although the other side continues.
 func TestReadErrors(t *testing.T) {
 	good := dumpOf(t, mustTree(t))
 	broken := errors.New("disk on fire")
@@ -220,14 +220,14 @@ type errReader struct{ err error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 
-// The walk takes whatever there is without a panic, and what it takes is what Nix would.
+// The walk does not panic on any input, and accepts only NARs that Nix accepts.
 func FuzzTrees(f *testing.F) {
 	seed := mustTree(f)
 	f.Add(dumpOf(f, seed), dumpOf(f, filepath.Join(seed, "dir")))
 	f.Add(fileNAR([]byte("!<arch>\nm/              0           0     0     100644  2         `\nab")), fileNAR([]byte("PK\x03\x04")))
 	f.Add(fileNAR([]byte("\x7fELF\x02\x01\x01")), fileNAR([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00")))
 	f.Fuzz(func(t *testing.T, a, b []byte) {
-		// As contents, whose formats are parsed too; and as archives.
+		// The data are compared as contents, whose formats are parsed too, and as NARs.
 		for _, pair := range [][2][]byte{{fileNAR(a), fileNAR(b)}, {a, b}} {
 			r, err := Trees(t.Context(), narOf("a", pair[0]), narOf("b", pair[1]), rebuilt)
 			if err != nil {

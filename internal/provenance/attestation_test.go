@@ -19,7 +19,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// testKey makes a key from a seed that is the same each time.
+// testKey makes a key from a fixed seed.
 func testKey(t *testing.T, name string, seed byte) *SecretKey {
 	t.Helper()
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
@@ -30,7 +30,7 @@ func testKey(t *testing.T, name string, seed byte) *SecretKey {
 	return k
 }
 
-// testLine is the statement of the recorded manifest, bare.
+// testLine is the statement of the recorded manifest, without an envelope.
 func testLine(t *testing.T) []byte {
 	t.Helper()
 	s, err := Statement(recorded(t), testFacts(t))
@@ -228,7 +228,7 @@ func TestClaim(t *testing.T) {
 			t.Errorf("%s: claim %+v, want the manifest's", name, claim)
 		}
 	}
-	// A field that a later version may have.
+	// A later version may have more fields.
 	line := bytes.Replace(testLine(t), []byte(`"predicateType"`), []byte(`"new":1,"predicateType"`), 1)
 	if _, err := parseOne(t, line).Claim(); err != nil {
 		t.Errorf("error %v of a field that is not known", err)
@@ -273,7 +273,7 @@ func TestParseKeys(t *testing.T) {
 	}
 }
 
-// Nix makes the keys, so Nix is asked for one.
+// A key that Nix has made is accepted.
 func TestKeyOfNix(t *testing.T) {
 	program, err := exec.LookPath("nix-store")
 	if err != nil {

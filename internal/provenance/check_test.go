@@ -24,7 +24,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// cached is a store object in a cache on disk. What is in its NAR does not matter here.
+// cached is a store object in a cache on disk. The contents of its NAR do not matter here.
 type cached struct {
 	path        nix.StorePath
 	nar         []byte
@@ -44,7 +44,7 @@ func (c cached) hash() nix.Hash {
 	return gonix.NewHash(gonix.SHA256, sum[:])
 }
 
-// write puts the object into a cache, with the NAR that is given.
+// write adds the object to a cache, with the given NAR.
 func (c cached) write(t *testing.T, dir string, nar []byte) {
 	t.Helper()
 	var file bytes.Buffer
@@ -76,14 +76,14 @@ func (c cached) write(t *testing.T, dir string, nar []byte) {
 		FileHash: gonix.NewHash(gonix.SHA256, sum[:]), FileSize: int64(file.Len()),
 		NARHash: c.hash(), NARSize: int64(len(c.nar)),
 	}
-	if c.compression == gonix.NoCompression { // the parser holds them to each other
+	if c.compression == gonix.NoCompression { // the parser compares them
 		info.FileHash, info.FileSize = info.NARHash, info.NARSize
 	}
 	text, err := nix.FormatNARInfo(info)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text = append(text, "Deriver: unknown-deriver\n"...) // as Cachix has it
+	text = append(text, "Deriver: unknown-deriver\n"...) // as Cachix writes it
 	for name, data := range map[string][]byte{c.path.Digest() + ".narinfo": text, info.URL: file.Bytes()} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func TestCheckInCaches(t *testing.T) {
 	}
 }
 
-// A cache that does not answer says nothing of whether it has an object.
+// A cache that does not answer does not prove that it lacks an object.
 func TestWebCacheRefuses(t *testing.T) {
 	path := newCached("a", gonix.XZ).path
 	narinfo := func(url string) string {
@@ -227,7 +227,7 @@ func TestStore(t *testing.T) {
 	}
 }
 
-func TestCheckEndsWithItsContext(t *testing.T) {
+func TestCancelledCheck(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("enough")
 	cancel(why)

@@ -33,7 +33,7 @@ func recorded(t *testing.T) *run.Manifest {
 	return m
 }
 
-// testFacts are those of the example, with its own lock.
+// testFacts are the facts of the example, with its flake.lock.
 func testFacts(t *testing.T) Facts {
 	t.Helper()
 	lock, err := flake.ReadLock(filepath.Join("..", "..", "example", "flake"))

@@ -12,7 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// lines writes a provenance of the manifest and returns how many statements the file has then.
+// lines writes the provenance of a manifest, and returns the number of statements in the file.
 func lines(t *testing.T, dir string, m *run.Manifest, key *SecretKey) int {
 	t.Helper()
 	file, err := Write(t.Context(), regular.NewDir(dir), m, Facts{}, key)
@@ -54,7 +54,7 @@ func TestWriteIsTheSameEachTime(t *testing.T) {
 	}
 }
 
-func TestWriteKeepsWhatItDoesNotReplace(t *testing.T) {
+func TestWriteKeepsOtherStatements(t *testing.T) {
 	dir := t.TempDir()
 	only := func(cells ...int) *run.Manifest {
 		m := recorded(t)
@@ -110,7 +110,7 @@ func TestWriteKeepsWhatItDoesNotReplace(t *testing.T) {
 	}
 }
 
-func TestWriteRefusesWhatItCannotRead(t *testing.T) {
+func TestWriteRefusesAnUnreadableFile(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, FileName)
 	if err := os.WriteFile(file, []byte(`{"_type":`), 0o644); err != nil {

@@ -30,13 +30,13 @@ func TestActions(t *testing.T) {
 		for line := range strings.Lines(out.String()) {
 			folded = strings.HasPrefix(line, "::group::") || folded && line != "::endgroup::\n"
 			if folded && strings.Contains(line, "✘") {
-				t.Errorf("a failure is folded: %s", line)
+				t.Errorf("a failure is in a group: %s", line)
 			}
 		}
 	})
 }
 
-// One system, as in a job of a matrix: a group for each step, and what failed outside of all.
+// With one system, as in a job of a matrix, each step is a group. Failures are outside of groups.
 func TestActionsOfOneSystem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
@@ -54,7 +54,7 @@ func TestActionsOfOneSystem(t *testing.T) {
 			case line == "::endgroup::\n":
 				open--
 			case open > 0 && strings.ContainsAny(line, "✘"):
-				t.Errorf("a failure is folded: %s", line)
+				t.Errorf("a failure is in a group: %s", line)
 			}
 			if open < 0 || open > 1 {
 				t.Fatalf("%d groups are open at %s", open, line)
@@ -93,7 +93,7 @@ func oneSystem() []moment {
 	)
 }
 
-// Secrets are masked whole, by their lines, and as the half of a key that is secret.
+// Masks hide the whole secret, each of its lines, and the secret part of a key.
 func TestMask(t *testing.T) {
 	var out bytes.Buffer
 	if err := report.Mask(&out, []string{"token-of-someone\n", "a.cachix.org-1:c2VjcmV0LWtleQ==", "one-line-of-it\nanother-line", "short", "per%cent-sign"}); err != nil {
@@ -105,12 +105,12 @@ func TestMask(t *testing.T) {
 		t.Errorf("got\n%swant\n%s", &out, want)
 	}
 	if report.Mask(&broken{}, []string{"token-of-someone"}) == nil {
-		t.Error("a mask that is not set is no error")
+		t.Error("a mask that could not be written is not an error")
 	}
 }
 
-// The only commands in the output are those that we issue, wherever foreign text comes in.
-func TestActionsTakesNoCommandsFromBuilds(t *testing.T) {
+// Foreign text never becomes a command, in any field.
+func TestBuildsCannotIssueCommands(t *testing.T) {
 	ours := []string{"::group::", "::endgroup::", "::error::", "::warning::"}
 	withLine := regexp.MustCompile(`^::error file=[^:]*,line=1::`) // a colon in a file's name is escaped
 	for _, text := range []string{
@@ -148,7 +148,7 @@ func TestActionsTakesNoCommandsFromBuilds(t *testing.T) {
 	}
 }
 
-// linguistic leaves out what a comparison of .NET passes over.
+// linguistic removes the characters that a comparison of .NET ignores.
 func linguistic(r rune) rune {
 	if unicode.In(r, unicode.Cf, unicode.Cc, unicode.Variation_Selector) && !unicode.IsSpace(r) {
 		return -1
@@ -156,7 +156,7 @@ func linguistic(r rune) rune {
 	return r
 }
 
-// hostile returns events with text wherever an event has any.
+// hostile returns events with a text in every field that can have one.
 func hostile(text string) []run.Event {
 	failure := &run.Failure{Kind: run.FailureKind(text), Message: text, Phase: text}
 	return []run.Event{
@@ -184,7 +184,7 @@ func hostile(text string) []run.Event {
 	}
 }
 
-func TestActionsOutlivesItsWriter(t *testing.T) {
+func TestActionsKeepsItsWriteError(t *testing.T) {
 	a := report.NewActions(&broken{takes: 3}, report.Options{})
 	for _, m := range recorded() {
 		a.Report(time.Now(), m.event)

@@ -11,7 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// checked is what came of a contract: each end that a check can have.
+// checked has a result with each status.
 var checked = []contract.Result{
 	{Check: "outputs/default", System: x86, Status: contract.Pass},
 	{
@@ -59,7 +59,7 @@ func TestContractThatOnlyWarns(t *testing.T) {
 	}
 }
 
-func TestContractTakesNoCommandsFromFlakes(t *testing.T) {
+func TestFlakesCannotIssueCommands(t *testing.T) {
 	const text = "a\n::add-mask::x\r::set-env name=y::z\x1b[31m"
 	var out bytes.Buffer
 	a := report.NewActions(&out, report.Options{})
@@ -71,7 +71,7 @@ func TestContractTakesNoCommandsFromFlakes(t *testing.T) {
 	}
 	for line := range strings.Lines(out.String()) {
 		if strings.HasPrefix(strings.TrimSpace(line), "::") && !strings.HasPrefix(line, "::error file=") || strings.Contains(line, "\x1b") {
-			t.Errorf("a command of the flake's: %q", line)
+			t.Errorf("a command of the flake: %q", line)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func failedDownloads() []run.Event {
 		run.RunFinished{Manifest: m})
 }
 
-func TestFailedDownloadsAreToldTogether(t *testing.T) {
+func TestFailedDownloadsAreReportedTogether(t *testing.T) {
 	for name, open := range map[string]func(*bytes.Buffer) reporter{
 		"lines":   func(w *bytes.Buffer) reporter { return report.NewLines(w, report.Options{}) },
 		"actions": func(w *bytes.Buffer) reporter { return report.NewActions(w, report.Options{}) },
@@ -61,7 +61,7 @@ func TestFailedDownloadsAreToldTogether(t *testing.T) {
 			}
 			text := out.String()
 			if n := strings.Count(text, "\n✘ failed"); n != 2 {
-				t.Errorf("%d failures are told while it builds, want the first and the sum", n)
+				t.Errorf("%d failures are reported during the build, want the first and the sum", n)
 			}
 			for _, want := range []string{
 				"75 downloads failed: could not resolve host", "source-0, source-1, source-2, source-3, source-4 and 70 more",
@@ -73,7 +73,7 @@ func TestFailedDownloadsAreToldTogether(t *testing.T) {
 				}
 			}
 			if strings.Contains(text, "source-74") {
-				t.Error("each download is told")
+				t.Error("each download is reported")
 			}
 			if strings.Contains(text, "file=") {
 				t.Error("a line of the flake is annotated")

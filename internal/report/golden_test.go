@@ -55,12 +55,12 @@ type tape struct {
 }
 
 func newTape(moments []moment) *tape {
-	// No event falls on a tick of a reporter's clock: which of two comes first at the same time is not said.
+	// No event is at the time of a reporter's tick: the order of two at the same time is not defined.
 	time.Sleep(37 * time.Millisecond)
 	return &tape{time.Now(), moments}
 }
 
-// play reports what happened up to a time of the run, each at its time.
+// play reports the events up to a time of the run, each at its time.
 func (p *tape) play(r run.Reporter, until time.Duration) {
 	for len(p.rest) > 0 && p.rest[0].at <= until {
 		time.Sleep(p.rest[0].at - time.Since(p.start))
@@ -82,7 +82,7 @@ func tell(t *testing.T, r reporter, moments []moment) {
 	}
 }
 
-// broken is a writer that takes some writes and fails from then on.
+// broken is a writer that accepts some writes, and then fails.
 type broken struct {
 	takes int
 	shared
@@ -95,7 +95,7 @@ func (b *broken) Write(p []byte) (int, error) {
 	return b.shared.Write(p)
 }
 
-// shared is what a test reads while a reporter writes to it.
+// shared is a buffer that a test can read while a reporter writes to it.
 type shared struct {
 	mu   sync.Mutex
 	text bytes.Buffer

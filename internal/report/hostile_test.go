@@ -44,7 +44,7 @@ func events(text string) []run.Event {
 	return append(hostile(text), filled...)
 }
 
-// fill puts text into every string that a value has, and one element into everything that has elements.
+// fill sets every string of a value to a text, and gives one element to every list and map.
 func fill(v reflect.Value, text string, depth int) {
 	if depth > 12 || !v.CanSet() {
 		return
@@ -75,13 +75,14 @@ func fill(v reflect.Value, text string, depth int) {
 	}
 }
 
-// ownCommands and ownSequences are what the reporters write of their own.
+// ownCommands and ownSequences are those that the reporters themselves write.
 var (
 	ownCommands  = regexp.MustCompile(`(?m)^::(group|endgroup|error|warning|notice|add-mask)( (file|line)=[^:\n]*)?::`)
 	ownSequences = regexp.MustCompile("\x1b\\[(0|1|2|3[1236])m|\x1b\\[\\?(25|2026)[hl]|\r?(\x1b\\[[0-9]+A)?\x1b\\[J")
 )
 
-// checkShown fails where a text has what a terminal, a reader or GitHub's runner acts upon.
+// checkShown fails if a text has characters that a terminal interprets, that mislead a reader, or that are commands
+// for GitHub's runner.
 func checkShown(t *testing.T, text string) {
 	t.Helper()
 	for line := range strings.SplitSeq(text, "\n") {
@@ -98,7 +99,7 @@ func checkShown(t *testing.T, text string) {
 	}
 }
 
-// No reporter shows anything of an event that acts, whichever field of whichever event it is in.
+// All reporters clean every field of every event.
 func TestEveryFieldOfEveryEventIsCleaned(t *testing.T) {
 	reporters := map[string]func(w io.Writer) reporter{
 		"lines":    func(w io.Writer) reporter { return report.NewLines(w, report.Options{Verbose: true}) },
@@ -138,7 +139,7 @@ func TestEveryFieldOfEveryEventIsCleaned(t *testing.T) {
 	}
 }
 
-// The same of the files of a step, and of the table that a command prints.
+// The files of a step and the table that a command prints are clean too.
 func TestEveryFieldOfAManifestIsCleaned(t *testing.T) {
 	for attack, text := range attacks {
 		t.Run(attack, func(t *testing.T) {
@@ -152,7 +153,7 @@ func TestEveryFieldOfAManifestIsCleaned(t *testing.T) {
 
 			step := newStep(t)
 			_, summary := step.tell(t, append(events(text), run.RunFinished{Manifest: &m, Path: "out/manifest.json"})...)
-			// Our own signs have a selector of a variation. The runner looks for no commands there.
+			// Our own signs have a variation selector. The runner does not look for commands there.
 			checkShown(t, strings.NewReplacer("\ufe0f", "", "##[", "").Replace(summary))
 			checkShown(t, ownCommands.ReplaceAllString(step.log.String(), "> "))
 

@@ -76,7 +76,7 @@ func TestJSONRemembersWriteError(t *testing.T) {
 	}
 }
 
-func TestJSONOutlivesAnEventItCannotEncode(t *testing.T) {
+func TestJSONContinuesAfterAnEncodingError(t *testing.T) {
 	var out bytes.Buffer
 	j := report.NewJSON(&out)
 	j.Report(time.Now(), run.Planned{Plan: run.Plan{Build: []nix.StorePath{""}}}) // an empty store path has no text

@@ -104,7 +104,7 @@ func TestNamelessDerivation(t *testing.T) {
 	}
 }
 
-// What a build prints must neither move a cursor, nor forge a line, nor turn the text around.
+// The output of a build cannot move the cursor, forge a line or change the direction of text.
 func TestUntrustedText(t *testing.T) {
 	for text, want := range map[string]string{
 		"\x1b[2J\x1b]0;title\x07plain":    "plain",

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Whatever is taken out of a line for being invisible, what is left ends no fence.
-func TestFenceOutlivesItsLines(t *testing.T) {
+// A line does not end a fence after invisible characters are removed.
+func TestFenceIsLongerThanItsLines(t *testing.T) {
 	for name, line := range map[string]string{
 		"marks":              "````",
 		"an escape between":  "``\x1b[31m`",
@@ -26,8 +26,8 @@ func TestFenceOutlivesItsLines(t *testing.T) {
 	}
 }
 
-// An address that is none, or could go on as something else, leads nowhere.
-func TestLinkLeadsToOnePlace(t *testing.T) {
+// A text that is not a URL, or could be more than a URL, is not a link.
+func TestLinksAreURLs(t *testing.T) {
 	if got, want := link("a|b", "https://e.example/é|x#L1"), "[a&#124;b](https://e.example/é%7Cx#L1)"; got != want {
 		t.Errorf("link is %s, want %s", got, want)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 )
 
-// However text is cut into writes, no part of an escape sequence or a command gets through.
-func TestOutputCleansWhatComesInParts(t *testing.T) {
+// Escape sequences and commands are removed also if they come in several writes.
+func TestOutputCleansSplitWrites(t *testing.T) {
 	const text = "one\r\n::stop-commands::x\n\x1b]52;c;ZXZpbA==\x07two \x1b[31mred\x1b[0m \u202eevil\u2066\n  ##[error]größer\nlast"
 	const want = "one\n> ::stop-commands::x\ntwo red evil\n  ## [error]größer\nlast"
 	for size := 1; size <= len(text); size++ {
@@ -33,8 +33,8 @@ func TestOutputCleansWhatComesInParts(t *testing.T) {
 	}
 }
 
-// A line is written as soon as it is complete, and one that never is takes no more than so much memory.
-func TestOutputHoldsOneLine(t *testing.T) {
+// A line is written as soon as it is complete. A line without an end needs bounded memory.
+func TestOutputBuffersOneLine(t *testing.T) {
 	var screen bytes.Buffer
 	out := report.NewOutput(&screen)
 	fmt.Fprint(out, "a line\na part")
@@ -56,7 +56,7 @@ func TestOutputHoldsOneLine(t *testing.T) {
 	}
 }
 
-// What a reporter writes begins a line of its own: it cannot be made a part of one that somebody else has begun.
+// A reporter begins a new line: its text does not continue an incomplete line of another writer.
 func TestOutputKeepsReportersApart(t *testing.T) {
 	var screen bytes.Buffer
 	out := report.NewOutput(&screen)
@@ -70,7 +70,7 @@ func TestOutputKeepsReportersApart(t *testing.T) {
 	}
 }
 
-// An output that somebody else is in front of is not trusted: what is lost is the colour.
+// An output that writes to another output loses its colours: only the last output can write escape sequences.
 func TestOutputBehindAnother(t *testing.T) {
 	var screen bytes.Buffer
 	l := report.NewLines(report.NewOutput(report.NewOutput(&screen)), report.Options{Color: true})

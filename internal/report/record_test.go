@@ -11,7 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// moment is an event and when it happened.
+// moment is an event with its time.
 type moment struct {
 	at    time.Duration // since the start of the run
 	event run.Event

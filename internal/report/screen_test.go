@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// screen is as much of a terminal as a reporter needs. It knows no scrolling: it is as high as it has to be.
-// Lines are kept whole and wrapped by the columns of the moment, as terminals do that reflow when they are resized.
-// It panics on what it does not know, so that no reporter comes to rely on more.
+// screen emulates the parts of a terminal that a reporter uses. It does not scroll: it has as many rows as needed.
+// It wraps lines by its present width, as terminals do that reflow when they are resized.
+// It panics on other control sequences, so that reporters do not use them.
 type screen struct {
 	mu            sync.Mutex
 	columns, rows int
@@ -44,7 +44,7 @@ func (s *screen) fail(n int) {
 	s.failing = n
 }
 
-// text returns what is on the screen, without the white space below and right of it.
+// text returns the text on the screen, without white space at the ends.
 func (s *screen) text() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +69,7 @@ func (s *screen) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// step acts on what text begins with and returns its length.
+// step executes the first character or control sequence of a text, and returns its length.
 func (s *screen) step(text []rune) int {
 	switch text[0] {
 	case '\n':
@@ -130,7 +130,7 @@ func (s *screen) up(rows int) {
 	s.column = 0
 }
 
-// height is how many rows a line takes.
+// height is the number of rows of a line.
 func (s *screen) height(row int) int {
 	return max(1, (len(s.lines[row])+s.columns-1)/s.columns)
 }

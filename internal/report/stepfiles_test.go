@@ -20,7 +20,7 @@ import (
 
 const runPage = "https://github.com/ScopeCreep-zip/open-sesame/actions/runs/7/attempts/1"
 
-// step is a step of a job: its files, and what it says in the log.
+// jobStep is a step of a job: its files and its log.
 type jobStep struct {
 	output, summary string
 	log             bytes.Buffer
@@ -38,7 +38,7 @@ func newStep(t *testing.T) *jobStep {
 	return s
 }
 
-// tell reports events, and returns what is in the files then.
+// tell reports events, and returns the contents of the files.
 func (s *jobStep) tell(t *testing.T, events ...run.Event) (outputs, summary string) {
 	t.Helper()
 	r := report.NewStepFiles(&s.log, report.StepOptions{Output: s.output, Summary: s.summary, Run: runPage})
@@ -91,7 +91,7 @@ func TestStepFiles(t *testing.T) {
 	}
 }
 
-// A value that could go on as another output is refused, and said; the others are set.
+// A value that could set another output is refused with a warning. The other outputs are set.
 func TestOutputsCannotBeForged(t *testing.T) {
 	for _, path := range []string{
 		"out\n_GitHubActionsFileCommandDelimeter_\nhits<<x\n9\nx",
@@ -109,8 +109,8 @@ func TestOutputsCannotBeForged(t *testing.T) {
 	}
 }
 
-// Files that cannot be written, or are not there, fail nothing.
-func TestStepFilesOutliveTheirFiles(t *testing.T) {
+// Missing files, and files that cannot be written, do not fail the run.
+func TestMissingStepFilesDoNotFailTheRun(t *testing.T) {
 	s := newStep(t)
 	s.summary = filepath.Join(filepath.Dir(s.summary), "no", "summary")
 	s.output = filepath.Dir(s.output) // a directory
@@ -168,7 +168,7 @@ func TestSummaryOverTheLimitIsCut(t *testing.T) {
 		}
 		if packages == 100 {
 			if !strings.Contains(summary, "<code>p99</code>") || !strings.Contains(summary, "**Cost**") {
-				t.Error("what is short was left out for what is long")
+				t.Error("a short part was left out to make room for a long one")
 			}
 			if first, last := strings.Contains(sectionOf(summary, "p0"), "ééé"), strings.Contains(sectionOf(summary, "p99"), "ééé"); !first || last {
 				t.Errorf("the first log is there: %t, the last one: %t", first, last)
@@ -177,15 +177,15 @@ func TestSummaryOverTheLimitIsCut(t *testing.T) {
 	}
 }
 
-// sectionOf is what the summary tells of a failed package.
+// sectionOf returns the section of a failed package.
 func sectionOf(summary, name string) string {
 	_, section, _ := strings.Cut(summary, "<summary>❌ <code>"+name+"</code>")
 	section, _, _ = strings.Cut(section, "</details>")
 	return section
 }
 
-// What earlier commands of the step have written counts, and stays.
-func TestSummaryLeavesRoomForWhatIsThere(t *testing.T) {
+// The text of earlier commands of the step counts, and stays.
+func TestSummaryCountsEarlierText(t *testing.T) {
 	const limit = 1 << 20
 	for size, want := range map[int]string{0: "Released", limit - 1500: "**The rest is left out**", limit - 10: ""} {
 		s := newStep(t)
@@ -202,7 +202,7 @@ func TestSummaryLeavesRoomForWhatIsThere(t *testing.T) {
 	}
 }
 
-// No text of a flake, a builder or a server becomes more than text: no link, image, tag, mention, row or heading.
+// Text of a flake, a builder or a server stays text: it is never a link, image, tag, mention, row or heading.
 func TestSummaryIsNotForged(t *testing.T) {
 	const hostile = "x|y\n| z |\n# h\n![i](https://e.example/i.png) <img src=x onerror=1> </details></code> `c` @user #1 [l](javascript:1) www.e.example https://e.example **b** \\| $x$ ```\n~~~"
 	var events []run.Event

@@ -9,7 +9,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// released is a release of both systems that went well in all respects, with nothing left to wish for.
+// released is a good release of both systems.
 func released() *run.Manifest {
 	m := manifest()
 	m.Tool, m.Command, m.Outcome = "open-sesame-ci 0.1.0", "release", run.OutcomeGood
@@ -62,7 +62,7 @@ func pin(f run.StepFinished) run.StepFinished {
 	return f
 }
 
-// servedAgain is a run that had nothing to do, but for one package.
+// servedAgain is a run in which caches had everything except one package.
 func servedAgain() *run.Manifest {
 	m := released()
 	for i := range m.Cells {
@@ -81,7 +81,7 @@ func servedAgain() *run.Manifest {
 	return m
 }
 
-// failedRun has one of everything that can go wrong with a build.
+// failedRun has one of each kind of failure.
 func failedRun() []run.Event {
 	m := released()
 	m.Outcome = run.OutcomeFailed

@@ -10,7 +10,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// outsideFences are the lines of a page that are Markdown. Each fence has to have its end.
+// outsideFences returns the lines of a page outside of fences. Each fence must have an end.
 func outsideFences(t *testing.T, page string) (lines []string) {
 	t.Helper()
 	fence := ""
@@ -32,7 +32,7 @@ func outsideFences(t *testing.T, page string) (lines []string) {
 	return lines
 }
 
-// Wherever a page has to end, no fence, fold or table is cut so that what stands behind it is taken for a part of it.
+// A page that is cut never ends within a fence, a fold or the head of a table.
 func TestSummaryEndsBetweenItsParts(t *testing.T) {
 	const limit, end = 1 << 20, "**The rest is left out**"
 	events := failedRun()
@@ -73,8 +73,8 @@ func TestSummaryEndsBetweenItsParts(t *testing.T) {
 	}
 }
 
-// A file's name leads to a line of the flake, or nowhere.
-func TestSummaryLeadsToTheFlake(t *testing.T) {
+// A file name links to a line of the flake, or is not a link.
+func TestSummaryLinksToTheFlake(t *testing.T) {
 	for file, want := range map[string]string{
 		"flake.nix":              "(https://github.com/ScopeCreep-zip/open-sesame/blob/REV/flake.nix#L3)",
 		"a b/%41?x#y.nix":        "(https://github.com/ScopeCreep-zip/open-sesame/blob/REV/a%20b/%2541%3Fx%23y.nix#L3)",

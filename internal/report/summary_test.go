@@ -52,7 +52,7 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// unconfirmed is a run that has pushed all, of which a consumer does not get one package.
+// unconfirmed is a run that pushed everything, but consumers do not get one package.
 func unconfirmed() *run.Manifest {
 	m := released()
 	m.Cells = m.Cells[:1]
@@ -65,14 +65,14 @@ func unconfirmed() *run.Manifest {
 	return m
 }
 
-// withheld has a system whose second build was not the same, and one for which there is no secret.
+// withheld has a system whose second build differed, and one without a secret.
 func withheld() *run.Manifest {
 	m := unpushed("there is no secret")
 	m.Cells[0].Publish = &run.PublishResult{Verdict: run.Withheld, Reason: "a second build was not the same"}
 	return m
 }
 
-// Nothing but a package that is there is good: not one that was skipped, and not a run of none.
+// A skipped package is not good, and a run without packages is not good.
 func TestSkipNeverCountsAsPass(t *testing.T) {
 	for _, packages := range [][]run.PackageResult{
 		nil,

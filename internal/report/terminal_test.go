@@ -60,14 +60,14 @@ func TestStatusFitsTheScreen(t *testing.T) {
 					t.Errorf("%d columns are too few for %q", columns, s.text())
 				}
 				if strings.ContainsAny(s.text(), "階\t") {
-					t.Errorf("the width of %q is not known", s.text())
+					t.Errorf("the width of %q is unknown", s.text())
 				}
 			}
 		})
 	}
 }
 
-// What stays on the screen is what Lines would have written, and the cursor.
+// At the end, the screen has the text that Lines would write, and the cursor is visible.
 func TestTerminalLeavesTheScreenAsALog(t *testing.T) {
 	for _, until := range []time.Duration{0, at(30), at(500), at(742)} {
 		synctest.Test(t, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestTerminalLeavesTheScreenAsALog(t *testing.T) {
 	}
 }
 
-// withoutHeartbeat exists to say that its heartbeats are left out of the comparison above.
+// withoutHeartbeat removes the heartbeats, which a terminal does not have.
 type withoutHeartbeat struct{ run.Reporter }
 
 func TestTerminalSurvivesResizing(t *testing.T) {
@@ -147,7 +147,7 @@ func TestTerminalIsStillWhenNothingHappens(t *testing.T) {
 	})
 }
 
-func TestTerminalGivesTheCursorBackAfterAWriteError(t *testing.T) {
+func TestTerminalShowsTheCursorAfterAWriteError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScreen(80, 24)
 		r := report.NewTerminal(s, report.Options{Size: s.size})

@@ -218,7 +218,7 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// Contents are compared where both sides' are to be had, with the very hashes that the runs have.
+// Contents are compared if caches of both sides have them with the hashes of the runs.
 func TestContents(t *testing.T) {
 	a := run.PackageResult{Verdict: run.Built, Derivation: drv, Outputs: output(hashA, "")}
 	b := run.PackageResult{Verdict: run.Built, Derivation: drv, Outputs: output(hashB, "")}
@@ -293,7 +293,7 @@ conditions that differ (they should not matter):
 	}
 }
 
-func TestSystemsThatTheManifestLacks(t *testing.T) {
+func TestMissingSystems(t *testing.T) {
 	a := runOf(run.PackageResult{})
 	b := runOf(run.PackageResult{})
 	b.Manifest.Cells[0].System = matrix.AArch64Linux

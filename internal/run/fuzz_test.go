@@ -10,8 +10,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// A manifest is read or refused. One that is read has names and paths that were parsed, can be joined, and stays the same
-// where it is written and read again.
+// A manifest is read or refused. If it is read, its names and paths are valid, it can be joined, and it is the same after
+// writing and reading it again.
 func FuzzManifest(f *testing.F) {
 	recorded, err := os.ReadFile("../provenance/testdata/manifest.json")
 	if err != nil {

@@ -78,7 +78,7 @@ func TestWriteGolden(t *testing.T) {
 	}
 }
 
-// checkReferences holds the document to what no schema says: each reference has its component, and each component its place.
+// checkReferences checks what the schema cannot: each reference has a component, and each component is referenced.
 func checkReferences(t *testing.T, bom *cdx.BOM) {
 	t.Helper()
 	known := map[string]bool{bom.Metadata.Component.BOMRef: true}
@@ -113,7 +113,7 @@ func checkReferences(t *testing.T, bom *cdx.BOM) {
 	}
 }
 
-func TestWriteSkipsWhatTheCacheLacks(t *testing.T) {
+func TestWriteSkipsPackagesOutsideTheCache(t *testing.T) {
 	dir, m := recorded(t)
 	m.Cells[0].Packages[0].Verdict = run.Failed
 	m.Cells[0].Packages[1].Outputs[0].Path = "/nix/store/00000000000000000000000000000000-elsewhere"
@@ -123,7 +123,7 @@ func TestWriteSkipsWhatTheCacheLacks(t *testing.T) {
 	}
 }
 
-func TestCacheWithAHole(t *testing.T) {
+func TestIncompleteCache(t *testing.T) {
 	dir, m := recorded(t)
 	hole := t.TempDir()
 	if err := os.CopyFS(hole, os.DirFS(dir.Name())); err != nil {
@@ -154,7 +154,7 @@ func TestCacheWithAHole(t *testing.T) {
 	}
 }
 
-// info makes up a store object. Its hash is of its digest.
+// info returns the metadata of a made-up store object, with the hash of its digest.
 func info(base string, refs ...string) nix.PathInfo {
 	path := func(base string) nix.StorePath { return nix.StorePath("/nix/store/" + strings.Repeat("0", 31) + base) }
 	i := nix.PathInfo{Path: path(base), NARHash: gonix.NewHash(gonix.SHA256, bytes.Repeat([]byte{base[0]}, 32)), NARSize: 1}

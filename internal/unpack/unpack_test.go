@@ -36,7 +36,7 @@ func TestNamesOfArMembers(t *testing.T) {
 	}
 }
 
-// All that is unpacked with one budget is counted.
+// Everything that is unpacked with one budget counts.
 func TestBudget(t *testing.T) {
 	data := []byte(arMagic + arMember("a", "12345") + arMember("b", "12345"))
 	f, left := FormatOf("x.a", data), &Budget{bytes: 15, members: 10}
@@ -51,7 +51,7 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// Whatever there is, reading ends within the budget.
+// Reading ends within the budget, for any input.
 func FuzzMembers(f *testing.F) {
 	f.Add("m.pyc", []byte("\xcb\x0d\r\n\x00\x00\x00\x00\x01\x6e\x06\x6b\x10\x00\x00\x00code"))
 	f.Add("a", []byte(arMagic+arMember("/0", "1")))
