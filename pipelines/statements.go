@@ -36,7 +36,6 @@ func (r *Release) writeBills(ctx context.Context, m *run.Manifest) (files []stri
 func (r *Release) writeProvenance(ctx context.Context, m *run.Manifest, bills []string) error {
 	return r.Step(ctx, run.StepAttest, "", func() (string, error) {
 		facts := r.Results.Statements.Facts
-		facts.Settings, facts.Inputs = m.Settings, m.Inputs
 		var err error
 		if facts.Byproducts, err = r.byproducts(ctx, m, bills); err != nil {
 			return "", err

@@ -8,12 +8,12 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -210,7 +210,7 @@ const maxEventLine = 1 << 20
 
 func (l *Log) line(b *build, text string) {
 	l.noteActivity(b)
-	text = nix.PlainText(lastDrawn(text))
+	text = nix.PlainText(printable.LastDrawn(text))
 	b.log.line(b.phase, text)
 	l.Event(run.BuildLine{System: l.System, Derivation: b.drv, Phase: b.phase, Text: text[:min(len(text), maxEventLine)]})
 }
@@ -219,12 +219,6 @@ func (l *Log) noteActivity(b *build) {
 	before := b.heardSeq
 	b.lastHeard, b.heardSeq = l.Now(), l.next()
 	l.noteProgress(before)
-}
-
-// lastDrawn returns what a terminal shows of a line that overwrites itself, as progress bars do.
-func lastDrawn(line string) string {
-	line = strings.TrimRight(line, "\r")
-	return line[strings.LastIndexByte(line, '\r')+1:]
 }
 
 // Built reports whether this log's commands certainly built a derivation.

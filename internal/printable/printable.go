@@ -87,3 +87,9 @@ func Escaped(text string) string {
 	quoted := strconv.Quote(text)
 	return strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(quoted[1 : len(quoted)-1])
 }
+
+// LastDrawn returns what a terminal shows of a line that overwrites itself with carriage returns, as progress bars do.
+func LastDrawn(line string) string {
+	line = strings.TrimRight(line, "\r\n")
+	return line[strings.LastIndexByte(line, '\r')+1:]
+}

@@ -33,7 +33,7 @@ func testKey(t *testing.T, name string, seed byte) *SecretKey {
 // testLine is the statement of the recorded manifest, without an envelope.
 func testLine(t *testing.T) []byte {
 	t.Helper()
-	s, err := Statement(recorded(t), testFacts(t))
+	s, err := Statement(exampleRun(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,6 @@ import (
 	gonix "zombiezen.com/go/nix"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
@@ -51,13 +50,13 @@ type conditions struct {
 	Machines []run.Machine `json:"machines,omitempty"`
 }
 
-func buildDefinition(m *run.Manifest, f Facts) (*slsa.BuildDefinition, error) {
+func buildDefinition(m *run.Manifest) (*slsa.BuildDefinition, error) {
 	given := external{
 		Command: m.Command, Flake: m.Source.URL, Subdir: m.Source.Subdir,
 		Packages: map[matrix.System][]matrix.Package{}, Overrides: m.Source.Overrides,
 	}
 	chosen := internal{Settings: map[string]string{}, Systems: map[matrix.System]conditions{}}
-	for name, value := range f.Settings {
+	for name, value := range m.Settings {
 		chosen.Settings[name] = nix.Redact(value) // a cache's URL may hold credentials
 	}
 	for _, cell := range m.Cells {
@@ -70,12 +69,12 @@ func buildDefinition(m *run.Manifest, f Facts) (*slsa.BuildDefinition, error) {
 	var externalErr, internalErr, err error
 	d.ExternalParameters, externalErr = object(given)
 	d.InternalParameters, internalErr = object(chosen)
-	d.ResolvedDependencies, err = dependencies(m, f.Inputs)
+	d.ResolvedDependencies, err = dependencies(m)
 	return d, errors.Join(externalErr, internalErr, err)
 }
 
 // dependencies are the source tree, its lock, its inputs and the container images.
-func dependencies(m *run.Manifest, inputs []flake.Input) ([]*intoto.ResourceDescriptor, error) {
+func dependencies(m *run.Manifest) ([]*intoto.ResourceDescriptor, error) {
 	source, err := tree("source", m.Source.URL, m.Source.NARHash, m.Source.Rev)
 	if err != nil {
 		return nil, err
@@ -91,7 +90,7 @@ func dependencies(m *run.Manifest, inputs []flake.Input) ([]*intoto.ResourceDesc
 		return nil, fmt.Errorf("source: %w", err)
 	}
 	named := map[string]bool{}
-	for _, in := range inputs {
+	for _, in := range m.Inputs {
 		d, err := tree("inputs/"+in.Name, in.URL, in.NARHash, in.Rev)
 		if err != nil {
 			return nil, err
@@ -182,11 +181,6 @@ func runDetails(m *run.Manifest, f Facts) (*slsa.RunDetails, error) {
 
 // Facts are the facts in a statement that the manifest does not have. They can be empty.
 type Facts struct {
-	// Settings are the Nix settings of every command of the run.
-	Settings nix.Settings
-	// Inputs are the flake's inputs as the build used them. An overridden input has its own name and its replacement, if
-	// that is known.
-	Inputs []flake.Input
 	// Builder is the URI of the trusted platform that ran the program, such as a workflow on GitHub Actions:
 	// https://github.com/OWNER/REPO/.github/workflows/FILE@REF. Empty means the program itself.
 	Builder string

@@ -57,7 +57,7 @@ func statement(m *run.Manifest, f Facts) (*intoto.Statement, error) {
 	if len(subjects) == 0 {
 		return nil, ErrNoSubjects
 	}
-	definition, err := buildDefinition(m, f)
+	definition, err := buildDefinition(m)
 	if err != nil {
 		return nil, err
 	}

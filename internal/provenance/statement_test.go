@@ -33,8 +33,8 @@ func recorded(t *testing.T) *run.Manifest {
 	return m
 }
 
-// testFacts are the facts of the example, with its flake.lock.
-func testFacts(t *testing.T) Facts {
+// exampleRun is the run of the example, with the inputs of its flake.lock.
+func exampleRun(t *testing.T) (*run.Manifest, Facts) {
 	t.Helper()
 	lock, err := flake.ReadLock(filepath.Join("..", "..", "example", "flake"))
 	if err != nil {
@@ -44,9 +44,9 @@ func testFacts(t *testing.T) Facts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Facts{
-		Inputs:   inputs,
-		Settings: nix.Settings{"sandbox": "true", "substituters": "https://me:secret@cache.example.org"},
+	m := recorded(t)
+	m.Inputs, m.Settings = inputs, nix.Settings{"sandbox": "true", "substituters": "https://me:secret@cache.example.org"}
+	return m, Facts{
 		Byproducts: []File{{
 			Name: "manifest.json", MediaType: "application/json",
 			Hash: mustHash(t, "sha256-ooJMX7he1RHSLa1Y2TH6aCtil2FErdpgn20WxQWj3JA="),
@@ -64,7 +64,7 @@ func mustHash(t *testing.T, s string) nix.Hash {
 }
 
 func TestStatementGolden(t *testing.T) {
-	s, err := Statement(recorded(t), testFacts(t))
+	s, err := Statement(exampleRun(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestStatementGolden(t *testing.T) {
 func TestStatementIsTheSameEachTime(t *testing.T) {
 	var first []byte
 	for range 50 { // maps are in another order each time
-		s, err := Statement(recorded(t), testFacts(t))
+		s, err := Statement(exampleRun(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,10 +174,11 @@ func TestStatementDependencies(t *testing.T) {
 	m.Source.Overrides = map[string]string{"nixpkgs": "github:NixOS/nixpkgs/nixos-unstable", "known": "path:/known"}
 	m.Cells[0].Engine.Image = "docker.io/nixos/nix:2.34.7@sha256:" + strings.Repeat("b", 64)
 	m.Cells[1].Engine.Image = "sha256:" + strings.Repeat("c", 64)
-	s, err := Statement(m, Facts{Inputs: []flake.Input{
+	m.Inputs = []flake.Input{
 		{Name: "known", URL: "path:/known", NARHash: m.Source.NARHash},
 		{Name: "old", URL: "hg+https://example.org/r?rev=" + rev, Rev: rev, NARHash: m.Source.NARHash},
-	}})
+	}
+	s, err := Statement(m, Facts{})
 	if err != nil {
 		t.Fatal(err)
 	}

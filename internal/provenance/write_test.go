@@ -37,7 +37,8 @@ func TestWriteIsTheSameEachTime(t *testing.T) {
 	key := testKey(t, "a-1", 1)
 	var first []byte
 	for range 3 {
-		file, err := Write(t.Context(), regular.NewDir(t.TempDir()), recorded(t), testFacts(t), key)
+		m, facts := exampleRun(t)
+		file, err := Write(t.Context(), regular.NewDir(t.TempDir()), m, facts, key)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sethvargo/go-githubactions"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -132,7 +133,7 @@ func (a *Actions) annotation(b block, level func(c *githubactions.Action, format
 		b.log = nil // the log has it
 	}
 	for _, line := range b.log {
-		text = append(text, string(a.style.clean(atEnd(line))))
+		text = append(text, string(a.style.clean(printable.LastDrawn(line))))
 	}
 	return command(func(c *githubactions.Action) {
 		level(c.WithFieldsMap(a.style.fields(b)), "%s", strings.Join(text, "\n"))

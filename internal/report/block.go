@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -167,7 +168,7 @@ func noticeBlock(e run.Notice) block {
 }
 
 func lineBlock(e run.BuildLine) block {
-	return block{head: prefix(e.System, e.Derivation) + "> " + atEnd(e.Text)}
+	return block{head: prefix(e.System, e.Derivation) + "> " + printable.LastDrawn(e.Text)}
 }
 
 func firstLine(text string) (first string, rest []string) {
@@ -186,7 +187,7 @@ func (s style) render(b block) []shown {
 		}
 	}
 	for _, text := range b.log {
-		lines = append(lines, "  "+s.paint(dim, s.bar()+s.clean(atEnd(text))))
+		lines = append(lines, "  "+s.paint(dim, s.bar()+s.clean(printable.LastDrawn(text))))
 	}
 	if b.where != "" {
 		lines = append(lines, "  "+s.clean(b.where))

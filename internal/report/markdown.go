@@ -62,7 +62,7 @@ func fence(lines []string) string {
 	longest := 2
 	texts := make([]string, len(lines))
 	for i, line := range lines {
-		texts[i] = printable.Line(atEnd(line))
+		texts[i] = printable.Line(printable.LastDrawn(line))
 		run := 0
 		for _, r := range texts[i] {
 			if run++; r != '`' {

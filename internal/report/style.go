@@ -70,12 +70,6 @@ func (s style) bar() shown {
 	return "│ "
 }
 
-// atEnd returns a line of a log as a terminal shows it, after carriage returns have overwritten parts of it.
-func atEnd(line string) string {
-	line = strings.TrimRight(line, "\r\n")
-	return line[strings.LastIndexByte(line, '\r')+1:]
-}
-
 // duration formats a duration that has ended: "4.2s", "1m32s", "2h05m".
 func duration(seconds float64) string {
 	if seconds < 59.95 {
