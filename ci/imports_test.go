@@ -147,10 +147,9 @@ var layout = map[string]struct {
 	},
 	"internal/provenance": {
 		imports: []string{
-			"internal/engine", "internal/flake", "internal/hint", "internal/nar", "internal/nix", "internal/regular",
-			"internal/run", "matrix",
+			"internal/engine", "internal/hint", "internal/nar", "internal/nix", "internal/regular", "internal/run", "matrix",
 		},
-		tests:   []string{"internal/binarycache"},
+		tests:   []string{"internal/binarycache", "internal/flake"},
 		because: "it states what a run did, and looks at nothing but caches and stores",
 	},
 	"internal/sbom": {

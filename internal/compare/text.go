@@ -279,13 +279,8 @@ func growth(a, b int64) string {
 
 // size is exact for small numbers of bytes, and rounded for large ones.
 func size(n int64) string {
-	switch {
-	case n < 10_000:
+	if n < 10_000 {
 		return run.Count(int(n), "byte")
-	case n < 1<<20:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	case n < 1<<30:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 	}
-	return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
+	return printable.Size(n)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -184,7 +185,7 @@ func (s *stepSummary) saved() string {
 	if paths > 0 {
 		text := run.Count(paths, "path") + " fetched, not built"
 		if bytes > 0 {
-			text += " (" + byteSize(bytes) + " of downloads)"
+			text += " (" + printable.Size(bytes) + " of downloads)"
 		}
 		parts = append(parts, text)
 	}

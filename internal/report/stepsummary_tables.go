@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
@@ -21,7 +22,7 @@ func (s *stepSummary) systemTable() string {
 			built, fetched = strconv.Itoa(c.Work.Built), strconv.Itoa(c.Work.Fetched)
 		}
 		if c.Publish != nil && c.Publish.Added > 0 {
-			pushed = fmt.Sprintf("%s, %s", run.Count(c.Publish.Added, "path"), byteSize(c.Publish.FileBytes))
+			pushed = fmt.Sprintf("%s, %s", run.Count(c.Publish.Added, "path"), printable.Size(c.Publish.FileBytes))
 		}
 		if c.Job != "" {
 			log = link("log", c.Job)
@@ -67,7 +68,7 @@ func (s *stepSummary) packageTable() string {
 		for _, p := range c.packages {
 			closure := ""
 			if p.ClosureBytes > 0 {
-				closure = byteSize(p.ClosureBytes)
+				closure = printable.Size(p.ClosureBytes)
 			}
 			rows = append(rows, []string{
 				code(string(p.Package)), code(string(c.System)), p.result.markdown(), optional(p.Seconds),

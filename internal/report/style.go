@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 )
 
 // mark is the kind of a line, shown as a sign in front of it.
@@ -98,34 +99,12 @@ func elapsed(seconds float64) string {
 	return fmt.Sprintf("%dh%02dm", n/3600, n/60%60)
 }
 
-var units = []string{"B", "KiB", "MiB", "GiB", "TiB"}
-
-func scale(n int64) (unit string, size float64) {
-	unit, size = units[0], 1
-	for _, u := range units[1:] {
-		if float64(n)/size < 1000 {
-			break
-		}
-		unit, size = u, size*1024
-	}
-	return unit, size
-}
-
-// byteSize formats n bytes: "48.2 MiB".
-func byteSize(n int64) string {
-	unit, size := scale(n)
-	if size == 1 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", float64(n)/size, unit)
-}
-
 // share formats a progress in bytes: "118/402 MiB", or only n if the total is unknown.
 func share(n, of int64) string {
 	if of <= 0 {
-		return byteSize(n)
+		return printable.Size(n)
 	}
-	unit, size := scale(of)
+	unit, size := printable.Scale(of)
 	if of := float64(of) / size; of < 10 && size > 1 {
 		return fmt.Sprintf("%.1f/%.1f %s", float64(n)/size, of, unit)
 	}

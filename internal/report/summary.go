@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
@@ -130,7 +131,7 @@ func closure(p run.PackageResult) string {
 	if p.ClosurePaths == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%9s in %s", byteSize(p.ClosureBytes), run.Count(p.ClosurePaths, "path"))
+	return fmt.Sprintf("%9s in %s", printable.Size(p.ClosureBytes), run.Count(p.ClosurePaths, "path"))
 }
 
 // failureBlocks are the failures of a system. Logs is the directory of the logs.

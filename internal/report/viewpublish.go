@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -95,5 +96,5 @@ func changeSince(last run.LastRelease, system matrix.System, p run.PackageResult
 		sign, change = "−", -change
 	}
 	percent := math.Abs(100 * float64(change) / float64(before.ClosureBytes))
-	return fmt.Sprintf("%s%s (%s%.1f %%)", sign, byteSize(change), sign, percent)
+	return fmt.Sprintf("%s%s (%s%.1f %%)", sign, printable.Size(change), sign, percent)
 }
