@@ -121,7 +121,6 @@ func TestShownTextIsMadeInOneFile(t *testing.T) {
 
 // Where JSON is encoded outside of package printable, and why it does not reach a screen unescaped.
 var otherEncoders = map[string]string{
-	"internal/drvdiff/attributes.go: encoding/json.NewEncoder":                   "a value within a text",
 	"internal/sbom/document.go: github.com/CycloneDX/cyclonedx-go.NewBOMEncoder": "printable.EscapeJSON takes what it makes",
 	"internal/publish/journal.go: encoding/json.MarshalIndent":                   "a file that the program alone reads",
 }
