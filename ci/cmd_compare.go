@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -48,7 +49,7 @@ func newCompare(process process) *cobra.Command {
 			if asJSON {
 				err = report.WriteJSON(process.stdout, result)
 			} else {
-				err = result.WriteText(process.stdout)
+				_, err = io.WriteString(process.stdout, result.String())
 			}
 			return errors.Join(err, result.Err())
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -207,7 +208,7 @@ func (o *reproduceOptions) compareWith(ctx context.Context, process process, aga
 	if o.json {
 		err = report.WriteJSON(process.stdout, result)
 	} else {
-		err = result.WriteText(process.stdout)
+		_, err = io.WriteString(process.stdout, result.String())
 	}
 	return errors.Join(err, result.Err())
 }

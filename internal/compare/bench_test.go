@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -82,7 +81,7 @@ func TestMain(m *testing.M) {
 func compareFiles(a, b string) int {
 	r, err := Trees(context.Background(), NARFile(regular.AnyFile(a)), NARFile(regular.AnyFile(b)), Options{})
 	if err == nil {
-		err = r.WriteText(io.Discard)
+		_ = r.String()
 	}
 	switch {
 	case err != nil:

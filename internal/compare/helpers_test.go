@@ -60,11 +60,7 @@ func onlyDifference(t testing.TB, a, b Tree) Difference {
 
 func textOf(t testing.TB, a, b Tree) string {
 	t.Helper()
-	var out bytes.Buffer
-	if err := mustCompare(t, a, b).WriteText(&out); err != nil {
-		t.Fatal(err)
-	}
-	return out.String()
+	return mustCompare(t, a, b).String()
 }
 
 const narMagic = "nix-archive-1"

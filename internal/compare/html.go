@@ -17,13 +17,9 @@ var page = template.Must(template.New("page").Parse(pageText))
 // WriteHTML writes a report as a page without external resources: the text with colours, with more lines of each
 // difference. All contents of builds are escaped.
 func (r *Report) WriteHTML(w io.Writer) error {
-	var text strings.Builder
-	if err := r.write(&text, pageLines); err != nil {
-		return err
-	}
 	type line struct{ Class, Text string }
 	var lines []line
-	for text := range strings.Lines(text.String()) {
+	for text := range strings.Lines(r.text(pageLines)) {
 		text = strings.TrimSuffix(text, "\n")
 		class := "context"
 		switch rest, isDetail := strings.CutPrefix(text, indent); {

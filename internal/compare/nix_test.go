@@ -160,9 +160,7 @@ func TestUnreproducible(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := r.Outputs[0].Differences[0].Causes; !slices.Equal(got, test.want) {
-				var text bytes.Buffer
-				_ = r.WriteText(&text)
-				t.Errorf("causes %q, want %q\n%s", got, test.want, &text)
+				t.Errorf("causes %q, want %q\n%s", got, test.want, r)
 			}
 		})
 	}

@@ -34,14 +34,12 @@ func TestHostileNames(t *testing.T) {
 	if len(r.Outputs[0].Differences) != 3 {
 		t.Fatalf("%+v", r.Outputs)
 	}
-	var text, html bytes.Buffer
-	if err := r.WriteText(&text); err != nil {
-		t.Fatal(err)
-	}
+	var html bytes.Buffer
+	text := r.String()
 	if err := r.WriteHTML(&html); err != nil {
 		t.Fatal(err)
 	}
-	for name, out := range map[string]string{"text": text.String(), "page": html.String(), "error": r.Err().Error()} {
+	for name, out := range map[string]string{"text": text, "page": html.String(), "error": r.Err().Error()} {
 		for _, bad := range []string{"\x1b", "\u202e", "\xff"} {
 			if strings.Contains(out, bad) {
 				t.Errorf("%s has %q in it", name, bad)
@@ -53,8 +51,8 @@ func TestHostileNames(t *testing.T) {
 			t.Errorf("the page has %q in it", bad)
 		}
 	}
-	if !strings.Contains(html.String(), `\x1b[2Jred\u202egpj&lt;script&gt;`) || !strings.Contains(text.String(), `b\xff`) {
-		t.Errorf("names are not shown escaped:\n%s", text.String())
+	if !strings.Contains(html.String(), `\x1b[2Jred\u202egpj&lt;script&gt;`) || !strings.Contains(text, `b\xff`) {
+		t.Errorf("names are not shown escaped:\n%s", text)
 	}
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -80,20 +78,17 @@ func TestText(t *testing.T) {
 	}
 	r := mustCompare(t, a, b)
 	r.A, r.B, r.Outputs[0].Name = "result", "result.check", "tool-1.0"
-	var out bytes.Buffer
-	if err := r.WriteText(&out); err != nil {
-		t.Fatal(err)
-	}
+	out := r.String()
 	golden := filepath.Join("testdata", "report.txt")
 	if *update {
-		writeFile(t, golden, out.String())
+		writeFile(t, golden, out)
 	}
 	want, err := os.ReadFile(golden)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(out.Bytes(), want) {
-		t.Errorf("not as in %s (go test -update writes it anew):\n%s", golden, out.String())
+	if out != string(want) {
+		t.Errorf("not as in %s (go test -update writes it anew):\n%s", golden, out)
 	}
 }
 

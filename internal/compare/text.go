@@ -1,7 +1,6 @@
 package compare
 
 import (
-	"bufio"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -19,21 +18,21 @@ const (
 	pageLines = 400
 )
 
-// WriteText writes a report as plain text. It is one line if nothing differs.
-func (r *Report) WriteText(out io.Writer) error { return r.write(out, textLines) }
+// String returns a report as plain text. It is one line if nothing differs.
+func (r *Report) String() string { return r.text(textLines) }
 
-func (r *Report) write(out io.Writer, most int) error {
-	w := bufio.NewWriter(out)
-	fmt.Fprintln(w, r.Headline())
+func (r *Report) text(most int) string {
+	var w strings.Builder
+	fmt.Fprintln(&w, r.Headline())
 	for _, f := range r.Source {
-		fmt.Fprintf(w, "  %-22s A: %s\n  %-22s B: %s\n", f.Name, orNone(f.A), "", orNone(f.B))
+		fmt.Fprintf(&w, "  %-22s A: %s\n  %-22s B: %s\n", f.Name, orNone(f.A), "", orNone(f.B))
 	}
 	for i := range r.Outputs {
 		if o := &r.Outputs[i]; o.Verdict != Same {
-			o.write(w, most)
+			o.write(&w, most)
 		}
 	}
-	return w.Flush()
+	return w.String()
 }
 
 func orNone(s string) string {

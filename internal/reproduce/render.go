@@ -1,7 +1,6 @@
 package reproduce
 
 import (
-	"bufio"
 	"cmp"
 	"fmt"
 	"io"
@@ -13,9 +12,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// WriteText writes a result as plain text: a line for each package, and the reason of a difference below it.
-func (r *Result) WriteText(out io.Writer) error {
-	w := bufio.NewWriter(out)
+// String returns a result as plain text: a line for each package, and the reason of a difference below it.
+func (r *Result) String() string {
+	var w strings.Builder
 	verdict, system, name := 0, 0, 0
 	for _, p := range r.Packages {
 		verdict, system, name = max(verdict, len(p.Verdict)), max(system, len(p.System)), max(name, utf8.RuneCountInString(string(p.Package)))
@@ -25,44 +24,35 @@ func (r *Result) WriteText(out io.Writer) error {
 		if p.Verdict == Pass && len(p.Outputs) > 0 {
 			line += "  " + string(p.Outputs[0].PathB)
 		}
-		fmt.Fprintln(w, strings.TrimRight(line, " "))
-		if err := p.writeDetails(w); err != nil {
-			return err
-		}
+		fmt.Fprintln(&w, strings.TrimRight(line, " "))
+		p.writeDetails(&w)
 	}
-	r.writeChecks(w)
+	r.writeChecks(&w)
 	if len(r.Conditions) > 0 {
-		fmt.Fprintln(w, "conditions that differ (they should not matter):")
+		fmt.Fprintln(&w, "conditions that differ (they should not matter):")
 	}
 	for _, f := range r.Conditions {
-		fmt.Fprintf(w, "  %-28s manifest: %s\n  %-28s here:     %s\n", f.Name, shown(f.A), "", shown(f.B))
+		fmt.Fprintf(&w, "  %-28s manifest: %s\n  %-28s here:     %s\n", f.Name, shown(f.A), "", shown(f.B))
 	}
-	return w.Flush()
+	return w.String()
 }
 
-func (p Package) writeDetails(w io.Writer) error {
+func (p Package) writeDetails(w io.Writer) {
 	if p.Reason != "" {
 		fmt.Fprintf(w, "  %s\n", shown(p.Reason))
 	}
-	switch p.Verdict {
-	case OtherDerivation:
-		return indent(w, func(w io.Writer) error {
-			_, err := io.WriteString(w, drvdiff.Report(p.Differences, "manifest", "here"))
-			return err
-		})
-	case OtherContents:
-		for _, o := range p.Outputs {
-			if o.NARHashA != o.NARHashB {
-				fmt.Fprintf(w, "  %s of %s\n    manifest: %s\n    here:     %s\n", o.PathB, p.DerivationB, o.NARHashA, o.NARHashB)
-			}
+	if p.Verdict == OtherDerivation {
+		writeIndented(w, drvdiff.Report(p.Differences, "manifest", "here"))
+		return
+	}
+	for _, o := range p.Outputs {
+		if p.Verdict == OtherContents && o.NARHashA != o.NARHashB {
+			fmt.Fprintf(w, "  %s of %s\n    manifest: %s\n    here:     %s\n", o.PathB, p.DerivationB, o.NARHashA, o.NARHashB)
 		}
 	}
 	for _, c := range p.Contents {
-		if err := indent(w, c.WriteText); err != nil {
-			return err
-		}
+		writeIndented(w, c.String())
 	}
-	return nil
 }
 
 func (r *Result) writeChecks(w io.Writer) {
@@ -91,18 +81,10 @@ func orNone(s string) string { return cmp.Or(s, "none") }
 // shown returns the first line of a text from a manifest, without control characters.
 func shown(s string) string { return cmp.Or(nix.FirstLine(nix.PlainText(s)), "-") }
 
-func indent(w io.Writer, write func(io.Writer) error) error {
-	var b strings.Builder
-	if err := write(&b); err != nil {
-		return err
-	}
-	for line := range strings.Lines(b.String()) {
-		if line == "\n" {
-			continue
-		}
-		if _, err := io.WriteString(w, "  "+line); err != nil {
-			return err
+func writeIndented(w io.Writer, text string) {
+	for line := range strings.Lines(text) {
+		if line != "\n" {
+			fmt.Fprint(w, "  ", line)
 		}
 	}
-	return nil
 }

@@ -210,9 +210,8 @@ func TestVerdicts(t *testing.T) {
 			if got, want := errors.As(r.Err(), &differ), slices.Contains([]Verdict{OtherDerivation, OtherContents, OtherOutcome}, test.want); got != want {
 				t.Errorf("a difference: %t, want %t: %v", got, want, r.Err())
 			}
-			var text strings.Builder
-			if err := r.WriteText(&text); err != nil || !strings.HasPrefix(text.String(), string(test.want)+"  x86_64-linux  p") {
-				t.Errorf("%v\n%s", err, &text)
+			if text := r.String(); !strings.HasPrefix(text, string(test.want)+"  x86_64-linux  p") {
+				t.Error(text)
 			}
 		})
 	}
@@ -229,13 +228,10 @@ func TestContents(t *testing.T) {
 	if p := r.Packages[0]; len(p.Contents) != 1 || len(p.Contents[0].Outputs[0].Differences) != 1 {
 		t.Fatalf("%+v", p)
 	}
-	var text strings.Builder
-	if err := r.WriteText(&text); err != nil {
-		t.Fatal(err)
-	}
+	text := r.String()
 	for _, want := range []string{"-built by A", "+built by B", "    manifest: " + hashA, "    here:     " + hashB} {
-		if !strings.Contains(text.String(), want) {
-			t.Errorf("lacks %q:\n%s", want, &text)
+		if !strings.Contains(text, want) {
+			t.Errorf("lacks %q:\n%s", want, text)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -271,10 +267,7 @@ func TestChecks(t *testing.T) {
 	if want := "reproduce m.json: 3 checks of the contract with another result"; r.Err().Error() != want {
 		t.Errorf("error %q, want %q", r.Err(), want)
 	}
-	var text strings.Builder
-	if err := r.WriteText(&text); err != nil {
-		t.Fatal(err)
-	}
+	text := r.String()
 	const want = `PASS  x86_64-linux  p  /nix/store/00000000000000000000000000000003-p
 contract: 1 of 4 checks have the same result
   gone on x86_64-linux: PASS in the manifest, none here: this run did not make this check
@@ -288,8 +281,8 @@ conditions that differ (they should not matter):
   x86_64-linux engine.image    manifest: nixos/nix@sha256:1
                                here:     -
 `
-	if text.String() != want {
-		t.Errorf("%s", &text)
+	if text != want {
+		t.Errorf("%s", text)
 	}
 }
 
