@@ -51,7 +51,6 @@ var otherOpeners = map[string]string{
 	"pipelines/preflight.go: method Open":                "opens an engine",
 	"pipelines/probe.go: os.WriteFile":                   "a file in a directory that the program has just made",
 	"internal/unpack/formats.go: method Open":            "a member of a file that is in memory",
-	"internal/report/stepfiles.go: os.OpenFile":          "a file of GitHub's runner",
 }
 
 // Packages that only tests use.
