@@ -99,7 +99,8 @@ func TestActionCallsTheProgram(t *testing.T) {
 
 // The action runs the program itself on the example. Each output that it declares is available to later steps.
 func TestActionLeavesItsOutputs(t *testing.T) {
-	needsNix(t)
+	t.Parallel()
+	store := needsNix(t)
 	bash, err := exec.LookPath("bash")
 	if err != nil {
 		t.Skip("no bash")
@@ -107,12 +108,13 @@ func TestActionLeavesItsOutputs(t *testing.T) {
 	action := readWorkflow(t, "../action.yml")
 	run, declared := action.job(t, "runs").step(t, "exec "), yamlAt(action.root, "outputs")
 	program := buildCI(t)
-	j := newJob(t, pulled("pull_request", "stranger/open-sesame", false))
+	j := newJobElsewhere(t, pulled("pull_request", "stranger/open-sesame", false)).in(store)
 	c := contexts{
 		"inputs": actionInputsOf(t, action, map[string]any{"packages": "open-sesame", "flake": "example", "args": "--engine=host\n--contract=off"}),
 		"runner": map[string]any{"arch": "X64", "temp": "temp"}, "job": map[string]any{"check_run_id": float64(41)},
 	}
 	script := exec.CommandContext(t.Context(), bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", yamlText(run, "run"))
+	script.Dir = j.dir
 	script.Env = append(j.environ, "RUNNER_TEMP="+filepath.Dir(program))
 	for _, name := range yamlKeys(yamlAt(run, "env")) {
 		script.Env = append(script.Env, name+"="+expand(t, c, yamlText(run, "env", name)))

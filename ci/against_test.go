@@ -61,6 +61,7 @@ func (u *releaser) journal(t *testing.T, r *record.Record, output nix.StorePath,
 // An object that the record objects to is not published, not even as a dependency or by an older journal. The journal of a
 // run that was allowed to publish it has that consent.
 func TestWhatTheRecordSpeaksAgainstIsNotPublished(t *testing.T) {
+	t.Parallel()
 	u := newReleaser(t)
 	r, output, dependency := afterBuild(t, u)
 	for _, test := range []struct {
@@ -95,6 +96,7 @@ func TestWhatTheRecordSpeaksAgainstIsNotPublished(t *testing.T) {
 
 // A journal that was completely published is not resumed again: that would pin an old release.
 func TestJournalIsNotReplayed(t *testing.T) {
+	t.Parallel()
 	u := newReleaser(t)
 	r, output, _ := afterBuild(t, u)
 	u.journal(t, r, output, publish.Consent{})
@@ -115,6 +117,7 @@ func TestJournalIsNotReplayed(t *testing.T) {
 
 // A journal that cannot be read stays, and the others are resumed. The exit code is that of an incomplete push.
 func TestMalformedJournalIsLeftAndOthersAreResumed(t *testing.T) {
+	t.Parallel()
 	u := newReleaser(t)
 	r, output, _ := afterBuild(t, u)
 	u.journal(t, r, output, publish.Consent{})
@@ -133,6 +136,7 @@ func TestMalformedJournalIsLeftAndOthersAreResumed(t *testing.T) {
 // A build tool is in no closure. If an earlier run built a tool without a sandbox, no command publishes what was built with
 // that tool, until both are built again.
 func TestWhatWasBuiltWithAnUnsandboxedToolIsNotPushed(t *testing.T) {
+	t.Parallel()
 	u := newReleaser(t)
 	writeTest(t, filepath.Join(u.flake, "flake.nix"), `{
   outputs = _: {

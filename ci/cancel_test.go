@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -61,7 +62,7 @@ func startProcess(t *testing.T, file string, j *githubJob, word string, args ...
 	t.Helper()
 	p := &childProcess{githubJob: j, cmd: exec.Command(file, args...), exited: make(chan error, 1)}
 	p.said.word, p.said.seen = word, make(chan struct{})
-	p.cmd.Env, p.cmd.Stderr = j.environ, &p.said
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = j.dir, j.environ, &p.said
 	if j.event.secret {
 		p.cmd.Env = append(p.cmd.Env, defaultSecret+"="+cachixtest.TestToken)
 	}
@@ -107,7 +108,8 @@ func (p *childProcess) wait(t *testing.T, until <-chan struct{}) {
 
 // A job is cancelled while it uploads. It leaves nothing incomplete, and its manifest has what was done.
 func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
-	needsNix(t)
+	t.Parallel()
+	store := needsNix(t)
 	file := buildCI(t)
 	for name, signal := range map[string]syscall.Signal{"SIGINT": syscall.SIGINT, "SIGTERM": syscall.SIGTERM} {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +124,7 @@ func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
 				},
 			})
 			defer server.Close()
-			p := startProcess(t, file, newJob(t, pushed("refs/heads/main")), "",
+			p := startProcess(t, file, newJobElsewhere(t, pushed("refs/heads/main")).in(store), "",
 				"release", "example", "--engine", "host", "--system", "x86_64-linux", "--rebuild=off", "--contract=off", "--cachix-url", server.APIURL())
 			p.wait(t, uploading)
 			if code := p.cancel(t, signal); code != exitInterrupted {
@@ -137,7 +139,7 @@ func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
 			if len(server.Pins()) > 0 {
 				t.Errorf("pinned %v", server.Pins())
 			}
-			m, err := run.ReadManifest("out/manifest.json")
+			m, err := run.ReadManifest(filepath.Join(p.dir, "out/manifest.json"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +148,7 @@ func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
 				done.Verdict != run.Unpublished || done.Left == 0 || done.Added != len(server.Paths()) || done.Added+done.Left != 10 {
 				t.Errorf("the manifest says %s, %+v; the server has %d paths", m.Outcome, done, len(server.Paths()))
 			}
-			journals, err := publish.OpenJournals(regular.NewDir("out"), nil)
+			journals, err := publish.OpenJournals(regular.NewDir(filepath.Join(p.dir, "out")), nil)
 			if err != nil || len(journals) != 1 {
 				t.Errorf("%d journals, %v", len(journals), err)
 			}
@@ -157,9 +159,9 @@ func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
 
 // A job is cancelled while it builds.
 func TestAJobThatIsCancelledWhileItBuilds(t *testing.T) {
-	needsNix(t)
-	j := newJob(t, pushed("refs/heads/main"))
-	if err := example.WriteFixture("silent", "silent"); err != nil {
+	t.Parallel()
+	j := newJobElsewhere(t, pushed("refs/heads/main")).in(needsNix(t))
+	if err := example.WriteFixture(filepath.Join(j.dir, "silent"), "silent"); err != nil {
 		t.Fatal(err)
 	}
 	p := startProcess(t, buildCI(t), j, "probe ", "release", "./silent", "--engine", "host", "--system", "x86_64-linux", "--package", "open-sesame-desktop",
@@ -168,7 +170,7 @@ func TestAJobThatIsCancelledWhileItBuilds(t *testing.T) {
 	if code := p.cancel(t, syscall.SIGINT); code != exitInterrupted {
 		t.Fatalf("exit code %d:\n%s", code, &p.said)
 	}
-	m, err := run.ReadManifest("out/manifest.json")
+	m, err := run.ReadManifest(filepath.Join(p.dir, "out/manifest.json"))
 	if err != nil || m.Outcome != run.OutcomeInterrupted || m.Cells[0].Verdict != run.Failed {
 		t.Fatalf("the manifest says %+v, %v", m, err)
 	}
@@ -189,7 +191,10 @@ func checkCancelled(t *testing.T, p *childProcess) {
 		t.Errorf("the secret is not masked, or said again:\n%s", text)
 	}
 	writeTest(t, p.summary, "")
-	code := p.run(t, "report", "out/manifest.json", "--system", "x86_64-linux", "--jobs-result", jobCancelled, "--since", "none", "--pin=false")
+	report := exec.Command(p.cmd.Path, "report", "out/manifest.json", "--system", "x86_64-linux", "--jobs-result", jobCancelled, "--since", "none", "--pin=false")
+	report.Dir, report.Env = p.cmd.Dir, p.cmd.Env
+	_ = report.Run() // the exit code says it
+	code := report.ProcessState.ExitCode()
 	if summary := readTest(t, p.summary); code != exitInterrupted || !strings.HasPrefix(summary, title) {
 		t.Errorf("the report exits with %d:\n%s", code, summary)
 	}

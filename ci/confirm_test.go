@@ -75,6 +75,7 @@ func (s *pushedStore) consumed(t *testing.T, server *cachixtest.Server) error {
 
 // A push detects a cache that damages what it stores. Nix rejects the same objects.
 func TestPushConfirmsWhatNixWouldGet(t *testing.T) {
+	t.Parallel()
 	store := newPushedStore(t)
 	for name, test := range map[string]struct {
 		path  nix.StorePath
@@ -151,6 +152,7 @@ func TestPushConfirmsWhatNixWouldGet(t *testing.T) {
 // An HTML page with status 200, as from a proxy, does not make a path visible. Nothing counts as pushed, and the journal keeps
 // its entries.
 func TestAPageIsNoAnswerToAPush(t *testing.T) {
+	t.Parallel()
 	store := newPushedStore(t)
 	out := filepath.Join(store.root, "out")
 	copied := exec.Command("nix", "copy", "--extra-experimental-features", "nix-command", "--no-check-sigs", "--to", "file://"+filepath.Join(out, "cache"), string(store.top))
@@ -195,6 +197,7 @@ func TestAPageIsNoAnswerToAPush(t *testing.T) {
 // An object with other references in the cache is a conflict, like one with other contents, even if its signature is good:
 // Nix accepts it, and lacks its references.
 func TestPushRefusesOtherReferences(t *testing.T) {
+	t.Parallel()
 	store := newPushedStore(t)
 	server := cachixtest.New(cachixtest.Options{})
 	defer server.Close()

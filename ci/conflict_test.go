@@ -22,6 +22,7 @@ import (
 // TestConflictWithThePublicCache builds a package that differs on two machines. The first publishes it. On the second, a
 // release and a push are refused, and print the differences.
 func TestConflictWithThePublicCache(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs Nix and root: apt-get install nix-bin")
 	}

@@ -22,6 +22,7 @@ func narOf(t *testing.T, out string, path nix.StorePath) (nar, narinfo string) {
 
 // Damaged objects in the directory of results are neither served nor published: they are built or exported again.
 func TestDamagedResultsHeal(t *testing.T) {
+	t.Parallel()
 	u := newReleaser(t)
 	_, output := honest(t, u)
 	out := u.out("out")
@@ -67,6 +68,7 @@ func TestDamagedResultsHeal(t *testing.T) {
 
 // Without the record, results are compared with Nix's store. With another store, all is built again.
 func TestRecordThatIsGone(t *testing.T) {
+	t.Parallel()
 	u := newReleaser(t)
 	out := u.out("out")
 	for _, gone := range []string{".local/state/open-sesame-ci", "store"} {
@@ -95,6 +97,7 @@ func TestRecordThatIsGone(t *testing.T) {
 
 // A record in a flake or a directory of results is refused, because a stranger can have written it.
 func TestRecordInATreeIsRefused(t *testing.T) {
+	t.Parallel()
 	u := newReleaser(t)
 	for name, state := range map[string]string{
 		"in the flake":          filepath.Join(u.flake, "state"),

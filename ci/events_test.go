@@ -62,8 +62,15 @@ type githubJob struct {
 // newJob makes the directory of a job, and changes to it.
 func newJob(t *testing.T, e githubEvent) *githubJob {
 	t.Helper()
+	j := newJobElsewhere(t, e)
+	t.Chdir(j.dir)
+	return j
+}
+
+// newJobElsewhere makes the directory of a job whose commands are processes of their own.
+func newJobElsewhere(t *testing.T, e githubEvent) *githubJob {
+	t.Helper()
 	dir := t.TempDir()
-	t.Chdir(dir)
 	j := &githubJob{event: e, dir: dir}
 	runner := filepath.Join(dir, "runner") // beside the workspace
 	for name, file := range map[string]*string{"output": &j.output, "summary.md": &j.summary, "env": &j.env} {
@@ -77,12 +84,17 @@ func newJob(t *testing.T, e githubEvent) *githubJob {
 	writeTest(t, filepath.Join(runner, "event.json"), string(payload))
 	j.environ = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(dir, "home"), "LANG=C.UTF-8", "TMPDIR=" + os.TempDir(),
-		"NIX_REMOTE=" + os.Getenv("NIX_REMOTE"),
 		"GITHUB_ACTIONS=true", "GITHUB_EVENT_NAME=" + e.name, "GITHUB_EVENT_PATH=" + filepath.Join(runner, "event.json"),
 		"GITHUB_REF=" + e.ref, "GITHUB_REPOSITORY=" + callersRepository, "GITHUB_SERVER_URL=https://github.com",
 		"GITHUB_RUN_ID=1", "GITHUB_RUN_ATTEMPT=2", "CHECK_RUN_ID=41",
 		"GITHUB_OUTPUT=" + j.output, "GITHUB_STEP_SUMMARY=" + j.summary, "GITHUB_ENV=" + j.env,
 	}, e.variables...)
+	return j
+}
+
+// in has the job use a Nix store.
+func (j *githubJob) in(store string) *githubJob {
+	j.environ = append(j.environ, "NIX_REMOTE="+store)
 	return j
 }
 
@@ -183,8 +195,8 @@ func goldenEvent(t *testing.T, name, got string) {
 // testdata, whatever directory a test is in.
 var testdata, _ = filepath.Abs("testdata")
 
-// needsNix skips the test if Nix is missing, and gives the run a store of its own.
-func needsNix(t *testing.T) {
+// needsNix skips the test if Nix is missing, and returns a store of the test's own, in the form of NIX_REMOTE.
+func needsNix(t *testing.T) (store string) {
 	t.Helper()
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs Nix and root: apt-get install nix-bin")
@@ -192,9 +204,9 @@ func needsNix(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the golden files are of x86_64-linux")
 	}
-	store := filepath.Join(t.TempDir(), "store")
-	t.Cleanup(func() { makeWritable(store) })
-	t.Setenv("NIX_REMOTE", "local?root="+store)
+	dir := filepath.Join(t.TempDir(), "store")
+	t.Cleanup(func() { makeWritable(dir) })
+	return "local?root=" + dir
 }
 
 // fakeSystemd puts a systemd-analyze on PATH that accepts every unit: golden files have the number of checks, which depends on
@@ -210,12 +222,12 @@ func fakeSystemd(t *testing.T) {
 
 // For each event, with its environment, payload and files: what is pushed and pinned, what is refused, what GitHub shows.
 func TestEventsOnGitHub(t *testing.T) {
-	needsNix(t)
+	store := needsNix(t)
 	fakeSystemd(t)
 	const fork = "stranger/open-sesame"
 	called := pushed("refs/heads/main")
 	called.variables = []string{"GITHUB_WORKFLOW=Release", "GITHUB_WORKFLOW_REF=" + callersRepository + "/.github/workflows/release.yml@refs/heads/main"}
-	warm := newJob(t, pulled("pull_request", fork, false)) // builds what all of them use
+	warm := newJob(t, pulled("pull_request", fork, false)).in(store) // builds what all of them use
 	if code := warm.run(t, "build", "example", "--engine", "host", "--system", "x86_64-linux"); code != 0 {
 		t.Fatalf("exit code %d:\n%s", code, &warm.stderr)
 	}
@@ -239,7 +251,7 @@ func TestEventsOnGitHub(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := cachixtest.New(cachixtest.Options{})
 			defer server.Close()
-			j := newJob(t, test.event)
+			j := newJob(t, test.event).in(store)
 			cell := j.run(t, test.command, "example", "--engine", "host", "--system", "x86_64-linux", "--out", "cells/x86_64-linux",
 				"--cachix-url", server.APIURL(), "--confirm-timeout", "0s", "--pin=false", "--summary=false")
 			result := jobSuccess

@@ -20,6 +20,7 @@ import (
 // A release is interrupted at the end of each step, and by time limits spread over its length. It ends with 0 only if all was
 // exported, pushed and pinned, and leaves no temporary files.
 func TestAReleaseThatIsInterruptedBetweenSteps(t *testing.T) {
+	t.Parallel()
 	needsNix(t)
 	file, dir := buildCI(t), t.TempDir()
 	t.Cleanup(func() { makeWritable(dir) })

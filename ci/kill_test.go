@@ -22,6 +22,7 @@ const killSeed = 20261126
 // served by the same narinfo, and no path was ever there before all that it refers to (the server refuses that). Later
 // runs remove the working directories of the killed ones.
 func TestKilledRelease(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs Nix and root: apt-get install nix-bin")
 	}

@@ -24,7 +24,22 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) != "ci" {
 		os.Unsetenv("XDG_STATE_HOME") // each test has a home of its own, and a record in it
 	}
-	testscript.Main(m, map[string]func(){"ci": main, toolName: main})
+	testscript.Main(sharing{m}, map[string]func(){"ci": main, toolName: main})
+}
+
+// sharing are tests that share the directory sharedDir, which is removed after the last.
+type sharing struct{ *testing.M }
+
+var sharedDir string
+
+func (s sharing) Run() (code int) {
+	var err error
+	if sharedDir, err = os.MkdirTemp("", "ci-test-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(sharedDir)
+	return s.M.Run()
 }
 
 // imageVariable names an image for the tests on Dagger; .ci/test sets it where it starts an engine.
@@ -33,6 +48,7 @@ const imageVariable = "OPEN_SESAME_CI_IMAGE"
 // Every script has a home, a temporary directory and a Nix store of its own. The first line of a script names what it needs:
 // [!nix] skip, [!emulator] skip, …
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {

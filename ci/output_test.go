@@ -92,6 +92,7 @@ func leftBehind(t *testing.T, dir string) (left []string) {
 // If the reader of standard output or standard error closes it during a build, the run ends like an interrupted one, and leaves
 // no temporary files.
 func TestAReaderThatGoesAway(t *testing.T) {
+	t.Parallel()
 	needsNix(t)
 	file := buildCI(t)
 	for name, args := range map[string][]string{"standard output": {"--json"}, "standard error": {"-v"}} {
@@ -136,6 +137,7 @@ func TestAReaderThatGoesAway(t *testing.T) {
 
 // If the results do not fit on the disk, the command fails with that message.
 func TestResultsOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	needsNix(t)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {

@@ -66,26 +66,24 @@ func (u *releaser) commit(t *testing.T) {
 // out is a directory of results beside the flake.
 func (u *releaser) out(name string) string { return filepath.Join(u.home, name) }
 
-// execute runs a command in the flake's directory, with a secret where it can push.
+// run runs a command in the flake's directory, with a secret where it can push.
 func (u *releaser) run(t *testing.T, command string, args ...string) (code int, log string) {
 	t.Helper()
-	t.Chdir(u.flake)
 	args = append([]string{command}, args...)
-	secrets := secrets{}
+	environ := append(os.Environ(), "HOME="+u.home, "XDG_CACHE_HOME="+u.home, "XDG_STATE_HOME="+u.state, "NIX_REMOTE=local?root="+filepath.Join(u.home, "store"))
 	if command != "build" {
 		args = append(args, "--cachix-url", u.server.APIURL(), "--confirm-timeout", "0s")
-		secrets[defaultSecret] = cachixtest.TestToken
+		environ = append(environ, defaultSecret+"="+cachixtest.TestToken)
 	}
 	if command != "push" {
 		args = append(args, "--system", "x86_64-linux", "--engine", "host", "--contract", "off", "--rebuild=off",
 			"--substituter", "none", "--served-by", "none", "--trusted-key", "none", "--memlock", "0", "--package", "open-sesame")
 	}
-	var out, errs bytes.Buffer
-	code = execute(t.Context(), args, process{
-		stdout: &out, stderr: &errs, secrets: secrets,
-		environ: append(os.Environ(), "HOME="+u.home, "XDG_CACHE_HOME="+u.home, "XDG_STATE_HOME="+u.state, "NIX_REMOTE=local?root="+filepath.Join(u.home, "store")),
-	})
-	return code, errs.String()
+	ci := exec.CommandContext(t.Context(), buildCI(t), args...)
+	var errs bytes.Buffer
+	ci.Dir, ci.Env, ci.Stderr = u.flake, environ, &errs
+	_ = ci.Run() // the exit code says it
+	return ci.ProcessState.ExitCode(), errs.String()
 }
 
 // published checks that the cache has the package, and nothing that was planted.
@@ -170,6 +168,7 @@ func plant(t *testing.T, out string, from *binarycache.Dir, output nix.StorePath
 // A stranger's directory of results has other contents under the path of the package. Nothing of it is published, or counts
 // as good.
 func TestPlantedCacheIsNotBelieved(t *testing.T) {
+	t.Parallel()
 	u := newReleaser(t)
 	cache, output := honest(t, u)
 	for _, command := range []string{"build", "warm", "release"} {
@@ -215,6 +214,7 @@ func TestPlantedCacheIsNotBelieved(t *testing.T) {
 
 // The same directory, committed with the flake, is refused.
 func TestTrackedOutIsRefused(t *testing.T) {
+	t.Parallel()
 	u := newReleaser(t)
 	cache, output := honest(t, u)
 	plant(t, filepath.Join(u.flake, "out"), cache, output)

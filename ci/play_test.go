@@ -13,7 +13,8 @@ import (
 
 // Both halves of the workflow run in a directory each, and share nothing but files.
 func TestPlay(t *testing.T) {
-	needsNix(t)
+	t.Parallel()
+	store := needsNix(t)
 	if _, err := exec.LookPath("bash"); err != nil {
 		t.Skip("no bash")
 	}
@@ -29,6 +30,7 @@ func TestPlay(t *testing.T) {
 			dir := t.TempDir()
 			play := exec.CommandContext(t.Context(), filepath.Join(filepath.Dir(testdata), "..", ".ci", "play"),
 				"--event", event, "--push", "--system", "x86_64-linux", "--dir", dir, "--", "--engine", "host")
+			play.Env = append(os.Environ(), "NIX_REMOTE="+store)
 			out, err := play.CombinedOutput()
 			if code := play.ProcessState.ExitCode(); code != want.code {
 				t.Fatalf("exit code %d, %v:\n%s", code, err, out)

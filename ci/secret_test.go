@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -46,18 +47,27 @@ func wantNone(t *testing.T, where string, text []byte, secrets ...string) {
 // buildCI builds the command for a test that needs a process.
 func buildCI(t testing.TB) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "ci")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", file, ".")
-	build.Dir = filepath.Dir(testdata) // the test of a job changed the directory
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	file, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return file
 }
 
+var buildOnce = sync.OnceValues(func() (file string, err error) {
+	file = filepath.Join(sharedDir, "ci")
+	build := exec.Command("go", "build", "-o", file, ".")
+	build.Dir = filepath.Dir(testdata) // the test of a job changed the directory
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return file, nil
+})
+
 // A secret is, in any form, in no file or output of a run, and in no argument or environment of a child process. The runs are
 // one that succeeds, one whose build fails, one that is refused, and a push and a pin by hand.
 func TestSecretIsNowhere(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs Nix and root: apt-get install nix-bin")
 	}
@@ -162,6 +172,7 @@ func recordChildren(t *testing.T, dir string) (seen func() []byte) {
 
 // /proc shows no secret in the environment of the process.
 func TestSecretLeavesTheEnvironment(t *testing.T) {
+	t.Parallel()
 	const secret = "a-secret-token-that-is-long-enough-to-be-one"
 	server := cachixtest.New(cachixtest.Options{Token: secret})
 	defer server.Close()
@@ -188,6 +199,7 @@ func TestSecretLeavesTheEnvironment(t *testing.T) {
 
 // Another process of the same user can read neither the environment nor the memory of a process with a secret.
 func TestSameUserCannotReadTheProcess(t *testing.T) {
+	t.Parallel()
 	ci := buildCI(t)
 	var user *syscall.SysProcAttr
 	if os.Geteuid() == 0 { // root can trace every process

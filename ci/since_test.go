@@ -11,12 +11,12 @@ import (
 
 // A release is compared with the pinned release, and then pins its own outputs.
 func TestSinceTheLastRelease(t *testing.T) {
-	needsNix(t)
+	store := needsNix(t)
 	server := cachixtest.New(cachixtest.Options{})
 	defer server.Close()
 	release := func(args ...string) string {
 		t.Helper()
-		j := newJob(t, pushed("refs/heads/main"))
+		j := newJob(t, pushed("refs/heads/main")).in(store)
 		args = append([]string{
 			"release", "example", "--engine", "host", "--system", "x86_64-linux", "--rebuild=off", "--contract=off",
 			"--cachix-url", server.APIURL(), "--confirm-timeout", "0s",

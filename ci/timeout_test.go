@@ -54,6 +54,7 @@ func TestTimeoutIsForTheWholeCommand(t *testing.T) {
 // A cache that accepts connections and sends nothing, or one byte from time to time, does not delay a release beyond its
 // --timeout.
 func TestTimeoutEndsTheQuestionToACacheThatHoldsIt(t *testing.T) {
+	t.Parallel()
 	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "1000000")
 		for r.Context().Err() == nil {

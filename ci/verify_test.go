@@ -21,6 +21,7 @@ import (
 
 // TestVerifyRun verifies the outputs of a run in its cache, on the web, and in the store of the Nix that built them.
 func TestVerifyRun(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs Nix and root: apt-get install nix-bin")
 	}
