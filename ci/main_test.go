@@ -57,7 +57,7 @@ func TestScripts(t *testing.T) {
 				"NIX_REMOTE": "local?root=" + filepath.Join(env.WorkDir, "store"),
 				"LANG":       "C.UTF-8",
 				"TESTS":      "/tmp/open-sesame-ci-test", // shared by all runs, whose temporary directories differ
-				"GORACE":     "atexit_sleep_ms=0",                                // else each ci waits for a second when it ends
+				"GORACE":     "atexit_sleep_ms=0",        // else each ci waits for a second when it ends
 				// A commit's hash depends on its author and time.
 				"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z",
 				"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.org", "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z",

@@ -262,8 +262,10 @@ func TestWhatAFlakeSaysIsCleaned(t *testing.T) {
 			t.Cleanup(func() { makeWritable(j.dir) })
 			j.environ = append(j.environ, "NIX_REMOTE=local?root="+filepath.Join(j.dir, "store"))
 			writeTest(t, "src/flake.nix", strings.ReplaceAll(flake, "EVIL", nixText))
-			args := []string{"plan", "path:src", "--engine", "host", "--system", "x86_64-linux", "--package", "open-sesame",
-				"--substituter", "none", "--served-by", "none"} // which are asked over the network
+			args := []string{
+				"plan", "path:src", "--engine", "host", "--system", "x86_64-linux", "--package", "open-sesame",
+				"--substituter", "none", "--served-by", "none",
+			} // which are asked over the network
 			if code := j.run(t, args...); code != exitFailed || !strings.Contains(j.stderr.String(), "stop-commands") {
 				t.Errorf("exit code %d, and the attack is not in\n%s", code, &j.stderr)
 			}

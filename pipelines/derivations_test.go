@@ -54,8 +54,8 @@ func TestDerivationsAreKept(t *testing.T) {
 	}
 	drv := func(s matrix.System, p matrix.Package) string { return string(fakePath(s, p, ".drv")) }
 	want := map[matrix.System]string{
-		matrix.X8664Linux:   "derivations " + drv(matrix.X8664Linux, "desktop") + " " + drv(matrix.X8664Linux, "headless"),
-		matrix.AArch64Linux: "derivations " + drv(matrix.AArch64Linux, "desktop") + " " + drv(matrix.AArch64Linux, "headless"),
+		matrix.X8664Linux:   drv(matrix.X8664Linux, "desktop") + " " + drv(matrix.X8664Linux, "headless"),
+		matrix.AArch64Linux: drv(matrix.AArch64Linux, "desktop") + " " + drv(matrix.AArch64Linux, "headless"),
 	}
 	if diff := cmp.Diff(want, keptDerivations(t, run.Derivations)); diff != "" {
 		t.Errorf("kept (-want +got):\n%s", diff)

@@ -99,7 +99,8 @@ type fakeEngine struct {
 
 	mu       sync.Mutex
 	valid    map[nix.StorePath]bool
-	commands []string
+	commands []string // for messages of tests
+	asked    []asked
 	placed   []string
 	kept     []nix.StorePath
 	keepErr  error
@@ -152,72 +153,81 @@ func (f *fakeEngine) Run(ctx context.Context, c engine.Command) ([]byte, error) 
 	if c.Stderr == nil {
 		c.Stderr = io.Discard
 	}
-	line := c.Program + " " + strings.Join(c.Args, " ")
+	line, a := c.Program+" "+strings.Join(c.Args, " "), askedBy(c)
 	f.mu.Lock()
-	f.commands = append(f.commands, line)
+	f.commands, f.asked = append(f.commands, line), append(f.asked, a)
 	realised := f.realised
-	f.realised = realised || strings.HasPrefix(line, "nix-store --realise") && !strings.Contains(line, "--dry-run")
+	f.realised = realised || a.operation == realise || a.operation == buildAgain
 	f.mu.Unlock()
 	if realised && f.after != nil {
 		return nil, f.after
 	}
-	switch {
-	case strings.HasPrefix(line, "nix eval"):
+	switch a.operation {
+	case evaluate:
 		return f.evaluate(c)
-	case strings.Contains(line, "--dry-run"):
-		fmt.Fprint(c.Stderr, f.dryRun(c.Args))
+	case planBuild:
+		fmt.Fprint(c.Stderr, f.dryRun(a.files))
 		return nil, nil
-	case c.Program == "nix-build":
+	case buildProbe:
 		return f.buildProbe(c)
-	case strings.HasPrefix(line, "nix store cat"):
-		return f.probe(line)
-	case strings.HasPrefix(line, "nix-store --realise --check"):
+	case readFile:
+		return f.probe(a.files[0])
+	case buildAgain:
 		f.realises(true)
-		f.checkSettings = c.Settings
+		f.note(func() { f.checkSettings = c.Settings })
 		return nil, f.rebuild(c)
-	case strings.HasPrefix(line, "nix-store --realise"):
+	case realise:
 		defer f.realises(false)
-		f.realiseSettings = c.Settings
+		f.note(func() { f.realiseSettings = c.Settings })
 		return nil, f.realise(ctx, c)
-	case strings.Contains(line, "--check-validity"):
-		return f.invalid(c.Args[2:]), nil
-	case strings.HasPrefix(line, "nix-store --add "):
-		return []byte("/nix/store/" + fakeDigest + "c-" + path.Base(c.Args[1]) + "\n"), nil
-	case strings.HasPrefix(line, "nix show-derivation"):
-		return nil, f.showDerivations(c)
-	case strings.HasPrefix(line, "nix-store --query --include-outputs"):
-		return []byte(strings.Join(slices.Concat(c.Args[3:], words(f.changed), f.belowWithTool(c.Args[3:]), []string{"/nix/store/" + fakeDigest + "d-stdenv"}), "\n") + "\n"), nil
-	case strings.HasPrefix(line, "nix-store --query --referrers-closure"):
-		return []byte(strings.Join(append(c.Args[2:], string(fakePath(f.system, "headless", ".drv")), "/nix/store/"+fakeDigest+"g-other.drv"), "\n") + "\n"), nil
-	case strings.HasPrefix(line, "nix-store --verify-path"):
-		return nil, f.verifyPaths(c)
-	case strings.HasPrefix(line, "nix-store --query --requisites"):
-		return []byte(strings.Join(append(f.needs[matrix.Package(nix.StorePath(strings.TrimSuffix(c.Args[2], ".drv")).Name())], c.Args[2]), "\n") + "\n"), nil
-	case strings.HasPrefix(line, "nix-store --query --references"):
-		return []byte(strings.Join(c.Args[2:], "\n") + "\n/nix/store/" + fakeDigest + "d-stdenv.drv\n"), nil
-	case c.Program == "sh" && strings.Contains(c.Args[1], "nix-store --import"):
+	case findInvalid:
+		return f.invalid(a.files), nil
+	case addFile:
+		return []byte("/nix/store/" + fakeDigest + "c-" + path.Base(a.files[0]) + "\n"), nil
+	case showDerivation:
+		return nil, f.showDerivations(c.Stdout, a.files)
+	case showPaths:
+		return f.pathInfo(a.files)
+	case findOutputs:
+		return lines(slices.Concat(a.files, words(f.changed), f.belowWithTool(a.files), []string{"/nix/store/" + fakeDigest + "d-stdenv"})), nil
+	case findReferrers:
+		return lines(append(a.files, string(fakePath(f.system, "headless", ".drv")), "/nix/store/"+fakeDigest+"g-other.drv")), nil
+	case findClosure:
+		return lines(append(f.needs[matrix.Package(nix.StorePath(strings.TrimSuffix(a.files[0], ".drv")).Name())], a.files[0])), nil
+	case findReferences:
+		return lines(append(a.files, "/nix/store/"+fakeDigest+"d-stdenv.drv")), nil
+	case verifyPaths:
+		return nil, f.verifyPaths(c.Stderr, a.files)
+	case importPaths:
 		return []byte("/nix/store/" + fakeDigest + "d-stdenv.drv\n"), nil
-	case c.Program == "sh" && c.Args[1] == outputsScript:
-		return f.outputsBelow(c.Args[3:])
-	case c.Program == "sh" && c.Args[1] == exportScript:
-		_, err := fmt.Fprintln(c.Stdout, strings.Join(c.Args[2:], " "))
+	case protectInputs:
+		return f.outputsBelow(a.files)
+	case exportPaths:
+		_, err := fmt.Fprintln(c.Stdout, strings.Join(a.files, " "))
 		return nil, err
-	case strings.HasPrefix(line, "nix path-info"):
-		return f.pathInfo(c.Args)
 	}
 	return nil, fmt.Errorf("fake engine: unexpected command %s", line)
 }
 
+// note changes a field that a test reads at the end.
+func (f *fakeEngine) note(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+func lines(words []string) []byte { return []byte(strings.Join(words, "\n") + "\n") }
+
 // verifyPaths says of each path that it looks at it, and of changed ones what Nix says.
-func (f *fakeEngine) verifyPaths(c engine.Command) error {
+func (f *fakeEngine) verifyPaths(stderr io.Writer, paths []string) error {
 	said := ""
-	for _, path := range c.Args[2:] {
+	for _, path := range paths {
 		said += "checking path '" + path + "'...\n"
 		if slices.Contains(f.changed, nix.StorePath(path)) {
 			said += "error: path '" + path + "' was modified! expected hash 'sha256:1', got 'sha256:2'\n"
 		}
 	}
-	fmt.Fprint(c.Stderr, said)
+	fmt.Fprint(stderr, said)
 	if strings.Contains(said, "error: ") {
 		return &engine.ExitError{Program: "nix-store", Code: 1, Stderr: said}
 	}
@@ -286,9 +296,9 @@ func (f *fakeEngine) evaluate(c engine.Command) ([]byte, error) {
 	return json.Marshal(map[string]any{"names": names, "packages": packages})
 }
 
-func (f *fakeEngine) dryRun(args []string) string {
+func (f *fakeEngine) dryRun(files []string) string {
 	text := "these derivations will be built:\n"
-	for _, a := range args {
+	for _, a := range files {
 		if strings.HasSuffix(a, ".drv") && !f.valid[nix.StorePath(strings.TrimSuffix(a, ".drv"))] {
 			text += "  " + a + "\n"
 		}
@@ -364,12 +374,12 @@ func (f *fakeEngine) probeOutput(b *fakeBuilder) []byte {
 }
 
 // probe returns the output that a store path stands for.
-func (f *fakeEngine) probe(line string) ([]byte, error) {
+func (f *fakeEngine) probe(path string) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	i, err := strconv.Atoi(line[strings.LastIndexByte(line, '-')+1:])
+	i, err := strconv.Atoi(path[strings.LastIndexByte(path, '-')+1:])
 	if err != nil || i >= len(f.probes) {
-		return nil, fmt.Errorf("fake engine: no such probe: %s", line)
+		return nil, fmt.Errorf("fake engine: no such probe: %s", path)
 	}
 	return f.probes[i], nil
 }
@@ -427,16 +437,16 @@ func (f *fakeEngine) realise(ctx context.Context, c engine.Command) error {
 }
 
 // showDerivations is what nix show-derivation prints.
-func (f *fakeEngine) showDerivations(c engine.Command) error {
+func (f *fakeEngine) showDerivations(stdout io.Writer, drvs []string) error {
 	all := map[string]any{}
-	for _, drv := range append(slices.Clone(f.fixed), c.Args[1:]...) {
+	for _, drv := range append(slices.Clone(f.fixed), drvs...) {
 		out := map[string]string{"path": strings.TrimSuffix(drv, ".drv")}
 		if slices.Contains(f.fixed, drv) {
 			out["hash"] = "1fed51"
 		}
 		all[drv] = map[string]any{"outputs": map[string]any{"out": out}}
 	}
-	return json.NewEncoder(c.Stdout).Encode(all)
+	return json.NewEncoder(stdout).Encode(all)
 }
 
 func (f *fakeEngine) invalid(paths []string) []byte {
@@ -451,24 +461,22 @@ func (f *fakeEngine) invalid(paths []string) []byte {
 	return []byte(out)
 }
 
-func (f *fakeEngine) pathInfo(args []string) ([]byte, error) {
+func (f *fakeEngine) pathInfo(paths []string) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var infos []map[string]any
-	for _, a := range args {
-		if strings.HasPrefix(a, "/nix/store/") {
-			if !f.valid[nix.StorePath(a)] {
-				return nil, &engine.ExitError{Program: "nix", Code: 1, Stderr: "error: path '" + a + "' is not valid"}
-			}
-			info := map[string]any{"path": a, "narHash": f.narHash, "narSize": 120, "references": []string{a}}
-			if a == string(f.tool) {
-				info["deriver"] = a + ".drv"
-				if f.signed {
-					info["signatures"] = []string{"cache:x"}
-				}
-			}
-			infos = append(infos, info)
+	for _, p := range paths {
+		if !f.valid[nix.StorePath(p)] {
+			return nil, &engine.ExitError{Program: "nix", Code: 1, Stderr: "error: path '" + p + "' is not valid"}
 		}
+		info := map[string]any{"path": p, "narHash": f.narHash, "narSize": 120, "references": []string{p}}
+		if p == string(f.tool) {
+			info["deriver"] = p + ".drv"
+			if f.signed {
+				info["signatures"] = []string{"cache:x"}
+			}
+		}
+		infos = append(infos, info)
 	}
 	return json.Marshal(infos)
 }
@@ -480,19 +488,6 @@ func (f *fakeEngine) Export(_ context.Context, w io.Writer, paths []nix.StorePat
 		}
 	}
 	return nil
-}
-
-// ran returns how many commands began so.
-func (f *fakeEngine) ran(prefix string) int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	n := 0
-	for _, c := range f.commands {
-		if strings.HasPrefix(c, prefix) {
-			n++
-		}
-	}
-	return n
 }
 
 // fakeStore is a binary cache that holds names alone. Its stream is one path a line.

@@ -47,7 +47,7 @@ func TestBuildOfALostBuilderIsTriedOnceMore(t *testing.T) {
 			if f := packages[0].Failure; test.kind != "" && (f == nil || f.Kind != test.kind) || test.kind == "" && f != nil {
 				t.Errorf("failure %+v, want %s", f, test.kind)
 			}
-			if n := e.ran("nix-store --realise --keep-going"); n != test.realise {
+			if n := e.ran(realise); n != test.realise {
 				t.Errorf("realised %d times, want %d", n, test.realise)
 			}
 			ends := map[string]int{}

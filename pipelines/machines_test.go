@@ -88,7 +88,7 @@ func TestBrokenProbeNeverTurnsTheSandboxOff(t *testing.T) {
 				if on := m.Cells[0].Sandbox; test.want && (on == nil || !*on) || !test.want && on != nil {
 					t.Errorf("sandbox is recorded as %v", on)
 				}
-				if n := e.ran("nix-store --realise --keep-going"); n > 0 && !test.want {
+				if n := e.ran(realise); n > 0 && !test.want {
 					t.Error("packages were built although the probe step has failed")
 				}
 				if lost := run.warnings("no sandbox"); len(lost) > 0 {
@@ -192,7 +192,7 @@ func TestJobsZeroBuildsOnBuildersAlone(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "build probe for x86_64-linux on "+down) {
 			t.Errorf("error %v, want one about %s", err, down)
 		}
-		if e.ran("nix-store --realise --keep-going") > 0 {
+		if e.ran(realise) > 0 {
 			t.Error("it was built elsewhere")
 		}
 

@@ -21,7 +21,7 @@ func TestWhatARunNeedsIsKept(t *testing.T) {
 				t.Fatal(err)
 			}
 			for system, e := range run.engines {
-				if n := e.ran("nix eval"); n != 1+collects {
+				if n := e.ran(evaluate); n != 1+collects {
 					t.Errorf("%s: %d evaluations, want %d", system, n, 1+collects)
 				}
 				var want []nix.StorePath

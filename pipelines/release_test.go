@@ -63,10 +63,10 @@ func TestReleaseBuildsAndExportsTheWholeMatrix(t *testing.T) {
 		if e.closed != 1 {
 			t.Errorf("engine of %s closed %d times, want once", system, e.closed)
 		}
-		if n := e.ran("nix eval"); n != 1 {
+		if n := e.ran(evaluate); n != 1 {
 			t.Errorf("%d evaluations for %s, want one", n, system)
 		}
-		if n := e.ran("nix-store --realise --keep-going"); n != 1 {
+		if n := e.ran(realise); n != 1 {
 			t.Errorf("%d realisations for %s, want one for all packages", n, system)
 		}
 	}
@@ -156,7 +156,7 @@ func TestFailedPackageLeavesItsSiblingsUnharmed(t *testing.T) {
 	if !slices.Contains(release.store.paths, fakePath(matrix.X8664Linux, "headless", "")) {
 		t.Error("the good sibling was not exported")
 	}
-	if n := release.engines[matrix.X8664Linux].ran("nix-store --realise --keep-going"); n != 1 {
+	if n := release.engines[matrix.X8664Linux].ran(realise); n != 1 {
 		t.Errorf("realised %d times: a builder's own failure is never retried", n)
 	}
 	f := m.Cells[0].Packages[0].Failure
@@ -182,7 +182,7 @@ func TestFlakySubstituterIsRetriedOnce(t *testing.T) {
 	if err == nil || m.Cells[0].Packages[0].Failure.Kind != run.SubstituterFailed {
 		t.Errorf("a substituter that stays away: error %v, want its kind named", err)
 	}
-	if n := release.engines[matrix.X8664Linux].ran("nix-store --realise --keep-going"); n != 2 {
+	if n := release.engines[matrix.X8664Linux].ran(realise); n != 2 {
 		t.Errorf("realised %d times, want 2", n)
 	}
 }
@@ -245,7 +245,7 @@ func TestPreflightRefuses(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("error %v, want it to say %q", err, test.want)
 			}
-			if n := e.ran("nix-store --realise --keep-going"); n != 0 {
+			if n := e.ran(realise); n != 0 {
 				t.Error("something was built all the same")
 			}
 			if e.closed != 1 {
@@ -405,7 +405,7 @@ func TestPreviewChangesNothing(t *testing.T) {
 		t.Error("a manifest was written")
 	}
 	for system, e := range release.engines {
-		if e.ran("nix-store --realise --keep-going")+e.ran("nix-build") > 0 || e.closed != 1 {
+		if e.ran(realise)+e.ran(buildProbe) > 0 || e.closed != 1 {
 			t.Errorf("%s: commands %v, closed %d times", system, e.commands, e.closed)
 		}
 	}
