@@ -105,6 +105,7 @@ func (m machine) mustBuild(t *testing.T, args ...string) []string {
 
 // Each derivation differs in one known way. The report names its cause, or none.
 func TestUnreproducible(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		attribute string
 		want      []Cause // nil if none is certain
@@ -168,6 +169,7 @@ func TestUnreproducible(t *testing.T) {
 
 // Deterministic derivations never differ, in a hundred builds on each of two machines.
 func TestDeterministic(t *testing.T) {
+	t.Parallel()
 	first, second := newMachines(t)
 	const runs = 100
 	args := []string{"-A", "deterministic", "--arg", "runs"}
