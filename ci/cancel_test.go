@@ -165,7 +165,7 @@ func TestAJobThatIsCancelledWhileItBuilds(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := startProcess(t, buildCI(t), j, "probe ", "release", "./silent", "--engine", "host", "--system", "x86_64-linux", "--package", "open-sesame-desktop",
-		"--substituter", "none", "--served-by", "none", "--memlock", "0", "--push", "never")
+		"--substituter", "none", "--served-by", "none", "--memlock", "0", "--push", "never", "--since", "none")
 	p.wait(t, p.said.seen)
 	if code := p.cancel(t, syscall.SIGINT); code != exitInterrupted {
 		t.Fatalf("exit code %d:\n%s", code, &p.said)

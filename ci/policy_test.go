@@ -131,7 +131,7 @@ func TestPolicyRefusesACommitOfAFork(t *testing.T) {
 	commit := git("rev-parse", "HEAD")
 
 	j := newJob(t, pushed("refs/heads/main"))
-	code := j.run(t, "build", dir, "--engine", "host", "--served-by", "none")
+	code := j.run(t, "build", dir, "--engine", "host", "--since", "none") // which asks Cachix
 	if code != exitUsage || !strings.Contains(j.stderr.String(), "build commit "+commit+" on push with a secret: refused") {
 		t.Errorf("exit code %d\n%s", code, &j.stderr)
 	}
