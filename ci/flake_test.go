@@ -251,11 +251,7 @@ func TestInstalledFiles(t *testing.T) {
 	if system == "" {
 		t.Skip("the flake has no package for this machine")
 	}
-	self, err := os.Executable() // which is the program, if it is called so
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := newFlakeTest(t, self)
+	f := newFlakeTest(t, buildCI(t))
 	out := filepath.Join(f.store, f.run("packages."+system+".default.outPath", "eval", "--raw"))
 	f.run("packages."+system+".default", "build", "--no-link")
 	for file, want := range map[string]string{

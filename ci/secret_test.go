@@ -57,7 +57,8 @@ func buildCI(t testing.TB) string {
 var buildOnce = sync.OnceValues(func() (file string, err error) {
 	file = filepath.Join(sharedDir, "ci")
 	build := exec.Command("go", "build", "-o", file, ".")
-	build.Dir = filepath.Dir(testdata) // the test of a job changed the directory
+	build.Dir = filepath.Dir(testdata)                   // the test of a job changed the directory
+	build.Env = append(build.Environ(), "CGO_ENABLED=0") // as the package builds it: a sandbox has no C library
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}

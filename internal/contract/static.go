@@ -202,7 +202,7 @@ func (l *Lock) age(lock *flake.Lock, now time.Time) []Result {
 	case ref == nil:
 		return skip("no input is called %s", l.Nixpkgs)
 	case ref.Kind == flake.KindPath:
-		return skip("%s is part of the tree", l.Nixpkgs)
+		return []Result{{Status: Skip, Reason: l.Nixpkgs + " is part of the tree", File: "flake.lock"}}
 	}
 	days := int(now.Sub(time.Unix(ref.LastModified, 0)).Hours() / 24)
 	r := Result{

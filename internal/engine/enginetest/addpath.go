@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // writeTree writes a tree with all kinds of files that a source may have.
@@ -28,12 +30,10 @@ func writeTree(dir string) error {
 		return err
 	}
 	// Inner files first, because a change in a directory changes its time.
-	return walkUp(dir, func(path string, d fs.DirEntry) error {
-		if d.Type() == fs.ModeSymlink {
-			return nil // it keeps its time, because os.Chtimes follows links
-		}
+	return walkUp(dir, func(path string, _ fs.DirEntry) error {
 		at := time.Date(2021, 2, 3, 4, 5, 6, 0, time.UTC).Add(time.Duration(len(path)) * time.Hour)
-		return os.Chtimes(path, at, at)
+		second := unix.NsecToTimeval(at.UnixNano())
+		return unix.Lutimes(path, []unix.Timeval{second, second})
 	})
 }
 
