@@ -46,7 +46,9 @@ func TestPushThroughFaults(t *testing.T) {
 				t.Parallel()
 				policy := testPolicy
 				if fault.Stall != 0 {
-					policy.stallTimeout, policy.completeTimeout = time.Second, time.Second
+					// Long enough that the server answers all other requests on a loaded machine: an upload whose answer comes too
+					// late stays open.
+					policy.stallTimeout, policy.completeTimeout = 3*time.Second, 3*time.Second
 				}
 				s, c := newServer(t, cachixtest.Options{}, Options{policy: policy})
 				fault.Endpoint, fault.Times = endpoint, 2
