@@ -37,8 +37,8 @@ A run has these steps, for each system in parallel:
   confirm     reads back what was exported, and looks for what was pushed as a consumer would
   pin         pins the outputs of a release in the cache, once every system is published
   sbom        writes a bill of materials of each package
-  manifest    writes OUT/manifest.json: enough to repeat the run and to compare with it
   attest      states how the outputs were made, in OUT/provenance.intoto.jsonl
+  manifest    writes OUT/manifest.json: enough to repeat the run and to compare with it
 
 Results (store paths, or JSON) go to standard output, everything else to standard error.`
 

@@ -30,56 +30,45 @@ func (j *Job) newManifest(started time.Time, s run.Snapshot) *run.Manifest {
 	}
 }
 
-// finish does the steps after the cells. The outcome is that of all steps: if a step fails after the manifest was written,
-// finish writes the manifest again.
+// finish does the steps after the cells. The last one writes the manifest with the outcome of all steps. So a run that was
+// killed has no manifest.
 func (r *Release) finish(ctx context.Context, m *run.Manifest, started time.Time, err error) error {
 	m.Finished = run.Timestamp(r.Now())
 	for i := range m.Cells {
 		m.Cells[i].Job = r.Results.Job
 	}
 	m.MarkUnknown()
-	statements := r.Results.Statements
-	if ctx.Err() != nil && err != nil {
-		statements = nil // an interrupted run has none
-	}
-	var bills []string
-	if statements != nil {
-		var billErr error
-		bills, billErr = r.writeBills(ctx, m)
-		err = errors.Join(err, billErr)
-	}
-	writeErr := r.Results.write(ctx, r.Recorder, m, err)
-	if statements != nil && writeErr == nil {
-		if statementErr := r.writeProvenance(ctx, m, bills); statementErr != nil {
+	m.Outcome = run.OutcomeOfRun(ctx, err)
+	if r.Results.Statements != nil && (err == nil || ctx.Err() == nil) { // an interrupted run has none
+		if statementErr := r.writeStatements(ctx, m); statementErr != nil {
 			err = errors.Join(err, statementErr)
 			m.Outcome = run.OutcomeOfRun(ctx, err)
-			writeErr = r.Results.writeFile(m)
 		}
 	}
-	err = errors.Join(err, writeErr)
-	r.Event(run.RunFinished{Seconds: run.Seconds(r.Now().Sub(started)), Manifest: m, Path: r.Results.Manifest.Path()})
-	return err
+	return errors.Join(err, r.Results.write(ctx, r.Recorder, m, started))
 }
 
-// write sets the outcome of a run that ended with err, and writes the manifest, also that of an interrupted run.
-func (f Results) write(ctx context.Context, r *run.Recorder, m *run.Manifest, err error) error {
-	m.Outcome = run.OutcomeOfRun(ctx, err)
-	err = r.Step(context.WithoutCancel(ctx), run.StepManifest, "", func() (string, error) {
-		return f.Manifest.Path(), f.writeFile(m)
+// write writes the manifest, also that of an interrupted run, and reports the end of the run.
+func (f Results) write(ctx context.Context, r *run.Recorder, m *run.Manifest, started time.Time) error {
+	done := run.RunFinished{Manifest: m}
+	err := r.Step(context.WithoutCancel(ctx), run.StepManifest, "", func() (string, error) {
+		data, err := encode(m)
+		if err == nil {
+			err = f.Manifest.Write(data)
+		}
+		if err != nil {
+			return "", fmt.Errorf("write manifest %s: %v", f.Manifest.Path(), err)
+		}
+		done.Path = f.Manifest.Path()
+		return done.Path, nil
 	})
 	if err != nil {
-		m.Outcome = run.OutcomeFailed
+		m.Outcome = run.OutcomeOfRun(ctx, err)
 	}
+	done.Seconds = run.Seconds(r.Now().Sub(started))
+	r.Event(done)
 	return err
 }
 
-func (f Results) writeFile(m *run.Manifest) error {
-	data, err := printable.JSON(m, "  ")
-	if err == nil {
-		err = f.Manifest.Write(data)
-	}
-	if err != nil {
-		return fmt.Errorf("write manifest %s: %v", f.Manifest.Path(), err)
-	}
-	return nil
-}
+// encode returns the contents of a manifest's file.
+func encode(m *run.Manifest) ([]byte, error) { return printable.JSON(m, "  ") }

@@ -46,14 +46,12 @@ func (r *Report) Run(ctx context.Context, m *run.Manifest) error {
 	if err == nil {
 		err = r.Publish.CheckPinned(cells)
 	}
-	done := run.RunFinished{Manifest: m}
-	if m != nil {
-		err = errors.Join(err, r.Results.write(ctx, r.Recorder, m, err))
-		done.Path = r.Results.Manifest.Path()
+	if m == nil {
+		r.Event(run.RunFinished{Seconds: run.Seconds(r.Now().Sub(started))})
+		return err
 	}
-	done.Seconds = run.Seconds(r.Now().Sub(started))
-	r.Event(done)
-	return err
+	m.Outcome = run.OutcomeOfRun(ctx, err)
+	return errors.Join(err, r.Results.write(ctx, r.Recorder, m, started))
 }
 
 // checkComplete returns an error for each system without a result.

@@ -195,6 +195,13 @@ type File struct {
 	Hash      nix.Hash
 }
 
+// HashBytes returns the SHA-256 of a file's contents.
+func HashBytes(contents []byte) nix.Hash {
+	hasher := gonix.NewHasher(gonix.SHA256)
+	_, _ = hasher.Write(contents)
+	return hasher.SumHash()
+}
+
 // HashFile returns a file of a run's results with the SHA-256 of its bytes, for [Facts].Byproducts.
 func HashFile(ctx context.Context, out *regular.Dir, name, mediaType string) (File, error) {
 	f, err := out.OpenRegular(filepath.FromSlash(name))

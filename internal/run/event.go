@@ -27,10 +27,16 @@ const (
 	StepPush      Step = "push"
 	StepConfirm   Step = "confirm"
 	StepPin       Step = "pin"
-	StepBills     Step = "sbom"
-	StepManifest  Step = "manifest"
+	StepSBOM      Step = "sbom"
 	StepAttest    Step = "attest"
+	StepManifest  Step = "manifest"
 )
+
+// Steps are all steps in that order.
+var Steps = []Step{
+	StepSnapshot, StepPreflight, StepEvaluate, StepPlan, StepProbe, StepBuild, StepContract, StepRebuild, StepExport, StepPush,
+	StepConfirm, StepPin, StepSBOM, StepAttest, StepManifest,
+}
 
 type (
 	// RunStarted is the first event of a run.

@@ -17,7 +17,7 @@ func (f *fakeRun) attest() {
 	f.Source = fakeSource{snapshot}
 }
 
-// The steps after the cells decide the outcome, too: a bill of materials before the manifest, and the provenance after it.
+// The steps after the cells decide the outcome, too.
 // The manifest's file, the last event and the error have the same outcome.
 func TestAStepAfterTheCellsDecidesTheOutcome(t *testing.T) {
 	for name, test := range map[string]struct {
