@@ -27,6 +27,9 @@ type Journal struct {
 	mu      sync.Mutex
 	entries []JournalEntry
 	pins    map[string]nix.StorePath
+
+	published map[nix.StorePath]bool   // by this run
+	pinned    map[string]nix.StorePath // by this run
 }
 
 // JournalEntry lists what one system has to publish.
@@ -85,29 +88,50 @@ func (j *Journal) Pins() map[string]nix.StorePath {
 	return maps.Clone(j.pins)
 }
 
-// Done removes an entry, and the file with the last one. It also removes the journals of killed runs if all that they list
-// is published now.
+// Done removes an entry, and the file with the last one. It also removes the journals of other runs if nothing that they
+// list is left.
 func (j *Journal) Done(e JournalEntry) error {
 	if j == nil {
 		return nil
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	before := slices.Clone(j.entries)
 	j.entries = slices.DeleteFunc(j.entries, func(other JournalEntry) bool {
 		return other.System == e.System && other.Cache == e.Cache && slices.Equal(other.Paths, e.Paths)
 	})
-	return errors.Join(j.save(), j.removeOthers(e))
+	err := j.save()
+	if err != nil {
+		j.entries = before // as on disk
+	}
+	if j.published == nil {
+		j.published = map[nix.StorePath]bool{}
+	}
+	for _, p := range e.Paths {
+		j.published[p] = true
+	}
+	return errors.Join(err, j.removeOthers(e.Cache))
 }
 
-// removeOthers removes the journals of other runs that list only paths of e. A run that has not ended writes its file
-// again with its next entry.
-func (j *Journal) removeOthers(e JournalEntry) error {
+// Pinned removes the journals of other runs if nothing that they list is left, now that the run has made pins in a cache.
+func (j *Journal) Pinned(cache string, pins map[string]nix.StorePath) error {
+	if j == nil {
+		return nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.pinned = pins
+	return j.removeOthers(cache)
+}
+
+// removeOthers removes the journals of other runs that list only what this run has published in a cache, and pins that it
+// has made. A run that has not ended writes its file again with its next entry.
+func (j *Journal) removeOthers(cache string) error {
 	unlock, err := j.out.Lock()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	published := nix.PathSet(e.Paths)
 	names, err := journalNames(j.out, ".json")
 	if err != nil {
 		return err
@@ -117,10 +141,7 @@ func (j *Journal) removeOthers(e JournalEntry) error {
 		if err != nil || other.run == j.run { // a user has to look at a damaged one
 			continue
 		}
-		isLeft := slices.ContainsFunc(other.entries, func(o JournalEntry) bool {
-			return o.Cache != e.Cache || slices.ContainsFunc(o.Paths, func(p nix.StorePath) bool { return !published[p] })
-		})
-		if !isLeft {
+		if !j.leaves(other, cache) {
 			other.record = j.record
 			err = other.remove()
 		}
@@ -130,6 +151,18 @@ func (j *Journal) removeOthers(e JournalEntry) error {
 	}
 	removeJournalDir(j.out)
 	return nil
+}
+
+// leaves reports whether another journal lists what this run has not published in a cache or has not pinned.
+func (j *Journal) leaves(other *Journal, cache string) bool {
+	for name := range other.pins {
+		if j.pinned[name] == "" || other.run > j.run {
+			return true
+		}
+	}
+	return slices.ContainsFunc(other.entries, func(o JournalEntry) bool {
+		return o.Cache != cache || slices.ContainsFunc(o.Paths, func(p nix.StorePath) bool { return !j.published[p] })
+	})
 }
 
 // journalPart matches the names of files that are renamed to a journal: see [regular.Dir.Replace].

@@ -14,6 +14,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -183,5 +184,65 @@ func TestJournalThatIsNoneIsRefused(t *testing.T) {
 				t.Errorf("the other journal is not read: %v", journals)
 			}
 		})
+	}
+}
+
+// A killed run of two systems has two entries. A later run publishes them one after the other, and the journal ends with
+// the last.
+func TestJournalOfTwoSystemsEndsWithTheLastOfThem(t *testing.T) {
+	out := regular.NewDir(t.TempDir())
+	killed, later := NewJournal(out, "1", nil), NewJournal(out, "2", nil)
+	x86 := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: []nix.StorePath{"/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-desktop"}}
+	aarch64 := JournalEntry{System: matrix.AArch64Linux, Cache: "c", Paths: []nix.StorePath{"/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-headless"}}
+	for _, err := range []error{killed.Add(x86), killed.Add(aarch64), later.Add(x86), later.Add(aarch64), later.Done(x86)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if journals, err := OpenJournals(out, nil); err != nil || len(journals) != 2 {
+		t.Errorf("%d journals are left after the first system, error %v", len(journals), err)
+	}
+	if err := later.Done(aarch64); err != nil {
+		t.Fatal(err)
+	}
+	if journals, err := OpenJournals(out, nil); err != nil || len(journals) > 0 {
+		t.Errorf("%d journals are left, error %v", len(journals), err)
+	}
+}
+
+// A journal with pins stays until they are made: the run that publishes its paths may be one that does not pin.
+func TestJournalWithPinsStaysUntilTheyAreMade(t *testing.T) {
+	const desktop = nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-desktop")
+	for name, test := range map[string]struct {
+		pinned  map[string]nix.StorePath
+		settled bool
+	}{
+		"none": {nil, false}, "another": {map[string]nix.StorePath{"headless": desktop}, false}, "all": {map[string]nix.StorePath{"desktop": desktop}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := regular.NewDir(t.TempDir())
+			release, later := NewJournal(out, "1", nil), NewJournal(out, "2", nil)
+			entry := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: []nix.StorePath{desktop}}
+			for _, err := range []error{
+				release.Add(entry), release.Pin(map[string]nix.StorePath{"desktop": desktop}), later.Add(entry), later.Done(entry), later.Pinned("c", test.pinned),
+			} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			journals, err := OpenJournals(out, nil)
+			if err != nil || (len(journals) == 0) != test.settled {
+				t.Errorf("%d journals are left, error %v", len(journals), err)
+			}
+		})
+	}
+}
+
+// A journal without entries is removed, so that no later push makes its pins. The run does not promise them.
+func TestPinsAreNotPromisedWithoutAnEntry(t *testing.T) {
+	p := Publisher{Journal: NewJournal(regular.NewDir(t.TempDir()), "1", nil)}
+	cells := []run.CellResult{{Publish: &run.PublishResult{Verdict: run.Published}}}
+	if err := p.pinLater(cells, &Error{Err: errors.New("remove journal")}); err == nil || strings.Contains(err.Error(), "--resume") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -37,12 +37,13 @@ func (p *Publisher) PinRelease(ctx context.Context, cells []run.CellResult, runE
 		if err != nil {
 			return "", p.Error("", err)
 		}
-		for name := range pinsOf(cells) {
+		made := pinsOf(cells)
+		for name := range made {
 			if err := recordPin(p.Record, pinKey{p.To.Name(), name}, p.ID); err != nil {
 				return "", err
 			}
 		}
-		return run.Count(pins, "pin"), nil
+		return run.Count(pins, "pin"), p.Journal.Pinned(p.To.Name(), made)
 	})
 }
 
@@ -53,7 +54,7 @@ func (p *Publisher) pinLater(cells []run.CellResult, runErr error) error {
 	isLost := func(c run.CellResult) bool {
 		return !c.Published() && (c.Publish == nil || c.Publish.Verdict != run.Unpublished)
 	}
-	if p.Journal == nil || run.OutcomeOf(runErr) != run.OutcomeUnpublished || slices.ContainsFunc(cells, isLost) {
+	if p.Journal == nil || len(p.Journal.Entries()) == 0 || run.OutcomeOf(runErr) != run.OutcomeUnpublished || slices.ContainsFunc(cells, isLost) {
 		return run.Skipped(reason)
 	}
 	if err := p.Journal.Pin(pinsOf(cells)); err != nil {
