@@ -18,15 +18,6 @@ type Statements struct {
 	Key   *provenance.SecretKey // signs the provenance; nil for none
 }
 
-// writeStatements writes the bills of materials and the provenance.
-func (r *Release) writeStatements(ctx context.Context, m *run.Manifest) error {
-	bills, err := r.writeBills(ctx, m)
-	if err != nil {
-		return err
-	}
-	return r.writeProvenance(ctx, m, bills)
-}
-
 // writeProvenance states how the outputs were made. It has the hash of the manifest, which is written after it.
 func (r *Release) writeProvenance(ctx context.Context, m *run.Manifest, bills []string) error {
 	return r.Step(ctx, run.StepAttest, "", func() (string, error) {

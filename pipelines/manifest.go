@@ -39,9 +39,16 @@ func (r *Release) finish(ctx context.Context, m *run.Manifest, started time.Time
 	}
 	m.MarkUnknown()
 	m.Outcome = run.OutcomeOfRun(ctx, err)
-	if r.Results.Statements != nil && (err == nil || ctx.Err() == nil) { // an interrupted run has none
-		if statementErr := r.writeStatements(ctx, m); statementErr != nil {
-			err = errors.Join(err, statementErr)
+	var bills []string
+	for _, step := range []func() error{
+		func() (err error) { bills, err = r.writeBills(ctx, m); return err },
+		func() error { return r.writeProvenance(ctx, m, bills) }, // after all others, because it has the hash of the manifest
+	} {
+		if r.Results.Statements == nil || err != nil && ctx.Err() != nil {
+			break // an interrupted run has none
+		}
+		if stepErr := step(); stepErr != nil {
+			err = errors.Join(err, stepErr)
 			m.Outcome = run.OutcomeOfRun(ctx, err)
 		}
 	}
