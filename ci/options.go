@@ -13,7 +13,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
@@ -36,7 +35,7 @@ type options struct {
 	rebuild  rebuildOptions
 	publish  publishOptions
 
-	provenanceKey       *provenance.SecretKey // signs the provenance; nil for none
+	statements          pipelines.Statements
 	keepGoing, failFast bool
 	given               []givenFlag // repeated in hints
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
-	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
 // newPipeline returns a command that runs the whole pipeline: release, warm or build.
@@ -33,7 +32,7 @@ func newPipeline(sys process, cmd command, short string) *cobra.Command {
 	}
 	o.register(c.Flags())
 	o.rebuild.register(c.Flags(), cmd.rebuild)
-	c.Flags().Var(valueOf(&o.provenanceKey, "", readProvenanceKey), "provenance-key", "file with the secret key that signs the provenance, as nix-store --generate-binary-cache-key makes it")
+	c.Flags().Var(valueOf(&o.statements.Key, "", readProvenanceKey), "provenance-key", "file with the secret key that signs the provenance, as nix-store --generate-binary-cache-key makes it")
 	if cmd.publishes {
 		o.publish.registerRun(c)
 	}
@@ -53,9 +52,8 @@ func runPipeline(ctx context.Context, sys process, cmd command, o options) error
 			return errors.Join(err, reporter.Close())
 		}
 	}
-	r.Results.Statements = &pipelines.Statements{
-		Facts: provenance.Facts{Builder: sys.job().Workflow(), Invocation: sys.job().RunPage()}, Key: o.provenanceKey,
-	}
+	o.statements.Facts = provenance.Facts{Builder: sys.job().Workflow(), Invocation: sys.job().RunPage()}
+	r.Results.Statements = &o.statements
 	manifest, err := r.Run(ctx)
 	err = errors.Join(err, reporter.Close())
 	if manifest == nil {

@@ -12,12 +12,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/sbom"
 )
 
-// Statements configures the bills of materials and the provenance.
-type Statements struct {
-	Facts provenance.Facts      // about the machine; the run adds the others
-	Key   *provenance.SecretKey // signs the provenance; nil for none
-}
-
 // writeProvenance states how the outputs were made. It has the hash of the manifest, which is written after it.
 func (r *Release) writeProvenance(ctx context.Context, m *run.Manifest, bills []string) error {
 	return r.Step(ctx, run.StepAttest, "", func() (string, error) {

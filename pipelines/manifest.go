@@ -8,6 +8,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
@@ -17,6 +18,12 @@ type Results struct {
 	Manifest   regular.File
 	Statements *Statements // nil for a run without
 	Job        string      // the URL of the CI job of the run; empty for none
+}
+
+// Statements configures the steps after the cells, such as the provenance.
+type Statements struct {
+	Facts provenance.Facts      // about the machine; the run adds the others
+	Key   *provenance.SecretKey // signs the provenance; nil for none
 }
 
 func (j *Job) newManifest(started time.Time, s run.Snapshot) *run.Manifest {
