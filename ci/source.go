@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/example"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
@@ -146,20 +147,19 @@ func (p recordedSource) checkInputs(s flake.Snapshot) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read the locks of the source: %w", err)
 	}
-	if !slices.Equal(inputHashes(p.inputs), inputHashes(inputs)) {
+	if !slices.EqualFunc(byName(p.inputs), byName(inputs), sameInput) {
 		return hint.Wrap(errors.New("reproduce: the inputs in the manifest are not those of its source's flake.lock: it was edited"),
 			"take the manifest from the run again")
 	}
 	return nil
 }
 
-func inputHashes(inputs []flake.Input) []string {
-	var all []string
-	for _, in := range inputs {
-		all = append(all, in.Name+" "+in.URL+" "+in.NARHash)
-	}
-	slices.Sort(all)
-	return all
+func byName(inputs []flake.Input) []flake.Input {
+	return slices.SortedFunc(slices.Values(inputs), func(a, b flake.Input) int { return strings.Compare(a.Name, b.Name) })
+}
+
+func sameInput(a, b flake.Input) bool {
+	return a.Name == b.Name && flake.SameURL(a.URL, b.URL) && a.NARHash == b.NARHash
 }
 
 // touch sets the time of every file of a snapshot, because Nix uses the newest.

@@ -132,3 +132,37 @@ func unlockedOf(data []byte) ([]string, error) {
 	}
 	return lock.Unlocked(), nil
 }
+
+// The URL of an input is that of a manifest of an earlier version, which reproduce compares with the lock.
+func TestInputsKeepTheirURL(t *testing.T) {
+	const rev = "1111111111111111111111111111111111111111"
+	for locked, want := range map[string]string{
+		`"type": "tarball", "url": "https://api.example.org/f/a.tar.gz", "rev": "` + rev + `"`:             "tarball+https://api.example.org/f/a.tar.gz",
+		`"type": "file", "url": "https://example.org/a", "rev": "` + rev + `"`:                             "file+https://example.org/a",
+		`"type": "github", "owner": "o", "repo": "r", "ref": "main", "rev": "` + rev + `"`:                 "github:o/r/" + rev,
+		`"type": "git", "url": "https://example.org/a.git", "ref": "main", "rev": "` + rev + `"`:           "git+https://example.org/a.git?ref=main&rev=" + rev,
+		`"type": "hg", "url": "https://example.org/a", "ref": "default", "rev": "` + rev + `"`:             "hg+https://example.org/a?ref=default&rev=" + rev,
+		`"type": "indirect", "id": "nixpkgs", "ref": "nixos-unstable", "dir": "sub", "rev": "` + rev + `"`: "flake:nixpkgs/nixos-unstable/" + rev + "?dir=sub",
+	} {
+		got, err := inputsOf([]byte(`{"nodes": {"root": {"inputs": {"a": "a"}}, "a": {"locked": {`+locked+`}}}, "root": "root", "version": 7}`), nil)
+		if err != nil || len(got) != 1 || got[0].URL != want {
+			t.Errorf("%s: inputs %+v, error %v, want %s", locked, got, err, want)
+		}
+	}
+}
+
+func TestSameURL(t *testing.T) {
+	for _, same := range [][2]string{
+		{"tarball+https://example.org/a.tar.gz?token=…&x=1", "tarball+https://example.org/a.tar.gz?x=1"},
+		{"tarball+https://example.org/a.tar.gz?x=a+b&a=1", "tarball+https://example.org/a.tar.gz?a=1&x=a%20b"},
+		{"git+https://example.org/a.git?z=1&ref=main", "git+https://example.org/a.git?ref=main&z=1"},
+		{"path:./a b", "path:./a%20b"},
+	} {
+		if !SameURL(same[0], same[1]) {
+			t.Errorf("%s and %s differ", same[0], same[1])
+		}
+	}
+	if SameURL("github:a/b/c", "github:a/x/c") || SameURL("tarball+https://example.org/?x=1", "tarball+https://example.org/?x=2") {
+		t.Error("other URLs are the same")
+	}
+}

@@ -1,6 +1,7 @@
 package flake
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"path"
@@ -79,10 +80,14 @@ func (r Ref) String() string {
 	case KindGitHub, KindGitLab, KindSourceHut:
 		params["host"] = r.Host
 		parts := []string{url.PathEscape(r.Owner), url.PathEscape(r.Repo)}
-		if at := r.Ref + r.Rev; at != "" {
+		if at := cmp.Or(r.Rev, r.Ref); at != "" {
 			parts = append(parts, (&url.URL{Path: at}).EscapedPath())
 		}
 		return withQuery(string(r.Kind)+":"+strings.Join(parts, "/"), params)
+	case kindIndirect:
+		return withQuery("flake:"+path.Join(r.ID, r.Ref, r.Rev), params)
+	case KindTarball, kindFile: // their URL has the revision, if the lock names one
+		return withQuery(string(r.Kind)+"+"+withoutCredentials(r.URL), params)
 	}
 	params["ref"], params["rev"] = r.Ref, r.Rev
 	switch r.Kind {
@@ -90,8 +95,6 @@ func (r Ref) String() string {
 		return withQuery(r.Path, params)
 	case KindPath:
 		return withQuery("path:"+(&url.URL{Path: r.Path}).EscapedPath(), params)
-	case kindIndirect:
-		return "flake:" + path.Join(r.ID, r.Ref, r.Rev)
 	default:
 		return withQuery(string(r.Kind)+"+"+withoutCredentials(r.URL), params)
 	}

@@ -40,6 +40,18 @@ func withoutCredentials(raw string) string {
 	return u.String()
 }
 
+// SameURL reports whether two URLs of an [Input] are the same, apart from secrets and from the order and the encoding of
+// parameters, which versions of this program have written in different ways.
+func SameURL(a, b string) bool { return plainURL(a) == plainURL(b) }
+
+func plainURL(text string) string {
+	text = withoutCredentials(text)
+	if plain, err := url.PathUnescape(text); err == nil {
+		return plain
+	}
+	return text
+}
+
 // withoutURL strips a *url.Error of its URL, which may hold credentials.
 func withoutURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
