@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -22,7 +23,7 @@ func (e *evaluation) config(mode string, h *home) []Result {
 	generated, ok := h.Files[file]
 	switch {
 	case file == "":
-		return nil
+		return skip("the contract names no configuration file")
 	case !ok:
 		return fail("there are %s, and no %s", strings.Replace(mode, "both", "settings and profiles", 1), file)
 	case generated.Derivation != "":
@@ -62,9 +63,12 @@ func (f homeFile) parse() (tree map[string]any, err error) {
 	return tree, err
 }
 
-// flatten adds the values of a table, by their keys with dots.
+// flatten adds the values of a table, by their keys with dots. As in TOML, a name with dots is quoted.
 func flatten(prefix string, table map[string]any, into map[string]string) {
 	for name, value := range table {
+		if strings.Contains(name, ".") {
+			name = strconv.Quote(name)
+		}
 		if inner, ok := value.(map[string]any); ok {
 			flatten(prefix+name+".", inner, into)
 		} else {

@@ -198,8 +198,11 @@ func (b *built) verify() (found []Result) {
 		return skip("there are no units")
 	}
 	messages, err := systemdVerify(units)
-	if err != nil {
+	if _, ok := errors.AsType[unverified](err); ok {
 		return skip("%v", err)
+	}
+	if err != nil {
+		return fail("%v", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(units)) {
 		r, lines := Result{Check: "/" + name, Status: Pass}, messages[name]
@@ -228,12 +231,15 @@ func (b *built) unitFiles() map[string]string {
 	return units
 }
 
+// unverified is an error of a machine that cannot verify units.
+type unverified struct{ error }
+
 // systemdVerify returns the messages of systemd-analyze by unit. Another check looks for a unit's program; here it is
 // replaced by this program, which exists.
 func systemdVerify(units map[string]string) (map[string][]string, error) {
 	program, err := exec.LookPath("systemd-analyze")
 	if err != nil {
-		return nil, errors.New("this machine has no systemd-analyze")
+		return nil, unverified{errors.New("this machine has no systemd-analyze")}
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -271,7 +277,7 @@ func systemdVerify(units map[string]string) (map[string][]string, error) {
 	if err != nil && len(messages) == 0 {
 		// It failed without a message about a unit, for example because it is too old for --user.
 		reason, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-		return nil, fmt.Errorf("systemd-analyze verify: %w: %s", err, reason)
+		return nil, unverified{fmt.Errorf("systemd-analyze verify: %w: %s", err, reason)}
 	}
 	return messages, nil
 }

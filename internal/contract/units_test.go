@@ -1,9 +1,15 @@
 package contract
 
 import (
+	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 func TestParseUnit(t *testing.T) {
@@ -59,5 +65,24 @@ func TestSatisfies(t *testing.T) {
 		if got := satisfies(test.found, test.wanted); got != test.want {
 			t.Errorf("satisfies(%q, %q) = %t", test.found, test.wanted, got)
 		}
+	}
+}
+
+// An error of this machine is not a reason to skip the check of units.
+func TestVerifyFailsIfUnitsCannotBeWritten(t *testing.T) {
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "systemd-analyze"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin)
+	t.Setenv("TMPDIR", filepath.Join(bin, "none"))
+	const out = "/nix/store/00000000000000000000000000000000-p"
+	c := &Contract{Packages: map[matrix.Package]Package{"p": {Units: []string{"a.service"}}}, Units: &Units{Dir: "units", Verify: true}}
+	b := &built{
+		Contract: c, build: Build{Outputs: map[matrix.Package]nix.StorePath{"p": out}},
+		files: Files{out: {Mode: fs.ModeDir}, out + "/units": {Mode: fs.ModeDir}, out + "/units/a.service": {Data: []byte("[Service]\n")}},
+	}
+	if found := named("units/verify", b.verify()); len(found) != 1 || found[0].Status != Fail {
+		t.Errorf("results %+v, want a failure", found)
 	}
 }
