@@ -188,7 +188,7 @@ func TestRemoteBuilders(t *testing.T) {
 			w := f.workspace(t)
 			w.env = []string{defaultSecret + "=" + cachixtest.TestToken}
 			r := w.run(t, w.release(t, exampleFlake, "--package", "open-sesame", "--rebuild="+test.rebuild,
-				"--builders", test.builder.line(t, "ssh-ng", 8), "--cachix-url", server.APIURL())...)
+				"--builders", test.builder.line(t, "ssh-ng", 8), "--cachix", defaultProject.Cachix, "--secret-env", defaultSecret, "--cachix-url", server.APIURL())...)
 			if r.code != 0 {
 				t.Errorf("exit code %d", r.code)
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -43,26 +44,32 @@ func newPin(process process) *cobra.Command {
 
 func runPin(ctx context.Context, process process, p publishOptions, args []string) error {
 	var m *run.Manifest
+	of := defaultProject
 	if len(args) == 1 {
 		var err error
 		if m, err = run.ReadManifest(args[0]); err != nil {
 			return err
 		}
+		of = projectOfManifest(m)
 		if err := checkManifest(ctx, process, args[0]); err != nil {
 			return err
 		}
 		if p.cachix == "" {
-			if err := p.agreeTo(cachesOf(m), args[0]); err != nil {
+			if err := agreeTo(p.cacheName(of), cachesOf(m), args[0]); err != nil {
 				return err
 			}
 		}
 	}
-	name := p.cacheName(defaultProject)
+	name := p.cacheName(of)
+	p.secret = cmp.Or(p.secret, of.SecretEnv)
+	if name == "" {
+		return usage(hint.Wrap(fmt.Errorf("pin outputs of %s: no Cachix cache is named", args[0]), "name it: --cachix NAME"))
+	}
 	credential, err := process.credential(p, name, true)
 	if err != nil {
 		return err
 	}
-	to, err := newCachix(p, name, credential, defaultProject, nil)
+	to, err := newCachix(p, name, credential, of, nil)
 	if err != nil {
 		return usage(err)
 	}

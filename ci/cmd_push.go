@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,6 +56,7 @@ func newPush(process process) *cobra.Command {
 			if err := o.parse(args); err != nil {
 				return usage(err)
 			}
+			o.publish.secret = cmp.Or(o.publish.secret, defaultSecret)
 			process := process.maskSecret(o.publish.secret)
 			if _, err := process.checkEventPolicy(""); err != nil {
 				return err

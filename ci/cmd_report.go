@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
@@ -99,7 +100,9 @@ func concludeRelease(ctx context.Context, process process, o reportOptions, repo
 		return nil, err
 	}
 	cells := o.cellsOf(m)
-	pinned := pinnedRelease{o.publish.cacheName(defaultProject), o.publish.url, defaultProject.Substituters, cells}
+	p := projectOfManifest(m)
+	o.publish.secret = cmp.Or(o.publish.secret, p.SecretEnv)
+	pinned := pinnedRelease{o.publish.cacheName(p), o.publish.url, p.Substituters, cells}
 	if err := o.agreed(ctx, process, found, m); err != nil {
 		refused(now(), reporter, err)
 		return nil, err
@@ -151,7 +154,7 @@ func (o *reportOptions) join() (found []left, joined *run.Manifest, err error) {
 
 // cellsOf returns a cell for each system that needs a manifest, with the packages of the first manifest.
 func (o *reportOptions) cellsOf(m *run.Manifest) []matrix.Cell {
-	packages := defaultProject.Packages
+	packages := projectOfManifest(m).Packages
 	if m != nil && len(m.Cells) > 0 {
 		packages = nil
 		for _, p := range m.Cells[0].Packages {
@@ -199,7 +202,7 @@ func (o *reportOptions) agreed(ctx context.Context, process process, found []lef
 		return nil
 	}
 	for _, l := range found {
-		if err := cmp.Or(o.publish.agreeTo(cachesOf(l.manifest), l.file), checkManifest(ctx, process, l.file)); err != nil {
+		if err := cmp.Or(agreeTo(o.publish.cacheName(projectOfManifest(m)), cachesOf(l.manifest), l.file), checkManifest(ctx, process, l.file)); err != nil {
 			return err
 		}
 	}
@@ -211,15 +214,20 @@ func (o *reportOptions) publisher(process process, m *run.Manifest) (publish.Pub
 	if !o.wantsPin(m) {
 		return publish.Publisher{}, nil
 	}
-	name := o.publish.cacheName(defaultProject)
-	credential, err := process.credential(o.publish, name, slices.ContainsFunc(m.Cells, isPublished))
+	of := projectOfManifest(m)
+	name, published := o.publish.cacheName(of), slices.ContainsFunc(m.Cells, isPublished)
+	if name == "" && published {
+		return publish.Publisher{}, usage(hint.Wrap(errors.New("pin outputs: no Cachix cache is named"),
+			"name the one that they were pushed to: --cachix NAME; or leave the pins out: --pin=false"))
+	}
+	credential, err := process.credential(o.publish, name, published)
 	if err != nil {
 		return publish.Publisher{}, hint.Wrap(err, "to pin what was pushed, give the secret to this job too; or leave the pins out: --pin=false")
 	}
 	if credential.IsZero() || name == "" {
 		return publish.Publisher{}, nil
 	}
-	to, err := newCachix(o.publish, name, credential, defaultProject, nil)
+	to, err := newCachix(o.publish, name, credential, of, nil)
 	if err != nil {
 		return publish.Publisher{}, usage(err)
 	}
@@ -228,6 +236,15 @@ func (o *reportOptions) publisher(process process, m *run.Manifest) (publish.Pub
 
 func isPublished(c run.CellResult) bool {
 	return c.Publish != nil && c.Publish.Verdict == run.Published
+}
+
+// projectOfManifest returns the project of the flake that a run built. Anyone may have written the manifest, so it chooses
+// only between settings of this program.
+func projectOfManifest(m *run.Manifest) project.Project {
+	if m == nil {
+		return defaultProject
+	}
+	return projectOf(m.Source.URL)
 }
 
 func flakeOf(m *run.Manifest) string {

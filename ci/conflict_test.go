@@ -47,7 +47,7 @@ func TestConflictWithThePublicCache(t *testing.T) {
 	machine := func(name string, args ...string) (code int, log string) {
 		home := filepath.Join(dir, name)
 		var out, errs bytes.Buffer
-		args = append(slices.Clone(args), "--out", filepath.Join(home, "out"), "--cachix-url", server.APIURL())
+		args = append(slices.Clone(args), "--out", filepath.Join(home, "out"), "--cachix", defaultProject.Cachix, "--secret-env", defaultSecret, "--cachix-url", server.APIURL())
 		code = execute(t.Context(), args, process{
 			stdout: &out, stderr: &errs,
 			environ: append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME="+home, "NIX_REMOTE=local?root="+filepath.Join(home, "store")),

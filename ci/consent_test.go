@@ -25,20 +25,25 @@ func TestCacheInAFileNeedsConsent(t *testing.T) {
 		code int
 		log  []string
 	}{
-		"pin":               {[]string{"pin", "another.json"}, exitUsage, []string{"another.json names the cache another, not scopecreep-zip", "hint: if that is the cache you mean: --cachix another"}},
-		"pin, one of two":   {[]string{"pin", "mixed.json"}, exitUsage, []string{"mixed.json names the cache another, not scopecreep-zip"}},
-		"pin, consent":      {[]string{"pin", "another.json", "--cachix", "another"}, exitPublish, []string{"publish to another: pin"}},
-		"report":            {[]string{"report", "another.json", "--system", "x86_64-linux", "--since", "none"}, exitUsage, []string{"another.json names the cache another, not scopecreep-zip", "--cachix another"}},
-		"report, no pin":    {[]string{"report", "another.json", "--system", "x86_64-linux", "--since", "none", "--pin=false"}, exitOK, nil},
-		"report, consent":   {[]string{"report", "another.json", "--system", "x86_64-linux", "--since", "none", "--cachix", "another"}, exitPublish, []string{"publish to another: pin"}},
-		"push":              {[]string{"push", "--resume"}, exitUsage, []string{"out/journal/1.json names the cache another, not scopecreep-zip", "hint: if that is the cache you mean: --cachix another"}},
-		"push, dry run":     {[]string{"push", "--resume", "--dry-run"}, exitUsage, []string{"names the cache another, not scopecreep-zip"}},
-		"push, other cache": {[]string{"push", "--resume", "--cachix", "third"}, exitUsage, []string{"names the cache another, not third"}},
+		"pin":                 {[]string{"pin", "another.json"}, exitUsage, []string{"another.json names the cache another, not scopecreep-zip", "hint: if that is the cache you mean: --cachix another"}},
+		"pin, other flake":    {[]string{"pin", "other.json"}, exitUsage, []string{"other.json names the cache scopecreep-zip, and its flake has none"}},
+		"report, other flake": {[]string{"report", "other.json", "--system", "x86_64-linux", "--since", "none"}, exitUsage, []string{"no Cachix cache is named"}},
+		"pin, one of two":     {[]string{"pin", "mixed.json"}, exitUsage, []string{"mixed.json names the cache another, not scopecreep-zip"}},
+		"pin, consent":        {[]string{"pin", "another.json", "--cachix", "another"}, exitPublish, []string{"publish to another: pin"}},
+		"report":              {[]string{"report", "another.json", "--system", "x86_64-linux", "--since", "none"}, exitUsage, []string{"another.json names the cache another, not scopecreep-zip", "--cachix another"}},
+		"report, no pin":      {[]string{"report", "another.json", "--system", "x86_64-linux", "--since", "none", "--pin=false"}, exitOK, nil},
+		"report, consent":     {[]string{"report", "another.json", "--system", "x86_64-linux", "--since", "none", "--cachix", "another"}, exitPublish, []string{"publish to another: pin"}},
+		"push":                {[]string{"push", "--resume"}, exitUsage, []string{"out/journal/1.json names the cache another, not scopecreep-zip", "hint: if that is the cache you mean: --cachix another"}},
+		"push, dry run":       {[]string{"push", "--resume", "--dry-run"}, exitUsage, []string{"names the cache another, not scopecreep-zip"}},
+		"push, other cache":   {[]string{"push", "--resume", "--cachix", "third"}, exitUsage, []string{"names the cache another, not third"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server.Reset()
 			j := newJob(t, pushed("refs/heads/main"))
-			for file, m := range map[string]*run.Manifest{"another.json": published(matrix.X8664Linux, "another"), "mixed.json": published(matrix.X8664Linux, "scopecreep-zip")} {
+			for file, m := range map[string]*run.Manifest{"another.json": published(matrix.X8664Linux, "another"), "mixed.json": published(matrix.X8664Linux, "scopecreep-zip"), "other.json": published(matrix.X8664Linux, "scopecreep-zip")} {
+				if file != "other.json" {
+					m.Source.URL = defaultProject.Flake
+				}
 				if file == "mixed.json" {
 					m.Cells = append(m.Cells, published(matrix.AArch64Linux, "another").Cells...)
 				}
@@ -80,6 +85,7 @@ func TestTrackedManifestIsNotPinned(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			j := newJob(t, pushed("refs/heads/main"))
 			m := cellManifest(matrix.X8664Linux)
+			m.Source.URL = defaultProject.Flake
 			m.Cells[0].Publish = &run.PublishResult{Verdict: run.Published, Cache: "scopecreep-zip"}
 			data, err := json.Marshal(m)
 			if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -79,7 +80,7 @@ func extractVariable(name string) string {
 
 // extract removes one more variable, which the command line names, from the process and its environment.
 func (s secrets) extract(name string, environ environment) environment {
-	if s == nil {
+	if s == nil || name == "" {
 		return environ
 	}
 	if _, extracted := s[name]; !extracted {
@@ -107,7 +108,7 @@ func (s secrets) credential(name string) (cachix.Credential, error) {
 func (process process) credential(o publishOptions, cache string, required bool) (cachix.Credential, error) {
 	c, err := process.secrets.credential(o.secret)
 	if err == nil && c.IsZero() && required {
-		err = hint.Wrap(errNoSecret(o.secret), "set %s to an auth token of Cachix, or to the cache's signing key", o.secret)
+		err = hint.Wrap(errNoSecret(o.secret), "set %s to an auth token of Cachix, or to the cache's signing key", cmp.Or(o.secret, tokenVariable))
 	}
 	if err != nil {
 		return c, &publish.Error{Cache: cache, Err: err}

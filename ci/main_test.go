@@ -52,7 +52,12 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
+			contract, err := filepath.Abs("opensesame/contract.toml")
+			if err != nil {
+				return err
+			}
 			for name, value := range map[string]string{
+				"CONTRACT":   contract, // that the example and fixtures like it satisfy
 				"HOME":       filepath.Join(env.WorkDir, "home"),
 				"NIX_REMOTE": "local?root=" + filepath.Join(env.WorkDir, "store"),
 				"LANG":       "C.UTF-8",

@@ -58,12 +58,12 @@ func (o *options) register(s *pflag.FlagSet) {
 // parse reads FLAKE, and checks the groups.
 func (o *options) parse(s *pflag.FlagSet, args []string) error {
 	o.project, o.outGiven, o.given = defaultProject, s.Changed("out"), given(s)
-	if len(args) > 0 && args[0] == exampleFlake {
-		o.project = exampleProject
-	} else if len(args) > 0 {
-		o.project.Flake = args[0]
+	if len(args) > 0 {
+		o.project = projectOf(args[0])
 	}
 	o.projectOptions.apply(&o.project)
+	o.publish.secret = cmp.Or(o.publish.secret, o.project.SecretEnv)
+	o.everySystem = !s.Changed("system") && len(o.project.Packages) == 0
 	o.cells = o.selection.cells(o.project.Packages)
 	err := cmp.Or(o.engineOptions.check(), o.contract.parse(o.project, o.packages), o.rebuild.parse(s.Changed("rebuild")))
 	if err == nil && o.failFast && o.keepGoing && s.Changed("keep-going") {
@@ -82,11 +82,13 @@ func (o *options) pinnedRelease() pinnedRelease {
 type selection struct {
 	systems  []matrix.System
 	packages []matrix.Package // empty for the project's
+	// everySystem is set if nothing names the systems: one that the flake has no packages for is left out.
+	everySystem bool
 }
 
 func (o *selection) register(s *pflag.FlagSet) {
 	o.registerSystems(s, "system to build for; repeatable (default: all)")
-	s.Var(listOf(&o.packages, matrix.ParsePackage), "package", "package to build; repeatable (default: the project's)")
+	s.Var(listOf(&o.packages, matrix.ParsePackage), "package", "package to build; repeatable (default: the project's, or all of the flake)")
 }
 
 func (o *selection) registerSystems(s *pflag.FlagSet, usage string) {
@@ -187,6 +189,8 @@ func (o *contractOptions) parse(p project.Project, packages []matrix.Package) (e
 		o.Contract, o.Without = nil, "--contract off"
 	case o.file != "":
 		o.Contract, err = contract.Load(o.file)
+	case p.Contract == nil:
+		o.Without = "the flake has no contract; --contract-file FILE names one"
 	case len(packages) > 0 && !sameSet(packages, p.Packages):
 		o.Contract, o.Without = nil, "the contract is about other packages; --contract-file FILE names another contract"
 	}

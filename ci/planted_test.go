@@ -72,7 +72,7 @@ func (u *releaser) run(t *testing.T, command string, args ...string) (code int, 
 	args = append([]string{command}, args...)
 	environ := append(os.Environ(), "HOME="+u.home, "XDG_CACHE_HOME="+u.home, "XDG_STATE_HOME="+u.state, "NIX_REMOTE=local?root="+filepath.Join(u.home, "store"))
 	if command != "build" {
-		args = append(args, "--cachix-url", u.server.APIURL(), "--confirm-timeout", "0s")
+		args = append(args, "--cachix", defaultProject.Cachix, "--secret-env", defaultSecret, "--cachix-url", u.server.APIURL(), "--confirm-timeout", "0s")
 		environ = append(environ, defaultSecret+"="+cachixtest.TestToken)
 	}
 	if command != "push" {

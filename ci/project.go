@@ -18,6 +18,21 @@ var exampleProject = project.Project{
 	Packages: defaultProject.Packages,
 	// It also satisfies the requirements that are warnings for the default project.
 	Contract: withStrict(*defaultProject.Contract),
+	Trust:    project.Trust{SecretEnv: defaultProject.SecretEnv},
+}
+
+// projectOf returns the project of a flake reference. A flake other than the example and the repository of the default
+// project has settings that publish nothing and require nothing.
+func projectOf(ref string) project.Project {
+	p := *project.Default()
+	switch {
+	case ref == exampleFlake:
+		return exampleProject
+	case opensesame.Is(ref):
+		p = defaultProject
+	}
+	p.Flake = ref
+	return p
 }
 
 // withStrict returns a contract whose warnings are failures.

@@ -44,7 +44,7 @@ func (f *publishOptions) registerCache(c *cobra.Command) {
 	s := c.Flags()
 	s.StringVar(&f.cachix, "cachix", "", "name of the Cachix cache to push to (default: the project's)")
 	s.StringVar(&f.url, "cachix-url", "", "base URL of the API of Cachix (default: "+cachix.API+")")
-	s.StringVar(&f.secret, "secret-env", defaultSecret, "variable with the auth token or the signing key; it is removed from the environment")
+	s.StringVar(&f.secret, "secret-env", "", "variable with the auth token or the signing key, instead of the project's; it is removed from the environment")
 }
 
 // register also adds the flags that say how to push.
@@ -80,19 +80,19 @@ func (o options) publisher(sys process, cmd command, id string, store *outcache.
 		Timeout: o.publish.timeout, Patience: o.publish.patience,
 		Journal: publish.NewJournal(o.out, id, store.Record()), Resume: resumeCommand(o.out.Name(), o.publish),
 	}
+	cache := o.publish.cacheName(o.project)
 	credential, err := sys.secrets.credential(o.publish.secret)
-	if err != nil && o.publish.push != pushNever {
-		return p, &publish.Error{Cache: o.publish.cacheName(o.project), Err: err}
-	}
 	switch {
 	case o.publish.push == pushNever:
 		p.Disabled = "--push " + pushNever
-	case credential.IsZero():
-		p.Disabled = cmp.Or(without, "no secret: "+o.publish.secret+" is not set")
-	case o.publish.cacheName(o.project) == "":
+	case cache == "":
 		p.Disabled = "no Cachix cache is named (--cachix NAME)"
+	case err != nil:
+		return p, &publish.Error{Cache: cache, Err: err}
+	case credential.IsZero():
+		p.Disabled = cmp.Or(without, "no secret: "+cmp.Or(o.publish.secret, tokenVariable)+" is not set")
 	default:
-		to, err := newCachix(o.publish, o.publish.cacheName(o.project), credential, o.project, store)
+		to, err := newCachix(o.publish, cache, credential, o.project, store)
 		if err != nil {
 			return p, usage(err)
 		}
@@ -123,12 +123,15 @@ func newCachix(p publishOptions, name string, credential cachix.Credential, t pr
 }
 
 // agreeTo compares the caches that a file names with the one that may be written to: that of the command line, or else the
-// target's. Anyone may have written a manifest or a journal, and the secret may be good for other caches as well.
-func (f publishOptions) agreeTo(caches []string, file string) error {
-	agreed := f.cacheName(defaultProject)
+// project's. Anyone may have written a manifest or a journal, and the secret may be good for other caches as well.
+func agreeTo(agreed string, caches []string, file string) error {
+	but := "and its flake has none"
+	if agreed != "" {
+		but = "not " + agreed
+	}
 	for _, name := range caches {
 		if name != agreed {
-			return usage(hint.Wrap(fmt.Errorf("%s names the cache %s, not %s", file, nix.FirstLine(nix.PlainText(name)), agreed),
+			return usage(hint.Wrap(fmt.Errorf("%s names the cache %s, %s", file, nix.FirstLine(nix.PlainText(name)), but),
 				"if that is the cache you mean: --cachix %s", quote(name)))
 		}
 	}
@@ -146,11 +149,11 @@ func cachesOf(m *run.Manifest) []string {
 	return names
 }
 
-// cacheName returns the Cachix cache that a run would push to; empty for none. With --cachix-url and without --cachix it
-// is the default project's.
+// cacheName returns the Cachix cache that a run would push to; empty for none. The example goes to a server of the user
+// alone, under the default project's name.
 func (f publishOptions) cacheName(p project.Project) string {
 	name := cmp.Or(f.cachix, p.Cachix)
-	if name == "" && f.url != "" {
+	if name == "" && f.url != "" && p.Flake == exampleFlake {
 		name = defaultProject.Cachix
 	}
 	return name
@@ -158,5 +161,8 @@ func (f publishOptions) cacheName(p project.Project) string {
 
 // errNoSecret is the error of commands that need a secret.
 func errNoSecret(variable string) error {
+	if variable == "" {
+		return errors.New("no secret: neither " + tokenVariable + " nor " + keyVariable + " is set")
+	}
 	return errors.New("no secret: neither " + variable + ", " + tokenVariable + " nor " + keyVariable + " is set")
 }

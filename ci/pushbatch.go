@@ -131,7 +131,7 @@ func (p pushing) resumed(ctx context.Context, cache string) (batches []batch, le
 
 // fill looks up the objects of a batch's journal. The journal has to name the cache, and to be of a run of this user.
 func (p pushing) fill(ctx context.Context, b *batch) (err error) {
-	if err := p.publish.agreeTo(b.journal.Caches(), b.journal.File()); err != nil {
+	if err := agreeTo(p.publish.cacheName(defaultProject), b.journal.Caches(), b.journal.File()); err != nil {
 		return err
 	}
 	consent := publish.Consent{Unsandboxed: p.publish.unsandboxed}

@@ -119,7 +119,7 @@ func resumeCommand(out string, f publishOptions) string {
 	if f.url != "" {
 		args = append(args, "--cachix-url", f.url)
 	}
-	if f.secret != defaultSecret {
+	if f.secret != "" && f.secret != defaultSecret {
 		args = append(args, "--secret-env", f.secret)
 	}
 	return commandLine(args...)

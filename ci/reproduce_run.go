@@ -25,10 +25,7 @@ func (o *reproduceOptions) runOptions(id, file string, m *run.Manifest) (r optio
 	if m.Source.URL == "" || len(m.Cells) == 0 {
 		return r, errors.New("reproduce: the manifest names no source, or no system")
 	}
-	r.project = defaultProject
-	if m.Source.URL == exampleFlake {
-		r.project = exampleProject
-	}
+	r.project = projectOf(m.Source.URL)
 	if o.memlock != nil {
 		r.project.Memlock = *o.memlock
 	}
@@ -136,7 +133,7 @@ func (o *reproduceOptions) checkTrust(settings nix.Settings, p project.Project) 
 	if o.trust {
 		return nil
 	}
-	known := slices.Concat(p.Substituters, p.TrustedKeys, defaultProject.Substituters, defaultProject.TrustedKeys, o.substituters, o.trustedKeys)
+	known := slices.Concat(p.Substituters, p.TrustedKeys, project.Default().Substituters, project.Default().TrustedKeys, o.substituters, o.trustedKeys)
 	caches, keys := cachesAndKeys(settings)
 	foreign := slices.DeleteFunc(slices.Concat(caches, keys), func(name string) bool { return slices.Contains(known, name) })
 	if len(foreign) == 0 {

@@ -114,7 +114,7 @@ func TestSecretIsNowhere(t *testing.T) {
 	cell := []string{"--engine", "host", "--system", string(system), "--served-by", "none", "--cachix-url", server.APIURL()}
 	release := func(args ...string) []string { return append(append([]string{"release"}, args...), cell...) }
 	run(0, release("example", "--out", "good", "--json", "-v")...)
-	run(1, release("./failing-check", "--contract", "off", "--out", "failed", "--memlock", "0",
+	run(1, release("./failing-check", "--contract", "off", "--cachix", defaultProject.Cachix, "--secret-env", defaultSecret, "--out", "failed", "--memlock", "0",
 		"--substituter", "file://user:"+password+"@localhost/nowhere", "--trusted-key", public)...)
 	run(5, release("example", "--out", "refused", "--cachix", "another")...)
 	run(0, "pin", "good/manifest.json", "--cachix-url", server.APIURL())

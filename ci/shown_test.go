@@ -169,6 +169,7 @@ func TestFieldsOfManifestsAreCleaned(t *testing.T) {
 // publishedManifest returns the manifest of a run whose outputs are in the cache, and can be pinned.
 func publishedManifest() *run.Manifest {
 	m := cellManifest(matrix.X8664Linux)
+	m.Source.URL = defaultProject.Flake
 	m.Cells[0].Publish = &run.PublishResult{Verdict: run.Published, Cache: "scopecreep-zip"}
 	return m
 }

@@ -78,7 +78,7 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 	r = &pipelines.Release{
 		Job: pipelines.Job{
 			Recorder: recorder, ID: id, Command: cmd.name, Tool: toolName + " " + version, Flake: o.project.Flake,
-			Cells: o.cells, FailFast: o.failFast, Source: src, Overrides: overrides,
+			Cells: o.cells, EverySystem: o.everySystem, FailFast: o.failFast, Source: src, Overrides: overrides,
 			Nix: pipelines.Nix{
 				Engines: engines, Settings: settings, Builders: o.builders, Memlock: memlock,
 				Logs: dirs.logs, Stall: o.stall, Record: builds,

@@ -31,6 +31,7 @@ type cell struct {
 	closure []nix.PathInfo // the runtime closure of what was built
 	added   []nix.Added    // by the export
 	result  run.CellResult
+	absent  bool // the flake has no packages for the system
 }
 
 // newCells returns the cells of a snapshot, without results: every package is failed until a step says otherwise.
@@ -49,7 +50,9 @@ func (j *Job) newCells(s run.Snapshot) []*cell {
 func resultsOf(cells []*cell) []run.CellResult {
 	var results []run.CellResult
 	for _, c := range cells {
-		results = append(results, c.result)
+		if !c.absent {
+			results = append(results, c.result)
+		}
 	}
 	return results
 }

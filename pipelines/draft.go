@@ -19,6 +19,7 @@ type Draft struct{ Job }
 // Run returns the contract.
 func (d *Draft) Run(ctx context.Context) (draft *contract.Contract, err error) {
 	d.Cells = d.Cells[:min(1, len(d.Cells))] // a run that is refused has none
+	d.EverySystem = false
 	snapshot, err := d.begin(ctx)
 	if err != nil {
 		return nil, err

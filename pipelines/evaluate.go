@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -29,6 +30,13 @@ type evaluated struct {
 func (c *cell) evaluate(ctx context.Context) error {
 	return c.Step(ctx, run.StepEvaluate, c.System, func() (string, error) {
 		packages, err := c.evaluateProtected(ctx)
+		if none := (*EvaluationError)(nil); c.EverySystem && errors.As(err, &none) && none.noPackages {
+			c.absent, c.result.Packages = true, nil
+			return "", run.Skipped(none.Text)
+		}
+		if err == nil && c.mayBeAbsent() {
+			err = c.needsEmulator()
+		}
 		if err != nil {
 			return "", err
 		}
@@ -69,15 +77,26 @@ func (c *cell) evaluatePackages(ctx context.Context) ([]evaluated, error) {
 		}
 		return a, nil
 	}
-	all, err := ask(together(c.Packages))
+	wanted := allDerivations
+	if len(c.Packages) > 0 {
+		wanted = listOf(c.Packages)
+	}
+	all, err := ask(together(wanted))
 	if isEvaluationError(err) {
-		all, err = ask(together(nil)) // fails if the flake itself does not evaluate
+		all, err = ask(together("[ ]")) // fails if the flake itself does not evaluate
+		all.Packages = nil
 	}
 	if err != nil {
 		return nil, err
 	}
+	names := c.Packages
+	if len(names) == 0 {
+		if names = c.namesOf(all); len(names) == 0 {
+			return nil, missingPackages(c.System).withHint()
+		}
+	}
 	var packages []evaluated
-	for _, name := range c.Packages {
+	for _, name := range names {
 		p, err := all.of(name, c.System)
 		if err == nil && (p == nil || p.Thrown) {
 			listed := p
@@ -94,7 +113,36 @@ func (c *cell) evaluatePackages(ctx context.Context) ([]evaluated, error) {
 		}
 		packages = append(packages, c.evaluated(name, p, err))
 	}
+	if len(c.Packages) == 0 {
+		packages = withoutDefault(packages)
+	}
 	return packages, nil
+}
+
+// namesOf returns the names of all derivations of the system; of all attributes if Nix could only list these.
+func (c *cell) namesOf(all answer) (names []matrix.Package) {
+	found := all.Names
+	if all.Packages != nil {
+		found = slices.Sorted(maps.Keys(all.Packages))
+	}
+	for _, text := range found {
+		name, err := matrix.ParsePackage(text)
+		if err != nil {
+			c.Warn(c.System, "leave out a package: %v", err)
+			continue
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// withoutDefault leaves out the package default if it is the same derivation as another one, or fails in the same way.
+func withoutDefault(packages []evaluated) []evaluated {
+	return slices.DeleteFunc(packages, func(d evaluated) bool {
+		return d.Package == "default" && slices.ContainsFunc(packages, func(p evaluated) bool {
+			return p.Package != "default" && p.Derivation == d.Derivation && p.text == d.text
+		})
+	})
 }
 
 // isEvaluationError reports whether evaluation failed, rather than Nix being killed or the engine lost.
@@ -151,15 +199,25 @@ func (a answer) of(name matrix.Package, system matrix.System) (*answered, error)
 	return nil, nil
 }
 
-// together returns a function that evaluates several of a system's packages. The others have an answer if one throws.
-//
-// The position of a package is meta.position of nixpkgs, or else that of its description, or where the flake lists it. A
-// package whose meta does not evaluate is built all the same.
-func together(packages []matrix.Package) string {
+// allDerivations is the list of all of a system's packages. One whose evaluation throws is among them.
+const allDerivations = `(builtins.filter (name:
+    let type = builtins.tryEval (ps.${name}.type or "");
+    in !type.success || type.value == "derivation") (builtins.attrNames ps))`
+
+// listOf returns a list of names as a Nix expression.
+func listOf(packages []matrix.Package) string {
 	names := make([]string, len(packages))
 	for i, p := range packages {
 		names[i] = nix.Quote(string(p))
 	}
+	return "[ " + strings.Join(names, " ") + " ]"
+}
+
+// together returns a function that evaluates several of a system's packages. The others have an answer if one throws.
+//
+// The position of a package is meta.position of nixpkgs, or else that of its description, or where the flake lists it. A
+// package whose meta does not evaluate is built all the same.
+func together(names string) string {
 	return `ps: {
   names = builtins.attrNames ps;
   packages = builtins.listToAttrs (map (name: {
@@ -176,7 +234,7 @@ func together(packages []matrix.Package) string {
     in if tried.success then tried.value // {
       position = first (if meta.success then [ noted.value (at "description" meta.value) ] else [ ]);
     } else { thrown = true; position = first [ ]; };
-  }) (builtins.filter (name: ps ? ${name}) [ ` + strings.Join(names, " ") + ` ]));
+  }) (builtins.filter (name: ps ? ${name}) ` + names + `));
 }`
 }
 

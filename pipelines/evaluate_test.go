@@ -251,7 +251,7 @@ func TestEvaluateExpressionInNix(t *testing.T) {
 		}
 		return out, err
 	}
-	out, err := eval(together(cell.Packages))
+	out, err := eval(together(listOf(cell.Packages)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,5 +305,105 @@ func TestTheBriefErrorOfAnImportFromADerivation(t *testing.T) {
 		if f.Message != test.want || f.Kind != run.EvaluationFailed || text != test.text {
 			t.Errorf("%s: %s %q, want %q", name, f.Kind, f.Message, test.want)
 		}
+	}
+}
+
+// Without names, all derivations are built, each once: default is another name of one of them.
+func TestWithoutNamesAllPackagesAreBuilt(t *testing.T) {
+	for name, change := range map[string]func(release *fakeRun){
+		"":        func(*fakeRun) {},
+		"default": func(release *fakeRun) { release.engines[matrix.X8664Linux].sameAsDefault = "desktop" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			release := newFakeRun(t)
+			release.Cells = matrix.Expand(matrix.Systems(), nil)
+			change(release)
+			m, err := release.Run(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(allVerdicts(run.Built), verdicts(m)); diff != "" {
+				t.Errorf("verdicts (-want +got):\n%s", diff)
+			}
+			// The record has the results of all packages for the next run.
+			release.opened = nil
+			release.Served = []ServingCache{release.store}
+			if _, err := release.Run(t.Context()); err != nil || len(release.opened) > 0 {
+				t.Errorf("second run: error %v, engines opened for %v: want none", err, release.opened)
+			}
+		})
+	}
+}
+
+// Without names, a package that does not evaluate fails, and the others are built.
+func TestWithoutNamesAPackageThatDoesNotEvaluateFails(t *testing.T) {
+	for _, caught := range []bool{true, false} {
+		release := newFakeRun(t)
+		release.Cells = matrix.Expand(matrix.Systems(), nil)
+		release.doesNotEvaluate(t, matrix.X8664Linux, "desktop", recursion, caught)
+		m, err := release.Run(t.Context())
+		if !isEvaluationError(err) {
+			t.Errorf("error %v, want the evaluation's", err)
+		}
+		want := allVerdicts(run.Built)
+		want["x86_64-linux desktop"] = run.Failed
+		if diff := cmp.Diff(want, verdicts(m)); diff != "" {
+			t.Errorf("verdicts (-want +got):\n%s", diff)
+		}
+	}
+}
+
+const noX8664 = "error: flake 'path:/x' does not provide attribute 'packages.x86_64-linux'\n"
+
+// A system that the flake has no packages for is left out, unless the user named it or no other is left.
+func TestSystemWithoutPackages(t *testing.T) {
+	for name, test := range map[string]struct {
+		every bool
+		lacks []matrix.System
+		empty bool // packages.<system> is there, without a package
+		// unable is a system whose builders the machine cannot run.
+		unable matrix.System
+		want   string
+	}{
+		"left out":    {every: true, lacks: []matrix.System{matrix.X8664Linux}},
+		"empty":       {every: true, lacks: []matrix.System{matrix.X8664Linux}, empty: true},
+		"no emulator": {every: true, lacks: []matrix.System{matrix.X8664Linux}, unable: matrix.X8664Linux},
+		"has some":    {every: true, unable: matrix.X8664Linux, want: "build for x86_64-linux on aarch64-linux: no emulator is registered"},
+		"named":       {lacks: []matrix.System{matrix.X8664Linux}, want: "the flake has no packages.x86_64-linux"},
+		"none at all": {every: true, lacks: matrix.Systems(), want: "the flake has no packages for any of the systems"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			release := newFakeRun(t)
+			cache := &fakeCachix{}
+			release.publishTo(cache)
+			release.Cells, release.EverySystem = matrix.Expand(matrix.Systems(), nil), test.every
+			for _, system := range test.lacks {
+				if release.engines[system].noFlake = noX8664; test.empty {
+					release.engines[system].noFlake, release.engines[system].lacks = "", map[matrix.Package]bool{"desktop": true, "headless": true}
+				}
+			}
+			if e := release.engines[test.unable]; e != nil {
+				e.engine.Native, e.engine.Emulator = matrix.AArch64Linux, ""
+			}
+			m, err := release.Run(t.Context())
+			if test.want != "" {
+				if err == nil || !strings.Contains(err.Error(), test.want) || run.OutcomeOf(err) != run.OutcomeFailed || len(cache.pins) > 0 {
+					t.Errorf("error %v, want %q; pins %v", err, test.want, cache.pins)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(m.Cells) != 1 || m.Cells[0].System != matrix.AArch64Linux || m.Outcome != run.OutcomeGood || len(cache.pins) != 2 {
+				t.Errorf("outcome %s, cells %+v, pins %v", m.Outcome, m.Cells, cache.pins)
+			}
+			skipped := slices.ContainsFunc(of[run.StepFinished](release.recorder), func(e run.StepFinished) bool {
+				return e.Step == run.StepEvaluate && e.System == matrix.X8664Linux && e.Skipped == "the flake has no packages.x86_64-linux"
+			})
+			if !skipped {
+				t.Error("the run does not say that it leaves the system out")
+			}
+		})
 	}
 }

@@ -24,7 +24,8 @@ type EvaluationError struct {
 	// At is the position of the first error, if it is in the flake's own tree.
 	At *run.Line
 
-	exit *engine.ExitError
+	exit       *engine.ExitError
+	noPackages bool // the flake has none for the system
 }
 
 func (e *EvaluationError) Error() string {
@@ -63,8 +64,9 @@ func evaluationError(system matrix.System, s run.Snapshot, stderr string, err er
 	case said.Message == "":
 		evaluation.Text = evaluation.exit.Error()
 	case strings.Contains(said.Message, "does not provide attribute"):
-		evaluation.Text = fmt.Sprintf("the flake has no packages.%s", system)
-		return hint.Wrap(evaluation, "leave the system out with --system, or add it to the flake")
+		none := missingPackages(system)
+		none.exit = evaluation.exit
+		return none.withHint()
 	case strings.Contains(said.Message, "unable to download"):
 		return hint.Wrap(evaluation, "an input could not be fetched: check the network, and GitHub's limits for those without a token; then run the same command again")
 	case nix.NoSandbox(said.Message) != "":
@@ -79,6 +81,23 @@ func evaluationError(system matrix.System, s run.Snapshot, stderr string, err er
 		return hint.Wrap(evaluation, "Nix sees only files that git tracks; untracked here: %s", strings.Join(s.Untracked, ", "))
 	}
 	return evaluation
+}
+
+// missingPackages returns the error about a system that the flake has no packages for.
+func missingPackages(system matrix.System) *EvaluationError {
+	return &EvaluationError{System: system, Text: fmt.Sprintf("the flake has no packages.%s", system), noPackages: true}
+}
+
+func (e *EvaluationError) withHint() error {
+	return hint.Wrap(e, "leave the system out with --system, or add it to the flake")
+}
+
+// noPackages returns an error if a run has no results because the flake has no packages for any of its systems.
+func noPackages(results []run.CellResult) error {
+	if len(results) > 0 {
+		return nil
+	}
+	return hint.Wrap(errors.New("the flake has no packages for any of the systems"), "nix flake show lists what it has")
 }
 
 // maxNames limits the packages that a hint names.

@@ -82,6 +82,8 @@ type fakeEngine struct {
 	noFlake string
 	// placeholder is the package whose output path is not known before it is built, as of content-addressed ones.
 	placeholder matrix.Package
+	// sameAsDefault is the package that the flake also has as default.
+	sameAsDefault matrix.Package
 	// refuses holds, by package, the error message with which Nix stops where it is to build it, before all others.
 	refuses map[matrix.Package]string
 	// needs holds, by package, derivations that it is made with.
@@ -273,7 +275,7 @@ func (f *fakeEngine) evaluate(c engine.Command) ([]byte, error) {
 			continue
 		}
 		names = append(names, p)
-		if !strings.Contains(function, nix.Quote(string(p))) {
+		if !strings.Contains(function, nix.Quote(string(p))) && !strings.Contains(function, allDerivations) {
 			continue
 		}
 		switch said, caught := f.throws[p], strings.Contains(function, "tryEval ("); {
@@ -292,6 +294,9 @@ func (f *fakeEngine) evaluate(c engine.Command) ([]byte, error) {
 		packages[string(p)] = map[string]any{
 			"derivation": fakePath(f.system, p, ".drv"), "outputs": map[string]any{"out": out}, "position": f.position,
 		}
+	}
+	if p, ok := packages[string(f.sameAsDefault)]; ok && strings.Contains(function, allDerivations) {
+		names, packages["default"] = append(names, "default"), p
 	}
 	return json.Marshal(map[string]any{"names": names, "packages": packages})
 }

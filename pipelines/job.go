@@ -23,10 +23,12 @@ type Job struct {
 	Flake   string // the reference that the user gave
 	Refused error  // why the event may not start the run; nil if it may
 
-	Cells     []matrix.Cell
-	FailFast  bool // the first failed cell ends the others
-	Source    Source
-	Overrides []Override
+	Cells []matrix.Cell // one without packages has all of the flake
+	// EverySystem is set if the user did not name the systems: one that the flake has no packages for is left out.
+	EverySystem bool
+	FailFast    bool // the first failed cell ends the others
+	Source      Source
+	Overrides   []Override
 }
 
 // Nix is the part of a [Job] about engines and Nix.

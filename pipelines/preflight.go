@@ -52,9 +52,10 @@ func (c *cell) refuse() error {
 		return hint.Wrap(fmt.Errorf("build for %s: none of --builders is for it, and --jobs 0 lets no other machine build", c.System),
 			"add a builder for it; or let this machine build as well: without --jobs 0; or leave the system out with --system")
 	}
-	if !e.Runs(c.System) && len(builders) == 0 {
-		return hint.Wrap(fmt.Errorf("build for %s on %s: no emulator is registered with the kernel", c.System, e.Native),
-			"install QEMU and its binfmt entry: apt-get install qemu-user-static binfmt-support; or leave the system out: --system %s", e.Native)
+	if !c.mayBeAbsent() {
+		if err := c.needsEmulator(); err != nil {
+			return err
+		}
 	}
 	if len(e.Ignored) > 0 {
 		return hint.Wrap(fmt.Errorf("use substituters %s: the Nix daemon does not trust this user and would ignore them", strings.Join(e.Ignored, ", ")),
@@ -64,6 +65,18 @@ func (c *cell) refuse() error {
 		return fmt.Errorf("build on %s: %d MiB free on the store's disk, want %d", e.Kind, e.FreeBytes>>20, minFree>>20)
 	}
 	return nil
+}
+
+// mayBeAbsent reports whether evaluation can find that the flake has no packages for the system.
+func (c *cell) mayBeAbsent() bool { return c.EverySystem && len(c.Packages) == 0 }
+
+// needsEmulator returns an error if no machine can run the builders of the system.
+func (c *cell) needsEmulator() error {
+	if c.engine.Runs(c.System) || len(c.builders()) > 0 {
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("build for %s on %s: no emulator is registered with the kernel", c.System, c.engine.Native),
+		"install QEMU and its binfmt entry: apt-get install qemu-user-static binfmt-support; or leave the system out: --system %s", c.engine.Native)
 }
 
 // minFree is the space that Nix's own database and logs need.

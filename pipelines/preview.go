@@ -26,6 +26,7 @@ func (p *Preview) Run(ctx context.Context) (*run.Manifest, error) {
 	}
 	cells := p.newCells(snapshot)
 	err = p.eachCell(ctx, cells, p.runCell)
+	err = errors.Join(err, noPackages(resultsOf(cells)))
 	return &run.Manifest{
 		Version: run.ManifestVersion, Tool: p.Tool, Command: p.Command,
 		Started: run.Timestamp(started), Finished: run.Timestamp(p.Now()), Source: snapshot, Cells: resultsOf(cells),

@@ -47,9 +47,10 @@ func (r *Release) Run(ctx context.Context) (*run.Manifest, error) {
 		err = r.eachCell(ctx, cells, r.runCell)
 	}
 	m.Cells = resultsOf(cells)
+	err = errors.Join(err, noPackages(m.Cells))
 	err = errors.Join(err, r.Publish.PinRelease(ctx, m.Cells, err))
 	if err == nil {
-		err = r.unfinished(m.Cells)
+		err = r.unfinished(cells, m.Cells)
 	}
 	return m, r.finish(ctx, m, started, err)
 }

@@ -11,24 +11,34 @@ import (
 // unfinished compares the results of a run without errors with everything that it had to do, and returns an error about
 // the first difference: a step that ended early without an error must not end the run as good. A step that must not be
 // done, such as the push of a dirty tree, counts as finished.
-func (r *Release) unfinished(cells []run.CellResult) error {
+func (r *Release) unfinished(cells []*cell, results []run.CellResult) error {
 	for _, want := range r.Cells {
-		i := slices.IndexFunc(cells, func(c run.CellResult) bool { return c.System == want.System })
+		if slices.ContainsFunc(cells, func(c *cell) bool { return c.System == want.System && c.absent }) {
+			continue
+		}
+		i := slices.IndexFunc(results, func(c run.CellResult) bool { return c.System == want.System })
 		if i < 0 {
 			return fmt.Errorf("%s: it has no result", want.System)
 		}
-		if missing := r.missingIn(want, cells[i]); missing != "" {
+		if missing := r.missingIn(want, results[i]); missing != "" {
 			return fmt.Errorf("%s: no step has failed, but %s", want.System, missing)
 		}
 	}
-	return r.Publish.CheckPinned(cells)
+	return r.Publish.CheckPinned(results)
 }
 
 // missingIn names the first thing that was not done for a cell.
 func (r *Release) missingIn(want matrix.Cell, cell run.CellResult) string {
+	if len(cell.Packages) == 0 {
+		return "no package was built"
+	}
+	for _, p := range cell.Packages {
+		if !slices.Contains([]run.Verdict{run.Built, run.Substituted, run.Present, run.Served}, p.Verdict) {
+			return fmt.Sprintf("%s was not built", p.Package)
+		}
+	}
 	for _, name := range want.Packages {
-		i := slices.IndexFunc(cell.Packages, func(p run.PackageResult) bool { return p.Package == name })
-		if i < 0 || !slices.Contains([]run.Verdict{run.Built, run.Substituted, run.Present, run.Served}, cell.Packages[i].Verdict) {
+		if !slices.ContainsFunc(cell.Packages, func(p run.PackageResult) bool { return p.Package == name }) {
 			return fmt.Sprintf("%s was not built", name)
 		}
 	}

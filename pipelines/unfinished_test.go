@@ -51,7 +51,7 @@ func TestWhatARunHasNotDoneIsMissed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = run.unfinished(test.undo(slices.Clone(m.Cells)))
+			err = run.unfinished(nil, test.undo(slices.Clone(m.Cells)))
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("it says %v, want %q", err, test.want)
 			}

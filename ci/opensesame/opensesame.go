@@ -3,7 +3,9 @@ package opensesame
 
 import (
 	_ "embed"
+	"net/url"
 	"regexp"
+	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
@@ -19,11 +21,15 @@ var (
 	requirements []byte
 )
 
-// flake matches the references of Open Sesame's repository, at any commit.
-var flake = regexp.MustCompile(`(?i)^(github:|git\+https://github\.com/)scopecreep-zip/open-sesame(\.git)?([/?#].*)?$`)
+// flake matches the references of Open Sesame's repository, at any commit, without their parameters.
+var flake = regexp.MustCompile(`(?i)^(github:scopecreep-zip/open-sesame(/.*)?|git\+https://github\.com/scopecreep-zip/open-sesame(\.git)?)$`)
 
-// Is says whether a flake reference is Open Sesame's repository.
-func Is(ref string) bool { return flake.MatchString(ref) }
+// Is says whether a flake reference is Open Sesame's repository at GitHub.
+func Is(ref string) bool {
+	repository, parameters, _ := strings.Cut(ref, "?")
+	values, err := url.ParseQuery(parameters)
+	return err == nil && !values.Has("host") && !strings.Contains(repository, "..") && flake.MatchString(repository)
+}
 
 // Project returns the settings of Open Sesame, with its contract. The example flake satisfies the contract too.
 func Project() *project.Project {

@@ -73,7 +73,7 @@ func (p *progress) within(system matrix.System, b block) block {
 func runBlock(e run.RunStarted) block {
 	b := block{head: fmt.Sprintf("run %s of %s", e.ID, e.Flake)}
 	for _, c := range e.Cells {
-		b.why = append(b.why, fmt.Sprintf("%-13s  %s", c.System, run.Joined(c.Packages)))
+		b.why = append(b.why, fmt.Sprintf("%-13s  %s", c.System, cmp.Or(run.Joined(c.Packages), "all packages")))
 	}
 	return b
 }

@@ -74,6 +74,9 @@ func (v *view) apply(e run.Event) {
 		if e.Step == run.StepPin {
 			v.pin = &e
 		}
+		if e.Step == run.StepEvaluate && e.Skipped != "" { // the flake has no packages for the system
+			v.started.Cells = slices.DeleteFunc(slices.Clone(v.started.Cells), func(c matrix.Cell) bool { return c.System == e.System })
+		}
 	case run.Notice:
 		if e.Level == run.Warning {
 			v.warnings = append(v.warnings, e)
