@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"path/filepath"
 	"slices"
 
@@ -42,7 +41,7 @@ func runDemo(ctx context.Context, process process, o options, systemsGiven bool)
 			return err
 		}
 		if !systemsGiven {
-			o.cells = runnable(ctx, machine, o.cells)
+			o.cells = runnable(ctx, process, machine, o.cells)
 		}
 	}
 	if err := runPipeline(ctx, process, releaseCommand, o); err != nil {
@@ -58,19 +57,19 @@ func runDemo(ctx context.Context, process process, o options, systemsGiven bool)
 
 // runnable returns the cells that this machine's Nix can build, and prints why others are left out. A release refuses
 // them instead.
-func runnable(ctx context.Context, machine setup.Machine, cells []matrix.Cell) []matrix.Cell {
+func runnable(ctx context.Context, process process, machine setup.Machine, cells []matrix.Cell) []matrix.Cell {
 	return slices.DeleteFunc(cells, func(c matrix.Cell) bool {
 		err := machine.BuildProblem(ctx, c.System)
 		if err != nil {
-			printLeftOut(machine.Log, c.System, err)
+			printLeftOut(process, c.System, err)
 		}
 		return err != nil
 	})
 }
 
-func printLeftOut(w io.Writer, s matrix.System, err error) {
-	fmt.Fprintf(w, "left out: %s: %v\n", s, err)
+func printLeftOut(process process, s matrix.System, err error) {
+	fmt.Fprintf(process.stderr, "left out: %s: %v\n", s, err)
 	for _, command := range hint.Of(err) {
-		fmt.Fprintf(w, "  to include it: %s\n", command)
+		fmt.Fprintf(process.stderr, "  to include it: %s\n", hint.For(process.program, command))
 	}
 }

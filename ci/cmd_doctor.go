@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +34,7 @@ func runDoctor(ctx context.Context, process process, fix bool) error {
 	}
 	access := host.InspectAccess(process.environ)
 	findings := machine.Examine(ctx, access, fix)
-	if err := printFindings(process.stdout, findings); err != nil {
+	if err := printFindings(process, findings); err != nil {
 		return err
 	}
 	reason := setup.CannotRun(findings)
@@ -44,13 +43,13 @@ func runDoctor(ctx context.Context, process process, fix bool) error {
 	}
 	err := errors.New(reason)
 	if access.Root && access.Apt && !fix {
-		return hint.Wrap(err, "go run ./ci doctor --fix")
+		return hint.Wrap(err, "%s", commandLine("doctor", "--fix"))
 	}
 	return err
 }
 
-func printFindings(w io.Writer, findings []setup.Finding) error {
-	t := newTable(w)
+func printFindings(process process, findings []setup.Finding) error {
+	t := newTable(process.stdout)
 	for _, f := range findings {
 		mark := "ok"
 		if !f.OK {
@@ -58,7 +57,7 @@ func printFindings(w io.Writer, findings []setup.Finding) error {
 		}
 		t.row(mark, f.Part, f.Found)
 		if !f.OK && f.Fix != "" {
-			t.row("", "", "fix: "+f.Fix)
+			t.row("", "", "fix: "+hint.For(process.program, f.Fix))
 		}
 	}
 	return t.Flush()

@@ -85,7 +85,7 @@ func (o *pushOptions) parse(args []string) error {
 		}
 	}
 	if kinds != 1 {
-		return hint.Wrap(errors.New("push: want one of PATH…, --from DIR and --resume"), "go run ./ci push --help")
+		return hint.Wrap(errors.New("push: want one of PATH…, --from DIR and --resume"), "%s", commandLine("push", "--help"))
 	}
 	if o.resume && !o.confirm {
 		return errors.New("push --resume: a journal is removed only after its paths are confirmed: leave out --confirm=false")

@@ -74,7 +74,7 @@ func TestConflictWithThePublicCache(t *testing.T) {
 	for _, want := range []string{
 		" has other contents: /nix/store/", "open-sesame-desktop-1.14.2 is sha256-",
 		": share/build-id: 47 bytes; first at 0x", "likely random id",
-		"hint: nothing was overwritten", "hint: both results of open-sesame-desktop-1.14.2 are kept: go run ./ci compare '",
+		"hint: nothing was overwritten", "hint: both results of open-sesame-desktop-1.14.2 are kept: go run ./ci compare ",
 	} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log lacks %q:\n%s", want, log)

@@ -12,7 +12,7 @@ import (
 
 func TestLeftOutSystemIsNamedWithItsCommand(t *testing.T) {
 	var b bytes.Buffer
-	printLeftOut(&b, matrix.AArch64Linux, hint.Wrap(errors.New("no emulator"), "sudo x"))
+	printLeftOut(process{stderr: &b}, matrix.AArch64Linux, hint.Wrap(errors.New("no emulator"), "sudo x"))
 	const want = "left out: aarch64-linux: no emulator\n  to include it: sudo x\n"
 	if b.String() != want {
 		t.Errorf("printed %q, want %q", &b, want)
@@ -21,7 +21,7 @@ func TestLeftOutSystemIsNamedWithItsCommand(t *testing.T) {
 
 func TestFindingsNameTheirFix(t *testing.T) {
 	var b bytes.Buffer
-	err := printFindings(&b, []setup.Finding{
+	err := printFindings(process{stdout: &b}, []setup.Finding{
 		{Part: setup.Git, OK: true, Found: "git version 2.39.5"},
 		{Part: setup.Nix, Found: "not found", Fix: "apt-get install nix-bin"},
 	})

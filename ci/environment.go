@@ -23,6 +23,7 @@ import (
 // process is the part of the operating system process that a command may use.
 type process struct {
 	name           string      // by which the program was called; empty for "ci"
+	program        string      // begins its commands in hints; see [hint.For]
 	stdout, stderr io.Writer   // within a command, a [report.Output] each
 	environ        environment // without secrets
 	secrets        secrets

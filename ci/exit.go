@@ -69,8 +69,8 @@ func codeOf(err error) int {
 	return exitFailed
 }
 
-// printError prints an error and its hints.
-func printError(w io.Writer, err error) {
+// printError prints an error and its hints, whose commands begin with program.
+func printError(w io.Writer, program string, err error) {
 	if err == nil {
 		return
 	}
@@ -78,7 +78,7 @@ func printError(w io.Writer, err error) {
 		fmt.Fprintf(w, "error: %v\n", e)
 	}
 	for _, h := range hint.Of(err) {
-		fmt.Fprintf(w, "hint: %s\n", h)
+		fmt.Fprintf(w, "hint: %s\n", hint.For(program, h))
 	}
 }
 

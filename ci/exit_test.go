@@ -17,7 +17,7 @@ func TestErrorsAreHarmless(t *testing.T) {
 	)
 	var out bytes.Buffer
 	cleaned := report.NewOutput(&out)
-	printError(cleaned, err)
+	printError(cleaned, "", err)
 	if err := cleaned.Flush(); err != nil {
 		t.Fatal(err)
 	}

@@ -131,7 +131,7 @@ func invalidFlag(c *cobra.Command, err error) error {
 // givenFlag is a flag as it was given, once for each of its values.
 type givenFlag struct{ name, value string }
 
-// given returns the flags that were given, for hints to repeat.
+// given returns the flags that were given, for hints to repeat. A value that was given twice is there once.
 func given(s *pflag.FlagSet) []givenFlag {
 	var all []givenFlag
 	s.Visit(func(f *pflag.Flag) {
@@ -143,7 +143,9 @@ func given(s *pflag.FlagSet) []givenFlag {
 			if f.Name != "builders" { // whose users are no secret, and are needed
 				v = nix.Redact(v)
 			}
-			all = append(all, givenFlag{f.Name, v})
+			if flag := (givenFlag{f.Name, v}); !slices.Contains(all, flag) {
+				all = append(all, flag)
+			}
 		}
 	})
 	return all

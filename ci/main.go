@@ -17,7 +17,7 @@ func main() {
 	environ, secrets := extractSecrets()
 	log.SetOutput(report.NewOutput(os.Stderr)) // of net/http, which quotes what a server sends
 	os.Exit(execute(ctx, os.Args[1:], process{
-		name: filepath.Base(os.Args[0]), stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets,
+		name: filepath.Base(os.Args[0]), program: programAs(os.Args[0]), stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets,
 	}))
 }
 
@@ -50,6 +50,6 @@ func execute(ctx context.Context, args []string, process process) int {
 	err := root.ExecuteContext(ctx)
 	_, _ = shownOut.Flush(), shownErr.Flush() // execute reads their errors below
 	err = stderr.join(stdout.join(err))
-	printError(process.stderr, err)
+	printError(process.stderr, process.program, err)
 	return exitCode(ctx, err)
 }

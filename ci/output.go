@@ -8,10 +8,12 @@ import (
 	"sync"
 	"syscall"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
@@ -100,8 +102,26 @@ func (o *outputOptions) register(s *pflag.FlagSet) {
 	s.StringVar(&o.since, "since", "", sinceUsage)
 }
 
-// newReporter chooses the form of the events: JSON, the log of GitHub Actions, a terminal, or lines of text.
+// pasteable is a reporter whose hints name the program as it was called.
+type pasteable struct {
+	reporter
+	program string
+}
+
+func (p pasteable) Report(at time.Time, e run.Event) {
+	if notice, ok := e.(run.Notice); ok {
+		notice.Hint = hint.For(p.program, notice.Hint)
+		e = notice
+	}
+	p.reporter.Report(at, e)
+}
+
 func newReporter(process process, o outputOptions) reporter {
+	return pasteable{formOf(process, o), process.program}
+}
+
+// formOf chooses the form of the events: JSON, the log of GitHub Actions, a terminal, or lines of text.
+func formOf(process process, o outputOptions) reporter {
 	env := process.environ
 	opts := report.Options{Verbose: o.verbose, ASCII: !isUTF8(env)}
 	job := process.job()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -13,7 +14,7 @@ import (
 
 // commandLine returns a command of this program that is safe to paste into a shell.
 func commandLine(args ...string) string {
-	line := "go run ./ci"
+	line := hint.Program
 	for _, arg := range args {
 		line += " " + quote(arg)
 	}
@@ -23,11 +24,22 @@ func commandLine(args ...string) string {
 // quote makes an argument safe to paste into a shell.
 func quote(s string) string { return hint.Quote(s) }
 
-// The flags that a hint repeats. The others choose where results go and how a run is shown.
+// programAs returns how a user calls this program again who has called it by that path.
+func programAs(path string) string {
+	if goRun.MatchString(path) {
+		return hint.Program
+	}
+	return quote(path)
+}
+
+// goRun matches the files that go run builds: in a temporary directory, or in Go's cache.
+var goRun = regexp.MustCompile(`/go-build[^/]*/|/[0-9a-f]{64}-d/`)
+
+// The flags that a hint repeats. The others choose how a run is shown.
 var (
-	// forBuild affect the result of a build.
+	// forBuild affect the result of a build, or where it is.
 	forBuild = []string{
-		"engine", "image", "builders", "override-input", "substituter", "trusted-key", "served-by", "memlock", "jobs", "timeout",
+		"engine", "image", "builders", "override-input", "substituter", "trusted-key", "served-by", "memlock", "jobs", "timeout", "out",
 		"contract", "contract-file", "strict", "home-manager",
 	}
 	// forRebuild also affect the second build.

@@ -28,11 +28,11 @@ func parseOptions(t *testing.T, args ...string) options {
 
 func TestRepeatHint(t *testing.T) {
 	o := parseOptions(t, "./f", "--engine", "dagger", "--engine", "aarch64-linux=tcp://arm:8080", "--image", "nixos/nix@sha256:"+strings.Repeat("0", 64),
-		"--served-by", "none", "--timeout", "5m", "--strict", "--out", "elsewhere", "--json", "--rebuild-on", "host", "--ref", "v1")
+		"--served-by", "none", "--timeout", "5m", "--strict", "--out", "elsewhere", "--timeout", "5m", "--json", "--rebuild-on", "host", "--ref", "v1")
 	m := &run.Manifest{Cells: []run.CellResult{{
 		System: matrix.AArch64Linux, Verdict: run.Failed, Packages: []run.PackageResult{{Package: "a b", Verdict: run.Failed}, {Package: "good", Verdict: run.Built}},
 	}}}
-	const flags = "--engine dagger --engine aarch64-linux=tcp://arm:8080 --image nixos/nix@sha256:0000000000000000000000000000000000000000000000000000000000000000 --served-by none --timeout 5m --strict=true"
+	const flags = "--engine dagger --engine aarch64-linux=tcp://arm:8080 --image nixos/nix@sha256:0000000000000000000000000000000000000000000000000000000000000000 --served-by none --timeout 5m --strict=true --out elsewhere"
 	rebuilt := &run.Manifest{Cells: []run.CellResult{{
 		System: matrix.AArch64Linux, Verdict: run.Failed, Packages: []run.PackageResult{{Package: "good", Verdict: run.Built}},
 	}}}

@@ -122,7 +122,7 @@ func arguments(least, most int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if n := len(args); n < least || n > most {
 			_, want, _ := strings.Cut(c.Use, " ")
-			return usage(hint.Wrap(fmt.Errorf("%s: %d arguments given, want %s", c.CommandPath(), n, cmp.Or(want, "none")), "go run ./%s --help", c.CommandPath()))
+			return usage(hint.Wrap(fmt.Errorf("%s: %d arguments given, want %s", c.CommandPath(), n, cmp.Or(want, "none")), "%s", commandLine(c.Name(), "--help")))
 		}
 		return nil
 	}

@@ -61,7 +61,7 @@ func TestAPathThatTheCacheHoldsOtherwiseIsNotPushed(t *testing.T) {
 				t.Errorf("error %q lacks %q", err, want)
 			}
 		}
-		if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, "nothing was overwritten") || !strings.Contains(hints, "ci compare '"+path.Base()+".theirs.nar'") {
+		if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, "nothing was overwritten") || !strings.Contains(hints, "ci compare "+path.Base()+".theirs.nar") {
 			t.Errorf("hints:\n%s", hints)
 		}
 		if public.pushes > 0 || len(public.pins) > 0 || len(release.journal(t)) > 0 {

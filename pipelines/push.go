@@ -52,7 +52,7 @@ func (r *Release) requireSandboxForSecret(c *cell) error {
 	}
 	return r.Publish.Error(c.System, hint.Wrap(
 		errors.New("builders have no sandbox here, so that any of them could take the secret"),
-		"run as root, or with Nix's daemon, so that there is a sandbox; or build without the secret and publish with go run ./ci push; "+
+		"run as root, or with Nix's daemon, so that there is a sandbox; or build without the secret in the environment; "+
 			"or, where every builder is trusted, --push-unsandboxed"))
 }
 

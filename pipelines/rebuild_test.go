@@ -92,7 +92,7 @@ func TestSecondBuildThatDiffers(t *testing.T) {
 			t.Errorf("error %q lacks %q", err, want)
 		}
 	}
-	if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, "ci compare '") || !strings.Contains(hints, ".first.nar' '") || !strings.Contains(hints, "browser: page.html") {
+	if hints := strings.Join(hint.Of(err), "\n"); !strings.Contains(hints, "ci compare ") || !strings.Contains(hints, ".first.nar ") || !strings.Contains(hints, "browser: page.html") {
 		t.Errorf("hints do not say how to look at both results:\n%s", hints)
 	}
 	if diff := cmp.Diff(map[string]run.RebuildVerdict{"desktop": run.Bad, "headless": run.Good}, rebuilds(m)); diff != "" {

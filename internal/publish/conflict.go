@@ -76,7 +76,7 @@ func (c ConflictCheck) Run(ctx context.Context, cache run.NARHasher, infos []nix
 }
 
 func withAdvice(conflict *ConflictError) error {
-	advice := "find out which of the two is right, and why a build is not the same each time: go run ./ci build --rebuild …"
+	advice := "find out which of the two is right, and why a build is not the same each time"
 	if !slices.ContainsFunc(conflict.Conflicts, func(c run.Conflict) bool { return c.Theirs != c.Ours }) {
 		advice = "the contents are the same, so that the narinfo of one side is wrong: compare it with nix-store --query --references PATH"
 	}

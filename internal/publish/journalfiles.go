@@ -65,7 +65,7 @@ func OpenJournals(out *regular.Dir, r *record.Record) (all []*Journal, err error
 		if readErr != nil {
 			file := journalDir(out).File(name)
 			err = errors.Join(err, hint.Wrap(fmt.Errorf("read journal %s: %w", file, readErr),
-				"its paths are in %s; to publish all that is there: go run ./ci push --from %[1]s; then remove %s", out.File("cache"), file))
+				"its paths are in %s; to publish all that is there: go run ./ci push --from %[1]s; then remove %s", hint.Quote(out.File("cache")), file))
 			continue
 		}
 		all = append(all, j)

@@ -55,7 +55,7 @@ func HintKept(err error, what string, kept []string, page string) error {
 	if len(kept) != 2 {
 		return err
 	}
-	err = hint.Wrap(err, "both results of %s are kept: go run ./ci compare '%s' '%s'", what, kept[0], kept[1])
+	err = hint.Wrap(err, "both results of %s are kept: go run ./ci compare %s %s", what, hint.Quote(kept[0]), hint.Quote(kept[1]))
 	if page == "" {
 		return err
 	}
