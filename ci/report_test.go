@@ -165,6 +165,7 @@ func TestReportWithoutTheSecretOfItsCells(t *testing.T) {
 	j := newJob(t, pushed("refs/heads/main"))
 	j.event.secret = false
 	m := cellManifest(matrix.X8664Linux)
+	m.Source.URL = defaultProject.Flake
 	m.Cells[0].Publish = &run.PublishResult{Verdict: run.Published, Cache: "c"}
 	args := []string{"report", leave(t, m), "--system", "x86_64-linux", "--since", "none"}
 	if code := j.run(t, args...); code != exitPublish || !strings.Contains(j.stderr.String(), "hint: to pin what was pushed, give the secret to this job too") {
