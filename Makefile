@@ -1,6 +1,6 @@
 # Two commands do all the set-up: `make demo` and `make test`.
 
-# cgo needs a C compiler and the headers of the C library. Debian's gcc does not bring them, and Go does not look.
+# cgo needs a C compiler and the headers of the C library. Debian's gcc does not install them, and Go does not check.
 export CGO_ENABLED ?= $(shell cc -E -x c -include stdlib.h /dev/null >/dev/null 2>&1 && echo 1 || echo 0)
 
 .PHONY: demo test bench fuzz lint picture vulnerabilities
@@ -29,5 +29,5 @@ lint:
 picture: ## release the example flake, and draw the picture of README.md from that run
 	.ci/picture
 
-vulnerabilities: ## what is known of the code that is used; asks a database on the web
+vulnerabilities: ## known vulnerabilities of the code that is used; queries a database on the web
 	go tool govulncheck ./...

@@ -1,16 +1,15 @@
 # Sourced by .ci/image and .ci/nix-root: root file systems with Nix, made of Debian's packages.
 # shellcheck shell=bash
 
-# What a build needs: Nix, Git for flakes, certificates for downloads, and the
-# compressors that Nix and an export call. Bash, coreutils and tar come by themselves.
+# The packages that a build needs: Nix, Git for flakes, certificates for downloads, and the
+# compressors that Nix and an export call. Bash, coreutils and tar are dependencies of these.
 readonly packages=nix-bin,git,ca-certificates,xz-utils,zstd
 
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
-# Prints the distribution's own sources for the architecture $1, one line each, as apt
-# reads them: a source that was added for another program has no business in a root.
-# With a suite $2 it prints only the main archive, with that suite in place of the
-# machine's own release.
+# Prints the distribution's own sources for the architecture $1, one line each, in the format of apt. It leaves out
+# sources that were added for other programs. With a suite $2 it prints only the main archive, with that suite instead
+# of the machine's own release.
 sources() {
 	local id codename origin uri release of component keyring
 	# shellcheck source=/dev/null
@@ -28,8 +27,8 @@ sources() {
 	done
 }
 
-# Documentation is the greater part of a package, and no build reads it; the licences
-# stay. Locales likewise: C.UTF-8 is in libc itself.
+# Documentation is the largest part of a package, and no build reads it; the licences stay. Locales are left out too:
+# C.UTF-8 is in libc itself.
 slim=()
 for path in /usr/share/{doc,man,info,locale,lintian,bug}/'*'; do
 	slim+=("--dpkgopt=path-exclude=$path")
@@ -51,14 +50,14 @@ finish() {
 				chroot "$root" useradd --uid $((30000 + n)) --gid nixbld --groups nixbld --no-log-init \
 					--no-create-home --home-dir /var/empty --shell /usr/sbin/nologin --comment "Nix build user $n" "nixbld$n"
 			done
-			# An empty store with its database: a cache volume is seeded from it, and two containers
-			# that start on one volume at once must not both have to create it.
+			# An empty store with its database: a cache volume is seeded from it, so that two containers that start on
+			# one volume at the same time do not both create it.
 			mkdir -p "$root/var/empty"
 			chroot "$root" nix-store --init
 			chroot "$root" chown root:nixbld /nix/store
 			chmod 1775 "$root/nix/store"
 			rm -rf "$root"/var/cache/* "$root"/var/log/* "$root"/var/lib/apt/lists/* "$root"/etc/*- "$root/etc/machine-id"
-			# What the build copied in from the machine; a runtime brings its own.
+			# The build copied these files from the machine; a runtime provides its own.
 			: >"$root/etc/resolv.conf"
 			echo nix >"$root/etc/hostname"
 		END

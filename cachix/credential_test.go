@@ -62,7 +62,7 @@ func TestJoin(t *testing.T) {
 	second, _ := ParseCredential(other)
 	both = both.Join(second)
 	if both.Kind() != "an auth token and a signing key" || both.token() != "t" || base64.StdEncoding.EncodeToString(both.key()) != key {
-		t.Errorf("%s, token %q: what was there first has to stay", both.Kind(), both.token())
+		t.Errorf("%s, token %q: the first secret has to stay", both.Kind(), both.token())
 	}
 }
 

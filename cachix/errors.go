@@ -64,7 +64,7 @@ func (c *Client) unanswered(ctx context.Context, err error) error {
 	for inURL := (*url.Error)(nil); errors.As(err, &inURL); {
 		err = inURL.Err
 	}
-	return &unansweredError{c.said(err.Error())}
+	return &unansweredError{c.printable(err.Error())}
 }
 
 // hasStatus returns whether an error is, or wraps, a [StatusError] with one of the statuses.

@@ -65,7 +65,7 @@ func TestPushThroughFaults(t *testing.T) {
 				if orphans(endpoint, fault) {
 					return
 				}
-				settled(t, s, c)
+				checkAfterPush(t, s, c)
 			})
 		}
 	}
@@ -97,7 +97,7 @@ func TestPushIntoAFailingServer(t *testing.T) {
 				objects.sees(t, s, base.paths()...)
 				s.Behave()
 				if !orphans(endpoint, fault) {
-					settled(t, s, c)
+					checkAfterPush(t, s, c)
 				}
 				mustPush(t, objects, c, PushOptions{})
 				objects.sees(t, s, objects.paths()...)
@@ -122,7 +122,7 @@ func TestPushThroughManyFaults(t *testing.T) {
 			objects := chain(t, 60)
 			mustPush(t, objects, c, PushOptions{})
 			objects.sees(t, s, objects.paths()...)
-			settled(t, s, c)
+			checkAfterPush(t, s, c)
 		})
 	}
 }
@@ -149,14 +149,14 @@ func TestPushRefused(t *testing.T) {
 					t.Errorf("%d requests, want one", n)
 				}
 				objects.sees(t, s)
-				settled(t, s, c)
+				checkAfterPush(t, s, c)
 			})
 		}
 	}
 }
 
 // A token that is refused during a push ends the whole push, not only one object.
-func TestPushRefusedInTheMiddle(t *testing.T) {
+func TestPushRefusedDuringUploads(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{Jobs: 1})
 	s.Misbehave(cachixtest.Fault{Endpoint: "create", After: 5, Status: 401, Body: `{"error": "Cachix Auth token \"ci\" has expired."}`})
 	objects := chain(t, 200)
@@ -167,7 +167,7 @@ func TestPushRefusedInTheMiddle(t *testing.T) {
 	if n := s.Count("create"); n > 5+pushWorkers {
 		t.Errorf("%d uploads were begun", n)
 	}
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }
 
 // If a server is down, the push ends before it has tried all objects.
@@ -189,7 +189,7 @@ func TestPushIntoNothing(t *testing.T) {
 }
 
 // The answer to complete is lost. The next attempt is refused, because the upload has ended. The object is visible.
-func TestCompleteIsBelievedOnlyIfTheObjectIsNotThere(t *testing.T) {
+func TestCompleteIsRefusedAfterALostAnswer(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	s.Misbehave(
 		cachixtest.Fault{Endpoint: "complete", Times: 1, LoseAnswer: true},
@@ -202,11 +202,11 @@ func TestCompleteIsBelievedOnlyIfTheObjectIsNotThere(t *testing.T) {
 		t.Errorf("added %v, asked %d times", done.Added, s.Count("head"))
 	}
 	objects.sees(t, s, path)
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }
 
 // An upload that the server does not know any more is begun again, once.
-func TestPushBeginsAnew(t *testing.T) {
+func TestUnknownUploadIsBegunAgain(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	objects := new(stock)
 	path := objects.add(t, "x", []byte("x"))
@@ -216,7 +216,7 @@ func TestPushBeginsAnew(t *testing.T) {
 	if s.Count("create") != 2 {
 		t.Errorf("%d uploads were begun", s.Count("create"))
 	}
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }
 
 // A URL that expires before its part has arrived is replaced. No URL is used twice.
@@ -229,7 +229,7 @@ func TestPushWithShortLivedURLs(t *testing.T) {
 	if sign, part := s.Count("sign"), s.Count("part"); sign != 6 || part != 6 {
 		t.Errorf("%d URLs for %d parts, want 6 for 6", sign, part)
 	}
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }
 
 // A part is sent again if nothing moves over its connection, but not if the connection is slow.
@@ -242,11 +242,11 @@ func TestPushThroughASlowLink(t *testing.T) {
 	if n := s.Count("part"); n != 1 {
 		t.Errorf("the part was sent %d times", n)
 	}
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }
 
 // All requests carry the credential, apart from those of parts.
-func TestAuthorizationIsForTheAPIAlone(t *testing.T) {
+func TestAuthorizationIsOnlyForTheAPI(t *testing.T) {
 	s, c := newServer(t, cachixtest.Options{}, Options{})
 	mustPush(t, chain(t, 3), c, PushOptions{})
 	for _, r := range s.Requests() {
@@ -257,7 +257,7 @@ func TestAuthorizationIsForTheAPIAlone(t *testing.T) {
 }
 
 // While a server asks its clients to wait, no request is sent. Waiting requests can be cancelled.
-func TestRetryAfterHoldsAllRequests(t *testing.T) {
+func TestRetryAfterStopsAllRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newPatientClient(t)
 		var requests atomic.Int32
@@ -312,5 +312,5 @@ func TestRequestsOfAPush(t *testing.T) {
 	if counts["missing"] != 1 || len(counts) != 1 {
 		t.Errorf("and %v", counts)
 	}
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }

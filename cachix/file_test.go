@@ -110,7 +110,7 @@ func TestPushFiles(t *testing.T) {
 			t.Errorf("%s was not compressed", a.Path)
 		}
 	}
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }
 
 func mustPushFiles(t testing.TB, source *files, c *Client) run.Pushed {
@@ -146,7 +146,7 @@ func TestPushOfExactlySomeParts(t *testing.T) {
 			if n := s.Count("part"); n != test.parts {
 				t.Errorf("%d parts, want %d", n, test.parts)
 			}
-			settled(t, s, c)
+			checkAfterPush(t, s, c)
 		})
 	}
 }
@@ -250,7 +250,7 @@ func TestPushOfBadFiles(t *testing.T) {
 				t.Errorf("error %v, left %v", err, done.Left)
 			}
 			source.sees(t, s, good)
-			settled(t, s, c)
+			checkAfterPush(t, s, c)
 		})
 	}
 }

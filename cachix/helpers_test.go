@@ -147,9 +147,9 @@ func (s *stock) push(ctx context.Context, t testing.TB, c *Client, o PushOptions
 	return c.Push(ctx, plan, s, o)
 }
 
-// settled checks what is true after every push, even if it has failed: the client has broken no rule of the server, has
+// checkAfterPush checks what is true after every push, even if it has failed: the client has broken no rule of the server, has
 // released all memory and requests, and has left no open upload; the closure of each visible object is complete.
-func settled(t testing.TB, s *cachixtest.Server, c *Client) {
+func checkAfterPush(t testing.TB, s *cachixtest.Server, c *Client) {
 	t.Helper()
 	for _, problem := range s.Problems() {
 		t.Errorf("a rule was broken: %s", problem)

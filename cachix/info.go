@@ -81,7 +81,7 @@ func (c *Client) Check(ctx context.Context) (Info, error) {
 		}
 	}
 	return info, hint.Wrap(fmt.Errorf("check right to push to %s: the signing key is none of the cache's, which are: %s",
-		c.name, c.said(strings.Join(info.Keys, " "))),
+		c.name, c.printable(strings.Join(info.Keys, " "))),
 		"take the secret half of one of these keys, or an auth token alone where Cachix signs for the cache")
 }
 

@@ -40,7 +40,7 @@ func (c *Client) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.Stor
 		}
 		for _, digest := range missing {
 			if _, ours := asked[digest]; !ours {
-				return nil, fmt.Errorf("ask for missing paths: the answer has %q, which was not asked for", c.said(digest))
+				return nil, fmt.Errorf("ask for missing paths: the answer has %q, which was not asked for", c.printable(digest))
 			}
 			asked[digest] = true
 		}

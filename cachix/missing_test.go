@@ -22,7 +22,7 @@ func TestMissingInBatches(t *testing.T) {
 		digest := fmt.Sprintf("%032d", i)
 		asked = append(asked, nix.StorePath("/nix/store/"+digest+"-x"))
 	}
-	asked = append(asked, asked[0]) // the server would count a second one as missing, whatever it has
+	asked = append(asked, asked[0]) // the server would count a second one as missing
 	missing, err := c.Missing(t.Context(), asked)
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +33,7 @@ func TestMissingInBatches(t *testing.T) {
 	if s.Count("missing") != 2 {
 		t.Errorf("%d questions, want 2", s.Count("missing"))
 	}
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }
 
 func TestMissingOfNothing(t *testing.T) {

@@ -63,7 +63,7 @@ func (c *Client) Pins(ctx context.Context) (map[string]nix.StorePath, error) {
 	for _, pin := range answer {
 		path, err := nix.ParseStorePath(pin.LastRevision.StorePath)
 		if err != nil {
-			return nil, fmt.Errorf("ask for the pins of cache %s: pin %s: %s", c.name, c.said(pin.Name), c.said(err.Error()))
+			return nil, fmt.Errorf("ask for the pins of cache %s: pin %s: %s", c.name, c.printable(pin.Name), c.printable(err.Error()))
 		}
 		pins[pin.Name] = path
 	}

@@ -38,7 +38,7 @@ func TestPlan(t *testing.T) {
 	if want := plan.Push[0].NARSize + plan.Push[1].NARSize + plan.Push[2].NARSize; plan.Bytes != want {
 		t.Errorf("%d bytes, want %d", plan.Bytes, want)
 	}
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }
 
 // An object with a missing reference cannot be made visible, nor can its dependents. This is an error before the push begins.
@@ -64,7 +64,7 @@ func TestPlanBlocked(t *testing.T) {
 	if !errors.As(err, &b) || isUnavailable(err) {
 		t.Errorf("error %v", err)
 	}
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }
 
 // A reference that is not part of the push may be in the cache, or in an upstream cache.
@@ -90,7 +90,7 @@ func TestPlanCase(t *testing.T) {
 	}
 	mustPush(t, objects, c, PushOptions{})
 	objects.sees(t, s, objects.paths()...)
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }
 
 // 20,000 paths need one request. BenchmarkNothingMissing measures its time.

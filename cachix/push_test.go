@@ -55,7 +55,7 @@ func TestPush(t *testing.T) {
 					t.Errorf("%s was read %d times", path, times)
 				}
 			}
-			settled(t, s, c)
+			checkAfterPush(t, s, c)
 		})
 	}
 }
@@ -70,7 +70,7 @@ func TestPushAgain(t *testing.T) {
 	if len(done.Added) != 0 || len(s.Requests()) != 1 || s.Count("missing") != 1 {
 		t.Errorf("added %d by %v", len(done.Added), s.Requests())
 	}
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }
 
 // The parts of an object are sent in parallel, and joined in order.
@@ -84,7 +84,7 @@ func TestPushParts(t *testing.T) {
 	if n := s.Count("part"); n != 5 {
 		t.Errorf("%d parts were sent, want 4 and 1", n)
 	}
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }
 
 // The file depends only on the NAR, not on the timing.
@@ -115,7 +115,7 @@ func TestPushOddNames(t *testing.T) {
 	}
 	mustPush(t, objects, c, PushOptions{})
 	objects.sees(t, s, objects.paths()...)
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }
 
 // An object may refer to itself.
@@ -126,7 +126,7 @@ func TestPushSelfReference(t *testing.T) {
 	objects.infos[0].References = []nix.StorePath{path}
 	mustPush(t, objects, c, PushOptions{})
 	objects.sees(t, s, path)
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }
 
 // A NAR that differs from the record of Nix is not pushed, nor are the objects that refer to it. All others are.
@@ -158,7 +158,7 @@ func TestPushAltered(t *testing.T) {
 			if len(done.Left) != 2 || len(done.Added) != 1 {
 				t.Errorf("left %v of %s", done.Left, referrer)
 			}
-			settled(t, s, c)
+			checkAfterPush(t, s, c)
 		})
 	}
 }
@@ -185,7 +185,7 @@ func TestPushFromABrokenSource(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	objects.sees(t, s)
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 }
 
 // newKey returns a signing key in the format of Cachix, and its public half.
@@ -213,7 +213,7 @@ func TestPushSigned(t *testing.T) {
 	}
 	mustPush(t, objects, c, PushOptions{})
 	objects.sees(t, s, objects.paths()...)
-	settled(t, s, c)
+	checkAfterPush(t, s, c)
 
 	other, _ := newKey(t, 2)
 	credential, err = ParseCredential(other)
@@ -252,7 +252,7 @@ func TestPushCancelled(t *testing.T) {
 			if got := len(done.Added) + len(done.Left); err == nil && got != 41 {
 				t.Errorf("%d objects are accounted for", got)
 			}
-			settled(t, s, c)
+			checkAfterPush(t, s, c)
 
 			before := len(s.Paths())
 			again := mustPush(t, objects, c, PushOptions{})
@@ -260,7 +260,7 @@ func TestPushCancelled(t *testing.T) {
 				t.Errorf("the second push sent %d objects, where %d of 41 were there", len(again.Added), before)
 			}
 			objects.sees(t, s, objects.paths()...)
-			settled(t, s, c)
+			checkAfterPush(t, s, c)
 		})
 	}
 }
@@ -281,6 +281,6 @@ func TestPushTwiceAtOnce(t *testing.T) {
 	}
 	both.Wait()
 	objects.sees(t, s, objects.paths()...)
-	settled(t, s, c)
-	settled(t, s, other)
+	checkAfterPush(t, s, c)
+	checkAfterPush(t, s, other)
 }

@@ -97,7 +97,7 @@ func (c *Client) read(a apiCall, answer received) error {
 		if kind, _, _ := mime.ParseMediaType(answer.header.Get("Content-Type")); kind == "text/html" {
 			return fmt.Errorf("read answer: it is HTML, not JSON (is there a proxy in front of %s?)", c.base)
 		}
-		return fmt.Errorf("read answer: %s", c.said(err.Error()))
+		return fmt.Errorf("read answer: %s", c.printable(err.Error()))
 	}
 	return nil
 }
@@ -187,21 +187,22 @@ func (c *Client) statusError(response *http.Response, body []byte) *StatusError 
 		e.Message = "the server redirects, which no endpoint does"
 		return e
 	}
-	var said struct {
+	var answer struct {
 		Error   string `json:"error"`
 		Message string `json:"message"`
 	}
 	text := ""
-	if json.Unmarshal(body, &said) == nil {
-		text = cmp.Or(said.Error, said.Message)
+	if json.Unmarshal(body, &answer) == nil {
+		text = cmp.Or(answer.Error, answer.Message)
 	} else if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind == "text/plain" || kind == "" {
 		text = string(body)
 	}
-	e.Message = c.said(text)
+	e.Message = c.printable(text)
 	return e
 }
 
-// said makes text of a server safe to print, as one line of limited length. It removes the token before it shortens the text.
-func (c *Client) said(text string) string {
+// printable makes text of a server safe to print, as one line of limited length. It first removes the token, and then
+// shortens the text.
+func (c *Client) printable(text string) string {
 	return printable.Cut(strings.Join(strings.Fields(printable.Line(c.credential.redact(text))), " "), 300)
 }

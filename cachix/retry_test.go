@@ -175,7 +175,7 @@ func TestGracePeriod(t *testing.T) {
 
 // A server may send no answer, or send its answer or its headers one byte at a time. The limits of the client end an attempt,
 // and the context ends the request.
-func TestServersThatHoldAQuestion(t *testing.T) {
+func TestSlowAnswers(t *testing.T) {
 	const whole = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
 	for name, test := range map[string]struct {
 		sent    string // at once
@@ -233,7 +233,7 @@ func answerSlowly(conn net.Conn, atOnce, slowly string) {
 	}()
 	write := func(text string) {
 		if text != "" { // an empty write would be an empty read of the client's
-			_, _ = io.WriteString(conn, text) // where the client has left, gone is closed
+			_, _ = io.WriteString(conn, text) // when the client has closed its end, gone is closed
 		}
 	}
 	write(atOnce)

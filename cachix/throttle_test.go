@@ -92,7 +92,7 @@ func TestThrottleShrinks(t *testing.T) {
 }
 
 // While the server asks its clients to wait, no request begins. After it, the waiting requests begin.
-func TestThrottleHolds(t *testing.T) {
+func TestThrottleStopsRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		th := newThrottle(4, time.Minute)
 		mustAcquire(t, th, 1)
@@ -120,7 +120,7 @@ func TestThrottleHolds(t *testing.T) {
 }
 
 // No server makes the client wait for longer than its limit.
-func TestThrottleHoldsForAMinuteAtMost(t *testing.T) {
+func TestThrottleStopsRequestsForAMinuteAtMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		th := newThrottle(4, time.Minute)
 		mustAcquire(t, th, 1)

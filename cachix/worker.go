@@ -16,8 +16,8 @@ const (
 	// pushWorkers is how many objects are begun, sent and completed at the same time. Objects whose uploads have begun and
 	// whose NARs wait to be read count too. Small objects spend nearly all of their time waiting for the network.
 	pushWorkers = DefaultJobs
-	// maxConsecutiveFailures is the number of objects in sequence without an answer of the server that ends a push.
-	// A single object may fail by chance.
+	// maxConsecutiveFailures is the number of objects in sequence without an answer of the server that ends a push. A
+	// single object may fail for a temporary reason.
 	maxConsecutiveFailures = 4
 )
 

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The action's script runs as on a runner, with a program that prints its arguments instead of ours.
+// The action's script runs as on a runner, with a program that prints its arguments.
 func TestActionCallsTheProgram(t *testing.T) {
 	bash, err := exec.LookPath("bash")
 	if err != nil {
@@ -55,7 +55,7 @@ func TestActionCallsTheProgram(t *testing.T) {
 				[]string{"--override-input", "nixpkgs=./with spaces", "-v", "--", "github:a/b"},
 			),
 		},
-		"what a shell would take for more": {
+		"what a shell would expand": {
 			map[string]any{"packages": "* $(id) `id`", "flake": "-x", "ref": "a;b $(id)", "out": "my out", "args": "$(id)\n*"},
 			"X64",
 			slices.Concat(
@@ -88,7 +88,7 @@ func TestActionCallsTheProgram(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Fatalf("(-want +got):\n%s", diff)
 			}
-			if name != "what a shell would take for more" {
+			if name != "what a shell would expand" {
 				if err := parses(got); err != nil {
 					t.Errorf("the program does not take it: %v", err)
 				}
@@ -98,7 +98,7 @@ func TestActionCallsTheProgram(t *testing.T) {
 }
 
 // The action runs the program itself on the example. Each output that it declares is available to later steps.
-func TestActionLeavesItsOutputs(t *testing.T) {
+func TestActionSetsItsOutputs(t *testing.T) {
 	t.Parallel()
 	store := needsNix(t)
 	bash, err := exec.LookPath("bash")
@@ -204,8 +204,8 @@ func TestActionIsDocumented(t *testing.T) {
 	}
 }
 
-// .ci/play runs the commands of the workflow on a laptop, in the same order.
-func TestPlayRunsWhatTheWorkflowRuns(t *testing.T) {
+// .ci/play runs the commands of the workflow on any machine, in the same order.
+func TestPlayRunsTheWorkflowsCommands(t *testing.T) {
 	var want []string
 	for _, j := range readWorkflow(t, "../.github/workflows/nix.yml").jobs() {
 		for _, s := range j.steps {

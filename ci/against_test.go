@@ -60,7 +60,7 @@ func (u *releaser) journal(t *testing.T, r *record.Record, output nix.StorePath,
 
 // An object that the record objects to is not published, not even as a dependency or by an older journal. The journal of a
 // run that was allowed to publish it has that consent.
-func TestWhatTheRecordSpeaksAgainstIsNotPublished(t *testing.T) {
+func TestObjectsWithAnObjectionAreNotPushed(t *testing.T) {
 	t.Parallel()
 	u := newReleaser(t)
 	r, output, dependency := afterBuild(t, u)
@@ -135,7 +135,7 @@ func TestMalformedJournalIsLeftAndOthersAreResumed(t *testing.T) {
 
 // A build tool is in no closure. If an earlier run built a tool without a sandbox, no command publishes what was built with
 // that tool, until both are built again.
-func TestWhatWasBuiltWithAnUnsandboxedToolIsNotPushed(t *testing.T) {
+func TestOutputsOfAnUnsandboxedToolAreNotPushed(t *testing.T) {
 	t.Parallel()
 	u := newReleaser(t)
 	writeTest(t, filepath.Join(u.flake, "flake.nix"), `{

@@ -85,7 +85,7 @@ func (m *bench) push(store string, s *cachixtest.Server, args ...string) *exec.C
 		append([]string{"push", "--cachix-url", s.APIURL(), "--confirm=false", "--unrecorded"}, args...)...) // a trusting server keeps no NARs
 }
 
-// copyTo prepares Nix's copy to a binary cache of its own, by zstd.
+// copyTo prepares Nix's copy to another binary cache, with zstd.
 func (m *bench) copyTo(store, to string, parallel bool, paths []string) *exec.Cmd {
 	to += fmt.Sprintf("?compression=zstd&parallel-compression=%t", parallel)
 	return m.command([]string{store, handConfig}, "nix", append([]string{"copy", "--no-check-sigs", "--to", to}, paths...)...)

@@ -41,7 +41,7 @@ func built(m *run.Manifest) map[string]int {
 	return by
 }
 
-// Remote builders are tested over a real ssh, each with a Nix store of its own.
+// Remote builders are tested over a real ssh. Each has its own Nix store.
 func TestRemoteBuilders(t *testing.T) {
 	t.Parallel()
 	f := newFarm(t)
@@ -140,10 +140,10 @@ func TestRemoteBuilders(t *testing.T) {
 			writeTest(t, filepath.Join(w.dir, "slow", "salt"), scheme) // so that the builder does not have the result
 			slow := filepath.Join(w.dir, "slow", "slow.nix")
 			writeTest(t, slow, strings.Replace(readTest(t, slow), "sleep 1", "echo in the middle of it\n    sleep 2\n", 1))
-			said := &watched{word: "in the middle of it", seen: make(chan struct{})}
-			wait := w.start(t, said, args...)
+			stderr := &watched{word: "in the middle of it", seen: make(chan struct{})}
+			wait := w.start(t, stderr, args...)
 			select {
-			case <-said.seen:
+			case <-stderr.seen:
 			case <-time.After(time.Minute):
 				t.Error("no build has begun")
 			}
@@ -156,7 +156,7 @@ func TestRemoteBuilders(t *testing.T) {
 			}
 			r.count(t, "✘", 0)
 			if n := strings.Count(r.stderr, "broke off: "); n < 1 || n > 2 {
-				t.Errorf("it is said %d times that a builder broke off, want once for each build", n)
+				t.Errorf("%d messages that a builder broke off, want once for each build", n)
 			}
 			for _, p := range r.manifest.Cells[0].Packages {
 				if p.Verdict != run.Built || p.Builder != scheme+"://127.0.0.2" {

@@ -77,7 +77,8 @@ func (k publicKeys) PublicKeys(ctx context.Context) ([]string, error) {
 // a result, run a program or publish something. The machine's own accounts, limits, disks, networks and restrictions stay.
 func nixSettings(p project.Project, e engineOptions) nix.Settings {
 	return nix.Settings{
-		// Added to the machine's own, because other settings of the machine can need those, such as use-cgroups.
+		// The settings are added to the machine's own ones, because other settings of the machine can need those, such
+		// as use-cgroups.
 		"extra-experimental-features": "nix-command flakes",
 		"accept-flake-config":         "false", // the project names the caches; the flake's settings are not used
 		"substitute":                  "true",

@@ -17,26 +17,26 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// The runner ends a step so: SIGINT to the step's process, SIGTERM after the first grace period, and the end after
-// the second. https://docs.github.com/actions/reference/workflows-and-actions/workflow-cancellation
+// The runner ends a step with SIGINT to the step's process, SIGTERM after the first grace period, and SIGKILL after the
+// second. https://docs.github.com/actions/reference/workflows-and-actions/workflow-cancellation
 const (
 	firstGrace  = 7500 * time.Millisecond
 	secondGrace = 2500 * time.Millisecond
 )
 
-// childProcess is the program in a process of its own, as a step of a job.
+// childProcess is the program in a separate process, as a step of a job.
 type childProcess struct {
 	*githubJob
 	cmd    *exec.Cmd
-	said   watched
+	stderr watched
 	exited chan error
 }
 
-// watched has the output of a process so far.
+// watched keeps the output of a process.
 type watched struct {
 	mu   sync.Mutex
 	text bytes.Buffer
-	word string // looked for
+	word string // searched for
 	seen chan struct{}
 }
 
@@ -61,8 +61,8 @@ func (w *watched) String() string {
 func startProcess(t *testing.T, file string, j *githubJob, word string, args ...string) *childProcess {
 	t.Helper()
 	p := &childProcess{githubJob: j, cmd: exec.Command(file, args...), exited: make(chan error, 1)}
-	p.said.word, p.said.seen = word, make(chan struct{})
-	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = j.dir, j.environ, &p.said
+	p.stderr.word, p.stderr.seen = word, make(chan struct{})
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = j.dir, j.environ, &p.stderr
 	if j.event.secret {
 		p.cmd.Env = append(p.cmd.Env, defaultSecret+"="+cachixtest.TestToken)
 	}
@@ -102,12 +102,12 @@ func (p *childProcess) wait(t *testing.T, until <-chan struct{}) {
 	select {
 	case <-until:
 	case <-p.exited:
-		t.Fatalf("it has ended before:\n%s", &p.said)
+		t.Fatalf("it has ended before:\n%s", &p.stderr)
 	}
 }
 
-// A job is cancelled while it uploads. It leaves nothing incomplete, and its manifest has what was done.
-func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
+// A job is cancelled during an upload. It leaves nothing incomplete, and its manifest has the finished parts.
+func TestJobCancelledDuringAnUpload(t *testing.T) {
 	t.Parallel()
 	store := needsNix(t)
 	file := buildCI(t)
@@ -128,7 +128,7 @@ func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
 				"release", "example", "--engine", "host", "--system", "x86_64-linux", "--rebuild=off", "--contract=off", "--cachix-url", server.APIURL())
 			p.wait(t, uploading)
 			if code := p.cancel(t, signal); code != exitInterrupted {
-				t.Fatalf("exit code %d:\n%s", code, &p.said)
+				t.Fatalf("exit code %d:\n%s", code, &p.stderr)
 			}
 			if n := server.OpenUploads(); n > 0 {
 				t.Errorf("%d uploads are left open", n)
@@ -157,8 +157,8 @@ func TestAJobThatIsCancelledWhileItUploads(t *testing.T) {
 	}
 }
 
-// A job is cancelled while it builds.
-func TestAJobThatIsCancelledWhileItBuilds(t *testing.T) {
+// A job is cancelled during a build.
+func TestJobCancelledDuringABuild(t *testing.T) {
 	t.Parallel()
 	j := newJobElsewhere(t, pushed("refs/heads/main")).in(needsNix(t))
 	if err := example.WriteFixture(filepath.Join(j.dir, "silent"), "silent"); err != nil {
@@ -166,9 +166,9 @@ func TestAJobThatIsCancelledWhileItBuilds(t *testing.T) {
 	}
 	p := startProcess(t, buildCI(t), j, "probe ", "release", "./silent", "--engine", "host", "--system", "x86_64-linux", "--package", "open-sesame-desktop",
 		"--substituter", "none", "--served-by", "none", "--memlock", "0", "--push", "never", "--since", "none")
-	p.wait(t, p.said.seen)
+	p.wait(t, p.stderr.seen)
 	if code := p.cancel(t, syscall.SIGINT); code != exitInterrupted {
-		t.Fatalf("exit code %d:\n%s", code, &p.said)
+		t.Fatalf("exit code %d:\n%s", code, &p.stderr)
 	}
 	m, err := run.ReadManifest(filepath.Join(p.dir, "out/manifest.json"))
 	if err != nil || m.Outcome != run.OutcomeInterrupted || m.Cells[0].Verdict != run.Failed {
@@ -187,8 +187,8 @@ func checkCancelled(t *testing.T, p *childProcess) {
 	if outputs := readTest(t, p.output); !strings.Contains(outputs, "out/manifest.json") {
 		t.Errorf("the outputs are\n%s", outputs)
 	}
-	if text := p.said.String() + readTest(t, p.summary); strings.Count(text, cachixtest.TestToken) != 1 {
-		t.Errorf("the secret is not masked, or said again:\n%s", text)
+	if text := p.stderr.String() + readTest(t, p.summary); strings.Count(text, cachixtest.TestToken) != 1 {
+		t.Errorf("the secret is not masked, or printed again:\n%s", text)
 	}
 	writeTest(t, p.summary, "")
 	report := exec.Command(p.cmd.Path, "report", "out/manifest.json", "--system", "x86_64-linux", "--jobs-result", jobCancelled, "--since", "none", "--pin=false")

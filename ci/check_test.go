@@ -12,7 +12,7 @@ import (
 )
 
 // The program pushes to, and fetches from, the cache that the flake names for its consumers.
-func TestContractNamesTheTargetsCache(t *testing.T) {
+func TestFlakesCacheIsUsed(t *testing.T) {
 	c := defaultProject.Contract.NixConfig
 	if !slices.Contains(c.Substituters, defaultProject.ServedBy) {
 		t.Errorf("the contract's substituters %q lack the project's cache %s", c.Substituters, defaultProject.ServedBy)

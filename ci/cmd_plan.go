@@ -49,7 +49,7 @@ func runPlan(ctx context.Context, process process, o options) (err error) {
 	return errors.Join(err, printPlan(process.stdout, manifest))
 }
 
-// printPlan writes a line for each package, and one for what else its system needs.
+// printPlan writes a line for each package, and one for everything else that its system needs.
 func printPlan(w io.Writer, m *run.Manifest) error {
 	t := newTable(w)
 	t.row("SYSTEM", "PACKAGE", "PLAN", "OUTPUT")

@@ -23,7 +23,7 @@ import (
 
 const reportManual = `Join the manifests of runs of one system each, pin what they published, and report all of it.
 
-This is the last job of a release whose systems have jobs of their own: each job runs release --system SYSTEM
+This is the last job of a release with one job for each system: each job runs release --system SYSTEM
 --pin=false, and then report runs. The pins make the release: pushed paths have no effect before they have a name.
 So nothing is pinned unless each system has a manifest, is good and is published. --cachix has to name the cache if
 that is not the project's.

@@ -24,7 +24,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// reproduceCommand builds again what a manifest says, and compares.
+// reproduceCommand builds again what a manifest lists, and compares.
 var reproduceCommand = command{name: "reproduce", exports: true, ignoresCaches: true}
 
 const reproduceManual = `Build the packages of a manifest again on this machine, and compare package by package.
@@ -135,7 +135,7 @@ func checkUnedited(ctx context.Context, file string, m *run.Manifest) error {
 		f, err := provenance.HashFile(ctx, regular.AnyDir(filepath.Dir(file)), filepath.Base(file), "")
 		if ok && err == nil && !f.Hash.Equal(stated) {
 			return hint.Wrap(fmt.Errorf("read manifest %s: it was edited: its hash is %s, and the provenance of its run states %s", file, f.Hash.SRI(), stated.SRI()),
-				"take it from the run again; verify tells who signed the provenance")
+				"take it from the run again; verify shows who signed the provenance")
 		}
 	}
 	return nil
@@ -146,7 +146,7 @@ func buildAgain(ctx context.Context, process process, o options, m *run.Manifest
 	var rebuilt *run.Manifest
 	err := withRelease(ctx, process, reproduceCommand, o, func(r *pipelines.Release) (err error) {
 		r.Source = recordedSource{Source: r.Source, want: m.Source, inputs: m.Inputs}
-		r.CacheKeys, r.History = nil, nil // they depend on what a cache and a repository have today
+		r.CacheKeys, r.History = nil, nil // they depend on the present state of a cache and a repository
 		rebuilt, err = r.Run(ctx)
 		if rebuilt != nil && ctx.Err() == nil && explained(rebuilt) && pipelines.OnlyResults(err) {
 			return nil // a failed package is compared with its result in the manifest
@@ -173,7 +173,7 @@ func removeUnused(out *regular.Dir) {
 	_ = regular.NewDir(filepath.Dir(parent)).Remove(filepath.Base(parent)) // fails if it has others
 }
 
-// explained reports whether every package has a result of its own, so that the run's error adds nothing.
+// explained reports whether every package has its own result, so that the run's error adds nothing.
 func explained(m *run.Manifest) bool {
 	for _, cell := range m.Cells {
 		for _, p := range cell.Packages {

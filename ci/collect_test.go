@@ -36,7 +36,7 @@ func collectingNix(t *testing.T) (dir, log string) {
 }
 
 // A garbage collector runs after each command of a run, in a store of the test. It removes nothing that the run still needs.
-func TestACollectorBetweenAllCommands(t *testing.T) {
+func TestGarbageCollectionAfterEachCommand(t *testing.T) {
 	t.Parallel()
 	needsNix(t)
 	file := buildCI(t)
@@ -76,7 +76,7 @@ func TestACollectorBetweenAllCommands(t *testing.T) {
 }
 
 // The machine's nix.conf makes Nix collect garbage during builds: it requires more free space than any disk has.
-func TestAnAutomaticCollector(t *testing.T) {
+func TestAutomaticGarbageCollection(t *testing.T) {
 	t.Parallel()
 	needsNix(t)
 	file, dir := buildCI(t), t.TempDir()

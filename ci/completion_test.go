@@ -94,7 +94,7 @@ func TestCompletionThatTakesTooLong(t *testing.T) {
 func TestCompletionOfDirectories(t *testing.T) {
 	nixtest.Need(t)
 	if os.Geteuid() != 0 || testing.Short() {
-		t.Skip("makes a store of its own, as root; not with -short")
+		t.Skip("makes its own store, as root; not with -short")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -74,7 +74,7 @@ func (s *pushedStore) consumed(t *testing.T, server *cachixtest.Server) error {
 }
 
 // A push detects a cache that damages what it stores. Nix rejects the same objects.
-func TestPushConfirmsWhatNixWouldGet(t *testing.T) {
+func TestPushDetectsDamagedObjects(t *testing.T) {
 	t.Parallel()
 	store := newPushedStore(t)
 	for name, test := range map[string]struct {
@@ -151,7 +151,7 @@ func TestPushConfirmsWhatNixWouldGet(t *testing.T) {
 
 // An HTML page with status 200, as from a proxy, does not make a path visible. Nothing counts as pushed, and the journal keeps
 // its entries.
-func TestAPageIsNoAnswerToAPush(t *testing.T) {
+func TestHTMLPageIsNoAnswerToAPush(t *testing.T) {
 	t.Parallel()
 	store := newPushedStore(t)
 	out := filepath.Join(store.root, "out")
@@ -174,7 +174,7 @@ func TestAPageIsNoAnswerToAPush(t *testing.T) {
 			t.Errorf("%v: exit code %d:\n%s", args, code, log)
 		}
 		if len(server.Paths()) > 0 || strings.Contains(log, "2 paths,") || server.OpenUploads() > 0 {
-			t.Errorf("%v: %q are there, %d uploads are open, and it says\n%s", args, server.Paths(), server.OpenUploads(), log)
+			t.Errorf("%v: %q are there, %d uploads are open:\n%s", args, server.Paths(), server.OpenUploads(), log)
 		}
 		server.Behave()
 	}

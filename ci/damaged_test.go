@@ -21,7 +21,7 @@ func narOf(t *testing.T, out string, path nix.StorePath) (nar, narinfo string) {
 }
 
 // Damaged objects in the directory of results are neither served nor published: they are built or exported again.
-func TestDamagedResultsHeal(t *testing.T) {
+func TestDamagedResultsAreReplaced(t *testing.T) {
 	t.Parallel()
 	u := newReleaser(t)
 	_, output := honest(t, u)
@@ -66,8 +66,8 @@ func TestDamagedResultsHeal(t *testing.T) {
 	}
 }
 
-// Without the record, results are compared with Nix's store. With another store, all is built again.
-func TestRecordThatIsGone(t *testing.T) {
+// Without the record, results are compared with Nix's store. With another store, everything is built again.
+func TestMissingRecord(t *testing.T) {
 	t.Parallel()
 	u := newReleaser(t)
 	out := u.out("out")

@@ -16,7 +16,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// originalRun is the run of a manifest, with what is to be had of its results: beside it, and in caches.
+// originalRun is the run of a manifest, with those of its results that exist: beside it, and in caches.
 func originalRun(sys process, o options, file string, m *run.Manifest) (reproduce.Run, error) {
 	dir := regular.AnyDir(filepath.Dir(file))
 	original := reproduce.Run{Name: file, Manifest: m, Derivations: derivationsIn(dir, sys)}
@@ -41,7 +41,7 @@ func originalRun(sys process, o options, file string, m *run.Manifest) (reproduc
 	return original, nil
 }
 
-// rebuiltRun is the run that has just been made.
+// rebuiltRun is the run that has just ended.
 func rebuiltRun(sys process, out *regular.Dir, m *run.Manifest) (reproduce.Run, error) {
 	cache, err := binarycache.OpenReadOnlyIn(out.Sub("cache"))
 	return reproduce.Run{Name: "here", Manifest: m, Caches: []run.NARHasher{cache}, Derivations: derivationsIn(out, sys)}, err

@@ -10,7 +10,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-func TestLeftOutSystemIsNamedWithItsCommand(t *testing.T) {
+func TestLeftOutSystemHasAHint(t *testing.T) {
 	var b bytes.Buffer
 	printLeftOut(process{stderr: &b}, matrix.AArch64Linux, hint.Wrap(errors.New("no emulator"), "sudo x"))
 	const want = "left out: aarch64-linux: no emulator\n  to include it: sudo x\n"

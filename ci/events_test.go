@@ -67,7 +67,7 @@ func newJob(t *testing.T, e githubEvent) *githubJob {
 	return j
 }
 
-// newJobElsewhere makes the directory of a job whose commands are processes of their own.
+// newJobElsewhere makes the directory of a job whose commands are separate processes.
 func newJobElsewhere(t *testing.T, e githubEvent) *githubJob {
 	t.Helper()
 	dir := t.TempDir()
@@ -119,7 +119,7 @@ func (j *githubJob) checkMasked(t *testing.T, command string) {
 		j.checkSecret(t)
 	default:
 		if strings.Contains(j.stderr.String(), cachixtest.TestToken) {
-			t.Errorf("%s says the secret:\n%s", command, &j.stderr)
+			t.Errorf("%s prints the secret:\n%s", command, &j.stderr)
 		}
 	}
 }
@@ -259,7 +259,7 @@ func TestEventsOnGitHub(t *testing.T) {
 				result = jobFailure
 			}
 			if readTest(t, j.summary) != "" {
-				t.Error("the cell has written a summary that it was told to leave to the report")
+				t.Error("the cell has written a summary, despite --summary=false")
 			}
 			report := j.run(t, "report", asInShell(t, "cells/*/manifest.json"), "--system", "x86_64-linux", "--cachix-url", server.APIURL(),
 				"--jobs-result", result)

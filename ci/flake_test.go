@@ -100,7 +100,7 @@ func TestFlakeAgreesWithModule(t *testing.T) {
 	}
 }
 
-// flakeTest evaluates the flake of this repository with the stand-in for nixpkgs, in a store of its own.
+// flakeTest evaluates the flake of this repository with the stand-in for nixpkgs, in a separate store.
 type flakeTest struct {
 	t       *testing.T
 	standIn string
@@ -121,7 +121,7 @@ func newFlakeTest(t *testing.T, program string) *flakeTest {
 	nixtest.Need(t)
 	switch {
 	case os.Geteuid() != 0:
-		t.Skip("needs root: it makes a store of its own")
+		t.Skip("needs root: it makes its own store")
 	case testing.Short():
 		t.Skip("runs Nix; not with -short")
 	}

@@ -17,8 +17,8 @@ import (
 
 const modulePath = "github.com/scopecreep-zip/open-sesame-ci"
 
-// The layout: which packages of this module each package may import. Imports point downwards only.
-// A new package fails the test until somebody has placed it here.
+// The layout: which packages of this module each package may import. Imports point downwards only. A new package fails
+// the test until it has an entry here.
 var layout = map[string]struct {
 	imports []string
 	tests   []string // further ones, for its tests
@@ -31,7 +31,7 @@ var layout = map[string]struct {
 	"cachix": {
 		imports: []string{"internal/hint", "internal/nar", "internal/nix", "internal/printable", "internal/run"},
 		tests:   []string{"cachix/cachixtest"},
-		because: "it talks to Cachix, whoever asks",
+		because: "it talks to Cachix for every caller",
 	},
 	"cachix/cachixtest": {
 		imports: []string{"internal/nar", "internal/nix"},
@@ -65,7 +65,7 @@ var layout = map[string]struct {
 	},
 	"internal/engine/binfmt": {
 		imports: []string{"internal/hint"},
-		because: "it reads the kernel's table for anybody who asks",
+		because: "it reads the kernel's table for every caller",
 	},
 	"internal/engine/probe": {
 		imports: []string{"matrix"},
@@ -91,10 +91,10 @@ var layout = map[string]struct {
 	"internal/binarycache": {
 		imports: []string{"internal/hint", "internal/nar", "internal/nix", "internal/regular"},
 		tests:   []string{"internal/nar/nartest"},
-		because: "it packs store objects, whoever has built them",
+		because: "it packs store objects of any origin",
 	},
 	"internal/child": {
-		because: "it runs programs for all packages that do, and knows none of them",
+		because: "it runs programs for other packages, and knows none of them",
 	},
 	"internal/flake": {
 		imports: []string{"internal/child", "internal/hint", "internal/nar", "internal/nix", "internal/nixtext", "internal/regular"},
@@ -164,7 +164,7 @@ var layout = map[string]struct {
 			"internal/record", "internal/regular", "internal/run", "internal/sbom", "internal/workdir", "matrix",
 		},
 		tests:   []string{"cachix", "internal/run/runtest"},
-		because: "the story knows no engine, no cache and no screen: what it needs of them is in deps.go",
+		because: "a run knows no engine, no cache and no screen: it needs only the interfaces in deps.go",
 	},
 	"internal/engine/host": {
 		imports: []string{
@@ -185,7 +185,7 @@ var layout = map[string]struct {
 	"internal/engine/enginetest": {
 		imports: []string{"internal/engine", "internal/engine/probe", "internal/nar", "internal/nix", "matrix"},
 		tests:   []string{"internal/engine/host", "internal/nixtest"},
-		because: "it is the executors' contract, and so knows none of them",
+		because: "it is the contract of all executors, and knows none of them",
 	},
 	"internal/report": {
 		imports: []string{"internal/contract", "internal/nix", "internal/printable", "internal/run", "matrix"},
@@ -248,7 +248,7 @@ var layout = map[string]struct {
 	},
 	"internal/github": {
 		imports: []string{"internal/child", "internal/hint", "internal/regular"},
-		because: "it reads what GitHub tells a job, and decides by the event alone",
+		because: "it reads the variables of a job on GitHub, and decides by the event alone",
 	},
 	"internal/setup": {
 		imports: []string{
@@ -331,7 +331,7 @@ func TestOnlyCIReadsTheEnvironment(t *testing.T) {
 			continue
 		}
 		for _, use := range f.uses(readsEnvironment) {
-			t.Errorf("%s: %s; only package ci touches the environment, so that it decides what anybody sees of it",
+			t.Errorf("%s: %s; only package ci reads the environment, so that secrets are removed in one place",
 				use.at, use.name)
 		}
 	}
@@ -354,7 +354,7 @@ func TestOnlyItsOwnPackageNamesOpenSesame(t *testing.T) {
 		}
 	}
 	if !found {
-		t.Error("ci/opensesame does not name Open Sesame: what does this test look for?")
+		t.Error("ci/opensesame does not name Open Sesame: this test looks for the wrong name")
 	}
 }
 
@@ -364,7 +364,7 @@ func TestOnlyMainEndsTheProcess(t *testing.T) {
 			continue
 		}
 		for _, use := range f.uses(endsProcess) {
-			t.Errorf("%s: %s; only ci/main.go ends the process: return an error, so that what was begun is ended in order",
+			t.Errorf("%s: %s; only ci/main.go ends the process: return an error, so that deferred functions run",
 				use.at, use.name)
 		}
 	}

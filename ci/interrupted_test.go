@@ -19,7 +19,7 @@ import (
 
 // A release is interrupted at the end of each step, and by time limits spread over its length. It ends with 0 only if all was
 // exported, pushed and pinned, and leaves no temporary files.
-func TestAReleaseThatIsInterruptedBetweenSteps(t *testing.T) {
+func TestReleaseInterruptedBetweenSteps(t *testing.T) {
 	t.Parallel()
 	needsNix(t)
 	file, dir := buildCI(t), t.TempDir()
@@ -36,32 +36,32 @@ func TestAReleaseThatIsInterruptedBetweenSteps(t *testing.T) {
 		cmd.Env = append(cmd.Env, defaultSecret+"="+cachixtest.TestToken)
 		return cmd, server, out
 	}
-	check := func(name string, cmd *exec.Cmd, said string, server *cachixtest.Server, out string, want ...int) {
+	check := func(name string, cmd *exec.Cmd, stderr string, server *cachixtest.Server, out string, want ...int) {
 		t.Helper()
 		code := cmd.ProcessState.ExitCode()
 		m, err := run.ReadManifest(filepath.Join(dir, out, "manifest.json"))
 		good := err == nil && m.Outcome == run.OutcomeGood
 		if done := len(server.Pins()) == 2; (code == exitOK || good) && !done {
-			t.Errorf("%s: exit code %d, the manifest says good: %v, and %d of 2 outputs are pinned:\n%s", name, code, good, len(server.Pins()), said)
+			t.Errorf("%s: exit code %d, the manifest says good: %v, and %d of 2 outputs are pinned:\n%s", name, code, good, len(server.Pins()), stderr)
 		}
 		if _, err := os.Stat(filepath.Join(dir, out, provenance.FileName)); code == exitOK && err != nil {
 			t.Errorf("%s: exit code 0 without provenance: %v", name, err)
 		}
 		if code != exitOK && !slices.Contains(want, code) {
-			t.Errorf("%s: exit code %d:\n%s", name, code, said)
+			t.Errorf("%s: exit code %d:\n%s", name, code, stderr)
 		}
 		if left := leftBehind(t, dir); len(left) > 0 {
 			t.Errorf("%s: left behind: %q", name, left)
 		}
 	}
 	whole, server, out := release()
-	var said bytes.Buffer
-	whole.Stderr = &said
+	var stderr bytes.Buffer
+	whole.Stderr = &stderr
 	started := time.Now()
 	if err := whole.Run(); err != nil {
-		t.Fatalf("%v\n%s", err, &said)
+		t.Fatalf("%v\n%s", err, &stderr)
 	}
-	check("whole", whole, said.String(), server, out)
+	check("whole", whole, stderr.String(), server, out)
 	took := time.Since(started)
 
 	for _, step := range []string{"snapshot", "preflight", "evaluate", "plan", "probe", "build", "rebuild", "export", "push", "confirm", "pin", "manifest"} {
@@ -78,7 +78,7 @@ func TestAReleaseThatIsInterruptedBetweenSteps(t *testing.T) {
 			_ = cmd.Process.Signal(syscall.SIGTERM)
 			<-exited
 		case <-exited:
-			t.Errorf("it never says %q:\n%s", step, stderr)
+			t.Errorf("it never prints %q:\n%s", step, stderr)
 		}
 		check("after "+step, cmd, stderr.String(), server, out, exitInterrupted)
 	}

@@ -18,9 +18,9 @@ import (
 // killSeed is the seed of the times in TestKilledRelease; OPEN_SESAME_CI_KILL_SEED replaces it.
 const killSeed = 20261126
 
-// A release is killed at a random moment and run again, twenty times: the cache always ends with the same paths, each
-// served by the same narinfo, and no path was ever there before all that it refers to (the server refuses that). Later
-// runs remove the working directories of the killed ones.
+// A release is killed at a random moment and run again, twenty times. The cache always ends with the same paths and
+// narinfo files, and no path was ever there before everything that it refers to (the server refuses that). Later runs
+// remove the working directories of the killed ones.
 func TestKilledRelease(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {

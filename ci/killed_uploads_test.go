@@ -66,8 +66,8 @@ func TestUploadsOfAKilledRunAreAborted(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out")
 			there := []string{"--out", out, "--cachix-url", server.APIURL()}
 			cmd := command(ci, append(test.killed, there...)...)
-			var said bytes.Buffer
-			cmd.Stderr = &said
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -77,7 +77,7 @@ func TestUploadsOfAKilledRunAreAborted(t *testing.T) {
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
 			if n := server.OpenUploads(); n != test.uploads {
-				t.Errorf("%d uploads are open, want %d:\n%s", n, test.uploads, &said)
+				t.Errorf("%d uploads are open, want %d:\n%s", n, test.uploads, &stderr)
 			}
 			server.Behave()
 			log, err := command(ci, append(test.next, there...)...).CombinedOutput()

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) != "ci" {
-		os.Unsetenv("XDG_STATE_HOME") // each test has a home of its own, and a record in it
+		os.Unsetenv("XDG_STATE_HOME") // each test has its own home, with a record
 	}
 	testscript.Main(sharing{m}, map[string]func(){"ci": main, toolName: main})
 }
@@ -45,7 +45,7 @@ func (s sharing) Run() (code int) {
 // imageVariable names an image for the tests on Dagger; .ci/test sets it where it starts an engine.
 const imageVariable = "OPEN_SESAME_CI_IMAGE"
 
-// Every script has a home, a temporary directory and a Nix store of its own. The first line of a script names what it needs:
+// Every script has its own home, temporary directory and Nix store. The first line of a script names what it needs:
 // [!nix] skip, [!emulator] skip, …
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -150,5 +150,5 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	ts.Fatalf("%s never said %q", args[1], args[2])
+	ts.Fatalf("%s never printed %q", args[1], args[2])
 }

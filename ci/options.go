@@ -268,7 +268,7 @@ func (o *rebuildOptions) parse(given bool) error {
 	return nil
 }
 
-// elsewhere returns the engines of second builds, for the systems that have one of their own.
+// elsewhere returns the engines of second builds, for the systems that have a separate one.
 func (o rebuildOptions) elsewhere(cells []matrix.Cell, first *engines) map[matrix.System]pipelines.Engines {
 	engines := map[matrix.System]pipelines.Engines{}
 	for _, cell := range cells {

@@ -65,8 +65,8 @@ func TestResultsThatCannotBeWritten(t *testing.T) {
 		"a file for the journals": {"journal", "out", "out/journal: not a directory", []string{"release"}},
 		"a directory for a file":  {"manifest.json/x", "out", "out/manifest.json: is a directory", []string{"release", "check"}},
 		"another one":             {"check.json/x", "out", "out/check.json: is a directory", []string{"check"}},
-		"what is no provenance":   {"provenance.intoto.jsonl", "out", "read provenance out/provenance.intoto.jsonl", []string{"release"}},
-		"what no user can make":   {"x", "/proc/out", "mkdir /proc/out", []string{"release", "check"}},
+		"an invalid provenance":   {"provenance.intoto.jsonl", "out", "read provenance out/provenance.intoto.jsonl", []string{"release"}},
+		"a directory in /proc":    {"x", "/proc/out", "mkdir /proc/out", []string{"release", "check"}},
 	} {
 		for _, command := range test.commands {
 			t.Run(name+", "+command, func(t *testing.T) {

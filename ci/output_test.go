@@ -43,13 +43,13 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 				t.Errorf("%q, %v: exit code %d, want %d", args, cause, got, code)
 			}
 			if n := strings.Count(stderr.String(), cause.Error()); n != 1 {
-				t.Errorf("%q, %v: the cause is said %d times:\n%s", args, cause, n, &stderr)
+				t.Errorf("%q, %v: the cause is printed %d times:\n%s", args, cause, n, &stderr)
 			}
 		}
 	}
 }
 
-// ciCommand is the program as a process of its own, with a store, a temporary directory and an OUT below dir.
+// ciCommand is the program in a separate process, with a store, a temporary directory and an OUT below dir.
 func ciCommand(ctx context.Context, t *testing.T, file, dir string, args ...string) *exec.Cmd {
 	t.Helper()
 	tmp := filepath.Join(dir, "tmp")
@@ -91,7 +91,7 @@ func leftBehind(t *testing.T, dir string) (left []string) {
 
 // If the reader of standard output or standard error closes it during a build, the run ends like an interrupted one, and leaves
 // no temporary files.
-func TestAReaderThatGoesAway(t *testing.T) {
+func TestReaderThatClosesItsEnd(t *testing.T) {
 	t.Parallel()
 	needsNix(t)
 	file := buildCI(t)

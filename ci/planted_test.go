@@ -99,7 +99,7 @@ func (u *releaser) published(t *testing.T, want bool) {
 			t.Error(err)
 		}
 		if bytes.Contains(contents.Bytes(), []byte("EVIL")) {
-			t.Errorf("published what was planted under %s", p)
+			t.Errorf("published the planted contents of %s", p)
 		}
 		found = found || strings.HasPrefix(p.Name(), "open-sesame-1")
 	}
@@ -167,7 +167,7 @@ func plant(t *testing.T, out string, from *binarycache.Dir, output nix.StorePath
 
 // A stranger's directory of results has other contents under the path of the package. Nothing of it is published, or counts
 // as good.
-func TestPlantedCacheIsNotBelieved(t *testing.T) {
+func TestPlantedCacheIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	u := newReleaser(t)
 	cache, output := honest(t, u)

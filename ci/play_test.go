@@ -11,7 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Both halves of the workflow run in a directory each, and share nothing but files.
+// Each half of the workflow runs in its own directory. They share only files.
 func TestPlay(t *testing.T) {
 	t.Parallel()
 	store := needsNix(t)

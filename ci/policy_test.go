@@ -54,8 +54,8 @@ func TestPolicyForEachEvent(t *testing.T) {
 		"the same, by its full name":          {"workflow_dispatch", `{` + own + `}`, "refs/remotes/origin/pull/7/merge", refuses, goes, "the author of its code is unknown"},
 		"a comment on a pull request":         {"issue_comment", `{` + own + `, "issue": {"pull_request": {}}}`, "", refuses, goes, "comment"},
 		"a comment on an issue":               {"issue_comment", `{` + own + `, "issue": {}}`, "", refuses, goes, "whose code"},
-		"a payload that is none":              {"pull_request", `{`, "", refuses, goes, "cannot be read"},
-		"a payload of nothing":                {"push", `{}`, "", refuses, goes, "does not say"},
+		"an invalid payload":                  {"pull_request", `{`, "", refuses, goes, "cannot be read"},
+		"an empty payload":                    {"push", `{}`, "", refuses, goes, "does not say"},
 		"a payload that is not there":         {"push", "", "", refuses, goes, "cannot be read"},
 		"a target whose payload is not there": {"pull_request_target", "", "", refuses, refuses, "pull_request_target"},
 	} {
@@ -91,7 +91,7 @@ func TestPolicyForEachEvent(t *testing.T) {
 }
 
 // The policy applies to every command that runs a flake's code, or can push.
-func TestEveryCommandIsHeldToThePolicy(t *testing.T) {
+func TestPolicyAppliesToEveryCommand(t *testing.T) {
 	for _, args := range [][]string{
 		{"release", "example"},
 		{"warm", "example"},
@@ -111,7 +111,7 @@ func TestEveryCommandIsHeldToThePolicy(t *testing.T) {
 }
 
 // A run with a secret refuses a commit that no branch or tag of the repository leads to.
-func TestPolicyRefusesACommitOfAFork(t *testing.T) {
+func TestPolicyRefusesCommitOfAFork(t *testing.T) {
 	dir := t.TempDir()
 	git := func(args ...string) string {
 		t.Helper()

@@ -136,7 +136,7 @@ func TestComparedFilesAreCleaned(t *testing.T) {
 	checkShown(t, "the page", strings.ReplaceAll(readTest(t, "page.html"), "##[", ""))
 }
 
-// Anybody can write a manifest. Each of its texts is replaced in turn.
+// Anyone can write a manifest. Each of its texts is replaced in turn.
 func TestFieldsOfManifestsAreCleaned(t *testing.T) {
 	j := newJob(t, pushed("refs/heads/main"))
 	m := publishedManifest()
@@ -249,7 +249,7 @@ func TestAnswersOfCachesAreCleaned(t *testing.T) {
 }
 
 // The author of a flake chooses texts that Nix prints: error messages, traces, names of attributes.
-func TestWhatAFlakeSaysIsCleaned(t *testing.T) {
+func TestTextsOfAFlakeAreCleaned(t *testing.T) {
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs Nix and root: apt-get install nix-bin")
 	}

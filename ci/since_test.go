@@ -50,14 +50,14 @@ func TestSinceTheLastRelease(t *testing.T) {
 		t.Errorf("the third release has not grown by the rest of the desktop's closure:\n%s", summary)
 	}
 	if summary := release("--since", "none"); strings.Contains(summary, column) {
-		t.Errorf("it is compared, and was told not to:\n%s", summary)
+		t.Errorf("there is a comparison despite --since none:\n%s", summary)
 	}
-	if asked := countRequests(server, "pins"); asked != 4 { // by three releases, and by this test
+	if asked := countRequests(server, "pins"); asked != 4 { // three releases and this test
 		t.Errorf("pins were asked for %d times, want 4", asked)
 	}
 	server.Misbehave(cachixtest.Fault{Endpoint: "pins", Status: 404})
 	if summary := release(); strings.Contains(summary, column) {
-		t.Errorf("a cache that does not tell is compared with:\n%s", summary)
+		t.Errorf("there is a comparison with a cache that does not answer:\n%s", summary)
 	}
 }
 

@@ -302,7 +302,7 @@ type result struct {
 func (r result) count(t *testing.T, text string, want int) {
 	t.Helper()
 	if n := strings.Count(r.stderr, text); n != want {
-		t.Errorf("%q is said %d times, want %d", text, n, want)
+		t.Errorf("%q is printed %d times, want %d", text, n, want)
 	}
 }
 
@@ -312,13 +312,13 @@ func (w *workspace) run(t *testing.T, args ...string) result {
 	return w.start(t, new(watched), args...)()
 }
 
-// start starts the program, and returns a function that waits for its end. Said receives its standard error.
-func (w *workspace) start(t *testing.T, said *watched, args ...string) (wait func() result) {
+// start starts the program, and returns a function that waits for its end. Stderr receives its standard error.
+func (w *workspace) start(t *testing.T, stderr *watched, args ...string) (wait func() result) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	cmd := exec.CommandContext(ctx, w.ci, args...)
 	var stdout bytes.Buffer
-	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = w.dir, &stdout, said, 10*time.Second
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = w.dir, &stdout, stderr, 10*time.Second
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(w.dir, "home"), "LANG=C.UTF-8",
 		"NIX_REMOTE=local?root=" + filepath.Join(w.dir, "store"),
@@ -336,7 +336,7 @@ func (w *workspace) start(t *testing.T, said *watched, args ...string) (wait fun
 	return func() (r result) {
 		defer cancel()
 		_ = cmd.Wait() // the exit code has the result
-		r.code, r.stdout, r.stderr = cmd.ProcessState.ExitCode(), stdout.String(), said.String()
+		r.code, r.stdout, r.stderr = cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()
 		t.Logf("%s\nexit code %d\n%s", strings.Join(args, " "), r.code, r.stderr)
 		var err error
 		if r.manifest, err = run.ReadManifest(filepath.Join(w.dir, "out", "manifest.json")); err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // The flag --timeout limits all work of each command that has it.
-func TestTimeoutIsForTheWholeCommand(t *testing.T) {
+func TestTimeoutLimitsTheWholeCommand(t *testing.T) {
 	limited := 0
 	for _, c := range newRoot(process{}).Commands() {
 		if c.Flags().Lookup(timeoutFlag) == nil {
@@ -53,7 +53,7 @@ func TestTimeoutIsForTheWholeCommand(t *testing.T) {
 
 // A cache that accepts connections and sends nothing, or one byte from time to time, does not delay a release beyond its
 // --timeout.
-func TestTimeoutEndsTheQuestionToACacheThatHoldsIt(t *testing.T) {
+func TestTimeoutEndsTheQueryOfASilentCache(t *testing.T) {
 	t.Parallel()
 	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "1000000")

@@ -39,7 +39,7 @@ func TestBuildInfo(t *testing.T) {
 	}
 }
 
-// What flake.nix sets with the linker takes the place of what Go records.
+// What flake.nix sets with the linker takes precedence over what Go records.
 func TestBuildByNix(t *testing.T) {
 	t.Cleanup(func() { commit, commitTime = "", "" })
 	for _, test := range []struct{ commit, time, want string }{

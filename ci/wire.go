@@ -114,7 +114,7 @@ func withRelease(ctx context.Context, sys process, cmd command, o options, do fu
 	return errors.Join(do(r), reporter.Close())
 }
 
-// newRunID names a run: by its time, so that names sort as runs do, and so that two at once do not harm each other.
+// newRunID names a run by its time, so that names sort by time, and two simultaneous runs do not conflict.
 func newRunID(now time.Time) string {
 	return now.UTC().Format("20060102-150405-") + strings.ToLower(rand.Text()[:6])
 }
@@ -127,9 +127,9 @@ func refused(at time.Time, report run.Reporter, err error) {
 
 // once returns a function that passes each text once: several systems often share an engine.
 func once(pass func(string)) func(string) {
-	var said sync.Map
+	var passed sync.Map
 	return func(text string) {
-		if _, again := said.LoadOrStore(text, true); !again {
+		if _, again := passed.LoadOrStore(text, true); !again {
 			pass(text)
 		}
 	}

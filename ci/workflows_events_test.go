@@ -108,8 +108,8 @@ func TestNixWorkflowOfEachEvent(t *testing.T) {
 				if pin := expand(t, c, yamlText(join, "env", "PIN")); pin != "false" {
 					t.Errorf("pins after cells ended with %s: %s", result, pin)
 				}
-				if told := expand(t, c, yamlText(join, "env", "RESULT")); told != result {
-					t.Errorf("the report is told %s of cells that ended with %s", told, result)
+				if got := expand(t, c, yamlText(join, "env", "RESULT")); got != result {
+					t.Errorf("the report gets the result %s for cells that ended with %s", got, result)
 				}
 			}
 		})

@@ -113,7 +113,7 @@ func rulePermissions(w workflow) (complaints []string) {
 	}
 	for _, j := range w.jobs() {
 		if yamlAt(j.node, "permissions") != nil {
-			complaints = append(complaints, "job "+j.name+" has some of its own")
+			complaints = append(complaints, "job "+j.name+" has its own permissions")
 		}
 	}
 	return complaints

@@ -45,7 +45,7 @@ var (
 var otherWriters = map[string]string{
 	"ci/main.go: os.Stdout":     "run puts a report.Output in front of it",
 	"ci/main.go: os.Stderr":     "run puts a report.Output in front of it",
-	"ci/main.go: log.SetOutput": "a report.Output of its own",
+	"ci/main.go: log.SetOutput": "a separate report.Output",
 	"ci/main.go: method SetOut": "a report.Output",
 	"ci/main.go: method SetErr": "a report.Output",
 

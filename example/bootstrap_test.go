@@ -51,7 +51,7 @@ func TestBootstrap(t *testing.T) {
 	}
 }
 
-// TestChecksums keeps the README true about the binaries, with or without a compiler.
+// TestChecksums checks the README's hashes of the binaries, with or without a compiler.
 func TestChecksums(t *testing.T) {
 	readme, err := trees.ReadFile("flake/nixpkgs/bootstrap/README.md")
 	if err != nil {

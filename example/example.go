@@ -16,9 +16,8 @@ import (
 //go:embed all:flake all:fixtures
 var trees embed.FS
 
-// Write writes the example flake into dir, which it creates if need be.
-// The result depends on nothing but this package: two directories are equal byte for byte,
-// except for the times of their files.
+// Write writes the example flake into dir, and makes dir if necessary. The result depends only on this package: two
+// directories are equal byte for byte, except for the times of their files.
 func Write(dir string) error {
 	return writeTree(dir, "flake")
 }
@@ -36,10 +35,10 @@ func Fixtures() []string {
 	return names
 }
 
-// WriteFixture writes the flake of that name into dir, which it creates if need be.
+// WriteFixture writes the flake of that name into dir, and makes dir if necessary.
 //
-// Fixtures share the example's nixpkgs, and with it the lock file, so these are kept once and put together here.
-// A fixture without a flake.nix is the example flake with some files replaced.
+// Fixtures share the example's nixpkgs and lock file, which exist once. A fixture without a flake.nix is the example
+// flake with some files replaced.
 func WriteFixture(dir, name string) error {
 	source := "fixtures/" + name
 	if info, err := fs.Stat(trees, source); err != nil || !info.IsDir() {
@@ -79,8 +78,8 @@ func writeTree(dir, source string) error {
 	})
 }
 
-// writeFile copies one embedded file. Embedding loses permissions, and NAR hashes cover the executable bit;
-// here programs are told by their first bytes.
+// writeFile copies one embedded file. Embedding loses permissions, and NAR hashes cover the executable bit. It
+// recognises programs by their first bytes.
 func writeFile(target, source string) error {
 	data, err := trees.ReadFile(source)
 	if err != nil {
@@ -93,6 +92,6 @@ func writeFile(target, source string) error {
 	if err := os.WriteFile(target, data, mode); err != nil {
 		return err
 	}
-	// The mode above is subject to the umask, and to what was there before.
+	// The mode above depends on the umask and on an existing file.
 	return os.Chmod(target, mode)
 }

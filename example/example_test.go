@@ -49,7 +49,7 @@ func TestWriteFixture(t *testing.T) {
 	}
 }
 
-// checkModes tells whether programs, and only they, are executable.
+// checkModes checks that programs, and only they, are executable.
 func checkModes(t *testing.T, dir string) {
 	t.Helper()
 	programs := 0

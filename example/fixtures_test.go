@@ -12,7 +12,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// TestBroken looks for what Nix says of each broken fixture, and that the package beside it is sound.
+// TestBroken checks Nix's message about each broken fixture, and that the other package is good.
 func TestBroken(t *testing.T) {
 	for _, test := range []struct {
 		name      string
@@ -67,7 +67,7 @@ func TestOther(t *testing.T) {
 	}
 }
 
-// TestSlow turns both knobs of the fixture: a new salt, so that it builds, and a log of a megabyte.
+// TestSlow uses both settings of the fixture: a new salt, so that it builds, and a log of a megabyte.
 func TestSlow(t *testing.T) {
 	nixtest.NeedSystem(t, matrix.X8664Linux)
 	n := newNix(t)
@@ -91,7 +91,7 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-// TestOutputHashes breaks the table of hashes in the two ways that it breaks in practice.
+// TestOutputHashes breaks the table of hashes in the two ways that occur in practice.
 func TestOutputHashes(t *testing.T) {
 	const entry = `"nucleo-0.5.0" = "sha256-BmqF9UfZ94W3ztwd7srASZ1LZ1bPxrI5CzxKexDd2DY=";`
 	for name, test := range map[string]struct{ instead, want string }{
@@ -123,7 +123,7 @@ func TestOutputHashes(t *testing.T) {
 	}
 }
 
-// TestUnreproducible builds the fixture twice: one package is the same each time, the other is not.
+// TestUnreproducible builds the fixture twice: one package is the same each time, the other differs.
 func TestUnreproducible(t *testing.T) {
 	nixtest.NeedSystem(t, matrix.X8664Linux)
 	n := newNix(t)

@@ -22,7 +22,7 @@ var (
 
 var update = flag.Bool("update", false, "write the NAR hash of nixpkgs into flake/flake.lock")
 
-// TestLock keeps the lock file true: it names the stand-in for nixpkgs by its content.
+// TestLock checks that the lock file names the stand-in for nixpkgs by its content.
 func TestLock(t *testing.T) {
 	n := newNix(t)
 	dir := t.TempDir()
@@ -74,7 +74,7 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
-// TestBuild builds everything on each system, sandboxed; builds it once more, unsandboxed; and looks inside.
+// TestBuild builds everything on each system in a sandbox, builds it once more without one, and checks the outputs.
 func TestBuild(t *testing.T) {
 	for _, system := range systems {
 		t.Run(system, func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestBuild(t *testing.T) {
 			paths, _ := n.build(flake, attributes...)
 			headless, desktop := paths[0], paths[1]
 
-			// The log of a rebuild is there even if the first build was not needed.
+			// A rebuild has a log even if the first build was not needed.
 			for _, n := range []nix{n, newNix(t, "sandbox = false")} {
 				for _, a := range attributes {
 					_, log := n.must("nix", "build", "-L", "--no-link", "--rebuild", "--no-update-lock-file", flake+"#"+a)
@@ -111,7 +111,7 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// checkPrograms tells whether the package's programs run, are of that machine, and are all there is.
+// checkPrograms checks that the package's programs run, are for that machine, and are complete.
 func checkPrograms(t *testing.T, n nix, machine elf.Machine, out, feature string, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -150,12 +150,12 @@ func checkUnits(t *testing.T, out string, names ...string) {
 		}
 		daemon, isService := strings.CutSuffix(name, ".service")
 		if isService && !strings.Contains(string(unit), "\nExecStart="+out+"/bin/daemon-"+daemon+"\n") {
-			t.Errorf("%s does not start the daemon of its own package:\n%s", name, unit)
+			t.Errorf("%s does not start its own package's daemon:\n%s", name, unit)
 		}
 	}
 }
 
-// checkWrapper tells whether daemon-wm finds the keyboard rules, within what is installed along with it.
+// checkWrapper checks that daemon-wm finds the keyboard rules in what is installed with it.
 func checkWrapper(t *testing.T, n nix, desktop string) {
 	t.Helper()
 	wrapper, err := os.ReadFile(filepath.Join(desktop, "bin/daemon-wm"))
@@ -177,7 +177,7 @@ func checkWrapper(t *testing.T, n nix, desktop string) {
 	}
 }
 
-// checkProfile installs the desktop package alone, and looks for the headless programs next to its own.
+// checkProfile installs only the desktop package, and checks that the headless programs are next to its own.
 func checkProfile(t *testing.T, n nix, headless, desktop string) {
 	t.Helper()
 	inputs, err := os.ReadFile(filepath.Join(desktop, "nix-support/propagated-build-inputs"))
@@ -196,7 +196,7 @@ func checkProfile(t *testing.T, n nix, headless, desktop string) {
 	}
 }
 
-// TestSourceFilter changes a file, and looks whether the packages are still the same derivations.
+// TestSourceFilter changes a file, and checks whether the packages have the same derivations.
 func TestSourceFilter(t *testing.T) {
 	n := newNix(t)
 	drv := func(dir, file string) string {

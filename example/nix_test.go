@@ -14,13 +14,13 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtest"
 )
 
-// A nix runs the machine's own Nix without network, on flakes that must not want their lock file changed.
+// A nix runs the machine's own Nix without network, on flakes whose lock file is complete.
 type nix struct {
 	t        *testing.T
 	settings []string // further lines of nix.conf
 }
 
-// newNix skips the test where there is no Nix.
+// newNix skips the test if there is no Nix.
 func newNix(t *testing.T, settings ...string) nix {
 	t.Helper()
 	nixtest.Need(t)
@@ -39,10 +39,10 @@ func (n nix) run(args ...string) (stdout, stderr string, err error) {
 		"substituters =",
 		"sandbox = true",
 		"warn-dirty = false",
-		"eval-cache = false", // Nix 2.8 tells a failure that it remembers in other words
+		"eval-cache = false", // Nix 2.8 words a cached failure differently
 	}, n.settings...)
 	if os.Getuid() == 0 {
-		settings = append(settings, "build-users-group =") // build as root where nobody set up build users
+		settings = append(settings, "build-users-group =") // build as root if there are no build users
 	}
 	cmd := exec.CommandContext(n.t.Context(), args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "NIX_CONFIG="+strings.Join(settings, "\n"))
@@ -55,7 +55,7 @@ func (n nix) run(args ...string) (stdout, stderr string, err error) {
 	return out.String(), log.String(), err
 }
 
-// must is run for a command that has to succeed.
+// must runs a command that has to succeed.
 func (n nix) must(args ...string) (stdout, stderr string) {
 	n.t.Helper()
 	stdout, stderr, err := n.run(args...)
@@ -77,7 +77,7 @@ func (n nix) build(flake string, attributes ...string) (paths []string, log stri
 	if err := json.Unmarshal([]byte(out), &built); err != nil {
 		n.t.Fatal(err)
 	}
-	// One by one: Nix prints them in an order of its own.
+	// One by one: Nix prints them in its own order.
 	for _, a := range attributes {
 		path, _ := n.must("nix", "eval", "--raw", "--no-update-lock-file", flake+"#"+a+".outPath")
 		paths = append(paths, path)
@@ -88,7 +88,7 @@ func (n nix) build(flake string, attributes ...string) (paths []string, log stri
 	return paths, log
 }
 
-// snapshot writes a flake the way a run does, all times being equal, and returns its locked reference.
+// snapshot writes a flake like a run, with equal times, and returns its locked reference.
 func (n nix) snapshot(write func(dir string) error) string {
 	n.t.Helper()
 	dir := filepath.Join(n.t.TempDir(), "source")

@@ -49,15 +49,15 @@ func (s System) Platform() string {
 	return "linux/amd64"
 }
 
-// Cell is one system with the packages that are built for it.
-// A cell is one build: Nix schedules the dependencies that its packages share better than we could.
+// Cell is one system with the packages that are built for it. A cell is one build, because Nix schedules their shared
+// dependencies best.
 type Cell struct {
 	System   System    `json:"system"`
 	Packages []Package `json:"packages"`
 }
 
-// Expand returns a cell for each system, in the order of [Systems], with all packages in the order given.
-// Repeated systems and packages count once.
+// Expand returns a cell for each system, in the order of [Systems], with all packages in the given order. It ignores
+// repeated systems and packages.
 func Expand(systems []System, packages []Package) []Cell {
 	var once []Package
 	for _, p := range packages {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestExpandIsInTheOrderOfSystemsAndTakesEachOnce(t *testing.T) {
+func TestExpandOrdersSystemsAndRemovesDuplicates(t *testing.T) {
 	got := Expand([]System{AArch64Linux, X8664Linux, AArch64Linux}, []Package{"b", "a", "b"})
 	want := []Cell{{X8664Linux, []Package{"b", "a"}}, {AArch64Linux, []Package{"b", "a"}}}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -67,7 +67,7 @@ func TestGitHubRefusesNamesWithSpaces(t *testing.T) {
 	}
 }
 
-func TestGitHubOfNothingIsAnEmptyList(t *testing.T) {
+func TestGitHubWithoutCellsIsAnEmptyList(t *testing.T) {
 	got, err := GitHub(nil)
 	if want := `{"include":[]}`; err != nil || string(got) != want {
 		t.Errorf("GitHub(nil) = %s, %v, want %s", got, err, want)

@@ -9,15 +9,15 @@ import (
 	"unicode/utf8"
 )
 
-// Package is the name of an attribute under packages.<system> of a flake: one attribute, whatever dots are in it.
-// It may hold any character that takes room on a line, so that it can be shown, and has to be quoted everywhere else.
+// Package is the name of an attribute under packages.<system> of a flake: one attribute, even if it contains dots. It
+// may contain any visible character, and has to be quoted everywhere else.
 type Package string
 
-// maxPackage bounds the length of a name, which becomes part of the names of files. Those of nixpkgs are shorter.
+// maxPackage bounds the length of a name, which becomes part of file names. The names of nixpkgs are shorter.
 const maxPackage = 128
 
-// ParsePackage returns the package that s names. Nix takes any text as the name of an attribute; what could deceive a
-// person who reads it is refused.
+// ParsePackage returns the package that s names. Nix accepts any text as the name of an attribute. This function
+// refuses names that could deceive a reader.
 func ParsePackage(s string) (Package, error) {
 	switch {
 	case s == "":
@@ -33,8 +33,8 @@ func ParsePackage(s string) (Package, error) {
 // inFileName are the characters that are safe in the name of a file, everywhere and in a URL.
 const inFileName = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.="
 
-// FileName returns a name for files about the package: its own where that is safe, else one that is like it, with a hash
-// that tells it from others.
+// FileName returns a name for files about the package: its own if that is safe, else a similar one with a hash, which
+// makes it unique.
 func (p Package) FileName() string {
 	name := strings.Map(func(r rune) rune {
 		if strings.ContainsRune(inFileName, r) {

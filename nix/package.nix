@@ -1,5 +1,5 @@
-# This program, with its man pages and shell completions. It finds git and nix on PATH: which ones is for the user to
-# decide, since the Nix of the machine is what builds.
+# This program, with its man pages and shell completions. It finds git and nix on PATH, so that the user chooses them:
+# the machine's Nix builds.
 {
   lib,
   buildGoModule,
@@ -11,7 +11,7 @@ buildGoModule {
   pname = "open-sesame-ci";
   version = "0.1.0";
 
-  # `go mod vendor` looks at the imports of all packages and their tests.
+  # `go mod vendor` reads the imports of all packages and their tests.
   src = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.unions [

@@ -17,11 +17,11 @@ func (f *fakeRun) attest() {
 	f.Source = fakeSource{snapshot}
 }
 
-// The steps after the cells decide the outcome, too.
-// The manifest's file, the last event and the error have the same outcome.
-func TestAStepAfterTheCellsDecidesTheOutcome(t *testing.T) {
+// The steps after the cells can change the outcome. The manifest's file, the last event and the error have the same
+// outcome.
+func TestStepAfterTheCellsChangesTheOutcome(t *testing.T) {
 	for name, test := range map[string]struct {
-		inTheWay string // a directory in place of a file of the step
+		inTheWay string // a directory with the name of the step's file
 		want     run.Outcome
 	}{
 		"none":       {"", run.OutcomeGood},

@@ -13,7 +13,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// build realises all packages to do with one command: Nix builds what they share once, and goes on after a failure.
+// build realises all packages to do with one command: Nix builds shared dependencies once, and continues after a
+// failure.
 func (c *cell) build(ctx context.Context) error {
 	c.setMachines()
 	err := c.Step(ctx, run.StepBuild, c.System, func() (string, error) {
@@ -25,7 +26,7 @@ func (c *cell) build(ctx context.Context) error {
 		log := buildlog.New(config)
 		c.result.Work = new(run.Work)
 		if c.plan.Nothing() {
-			// Looking is enough, unless a garbage collector has come since the plan.
+			// A query is enough, unless a garbage collector has run since the plan.
 			if infos, err := c.runtimeClosure(ctx, c.todo); err == nil && len(absent(infos, c.todo)) == 0 {
 				c.closure = infos
 				return c.recordBuilds(ctx, log, nil, nil)
@@ -97,7 +98,7 @@ func (c *cell) recordBuilds(ctx context.Context, log *buildlog.Log, invalid map[
 	for _, p := range c.todo {
 		log.RecordResult(p, invalid)
 		if p.Verdict == run.Failed && p.Failure == nil {
-			p.Failure = &run.Failure{Kind: run.UnknownFailure, Message: "Nix said it was done, and an output is not there"}
+			p.Failure = &run.Failure{Kind: run.UnknownFailure, Message: "Nix reported success, but an output is missing"}
 			if buildErr != nil {
 				p.Failure = buildlog.CommandFailure(ctx, buildErr)
 			}
@@ -152,7 +153,7 @@ func (c *cell) lostEngine(ctx context.Context, log *buildlog.Log, err error) err
 	f := buildlog.CommandFailure(ctx, err)
 	exit := (*engine.ExitError)(nil)
 	switch {
-	case errors.Is(err, engine.ErrDiskFull), errors.Is(err, engine.ErrEngineLost): // the engine has said so itself
+	case errors.Is(err, engine.ErrDiskFull), errors.Is(err, engine.ErrEngineLost): // the engine reports that itself
 	case !errors.As(err, &exit):
 		f.Kind = run.EngineLost
 	case log.NixError() != nil:

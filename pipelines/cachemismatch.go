@@ -7,9 +7,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// cacheMismatches returns the packages that came out the same here, although the cache that has them has other contents.
-// Nix compares a second build with its store, and that may never have asked the cache, so that an equal result does not
-// prove what consumers get. The cache keeps its contents.
+// cacheMismatches returns the packages whose second build was equal here, although the cache has other contents. Nix
+// compares a second build with its store, which may never have asked the cache, so an equal result does not prove what
+// consumers get. The cache keeps its contents.
 func (b secondBuild) cacheMismatches(ctx context.Context) (failed []run.PackageResult, err error) {
 	var cached []*run.PackageResult
 	for _, p := range b.again {

@@ -19,7 +19,8 @@ type interrupter struct {
 	*recorder
 	at   int
 	stop func()
-	// between says that stop waits, and must not be called by what reports while it holds a lock: a build log, a push.
+	// between says that stop waits. Do not call it from a reporter that holds a lock, such as that of a build log or of
+	// a push.
 	between bool
 
 	mu      sync.Mutex
@@ -44,8 +45,8 @@ func (i *interrupter) Report(at time.Time, e run.Event) {
 	}
 }
 
-// stories are the kinds of run that an interruption must not end as good.
-var stories = map[string]struct {
+// runKinds are the kinds of run that must not be good after an interruption.
+var runKinds = map[string]struct {
 	prepare func(t *testing.T, run *fakeRun)
 	run     func(ctx context.Context, run *fakeRun) (*run.Manifest, error)
 	done    func(run *fakeRun, m *run.Manifest) error
@@ -59,7 +60,7 @@ var stories = map[string]struct {
 		func(ctx context.Context, run *fakeRun) (*run.Manifest, error) { return run.Run(ctx) },
 		releasedAll,
 	},
-	"release of what was built before": {
+	"release of existing outputs": {
 		func(t *testing.T, run *fakeRun) {
 			if _, err := run.Run(t.Context()); err != nil {
 				t.Fatal(err)
@@ -130,33 +131,33 @@ var stories = map[string]struct {
 	},
 }
 
-// A run that is interrupted ends as good only where it had done everything by then, whenever the interruption comes.
-func TestAnInterruptedRunIsGoodOnlyWhenAllIsDone(t *testing.T) {
-	for name, story := range stories {
+// An interrupted run is good only if it had done everything before the interruption, at whichever event that comes.
+func TestInterruptedRunIsGoodOnlyIfEverythingIsDone(t *testing.T) {
+	for name, kind := range runKinds {
 		for _, way := range []string{"signal", "timeout"} {
 			t.Run(name+"/"+way, func(t *testing.T) {
 				whole, interruptions, good := false, 0, 0
 				for at := 0; ; at++ {
 					synctest.Test(t, func(t *testing.T) {
 						release := newFakeRun(t)
-						story.prepare(t, release)
+						kind.prepare(t, release)
 						ctx, cancel := context.WithCancel(t.Context())
 						defer cancel()
 						i := &interrupter{recorder: release.recorder, at: at, stop: cancel}
 						if way == "timeout" {
 							ctx, cancel = run.WithTimeout(ctx, time.Minute, "timeout")
 							defer cancel()
-							i.between, i.stop = true, func() { time.Sleep(2 * time.Minute) } // of the bubble's clock
+							i.between, i.stop = true, func() { time.Sleep(2 * time.Minute) } // of the synctest bubble's clock
 						}
 						release.Release.Report = i
-						m, err := story.run(ctx, release)
+						m, err := kind.run(ctx, release)
 						if !i.stopped {
 							whole = true // the run is shorter than that
 						}
 						interruptions++
 						if err == nil || m != nil && m.Outcome == run.OutcomeGood {
 							good++
-							if undone := story.done(release, m); undone != nil {
+							if undone := kind.done(release, m); undone != nil {
 								t.Errorf("interrupted at event %d, it ends with %v, and %v", at, err, undone)
 							}
 						}

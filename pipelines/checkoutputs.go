@@ -28,7 +28,7 @@ func (r *Release) checkOutputs(ctx context.Context, c *cell) error {
 		case r.Contract.Contract == nil:
 			return "", run.Skipped(r.Contract.Without)
 		case len(r.Overrides) > 0:
-			return "", run.Skipped("an overridden input is not what the flake has promised anything about")
+			return "", run.Skipped("the contract does not apply to overridden inputs")
 		case c.snapshot.Subdir != "":
 			// Its reference needs a registry, which no hash locks, so that it could be evaluated only in impure mode. Then a
 			// stranger's flake could read this machine's files and variables. Without support of Nix 2.8, "?dir=" will do.
@@ -69,7 +69,7 @@ func buildable(c *contract.Contract, packages []run.PackageResult) (*contract.Co
 	without := *c
 	without.Packages = maps.Clone(c.Packages)
 	for _, p := range packages {
-		if _, promised := c.Packages[p.Package]; promised && p.Derivation == "" {
+		if _, required := c.Packages[p.Package]; required && p.Derivation == "" {
 			delete(without.Packages, p.Package)
 			skipped = append(skipped, contract.Result{
 				Check: "package/" + string(p.Package), Status: contract.Skip, Reason: "it does not evaluate, so that it has no files",

@@ -14,7 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// fakeHolder is the public side of a cache that says what it is told to.
+// fakeHolder is the public side of a cache. It has the contents that a test sets.
 type fakeHolder struct {
 	hashes     map[nix.StorePath]string
 	references map[nix.StorePath][]nix.StorePath
@@ -41,15 +41,15 @@ func (h fakeHolder) Dump(_ context.Context, w io.Writer, path nix.StorePath) err
 
 const otherHash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
-// What consumers have got under a path stays what it was.
-func TestAPathThatTheCacheHoldsOtherwiseIsNotPushed(t *testing.T) {
+// The contents of a path that consumers may have fetched do not change.
+func TestPathWithOtherContentsInTheCacheIsNotPushed(t *testing.T) {
 	release, e, evidence := newRebuilding(t)
 	release.Rebuild.Without = "the test is about the first build"
 	path := fakePath(e.system, "desktop", "")
 	public := &fakeCachix{paths: []nix.StorePath{path}}
 	release.publishTo(public)
 	public.holds = fakeHolder{hashes: map[nix.StorePath]string{path: otherHash}}
-	for range 2 { // the second run finds everything in the local cache, and is no better
+	for range 2 { // the second run finds everything in the local cache, and has the same conflict
 		evidence.kept = nil
 		m, err := release.Run(t.Context())
 		var conflict *publish.ConflictError
@@ -81,8 +81,8 @@ func TestAPathThatTheCacheHoldsOtherwiseIsNotPushed(t *testing.T) {
 	}
 }
 
-// A cache that does not answer is no verdict on the build: the push is left to be resumed.
-func TestHolderThatDoesNotAnswer(t *testing.T) {
+// If the cache does not answer, the build is good, and the push can be resumed.
+func TestCacheThatDoesNotAnswerIsNoConflict(t *testing.T) {
 	release, e, _ := newRebuilding(t)
 	public := &fakeCachix{paths: []nix.StorePath{fakePath(e.system, "desktop", "")}}
 	release.publishTo(public)
@@ -97,8 +97,8 @@ func TestHolderThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
-// The store that a run exports into keeps what it has, too.
-func TestAStoreThatHasOtherContents(t *testing.T) {
+// The store that a run exports into also keeps its contents.
+func TestStoreWithOtherContentsIsAConflict(t *testing.T) {
 	release, e, evidence := newRebuilding(t)
 	path := fakePath(e.system, "headless", "")
 	release.store.hashes = map[nix.StorePath]string{path: otherHash}
@@ -112,8 +112,8 @@ func TestAStoreThatHasOtherContents(t *testing.T) {
 	checkStepsHaveEnds(t, release)
 }
 
-// The same contents with other references are not the same object: Nix would fetch it without what it needs.
-func TestAPathThatTheCacheHoldsWithOtherReferencesIsNotPushed(t *testing.T) {
+// The same contents with other references are a conflict: Nix would fetch the object without what it needs.
+func TestPathWithOtherReferencesInTheCacheIsNotPushed(t *testing.T) {
 	release, e, evidence := newRebuilding(t)
 	release.Rebuild.Without = "the test is about the first build"
 	path := fakePath(e.system, "desktop", "")

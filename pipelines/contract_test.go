@@ -48,7 +48,7 @@ func TestBrokenFilesOpenNoEngine(t *testing.T) {
 	checkStepsHaveEnds(t, release)
 }
 
-func TestPlacesAreFromTheRootOfTheTree(t *testing.T) {
+func TestPositionsAreRelativeToTheTree(t *testing.T) {
 	run := newFakeRun(t)
 	source := run.Source.(fakeSource)
 	source.s.Subdir = "nix/flake"
@@ -63,7 +63,7 @@ func TestPlacesAreFromTheRootOfTheTree(t *testing.T) {
 	}
 }
 
-func TestWithoutContractTheStepSaysWhy(t *testing.T) {
+func TestSkippedContractHasAReason(t *testing.T) {
 	release := newFakeRun(t)
 	release.Contract.Without = "for this reason"
 	if _, err := release.Run(t.Context()); err != nil {
@@ -94,7 +94,7 @@ func TestAnotherContractIsCheckedAgain(t *testing.T) {
 	}
 }
 
-func TestWrongHashIsPointedOut(t *testing.T) {
+func TestWrongHashHasALine(t *testing.T) {
 	const (
 		specified = "sha256-BmqF9UfZ94W3ztwd7srASZ1LZ1bPxrI5CzxKexDd2DY="
 		got       = "sha256-DqJMushKFJI+NNdKcV8oFSnFtEKMukiyMW/AnNXsqIA="
@@ -131,7 +131,7 @@ func (h fakeHistory) History(_ context.Context, s run.Snapshot, _ []string, _ st
 	return true, err
 }
 
-func TestTheHistoryIsAskedForHashesThatStayed(t *testing.T) {
+func TestUnchangedHashIsFoundInTheHistory(t *testing.T) {
 	const lock = "[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"git+https://example.org/a#bbbbbbb\"\n"
 	newRun := func(t *testing.T, strict bool) *fakeRun {
 		run := newFakeRun(t)
@@ -175,8 +175,8 @@ func (h cancelledHistory) History(ctx context.Context, _ run.Snapshot, _ []strin
 	return false, ctx.Err()
 }
 
-// A run that is cancelled while the history is read does not go on with a check that was skipped.
-func TestACancelledHistoryIsNoSkip(t *testing.T) {
+// A run that is cancelled while it reads the history ends: it does not skip the check and continue.
+func TestCancelledHistoryIsNotSkipped(t *testing.T) {
 	run := newFakeRun(t)
 	run.writeTree(t, "flake.nix", "{ outputs = _: { }; }\n")
 	run.writeTree(t, "Cargo.lock", "[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"git+https://example.org/a#bbbbbbb\"\n")
@@ -192,7 +192,7 @@ func TestACancelledHistoryIsNoSkip(t *testing.T) {
 	}
 }
 
-// failingNix is an engine whose Nix fails, saying something.
+// failingNix is an engine whose Nix fails with a message.
 type failingNix struct {
 	engine.Executor
 	code int
@@ -208,8 +208,8 @@ func (f failingNix) Run(_ context.Context, c engine.Command) ([]byte, error) {
 	return nil, &engine.ExitError{Program: "nix", Code: f.code, Stderr: f.says}
 }
 
-// That an evaluation was killed says nothing about the flake: it ends the step, and fails no check.
-func TestAKilledEvaluationIsNoResult(t *testing.T) {
+// A killed evaluation is an error of the step. It is not a failed check of the flake.
+func TestKilledEvaluationIsNotAResult(t *testing.T) {
 	for _, test := range []struct {
 		nix  failingNix
 		want bool // a result

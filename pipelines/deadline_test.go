@@ -9,8 +9,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// A cache that never answers keeps a release from building for a minute at most, and from its end for --push-timeout.
-func TestASilentCacheHoldsNoStepLongerThanItsLimit(t *testing.T) {
+// A cache that never answers delays a build by at most a minute, and the end of a release by at most --push-timeout.
+func TestSilentCacheDelaysNoStepBeyondItsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release, cache := newFakeRun(t), &fakeCachix{silent: true}
 		release.publishTo(cache)
@@ -29,8 +29,8 @@ func TestASilentCacheHoldsNoStepLongerThanItsLimit(t *testing.T) {
 	})
 }
 
-// The limit of the whole run holds for the question before the build, too.
-func TestTheLimitOfARunHoldsForTheQuestionToTheCache(t *testing.T) {
+// The time limit of the run also applies to the query before the build.
+func TestTimeLimitAppliesToTheCacheQuery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := newFakeRun(t)
 		release.publishTo(&fakeCachix{silent: true})

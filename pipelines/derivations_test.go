@@ -42,7 +42,7 @@ func keptDerivations(t *testing.T, dir *regular.Dir) map[matrix.System]string {
 	return kept
 }
 
-// The derivations of all packages are kept, also of those that failed or that differ.
+// The derivations of all packages are kept, including those that fail or differ.
 func TestDerivationsAreKept(t *testing.T) {
 	run := newFakeRun(t)
 	run.Derivations = regular.NewDir(t.TempDir())
@@ -62,8 +62,8 @@ func TestDerivationsAreKept(t *testing.T) {
 	}
 }
 
-// A disk without room for them is a warning.
-func TestDerivationsThatCannotBeKept(t *testing.T) {
+// A full disk is a warning.
+func TestUnkeptDerivationsAreAWarning(t *testing.T) {
 	release := newFakeRun(t)
 	out := t.TempDir()
 	if err := os.WriteFile(filepath.Join(out, "derivations"), nil, 0o644); err != nil {
@@ -82,7 +82,7 @@ func TestDerivationsThatCannotBeKept(t *testing.T) {
 	if warned != len(release.Cells) {
 		t.Errorf("%d warnings, want one for each system", warned)
 	}
-	// What a cache serves was not evaluated anew, so there is nothing to keep.
+	// Packages that a cache has are not evaluated, so there are no derivations to keep.
 	release.Derivations = regular.NewDir(t.TempDir())
 	if _, err := release.Run(t.Context()); err != nil || len(keptDerivations(t, release.Derivations)) > 0 {
 		t.Errorf("error %v, kept %v", err, keptDerivations(t, release.Derivations))

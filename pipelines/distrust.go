@@ -12,9 +12,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// recordPlanned records before a build that its outputs may be built without a sandbox: a run that is killed leaves outputs
-// in the engine's store, and a later run must not take them for good. [Release.recordSandbox] records the rest after the
-// build. A fixed output depends only on its hash.
+// recordPlanned records before a build that its outputs may be built without a sandbox: a killed run leaves outputs in
+// the engine's store, and a later run must not trust them. [Release.recordSandbox] records the rest after the build. A
+// fixed output depends only on its hash.
 func (c *cell) recordPlanned(known map[nix.StorePath]nix.Derivation) error {
 	sandbox := c.probed.weakest()
 	if !sandbox.IsOff() {

@@ -28,7 +28,7 @@ func (r *fakeRun) sandboxOf(path nix.StorePath) record.Sandbox {
 
 // An earlier run has built a tool without a sandbox. A later run with a sandbox finds the tool in the store and builds a
 // package with it. Neither this run nor one that finds the package in OUT/cache publishes it.
-func TestWhatWasBuiltWithAnUnsandboxedToolIsNotPublished(t *testing.T) {
+func TestOutputsOfAnUnsandboxedToolAreNotPublished(t *testing.T) {
 	desktop, headless := fakePath(matrix.X8664Linux, "desktop", ""), fakePath(matrix.X8664Linux, "headless", "")
 	for name, test := range map[string]struct {
 		earlier func(*fakeEngine)
@@ -83,8 +83,8 @@ func TestWhatWasBuiltWithAnUnsandboxedToolIsNotPublished(t *testing.T) {
 	}
 }
 
-// The record says that there is no sandbox before the first output is in the store: a run that is killed says nothing
-// afterwards. Where a machine with a sandbox has built all, the record says so in the end.
+// The record says that there is no sandbox before the first output is in the store, because a killed run can record
+// nothing afterwards. If a machine with a sandbox built everything, the record says so at the end.
 func TestNoSandboxIsRecordedBeforeTheBuild(t *testing.T) {
 	paths := []nix.StorePath{fakeTool, fakePath(matrix.X8664Linux, "desktop", ""), fakePath(matrix.X8664Linux, "headless", "")}
 	for name, test := range map[string]struct {
@@ -123,8 +123,8 @@ func TestNoSandboxIsRecordedBeforeTheBuild(t *testing.T) {
 	}
 }
 
-// A build without a sandbox does not begin where its outputs cannot be recorded.
-func TestNothingIsBuiltUnrecordedWithoutSandbox(t *testing.T) {
+// A build without a sandbox does not start if its outputs cannot be recorded.
+func TestNoUnrecordedBuildWithoutSandbox(t *testing.T) {
 	release, e := withTool(t)
 	e.noSandbox = true
 	if err := release.Record.Note("1", []nix.PathInfo{{Path: fakeTool, NARHash: mustHash(t), NARSize: 1}}); err != nil {

@@ -1,6 +1,6 @@
-// Package pipelines is the story of a run.
+// Package pipelines has the steps of a run and their order.
 //
-// release.go tells it from top to bottom. Each step has a file of its name, and is a method that changes the state of a
-// cell. The other stories, which have a type and a file each, use the same steps. The interfaces in deps.go are what a run
-// needs from engines and caches.
+// [Release.Run] in release.go calls the steps from first to last. Each step has a file of its name, and is a method
+// that changes the state of a cell. The other kinds of run ([Preview], [Report], [Draft]) have a type and a file each,
+// and use the same steps. The interfaces in deps.go are what a run needs from engines and caches.
 package pipelines

@@ -21,14 +21,15 @@ import (
 )
 
 const (
-	// broken is what Nix 2.8 says of a package that throws: the innermost error, then the frames, from the inside out.
+	// broken is Nix 2.8's message about a package that throws: the innermost error, then the frames, from the inside
+	// out.
 	broken = "error: Package 'desktop-1.0' is marked as broken, refusing to evaluate.\n\n       a) To allow it …\n\n       at /nix/store/%s-source/nix/desktop.nix:3:5:\n\n            2|\n            3| throw\n             | ^\n"
-	// recursion is what Nix 2.26 says of what tryEval does not catch.
+	// recursion is Nix 2.26's message about an error that tryEval does not catch.
 	recursion = "error:\n       … while evaluating the attribute 'drvPath'\n         at /nix/store/%s-source/nix/desktop.nix:3:5:\n            2|\n            3| rec\n             | ^\n\n       error: infinite recursion encountered\n"
 )
 
-// fails gives every engine a package that does not evaluate, in a tree that has the file which Nix names.
-func (run *fakeRun) doesNotEvaluate(t *testing.T, system matrix.System, p matrix.Package, said string, caught bool) {
+// doesNotEvaluate gives every engine a package that does not evaluate, in a tree with the file that Nix names.
+func (run *fakeRun) doesNotEvaluate(t *testing.T, system matrix.System, p matrix.Package, message string, caught bool) {
 	t.Helper()
 	s := run.Source.(fakeSource).s
 	s.NARHash = fakeHash
@@ -37,8 +38,8 @@ func (run *fakeRun) doesNotEvaluate(t *testing.T, system matrix.System, p matrix
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(said, "%s") {
-		said = fmt.Sprintf(said, strings.TrimSuffix(source.Base(), "-source"))
+	if strings.Contains(message, "%s") {
+		message = fmt.Sprintf(message, strings.TrimSuffix(source.Base(), "-source"))
 	}
 	if err := os.MkdirAll(filepath.Join(s.Dir, "nix"), 0o755); err != nil {
 		t.Fatal(err)
@@ -48,9 +49,9 @@ func (run *fakeRun) doesNotEvaluate(t *testing.T, system matrix.System, p matrix
 	}
 	e := run.engines[system]
 	if caught {
-		e.throws = map[matrix.Package]string{p: said}
+		e.throws = map[matrix.Package]string{p: message}
 	} else {
-		e.aborts = map[matrix.Package]string{p: said}
+		e.aborts = map[matrix.Package]string{p: message}
 	}
 }
 
@@ -119,14 +120,14 @@ func TestPackageThatDoesNotEvaluateLeavesItsSiblingsUnharmed(t *testing.T) {
 			}
 			release.opened = nil
 			if _, err := release.Run(t.Context()); err == nil || len(release.opened) != 1 {
-				t.Errorf("second run: error %v, engines opened for %v: want what failed to be evaluated again", err, release.opened)
+				t.Errorf("second run: error %v, engines opened for %v: want the failed packages to be evaluated again", err, release.opened)
 			}
 		})
 	}
 }
 
-// One evaluation is enough where every package evaluates; one more for each that throws tells why.
-func TestEvaluationsAreFew(t *testing.T) {
+// If every package evaluates, one evaluation is enough. Each package that throws needs one more.
+func TestNumberOfEvaluations(t *testing.T) {
 	run := newFakeRun(t)
 	run.doesNotEvaluate(t, matrix.X8664Linux, "desktop", broken, true)
 	if _, err := run.Run(t.Context()); err == nil {
@@ -140,7 +141,7 @@ func TestEvaluationsAreFew(t *testing.T) {
 	}
 }
 
-// The contract is checked for what evaluates. Of what does not, it skips the files; it does not say that checks did not run.
+// The contract is checked for the packages that evaluate. The checks of the other packages' files are skipped.
 func TestContractOfAPackageThatDoesNotEvaluate(t *testing.T) {
 	all := &contract.Contract{Packages: map[matrix.Package]contract.Package{
 		"desktop": {Binaries: []string{"gui"}}, "headless": {Binaries: []string{"cli"}}, "other": {},
@@ -162,7 +163,7 @@ func TestContractOfAPackageThatDoesNotEvaluate(t *testing.T) {
 	}
 }
 
-// Where no package of a system evaluates, there is nothing to build.
+// If no package of a system evaluates, there is nothing to build.
 func TestNoPackageEvaluates(t *testing.T) {
 	release := newFakeRun(t)
 	release.doesNotEvaluate(t, matrix.X8664Linux, "desktop", broken, true)
@@ -181,26 +182,26 @@ func TestNoPackageEvaluates(t *testing.T) {
 	}
 }
 
-// What is wrong with the flake as a whole is the system's error, and of no package.
+// An error in the flake as a whole is an error of the system, not of a package.
 func TestFlakeThatDoesNotEvaluate(t *testing.T) {
-	for said, want := range map[string]string{
+	for message, want := range map[string]string{
 		"error: syntax error, unexpected '}'\n":                                       "evaluate packages.x86_64-linux: syntax error",
 		"error: flake 'path:/x' does not provide attribute 'packages.x86_64-linux'\n": "the flake has no packages.x86_64-linux",
 	} {
 		release := newFakeRun(t)
-		release.engines[matrix.X8664Linux].noFlake = said
+		release.engines[matrix.X8664Linux].noFlake = message
 		m, err := release.Run(t.Context())
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
 		if p := m.Cells[0].Packages[0]; p.Failure != nil || len(of[run.PackageFailed](release.recorder)) > 0 {
-			t.Errorf("package %+v: want no failure of its own", p)
+			t.Errorf("package %+v: want no failure", p)
 		}
 	}
 }
 
-// That an evaluation was killed says nothing of the flake, nor of the package that Nix was at.
-func TestKilledEvaluationIsNoFailureOfAPackage(t *testing.T) {
+// A killed evaluation is neither an error of the flake nor of the package that Nix evaluated last.
+func TestKilledEvaluationIsNotAPackageFailure(t *testing.T) {
 	release := newFakeRun(t)
 	release.doesNotEvaluate(t, matrix.X8664Linux, "desktop", "error: interrupted by the user\n", false)
 	m, err := release.Run(t.Context())
@@ -208,7 +209,7 @@ func TestKilledEvaluationIsNoFailureOfAPackage(t *testing.T) {
 		t.Errorf("error %v, want Nix's", err)
 	}
 	if p := m.Cells[0].Packages[0]; p.Failure != nil || len(of[run.PackageFailed](release.recorder)) > 0 {
-		t.Errorf("package %+v: want no failure of its own", p)
+		t.Errorf("package %+v: want no failure", p)
 	}
 }
 
@@ -229,7 +230,7 @@ func TestPreviewOfAPackageThatDoesNotEvaluate(t *testing.T) {
 	}
 }
 
-// The expression is held to Nix itself, with names and failures of every kind.
+// Nix itself evaluates the expression, with names and failures of every kind.
 func TestEvaluateExpressionInNix(t *testing.T) {
 	instantiate, err := exec.LookPath("nix-instantiate")
 	if err != nil {
@@ -283,8 +284,8 @@ func TestEvaluateExpressionInNix(t *testing.T) {
 	}
 }
 
-// The reason why an import from a derivation fails is part of the error's one line.
-func TestTheBriefErrorOfAnImportFromADerivation(t *testing.T) {
+// The one-line error includes the reason why an import from a derivation fails.
+func TestBriefErrorOfAnImportFromADerivation(t *testing.T) {
 	const drv = "/nix/store/say5ng549177fs9jhq4jz45yrp66cmc6-ifd.drv"
 	for name, test := range map[string]struct{ text, want string }{
 		"Nix 2.34": {

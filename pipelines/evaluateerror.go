@@ -55,29 +55,29 @@ func evaluationError(system matrix.System, s run.Snapshot, stderr string, err er
 		}
 	}()
 	source, _ := nix.SourcePath(s.NARHash) // without it, positions keep their whole path
-	said := nix.ParseEvalError(nix.Redact(stderr), source)
-	evaluation.Text, evaluation.At = said.String(), positionOf(s, said.Position)
-	if err := disabledFeatureError(said.Message, evaluation); err != nil {
+	evalError := nix.ParseEvalError(nix.Redact(stderr), source)
+	evaluation.Text, evaluation.At = evalError.String(), positionOf(s, evalError.Position)
+	if err := disabledFeatureError(evalError.Message, evaluation); err != nil {
 		return err
 	}
 	switch {
-	case said.Message == "":
+	case evalError.Message == "":
 		evaluation.Text = evaluation.exit.Error()
-	case strings.Contains(said.Message, "does not provide attribute"):
+	case strings.Contains(evalError.Message, "does not provide attribute"):
 		none := missingPackages(system)
 		none.exit = evaluation.exit
 		return none.withHint()
-	case strings.Contains(said.Message, "unable to download"):
+	case strings.Contains(evalError.Message, "unable to download"):
 		return hint.Wrap(evaluation, "an input could not be fetched: check the network, and GitHub's limits for those without a token; then run the same command again")
-	case nix.NoSandbox(said.Message) != "":
+	case nix.NoSandbox(evalError.Message) != "":
 		return hint.Wrap(evaluation, "no sandbox can be had here: run as root or with Nix's daemon; beside a secret, nothing is built without one, "+
 			"unless --push-unsandboxed says that every builder is trusted")
-	case strings.Contains(said.Message, "in restricted mode"):
+	case strings.Contains(evalError.Message, "in restricted mode"):
 		return hint.Wrap(evaluation, "evaluation reads the flake and its locked inputs, and fetches by HTTPS, SSH and from forges alone; "+
 			"for an input from elsewhere: --override-input INPUT=DIR")
-	case strings.Contains(said.Message, "requires lock file changes"):
+	case strings.Contains(evalError.Message, "requires lock file changes"):
 		return hint.Wrap(evaluation, "lock the inputs and commit the result: nix flake lock")
-	case strings.Contains(said.Message, "does not exist") && len(s.Untracked) > 0:
+	case strings.Contains(evalError.Message, "does not exist") && len(s.Untracked) > 0:
 		return hint.Wrap(evaluation, "Nix sees only files that git tracks; untracked here: %s", strings.Join(s.Untracked, ", "))
 	}
 	return evaluation

@@ -11,8 +11,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// export exports the closure of what was built into the store. Before that it verifies the inputs, because later runs take
-// the contents of the store for good, and push them. It also exports the successful packages of a failed build.
+// export exports the closure of what was built into the store. Before that it verifies the inputs, because later runs
+// trust the contents of the store, and push them. It also exports the successful packages of a failed build.
 func (r *Release) export(ctx context.Context, c *cell) error {
 	err := r.Step(ctx, run.StepExport, c.System, func() (string, error) {
 		if err := r.prepareExport(ctx, c); err != nil {

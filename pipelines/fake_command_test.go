@@ -7,7 +7,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine"
 )
 
-// operation is what a command asks of Nix, in whichever order its flags are.
+// operation is what a command asks Nix to do, independent of the order of its flags.
 type operation string
 
 const (
@@ -32,13 +32,13 @@ const (
 	unknown        operation = "unknown"
 )
 
-// asked is an operation with the files that it is about.
+// asked is an operation with its files.
 type asked struct {
 	operation
 	files []string
 }
 
-// askedBy returns what a command asks.
+// askedBy returns the operation of a command.
 func askedBy(c engine.Command) asked {
 	a := asked{operation: unknown}
 	for _, arg := range c.Args {
@@ -52,7 +52,7 @@ func askedBy(c engine.Command) asked {
 	for _, known := range []struct {
 		program string
 		operation
-		words []string // of two that fit, the first
+		words []string // if two fit, the first
 	}{
 		{"nix", evaluate, []string{"eval"}},
 		{"nix", readFile, []string{"store", "cat"}},
@@ -84,7 +84,7 @@ func askedBy(c engine.Command) asked {
 	return a
 }
 
-// ran returns how often an operation was asked for.
+// ran returns how many commands asked for an operation.
 func (f *fakeEngine) ran(o operation) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -97,7 +97,7 @@ func (f *fakeEngine) ran(o operation) int {
 	return n
 }
 
-// ranOn says whether an operation was asked for on these files and no others.
+// ranOn reports whether a command asked for an operation on exactly these files.
 func (f *fakeEngine) ranOn(o operation, files ...string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

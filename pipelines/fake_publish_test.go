@@ -13,16 +13,16 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// fakeCachix is a cache that holds names alone, on both of its sides.
+// fakeCachix is a cache that has only names, on both of its sides.
 type fakeCachix struct {
 	checkErr error
 	pushErr  error // after half of the paths
 	pinErr   error
 	abortErr error
-	silent   bool                    // Check and Pin end with their context
-	mute     bool                    // the same of its public side
-	spoilt   map[nix.StorePath]error // what a consumer finds
-	blind    int                     // how often a consumer does not see what is there
+	silent   bool                    // Check and Pin wait for the end of their context
+	mute     bool                    // so does the public side
+	spoilt   map[nix.StorePath]error // what a consumer sees
+	blind    int                     // how many queries of a consumer miss what is there
 
 	holds fakeHolder // the contents of its public side
 

@@ -36,66 +36,68 @@ func fakePath(system matrix.System, p matrix.Package, suffix string) nix.StorePa
 	return nix.StorePath(fmt.Sprintf("/nix/store/%s%s-%s%s", fakeDigest, digit[string(system)+" "+string(p)], p, suffix))
 }
 
-// fakeEngine is an engine without Nix, which answers the commands that a run gives.
-// Its fields say what is to go wrong; they are set before the run.
+// fakeEngine is an engine without Nix, which answers the commands of a run. A test sets its fields before the run, to
+// make commands fail.
 type fakeEngine struct {
 	system matrix.System
 	engine engine.Engine
-	// fails holds, by package, the error messages of Nix that its builds end with; one is used up by each build.
+	// fails has Nix's error messages by package. Each build of the package uses one up.
 	fails map[matrix.Package][]string
 	// noSandbox makes builds in a sandbox fail.
 	noSandbox bool
 	memlock   uint64
-	// writableInputs lets builders on this machine change their inputs; changed are the inputs that the store has with
-	// other contents.
+	// writableInputs lets builders on this machine change their inputs. The store has other contents of those in
+	// changed.
 	writableInputs bool
 	changed        []nix.StorePath
 	// unprivileged makes the engine refuse the privileges that a sandbox needs.
 	unprivileged bool
-	// probeFails holds what Nix says of the next probes on this machine, one each.
+	// probeFails has Nix's messages about the next probes on this machine, one for each.
 	probeFails []string
-	// builders are the remote builders by URI; builtOn says where packages are built.
+	// builders are the remote builders by URI. builtOn says where packages are built.
 	builders map[string]*fakeBuilder
 	builtOn  map[matrix.Package]string
-	// dies makes the engine go away in the middle of a build.
+	// dies makes the engine end during a build.
 	dies bool
-	// after is the error of all commands that follow the first realisation.
+	// after is the error of all commands after the first realisation.
 	after    error
 	realised bool
 	// hangs makes a build last until its context is done.
 	hangs bool
-	// differs names the packages that come out differently when they are built again.
+	// differs names the packages whose second build has another result.
 	differs map[matrix.Package]bool
-	// cannotRebuild is the error message of Nix that every second build ends with.
+	// cannotRebuild is Nix's error message about every second build.
 	cannotRebuild string
-	// onRealise is told of each realisation, and whether it is a second one.
+	// onRealise is called for each realisation; check is true for a second build.
 	onRealise func(check bool)
-	// collects is how often a garbage collector comes between an evaluation and Keep.
+	// collects is how many times a garbage collector runs between an evaluation and Keep.
 	collects int
-	plan     string // appended to what a dry run says
-	// narHash is what every output has; the second fake engine of a system may have another.
+	plan     string // appended to the output of a dry run
+	// narHash is the hash of every output; the second fake engine of a system may have another.
 	narHash string
-	// throws holds, by package, what Nix says of its evaluation, which tryEval catches; aborts what it does not catch.
+	// throws has, by package, Nix's error that tryEval catches; aborts the error that it does not catch.
 	throws, aborts map[matrix.Package]string
-	// lacks names the packages that the flake does not have for this system; noFlake is what Nix says of the whole flake.
+	// lacks names the packages that the flake does not have for this system; noFlake is Nix's message about the whole
+	// flake.
 	lacks   map[matrix.Package]bool
 	noFlake string
-	// placeholder is the package whose output path is not known before it is built, as of content-addressed ones.
+	// placeholder is the package whose output path is not known before the build, as for a content-addressed
+	// derivation.
 	placeholder matrix.Package
 	// sameAsDefault is the package that the flake also has as default.
 	sameAsDefault matrix.Package
-	// refuses holds, by package, the error message with which Nix stops where it is to build it, before all others.
+	// refuses has, by package, the error message with which Nix stops instead of building it. It stops there first.
 	refuses map[matrix.Package]string
-	// needs holds, by package, derivations that it is made with.
+	// needs has the further derivations that each package depends on.
 	needs map[matrix.Package][]string
-	// tool is what headless is built with and does not refer to; signed says that a cache has signed it.
+	// tool is a build input of headless without a reference from it; signed says that a cache has signed it.
 	tool   nix.StorePath
 	signed bool
 	// fixed are fixed-output derivations.
 	fixed []string
-	// logs holds, by package, further lines that Nix writes while it builds the package.
+	// logs has further lines that Nix writes while it builds the package.
 	logs map[matrix.Package]string
-	// says is a line of a package's log; position where all packages are defined.
+	// says is a line of a package's log; position is where all packages are defined.
 	says     map[matrix.Package]string
 	position string
 
@@ -220,23 +222,23 @@ func (f *fakeEngine) note(change func()) {
 
 func lines(words []string) []byte { return []byte(strings.Join(words, "\n") + "\n") }
 
-// verifyPaths says of each path that it looks at it, and of changed ones what Nix says.
+// verifyPaths prints each path, and Nix's message about each changed path.
 func (f *fakeEngine) verifyPaths(stderr io.Writer, paths []string) error {
-	said := ""
+	output := ""
 	for _, path := range paths {
-		said += "checking path '" + path + "'...\n"
+		output += "checking path '" + path + "'...\n"
 		if slices.Contains(f.changed, nix.StorePath(path)) {
-			said += "error: path '" + path + "' was modified! expected hash 'sha256:1', got 'sha256:2'\n"
+			output += "error: path '" + path + "' was modified! expected hash 'sha256:1', got 'sha256:2'\n"
 		}
 	}
-	fmt.Fprint(stderr, said)
-	if strings.Contains(said, "error: ") {
-		return &engine.ExitError{Program: "nix-store", Code: 1, Stderr: said}
+	fmt.Fprint(stderr, output)
+	if strings.Contains(output, "error: ") {
+		return &engine.ExitError{Program: "nix-store", Code: 1, Stderr: output}
 	}
 	return nil
 }
 
-// outputsBelow finds that a collector has taken what was evaluated, as often as collects says.
+// outputsBelow fails as after a garbage collection, as many times as collects says.
 func (f *fakeEngine) outputsBelow(drvs []string) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -247,7 +249,7 @@ func (f *fakeEngine) outputsBelow(drvs []string) ([]byte, error) {
 	return []byte("/nix/store/" + fakeDigest + "f-input\n"), nil
 }
 
-// belowWithTool returns what is below derivations where headless is built with a tool, with what the store has of it.
+// belowWithTool returns the outputs below derivations if headless is built with a tool.
 func (f *fakeEngine) belowWithTool(drvs []string) (below []string) {
 	if f.tool == "" {
 		return nil
@@ -258,12 +260,12 @@ func (f *fakeEngine) belowWithTool(drvs []string) (below []string) {
 	return append(below, string(f.tool), string(f.tool)+".drv")
 }
 
-// evaluate answers as Nix does for the function in the arguments: of all packages, of one, or of names alone.
+// evaluate returns Nix's answer to the function in the arguments: about all packages, one package, or only the names.
 func (f *fakeEngine) evaluate(c engine.Command) ([]byte, error) {
 	function := c.Args[len(c.Args)-1]
-	fails := func(said string) ([]byte, error) {
-		fmt.Fprint(c.Stderr, said)
-		return nil, &engine.ExitError{Program: "nix", Code: 1, Stderr: said}
+	fails := func(output string) ([]byte, error) {
+		fmt.Fprint(c.Stderr, output)
+		return nil, &engine.ExitError{Program: "nix", Code: 1, Stderr: output}
 	}
 	if f.noFlake != "" {
 		return fails(f.noFlake)
@@ -278,12 +280,12 @@ func (f *fakeEngine) evaluate(c engine.Command) ([]byte, error) {
 		if !strings.Contains(function, nix.Quote(string(p))) && !strings.Contains(function, allDerivations) {
 			continue
 		}
-		switch said, caught := f.throws[p], strings.Contains(function, "tryEval ("); {
+		switch output, caught := f.throws[p], strings.Contains(function, "tryEval ("); {
 		case f.aborts[p] != "":
 			return fails(f.aborts[p])
-		case said != "" && !caught:
-			return fails(said)
-		case said != "":
+		case output != "" && !caught:
+			return fails(output)
+		case output != "":
 			packages[string(p)] = map[string]any{"thrown": true}
 			continue
 		}
@@ -318,7 +320,7 @@ func (f *fakeEngine) dryRun(files []string) string {
 type fakeBuilder struct {
 	noSandbox, emulated, writableInputs bool
 	memlock                             uint64
-	// fails holds what Nix says of the next probes, one each; they succeed when none is left.
+	// fails has Nix's messages about the next probes, one for each. Later probes succeed.
 	fails []string
 }
 
@@ -353,7 +355,7 @@ func (f *fakeEngine) buildProbe(c engine.Command) ([]byte, error) {
 	return []byte(path + "\n"), nil
 }
 
-// probeOutput is what the program of package probe writes; its Parse knows the offsets.
+// probeOutput is the output of the program of package probe; its Parse knows the offsets.
 func (f *fakeEngine) probeOutput(b *fakeBuilder) []byte {
 	out := make([]byte, 2480)
 	binary.LittleEndian.PutUint64(out, b.memlock)
@@ -378,7 +380,7 @@ func (f *fakeEngine) probeOutput(b *fakeBuilder) []byte {
 	return append(out, dir+"\x00"...)
 }
 
-// probe returns the output that a store path stands for.
+// probe returns the content of the output at a store path.
 func (f *fakeEngine) probe(path string) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -441,7 +443,7 @@ func (f *fakeEngine) realise(ctx context.Context, c engine.Command) error {
 	return nil
 }
 
-// showDerivations is what nix show-derivation prints.
+// showDerivations is the output of nix show-derivation.
 func (f *fakeEngine) showDerivations(stdout io.Writer, drvs []string) error {
 	all := map[string]any{}
 	for _, drv := range append(slices.Clone(f.fixed), drvs...) {
@@ -495,12 +497,12 @@ func (f *fakeEngine) Export(_ context.Context, w io.Writer, paths []nix.StorePat
 	return nil
 }
 
-// fakeStore is a binary cache that holds names alone. Its stream is one path a line.
+// fakeStore is a binary cache that has only names. Its stream has one path on each line.
 type fakeStore struct {
 	mu     sync.Mutex
 	paths  []nix.StorePath
-	broken error                    // what Import fails with
-	hashes map[nix.StorePath]string // of what is not the usual
+	broken error                    // the error of Import
+	hashes map[nix.StorePath]string // of outputs with unusual contents
 }
 
 func (s *fakeStore) Name() string { return "fake store" }
@@ -559,7 +561,7 @@ func (s *fakeStore) Infos(context.Context, []nix.StorePath) (map[nix.StorePath]n
 	return infosOf(hashes)
 }
 
-// infosOf makes infos of SRI hashes, of objects that refer to themselves, as those of the fake engine do.
+// infosOf makes infos from SRI hashes, of objects that refer to themselves, like those of the fake engine.
 func infosOf(hashes map[nix.StorePath]string) (map[nix.StorePath]nix.PathInfo, error) {
 	infos := map[nix.StorePath]nix.PathInfo{}
 	for path, text := range hashes {
@@ -581,7 +583,7 @@ func (s *fakeStore) Verify(context.Context, []nix.StorePath) error { return nil 
 
 func (s *fakeStore) SetAside(context.Context, []nix.StorePath) error { return nil }
 
-// newRecord is an empty record.
+// newRecord returns an empty record.
 func newRecord(t *testing.T) *record.Record {
 	t.Helper()
 	r, err := record.Open(filepath.Join(t.TempDir(), "record"))
@@ -592,7 +594,7 @@ func newRecord(t *testing.T) *record.Record {
 	return r
 }
 
-// fakeRun is a run on fakes, and all its parts.
+// fakeRun is a run on fakes, with all its parts.
 type fakeRun struct {
 	*Release
 	*recorder
@@ -630,12 +632,12 @@ func newFakeRun(t *testing.T) *fakeRun {
 	return release
 }
 
-// preview runs the story of the command plan.
+// preview runs a [Preview], as the command plan does.
 func (f *fakeRun) preview(ctx context.Context) (*run.Manifest, error) {
 	return (&Preview{Job: f.Job, Served: f.Served, Store: f.Release.Store, Publish: f.Publish}).Run(ctx)
 }
 
-// conclude runs the story of the command report.
+// conclude runs a [Report], as the command report does.
 func (f *fakeRun) conclude(ctx context.Context, m *run.Manifest, missing map[matrix.System]error, failure error) error {
 	r := Report{Recorder: f.Release.Recorder, Flake: f.Flake, Cells: f.Cells, Publish: f.Publish, Results: f.Results, Missing: missing, Failure: failure}
 	return r.Run(ctx, m)

@@ -17,7 +17,7 @@ var ownExpression = nix.Settings{
 	"substitute": "false", // no cache has it, and a cache that does not answer costs seconds
 }
 
-// floating has the experimental features with which output paths are known only after the build.
+// floating has the experimental features with which output paths are not known before the build.
 var floating = []string{"ca-derivations", "dynamic-derivations", "impure-derivations"}
 
 var (

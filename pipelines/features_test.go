@@ -11,7 +11,7 @@ import (
 
 func TestDisabledFeatureIsExplained(t *testing.T) {
 	for message, want := range map[string][2]string{
-		// Nix 2.8, and 2.34.
+		// From Nix 2.8 and 2.34.
 		"experimental Nix feature 'ca-derivations' is disabled; use '--extra-experimental-features ca-derivations' to override": {
 			"content-addressed derivations are not supported", "__contentAddressed",
 		},

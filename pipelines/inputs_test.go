@@ -37,7 +37,7 @@ func TestWritableInputsAreNoSandbox(t *testing.T) {
 	}
 }
 
-// Nix's sandbox stays on all the same, and has its privileges: it is what else there is between a builder and the machine.
+// Nix's sandbox stays on, with its privileges: it is the only other protection of the machine from a builder.
 func TestWritableInputsLeaveTheSandboxOn(t *testing.T) {
 	run, e := newBuilding(t)
 	e.writableInputs = true
@@ -50,7 +50,7 @@ func TestWritableInputsLeaveTheSandboxOn(t *testing.T) {
 	}
 }
 
-// What was built where there were no build users is not published by a run on a machine that has them since.
+// Outputs that were built without build users are not published by a later run with build users.
 func TestOutputsOfWritableInputsStayWithheld(t *testing.T) {
 	release, cache := newFakeRun(t), &fakeCachix{}
 	release.publishTo(cache)
@@ -67,7 +67,7 @@ func TestOutputsOfWritableInputsStayWithheld(t *testing.T) {
 	}
 }
 
-func TestNothingThatWasBuiltFromChangedInputsIsExported(t *testing.T) {
+func TestOutputsOfChangedInputsAreNotExported(t *testing.T) {
 	const tool = nix.StorePath("/nix/store/" + fakeDigest + "w-tool")
 	release, cache := newFakeRun(t), &fakeCachix{}
 	release.publishTo(cache)
@@ -96,7 +96,7 @@ func TestNothingThatWasBuiltFromChangedInputsIsExported(t *testing.T) {
 	}
 }
 
-// What was fetched was not built from anything that this store has.
+// A fetched package was not built from this store's contents.
 func TestInputsOfFetchedPackagesAreNotRead(t *testing.T) {
 	release, e := newFakeRun(t), newFakeEngine(matrix.X8664Linux)
 	c := release.newCells(run.Snapshot{})[0]
@@ -110,11 +110,11 @@ func TestInputsOfFetchedPackagesAreNotRead(t *testing.T) {
 	}
 }
 
-func TestVerifyingSaysHowFarItIs(t *testing.T) {
+func TestVerificationReportsProgress(t *testing.T) {
 	now, shown := time.Unix(0, 0), []int(nil)
 	c := &inputCheck{now: func() time.Time { return now }, shown: now.Add(firstProgress - nextProgress), report: func(n int) { shown = append(shown, n) }}
 	for i := range 16 {
-		// One line comes in pieces, as through a pipe.
+		// One line arrives in several writes, as through a pipe.
 		for _, piece := range []string{"checking ", fmt.Sprintf("path '/nix/store/%sx-%d'...\nerr", fakeDigest, i), "or: path '/nix/store/x' was modified! …\n"} {
 			if _, err := c.Write([]byte(piece)); err != nil {
 				t.Fatal(err)
@@ -125,7 +125,7 @@ func TestVerifyingSaysHowFarItIs(t *testing.T) {
 	if !slices.Equal(shown, []int{3, 13}) || c.n != 16 || len(c.changed) != 16 {
 		t.Errorf("shown %v, n = %d, %d changed", shown, c.n, len(c.changed))
 	}
-	// What has no end takes no memory.
+	// Endless output takes no memory.
 	for range 100 {
 		_, _ = c.Write(make([]byte, maxCheckLine))
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// cellRun runs one system alone, as a job of a matrix does, and returns its manifest as the file has it.
+// cellRun runs one system, as a job of a matrix does, and returns its manifest as it is in the file.
 func cellRun(t *testing.T, system matrix.System, change func(*fakeRun)) *run.Manifest {
 	t.Helper()
 	release := newFakeRun(t)
@@ -25,7 +25,7 @@ func cellRun(t *testing.T, system matrix.System, change func(*fakeRun)) *run.Man
 	if change != nil {
 		change(release)
 	}
-	_, runErr := release.Run(t.Context()) // how it ends is in the manifest
+	_, runErr := release.Run(t.Context()) // the manifest has the outcome
 	m, err := run.ReadManifest(release.Results.Manifest.Path())
 	if err != nil {
 		t.Fatal(runErr, err)
@@ -62,7 +62,7 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-func TestJoinRefusesWhatDoesNotBelongTogether(t *testing.T) {
+func TestJoinRefusesManifestsOfDifferentRuns(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*run.Manifest)
 		want   string
@@ -86,7 +86,7 @@ func TestJoinRefusesWhatDoesNotBelongTogether(t *testing.T) {
 		})
 	}
 	if _, err := run.Join(nil); err == nil {
-		t.Error("none of them make one")
+		t.Error("joining no manifests succeeds")
 	}
 }
 
@@ -106,7 +106,7 @@ func conclusion(t *testing.T, cache *fakeCachix, manifests ...*run.Manifest) (*f
 	return release, m
 }
 
-func TestConcludePinsWhenAllIsThere(t *testing.T) {
+func TestReportPinsIfEverythingIsPublished(t *testing.T) {
 	cache := &fakeCachix{}
 	release, m := conclusion(t, cache, cellRun(t, matrix.X8664Linux, nil), cellRun(t, matrix.AArch64Linux, nil))
 	if err := release.conclude(t.Context(), m, nil, nil); err != nil {
@@ -125,13 +125,13 @@ func TestConcludePinsWhenAllIsThere(t *testing.T) {
 	checkStepsHaveEnds(t, release)
 }
 
-func TestConcludePinsNothingUnlessAllIsGood(t *testing.T) {
+func TestReportPinsNothingIfSomethingFailed(t *testing.T) {
 	good := func(s matrix.System) *run.Manifest { return cellRun(t, s, nil) }
 	lost := &run.OutcomeError{Text: "its job was cancelled", End: run.OutcomeInterrupted}
 	for name, test := range map[string]struct {
 		manifests []*run.Manifest
 		missing   map[matrix.System]error
-		besides   error
+		extra     error
 		want      run.Outcome
 		text      string
 	}{
@@ -152,7 +152,7 @@ func TestConcludePinsNothingUnlessAllIsGood(t *testing.T) {
 			run.Rebuild.Without = ""
 			run.differs()
 		})}, nil, nil, run.OutcomeDifferent, "not every system is good: not reproducible"},
-		"a job failed all the same": {
+		"a job failed with good manifests": {
 			[]*run.Manifest{good(matrix.X8664Linux), good(matrix.AArch64Linux)},
 			nil, errors.New("the result of the jobs is failure"), run.OutcomeFailed, "the result of the jobs is failure",
 		},
@@ -163,7 +163,7 @@ func TestConcludePinsNothingUnlessAllIsGood(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cache := &fakeCachix{}
 			release, m := conclusion(t, cache, test.manifests...)
-			err := release.conclude(t.Context(), m, test.missing, test.besides)
+			err := release.conclude(t.Context(), m, test.missing, test.extra)
 			if run.OutcomeOf(err) != test.want || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("%s: %v; want %s: %s", run.OutcomeOf(err), err, test.want, test.text)
 			}
@@ -182,8 +182,8 @@ func TestConcludePinsNothingUnlessAllIsGood(t *testing.T) {
 	}
 }
 
-// A cell that must not be published is no error, and no release either.
-func TestNothingIsPinnedWhereACellIsWithheld(t *testing.T) {
+// A system that must not be published is no error, but there is no release.
+func TestNothingIsPinnedIfASystemIsWithheld(t *testing.T) {
 	run, cache := newFakeRun(t), &fakeCachix{}
 	run.publishTo(cache)
 	run.engines[matrix.AArch64Linux].noSandbox = true
@@ -196,7 +196,7 @@ func TestNothingIsPinnedWhereACellIsWithheld(t *testing.T) {
 	}
 }
 
-func TestAPinThatFailsIsNoRelease(t *testing.T) {
+func TestFailedPinIsNoRelease(t *testing.T) {
 	cache := &fakeCachix{pinErr: errors.New("quota")}
 	release, m := conclusion(t, cache, cellRun(t, matrix.X8664Linux, nil), cellRun(t, matrix.AArch64Linux, nil))
 	err := release.conclude(t.Context(), m, nil, nil)

@@ -9,12 +9,12 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// What no consumer can lock is built, and never published.
-func TestWhatIsNotLockedIsWithheld(t *testing.T) {
+// A source that no consumer can lock is built, but never published.
+func TestUnlockedSourceIsWithheld(t *testing.T) {
 	for name, test := range map[string]struct {
 		url, rev string // of the source
-		locked   string // what the lock says of the flake's input; empty for no lock
-		want     string // of the reason; empty where it is published
+		locked   string // the lock's entry for the flake's input; empty for no lock
+		want     string // of the reason; empty if it is published
 	}{
 		"a commit":                 {"github:o/r/abc", "abc", "", ""},
 		"a tarball":                {"https://h/x.tar.gz?narHash=sha256-x", "", "", ""},
@@ -23,7 +23,7 @@ func TestWhatIsNotLockedIsWithheld(t *testing.T) {
 		"a locked input":           {"github:o/r/abc", "abc", `{"type": "github", "narHash": "sha256-x"}`, ""},
 		"an input within the tree": {"github:o/r/abc", "abc", `{"type": "path", "path": "./x"}`, ""},
 		"an input of this machine": {"github:o/r/abc", "abc", `{"type": "path", "path": "/src/x"}`, "not locked: x"},
-		"a lock that is none":      {"github:o/r/abc", "abc", `[`, "are unknown"},
+		"an invalid lock":          {"github:o/r/abc", "abc", `[`, "are unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			release, cache := newFakeRun(t), &fakeCachix{}

@@ -9,17 +9,18 @@ import (
 )
 
 const (
-	// Nix 2.8 writes this where the connection to a builder breaks in the middle of a build.
+	// Nix 2.8 writes this if the connection to a builder breaks during a build.
 	brokeOff = `@nix {"action":"msg","level":0,"msg":"\u001b[31;1merror:\u001b[0m unexpected end-of-file"}` + "\n"
 	hookDied = "builder for '%s' failed with exit code 1"
 )
 
-// A builder that breaks off says nothing of the package: it is built once more, and its sibling's failure stays as it is.
-func TestBuildOfALostBuilderIsTriedOnceMore(t *testing.T) {
+// A broken connection to a builder is no failure of the package: it is built once more. The failure of its sibling
+// stays.
+func TestBuildOfALostBuilderIsRetried(t *testing.T) {
 	for name, test := range map[string]struct {
-		desktop, headless []string // errors of their builds
+		desktop, headless []string // errors of the builds
 		verdicts          [2]run.Verdict
-		kind              run.FailureKind // of desktop, where it failed
+		kind              run.FailureKind // of desktop, if it failed
 		realise           int
 	}{
 		"once":  {[]string{hookDied}, nil, [2]run.Verdict{run.Built, run.Built}, "", 2},
@@ -57,16 +58,17 @@ func TestBuildOfALostBuilderIsTriedOnceMore(t *testing.T) {
 			if ends["desktop.drv"] != 1 || ends["headless.drv"] != 1 {
 				t.Errorf("ends of builds: %v, want one each", ends)
 			}
-			said := release.warnings("remote builder " + good + " broke off: unexpected end-of-file")
-			if want := test.desktop[0] == hookDied; len(said) > 0 != want || want && !strings.HasPrefix(said[0], "desktop.drv: ") {
-				t.Errorf("warnings %q", said)
+			output := release.warnings("remote builder " + good + " broke off: unexpected end-of-file")
+			if want := test.desktop[0] == hookDied; len(output) > 0 != want || want && !strings.HasPrefix(output[0], "desktop.drv: ") {
+				t.Errorf("warnings %q", output)
 			}
 		})
 	}
 }
 
-// A builder that goes away between the probe step and the build is no error of the run: another machine builds.
-func TestBuilderThatGoesAwayIsMentioned(t *testing.T) {
+// A builder that becomes unreachable between the probe step and the build does not fail the run: another machine
+// builds.
+func TestLostBuilderIsReported(t *testing.T) {
 	release, e := newBuilding(t, good)
 	e.logs = map[matrix.Package]string{
 		"desktop": "ssh: connect to host good port 22: No route to host\n" +
@@ -77,7 +79,7 @@ func TestBuilderThatGoesAwayIsMentioned(t *testing.T) {
 	if err == nil || m.Cells[0].Packages[1].Failure.Kind != run.BuilderFailed {
 		t.Errorf("%v: a local failure is %+v", err, m.Cells[0].Packages[1].Failure)
 	}
-	if said := release.warnings("is not used"); len(said) != 1 || !strings.HasSuffix(said[0], ": ssh: connect to host good port 22: No route to host") {
-		t.Errorf("warnings %q", said)
+	if output := release.warnings("is not used"); len(output) != 1 || !strings.HasSuffix(output[0], ": ssh: connect to host good port 22: No route to host") {
+		t.Errorf("warnings %q", output)
 	}
 }

@@ -16,7 +16,7 @@ type probed struct {
 	sandbox  *bool         // whether all machines that built something have a sandbox; nil if unknown
 }
 
-// here is the engine's own machine; nil if it does not build.
+// here is the engine's own machine; nil if it builds nothing.
 func (p probed) here() *run.Machine {
 	i := slices.IndexFunc(p.machines, func(m run.Machine) bool { return m.Builder == "" })
 	if i < 0 {

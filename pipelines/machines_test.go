@@ -46,7 +46,7 @@ func (run *fakeRun) useBuilders(t *testing.T, lines ...string) {
 	run.Settings = nix.Settings{"builders": nix.FormatBuilders(run.Builders), "max-jobs": "auto"}
 }
 
-// warnings are the texts of all warnings that have a word in them.
+// warnings returns the texts of all warnings that contain a word.
 func (release *fakeRun) warnings(word string) (texts []string) {
 	for _, n := range of[run.Notice](release.recorder) {
 		if n.Level == run.Warning && strings.Contains(n.Text, word) {
@@ -56,7 +56,7 @@ func (release *fakeRun) warnings(word string) (texts []string) {
 	return texts
 }
 
-// probes are the commands that built a probe, by their setting for the sandbox.
+// probes returns the commands that built a probe, by their sandbox setting.
 func (f *fakeEngine) sandboxes() (all []string) {
 	for _, s := range f.probeSettings {
 		all = append(all, s["sandbox"])
@@ -64,11 +64,11 @@ func (f *fakeEngine) sandboxes() (all []string) {
 	return all
 }
 
-// Only Nix's own statement may lead to a run without a sandbox: a connection that breaks does not.
-func TestBrokenProbeNeverTurnsTheSandboxOff(t *testing.T) {
+// Only Nix's own message that there can be no sandbox leads to a run without one. A broken connection does not.
+func TestBrokenProbeKeepsTheSandboxOn(t *testing.T) {
 	for name, test := range map[string]struct {
 		fails []string
-		want  bool // whether the run goes on
+		want  bool // whether the run continues
 	}{
 		"once":               {[]string{eof}, true},
 		"twice":              {[]string{eof, eof}, false},
@@ -99,7 +99,7 @@ func TestBrokenProbeNeverTurnsTheSandboxOff(t *testing.T) {
 	}
 }
 
-// An engine whose owner denies privileged containers builds without a sandbox, as its owner wants.
+// An engine without privileged containers builds without a sandbox, as its owner has configured it.
 func TestEngineThatDeniesPrivileges(t *testing.T) {
 	run, e := newBuilding(t)
 	e.unprivileged = true
@@ -109,7 +109,7 @@ func TestEngineThatDeniesPrivileges(t *testing.T) {
 	}
 }
 
-func TestEachMachineIsMeasuredByItself(t *testing.T) {
+func TestEachMachineIsMeasured(t *testing.T) {
 	release, e := newBuilding(t, good+" x86_64-linux - 4", open, "ssh://arm aarch64-linux")
 	e.builtOn = map[matrix.Package]string{"desktop": good}
 	m, err := release.Run(t.Context())
@@ -132,7 +132,7 @@ func TestEachMachineIsMeasuredByItself(t *testing.T) {
 	if on := []string{cell.Packages[0].Builder, cell.Packages[1].Builder}; on[0] != good || on[1] != "" {
 		t.Errorf("packages were built on %q, want %s and this machine", on, good)
 	}
-	// Each probe was for one machine alone, and no other builder than the measured ones builds.
+	// Each probe was for one machine, and only measured builders build.
 	var pins []string
 	for _, s := range e.probeSettings {
 		pins = append(pins, s["builders"]+"|"+s["max-jobs"])
@@ -148,7 +148,7 @@ func TestEachMachineIsMeasuredByItself(t *testing.T) {
 	}
 }
 
-func TestBuilderThatIsDownIsMentionedOnce(t *testing.T) {
+func TestUnreachableBuilderIsReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		run, e := newBuilding(t, down+" x86_64-linux,aarch64-linux", good+" x86_64-linux,aarch64-linux")
 		run.Cells = matrix.Expand(matrix.Systems(), fakePackages)
@@ -170,7 +170,7 @@ func TestBuilderThatIsDownIsMentionedOnce(t *testing.T) {
 	})
 }
 
-func TestJobsZeroBuildsOnBuildersAlone(t *testing.T) {
+func TestWithoutJobsOnlyRemoteBuildersBuild(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		run, e := newBuilding(t, good)
 		run.Settings["max-jobs"] = "0"
@@ -204,8 +204,8 @@ func TestJobsZeroBuildsOnBuildersAlone(t *testing.T) {
 	})
 }
 
-// What was built on a machine without a sandbox is not published, whatever the others have.
-func TestOnlyWhatWasBuiltInASandboxIsPublished(t *testing.T) {
+// Outputs of a machine without a sandbox are not published, whatever the other machines have.
+func TestOnlySandboxedOutputsArePublished(t *testing.T) {
 	for on, want := range map[string]run.PublishVerdict{"": run.Published, good: run.Published, open: run.Withheld, "ssh-ng://never-measured": run.Withheld} {
 		t.Run(on, func(t *testing.T) {
 			release, e := newBuilding(t, good, open)
@@ -223,7 +223,7 @@ func TestOnlyWhatWasBuiltInASandboxIsPublished(t *testing.T) {
 			if sandbox := m.Cells[0].Sandbox; *sandbox != (want == run.Published) {
 				t.Errorf("sandbox is recorded as %t", *sandbox)
 			}
-			if want == run.Withheld { // and it stays so in the next run, which finds it built
+			if want == run.Withheld { // the next run finds it built, and does not publish it either
 				if m, err = release.Run(t.Context()); err != nil || m.Cells[0].Publish.Verdict != run.Withheld {
 					t.Errorf("the next run: %+v, %v", m.Cells[0].Publish, err)
 				}
@@ -232,8 +232,8 @@ func TestOnlyWhatWasBuiltInASandboxIsPublished(t *testing.T) {
 	}
 }
 
-// A foreign system that a builder of that system builds is not emulated; one that emulates it is.
-func TestEmulationIsOfTheMachineThatBuilds(t *testing.T) {
+// Only builds on an emulating machine are emulated: a foreign system can have a native builder.
+func TestEmulationIsAPropertyOfTheBuilder(t *testing.T) {
 	const native, emulating = "ssh://native x86_64-linux", "ssh://emulating x86_64-linux"
 	for on, want := range map[string]bool{"ssh://native": false, "ssh://emulating": true} {
 		run, e := newBuilding(t, native, emulating)
@@ -250,7 +250,7 @@ func TestEmulationIsOfTheMachineThatBuilds(t *testing.T) {
 	}
 }
 
-// Second builds compare with what this machine has. A builder would say that it has the result already.
+// Second builds compare with the outputs on this machine. A remote builder would reuse its own result.
 func TestSecondBuildsAreMadeOnThisMachine(t *testing.T) {
 	run, e := newBuilding(t, open)
 	run.Rebuild = Rebuilding{}
@@ -272,8 +272,8 @@ func TestSecondBuildsAreMadeOnThisMachine(t *testing.T) {
 
 func TestNoSecondBuildWithoutThisMachine(t *testing.T) {
 	for name, change := range map[string]func(*fakeRun, *fakeEngine){
-		"--jobs 0":             func(run *fakeRun, _ *fakeEngine) { run.Settings["max-jobs"] = "0" },
-		"cannot build for x86": func(_ *fakeRun, e *fakeEngine) { e.engine.Native = matrix.AArch64Linux },
+		"--jobs 0":              func(run *fakeRun, _ *fakeEngine) { run.Settings["max-jobs"] = "0" },
+		"another native system": func(_ *fakeRun, e *fakeEngine) { e.engine.Native = matrix.AArch64Linux },
 		"cannot build at all": func(_ *fakeRun, e *fakeEngine) {
 			e.probeFails = []string{"error: no", "error: no"}
 		},
@@ -294,20 +294,20 @@ func TestNoSecondBuildWithoutThisMachine(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if local := e.realiseSettings["max-jobs"]; (name != "cannot build for x86") != (local == "0") {
+			if local := e.realiseSettings["max-jobs"]; (name != "another native system") != (local == "0") {
 				t.Errorf("%s: packages were built with max-jobs = %s: a machine that was not measured builds nothing", name, local)
 			}
 			if got := m.Cells[0].Packages[0].Reproducible(); got != run.Unknown || e.checkSettings != nil {
 				t.Errorf("%s: reproducible: %s, want unknown", name, got)
 			}
 			if done := m.Cells[0].Publish; done.Verdict != run.Withheld || !strings.Contains(done.Reason, "--rebuild=off") {
-				t.Errorf("%s: %+v, want withheld: nobody has proven it", name, done)
+				t.Errorf("%s: %+v, want withheld: there was no second build", name, done)
 			}
 			release, e = newBuilding(t, good+" x86_64-linux")
-			release.Rebuild = Rebuilding{Fetched: true} // asked for
+			release.Rebuild = Rebuilding{Fetched: true} // requested
 			change(release, e)
 			if _, err := release.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "second builds are made on this machine") {
-				t.Errorf("error %v with %s, want one: what was asked for was not done", err, name)
+				t.Errorf("error %v with %s, want an error: the requested second build is missing", err, name)
 			}
 		})
 	}
@@ -335,7 +335,7 @@ func TestMachinesInJSON(t *testing.T) {
 	}
 }
 
-// The texts are what Nix wrote over each protocol.
+// Nix wrote these texts for each protocol.
 func TestUnreachableBuilder(t *testing.T) {
 	const planned = "this derivation will be built:\n  /nix/store/4szg4cfxn10nvw5rrbi7vg9ssz0q08a8-probe-x86_64-linux.drv\n"
 	for stderr, want := range map[string]string{

@@ -161,7 +161,7 @@ const measureAgainAfter = time.Second
 const builderTimeout = 2 * time.Minute
 
 // measure builds the probe on one machine, in a sandbox. If Nix cannot set up a sandbox on the engine's own machine, it
-// builds the probe without. It tries again after any other failure: to go on without a sandbox would hide it.
+// builds the probe without. It tries again after any other failure, which a build without a sandbox would hide.
 func (c *cell) measure(ctx context.Context, of candidate) (run.Machine, error) {
 	if of.builder != nil {
 		var stop context.CancelFunc

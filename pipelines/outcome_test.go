@@ -13,7 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-func TestOutcomeIsTheHeaviest(t *testing.T) {
+func TestOutcomeIsTheWorst(t *testing.T) {
 	broken, differs, unpublished := &ContractError{}, &RebuildError{}, &publish.Error{Cache: "c", Err: errors.New("x")}
 	failed := errors.New("x")
 	for name, test := range map[string]struct {
@@ -22,10 +22,10 @@ func TestOutcomeIsTheHeaviest(t *testing.T) {
 	}{
 		"none":                  {nil, run.OutcomeGood},
 		"any":                   {failed, run.OutcomeFailed},
-		"a contract":            {fmt.Errorf("x86_64-linux: %w", hint.Wrap(broken, "mend it")), run.OutcomeContract},
+		"a contract":            {fmt.Errorf("x86_64-linux: %w", hint.Wrap(broken, "fix it")), run.OutcomeContract},
 		"a cache":               {unpublished, run.OutcomeUnpublished},
 		"a cache and a rebuild": {errors.Join(unpublished, differs), run.OutcomeDifferent},
-		"all but a failure":     {errors.Join(unpublished, errors.Join(differs, broken)), run.OutcomeContract},
+		"all except a failure":  {errors.Join(unpublished, errors.Join(differs, broken)), run.OutcomeContract},
 		"all":                   {errors.Join(unpublished, failed, broken), run.OutcomeFailed},
 		"another process":       {errors.Join(broken, &run.OutcomeError{End: run.OutcomeInterrupted}), run.OutcomeInterrupted},
 	} {
@@ -38,8 +38,8 @@ func TestOutcomeIsTheHeaviest(t *testing.T) {
 	}
 }
 
-// A signal goes before what it has made fail, and the manifest says so.
-func TestTheManifestOfARunThatWasInterrupted(t *testing.T) {
+// An interrupt takes precedence over the errors that it causes, also in the manifest.
+func TestManifestOfAnInterruptedRun(t *testing.T) {
 	release := newFakeRun(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	for _, e := range release.engines {

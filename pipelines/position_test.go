@@ -50,7 +50,7 @@ func TestDefinition(t *testing.T) {
 	}
 }
 
-// A failed build says where: by its log, or else by where the package is defined.
+// A failed build has a line: that in its log, or else the one that defines the package.
 func TestFailuresHaveALine(t *testing.T) {
 	s := tree(t, "nix/package.nix", "src/main.c")
 	source, err := nix.SourcePath(s.NARHash)
@@ -72,13 +72,13 @@ func TestFailuresHaveALine(t *testing.T) {
 			t.Errorf("%s: %+v, defined at %+v", p.Package, p.Failure, p.Defined)
 		}
 	}
-	told := 0
+	withLine := 0
 	for _, e := range of[run.BuildFinished](release.recorder) {
 		if e.Failure != nil && e.Failure.At != nil {
-			told++
+			withLine++
 		}
 	}
-	if told != 2 {
-		t.Errorf("%d events of failed builds have a line, want 2", told)
+	if withLine != 2 {
+		t.Errorf("%d events of failed builds have a line, want 2", withLine)
 	}
 }

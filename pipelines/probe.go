@@ -18,7 +18,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// sandboxSettings turn the sandbox on or off without a fallback: by default, Nix silently goes on without it.
+// sandboxSettings turn the sandbox on or off without a fallback: by default, Nix silently builds without it.
 func sandboxSettings(on bool) nix.Settings {
 	if on {
 		return nix.Settings{"sandbox": "true", "sandbox-fallback": "false"}
@@ -59,7 +59,7 @@ func (c *cell) probe(ctx context.Context, needed bool) error {
 	return nil
 }
 
-// Without users of their own, builders run as the owner of the store, and change the mode of a file before they write.
+// Without build users, builders run as the owner of the store, and change the mode of a file before they write.
 const (
 	writableInputs = "builders can change their inputs"
 	buildUsersHint = "go run ./ci doctor --fix, as root, makes build users; then nix.conf must not have an empty build-users-group. " +

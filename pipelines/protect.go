@@ -48,8 +48,8 @@ func (c *cell) evaluateProtected(ctx context.Context) ([]evaluated, error) {
 	return packages, ctx.Err()
 }
 
-// keep protects paths. If the executor cannot, keep warns and returns false: most machines collect no garbage during a
-// build, so that the run goes on.
+// keep protects paths. If the executor cannot, keep warns and returns false. The run continues, because most machines
+// collect no garbage during a build.
 func (c *cell) keep(ctx context.Context, paths []nix.StorePath) bool {
 	err := c.exec.Keep(ctx, paths)
 	if err != nil && ctx.Err() == nil {
@@ -73,7 +73,7 @@ func (c *cell) outputsBelow(ctx context.Context, derivations []nix.StorePath) ([
 	return nix.ParseStorePaths(string(out))
 }
 
-// buildProtected runs a command of nix-build, protects its result, and reads it. If a collector has come before Keep, it
+// buildProtected runs a command of nix-build, protects its result, and reads it. If a collector has run before Keep, it
 // builds once more.
 func (c *cell) buildProtected(ctx context.Context, build engine.Command, read func(nix.StorePath) error) error {
 	for last := false; ; last = true {

@@ -10,7 +10,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-func TestWhatARunNeedsIsKept(t *testing.T) {
+func TestPathsOfARunAreProtected(t *testing.T) {
 	for name, collects := range map[string]int{"": 0, "a collector between evaluation and Keep": 1} {
 		t.Run(name, func(t *testing.T) {
 			run := newFakeRun(t)
@@ -39,7 +39,7 @@ func TestWhatARunNeedsIsKept(t *testing.T) {
 	}
 }
 
-func TestACollectorThatNeverLetsGo(t *testing.T) {
+func TestEndlessGarbageCollection(t *testing.T) {
 	run := newFakeRun(t)
 	for _, e := range run.engines {
 		e.collects = 100
@@ -49,7 +49,7 @@ func TestACollectorThatNeverLetsGo(t *testing.T) {
 	}
 }
 
-func TestAnExecutorThatCannotKeep(t *testing.T) {
+func TestExecutorThatCannotProtectPaths(t *testing.T) {
 	release := newFakeRun(t)
 	for _, e := range release.engines {
 		e.keepErr = errors.New("no temporary roots here")

@@ -23,7 +23,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// publishTo makes a run publish, as a release with a secret does.
+// publishTo makes a run publish, like a release with a secret.
 func (run *fakeRun) publishTo(c *fakeCachix) {
 	out := run.Results.Manifest.Dir
 	run.Publish = publish.Publisher{
@@ -59,8 +59,8 @@ func bothSystems(v run.PublishVerdict) map[matrix.System]run.PublishVerdict {
 	return map[matrix.System]run.PublishVerdict{matrix.X8664Linux: v, matrix.AArch64Linux: v}
 }
 
-// What is good and cannot be noted in the journal is unpublished: that is no failure of a build.
-func TestJournalThatCannotBeWritten(t *testing.T) {
+// A good build whose push cannot be recorded in the journal is unpublished, not failed.
+func TestUnwritableJournal(t *testing.T) {
 	release := newFakeRun(t)
 	release.publishTo(&fakeCachix{})
 	release.Publish.Journal = publish.NewJournal(nil, "run", nil)
@@ -108,7 +108,7 @@ func TestReleasePublishesAndPins(t *testing.T) {
 	checkStepsHaveEnds(t, release)
 }
 
-func TestWhatIsThereFromAnEarlierRunIsPublishedWithoutAnEngine(t *testing.T) {
+func TestOutputsOfAnEarlierRunArePublishedWithoutAnEngine(t *testing.T) {
 	release, cache := newFakeRun(t), &fakeCachix{}
 	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -130,10 +130,10 @@ func TestWhatIsThereFromAnEarlierRunIsPublishedWithoutAnEngine(t *testing.T) {
 	}
 }
 
-func TestWhatIsWithheld(t *testing.T) {
+func TestWithheldOutputs(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*fakeRun)
-		want   string // of the reason; empty where it is published
+		want   string // of the reason; empty if it is published
 	}{
 		"clean":             {func(*fakeRun) {}, ""},
 		"dirty tree":        {func(run *fakeRun) { run.dirty() }, "uncommitted"},
@@ -181,7 +181,7 @@ func (run *fakeRun) unsandbox() {
 	}
 }
 
-// writable makes builders able to change their inputs.
+// writable lets builders change their inputs.
 func (run *fakeRun) writable() {
 	for _, e := range run.engines {
 		e.writableInputs = true
@@ -204,11 +204,11 @@ func TestUnsandboxedOutputsStayWithheldInTheNextRun(t *testing.T) {
 		}
 	}
 	if len(cache.paths) > 0 {
-		t.Errorf("published %v: what was built without a sandbox was taken for good, as it was there", cache.paths)
+		t.Errorf("published %v, which was built without a sandbox by the earlier run", cache.paths)
 	}
 }
 
-// A check builds into the same store, and is another command: a release that comes later finds the outputs there.
+// The command check builds into the same store. A later release finds its outputs there.
 func TestUnsandboxedOutputsOfACheckStayWithheld(t *testing.T) {
 	run, cache := newFakeRun(t), &fakeCachix{}
 	store, served := run.Release.Store, run.Served
@@ -231,8 +231,8 @@ func TestUnsandboxedOutputsOfACheckStayWithheld(t *testing.T) {
 	}
 }
 
-// What a run has built in a sandbox is as good as if it had never been built without one.
-func TestOutputsThatAreBuiltAgainInASandboxArePublished(t *testing.T) {
+// A rebuild in a sandbox removes the objection of an earlier build without one.
+func TestOutputsRebuiltInASandboxArePublished(t *testing.T) {
 	run, cache := newFakeRun(t), &fakeCachix{}
 	run.publishTo(cache)
 	run.unsandbox()
@@ -240,7 +240,7 @@ func TestOutputsThatAreBuiltAgainInASandboxArePublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	for system := range run.engines {
-		run.engines[system] = newFakeEngine(system) // a collector has come
+		run.engines[system] = newFakeEngine(system) // after a garbage collection
 	}
 	run.store.paths = nil
 	if _, err := run.Run(t.Context()); err != nil {
@@ -251,7 +251,7 @@ func TestOutputsThatAreBuiltAgainInASandboxArePublished(t *testing.T) {
 	}
 }
 
-// builtReporter calls stop when a build step has ended.
+// builtReporter calls stop at the end of a build step.
 type builtReporter struct {
 	run.Reporter
 	stop func()
@@ -264,7 +264,7 @@ func (b builtReporter) Report(at time.Time, e run.Event) {
 	}
 }
 
-// A run that is interrupted after the build has left outputs that were built without a sandbox all the same.
+// An interrupted run records also the outputs that it built without a sandbox.
 func TestUnsandboxedOutputsOfAnInterruptedRunStayWithheld(t *testing.T) {
 	run, cache := newFakeRun(t), &fakeCachix{}
 	run.Cells = run.Cells[:1] // of another system, nothing may have been built yet
@@ -278,7 +278,7 @@ func TestUnsandboxedOutputsOfAnInterruptedRunStayWithheld(t *testing.T) {
 	}
 	run.Release.Report = reporter
 	for _, e := range run.engines {
-		e.noSandbox = false // this time there would be one
+		e.noSandbox = false // now there is one
 	}
 	m, err := run.Run(t.Context())
 	if err != nil {
@@ -289,7 +289,7 @@ func TestUnsandboxedOutputsOfAnInterruptedRunStayWithheld(t *testing.T) {
 	}
 }
 
-func TestWithoutASecretNothingIsPushedAndNothingFails(t *testing.T) {
+func TestWithoutASecretNothingIsPushed(t *testing.T) {
 	release := newFakeRun(t)
 	release.Publish = publish.Publisher{Disabled: "no secret: X is not set"}
 	m, err := release.Run(t.Context())
@@ -311,7 +311,7 @@ func TestWithoutASecretNothingIsPushedAndNothingFails(t *testing.T) {
 	}
 }
 
-func TestARightThatIsNoneIsFoundBeforeAnythingIsBuilt(t *testing.T) {
+func TestPushAccessIsCheckedBeforeTheBuild(t *testing.T) {
 	release, cache := newFakeRun(t), &fakeCachix{checkErr: errors.New("the token may only read")}
 	release.publishTo(cache)
 	var publishErr *publish.Error
@@ -323,7 +323,7 @@ func TestARightThatIsNoneIsFoundBeforeAnythingIsBuilt(t *testing.T) {
 	}
 }
 
-func TestACacheThatIsDownIsNoVerdictOnTheBuild(t *testing.T) {
+func TestUnreachableCacheDoesNotFailTheBuild(t *testing.T) {
 	release, cache := newFakeRun(t), &fakeCachix{checkErr: unavailableError{errors.New("down")}, pushErr: errors.New("down")}
 	release.publishTo(cache)
 	m, err := release.Run(t.Context())
@@ -353,12 +353,12 @@ func TestACacheThatIsDownIsNoVerdictOnTheBuild(t *testing.T) {
 	checkStepsHaveEnds(t, release)
 }
 
-func TestAConsumerThatSeesNothingIsWaitedFor(t *testing.T) {
+func TestConfirmationWaitsForConsumers(t *testing.T) {
 	release, cache := newFakeRun(t), &fakeCachix{blind: 2}
 	release.publishTo(cache)
 	var mu sync.Mutex
 	now := time.Unix(1000, 0)
-	release.Now = func() time.Time { // each look at the clock is a second later, so that patience comes to an end without waiting
+	release.Now = func() time.Time { // each reading of the clock is a second later, so that the timeout passes without waiting
 		mu.Lock()
 		defer mu.Unlock()
 		now = now.Add(time.Second)
@@ -384,7 +384,7 @@ func TestAConsumerThatSeesNothingIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestNothingIsPinnedUnlessAllIsGood(t *testing.T) {
+func TestNothingIsPinnedIfSomethingFailed(t *testing.T) {
 	release, cache := newFakeRun(t), &fakeCachix{}
 	release.publishTo(cache)
 	release.engines[matrix.AArch64Linux].fails["desktop"] = []string{builderFailed}
@@ -400,9 +400,9 @@ func TestNothingIsPinnedUnlessAllIsGood(t *testing.T) {
 	}
 }
 
-// On this machine a builder without a sandbox could take the secret: nothing is built beside it. Nor is anything where
-// there are no build users, since it would not be published.
-func TestTheSecretIsKeptFromBuildersWithoutASandbox(t *testing.T) {
+// Without a sandbox, a builder on this machine could take the secret: nothing is built. The same is true without build
+// users, because nothing would be published.
+func TestNoUnsandboxedBuildBesideASecret(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*fakeRun)
 		builds bool
@@ -442,7 +442,7 @@ func (run *fakeRun) kind(kind string) {
 	}
 }
 
-// A preview of a run says what it would push of what is there, and how much has yet to be made.
+// A preview reports what the run would push of the existing outputs, and how many are missing.
 func TestPreviewOfAPush(t *testing.T) {
 	release, cache := newFakeRun(t), &fakeCachix{}
 	release.publishTo(cache)
@@ -470,8 +470,8 @@ func TestPreviewOfAPush(t *testing.T) {
 	}
 }
 
-// A release that is good but for the cache leaves its pins in the journal; one in which a package failed leaves none.
-func TestWhatAResumedReleasePins(t *testing.T) {
+// If only the push failed, the journal of a release has its pins. If a package failed, it has none.
+func TestPinsOfAResumedRelease(t *testing.T) {
 	for name, fails := range map[string]bool{"good": false, "failed": true} {
 		t.Run(name, func(t *testing.T) {
 			run, cache := newFakeRun(t), &fakeCachix{pushErr: errors.New("down")}
@@ -511,8 +511,8 @@ func TestWhatAResumedReleasePins(t *testing.T) {
 	}
 }
 
-// A journal that was left by an old release does not take the name away from what a later one has pinned.
-func TestAnOldJournalPinsNothingOverALaterRelease(t *testing.T) {
+// The journal of an older release does not move a pin of a later release.
+func TestOldJournalKeepsPinsOfALaterRelease(t *testing.T) {
 	release, cache := newFakeRun(t), &fakeCachix{}
 	release.publishTo(cache)
 	const name = "desktop-x86_64-linux"
@@ -535,11 +535,11 @@ func TestAnOldJournalPinsNothingOverALaterRelease(t *testing.T) {
 		t.Errorf("pinned %v", cache.pins)
 	}
 	if !slices.ContainsFunc(of[run.Notice](release.recorder), func(n run.Notice) bool { return strings.Contains(n.Text, name) }) {
-		t.Error("nothing is said of it")
+		t.Error("there is no message about it")
 	}
 }
 
-// damage cuts the files of a directory of the record that a pattern matches, as a full disk or a failing one does.
+// damage truncates the matching files of the record's directory, as on a full or failing disk.
 func (r *fakeRun) damage(t *testing.T, pattern string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(r.Record.Path(), pattern))
@@ -553,9 +553,9 @@ func (r *fakeRun) damage(t *testing.T, pattern string) {
 	}
 }
 
-// An entry of the record that cannot be read may say that a second build differed. Nothing is published then, whether it
-// was built before or is built now.
-func TestWhatTheRecordCannotBeReadOfIsNotPublished(t *testing.T) {
+// An unreadable entry of the record may be about a second build that differed. Nothing is published then, whether it is
+// built now or earlier.
+func TestNothingIsPublishedIfTheRecordIsUnreadable(t *testing.T) {
 	release, cache := newFakeRun(t), &fakeCachix{}
 	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -576,8 +576,8 @@ func TestWhatTheRecordCannotBeReadOfIsNotPublished(t *testing.T) {
 	}
 }
 
-// What cannot be read of the record may say that a later release has made the pin.
-func TestAnOldJournalPinsNothingWhereTheRecordCannotBeRead(t *testing.T) {
+// An unreadable entry of the record may be about a later release that made the pin.
+func TestOldJournalPinsNothingIfTheRecordIsUnreadable(t *testing.T) {
 	release, cache := newFakeRun(t), &fakeCachix{}
 	release.publishTo(cache)
 	release.ID, release.Publish.ID = "1", "1"
@@ -596,8 +596,8 @@ func TestAnOldJournalPinsNothingWhereTheRecordCannotBeRead(t *testing.T) {
 	}
 }
 
-// What a consumer does not get of the closure is a failed publish, as is an output.
-func TestADependencyThatConsumersDoNotGetIsNotConfirmed(t *testing.T) {
+// A dependency that consumers cannot fetch is a failed publish, like an output.
+func TestMissingDependencyIsNotConfirmed(t *testing.T) {
 	dep := nix.PathInfo{Path: "/nix/store/00000000000000000000000000000000-dep"}
 	cache := &fakeCachix{spoilt: map[nix.StorePath]error{dep.Path: errors.New("its NAR is not there")}}
 	release := newFakeRun(t)
@@ -609,8 +609,8 @@ func TestADependencyThatConsumersDoNotGetIsNotConfirmed(t *testing.T) {
 	}
 }
 
-// A public side that never answers, or never has more, is given up when --confirm-timeout is over.
-func TestAConfirmationEndsWithItsPatience(t *testing.T) {
+// The confirmation gives up after --confirm-timeout if the public side never answers, or never has everything.
+func TestConfirmationEndsAfterItsTimeout(t *testing.T) {
 	object := []nix.PathInfo{{Path: "/nix/store/00000000000000000000000000000000-x"}}
 	for name, cache := range map[string]*fakeCachix{
 		"silent": {mute: true},
@@ -635,8 +635,8 @@ func TestAConfirmationEndsWithItsPatience(t *testing.T) {
 	}
 }
 
-// A run says what it has aborted, and goes on where that fails.
-func TestRunAbortsWhatKilledRunsHaveLeft(t *testing.T) {
+// A run reports the uploads that it aborts. It continues if that fails.
+func TestRunAbortsUploadsOfKilledRuns(t *testing.T) {
 	for _, failed := range []error{nil, errors.New("no answer")} {
 		t.Run(fmt.Sprint(failed), func(t *testing.T) {
 			release := newFakeRun(t)

@@ -31,7 +31,7 @@ type Rebuilding struct {
 	Evidence run.Evidence
 }
 
-// rebuild builds the packages of a cell a second time, and sets whether each output came out the same. Since is the end of
+// rebuild builds the packages of a cell a second time, and sets whether each output is the same. Since is the end of
 // the first build.
 func (r *Release) rebuild(ctx context.Context, c *cell, since time.Time) error {
 	return r.Step(ctx, run.StepRebuild, c.System, func() (string, error) {

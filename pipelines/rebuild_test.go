@@ -20,7 +20,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// fakeEvidence notes what it is given to keep.
+// fakeEvidence records what it is asked to keep.
 type fakeEvidence struct{ kept []string }
 
 func (e *fakeEvidence) KeepExport(_ context.Context, name string, stream io.Reader) (string, error) {
@@ -40,7 +40,7 @@ func (e *fakeEvidence) Compare(context.Context, string, string) ([]string, strin
 	return []string{"bin/tool: 4 bytes differ, likely timestamp"}, "page.html", nil
 }
 
-// newRebuilding is a run of one system that builds twice.
+// newRebuilding returns a run of one system that builds twice.
 func newRebuilding(t *testing.T) (*fakeRun, *fakeEngine, *fakeEvidence) {
 	t.Helper()
 	run := newFakeRun(t)
@@ -50,7 +50,7 @@ func newRebuilding(t *testing.T) (*fakeRun, *fakeEngine, *fakeEvidence) {
 	return run, run.engines[run.Cells[0].System], evidence
 }
 
-// rebuilds returns the verdict of each package's output.
+// rebuilds returns the verdict on each package's output.
 func rebuilds(m *run.Manifest) map[string]run.RebuildVerdict {
 	all := map[string]run.RebuildVerdict{}
 	for _, p := range m.Cells[0].Packages {
@@ -59,7 +59,7 @@ func rebuilds(m *run.Manifest) map[string]run.RebuildVerdict {
 	return all
 }
 
-func TestSecondBuildThatIsTheSame(t *testing.T) {
+func TestEqualSecondBuild(t *testing.T) {
 	release, e, evidence := newRebuilding(t)
 	m, err := release.Run(t.Context())
 	if err != nil {
@@ -77,7 +77,7 @@ func TestSecondBuildThatIsTheSame(t *testing.T) {
 	checkStepsHaveEnds(t, release)
 }
 
-func TestSecondBuildThatDiffers(t *testing.T) {
+func TestDifferentSecondBuild(t *testing.T) {
 	release, e, evidence := newRebuilding(t)
 	e.differs = map[matrix.Package]bool{"desktop": true}
 	public := &fakeCachix{}
@@ -111,14 +111,15 @@ func TestSecondBuildThatDiffers(t *testing.T) {
 	checkStepsHaveEnds(t, release)
 }
 
-// What an earlier run has found holds for a later one, which has nothing to build: the local cache has it all.
-func TestWhatDifferedOnceIsNotPublishedByALaterRun(t *testing.T) {
+// A difference that an earlier run found also applies to a later run, which builds nothing because the local cache has
+// everything.
+func TestRecordedDifferenceIsNotPublished(t *testing.T) {
 	release, e, _ := newRebuilding(t)
 	e.differs = map[matrix.Package]bool{"desktop": true}
 	if _, err := release.Run(t.Context()); !isRebuildError(err) {
 		t.Fatalf("error %v", err)
 	}
-	e.differs = nil // it may come out the same by chance
+	e.differs = nil // the next second build may have the same result
 	public := &fakeCachix{}
 	release.publishTo(public)
 	for _, without := range []string{"", "--rebuild=off"} {
@@ -128,7 +129,7 @@ func TestWhatDifferedOnceIsNotPublishedByALaterRun(t *testing.T) {
 			t.Errorf("with %q: error %v", without, err)
 		}
 		p := m.Cells[0].Packages[0]
-		// What was kept is not there: the fake keeps nothing.
+		// There are no files: the fake keeps nothing.
 		if p.Outputs[0].Rebuild != run.Bad || p.Difference == nil || !p.Difference.Earlier || len(p.Difference.Files) == 0 || p.Difference.Kept != nil {
 			t.Errorf("with %q: package %+v", without, p)
 		}
@@ -151,7 +152,7 @@ func TestRebuildThatOnlyWarns(t *testing.T) {
 	release.Rebuild.WarnOnly = true
 	public := &fakeCachix{}
 	release.publishTo(public)
-	for i := range 2 { // it is not remembered as good: the second run warns as well
+	for i := range 2 { // it is not recorded as good: the second run warns, too
 		m, err := release.Run(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -169,8 +170,8 @@ func TestRebuildThatOnlyWarns(t *testing.T) {
 	}
 }
 
-// A second build that cannot be made says nothing of the first.
-func TestSecondBuildThatCannotBeMade(t *testing.T) {
+// A second build that cannot run is no verdict on the first.
+func TestImpossibleSecondBuild(t *testing.T) {
 	release, e, _ := newRebuilding(t)
 	e.cannotRebuild = "builder for '%s' failed due to signal 9 (Killed)"
 	m, err := release.Run(t.Context())
@@ -182,7 +183,7 @@ func TestSecondBuildThatCannotBeMade(t *testing.T) {
 	}
 }
 
-func TestWhatIsBuiltAgain(t *testing.T) {
+func TestRebuiltPackages(t *testing.T) {
 	for name, test := range map[string]struct {
 		rebuild Rebuilding
 		verdict run.Verdict
@@ -193,8 +194,8 @@ func TestWhatIsBuiltAgain(t *testing.T) {
 		"fetched":                         {Rebuilding{}, run.Substituted, false},
 		"served":                          {Rebuilding{}, run.Served, false},
 		"failed":                          {Rebuilding{Fetched: true}, run.Failed, false},
-		"fetched, and asked for":          {Rebuilding{Fetched: true}, run.Substituted, true},
-		"served, and asked for":           {Rebuilding{Fetched: true}, run.Served, true},
+		"fetched, with --rebuild":         {Rebuilding{Fetched: true}, run.Substituted, true},
+		"served, with --rebuild":          {Rebuilding{Fetched: true}, run.Served, true},
 		"built, to compare with a run":    {Rebuilding{Fetched: true, NotBuilt: true}, run.Built, false},
 		"there before, to compare with a": {Rebuilding{Fetched: true, NotBuilt: true}, run.Present, true},
 	} {
@@ -206,8 +207,8 @@ func TestWhatIsBuiltAgain(t *testing.T) {
 	}
 }
 
-// A cache serves everything, and a person who asks for a proof wants it all the same. Once it is there, it is enough.
-func TestProofOfWhatIsServed(t *testing.T) {
+// If a second build is requested, outputs that a cache has are rebuilt, too. Once recorded, they are not rebuilt again.
+func TestCachedOutputsAreRebuiltOnRequest(t *testing.T) {
 	release, e, _ := newRebuilding(t)
 	release.Rebuild.Without = "not yet"
 	if _, err := release.Run(t.Context()); err != nil {
@@ -230,9 +231,9 @@ func TestProofOfWhatIsServed(t *testing.T) {
 	}
 }
 
-// A store that had an output before never asks the cache for it: that it comes out the same here says nothing of what
-// the cache serves.
-func TestWhatACacheServesOtherwiseIsBad(t *testing.T) {
+// If a store has built an output, it never asks the cache about it. So an equal second build does not prove that the
+// cache has the same contents.
+func TestOtherContentsInTheCacheAreBad(t *testing.T) {
 	release, e, evidence := newRebuilding(t)
 	release.Rebuild.Without = "not yet"
 	if _, err := release.Run(t.Context()); err != nil {
@@ -256,12 +257,12 @@ func TestWhatACacheServesOtherwiseIsBad(t *testing.T) {
 	if want := []string{path.Base() + ".theirs: what the store has of " + path.Name(), path.Base() + ".ours: " + string(path)}; !slices.Equal(evidence.kept, want) {
 		t.Errorf("kept %q, want %q", evidence.kept, want)
 	}
-	// Who asks for no second build is not told that there was one.
+	// Without a request for second builds, there is no verdict.
 	release.Rebuild.Fetched = false
 	if m, err = release.Run(t.Context()); err != nil || m.Cells[0].Packages[0].Reproducible() != run.Unknown {
 		t.Errorf("without a second build: verdicts %v, error %v", rebuilds(m), err)
 	}
-	// It is the cache that may be wrong: once that has been mended, nothing of it is remembered.
+	// The cache can be wrong: after its contents are corrected, the verdict is good again.
 	release.Rebuild.Fetched = true
 	for hash, want := range map[string]run.RebuildVerdict{fakeHash: run.Good, otherHash: run.Bad} {
 		release.store.hashes[path] = hash
@@ -271,14 +272,14 @@ func TestWhatACacheServesOtherwiseIsBad(t *testing.T) {
 	}
 }
 
-// The clock of the second build shows another second, whatever reads it.
+// The clock is at another second during the second build, so that every timestamp differs.
 func TestSecondBuildWaitsForTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		run, e, _ := newRebuilding(t)
 		run.Rebuild.Apart, run.Now = 2*time.Second, time.Now
 		times := map[bool]time.Time{}
 		e.onRealise = func(check bool) { times[check] = time.Now() }
-		for i, want := range []time.Duration{2 * time.Second, 0} { // the second time, all of it was there before
+		for i, want := range []time.Duration{2 * time.Second, 0} { // the second run finds everything built
 			run.Record, run.Served = newRecord(t), nil
 			if _, err := run.Run(t.Context()); err != nil {
 				t.Fatal(err)
@@ -307,7 +308,7 @@ func (f enginesFunc) Open(context.Context, matrix.System) (engine.Executor, erro
 func TestSecondBuildOnAnotherEngine(t *testing.T) {
 	release, e, _ := newRebuilding(t)
 	other := otherEngine(release)
-	other.valid[fakePath(other.system, "headless", "")] = true // from a cache, or an earlier build
+	other.valid[fakePath(other.system, "headless", "")] = true // from a cache, or from an earlier build
 	m, err := release.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -318,7 +319,7 @@ func TestSecondBuildOnAnotherEngine(t *testing.T) {
 	if s := m.Cells[0].Second; s == nil || s.Engine == nil || s.Engine.Kind != "other" || !s.Emulated {
 		t.Errorf("second build is recorded as %+v", s)
 	}
-	// Nothing is built again where the first build was; there, what it has is built as well, and nothing is fetched.
+	// Nothing is rebuilt on the first engine. The second engine builds what it already has, too, and fetches nothing.
 	if e.ran(buildAgain) > 0 || other.closed != 1 {
 		t.Errorf("built again on the first engine; the other was closed %d times", other.closed)
 	}
@@ -334,7 +335,7 @@ func TestSecondBuildOnAnotherEngine(t *testing.T) {
 	}
 }
 
-func TestAnotherEngineThatBuildsSomethingElse(t *testing.T) {
+func TestOtherDerivationOnTheSecondEngine(t *testing.T) {
 	release, _, evidence := newRebuilding(t)
 	other := otherEngine(release)
 	other.narHash = "sha256-" + strings.Repeat("A", 43) + "="
@@ -350,7 +351,7 @@ func TestAnotherEngineThatBuildsSomethingElse(t *testing.T) {
 	}
 }
 
-func TestAnotherEngineThatIsNotThere(t *testing.T) {
+func TestMissingSecondEngine(t *testing.T) {
 	release, _, _ := newRebuilding(t)
 	release.Rebuild.Elsewhere = map[matrix.System]Engines{
 		release.Cells[0].System: enginesFunc(func() (engine.Executor, error) { return nil, errors.New("no answer") }),
@@ -364,7 +365,7 @@ func TestAnotherEngineThatIsNotThere(t *testing.T) {
 	}
 }
 
-func TestReproducibleIsTheWorstOfAllOutputs(t *testing.T) {
+func TestReproducibleIsTheWorstVerdictOfAllOutputs(t *testing.T) {
 	for _, test := range []struct {
 		outputs []run.RebuildVerdict
 		want    run.RebuildVerdict
@@ -384,7 +385,7 @@ func TestReproducibleIsTheWorstOfAllOutputs(t *testing.T) {
 	}
 }
 
-// Nix calls a store path by where it really is.
+// Nix names a store path by its physical path.
 func TestLogicalPath(t *testing.T) {
 	const base = fakeDigest + "0-hello"
 	for _, physical := range []string{"/nix/store/" + base, filepath.Join("/mnt/root/nix/store", base)} {
@@ -393,6 +394,6 @@ func TestLogicalPath(t *testing.T) {
 		}
 	}
 	if _, err := logicalPath("/mnt/elsewhere"); err == nil {
-		t.Error("what is no store path passes for one")
+		t.Error("an invalid store path is accepted")
 	}
 }

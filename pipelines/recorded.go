@@ -31,7 +31,7 @@ func (r *Release) cellKey(c *cell) cellKey {
 	}
 }
 
-// recordedResults returns the results of a cell in an earlier run. They only tell what to ask caches for.
+// recordedResults returns the results of a cell in an earlier run. They only determine the queries to caches.
 func (r *Release) recordedResults(c *cell) (packages []run.PackageResult, ok bool) {
 	if r.Fresh || len(r.Overrides) > 0 {
 		return nil, false
@@ -58,7 +58,7 @@ func (r *Release) recordResults(c *cell) {
 	}
 }
 
-// recordSandbox records of everything that the run has built whether that was in a sandbox. It does so right after the
+// recordSandbox records whether each output that this run built was built in a sandbox. It does so right after the
 // build, because the outputs stay in the engine's store even if the run fails.
 func (r *Release) recordSandbox(c *cell) error {
 	result := &c.result
@@ -139,8 +139,8 @@ func (r *Release) knownToDiffer(packages []run.PackageResult) (known []run.Packa
 	return known
 }
 
-// recordSecondBuild records of each output whether a second build came out the same. It leaves out second builds that
-// failed, because they may have another reason.
+// recordSecondBuild records whether the second build of each output had the same result. It leaves out second builds
+// that failed, because they may have another reason.
 func (r *Release) recordSecondBuild(packages []*run.PackageResult) error {
 	results := map[nix.StorePath]*run.Difference{}
 	var paths []nix.StorePath

@@ -70,7 +70,7 @@ func TestSiblingsOfARefusedDerivationAreBuilt(t *testing.T) {
 	}
 }
 
-func TestAFullDiskIsNotTriedAgain(t *testing.T) {
+func TestFullDiskIsNotRetried(t *testing.T) {
 	release, packages, err := buildOnX86(t, func(e *fakeEngine) {
 		e.refuses = map[matrix.Package]string{"desktop": nixSays("writing to file: No space left on device")}
 	})
@@ -87,8 +87,8 @@ func TestAFullDiskIsNotTriedAgain(t *testing.T) {
 	}
 }
 
-// Two derivations fail, and each package needs another one of them.
-func TestAPackageIsFailedByItsOwnDependency(t *testing.T) {
+// Two derivations fail, and each package depends on a different one.
+func TestPackageFailsByItsDependency(t *testing.T) {
 	const first, second = "/nix/store/" + fakeDigest + "a-first.drv", "/nix/store/" + fakeDigest + "b-second.drv"
 	_, packages, _ := buildOnX86(t, func(e *fakeEngine) {
 		e.needs = map[matrix.Package][]string{"desktop": {second}, "headless": {first}}
@@ -151,8 +151,8 @@ func TestFailedDownloadsAreGrouped(t *testing.T) {
 	}
 }
 
-// A build of which Nix says nothing when it ends is good if its outputs are in the store, and only then.
-func TestTheStoreDecidesWhatNixLeavesOpen(t *testing.T) {
+// If Nix reports no result of a build, it is good if and only if its outputs are in the store.
+func TestStoreDecidesUnreportedBuilds(t *testing.T) {
 	const there = nix.StorePath("/nix/store/" + fakeDigest + "x-there")
 	start := func(drv nix.StorePath, id int) string {
 		return fmt.Sprintf(`@nix {"action":"start","fields":[%q,"",1,1],"id":%d,"level":3,"text":"","type":105}`+"\n", drv, id)

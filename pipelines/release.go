@@ -11,7 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// Release is a run that builds packages, and as far as its fields say, checks, exports and publishes them.
+// Release is a run that builds packages. Its fields configure whether it checks, exports and publishes them.
 type Release struct {
 	Job
 	Contract  ContractPolicy
@@ -72,7 +72,7 @@ func (r *Release) runCell(ctx context.Context, c *cell) (err error) {
 	}
 	defer func() { err = errors.Join(err, c.exec.Close()) }()
 	evaluationErr := c.evaluate(ctx)
-	// The packages that evaluate are built, and the error ends the run all the same.
+	// The packages that evaluate are built, but the error fails the run.
 	defer func() { err = errors.Join(err, evaluationErr) }()
 	if c.todo = c.markCached(ctx, r.Served); !c.anyEvaluated() {
 		return nil
@@ -95,7 +95,7 @@ func (r *Release) runCell(ctx context.Context, c *cell) (err error) {
 	}
 	var publishErr error
 	if r.Store != nil {
-		// Also what breaks the contract is exported: it was paid for, and is needed to find the reason.
+		// Outputs that break the contract are exported, too: they are needed for debugging, and need no second build.
 		if err := r.export(ctx, c); err != nil {
 			r.withholdChanged(c, err)
 			return errors.Join(buildErr, err)

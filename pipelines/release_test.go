@@ -49,7 +49,7 @@ func TestReleaseBuildsAndExportsTheWholeMatrix(t *testing.T) {
 	if diff := cmp.Diff(allVerdicts(run.Built), verdicts(m)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
-	// All that was to be exported, and nothing else.
+	// Exactly the runtime closure is exported.
 	var want []nix.StorePath
 	for _, c := range release.Cells {
 		for _, p := range c.Packages {
@@ -123,7 +123,7 @@ func TestSecondRunStartsNoEngine(t *testing.T) {
 	}
 }
 
-func TestServedAgainOnlyWhereTheCacheStillHasIt(t *testing.T) {
+func TestMissingOutputIsNotCached(t *testing.T) {
 	release := newFakeRun(t)
 	if _, err := release.Run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestFlakySubstituterIsRetriedOnce(t *testing.T) {
 	}
 }
 
-func TestNoSandboxIsLoudAndRecorded(t *testing.T) {
+func TestNoSandboxIsReportedAndRecorded(t *testing.T) {
 	release := newFakeRun(t)
 	release.engines[matrix.AArch64Linux].noSandbox = true
 	m, err := release.Run(t.Context())
@@ -213,7 +213,7 @@ func TestNoSandboxIsLoudAndRecorded(t *testing.T) {
 	}
 }
 
-func TestMemlockBelowNeedIsToldWithBothFigures(t *testing.T) {
+func TestLowMemlockIsReportedWithBothFigures(t *testing.T) {
 	release := newFakeRun(t)
 	release.Memlock = 256 << 20
 	release.engines[matrix.X8664Linux].memlock = 8 << 20
@@ -278,14 +278,14 @@ func TestEngineThatDies(t *testing.T) {
 	}
 }
 
-// An engine that cannot say what it has built is named as what it is, and what Nix has said of a package stays.
+// If the engine cannot say what it has built, the error is about the engine. A failure that Nix reported stays.
 func TestEngineThatCannotAnswerAfterTheBuild(t *testing.T) {
 	for _, test := range []struct {
 		name      string
 		after     error
 		nixSays   string
 		kind      run.FailureKind // of the first package
-		otherKind run.FailureKind // of the second, of which Nix says nothing
+		otherKind run.FailureKind // of the second, about which Nix reports nothing
 		hint      string
 	}{
 		{
@@ -329,7 +329,7 @@ func TestEngineThatCannotAnswerAfterTheBuild(t *testing.T) {
 	}
 }
 
-func TestTimeoutNamesItself(t *testing.T) {
+func TestTimeoutIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := newFakeRun(t)
 		release.engines[matrix.X8664Linux].hangs = true
@@ -345,11 +345,11 @@ func TestTimeoutNamesItself(t *testing.T) {
 	})
 }
 
-func TestFailFastEndsTheOthers(t *testing.T) {
+func TestFailFastEndsOtherCells(t *testing.T) {
 	run := newFakeRun(t)
 	run.FailFast = true
 	run.engines[matrix.X8664Linux].engine.Native = matrix.AArch64Linux // refused at once
-	run.engines[matrix.AArch64Linux].hangs = true                      // would last for ever
+	run.engines[matrix.AArch64Linux].hangs = true                      // would not end
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	_, err := run.Run(ctx)
@@ -379,7 +379,7 @@ func TestMissingPackageSuggestsTheNearest(t *testing.T) {
 	}
 }
 
-func TestManifestIsTheSameButForItsTimes(t *testing.T) {
+func TestManifestsDifferOnlyInTimes(t *testing.T) {
 	read := func() string {
 		run := newFakeRun(t)
 		if _, err := run.Run(t.Context()); err != nil {

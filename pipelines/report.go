@@ -11,7 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Report is the end of a release whose systems were built by runs of their own: it pins the outputs if all systems are
+// Report is the end of a release whose systems were built by separate runs: it pins the outputs if all systems are
 // good and published, and writes the joined manifest.
 type Report struct {
 	*run.Recorder
@@ -21,7 +21,7 @@ type Report struct {
 	Results Results
 	// Missing says what happened to systems without a manifest.
 	Missing map[matrix.System]error
-	// Failure is another reason against the release; nil for none.
+	// Failure is a further error that forbids the release; nil for none.
 	Failure error
 }
 

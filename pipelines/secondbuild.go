@@ -15,8 +15,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// secondBuild builds packages of a cell again. The second build differs in what it may: the clock, the number of
-// processors, other builds, the files beside the build directory, and the machine, if there is another engine.
+// secondBuild builds packages of a cell again, under different conditions: the clock, the number of processors, other
+// builds, the files beside the build directory, and the machine, if there is another engine.
 type secondBuild struct {
 	*cell
 	r     *Release
@@ -70,7 +70,7 @@ func (b secondBuild) onThisEngine(ctx context.Context) ([]run.PackageResult, err
 	return b.realiseAgain(ctx, b.cell, b.again, []string{"--check", "--keep-failed"}, nil)
 }
 
-// newLog keeps the logs of second builds in a directory of their own.
+// newLog keeps the logs of second builds in a separate directory.
 func (b secondBuild) newLog() *buildlog.Log {
 	config := b.logConfig()
 	config.Logs = b.Logs.Sub("rebuild")

@@ -13,11 +13,11 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Each thing that a run has to do is missed where a result does not show it, though no step has failed.
-func TestWhatARunHasNotDoneIsMissed(t *testing.T) {
+// Each part of a run that was not done is found by its missing result, even if no step failed.
+func TestUnfinishedRunIsAnError(t *testing.T) {
 	for name, test := range map[string]struct {
 		undo func(cells []run.CellResult) []run.CellResult
-		want string // empty where nothing is missed
+		want string // empty if nothing is missing
 	}{
 		"nothing":            {func(c []run.CellResult) []run.CellResult { return c }, ""},
 		"a system":           {func(c []run.CellResult) []run.CellResult { return c[:1] }, "no result"},
@@ -59,7 +59,7 @@ func TestWhatARunHasNotDoneIsMissed(t *testing.T) {
 	}
 }
 
-// What the manifest says of packages and checks may be compared with another run's, and nothing else may be dropped.
+// The fields about packages and checks may be compared with another run's. No other field may be dropped.
 func TestOnlyResults(t *testing.T) {
 	build := fmt.Errorf("x86_64-linux: %w", &BuildError{})
 	checks := hint.Wrap(&ContractError{}, "a hint")

@@ -46,7 +46,7 @@ func TestRefusesRequests(t *testing.T) {
 		"a hash in another base 32": {method: "POST", path: "/narinfo", body: `["` + strings.Repeat("e", 32) + `"]`, status: 400, text: "no hash part"},
 		"too many hashes":           {method: "POST", path: "/narinfo", body: `[` + strings.Repeat(`"`+hash+`",`, maxHashes) + `"` + hash + `"]`, status: 400, text: "at most 32768"},
 		"a body that is too large":  {method: "POST", path: "/narinfo", body: strings.Repeat(" ", maxBody) + list, status: 413},
-		"a narinfo of no hash":      {method: "HEAD", path: "/a.narinfo", status: 404},
+		"a narinfo without a hash":  {method: "HEAD", path: "/a.narinfo", status: 404},
 
 		"no compression":            {method: "POST", path: "/multipart-nar", status: 400, text: "compression is missing"},
 		"zstd for zst":              {method: "POST", path: "/multipart-nar?compression=zstd", status: 400, text: "want xz or zst"},
@@ -75,10 +75,10 @@ func TestRefusesRequests(t *testing.T) {
 		"a name that is no UTF-8":   {method: "POST", path: "/pin", body: "{\"name\":\"\xff\"}", status: 400, text: "not UTF-8"},
 		"pin without keep":          {method: "POST", path: "/pin", body: `{"name":"p","storePath":"/nix/store/` + newObjectNamed("a").path + `","artifacts":[]}`, status: 400, text: "keep is missing"},
 		"pin by base name":          {method: "POST", path: "/pin", body: pinOf(newObjectNamed("a").path, "null"), status: 400, text: "absolute"},
-		"pin of what is not there":  {method: "POST", path: "/pin", body: pinOf("/nix/store/"+newObjectNamed("b").path, "null"), status: 400, text: "not in the cache"},
+		"pin of a missing path":     {method: "POST", path: "/pin", body: pinOf("/nix/store/"+newObjectNamed("b").path, "null"), status: 400, text: "not in the cache"},
 		"pin for weeks":             {method: "POST", path: "/pin", body: pinOf("/nix/store/"+newObjectNamed("a").path, `{"tag":"Weeks","contents":1}`), status: 400, text: "want Days"},
 		"pin for no days":           {method: "POST", path: "/pin", body: pinOf("/nix/store/"+newObjectNamed("a").path, `{"tag":"Days","contents":0}`), status: 400, text: "want Days"},
-		"pin for ever and a day":    {method: "POST", path: "/pin", body: pinOf("/nix/store/"+newObjectNamed("a").path, `{"tag":"Forever","contents":1}`), status: 400, text: "unknown field"},
+		"pin forever, a number":     {method: "POST", path: "/pin", body: pinOf("/nix/store/"+newObjectNamed("a").path, `{"tag":"Forever","contents":1}`), status: 400, text: "unknown field"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, test.options)

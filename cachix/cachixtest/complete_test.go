@@ -71,7 +71,7 @@ func TestRefusesCompletion(t *testing.T) {
 		"references out of order":    {set("cReferences", []string{"1" + o.path[1:], "0" + o.path[1:]}), "not sorted"},
 		"a reference twice":          {set("cReferences", []string{o.path, o.path}), "not sorted, or twice"},
 		"an absolute deriver":        {set("cDeriver", "/nix/store/"+o.path+".drv"), "cDeriver"},
-		"a deriver that is none":     {set("cDeriver", o.path), "cDeriver"},
+		"an invalid deriver":         {set("cDeriver", o.path), "cDeriver"},
 		"an empty deriver":           {set("cDeriver", ""), "cDeriver"},
 		"no deriver":                 {set("cDeriver"), "cDeriver is missing"},
 		"no signature field":         {set("cSig"), "cSig is missing"},
@@ -225,7 +225,7 @@ func TestUnpacksFramesAndStreams(t *testing.T) {
 				}
 				got := c.get("nar/" + b.info()["cFileHash"].(string) + ".nar." + test.compression)
 				if got.body != string(test.packed) {
-					t.Errorf("NAR of status %d is not what was pushed", got.status)
+					t.Errorf("NAR of status %d differs from the pushed one", got.status)
 				}
 			})
 		}

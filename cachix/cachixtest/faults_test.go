@@ -41,7 +41,7 @@ func TestFaults(t *testing.T) {
 		"none":            {nil, []string{"OK"}},
 		"too many":        {[]Fault{{Status: 429, RetryAfter: "1", Body: "slow down", Times: 1}}, []string{"Too Many Requests, after 1: slow down", "OK"}},
 		"a status":        {[]Fault{{Status: 503, RetryAfter: "7", Body: "busy"}}, []string{"Service Unavailable, after 7: busy", "Service Unavailable, after 7: busy"}},
-		"for once":        {[]Fault{{Status: 500, Times: 1}}, []string{"Internal Server Error", "OK", "OK"}},
+		"one time":        {[]Fault{{Status: 500, Times: 1}}, []string{"Internal Server Error", "OK", "OK"}},
 		"after some":      {[]Fault{{Status: 500, Times: 1, After: 2}}, []string{"OK", "OK", "Internal Server Error", "OK"}},
 		"one by one":      {[]Fault{{Status: 500, Times: 1}, {Reset: true, Times: 1}}, []string{"Internal Server Error", "reset", "OK"}},
 		"elsewhere":       {[]Fault{{Endpoint: "part", Reset: true}}, []string{"OK"}},
@@ -184,7 +184,7 @@ func TestProbability(t *testing.T) {
 	}
 	first, again := run(1), run(1)
 	if first != again || first == run(2) {
-		t.Error("not as the seed says")
+		t.Error("the failures do not depend only on the seed")
 	}
 	if n := strings.Count(first, "x"); n < 150 || n > 250 {
 		t.Errorf("%d of 1000 requests were spoilt, want about 200", n)

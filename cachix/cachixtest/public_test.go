@@ -99,7 +99,7 @@ func TestCorruptsAndForgets(t *testing.T) {
 		c.s.Corrupt(o.hash()) // a missing path
 		c.push(o)
 		if len(c.s.Paths()) != 1 {
-			t.Error("what was forgotten cannot be pushed again")
+			t.Error("a removed path cannot be pushed again")
 		}
 	}
 }

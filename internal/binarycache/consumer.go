@@ -140,11 +140,11 @@ func compareContents(info *nix.NARInfo, want nix.PathInfo) error {
 }
 
 func compareReferences(info *nix.NARInfo, want nix.PathInfo) error {
-	theirs, ours := nix.SortedPaths(info.References), nix.SortedPaths(want.References)
-	if want.NARHash.IsZero() || slices.Equal(theirs, ours) {
+	served, wanted := nix.SortedPaths(info.References), nix.SortedPaths(want.References)
+	if want.NARHash.IsZero() || slices.Equal(served, wanted) {
 		return nil
 	}
-	return fmt.Errorf("its narinfo has the references %v, and the object has %v", theirs, ours)
+	return fmt.Errorf("its narinfo has the references %v, and the object has %v", served, wanted)
 }
 
 // Signed is a cache without the objects that no trusted key has signed: Nix would not accept them.

@@ -117,7 +117,7 @@ func TestOpenSweeps(t *testing.T) {
 	}
 	entries, err := os.ReadDir(d.file(incomingDir))
 	if err != nil || len(entries) != 1 || entries[0].Name() != workPrefix+"young" {
-		t.Errorf("what is left: %v, %v", entries, err)
+		t.Errorf("files left: %v, %v", entries, err)
 	}
 }
 

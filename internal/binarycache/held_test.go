@@ -119,12 +119,12 @@ func TestInfos(t *testing.T) {
 		}
 	}
 	if err := NewHTTP(u).Dump(t.Context(), &bytes.Buffer{}, absent); !errors.Is(err, ErrNotFound) {
-		t.Errorf("what is not there: %v", err)
+		t.Errorf("missing path: %v", err)
 	}
 }
 
 // A missing NAR is an error, and so is a NAR that differs from its narinfo.
-func TestDumpOfALostNAR(t *testing.T) {
+func TestDumpOfAMissingNAR(t *testing.T) {
 	root, _, nar := heldCache(t)
 	server := httptest.NewServer(http.FileServer(http.Dir(root)))
 	defer server.Close()

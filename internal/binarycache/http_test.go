@@ -54,7 +54,7 @@ func TestHTTPMissing(t *testing.T) {
 		t.Errorf("missing are %v, %v; want %v", missing, err, want)
 	}
 	if n := flakes.Load(); n != 2 {
-		t.Errorf("asked %d times for what failed once", n)
+		t.Errorf("%d requests for a file that failed once", n)
 	}
 }
 
@@ -65,7 +65,7 @@ func writeInfo(w io.Writer, path nix.StorePath) {
 	_, _ = w.Write(text)
 }
 
-func TestHTTPMissingAsksManyAtOnce(t *testing.T) {
+func TestHTTPMissingRunsInParallel(t *testing.T) {
 	var all sync.WaitGroup
 	all.Add(maxRequests)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -136,7 +136,7 @@ func TestOpenURL(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: opened %s", text, cache.Name())
 		} else if strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: the error tells: %v", text, err)
+			t.Errorf("%s: the error shows it: %v", text, err)
 		}
 	}
 	if _, err := os.Stat(absent); err == nil {

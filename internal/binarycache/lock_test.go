@@ -10,7 +10,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
-// Another user who can read the cache can lock it. An import does not wait for it without limit.
+// Another user who can read the cache can lock it. An import does not wait for the lock without a limit.
 func TestLockOfTheCacheHasALimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, err := Open(filepath.Join(t.TempDir(), "cache"))

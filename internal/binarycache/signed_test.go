@@ -13,7 +13,7 @@ import (
 )
 
 // An object without a trusted signature counts as missing.
-func TestSignedCountsWhatATrustedKeyHasSigned(t *testing.T) {
+func TestSignedIgnoresUntrustedSignatures(t *testing.T) {
 	key := func(name string) (*gonix.PublicKey, *gonix.PrivateKey) {
 		public, private, err := gonix.GenerateKey(name, rand.Reader)
 		if err != nil {

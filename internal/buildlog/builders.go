@@ -79,18 +79,18 @@ var (
 // ParseUnreachable reads which remote builder Nix cannot reach, and why. The last of nested errors is that of ssh. Over
 // ssh-ng, ssh writes its error on the line before, and Nix reports only that the connection ended.
 func ParseUnreachable(stderr string) (builder, reason string, ok bool) {
-	said := ""
+	reported := ""
 	for line := range strings.Lines(nix.Redact(nix.PlainText(stderr))) {
 		line = strings.TrimSpace(line)
 		if m := cannotBuildOn.FindStringSubmatch(line); m != nil {
 			reason = strings.ReplaceAll(m[2], "error: ", "")
-			if said != "" && !strings.Contains(reason, said) {
-				reason = said
+			if reported != "" && !strings.Contains(reason, reported) {
+				reason = reported
 			}
 			return m[1], reason, true
 		}
 		if line != "" && !nixLine.MatchString(line) {
-			said = line
+			reported = line
 		}
 	}
 	return "", "", false

@@ -203,8 +203,8 @@ func TestRemoteBuildIsOneBuild(t *testing.T) {
 		err  error
 		want string
 	}{
-		"told while it is open":   {counter + outer + inner + fails, &engine.ExitError{Code: 100}, "builder failed"},
-		"told after it is closed": {counter + outer + inner + stops + fails, &engine.ExitError{Code: 100}, "builder failed"},
+		"reported while it is open":   {counter + outer + inner + fails, &engine.ExitError{Code: 100}, "builder failed"},
+		"reported after it is closed": {counter + outer + inner + stops + fails, &engine.ExitError{Code: 100}, "builder failed"},
 		"good": {counter + outer + inner + `@nix {"action":"stop","id":3}` + "\n" +
 			`@nix {"action":"result","fields":[1,1,0,0],"id":1,"type":105}` + "\n" + `@nix {"action":"stop","id":2}` + "\n", nil, "good"},
 	} {
@@ -275,15 +275,15 @@ func TestPlainLinesOfNixAreItsError(t *testing.T) {
 }
 
 // If a signal ends Nix, an earlier error about one derivation is not the cause.
-func TestASignalToNixIsTheErrorOfTheRun(t *testing.T) {
+func TestSignalToNixIsTheErrorOfTheRun(t *testing.T) {
 	for code, want := range map[int]run.Failure{
 		137: {Kind: run.Killed, Message: "nix-store was ended by signal 9", ExitCode: 137},
 		139: {Kind: run.UnknownFailure, Message: "nix-store was ended by signal 11", ExitCode: 139},
 	} {
 		rec, log := newReplay(t)
 		data := readFile(t, "testdata/parallel-nix-2.8.log")
-		told := runtest.NixError("builder for '%s' failed with exit code 1", "/nix/store/23rmr944ir11cav9hhlaxnzqy47cp5c9-other.drv") + "\n"
-		data = data[:strings.Index(data, "test number_2")] + "\n" + told
+		failed := runtest.NixError("builder for '%s' failed with exit code 1", "/nix/store/23rmr944ir11cav9hhlaxnzqy47cp5c9-other.drv") + "\n"
+		data = data[:strings.Index(data, "test number_2")] + "\n" + failed
 		feed(t, log, data)
 		log.close(t.Context(), &engine.ExitError{Program: "nix-store", Code: code, Stderr: data})
 		if diff := cmp.Diff(&want, log.nixError); diff != "" {

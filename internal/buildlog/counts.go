@@ -29,7 +29,7 @@ type countedEnd struct {
 	seq int64
 }
 
-// setCounter records which activity counts. The Nix of a remote builder has an activity of its own, which starts later.
+// setCounter records which activity counts. The Nix of a remote builder has its own activity, which starts later.
 func (l *Log) setCounter(id uint64) {
 	if l.counter == 0 {
 		l.counter = id
@@ -119,7 +119,7 @@ func (l *Log) assignCounts(open []*build, n int) {
 	l.goodCounts = slices.Delete(l.goodCounts, 0, n)
 }
 
-// decideByClosing finds the builds that Nix has closed while it goes on building, and that cannot have failed.
+// decideByClosing finds the builds that Nix has closed while it continues to build, and that cannot have failed.
 func (l *Log) decideByClosing() bool {
 	decided := false
 	for _, b := range l.uncounted() {

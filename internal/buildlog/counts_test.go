@@ -18,7 +18,7 @@ func TestThousandsOfOpenBuildsAreMatchedFast(t *testing.T) {
 	_, log := newReplay(t)
 	feed(t, log, `@nix {"action":"start","id":1,"level":0,"parent":0,"text":"","type":104}`+"\n")
 	started := time.Now()
-	for i := range builds + 1 { // the first one goes on
+	for i := range builds + 1 { // the first one continues
 		feed(t, log, fmt.Sprintf(`@nix {"action":"start","fields":["/nix/store/12jhkv0cgfm8d60n9vmx1q25cns%05d-x.drv","",1,1],"id":%d,"level":3,"parent":0,"text":"","type":105}`+"\n", i, i+2))
 		feed(t, log, fmt.Sprintf(`@nix {"action":"result","fields":[%d,1,1,0],"id":1,"type":105}`+"\n", i))
 	}
@@ -55,12 +55,12 @@ func TestInterruptIsNotTheCauseOfABuildThatMayHaveFailed(t *testing.T) {
 		got[string(e.Derivation)] = e.Failure.Kind
 	}
 	if got[bad] != run.Unfinished || got[slow] != run.TimedOut || len(got) != 2 {
-		t.Errorf("kinds %v, want %q for what may have ended, and %q for what spoke later", got, run.Unfinished, run.TimedOut)
+		t.Errorf("kinds %v, want %q for the build that may have ended, and %q for the one that wrote later", got, run.Unfinished, run.TimedOut)
 	}
 	if f := log.Failure(bad); f == nil || !strings.Contains(f.Message, "timed out after 1m0s") {
 		t.Errorf("the package's failure is %+v, want one that names the end of the run as well", f)
 	}
 	if f := log.Failure(slow); f != nil {
-		t.Errorf("the failure of what goes on is %+v, want none but the run's", f)
+		t.Errorf("the failure of the build that continues is %+v, want that of the run", f)
 	}
 }

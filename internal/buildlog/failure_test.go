@@ -93,7 +93,7 @@ func failWith(t *testing.T, machine, line, message string, meter *fakeMeter, cha
 	return got[0].Failure
 }
 
-func TestWordsInALogAreARemark(t *testing.T) {
+func TestWordsInALogAreOnlyARemark(t *testing.T) {
 	for line, remark := range map[string]string{
 		"test enospc (write: No space left on device) ... ok": `its log has the words "No space left on device"`,
 		"test oom: fork: Cannot allocate memory ... ok":       `its log has the words "Cannot allocate memory"`,
@@ -136,7 +136,7 @@ func TestMeasurementsDecideTheKindOfAFailure(t *testing.T) {
 	}
 }
 
-func TestNothingIsMeasuredOnAnEngineWithoutMeter(t *testing.T) {
+func TestNoMeasurementsWithoutMeter(t *testing.T) {
 	if f := failWith(t, "", "x", "due to signal 9 (Killed)", nil, func() {}); f.Kind != run.Killed || f.Remark != "" {
 		t.Errorf("%q, remark %q; want %q", f.Kind, f.Remark, run.Killed)
 	}
@@ -148,11 +148,11 @@ func TestLostNixCanBeOutOfMemory(t *testing.T) {
 		killed int64
 		want   run.FailureKind
 	}{
-		"Nix itself":             {&engine.ExitError{Program: "nix-store", Code: 137}, 1, run.OutOfMemory},
-		"not by the kernel":      {&engine.ExitError{Program: "nix-store", Code: 137}, 0, run.Killed},
-		"its daemon":             {&engine.ExitError{Program: "nix-store", Code: 1, Stderr: "error: Nix daemon disconnected unexpectedly (maybe it crashed?)"}, 1, run.OutOfMemory},
-		"its daemon, otherwise":  {&engine.ExitError{Program: "nix-store", Code: 1, Stderr: "error: Nix daemon disconnected unexpectedly (maybe it crashed?)"}, 0, run.EngineLost},
-		"another error, by then": {&engine.ExitError{Program: "nix-store", Code: 1, Stderr: "error: out of luck"}, 1, run.UnknownFailure},
+		"Nix itself":                  {&engine.ExitError{Program: "nix-store", Code: 137}, 1, run.OutOfMemory},
+		"not by the kernel":           {&engine.ExitError{Program: "nix-store", Code: 137}, 0, run.Killed},
+		"its daemon":                  {&engine.ExitError{Program: "nix-store", Code: 1, Stderr: "error: Nix daemon disconnected unexpectedly (maybe it crashed?)"}, 1, run.OutOfMemory},
+		"its daemon, another message": {&engine.ExitError{Program: "nix-store", Code: 1, Stderr: "error: Nix daemon disconnected unexpectedly (maybe it crashed?)"}, 0, run.EngineLost},
+		"another error meanwhile":     {&engine.ExitError{Program: "nix-store", Code: 1, Stderr: "error: out of luck"}, 1, run.UnknownFailure},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, log := newReplay(t)
@@ -166,7 +166,7 @@ func TestLostNixCanBeOutOfMemory(t *testing.T) {
 	}
 }
 
-func TestDiskThatWasFullEarlierIsNotTheCause(t *testing.T) {
+func TestEarlierFullDiskIsNotTheCause(t *testing.T) {
 	clock := time.Unix(100, 0)
 	l := New(Config{Recorder: run.Recorder{Now: func() time.Time { return clock }}, System: matrix.X8664Linux})
 	l.recordFullDisk(engine.Resources{StoreFree: 0, BuildFree: 1 << 30})
@@ -190,13 +190,13 @@ func TestDownloadThatFails(t *testing.T) {
 			"error:", "       … writing file '/nix/store/x'", "",
 			"       error: unable to download 'http://x/y': Could not resolve hostname (6) Could not resolve host: x",
 		}, run.DownloadFailed, run.NoHost},
-		"status of curl":   {[]string{"curl: (22) The requested URL returned error: 404", "error: cannot download a from any mirror"}, run.DownloadFailed, "HTTP status 404"},
-		"status of Nix":    {[]string{"error: unable to download 'http://x/y': HTTP error 503"}, run.DownloadFailed, "HTTP status 503"},
-		"no network":       {[]string{"curl: (7) Couldn't connect to server: Network is unreachable"}, run.DownloadFailed, run.NoNetwork},
-		"refused":          {[]string{"curl: (7) Failed to connect to localhost port 1: Connection refused"}, run.DownloadFailed, run.NoConnection},
-		"certificate":      {[]string{"curl: (60) SSL certificate problem: unable to get local issuer certificate"}, run.DownloadFailed, run.NoTLS},
-		"fault of its own": {[]string{"HTTP/1.1 200 OK", "error: Cargo.lock is not up to date"}, run.BuilderFailed, ""},
-		"nothing was said": {nil, run.BuilderFailed, ""},
+		"status of curl": {[]string{"curl: (22) The requested URL returned error: 404", "error: cannot download a from any mirror"}, run.DownloadFailed, "HTTP status 404"},
+		"status of Nix":  {[]string{"error: unable to download 'http://x/y': HTTP error 503"}, run.DownloadFailed, "HTTP status 503"},
+		"no network":     {[]string{"curl: (7) Couldn't connect to server: Network is unreachable"}, run.DownloadFailed, run.NoNetwork},
+		"refused":        {[]string{"curl: (7) Failed to connect to localhost port 1: Connection refused"}, run.DownloadFailed, run.NoConnection},
+		"certificate":    {[]string{"curl: (60) SSL certificate problem: unable to get local issuer certificate"}, run.DownloadFailed, run.NoTLS},
+		"own failure":    {[]string{"HTTP/1.1 200 OK", "error: Cargo.lock is not up to date"}, run.BuilderFailed, ""},
+		"no message":     {nil, run.BuilderFailed, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &run.Failure{Kind: run.BuilderFailed}

@@ -41,7 +41,7 @@ func TestSourceLocation(t *testing.T) {
 		"not in the tree":      {s, "error: src/other.c:12:5", nil},
 		"out of the tree":      {s, "error: ../../etc/passwd.txt:12", nil},
 		"a warning":            {s, "warning: src/main.c:12:5: unused", nil},
-		"a line that is none":  {s, "error: src/main.c:0", nil},
+		"an invalid line":      {s, "error: src/main.c:0", nil},
 		"a directory":          {s, "error: core-ipc/src:12", nil},
 		"nothing":              {s, "", nil},
 	} {

@@ -114,7 +114,7 @@ func TestStalledBuildShowsItsLastLines(t *testing.T) {
 	if got := runtest.Of[run.BuildStalled](rec); len(got) != 0 {
 		t.Errorf("stalled after 59 s of a minute: %+v", got)
 	}
-	for range 3 { // asked again and again, it says it once
+	for range 3 { // it is reported once
 		clock = clock.Add(time.Second)
 		log.reportStalls(time.Minute)
 	}

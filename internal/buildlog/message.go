@@ -62,7 +62,7 @@ func (l *Log) errorMessage(text string, own bool) {
 		}
 	}
 	switch {
-	case summaryMessage.MatchString(f.Message): // each derivation has a message of its own
+	case summaryMessage.MatchString(f.Message): // each derivation also has its own message
 	case drv == "" && own:
 		l.errors = append(l.errors[max(0, len(l.errors)-maxErrors):], f)
 	case drv == "":

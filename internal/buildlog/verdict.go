@@ -74,7 +74,7 @@ func (l *Log) DecideByStore(built map[nix.StorePath]bool) {
 			f = &run.Failure{Kind: run.Unfinished, Message: "Nix stopped before the build ended"}
 		}
 		if l.maybeEnded(b) {
-			f = &run.Failure{Kind: run.Unfinished, Message: "Nix was stopped before it said how the build ended: " + l.nixError.Message}
+			f = &run.Failure{Kind: run.Unfinished, Message: "Nix was stopped before it reported the result of the build: " + l.nixError.Message}
 			l.failures[b.drv] = f
 		}
 		f.Phase = b.phase

@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Run runs a command of the context to its end, and returns the last 16 KiB of its error output. If the context ends, the
-// error is that of the context.
+// Run runs a command of the context to its end, and returns the last 16 KiB of its error output. If the context ends,
+// the error is that of the context.
 //
-// The command has a session of its own: it cannot prompt on a terminal, and a Ctrl-C reaches it once, from this process. If
+// The command has its own session: it cannot prompt on a terminal, and a Ctrl-C reaches it once, from this process. If
 // the context ends, all its processes get SIGTERM, and after cmd.WaitDelay SIGKILL.
 func Run(ctx context.Context, cmd *exec.Cmd) (stderr string, err error) {
 	tail := &Tail{Limit: 16 << 10}
@@ -61,12 +61,12 @@ const (
 	pause    = 2 * time.Millisecond
 )
 
-// logPipe returns a pipe for the output of a process, which is copied to w in large pieces. The function waits until all
-// is copied, at most for the delay if another process keeps the pipe open.
+// logPipe returns a pipe for the output of a process, which it copies to w in large blocks. The returned function waits
+// until all is copied, at most for the delay if another process keeps the pipe open.
 //
-// Nix writes a build log line by line. A reader that wakes up for each line, as that of os/exec, spends more time on waking
-// up than on reading: for a log of 200 MB, four seconds of processor time here and two in Nix, which builders then lack.
-// So this reader pauses after each short read.
+// Nix writes a build log line by line. A reader that wakes up for each line, like that of os/exec, spends more time on
+// waking up than on reading: for a log of 200 MB, four seconds of processor time here and two in Nix, which builders
+// then lack. So this reader pauses after each short read.
 func logPipe(w io.Writer, delay time.Duration) (in *os.File, wait func(), err error) {
 	out, in, err := os.Pipe()
 	if err != nil {

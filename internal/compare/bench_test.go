@@ -160,7 +160,7 @@ func (c *cost) add(b *testing.B, program string, args ...string) int {
 	c.time += time.Since(began)
 	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if !ok {
-		b.Fatal("this system does not tell the memory of a process")
+		b.Fatal("this system does not report the memory of a process")
 	}
 	c.memory = max(c.memory, usage.Maxrss<<10)
 	return cmd.ProcessState.ExitCode()

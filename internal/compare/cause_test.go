@@ -67,7 +67,7 @@ func TestTextEvidence(t *testing.T) {
 	}
 }
 
-// Numbers in a binary file are not times: code and relocations have such numbers by chance.
+// Numbers in a binary file are not times: code and relocations can have the same numbers.
 func TestNumbersOfBinaryFiles(t *testing.T) {
 	now := uint32(testRun.From.Unix())
 	around := strings.Repeat("\xff\xfe\x01\x02", 40)
@@ -111,7 +111,7 @@ func TestOrdering(t *testing.T) {
 	}
 }
 
-// Two releases differ because their derivations do: no cause is named, whatever the bytes look like.
+// Two releases differ because their derivations do: no cause is named for any bytes.
 func TestNoCauseAcrossDerivations(t *testing.T) {
 	for _, text := range [][2]string{
 		{"built 2026-11-25 04:10:00\n", "built 2026-11-25 04:20:00\n"},

@@ -109,9 +109,9 @@ func (d *byteDiff) change() *Change {
 	return &Change{Offset: d.first, Differing: d.differing, Region: &d.region}
 }
 
-// add compares the next bytes: two pieces of one length, or the rest of the longer stream and nothing.
+// add compares the next bytes: two slices of the same length, or the rest of the longer stream and nothing.
 func (d *byteDiff) add(p, q []byte) {
-	from := len(p) + len(q) // where the region goes on
+	from := len(p) + len(q) // where the region continues
 	if d.first >= 0 {
 		from = 0
 	}

@@ -22,7 +22,7 @@ type pairOf struct {
 	a, b []byte
 }
 
-// entering compares one file with all that is in it.
+// entering compares one file with everything in it.
 type entering struct {
 	options     Options
 	left, right *unpack.Budget
@@ -89,7 +89,7 @@ func (e *entering) match(change *Change, f *unpack.Format, a, b []unpack.Member)
 			change.Members = append(change.Members, Difference{Path: b[i].Name, Kinds: []Kind{Added}, B: entryOf(&b[i])})
 		}
 	}
-	// Only where nothing else differs, the order is a difference of its own.
+	// Only if nothing else differs, the order is a separate difference.
 	for i := 0; i < len(a) && len(change.Members) == 0; i++ {
 		if x, y := a[i].Name, b[i].Name; x != y {
 			e.addHeader(change, Difference{Path: f.Name}, []unpack.Field{{Name: "order of members", Value: x}}, []unpack.Field{{Name: "order of members", Value: y}})
@@ -103,7 +103,7 @@ func entryOf(m *unpack.Member) *Entry {
 	return e
 }
 
-// both compares a member that both sides have. What differs within it is listed beside it, with a longer path.
+// both compares a member that both sides have. The differences within it are listed too, with a longer path.
 func (e *entering) both(change *Change, x, y *unpack.Member) {
 	d := Difference{Path: x.Name, A: entryOf(x), B: entryOf(y)}
 	e.addHeader(change, d, x.Header, y.Header)

@@ -9,17 +9,17 @@ import (
 
 const (
 	minString  = 6    // the shortest run of printable bytes that is a string of a binary file
-	maxString  = 4096 // a longer string is not looked at
+	maxString  = 4096 // a longer string is ignored
 	maxStrings = 4096 // that are on one side only
 	// maxEvidence is how much evidence for one cause a file gets.
 	maxEvidence = 3
 )
 
-// evidenceOf returns what explains the difference of two contents that have no members.
+// evidenceOf returns the reasons for the difference of two contents that have no members.
 //
-// There is one rule for text: it looks at the lines, or the strings of a binary file, that only one side has. In each of
-// them it masks what can differ between two builds, such as a time within the run. If two strings are the same then, and
-// every masked part is valid for its cause, these parts are the evidence. Whatever else differs has no cause.
+// There is one rule for text: it compares the lines, or the strings of a binary file, that only one side has. In each
+// of them it masks what can differ between two builds, such as a time within the run. If two strings are then the same,
+// and every masked part is valid for its cause, these parts are the evidence. Other differences have no cause.
 func evidenceOf(o Options, label string, p pairOf, isText bool) []Evidence {
 	split := stringsOf
 	if isText {

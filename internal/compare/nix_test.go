@@ -174,7 +174,7 @@ func TestDeterministic(t *testing.T) {
 	const runs = 100
 	args := []string{"-A", "deterministic", "--arg", "runs"}
 	paths := first.mustBuild(t, append(args, fmt.Sprint(runs))...)
-	if len(paths) != runs { // each of them is of a derivation, and has a path, of its own
+	if len(paths) != runs { // each has its own derivation, and so its own path
 		t.Fatalf("%d builds", len(paths))
 	}
 	for i, path := range paths {

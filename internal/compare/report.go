@@ -109,7 +109,7 @@ type Change struct {
 	Offset int64 `json:"offset"`
 	// Differing is the number of bytes that differ, of those that both sides have at the same offset.
 	Differing int64 `json:"differing"`
-	// Note says why the file was not looked into, or that its members are all the same.
+	// Note says why the file was not entered, or that its members are all the same.
 	Note string `json:"note,omitempty"`
 	// Region is around the first difference; nil where there are members or a diff.
 	Region *Region `json:"region,omitempty"`

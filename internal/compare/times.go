@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Window is the time of a run: a time that a build of it wrote is in there. The zero value is unknown, and has no times.
+// Window is the time of a run: a time that one of its builds wrote is in there. The zero value is unknown, and has no
+// times.
 type Window struct{ From, To time.Time }
 
 // WindowOf is the time of a run as its manifest has it; unknown if the manifest does not have it.

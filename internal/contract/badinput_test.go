@@ -115,7 +115,7 @@ func TestHomeManagerByReference(t *testing.T) {
 	}
 }
 
-// homeManagerStandIn has a service, a file and a package of its own, as Home Manager has.
+// homeManagerStandIn has its own service, file and package, as Home Manager has.
 const homeManagerStandIn = `{
   outputs = { self }: {
     lib.homeManagerConfiguration = { pkgs, modules }:

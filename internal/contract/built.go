@@ -187,7 +187,7 @@ func (o *output) wrapped(w Wrapped) []Result {
 		return fail("%s is %s, which is not in the closure", w.Variable, value)
 	}
 	if o.files[string(object)] == nil {
-		return skip("%s is too large to be looked into", object)
+		return skip("%s is too large to be examined", object)
 	}
 	if dir, err := o.files.find(value); err != nil || !dir.Mode.IsDir() {
 		return fail("%s is %s, which is not a directory", w.Variable, value)
@@ -221,8 +221,8 @@ func (b *built) testsOutside() []Result {
 	return nil
 }
 
-// Environment returns an expression for the environment that nix profile install makes of the package whose programs have
-// to be on PATH, and "" where no package requires that. It uses Nix's own builder of profiles.
+// Environment returns an expression for the environment in which nix profile install has only the package whose
+// programs have to be on PATH. It is empty if no package requires that. It uses Nix's own builder of profiles.
 func (c *Contract) Environment(b Build) string {
 	name, ok := c.installed()
 	out := b.Outputs[name]

@@ -137,10 +137,10 @@ type HomeManager struct {
 	Desktop  Suite `toml:"desktop,omitempty"`
 	// Targets has requirements of the sections Unit and Install of targets: home-manager.targets.hello-desktop.
 	Targets map[string]Expectations `toml:"targets,omitempty"`
-	// Service is required of all services, in any of their sections; Of of single services besides.
+	// Service is required of all services, in any of their sections; Of has further requirements of single services.
 	Service Expectations            `toml:"service,omitempty"`
 	Of      map[string]Expectations `toml:"of,omitempty"`
-	// ConfigFile is generated below ~/.config where there are settings or profiles. Its config_version is ConfigVersion.
+	// ConfigFile is generated below ~/.config if there are settings or profiles. Its config_version is ConfigVersion.
 	ConfigFile    string `toml:"config-file,omitempty"`
 	ConfigVersion int    `toml:"config-version,omitempty"`
 	// LogLevels are the values of logLevel. Each sets RUST_LOG.

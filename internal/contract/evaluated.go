@@ -45,10 +45,10 @@ type evaluation struct {
 
 // Evaluate runs the checks of one evaluation of the flake.
 //
-// All questions are asked at once. A question that throws is asked again alone, for Nix's message. Where an error cannot
-// be caught, such as an infinite recursion, each question is asked alone, so that it does not hide the other answers.
-// Where a configuration without the module does not evaluate, those with the module are not asked for.
-// A flake that does not evaluate fails its checks. The error means that Nix could not be run.
+// It asks all questions at once. It asks a question that throws again alone, for Nix's message. If an error cannot be
+// caught, such as an infinite recursion, it asks each question alone, so that the error does not hide the other
+// answers. If a configuration without the module does not evaluate, it does not ask for those with the module. A flake
+// that does not evaluate fails its checks. The error means that Nix could not be run.
 func (c *Contract) Evaluate(r Request, eval Evaluator) ([]Result, error) {
 	e := &evaluation{Contract: c, request: r, eval: eval, packages: map[matrix.Package]evaluatedPackage{}}
 	if err := e.ask(); err != nil {

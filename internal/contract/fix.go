@@ -56,8 +56,8 @@ func (m Mismatch) Locate(tree string) Mismatch {
 	return m
 }
 
-// Fix replaces each wrong hash by the right one, in every Nix file of the flake that holds it, and returns the positions
-// that it has changed.
+// Fix replaces each wrong hash by the right one, in every Nix file of the flake that contains it, and returns the
+// positions that it has changed.
 func Fix(flake string, mismatches []Mismatch) (changed []Position, err error) {
 	if err := ambiguous(mismatches); err != nil {
 		return nil, err
@@ -102,8 +102,8 @@ func ambiguous(mismatches []Mismatch) error {
 	return nil
 }
 
-// FixStatic adds to each table of hashes the entries that it lacks and another table has. It guesses nothing: only a
-// build tells a hash that no file holds.
+// FixStatic adds to each table of hashes the entries that it lacks and another table has. It does not guess: only a
+// build finds a hash that is in no file.
 func (c *Contract) FixStatic(flake string) (changed []Position, err error) {
 	if c.Hashes == nil {
 		return nil, nil
@@ -146,7 +146,7 @@ func (t hashTable) complete(flake string, tables []hashTable) (added []Position,
 	case t.prefix == "" && strings.HasPrefix(end, "}"):
 		indent += "  "
 	default:
-		return nil, fmt.Errorf("fix %s:%d: the closing brace of the table is not on a line of its own", t.file, t.last)
+		return nil, fmt.Errorf("fix %s:%d: the closing brace of the table is not on a separate line", t.file, t.last)
 	}
 	for i, e := range entries {
 		added = append(added, Position{t.file, at + 1 + i, e.binding(t.prefix)})
@@ -155,7 +155,7 @@ func (t hashTable) complete(flake string, tables []hashTable) (added []Position,
 	return added, replaceFile(filepath.Join(flake, t.file), strings.Join(lines, "\n"))
 }
 
-// spelling returns the form in which a line holds a hash, the longest first; empty where it does not.
+// spelling returns the form in which a line contains a hash, the longest first; empty if it does not.
 func spelling(line, hash string) string {
 	forms := []string{hash}
 	if h, err := nix.ParseHash(hash); err == nil {

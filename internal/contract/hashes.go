@@ -17,8 +17,8 @@ import (
 type hashTable struct {
 	file string
 	line int // where it begins
-	last int // the line of its closing brace, or of the last entry with a path of its own; 0 where there is none
-	// prefix comes before the name of an entry with a path of its own, such as "cargoLock.outputHashes.".
+	last int // the line of its closing brace, or of the last entry with its own path; 0 if there is none
+	// prefix comes before the name of an entry with its own path, such as "cargoLock.outputHashes.".
 	prefix  string
 	entries []hashEntry
 	// optional says why a git dependency needs no hash here; empty where each needs one.
@@ -40,7 +40,7 @@ type hashEntry struct {
 	source *gitPackage
 }
 
-// ofCrane tells whether the entry is for crane, which names a source as Cargo.lock writes it.
+// ofCrane reports whether the entry is for crane, which names a source as Cargo.lock writes it.
 func (e hashEntry) ofCrane() bool { return strings.HasPrefix(e.name, "git+") }
 
 // binding returns the entry with a prefix, as a table has it.

@@ -17,7 +17,7 @@ type cargoSet struct {
 	lockFile string            // as it is written; empty where there is none
 	fetchGit string            // the value of allowBuiltinFetchGit, as it is written
 	table    []nixtext.Binding // outputHashes = …;
-	dotted   []nixtext.Binding // entries that are bindings of their own: outputHashes."foo-0.1.0" = "…";
+	dotted   []nixtext.Binding // entries that are separate bindings: outputHashes."foo-0.1.0" = "…";
 	prefix   string            // of those
 	inherits bool              // inherit outputHashes;
 	isMerged bool              // an operand of //, so that there may be more
@@ -149,7 +149,7 @@ func (f *hashFile) tables() (all []hashTable) {
 	return []hashTable{f.unreadable(1, "it has no outputHashes and no lockFile")}
 }
 
-// unreadable returns a table that cannot be read, which is not a fault of it.
+// unreadable returns a table that cannot be read. That is not an error of the table.
 func (f *hashFile) unreadable(line int, reason string) hashTable {
 	return hashTable{file: f.file, line: line, unreadable: &Result{Status: Skip, Reason: reason, File: f.file, Line: line}}
 }

@@ -24,7 +24,7 @@ type datedHash struct {
 	hashEntry
 	// set is the oldest commit since which the hash has not changed; empty where no commit has it.
 	set     string
-	settled bool // an older commit has another hash, or none
+	changed bool // an older commit has another hash, or none
 }
 
 // MovedHashes warns of hashes of git dependencies whose commit in Cargo.lock has changed since the hash was set. Such a
@@ -59,12 +59,12 @@ func (h *Hashes) moved(tree string, history History) (found []Result) {
 				locks[commit] = then
 			}
 		}
-		return slices.ContainsFunc(hashes, func(d *datedHash) bool { return !d.settled }), nil
+		return slices.ContainsFunc(hashes, func(d *datedHash) bool { return !d.changed }), nil
 	})
 	unknown := false
 	for _, d := range hashes {
 		then, parsed := locks[d.set]
-		if !d.settled && !complete || d.set != "" && !parsed {
+		if !d.changed && !complete || d.set != "" && !parsed {
 			unknown = true
 		} else if d.set != "" {
 			found = append(found, d.moved(h.Lock, then)...)
@@ -111,11 +111,11 @@ func (h *Hashes) date(hashes []*datedHash, commit string, read func(string) ([]b
 		}
 		for _, d := range hashes {
 			switch {
-			case d.file != file || d.settled:
+			case d.file != file || d.changed:
 			case slices.ContainsFunc(there, func(e hashEntry) bool { return e.name == d.name && e.sri == d.sri }):
 				d.set = commit
 			default:
-				d.settled = true
+				d.changed = true
 			}
 		}
 	}

@@ -77,17 +77,17 @@ func TestMovedHashes(t *testing.T) {
 		reason  string
 		visited int
 	}{
-		"the lock moved":                        {past{complete: true, commits: []pastCommit{tree, {oldRev, fooLine}, {oldRev, ""}}}, Warn, moved + "0000000", 3},
-		"the lock moved and is not committed":   {past{complete: true, commits: []pastCommit{{oldRev, fooLine + barLine}}}, Warn, moved + "0000000", 1},
-		"the hash moved with it":                {past{complete: true, commits: []pastCommit{tree, {oldRev, otherFoo + barLine}, {oldRev, otherFoo}, {oldRev, ""}}}, Pass, "", 3},
-		"the hash moved and is not committed":   {past{complete: true, commits: []pastCommit{{oldRev, otherFoo + barLine}, {oldRev, otherFoo}}}, Pass, "", 2},
-		"the hash moved later":                  {past{complete: true, commits: []pastCommit{tree, {newRev, otherFoo + barLine}, {oldRev, otherFoo}}}, Pass, "", 3},
-		"nothing moved":                         {past{complete: true, commits: []pastCommit{tree}}, Pass, "", 1},
-		"the hash was there before the package": {past{complete: true, commits: []pastCommit{tree, {"", fooLine + barLine}}}, Pass, "", 2},
-		"the history is cut off":                {past{commits: []pastCommit{tree}}, Skip, "the history that was searched does not show for which commit each hash was set", 1},
-		"the history is cut off behind it":      {past{commits: []pastCommit{tree, {newRev, otherFoo}}}, Pass, "", 2},
-		"no history":                            {past{err: errors.New("it is not a git repository")}, Skip, "it is not a git repository", 0},
-		"a warning goes before what is unknown": {past{commits: []pastCommit{tree, {oldRev, fooLine + barLine}, {oldRev, barLine}}}, Warn, moved + "0000000", 3},
+		"the lock moved":                                 {past{complete: true, commits: []pastCommit{tree, {oldRev, fooLine}, {oldRev, ""}}}, Warn, moved + "0000000", 3},
+		"the lock moved and is not committed":            {past{complete: true, commits: []pastCommit{{oldRev, fooLine + barLine}}}, Warn, moved + "0000000", 1},
+		"the hash moved with it":                         {past{complete: true, commits: []pastCommit{tree, {oldRev, otherFoo + barLine}, {oldRev, otherFoo}, {oldRev, ""}}}, Pass, "", 3},
+		"the hash moved and is not committed":            {past{complete: true, commits: []pastCommit{{oldRev, otherFoo + barLine}, {oldRev, otherFoo}}}, Pass, "", 2},
+		"the hash moved later":                           {past{complete: true, commits: []pastCommit{tree, {newRev, otherFoo + barLine}, {oldRev, otherFoo}}}, Pass, "", 3},
+		"nothing moved":                                  {past{complete: true, commits: []pastCommit{tree}}, Pass, "", 1},
+		"the hash was there before the package":          {past{complete: true, commits: []pastCommit{tree, {"", fooLine + barLine}}}, Pass, "", 2},
+		"the history is cut off":                         {past{commits: []pastCommit{tree}}, Skip, "the history that was searched does not show for which commit each hash was set", 1},
+		"the history is cut off behind it":               {past{commits: []pastCommit{tree, {newRev, otherFoo}}}, Pass, "", 2},
+		"no history":                                     {past{err: errors.New("it is not a git repository")}, Skip, "it is not a git repository", 0},
+		"a warning takes precedence over unknown hashes": {past{commits: []pastCommit{tree, {oldRev, fooLine + barLine}, {oldRev, barLine}}}, Warn, moved + "0000000", 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -123,7 +123,7 @@ func TestMovedHashesHasTheHint(t *testing.T) {
 }
 
 // What cannot be read, in the tree or in its history, is skipped. Without git dependencies the check passes.
-func TestMovedHashesThatCannotBeRead(t *testing.T) {
+func TestUnreadableMovedHashes(t *testing.T) {
 	const unread, imported = "hashes of a.nix could not be read", `{ lockFile = ./Cargo.lock; outputHashes = import ./hashes.nix; }`
 	readable := tableOf(fooLine + barLine)
 	for name, test := range map[string]struct {

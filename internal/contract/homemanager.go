@@ -101,8 +101,8 @@ func (e *evaluation) homeManager() (all findings) {
 	return all
 }
 
-// withoutModule tells whether a configuration without the module evaluates. Where it does not, the module is not the cause,
-// and one failure replaces all results about the module.
+// withoutModule reports whether a configuration without the module evaluates. If it does not, the module is not the
+// cause, and one failure replaces all results about the module.
 func (e *evaluation) withoutModule() []Result {
 	h, broken := decode[*home](e, withoutModule)
 	if broken == nil && h != nil && len(h.Refused) > 0 {
@@ -111,7 +111,7 @@ func (e *evaluation) withoutModule() []Result {
 	if broken == nil {
 		return nil
 	}
-	// The position is left out: it is not that of a fault in the flake.
+	// The position is left out, because it is not that of an error in the flake.
 	r := Result{Reason: "the module cannot be checked, since a configuration without it fails too: " + broken[0].Reason}
 	if e.request.HomeManager != "" {
 		r.Fix = "give --home-manager a release that fits the flake's nixpkgs, or leave it out"

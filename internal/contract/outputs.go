@@ -104,7 +104,7 @@ func (e *evaluation) preCheck(name matrix.Package) []Result {
 		return p.at(Result{Reason: "its tests do not run: doCheck is false"}, "doCheck")
 	case !strings.Contains(found, e.PreCheck.Contains):
 		return p.at(Result{
-			Reason: "its tests do not run in a home directory of their own", Wanted: e.PreCheck.Contains, Found: found,
+			Reason: "its tests do not run in a separate home directory", Wanted: e.PreCheck.Contains, Found: found,
 			Fix: "preCheck = " + nix.Quote(e.PreCheck.Contains) + ";",
 		}, "preCheck")
 	}

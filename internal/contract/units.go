@@ -134,7 +134,7 @@ func (d directives) check(expected Expectations) (broken []Result) {
 	return broken
 }
 
-// satisfies tells whether all wanted values were found. Further values are allowed.
+// satisfies reports whether all wanted values were found. Further values are allowed.
 func satisfies(found []string, wanted Values) bool {
 	if len(wanted) == 1 && wanted[0] == anyValue {
 		return strings.Join(found, "") != ""

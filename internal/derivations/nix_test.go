@@ -79,7 +79,7 @@ func (s store) export(paths ...string) []byte {
 }
 
 // ReadFile returns the texts that the store has, and refuses other objects.
-func TestWhatNixExports(t *testing.T) {
+func TestReadExportOfNix(t *testing.T) {
 	s := newStore(t)
 	drvs, source := s.instantiate()
 	file := File(regular.NewDir(t.TempDir()).Sub("out"), "x86_64-linux")
@@ -137,7 +137,7 @@ func TestBrokenFiles(t *testing.T) {
 		}
 	}
 	if _, err := ReadFile(t.Context(), regular.AnyFile("nothing")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("what is not there: %v", err)
+		t.Errorf("missing file: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -76,7 +76,7 @@ const NoPrivileges = "the engine does not allow privileged containers"
 // ExitError means that a command of Nix ran and failed.
 type ExitError struct {
 	Program string
-	// Code is the exit code, 128 and the signal's number where a signal ended it.
+	// Code is the exit code; 128 and the signal's number if a signal ended it.
 	Code int
 	// Stderr is the end of its error output, at most some KiB.
 	Stderr string
@@ -94,7 +94,7 @@ func (e *ExitError) Error() string {
 type Resources struct {
 	// StoreFree and BuildFree are the bytes that builders may still write: to the store, and where they build.
 	StoreFree, BuildFree int64
-	// OOMKills counts the processes that the kernel has ended for want of memory.
+	// OOMKills counts the processes that the kernel has killed because memory ran out.
 	OOMKills int64
 }
 

@@ -54,7 +54,7 @@ func (g git) close() { _ = os.RemoveAll(g.scratch) }
 func newGit(program string, env []string, scratch string) git {
 	return git{program: program, scratch: scratch, env: append(child.Without(env, locationVariables...),
 		"GIT_TERMINAL_PROMPT=0",     // a prompt would wait without end
-		"SSH_ASKPASS_REQUIRE=never", // no prompt in a window; a session of its own has no terminal
+		"SSH_ASKPASS_REQUIRE=never", // no prompt in a window; a separate session has no terminal
 		"GIT_OPTIONAL_LOCKS=0",      // reading a checkout does not change it
 		"LC_ALL=C",                  // messages are parsed
 	)}

@@ -68,7 +68,7 @@ func TestHistory(t *testing.T) {
 }
 
 // The commits of a merged branch count as one change.
-func TestAMergeIsOneChangeOfTheHistory(t *testing.T) {
+func TestMergeIsOneChange(t *testing.T) {
 	t.Parallel()
 	r := newFlake(t, map[string]string{"a": "1"})
 	r.git("checkout", "--quiet", "-b", "branch")
@@ -104,7 +104,7 @@ func TestHistoryStops(t *testing.T) {
 	}
 }
 
-func TestHistoryThatIsMissing(t *testing.T) {
+func TestMissingHistory(t *testing.T) {
 	t.Parallel()
 	r := newFlake(t, map[string]string{"a": "1"})
 	r.write(map[string]string{"a": "2"})
@@ -172,12 +172,12 @@ func TestHistoryIgnoresTheConfigurationOfTheCheckout(t *testing.T) {
 	if err != nil || !complete || !slices.Equal(got, []string{"2", "1"}) {
 		t.Errorf("versions %q, complete %t, error %v", got, complete, err)
 	}
-	if said, err := os.ReadFile(trap); err == nil {
-		t.Errorf("a program of the checkout was run:\n%s", said)
+	if mark, err := os.ReadFile(trap); err == nil {
+		t.Errorf("a program of the checkout was run:\n%s", mark)
 	}
 }
 
-// A history has an end for this program, however long it is.
+// The program visits a limited number of commits, however long the history is.
 func TestHistoryIsBounded(t *testing.T) {
 	t.Parallel()
 	r := newFlake(t, nil)
@@ -261,7 +261,7 @@ func wantNoSecret(t *testing.T, dir string) {
 	}
 }
 
-func TestHistoryOfARemoteThatIsGone(t *testing.T) {
+func TestHistoryOfAMissingRemote(t *testing.T) {
 	t.Parallel()
 	r := newFlake(t, map[string]string{"a": "1"})
 	bare := filepath.Join(t.TempDir(), "r.git")

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Whatever a flake.lock has, reading it ends, and each node is listed once.
+// Reading any flake.lock ends, and lists each node once.
 func FuzzLock(f *testing.F) {
 	f.Add([]byte(lockText))
 	f.Add([]byte(`{"nodes": {"root": {"inputs": {"a": ["a"], "b": ["a", "c"]}}}, "root": "root", "version": 7}`))

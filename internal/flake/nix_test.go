@@ -87,7 +87,7 @@ func TestNixAgrees(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		setup func(r repo) // after the first commit
-		query string       // of Nix's reference and ours
+		query string       // of both references
 	}{
 		{"without a lock", func(repo) {}, ""},
 		{"with a lock", func(r repo) { r.write(map[string]string{"flake.lock": emptyLock}); r.commit() }, ""},

@@ -14,7 +14,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// ParseRef parses a flake reference as a user types it. Besides Nix's own forms it accepts
+// ParseRef parses a flake reference as a user types it. In addition to Nix's own forms, it accepts
 // the URL of a repository as it stands in a browser or in git ("https://host/owner/repo", "git@host:owner/repo.git").
 //
 // It refuses a fragment ("#package"), since packages have their own option, and a name in the registry ("nixpkgs"), which

@@ -99,7 +99,7 @@ func (d *remoteRepository) fetch(ctx context.Context, revision string) (string, 
 }
 
 // list returns the commits and the full names of the remote's references that match one of the patterns. The commit of an
-// annotated tag has a name of its own, with the suffix "^{}".
+// annotated tag has another name, with the suffix "^{}".
 func (d *remoteRepository) list(ctx context.Context, patterns ...string) (commits, names []string, err error) {
 	args := append([]string{"ls-remote", "--quiet", "--", d.url}, patterns...)
 	out, err := d.user.output(ctx, d.dir, d.bare(args...)...)

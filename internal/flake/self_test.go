@@ -39,8 +39,8 @@ func TestSelfAttributes(t *testing.T) {
 	}
 }
 
-// A flake that asks for its submodules is the same tree, whether the reference asks for them as well or not.
-func TestFlakeThatAsksForItsSubmodules(t *testing.T) {
+// A flake that requests its submodules is the same tree, with or without submodules in the reference.
+func TestFlakeRequestsSubmodules(t *testing.T) {
 	t.Parallel()
 	r, files := nested(t)
 	const asks = "{ inputs.self.submodules = true; outputs = _: { }; }\n"
@@ -75,7 +75,7 @@ func TestFlakeThatAsksForItsSubmodules(t *testing.T) {
 	})
 }
 
-func TestFlakeThatAsksForLFS(t *testing.T) {
+func TestFlakeRequestsLFS(t *testing.T) {
 	r := newFlake(t, nil)
 	r.write(map[string]string{"flake.nix": "{ inputs.self.lfs = true; outputs = _: { }; }\n"})
 	r.commit()

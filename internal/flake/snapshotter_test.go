@@ -43,7 +43,7 @@ func TestCommit(t *testing.T) {
 	}
 }
 
-// TestConfigurationDoesNotChangeTheTree sets everything on this machine that git archive would listen to.
+// TestConfigurationDoesNotChangeTheTree sets all configuration of this machine that git archive reads.
 func TestConfigurationDoesNotChangeTheTree(t *testing.T) {
 	r := newFlake(t, map[string]string{
 		".gitattributes": "secret export-ignore\nsubst export-subst\n*.crlf text eol=crlf\n*.lfs filter=lfs\n*.up filter=up\n",
@@ -185,7 +185,7 @@ func TestNoCommits(t *testing.T) {
 	}
 }
 
-// A repository with lost objects must not count as one with changes, or as one without commits.
+// A repository with lost objects must not look like one with changes, or like one without commits.
 func TestLostObjects(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"commit", "tree", "blob"} {

@@ -99,7 +99,7 @@ func (t *tree) mkdir(name string) error {
 	return t.root.Chmod(parent, 0o755) // independent of the umask
 }
 
-// file adds a file. A NAR has no more of its mode than the executable bit.
+// file adds a file. A NAR has only the executable bit of its mode.
 func (t *tree) file(name string, executable bool, content io.Reader) error {
 	clean, err := t.addEntry(name)
 	if err != nil {

@@ -50,7 +50,7 @@ func TestUnlockedRefuses(t *testing.T) {
 }
 
 // Nix ignores a byte order mark, and takes any white space.
-func TestLocksThatWindowsHasEdited(t *testing.T) {
+func TestLocksEditedOnWindows(t *testing.T) {
 	text := "\ufeff" + strings.ReplaceAll(lockText, "\n", "\r\n")
 	want, err := inputsOf([]byte(lockText), nil)
 	if err != nil {
@@ -87,8 +87,8 @@ func TestWithin(t *testing.T) {
 	}
 }
 
-// The built-in flake is one that may be published.
-func TestTheExampleIsLocked(t *testing.T) {
+// The built-in flake may be published.
+func TestExampleIsLocked(t *testing.T) {
 	data, err := os.ReadFile("../../example/flake/flake.lock")
 	if err != nil {
 		t.Fatal(err)

@@ -72,15 +72,15 @@ var (
 // configure writes the harmless settings of the user and of the checkout into the view's configuration, and reads the
 // checkout's remote.
 func (v *view) configure(ctx context.Context, own map[string][]string) error {
-	theirs := map[string][]string{}
+	checkoutSettings := map[string][]string{}
 	if file := filepath.Join(v.files.common, "config"); isFile(file) {
 		var err error
-		if theirs, err = v.config(ctx, v.neutral, "--no-includes", "--file", file); err != nil {
+		if checkoutSettings, err = v.config(ctx, v.neutral, "--no-includes", "--file", file); err != nil {
 			return err
 		}
 	}
 	var config bytes.Buffer
-	for _, settings := range []map[string][]string{own, theirs} { // the last one counts
+	for _, settings := range []map[string][]string{own, checkoutSettings} { // the last one counts
 		for name, values := range settings {
 			if value := values[len(values)-1]; harmless.MatchString(name) && plainValue.MatchString(value) {
 				section, key, _ := strings.Cut(name, ".")
@@ -88,10 +88,10 @@ func (v *view) configure(ctx context.Context, own map[string][]string) error {
 			}
 		}
 	}
-	if len(theirs["extensions.objectformat"])+len(theirs["extensions.refstorage"]) > 0 {
+	if len(checkoutSettings["extensions.objectformat"])+len(checkoutSettings["extensions.refstorage"]) > 0 {
 		config.WriteString("[core]\n\trepositoryformatversion = 1\n")
 	}
-	if urls := theirs["remote.origin.url"]; len(urls) > 0 {
+	if urls := checkoutSettings["remote.origin.url"]; len(urls) > 0 {
 		// The user may have abbreviations for URLs (url.<base>.insteadOf).
 		url, err := v.user.output(ctx, v.dir, v.bare("ls-remote", "--get-url", "--", urls[0])...)
 		if err != nil {

@@ -57,7 +57,7 @@ func (v *view) dirty(ctx context.Context, rev string, submodules bool) (bool, er
 	return false, nil
 }
 
-// differs runs git diff and tells whether it finds a difference.
+// differs runs git diff and reports whether it finds a difference.
 func (v *view) differs(ctx context.Context, args ...string) (bool, error) {
 	args = slices.Concat([]string{"diff", "--quiet", "--no-ext-diff", "--no-textconv"}, args, []string{"--"})
 	err := v.neutral.run(ctx, v.checkout.top, io.Discard, v.worktree(args...)...)

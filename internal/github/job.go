@@ -1,4 +1,5 @@
-// Package github reads what GitHub Actions tells a step of a job, and decides by the event whether a run may start.
+// Package github reads the variables that GitHub Actions sets for a step of a job, and decides by the event whether a
+// run may start.
 package github
 
 import (

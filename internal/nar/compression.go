@@ -75,7 +75,7 @@ func NewDecompressor(r io.Reader, c Compression) (io.ReadCloser, error) {
 	return io.NopCloser(d), nil
 }
 
-// DecompressAny is [DecompressFile] of a file whose compression its first bytes tell.
+// DecompressAny is [DecompressFile] for a file whose compression is detected by its first bytes.
 func DecompressAny(f *os.File) (io.ReadCloser, error) {
 	head := make([]byte, MagicSize)
 	n, err := f.ReadAt(head, 0)

@@ -110,7 +110,7 @@ func (p *Compressor) Compress(ctx context.Context, write func(w io.Writer) error
 }
 
 // Start begins to compress a NAR. It waits while too many jobs run. The job passes the compressed bytes to sink, in order,
-// in a goroutine of its own. The sink may block, but must not keep the slice. It must not wait for another job, which may
+// in a separate goroutine. The sink may block, but must not keep the slice. It must not wait for another job, which may
 // not be able to begin.
 func (p *Compressor) Start(ctx context.Context, sink func(chunk []byte) error) (*CompressionJob, error) {
 	if ctx.Err() != nil { // takes precedence over a chunk

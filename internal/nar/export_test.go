@@ -44,7 +44,7 @@ func TestReadExport(t *testing.T) {
 			t.Errorf("%s: objects (-want +got):\n%s", name, diff)
 		}
 		if !bytes.Equal(nars.Bytes(), append(a.NAR(), b.NAR()...)) {
-			t.Errorf("%s: the NARs are not what was written", name)
+			t.Errorf("%s: the NARs differ from the written ones", name)
 		}
 	}
 }
@@ -188,7 +188,7 @@ func FuzzReadExport(f *testing.F) {
 			t.Errorf("%d bytes became %d", len(stream), len(out))
 		}
 		if err := ReadExport(bytes.NewReader(out), CopyTo(io.Discard), func(Object) error { return nil }); err != nil {
-			t.Errorf("what was read cannot be read again: %v", err)
+			t.Errorf("a written stream cannot be read: %v", err)
 		}
 	})
 }

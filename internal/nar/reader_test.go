@@ -99,7 +99,7 @@ func TestReader(t *testing.T) {
 }
 
 // A reader that skips the contents returns the same entries.
-func TestReaderPassesOverContents(t *testing.T) {
+func TestReaderSkipsContents(t *testing.T) {
 	tree := nartest.OddTree(t)
 	want, _ := onDisk(t, tree)
 	r := NewReader(bytes.NewReader(dump(t, tree)))

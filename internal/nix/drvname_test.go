@@ -36,7 +36,7 @@ func TestParseDrvName(t *testing.T) {
 	}
 }
 
-// Nix itself is asked, of the same names.
+// Nix itself parses the same names.
 func TestParseDrvNameAsNix(t *testing.T) {
 	if _, err := exec.LookPath("nix-instantiate"); err != nil {
 		t.Skip("needs Nix: apt-get install nix-bin")

@@ -83,7 +83,7 @@ func writeInPieces(t *testing.T, w *LogWriter, data string) {
 	}
 }
 
-func TestLogWriterKeepsLongLinesWhole(t *testing.T) {
+func TestLogWriterKeepsLongLines(t *testing.T) {
 	text := strings.Repeat("0123456789", 300_000)
 	var got []LogEntry
 	w := &LogWriter{Entry: func(e LogEntry) { got = append(got, e) }}
@@ -93,7 +93,7 @@ func TestLogWriterKeepsLongLinesWhole(t *testing.T) {
 	}
 }
 
-func TestLogWriterMarksWhatItLeavesOut(t *testing.T) {
+func TestLogWriterMarksCuts(t *testing.T) {
 	for name, unit := range map[string]string{"plain": "0123456789", "escaped": `\"é\u001b`} {
 		t.Run(name, func(t *testing.T) {
 			text := strings.Repeat(unit, 300_000)
@@ -122,10 +122,10 @@ func TestErrorMessageOfTheProtocol(t *testing.T) {
 				`@nix {"action":"msg","level":0,"msg":"error: framed","raw_msg":"the last"}` + "\n" +
 				`@nix {"action":"stop","id":1}` + "\n", "the last",
 		},
-		"an error outside of it": {`@nix {"action":"stop","id":1}` + "\nerror: opening a connection\n", "opening a connection"},
-		"nothing but protocol":   {`@nix {"action":"start","id":1,"level":6,"text":"querying","type":0}` + "\n", ""},
-		"a line that is cut":     {"@nix {\"action\":\"start\",\"id\":1,\n", ""},
-		"no protocol":            {"error: plain\n", "plain"},
+		"an error in another format": {`@nix {"action":"stop","id":1}` + "\nerror: opening a connection\n", "opening a connection"},
+		"only protocol":              {`@nix {"action":"start","id":1,"level":6,"text":"querying","type":0}` + "\n", ""},
+		"a line that is cut":         {"@nix {\"action\":\"start\",\"id\":1,\n", ""},
+		"no protocol":                {"error: plain\n", "plain"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := ErrorMessage(test.stderr); got != test.want {

@@ -18,8 +18,8 @@ References: 00000000000000000000000000000001-a 00000000000000000000000000000002-
 Deriver: unknown-deriver
 `
 
-// TestNARInfoThatIsCutOff truncates a narinfo after each of its bytes.
-func TestNARInfoThatIsCutOff(t *testing.T) {
+// TestTruncatedNARInfo truncates a narinfo after each of its bytes.
+func TestTruncatedNARInfo(t *testing.T) {
 	whole, err := ParseNARInfo([]byte(completeNARInfo))
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-// Package nixtest skips tests that need more of this machine's Nix than this user has.
+// Package nixtest skips tests that need a Nix, or rights on this machine, that the user does not have.
 package nixtest
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Need skips the test where there is no Nix, or where this user cannot open its store.
+// Need skips the test if there is no Nix, or if this user cannot open its store.
 func Need(t testing.TB) {
 	t.Helper()
 	if _, err := exec.LookPath("nix"); err != nil {
@@ -26,7 +26,8 @@ func Need(t testing.TB) {
 	}
 }
 
-// opensStore tries to add a file to the store. For root a store that cannot be opened is a fault that tests have to find.
+// opensStore tries to add a file to the store. For root, a store that cannot be opened is an error that tests have to
+// find.
 var opensStore = sync.OnceValue(func() error {
 	if root() {
 		return nil
@@ -34,7 +35,7 @@ var opensStore = sync.OnceValue(func() error {
 	return run("nix-instantiate", "--eval", "--expr", `builtins.toFile "opens-store" ""`)
 })
 
-// NeedSystem skips the test where this user's builds cannot run programs of the system.
+// NeedSystem skips the test if this user's builds cannot run programs of the system.
 func NeedSystem(t testing.TB, system matrix.System) {
 	t.Helper()
 	if isNative(system) {

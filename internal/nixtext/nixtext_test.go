@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestParsePassesOverStringsAndComments(t *testing.T) {
+func TestParseSkipsStringsAndComments(t *testing.T) {
 	text := `# outputHashes = { }
 /* outputHashes
    = { } */ { a = "x ${b { c = "}"; }} y"; d = ''
@@ -84,7 +84,7 @@ func TestParseOfDeepValuesEnds(t *testing.T) {
 	}
 }
 
-// Reading ends with any file, and no value is outside of the file.
+// Reading any file ends, and each value is in the file.
 func FuzzParse(f *testing.F) {
 	data, err := os.ReadFile(filepath.Join("..", "..", "example", "flake", "flake.nix"))
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Parse reads a Nix file. It never fails: what is not Nix is a value of the kind Other. A set without its closing brace is
-// one too.
+// Parse reads a Nix file. It never fails: an invalid expression is a value of the kind Other. So is a set without its
+// closing brace.
 func Parse(file string) Value {
 	p := parser{text: file}
 	for i := range file {
@@ -17,14 +17,14 @@ func Parse(file string) Value {
 	}
 	p.advance(0)
 	v := p.value()
-	for p.pos < len(p.text) { // a bracket or a semicolon too many
+	for p.pos < len(p.text) { // an unmatched bracket or semicolon
 		p.advance(1)
 		v = Value{Parts: []Value{v, p.value()}}
 	}
 	return v
 }
 
-// maxDepth is how deep values may nest. The rest of a file in which they nest deeper is not read.
+// maxDepth is how deep values may nest. Parse stops where they nest deeper.
 const maxDepth = 1000
 
 type parser struct {
@@ -58,7 +58,7 @@ func (p *parser) advance(n int) {
 	}
 }
 
-// until returns the number of bytes before the first end, or of all.
+// until returns the number of bytes before the first end; without an end, of all bytes.
 func until(s, end string) int {
 	if i := strings.Index(s, end); i >= 0 {
 		return i
@@ -66,7 +66,7 @@ func until(s, end string) int {
 	return len(s)
 }
 
-// at tells whether a text comes next.
+// at reports whether a text comes next.
 func (p *parser) at(text string) bool { return strings.HasPrefix(p.text[p.pos:], text) }
 
 // skip passes over a text, if it comes next.
@@ -91,7 +91,7 @@ func isWord(c byte) bool {
 	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-// ends tells whether a value ends here.
+// ends reports whether a value ends here.
 func (p *parser) ends() bool {
 	return p.pos == len(p.text) || strings.IndexByte(";,)]}", p.text[p.pos]) >= 0 || p.at("in") && p.nextWord() == "in"
 }
@@ -268,8 +268,8 @@ func (p *parser) inherit(v *Value) {
 	}
 }
 
-// path reads names with dots between them, such as cargoLock.outputHashes."foo-0.1.0", and the equals sign after them. It
-// reads nothing where they do not come next.
+// path reads names with dots between them, such as cargoLock.outputHashes."foo-0.1.0", and the equals sign after them.
+// If these do not come next, it reads nothing.
 func (p *parser) path() (names []string) {
 	begin := *p
 	for {

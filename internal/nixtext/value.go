@@ -49,12 +49,12 @@ type Binding struct {
 // Name returns the path with dots.
 func (b Binding) Name() string { return strings.Join(b.Path, ".") }
 
-// IsInherited tells whether the binding is by inherit.
+// IsInherited reports whether the binding is by inherit.
 func (b Binding) IsInherited() bool {
 	return b.Value.Kind == Inherited || b.Value.Kind == InheritedFrom
 }
 
-// Walk calls visit with the bindings of a set, and of the sets that are their values, each with its whole path.
+// Walk calls visit with the bindings of a set, and of the sets in their values, each with its whole path.
 func (v Value) Walk(visit func(Binding)) { v.walk(nil, visit) }
 
 func (v Value) walk(prefix []string, visit func(Binding)) {
@@ -67,7 +67,7 @@ func (v Value) walk(prefix []string, visit func(Binding)) {
 	}
 }
 
-// Strings returns all strings in a value that is no set.
+// Strings returns all strings in a value that is not a set.
 func (v Value) Strings() (all []string) {
 	if v.Kind == Text {
 		return []string{v.Text}

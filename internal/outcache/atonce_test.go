@@ -10,8 +10,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// Two runs find the same damage. The object that the first run has imported stays when the second run sets the damaged one
-// aside, and so do the files of other objects.
+// Two runs find the same damage. The object that the first run has imported stays when the second run sets the damaged
+// one aside. So do the files of other objects.
 func TestTwoRunsReplaceTheSameDamage(t *testing.T) {
 	paths := []nix.StorePath{dep, top}
 	r := newResults(t)

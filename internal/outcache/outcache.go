@@ -29,7 +29,7 @@ var (
 	// errNoRecord is the state of an object whose contents no run of this user has recorded.
 	errNoRecord = errors.New("no record of it is there")
 	// errNotExamined is the state of an object before the first query.
-	errNotExamined = errors.New("it was not looked at")
+	errNotExamined = errors.New("it was not examined")
 )
 
 // Store is the cache in a directory of results. It implements pipelines.Store. It is safe for concurrent use.
@@ -46,7 +46,7 @@ type Store struct {
 // state is the result of the examination of an object.
 type state struct {
 	object record.Object
-	err    error // why it is not believed; nil if it is
+	err    error // why it is not trusted; nil if it is
 }
 
 // New returns the cache in a directory. Warn is called for objects that differ from the record; it may be nil.
@@ -70,13 +70,13 @@ func (s *Store) Record() *record.Record {
 
 // Missing returns the paths whose closure is not complete, in the given order.
 func (s *Store) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.StorePath, error) {
-	if _, err := s.look(ctx, paths); err != nil {
+	if _, err := s.examineClosure(ctx, paths); err != nil {
 		return nil, err
 	}
 	var missing []nix.StorePath
-	whole := map[nix.StorePath]bool{}
+	complete := map[nix.StorePath]bool{}
 	for _, path := range paths {
-		if s.whyNot(path, whole) != nil {
+		if s.missingReason(path, complete) != nil {
 			missing = append(missing, path)
 		}
 	}
@@ -85,7 +85,7 @@ func (s *Store) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.Store
 
 // Closure returns the recorded metadata of the paths and of all their references, sorted by path. An absent path is an error.
 func (s *Store) Closure(ctx context.Context, roots []nix.StorePath) ([]nix.PathInfo, error) {
-	seen, err := s.look(ctx, roots)
+	seen, err := s.examineClosure(ctx, roots)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func (s *Store) Closure(ctx context.Context, roots []nix.StorePath) ([]nix.PathI
 
 // Infos returns the recorded metadata of the paths that are present.
 func (s *Store) Infos(ctx context.Context, paths []nix.StorePath) (map[nix.StorePath]nix.PathInfo, error) {
-	if err := s.lookAt(ctx, paths); err != nil {
+	if err := s.examineAndWarn(ctx, paths); err != nil {
 		return nil, err
 	}
 	infos := map[nix.StorePath]nix.PathInfo{}
@@ -141,7 +141,7 @@ func (s *Store) Verify(ctx context.Context, paths []nix.StorePath) error {
 	}
 	missing, err := s.Missing(ctx, paths)
 	if err == nil && len(missing) > 0 {
-		err = fmt.Errorf("verify %s in %s: %w", missing[0], s.Name(), s.whyNot(missing[0], map[nix.StorePath]bool{}))
+		err = fmt.Errorf("verify %s in %s: %w", missing[0], s.Name(), s.missingReason(missing[0], map[nix.StorePath]bool{}))
 	}
 	return err
 }

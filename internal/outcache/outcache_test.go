@@ -132,7 +132,7 @@ func edit(t *testing.T, file string, f func(string) string) {
 
 // A changed object counts as missing, and so do its dependents. The next build replaces it, and keeps the changed files in
 // another directory.
-func TestWhatWasChangedIsReplaced(t *testing.T) {
+func TestChangedObjectIsReplaced(t *testing.T) {
 	cut := func(at string) func(string) string {
 		return func(s string) string { before, _, _ := strings.Cut(s, at); return before }
 	}
@@ -202,7 +202,7 @@ func TestWhatWasChangedIsReplaced(t *testing.T) {
 
 // Without a record, all objects count as missing. After Nix has reported the same contents, they are present, without a
 // second import.
-func TestWithoutRecordNothingIsBelieved(t *testing.T) {
+func TestWithoutRecordNothingIsTrusted(t *testing.T) {
 	r := newResults(t)
 	empty, err := record.Open(filepath.Join(t.TempDir(), "record"))
 	if err != nil {
@@ -227,7 +227,7 @@ func TestWithoutRecordNothingIsBelieved(t *testing.T) {
 }
 
 // Two systems of a run share dependencies: an object that one has added is present for the other, even after a query.
-func TestWhatAnotherRunAddsIsThere(t *testing.T) {
+func TestObjectsOfAnotherRunArePresent(t *testing.T) {
 	r := newResults(t)
 	r.dir, _ = binarycache.Open(filepath.Join(t.TempDir(), "cache"))
 	first, second := r.open(), r.open()
@@ -284,7 +284,7 @@ func TestImportComparesWithTheRecord(t *testing.T) {
 }
 
 // An object with an unreadable record counts as missing. Other objects are not affected.
-func TestUnreadableRecordIsNotBelieved(t *testing.T) {
+func TestUnreadableRecordIsNotTrusted(t *testing.T) {
 	r := newResults(t)
 	file := filepath.Join(r.record.Path(), "objects", dep.Base()+".json")
 	if err := os.Truncate(file, 10); err != nil {

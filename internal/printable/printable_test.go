@@ -33,7 +33,7 @@ func TestLine(t *testing.T) {
 	}
 }
 
-// A command for GitHub's runner, by the runner's own code, is no command afterwards.
+// A command for GitHub's runner, as the runner's code defines it, is not a command afterwards.
 func TestDisarm(t *testing.T) {
 	for line, want := range map[string]string{
 		"::error::x":                "> ::error::x",
@@ -79,7 +79,7 @@ func TestJSONKeepsValuesAndEscapesThem(t *testing.T) {
 	}
 }
 
-// Whatever the text, cleaning it again changes nothing, and JSON of it can be shown.
+// For any text, cleaning it again changes nothing, and JSON of it can be shown.
 func FuzzLog(f *testing.F) {
 	for _, text := range []string{"\x1b[0m::x::", "#\x00##[[x]", ":\u200b:a", "\x1b\x1b[[mm::error::", "a\r\n::b", "\xf3\xa0\x80"} {
 		f.Add(text)

@@ -1,5 +1,5 @@
-// Package project has the settings of a release: which packages of a flake are built, how, and where they are published.
-// A flake brings them in a file, nix-release.toml.
+// Package project has the settings of a release: which packages of a flake are built, how, and where they are
+// published. A flake has them in the file nix-release.toml.
 package project
 
 import (
@@ -49,8 +49,8 @@ type Project struct {
 	file *tomlfile.File // nil where there is none
 }
 
-// Trust are the settings that extend trust: what this machine fetches, where it sends builds and results, and which secret
-// it takes. A flake may be a stranger's, so its file has them only with the user's consent.
+// Trust has the settings that extend trust: where this machine fetches from, where it sends builds and results, and
+// which secret it uses. A flake may be a stranger's, so its file can set them only with the user's consent.
 type Trust struct {
 	// Substituters are the caches that Nix fetches from, as in nix.conf.
 	Substituters []string `toml:"substituters" json:"substituters,omitempty"`
@@ -146,7 +146,7 @@ func oneOf(value string, values ...string) error {
 	return err
 }
 
-// Errorf returns an error about a setting, with its position in the file where it is from there.
+// Errorf returns an error about a setting, with its position in the file if the setting is from there.
 func (p *Project) Errorf(key string, err error) error {
 	if p.Origin(key) == "default" {
 		return fmt.Errorf("%s: %w", key, err)

@@ -47,7 +47,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestAFileWithoutSettingsHasTheDefaults(t *testing.T) {
+func TestFileWithoutSettingsHasTheDefaults(t *testing.T) {
 	got, err := Parse("p.toml", nil)
 	if err != nil {
 		t.Fatal(err)

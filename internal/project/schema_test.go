@@ -23,8 +23,8 @@ const schemaFile = "../../docs/nix-release.schema.json"
 
 var update = flag.Bool("update", false, "write the JSON schema")
 
-// The schema for editors is made of the types that the parser decodes into.
-func TestSchemaIsOfTheParser(t *testing.T) {
+// The schema for editors is generated from the types that the parser decodes into.
+func TestSchemaIsGenerated(t *testing.T) {
 	var want bytes.Buffer
 	e := json.NewEncoder(&want)
 	e.SetEscapeHTML(false)

@@ -322,7 +322,7 @@ func FuzzBundle(f *testing.F) {
 				t.Error("a claim without a subject")
 			}
 			if names, err := a.Verify(t.Context(), []*PublicKey{public}); err == nil {
-				t.Errorf("signed by %q, with a key that nobody has used", names)
+				t.Errorf("signed by %q, with a key that has signed nothing", names)
 			}
 		}
 	})

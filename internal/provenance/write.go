@@ -94,12 +94,12 @@ func merge(earlier []*Attestation, added *Attestation) ([]byte, error) {
 
 // covers reports whether c has all subjects of another claim, with the same hash, and with the same verdict or "built".
 func (c *Claim) covers(other *Claim) bool {
-	mine := map[nix.StorePath]Subject{}
+	current := map[nix.StorePath]Subject{}
 	for _, s := range c.Subjects {
-		mine[s.Path] = s
+		current[s.Path] = s
 	}
 	for _, s := range other.Subjects {
-		m := mine[s.Path]
+		m := current[s.Path]
 		if !m.NARHash.Equal(s.NARHash) || m.Verdict != s.Verdict && m.Verdict != string(run.Built) {
 			return false
 		}

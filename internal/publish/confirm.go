@@ -22,8 +22,8 @@ const (
 	confirmRequests = 16
 	// maxSample limits the NARs that are fetched to confirm one push.
 	maxSample = 32 << 20
-	// lookTimeout limits the only look if there is no patience.
-	lookTimeout = time.Minute
+	// queryTimeout limits the only query if there is no patience.
+	queryTimeout = time.Minute
 	// maxMisses is how many missing objects an error names.
 	maxMisses = 3
 )
@@ -58,7 +58,7 @@ func (p *Publisher) ConfirmCell(ctx context.Context, result *run.CellResult, clo
 	return c.String(), nil
 }
 
-// confirm looks until consumers get everything. Its error is an [*Error], or that of an interrupted run.
+// confirm asks until consumers get everything. Its error is an [*Error], or that of an interrupted run.
 func (p *Publisher) confirm(ctx context.Context, c *confirmation) error {
 	limited, stop := run.WithTimeout(ctx, p.Timeout, "push-timeout")
 	defer stop()
@@ -75,17 +75,17 @@ func (p *Publisher) confirm(ctx context.Context, c *confirmation) error {
 	return nil
 }
 
-// untilSeen looks again until everything is seen, or nothing more is seen for as long as Patience. Without patience it
-// looks once.
+// untilSeen asks again until everything is seen, or nothing more is seen for as long as Patience. Without patience it
+// asks once.
 func (p *Publisher) untilSeen(ctx context.Context, consumer Consumer, c *confirmation) error {
-	patience := cmp.Or(p.Patience, lookTimeout)
+	patience := cmp.Or(p.Patience, queryTimeout)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timer := time.AfterFunc(patience, func() { cancel(fmt.Errorf("nothing more was seen for %s (--confirm-timeout)", patience)) })
 	defer timer.Stop()
-	var last error // of a complete look
+	var last error // of a complete query
 	for since, pause := p.Now(), time.Second; ; pause = min(2*pause, 10*time.Second) {
-		more, err := c.look(ctx, consumer, func() { timer.Reset(patience) })
+		more, err := c.query(ctx, consumer, func() { timer.Reset(patience) })
 		switch {
 		case err == nil:
 			return nil
@@ -99,12 +99,12 @@ func (p *Publisher) untilSeen(ctx context.Context, consumer Consumer, c *confirm
 		if p.Now().Add(pause).After(since.Add(p.Patience)) {
 			return err
 		}
-		_ = run.Sleep(ctx, pause) // the next look ends if ctx is done
+		_ = run.Sleep(ctx, pause) // the next query ends if ctx is done
 	}
 }
 
-// confirmation has the objects that consumers must get, and those that they were seen to get. An object that was seen is
-// not asked for again. Outputs and pushed objects are fetched as Nix would; other objects of the closure only have to be
+// confirmation has the objects that consumers must get, and those that they already get. An object that was seen is not
+// asked for again. Outputs and pushed objects are fetched as Nix would; other objects of the closure only have to be
 // there.
 type confirmation struct {
 	system  matrix.System // empty for a push without a system
@@ -145,8 +145,8 @@ func newConfirmation(system matrix.System, outputs map[nix.StorePath]string, add
 	return c
 }
 
-// look asks for all objects that were not seen yet, and returns whether it has seen more. It calls progress for each.
-func (c *confirmation) look(ctx context.Context, consumer Consumer, progress func()) (more bool, err error) {
+// query asks for all objects that were not seen yet, and returns whether it has seen more. It calls progress for each.
+func (c *confirmation) query(ctx context.Context, consumer Consumer, progress func()) (more bool, err error) {
 	errs := make([]error, len(c.ask))
 	var group errgroup.Group
 	group.SetLimit(confirmRequests)
@@ -194,7 +194,7 @@ func (c *confirmation) one(ctx context.Context, consumer Consumer, info nix.Path
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
-		c.room += fetched // the next look fetches it again
+		c.room += fetched // the next query fetches it again
 		return fmt.Errorf("confirm %s: %w", name, err)
 	}
 	c.seen[info.Path] = true

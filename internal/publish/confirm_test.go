@@ -11,7 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// asked is a consumer that notes what it is asked, and fetches what it may.
+// asked is a consumer that records the queries, and what was fetched.
 type asked struct {
 	Consumer
 
@@ -37,8 +37,8 @@ func (a *asked) Missing(_ context.Context, paths []nix.StorePath) ([]nix.StorePa
 	return nil, nil
 }
 
-// Outputs and what was pushed are asked for in full, and of the rest whether it is there; each once.
-func TestWhatAConfirmationAsksFor(t *testing.T) {
+// Outputs and pushed objects are fetched, and for the rest only the narinfo; each once.
+func TestQueriesOfAConfirmation(t *testing.T) {
 	sum := gonix.NewHash(gonix.SHA256, make([]byte, 32))
 	object := func(name string, size int64) nix.PathInfo {
 		return nix.PathInfo{Path: nix.StorePath("/nix/store/00000000000000000000000000000000-" + name), NARHash: sum, NARSize: size}
@@ -49,7 +49,7 @@ func TestWhatAConfirmationAsksFor(t *testing.T) {
 		map[nix.StorePath]bool{output.Path: true, pushed.Path: true}, []nix.PathInfo{output, large, pushed, old})
 	c.room = maxSample - 1
 	for range 2 {
-		if _, err := c.look(t.Context(), a, func() {}); err != nil {
+		if _, err := c.query(t.Context(), a, func() {}); err != nil {
 			t.Fatal(err)
 		}
 	}

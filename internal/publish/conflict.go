@@ -12,8 +12,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// ConflictError says that a cache has other contents than ours under the same paths. Both sides stay as they are: what
-// users got must not change, and it is unknown which side is right.
+// ConflictError says that a cache has other contents than this run under the same paths. Both sides stay as they are:
+// what users got must not change, and it is unknown which side is right.
 type ConflictError struct {
 	System    matrix.System // empty for a push without a system
 	Cache     string
@@ -49,13 +49,13 @@ const maxExamined = 3
 
 // Run returns a [*ConflictError] if the cache has one of the objects with other contents or references.
 func (c ConflictCheck) Run(ctx context.Context, cache run.NARHasher, infos []nix.PathInfo) error {
-	theirs, err := cache.Infos(ctx, nix.PathsOf(infos))
+	cached, err := cache.Infos(ctx, nix.PathsOf(infos))
 	if err != nil {
 		return err
 	}
 	conflict := &ConflictError{System: c.System, Cache: cache.Name()}
 	for _, info := range infos {
-		other, ok := theirs[info.Path]
+		other, ok := cached[info.Path]
 		if !ok || info.NARHash.IsZero() {
 			continue
 		}
@@ -87,11 +87,11 @@ func withAdvice(conflict *ConflictError) error {
 	return hint.Wrap(err, "nothing was overwritten: %s", advice)
 }
 
-// compareInfos compares contents and references. The contents do not tell the references, and with wrong references Nix
-// would fetch an object without what it needs.
-func compareInfos(theirs, ours nix.PathInfo) (c run.Conflict, differs bool) {
-	c = run.Conflict{Path: ours.Path, Theirs: theirs.NARHash.SRI(), Ours: ours.NARHash.SRI()}
-	a, b := nix.SortedPaths(theirs.References), nix.SortedPaths(ours.References)
+// compareInfos compares contents and references. Equal contents can have other references, and with wrong references
+// Nix would fetch an object without what it needs.
+func compareInfos(cached, local nix.PathInfo) (c run.Conflict, differs bool) {
+	c = run.Conflict{Path: local.Path, Theirs: cached.NARHash.SRI(), Ours: local.NARHash.SRI()}
+	a, b := nix.SortedPaths(cached.References), nix.SortedPaths(local.References)
 	if !slices.Equal(a, b) {
 		c.References = &run.ReferencesConflict{Theirs: append([]nix.StorePath{}, a...), Ours: append([]nix.StorePath{}, b...)}
 	}

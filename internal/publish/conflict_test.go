@@ -13,7 +13,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// fakeEvidence records what it is given to keep.
+// fakeEvidence records what it is asked to keep.
 type fakeEvidence struct{ kept []string }
 
 func (e *fakeEvidence) KeepExport(context.Context, string, io.Reader) (string, error) { return "", nil }
@@ -42,7 +42,7 @@ func (h fakeHolder) Infos(_ context.Context, paths []nix.StorePath) (map[nix.Sto
 	return infos, nil
 }
 
-// Of many conflicts the first few are compared file by file, and all are reported.
+// Only the first conflicts are compared file by file, but all are reported.
 func TestManyConflicts(t *testing.T) {
 	hash := func(text string) nix.Hash {
 		h, err := nix.ParseHash(text)
@@ -68,7 +68,8 @@ func TestManyConflicts(t *testing.T) {
 	}
 }
 
-// A push by hand asks what the cache has of the outputs, and of what is going to be referred to; not of all that is there.
+// A push by hand compares the outputs, and the present objects that new objects refer to. It does not compare
+// everything that the cache has.
 func TestPresentRoots(t *testing.T) {
 	path := func(i int) nix.StorePath { return nix.StorePath(fmt.Sprintf("/nix/store/%032d-x", i)) }
 	info := func(i int, references ...int) nix.PathInfo {
@@ -83,10 +84,10 @@ func TestPresentRoots(t *testing.T) {
 		there []int
 		want  []int
 	}{
-		"nothing is there":            {nil, nil},
-		"all is there":                {[]int{1, 2, 3, 4, 5}, []int{4, 5}},
-		"an output goes up":           {[]int{1, 2, 3, 4}, []int{3, 4}},
-		"what outputs refer to is up": {[]int{1}, []int{1}},
+		"nothing is there":                  {nil, nil},
+		"all is there":                      {[]int{1, 2, 3, 4, 5}, []int{4, 5}},
+		"an output goes up":                 {[]int{1, 2, 3, 4}, []int{3, 4}},
+		"references of outputs are present": {[]int{1}, []int{1}},
 	} {
 		var there, want []nix.StorePath
 		for _, i := range c.there {

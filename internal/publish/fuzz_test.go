@@ -6,7 +6,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
-// A journal is read or refused, and has nothing but store paths in it.
+// A journal that is read contains only store paths.
 func FuzzJournal(f *testing.F) {
 	f.Add([]byte(`{"version": 1, "entries": [{"system": "x86_64-linux", "cache": "c", "paths": ["/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-hello"]}]}`))
 	f.Add([]byte(`{"version": 1, "entries": [{"cache": "../x", "paths": ["/etc/passwd", "--option"]}]}`))

@@ -18,7 +18,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-func TestJournalOutlivesAKill(t *testing.T) {
+func TestJournalOfAKilledRunStays(t *testing.T) {
 	out := regular.NewDir(t.TempDir())
 	entry := JournalEntry{System: matrix.X8664Linux, Cache: "c", Paths: []nix.StorePath{nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-desktop")}}
 	other := JournalEntry{System: matrix.AArch64Linux, Cache: "c", Paths: entry.Paths}
@@ -29,7 +29,7 @@ func TestJournalOutlivesAKill(t *testing.T) {
 			t.Fatal(add)
 		}
 	}
-	journals, err := OpenJournals(out, nil) // as after a kill: nobody has told it to end
+	journals, err := OpenJournals(out, nil) // as after a kill
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,12 +52,12 @@ func TestJournalOutlivesAKill(t *testing.T) {
 	}
 }
 
-// What a killed run has left is settled by a later one that has published all of it, and by no other.
-func TestJournalOfAKilledRunIsSettled(t *testing.T) {
+// The journal of a killed run is removed by a later run that publishes everything in it, and by no other.
+func TestJournalOfAKilledRunIsRemoved(t *testing.T) {
 	paths := []nix.StorePath{nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-desktop"), nix.StorePath("/nix/store/lv1a9jfgfbh0lqzgmqp9i1h6yc2ii8wd-headless")}
 	for name, test := range map[string]struct {
 		published JournalEntry
-		settled   bool
+		removed   bool
 	}{
 		"all of it":       {JournalEntry{System: matrix.AArch64Linux, Cache: "c", Paths: paths}, true},
 		"a part":          {JournalEntry{Cache: "c", Paths: paths[:1]}, false},
@@ -73,16 +73,16 @@ func TestJournalOfAKilledRunIsSettled(t *testing.T) {
 				}
 			}
 			journals, err := OpenJournals(out, nil)
-			if err != nil || len(journals) == 0 != test.settled {
+			if err != nil || len(journals) == 0 != test.removed {
 				t.Errorf("%d journals are left, error %v", len(journals), err)
 			}
 		})
 	}
 }
 
-// A run that was killed while it wrote a journal has left a part of it. A later run of the same OUT removes that, and
-// nothing else.
-func TestPartsOfJournalsAreRemoved(t *testing.T) {
+// A run that was killed while it wrote a journal leaves a partial file. A later run with the same OUT removes only that
+// file.
+func TestPartialJournalsAreRemoved(t *testing.T) {
 	out := regular.NewDir(t.TempDir())
 	const part, others = ".20261130-204151-dkd5ua.json.AAAAAAAAAAAAAAAAAAAAAAAA27", ".letter.json"
 	for _, name := range []string{part, others} {
@@ -115,7 +115,7 @@ func TestPartsOfJournalsAreRemoved(t *testing.T) {
 	}
 }
 
-// Another user who can read OUT can lock it. No run waits for that without end.
+// Another user who can read OUT can lock it. No run waits for that lock without a limit.
 func TestLockOfAnotherProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := regular.NewDir(t.TempDir())
@@ -129,7 +129,7 @@ func TestLockOfAnotherProcess(t *testing.T) {
 		uploads := NewUploadLog(out, "1", "c")
 		uploads.Begun("x")
 		for what, err := range map[string]error{
-			"journal": NewJournal(out, "1", nil).Add(JournalEntry{Cache: "c"}), "uploads": uploads.Settle(),
+			"journal": NewJournal(out, "1", nil).Add(JournalEntry{Cache: "c"}), "uploads": uploads.RemoveIfEnded(),
 		} {
 			if err == nil || !strings.Contains(err.Error(), "another process has locked it for 10s") {
 				t.Errorf("%s: %v", what, err)
@@ -142,8 +142,8 @@ func TestLockOfAnotherProcess(t *testing.T) {
 	})
 }
 
-// A checkout can bring as many journals as it likes.
-func TestJournalsAreBoundedInAll(t *testing.T) {
+// A checkout can contain any number of journals.
+func TestTotalSizeOfJournalsIsBounded(t *testing.T) {
 	out := regular.NewDir(t.TempDir())
 	for _, name := range []string{"1.json", "2.json"} {
 		text := `{"version":1,"entries":[]}` + strings.Repeat(" ", maxJournal/2)
@@ -157,7 +157,7 @@ func TestJournalsAreBoundedInAll(t *testing.T) {
 	}
 }
 
-func TestJournalThatIsNoneIsRefused(t *testing.T) {
+func TestInvalidJournalIsRefused(t *testing.T) {
 	for name, content := range map[string]string{
 		"truncated":     `{"version":1,"entries":[`,
 		"other version": `{"version":2,"entries":[]}`,

@@ -44,7 +44,7 @@ func journalNames(out *regular.Dir, ext string) ([]string, error) {
 }
 
 // OpenJournals reads the journals of earlier runs in the directory of their results, oldest first. The error names each
-// journal that cannot be read; the others are returned beside it. The record, which may be nil, tells which of them this
+// journal that cannot be read; the others are returned with it. The record, which may be nil, says which of them this
 // user's runs have written.
 func OpenJournals(out *regular.Dir, r *record.Record) (all []*Journal, err error) {
 	names, err := journalNames(out, ".json")

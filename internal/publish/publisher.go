@@ -22,13 +22,14 @@ type Cache interface {
 	Check(ctx context.Context) error
 	// Plan determines which objects the cache lacks.
 	Plan(ctx context.Context, infos []nix.PathInfo) (cachix.Plan, error)
-	// Push makes the objects of a plan visible, each after all that it refers to. The result is valid beside an error.
+	// Push makes the objects of a plan visible, each after everything that it refers to. The result is valid even with
+	// an error.
 	Push(ctx context.Context, plan cachix.Plan, uploads *UploadLog, report func(run.PushProgress)) (run.Pushed, error)
 	// AbortUploads aborts uploads that another process has begun, and returns how many of them were open.
 	AbortUploads(ctx context.Context, ids []string) (int, error)
 	// Pin protects a store path from the cache's garbage collector under a name.
 	Pin(ctx context.Context, name string, path nix.StorePath) error
-	// Consumer returns the public side of the cache: what a user gets who has it as a substituter.
+	// Consumer returns the public side of the cache, as its users see it.
 	Consumer(ctx context.Context) (Consumer, error)
 }
 

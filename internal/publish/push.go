@@ -10,14 +10,15 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// Push pushes the closure of a cell. The result is valid beside an error, which is a [*ConflictError] or an [*Error].
+// Push pushes the closure of a cell. The result is valid even with an error, which is a [*ConflictError] or an
+// [*Error].
 func (p *Publisher) Push(ctx context.Context, system matrix.System, closure []nix.PathInfo) (run.PublishResult, error) {
 	done, _, err := p.push(ctx, system, closure, allPresent)
 	return done, err
 }
 
-// PushOnly pushes store objects that no step of this run has built, and confirms them. It returns the objects that it has
-// made visible, also beside an error.
+// PushOnly pushes store objects that no step of this run has built, and confirms them. It returns the objects that it
+// has made visible, even with an error.
 func (p *Publisher) PushOnly(ctx context.Context, infos []nix.PathInfo) (added []nix.Added, err error) {
 	var done run.PublishResult
 	err = p.Step(ctx, run.StepPush, "", func() (string, error) {
@@ -77,7 +78,7 @@ func (p *Publisher) send(ctx context.Context, system matrix.System, infos []nix.
 		return nil, err
 	}
 	pushed, err := p.To.Push(ctx, plan, p.Uploads, func(n run.PushProgress) { p.Event(run.Uploaded{System: system, PushProgress: n}) })
-	if err := p.Uploads.Settle(); err != nil {
+	if err := p.Uploads.RemoveIfEnded(); err != nil {
 		p.Warn(system, "%v", err)
 	}
 	done.Count(pushed)

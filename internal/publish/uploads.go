@@ -103,8 +103,8 @@ func (l *UploadLog) create() error {
 	return err
 }
 
-// Settle removes the file if no upload is open. It returns the first error of the log.
-func (l *UploadLog) Settle() error {
+// RemoveIfEnded removes the file if no upload is open. It returns the first error of the log.
+func (l *UploadLog) RemoveIfEnded() error {
 	if l == nil {
 		return nil
 	}

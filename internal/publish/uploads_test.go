@@ -17,7 +17,7 @@ import (
 
 const destination = "https://cachix.example/api/v1/cache/c"
 
-// killedRun leaves the log of a run that was killed: its lock is gone.
+// killedRun leaves the log of a killed run, which has no lock.
 func killedRun(t *testing.T, out, run, destination string, open ...string) {
 	t.Helper()
 	l := NewUploadLog(regular.NewDir(out), run, destination)
@@ -43,7 +43,8 @@ func logsIn(t *testing.T, out string) []string {
 	return files
 }
 
-// What killed runs have left open is aborted: at the same destination alone, and not what a run that is alive has open.
+// A run aborts the open uploads of killed runs to the same destination. It leaves those of live runs and of other
+// destinations.
 func TestAbortLeft(t *testing.T) {
 	out := t.TempDir()
 	killedRun(t, out, "1", destination, "a", "b")
@@ -72,13 +73,13 @@ func TestAbortLeft(t *testing.T) {
 		t.Errorf("logs (-want +got):\n%s", diff)
 	}
 	alive.Ended("e")
-	if err := alive.Settle(); err != nil || slices.Contains(logsIn(t, out), "5.uploads") {
+	if err := alive.RemoveIfEnded(); err != nil || slices.Contains(logsIn(t, out), "5.uploads") {
 		t.Errorf("the log of a run that has ended is left: %v", err)
 	}
 }
 
-// A checkout can bring logs, as many and as long as it likes. They cost no more memory and requests than those of real runs.
-func TestUploadLogsOfAStrangerAreBounded(t *testing.T) {
+// A checkout can contain any number of logs of any size. They cost no more memory and requests than those of real runs.
+func TestForeignUploadLogsAreBounded(t *testing.T) {
 	out := t.TempDir()
 	if err := os.Mkdir(filepath.Join(out, "journal"), 0o755); err != nil {
 		t.Fatal(err)
@@ -110,8 +111,8 @@ func TestUploadLogsOfAStrangerAreBounded(t *testing.T) {
 	}
 }
 
-// What could not be aborted is tried again by the next run.
-func TestAbortLeftThatFails(t *testing.T) {
+// The next run tries again to abort what this run could not abort.
+func TestFailedAbortIsRetried(t *testing.T) {
 	out := t.TempDir()
 	killedRun(t, out, "1", destination, "a", "b")
 	down := errors.New("no answer")
@@ -130,7 +131,7 @@ func TestAbortLeftThatFails(t *testing.T) {
 	}
 }
 
-// A log is there while an upload is open, in a directory that is made for it.
+// The log exists while an upload is open, in a directory that the run makes.
 func TestUploadLog(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	l := NewUploadLog(regular.NewDir(out), "1", destination)
@@ -138,7 +139,7 @@ func TestUploadLog(t *testing.T) {
 		l.Begun("a")
 		l.Begun("b")
 		l.Ended("a")
-		if err := l.Settle(); err != nil {
+		if err := l.RemoveIfEnded(); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(filepath.Join(out, "journal/1.uploads"))
@@ -146,7 +147,7 @@ func TestUploadLog(t *testing.T) {
 			t.Errorf("log %q, want %q; error %v", text, want, err)
 		}
 		l.Ended("b")
-		if err := l.Settle(); err != nil {
+		if err := l.RemoveIfEnded(); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat(filepath.Join(out, "journal")); !errors.Is(err, os.ErrNotExist) {
@@ -156,15 +157,15 @@ func TestUploadLog(t *testing.T) {
 	var none *UploadLog
 	none.Begun("a")
 	none.Ended("a")
-	if n, err := none.AbortLeft(t.Context(), nil); n != 0 || err != nil || none.Settle() != nil {
+	if n, err := none.AbortLeft(t.Context(), nil); n != 0 || err != nil || none.RemoveIfEnded() != nil {
 		t.Errorf("no log: %d, %v", n, err)
 	}
-	if err := os.WriteFile(filepath.Join(out, "journal"), nil, 0o644); err != nil { // no directory can be made there
+	if err := os.WriteFile(filepath.Join(out, "journal"), nil, 0o644); err != nil { // here no directory can be made
 		t.Fatal(err)
 	}
 	l.Begun("c")
 	l.Ended("c")
-	if err := l.Settle(); err == nil || !strings.HasPrefix(err.Error(), "keep a log of uploads: ") {
+	if err := l.RemoveIfEnded(); err == nil || !strings.HasPrefix(err.Error(), "keep a log of uploads: ") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -106,7 +106,7 @@ func (r *Record) Object(path nix.StorePath) (Object, bool) {
 	}
 	file := r.dir.File(objectFile(path))
 	return Object{Path: path, Unreadable: hint.Wrap(fmt.Errorf("read record %s: %w", file, err),
-		"if it is damaged, what it said against publishing %s is lost; so delete both and build again: rm %s; nix-store --delete %[1]s",
+		"if it is damaged, its objections to publishing %s are lost; so delete both and build again: rm %s; nix-store --delete %[1]s",
 		path, hint.Quote(file))}, false
 }
 

@@ -142,7 +142,7 @@ func TestDirNamesTheFile(t *testing.T) {
 	}
 }
 
-func TestWhoseFilesAreUsed(t *testing.T) {
+func TestOwnersOfUsedFiles(t *testing.T) {
 	const alice, root = 1000, 0
 	for name, test := range map[string]struct {
 		user, owner int

@@ -30,7 +30,7 @@ func (f File) Read(limit int64) ([]byte, error) { return f.Dir.Read(f.Base, limi
 // Write replaces the file by one with the data.
 func (f File) Write(data []byte) error { return f.Dir.Write(f.Base, data) }
 
-// Replace replaces the file by one that has what fill writes.
+// Replace replaces the file by one with the output of fill.
 func (f File) Replace(mode fs.FileMode, fill func(io.Writer) error) error {
 	return f.Dir.Replace(f.Base, mode, fill)
 }

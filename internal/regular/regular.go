@@ -1,8 +1,8 @@
 // Package regular opens files that others may have named or made: files on a command line, in a flake, in a directory
 // of results, and in a manifest.
 //
-// To open a named pipe means to wait for its other end, and no signal ends that wait. To open a device can do anything. So
-// all these files are opened here, without waiting, and it is an error if one is not a regular file. A test of package ci
+// Opening a named pipe waits for its other end, and no signal ends that wait. Opening a device can have any effect. So
+// all these files are opened here, without waiting, and a file that is not regular is an error. A test of package ci
 // finds other places that open files.
 package regular
 

@@ -54,7 +54,7 @@ func (a *Actions) Report(at time.Time, e run.Event) {
 	case run.HashWrong:
 		a.write(a.hashWrong(e))
 	}
-	a.write(tell(e, &a.progress, a.style, a.opts.Verbose, a.block))
+	a.write(eventLines(e, &a.progress, a.style, a.opts.Verbose, a.block))
 }
 
 // block returns the lines of a block, and records the step of its annotation.

@@ -25,7 +25,7 @@ type block struct {
 	system matrix.System
 	step   run.Step // the block is a part of this step; empty for none
 	ends   run.Step // the block is the end of this step; empty for none
-	mute   bool     // there is an annotation of the same failure already
+	mute   bool     // the same failure has an annotation already
 }
 
 // collapsible reports whether the headline is enough for most readers.

@@ -33,13 +33,13 @@ func checkedRun(warnOnly bool) []moment {
 
 func TestContractInALog(t *testing.T) {
 	var out bytes.Buffer
-	tell(t, report.NewLines(&out, report.Options{}), checkedRun(false))
+	reportAll(t, report.NewLines(&out, report.Options{}), checkedRun(false))
 	golden(t, "contract.txt", out.Bytes())
 }
 
 func TestContractOnActions(t *testing.T) {
 	var out bytes.Buffer
-	tell(t, report.NewActions(&out, report.Options{}), checkedRun(false))
+	reportAll(t, report.NewActions(&out, report.Options{}), checkedRun(false))
 	if want := "::error file=nix/package.nix,line=38::x86_64-linux: hashes/equal: nucleo-0.5.0 differs%0A"; !strings.Contains(out.String(), want) {
 		t.Errorf("no %q in\n%s", want, &out)
 	}
@@ -53,7 +53,7 @@ func TestContractOnActions(t *testing.T) {
 
 func TestContractThatOnlyWarns(t *testing.T) {
 	var out bytes.Buffer
-	tell(t, report.NewActions(&out, report.Options{}), checkedRun(true))
+	reportAll(t, report.NewActions(&out, report.Options{}), checkedRun(true))
 	if strings.Contains(out.String(), "::error") || strings.Count(out.String(), "::warning file=") != 2 {
 		t.Errorf("want two warnings and no error:\n%s", &out)
 	}

@@ -83,7 +83,7 @@ func TestFailedDownloadsAreReportedTogether(t *testing.T) {
 }
 
 func TestStepSummaryNamesFailedDownloads(t *testing.T) {
-	_, summary := newStep(t).tell(t, failedDownloads()...)
+	_, summary := newStep(t).report(t, failedDownloads()...)
 	for _, want := range []string{"75 downloads failed&#58; could not resolve host", "source-0, source-1", "a remark"} {
 		if !strings.Contains(summary, want) {
 			t.Errorf("no %q in:\n%s", want, summary)

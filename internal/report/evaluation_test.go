@@ -62,7 +62,7 @@ func TestPackageThatDoesNotEvaluateOnGitHub(t *testing.T) {
 	if n := strings.Count(out.String(), "::error"); n != 1 || !strings.Contains(out.String(), "::error file=nix/gui.nix,line=7") {
 		t.Errorf("%d annotations, want one beside nix/gui.nix:7:\n%s", n, &out)
 	}
-	_, summary := newStep(t).tell(t, notEvaluated()...)
+	_, summary := newStep(t).report(t, notEvaluated()...)
 	for _, want := range []string{"1 of 2 packages failed", "❌ <code>gui</code> on <code>x86&#95;64-linux</code>: evaluation failed", "nix/gui.nix&#58;7", "is marked as broken"} {
 		if !strings.Contains(strings.ReplaceAll(summary, "x86_64", "x86&#95;64"), want) {
 			t.Errorf("summary lacks %q:\n%s", want, summary)

@@ -48,7 +48,7 @@ type reporter interface {
 	Close() error
 }
 
-// tape is a recording that is played at its own speed. It needs the clock of a synctest bubble.
+// tape is a recording that is played at its original speed. It needs the clock of a synctest bubble.
 type tape struct {
 	start time.Time
 	rest  []moment
@@ -70,8 +70,8 @@ func (p *tape) play(r run.Reporter, until time.Duration) {
 	time.Sleep(until - time.Since(p.start))
 }
 
-// tell reports the moments at once.
-func tell(t *testing.T, r reporter, moments []moment) {
+// reportAll reports the moments at once.
+func reportAll(t *testing.T, r reporter, moments []moment) {
 	t.Helper()
 	start := time.Date(2026, 7, 27, 14, 12, 0, 0, time.UTC)
 	for _, m := range moments {

@@ -152,7 +152,7 @@ func TestEveryFieldOfAManifestIsCleaned(t *testing.T) {
 			checkShown(t, table.String())
 
 			step := newStep(t)
-			_, summary := step.tell(t, append(events(text), run.RunFinished{Manifest: &m, Path: "out/manifest.json"})...)
+			_, summary := step.report(t, append(events(text), run.RunFinished{Manifest: &m, Path: "out/manifest.json"})...)
 			// Our own signs have a variation selector. The runner does not look for commands there.
 			checkShown(t, strings.NewReplacer("\ufe0f", "", "##[", "").Replace(summary))
 			checkShown(t, ownCommands.ReplaceAllString(step.log.String(), "> "))

@@ -17,7 +17,7 @@ import (
 
 func TestJSON(t *testing.T) {
 	var out bytes.Buffer
-	tell(t, report.NewJSON(&out), recorded())
+	reportAll(t, report.NewJSON(&out), recorded())
 	golden(t, "run.jsonl", out.Bytes())
 }
 

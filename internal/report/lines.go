@@ -53,7 +53,7 @@ func (l *Lines) Report(at time.Time, e run.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.progress.apply(at, e)
-	l.write(tell(e, &l.progress, l.style, l.opts.Verbose, l.show))
+	l.write(eventLines(e, &l.progress, l.style, l.opts.Verbose, l.show))
 }
 
 // Close ends the heartbeat and returns the first error in writing, if any. The writer stays open.
@@ -64,8 +64,8 @@ func (l *Lines) Close() error {
 	return l.err
 }
 
-// tell returns the lines of an event: those that Lines writes, and that scroll above Terminal's status.
-func tell(e run.Event, p *progress, s style, verbose bool, show func(block) []shown) []shown {
+// eventLines returns the lines of an event: those that Lines writes, and that scroll above Terminal's status.
+func eventLines(e run.Event, p *progress, s style, verbose bool, show func(block) []shown) []shown {
 	switch e := e.(type) {
 	case run.BuildLine:
 		if !verbose {

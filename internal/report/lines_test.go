@@ -57,7 +57,7 @@ func TestHeartbeat(t *testing.T) {
 		beats(29*time.Second+500*time.Millisecond, 0)
 		beats(31*time.Second, 1)
 		l.Report(time.Now(), run.Notice{Level: run.Info, Text: "still here"})
-		beats(60*time.Second, 1) // since something else was said in between
+		beats(60*time.Second, 1) // since there was other output in between
 		beats(62*time.Second, 2)
 		beats(92*time.Second+500*time.Millisecond, 3)
 		l.Report(time.Now(), run.StepFinished{Step: run.StepBuild, System: arm})

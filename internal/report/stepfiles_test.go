@@ -38,8 +38,8 @@ func newStep(t *testing.T) *jobStep {
 	return s
 }
 
-// tell reports events, and returns the contents of the files.
-func (s *jobStep) tell(t *testing.T, events ...run.Event) (outputs, summary string) {
+// report reports events, and returns the contents of the files.
+func (s *jobStep) report(t *testing.T, events ...run.Event) (outputs, summary string) {
 	t.Helper()
 	r := report.NewStepFiles(&s.log, report.StepOptions{Output: s.output, Summary: s.summary, Run: runPage})
 	for _, e := range events {
@@ -81,7 +81,7 @@ func TestStepFiles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStep(t)
-			outputs, summary := s.tell(t, events...)
+			outputs, summary := s.report(t, events...)
 			golden(t, "step-"+name+".md", []byte(summary))
 			golden(t, "step-"+name+".outputs.txt", []byte(outputs))
 			if s.log.Len() > 0 {
@@ -99,7 +99,7 @@ func TestOutputsCannotBeForged(t *testing.T) {
 		"out\r\nmanifest.json",
 	} {
 		s := newStep(t)
-		outputs, _ := s.tell(t, run.RunFinished{Manifest: released(), Path: path})
+		outputs, _ := s.report(t, run.RunFinished{Manifest: released(), Path: path})
 		if strings.Contains(outputs, "manifest<<") || !strings.Contains(outputs, "hits<<") {
 			t.Errorf("%q: outputs are %q", path, outputs)
 		}
@@ -159,7 +159,7 @@ func TestSummaryOverTheLimitIsCut(t *testing.T) {
 		20000: "**The rest is left out**",
 	} {
 		s := newStep(t)
-		_, summary := s.tell(t, huge(packages)...)
+		_, summary := s.report(t, huge(packages)...)
 		if len(summary) > limit {
 			t.Errorf("%d packages: %d bytes", packages, len(summary))
 		}
@@ -192,7 +192,7 @@ func TestSummaryCountsEarlierText(t *testing.T) {
 		if err := os.WriteFile(s.summary, bytes.Repeat([]byte("x"), size), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, summary := s.tell(t, started(), finished(released()))
+		_, summary := s.report(t, started(), finished(released()))
 		if len(summary) > limit || !strings.HasPrefix(summary, strings.Repeat("x", size)) || !strings.Contains(summary, want) {
 			t.Errorf("after %d bytes: %d bytes, without %q", size, len(summary), want)
 		}
@@ -222,7 +222,7 @@ func TestSummaryIsNotForged(t *testing.T) {
 	events = append(events, started(), run.BuildFinished{System: x86, Derivation: headless, Failure: failure(), Tail: []string{hostile, "````", "```"}},
 		run.Notice{System: x86, Level: run.Warning, Text: hostile}, run.LastRelease{From: hostile, Packages: lastRelease().Packages},
 		pin(run.StepFinished{Error: hostile}), run.StepFinished{Step: run.StepPreflight, Error: hostile}, finished(m))
-	_, summary := newStep(t).tell(t, events...)
+	_, summary := newStep(t).report(t, events...)
 	for _, line := range outsideFences(t, summary) {
 		for _, bad := range []string{"![", "<img", "javascript:1", "@user", "#1 ", "**b**", "`c`", "www.e", "https://e.example", "$x$", "~~~"} {
 			if strings.Contains(line, bad) {

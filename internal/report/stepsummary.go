@@ -29,7 +29,7 @@ func (s *stepSummary) parts() []part {
 }
 
 // fit returns the page in at most room bytes. The list of checks is shortened first, then the tails of logs, beginning
-// with the last one. A page that is still too long is cut, and says so.
+// with the last one. A page that is still too long is cut, with a note.
 func (s *stepSummary) fit(room int) string {
 	parts := s.parts()
 	length := 0
@@ -91,7 +91,7 @@ func (s *stepSummary) head() string {
 	}
 	lines = append(lines, s.publishing()...)
 	for _, f := range s.failedSteps {
-		if f.System == "" && f.Step != run.StepPin && f.Step != run.StepContract { // those have a place of their own
+		if f.System == "" && f.Step != run.StepPin && f.Step != run.StepContract { // those have another place
 			lines = append(lines, "- **"+words(string(f.Step))+"** ❌ "+code(f.Error))
 		}
 	}

@@ -46,7 +46,7 @@ func TestSummaryEndsBetweenItsParts(t *testing.T) {
 		if err := os.WriteFile(s.summary, filled, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, summary := s.tell(t, events...)
+		_, summary := s.report(t, events...)
 		if len(summary) > limit {
 			t.Errorf("%d bytes of %d", len(summary)-len(filled), room)
 		}
@@ -85,7 +85,7 @@ func TestSummaryLinksToTheFlake(t *testing.T) {
 	} {
 		m := released()
 		m.Contract = []contract.Result{{Check: "check/it", Status: contract.Fail, Reason: "not kept", File: file, Line: 3}}
-		_, summary := newStep(t).tell(t, started(), finished(m))
+		_, summary := newStep(t).report(t, started(), finished(m))
 		_, row, _ := strings.Cut(summary, "<code>check/it</code>")
 		row, _, _ = strings.Cut(row, "\n")
 		want = strings.Replace(want, "REV", m.Source.Rev, 1)

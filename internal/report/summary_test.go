@@ -94,11 +94,11 @@ func TestSkipNeverCountsAsPass(t *testing.T) {
 func TestSummariesCountMissingSystems(t *testing.T) {
 	end := finished(oneOf(released()))
 	var log bytes.Buffer
-	tell(t, report.NewLines(&log, report.Options{}), []moment{{0, started()}, {1, end}})
+	reportAll(t, report.NewLines(&log, report.Options{}), []moment{{0, started()}, {1, end}})
 	if want := "✘ 2 of 4 packages good"; !strings.Contains(log.String(), want) {
 		t.Errorf("the log has no %q:\n%s", want, &log)
 	}
-	_, page := newStep(t).tell(t, started(), end)
+	_, page := newStep(t).report(t, started(), end)
 	if want := "❌ 2 of 4 packages good"; !strings.Contains(page, want) {
 		t.Errorf("the step summary has no %q:\n%s", want, page)
 	}

@@ -67,7 +67,7 @@ func (t *Terminal) Report(at time.Time, e run.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.progress.apply(at, e)
-	t.scroll = append(t.scroll, tell(e, &t.progress, t.style, t.opts.Verbose, t.style.brief)...)
+	t.scroll = append(t.scroll, eventLines(e, &t.progress, t.style, t.opts.Verbose, t.style.brief)...)
 }
 
 // Close writes the remaining lines, erases the status, and returns the first error in writing, if any.

@@ -191,7 +191,7 @@ func TestVerdicts(t *testing.T) {
 			a: built, b: with(failed, func(p *run.PackageResult) { p.Failure = failure(run.OutOfMemory, 137) }),
 			want: Failed, reason: "out of memory",
 		},
-		"not come to there": {a: with(failed, func(p *run.PackageResult) { p.Failure = nil }), b: built, want: Unknown, reason: "stopped before its end"},
+		"not reached there": {a: with(failed, func(p *run.PackageResult) { p.Failure = nil }), b: built, want: Unknown, reason: "stopped before its end"},
 		"not come to here":  {a: built, b: with(failed, func(p *run.PackageResult) { p.Failure = nil }), want: Failed},
 	} {
 		t.Run(name, func(t *testing.T) {

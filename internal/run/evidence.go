@@ -23,7 +23,7 @@ type Evidence interface {
 // KeepFunc keeps one side of a comparison, and returns its file.
 type KeepFunc func(context.Context) (file string, err error)
 
-// KeepFrom returns what keeps a store object of a cache as a side of a comparison, such as "theirs".
+// KeepFrom returns a function that keeps a store object of a cache as a side of a comparison, such as "theirs".
 func KeepFrom(e Evidence, cache NARSource, path nix.StorePath, side string) KeepFunc {
 	return func(ctx context.Context) (string, error) {
 		return e.KeepNAR(ctx, path.Base()+"."+side, func(ctx context.Context, w io.Writer) error { return cache.Dump(ctx, w, path) })

@@ -74,7 +74,7 @@ func (m *Manifest) names() string {
 	return fmt.Sprintf("that of %s (%s, NAR hash %s)", Joined(systems), nix.Redact(m.Source.URL), m.Source.NARHash)
 }
 
-// withLogs returns a copy in which each log has its whole path: each run has a directory of its own.
+// withLogs returns a copy in which each log has its whole path: each run has its own directory.
 func (c CellResult) withLogs(dir string) CellResult {
 	c.Packages = slices.Clone(c.Packages)
 	for i := range c.Packages {

@@ -48,7 +48,7 @@ func (m Machine) String() string {
 		sandbox += " (builders can change their inputs)"
 	}
 	text := fmt.Sprintf("%s builder, sandbox %s, memlock %s", m.Processor, sandbox, BytesOrUnlimited(*m.Memlock))
-	if m.Emulated && m.Builder != "" { // of the engine's own machine, the preflight step says it
+	if m.Emulated && m.Builder != "" { // the preflight step reports that of the engine's own machine
 		text += ", emulated"
 	}
 	if m.Builder != "" {
@@ -79,8 +79,8 @@ func BytesOrUnlimited(n int64) string {
 	return fmt.Sprintf("%d MiB", n>>20)
 }
 
-// Machine returns the machine that Nix names in its log, by its whole URI or by all but the parameters, which new versions
-// write in their own way. One that was not measured is added.
+// Machine returns the machine that Nix names in its log. The name is the whole URI, or the URI without its parameters,
+// which new versions write in another form. It adds a machine that was not measured.
 func (c *CellResult) Machine(builder string) *Machine {
 	name := nix.Redact(builder)
 	if i := slices.IndexFunc(c.Machines, func(m Machine) bool { return m.Builder == name }); i >= 0 {
@@ -92,7 +92,7 @@ func (c *CellResult) Machine(builder string) *Machine {
 			continue
 		}
 		if found >= 0 {
-			found = -1 // either may be meant
+			found = -1 // it can be either
 			break
 		}
 		found = i

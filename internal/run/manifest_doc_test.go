@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// The page has each field of the manifest, and no other. The fields of a type that occurs twice are in the page once.
+// The page has exactly the fields of the manifest. The fields of a type that occurs twice are in the page once.
 func TestManifestIsDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/manifest.md")
 	if err != nil {
@@ -77,7 +77,7 @@ func jsonFields(t reflect.Type, prefix string, seen map[reflect.Type]bool) []str
 	case t.Kind() == reflect.Slice:
 		return jsonFields(t.Elem(), prefix+"[]", seen)
 	case t.Kind() != reflect.Struct || t.Implements(reflect.TypeFor[encoding.TextMarshaler]()):
-		return nil // one value; a map has keys of its own
+		return nil // one value; the keys of a map are data
 	case seen[t]:
 		return nil
 	}

@@ -43,8 +43,8 @@ func (o Outcome) Worst(other Outcome) Outcome {
 	return o
 }
 
-// OutcomeOf returns the most severe outcome of all errors that are joined in one. An error with a method Outcome decides
-// for itself; any other has the outcome of the error that it wraps, or is a failure.
+// OutcomeOf returns the most severe outcome of all joined errors. An error with a method Outcome has that outcome; any
+// other has the outcome of the error that it wraps, or is a failure.
 func OutcomeOf(err error) Outcome {
 	if err == nil {
 		return OutcomeGood

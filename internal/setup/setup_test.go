@@ -14,7 +14,7 @@ import (
 // user is a user of a Debian without systemd, on which Nix can be used.
 var user = host.Access{User: "alice", Nix: "/usr/bin/nix", State: "/nix/var/nix", Unit: true, Apt: true, Sudo: true}
 
-func TestSetUpOfAUserNamesOneCommand(t *testing.T) {
+func TestSetUpOfAUserHintsOneCommand(t *testing.T) {
 	noNix := host.Access{User: "alice", Apt: true, Sudo: true}
 	noSudo := noNix
 	noSudo.Sudo = false

@@ -136,8 +136,8 @@ func TestRemoveDeadFollowsNoLinks(t *testing.T) {
 	}
 }
 
-// Where other users can rename directories, one with the name of a working directory may be any directory of this user.
-func TestRemoveDeadWhereOthersRename(t *testing.T) {
+// If other users can rename directories, one with the name of a working directory may be any directory of this user.
+func TestRemoveDeadInASharedDirectory(t *testing.T) {
 	for mode, removed := range map[os.FileMode]bool{0o777: false, 0o775: false, 0o777 | os.ModeSticky: true, 0o755: true} {
 		parent := filepath.Join(t.TempDir(), "tmp")
 		renamed := filepath.Join(parent, prefix+"renamed")

@@ -36,7 +36,7 @@ type requestLog struct {
 	mu       sync.Mutex
 	out      io.Writer
 	problems func() []string
-	told     int
+	reported int
 }
 
 func (l *requestLog) request(r cachixtest.Request) {
@@ -44,8 +44,8 @@ func (l *requestLog) request(r cachixtest.Request) {
 	defer l.mu.Unlock()
 	fmt.Fprintf(l.out, "%s %v\n", r.Time.Format("15:04:05.000"), r)
 	problems := l.problems()
-	for _, problem := range problems[l.told:] {
+	for _, problem := range problems[l.reported:] {
 		fmt.Fprintf(l.out, "             problem: %s\n", problem)
 	}
-	l.told = len(problems)
+	l.reported = len(problems)
 }

@@ -1,9 +1,9 @@
 // Package dagger runs Nix in containers of a Dagger engine.
 //
 // An executor is one session with an engine and one image, whose /nix is on a cache volume that other sessions use too.
-// Each command is one exec, which Dagger never takes from its cache. The output of a command does not go through Dagger's
-// log, which keeps all of it in memory, but over a connection of its own: see [tunnel]. Only this package imports
-// dagger.io/dagger.
+// Each command is one exec, which Dagger never takes from its cache. The output of a command does not go through
+// Dagger's log, which keeps all of it in memory, but over a separate connection: see [tunnel]. Only this package
+// imports dagger.io/dagger.
 package dagger
 
 import (

@@ -63,7 +63,7 @@ func TestEngineKeepsStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Cache = t.TempDir() // converted anew: what counts is the content
+	o.Cache = t.TempDir() // converted again: only the content matters
 	out, err = open(t, o).Run(t.Context(), engine.Command{Program: "nix-store", Args: []string{"--check-validity", "--print-invalid", string(out)}})
 	if err != nil || len(out) > 0 {
 		t.Errorf("not kept: %s %v", out, err)

@@ -119,7 +119,7 @@ func TestCallsEndWithoutAnAnswer(t *testing.T) {
 			x := fakeExecutor(t, e, shortLimits)
 			x.exec = hang
 			wantLost(t, call(guard(t), x))
-			// What comes after a loss does not wait again.
+			// Later calls return the loss without another wait.
 			start := time.Now()
 			wantLost(t, call(guard(t), x))
 			if d := time.Since(start); d > 100*time.Millisecond {
@@ -129,7 +129,7 @@ func TestCallsEndWithoutAnAnswer(t *testing.T) {
 	}
 }
 
-// A command that reports and one that is about to start both end when the engine answers nothing any more.
+// If the engine answers nothing any more, a running command and one that is about to start both end.
 func TestFrozenEngineIsNoticed(t *testing.T) {
 	l := defaultLimits
 	l.silence = 300 * time.Millisecond
@@ -158,13 +158,13 @@ func TestFrozenEngineIsNoticed(t *testing.T) {
 	}
 }
 
-// What takes longer than the engine may be silent goes on for as long as the engine answers, and the command reports.
+// Operations that last longer than the limit of silence continue as long as the engine answers and the command reports.
 func TestLongWaitsAreNotEnded(t *testing.T) {
 	l := defaultLimits
 	l.silence = time.Second // of a machine that is busy with other tests
 	const long = "2.5"
 	for name, run := range map[string]func(*Executor) (string, error){
-		"a build that is silent": func(x *Executor) (string, error) {
+		"a silent build": func(x *Executor) (string, error) {
 			out, err := x.Run(guard(t), bash("sleep "+long+"; echo done"))
 			return string(out), err
 		},
@@ -208,7 +208,7 @@ func (w *slowWriter) Write(p []byte) (int, error) {
 	return w.Buffer.Write(p)
 }
 
-// A run that was ended has some things left to do. It does not wait for each of them where the engine is frozen.
+// An interrupted run has some things left to do. If the engine is frozen, it does not wait for each of them.
 func TestFrozenEngineIsNoticedAtTheEnd(t *testing.T) {
 	t.Parallel()
 	e := newFakeEngine(t)
@@ -228,7 +228,7 @@ func TestFrozenEngineIsNoticedAtTheEnd(t *testing.T) {
 	}
 }
 
-// A container whose own processes are stopped is as lost as one of a frozen engine.
+// A container whose own processes are stopped counts as lost, like one of a frozen engine.
 func TestFrozenContainerIsNoticed(t *testing.T) {
 	l := defaultLimits
 	l.silence = 300 * time.Millisecond
@@ -241,7 +241,7 @@ func TestFrozenContainerIsNoticed(t *testing.T) {
 	}
 }
 
-// Each limit is in the page for those who wait.
+// The page has each limit.
 func TestLimitsAreDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/operations.md")
 	if err != nil {

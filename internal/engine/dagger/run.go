@@ -173,7 +173,7 @@ func (r *running) wait(ctx context.Context) error {
 		}
 		missed = 0
 	}
-	r.say("done")
+	r.send("done")
 	r.awaitEnd()
 	return r.result(report)
 }
@@ -190,8 +190,8 @@ func (r *running) listen() {
 	}
 }
 
-// say sends a word to the container, if that is connected.
-func (r *running) say(word string) {
+// send sends a word to the container, if that is connected.
+func (r *running) send(word string) {
 	if r.control == nil {
 		return
 	}
@@ -204,7 +204,7 @@ func (r *running) say(word string) {
 func (r *running) cancel(ctx context.Context) {
 	stopped := false
 	if r.control != nil {
-		r.say("stop")
+		r.send("stop")
 		timeout := time.After(stopTimeout)
 		for waiting := true; waiting; {
 			select {

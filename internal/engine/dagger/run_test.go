@@ -116,7 +116,7 @@ func TestRunManyAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-func TestRunIsEnded(t *testing.T) {
+func TestRunIsCancelled(t *testing.T) {
 	for _, test := range []struct{ name, script string }{
 		{"willing", "sleep 60"},
 		// There is no container that ends it, so it ends by itself.
@@ -139,7 +139,7 @@ func TestRunIsEnded(t *testing.T) {
 }
 
 // exec returns recorded errors of a real engine.
-func TestRunFailsWithEngine(t *testing.T) {
+func TestRunOnAFailingEngine(t *testing.T) {
 	for _, test := range []struct {
 		name, want string
 		exec       execFunc
@@ -167,7 +167,7 @@ func TestRunFailsWithEngine(t *testing.T) {
 	}
 }
 
-// A container that is killed takes its script with it; what it has written so far has arrived.
+// A killed container ends its script too. Its output until then has arrived.
 func TestRunOfKilledContainer(t *testing.T) {
 	x := local(t)
 	started := x.exec

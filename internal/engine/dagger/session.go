@@ -249,7 +249,7 @@ var inherited = append([]string{
 func environment(env []string, host string, silent bool) []string {
 	out := []string{
 		"DAGGER_PROGRESS=plain",
-		"DAGGER_LEAVE_OLD_ENGINE=1", // else starting ours removes those of other projects while they build
+		"DAGGER_LEAVE_OLD_ENGINE=1", // otherwise a new engine replaces those of other projects during their builds
 		"DAGGER_NO_NAG=1",
 		"DAGGER_NO_UPDATE_CHECK=1",
 		"DO_NOT_TRACK=1",

@@ -112,7 +112,7 @@ type skipped string
 
 func (s skipped) Error() string { return string(s) }
 
-// sh returns a command of the shell, which every engine has besides Nix.
+// sh returns a command of the shell, which every engine has in addition to Nix.
 func sh(script string, args ...string) engine.Command {
 	return engine.Command{Program: "bash", Args: append([]string{"-c", script, "sh"}, args...)}
 }

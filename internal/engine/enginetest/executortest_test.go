@@ -185,7 +185,7 @@ func TestChecksFindFaults(t *testing.T) {
 		}},
 		{"Keep does nothing", []string{"Keep"}, fake{keep: func([]nix.StorePath) error { return nil }}},
 		{"paths are kept after the end", []string{"Keep"}, fake{close: func() error { return nil }}},
-		{"an error of its own when cancelled", []string{"Cancel", "Deadline"}, fake{
+		{"another error when cancelled", []string{"Cancel", "Deadline"}, fake{
 			run: func(ctx context.Context, x engine.Executor, c engine.Command) ([]byte, error) {
 				out, err := x.Run(ctx, c)
 				if ctx.Err() != nil {

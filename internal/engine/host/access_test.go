@@ -19,7 +19,7 @@ var debian = Access{
 	User: "alice", Nix: "/usr/bin/nix", State: "/nix/var/nix", Unit: true, Systemd: true, Apt: true, Sudo: true,
 }
 
-func TestAccessNamesTheNextCommand(t *testing.T) {
+func TestAccessHintIsTheNextCommand(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		change  func(a *Access)
@@ -161,7 +161,7 @@ func TestOpenNeedsTheDaemon(t *testing.T) {
 	}
 }
 
-func TestInspectAccessLooksAtTheSocket(t *testing.T) {
+func TestInspectAccessChecksTheSocket(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	env := []string{"NIX_STATE_DIR=" + state}
 	if a := InspectAccess(env); a.Socket != fs.ErrNotExist || !a.Writable {

@@ -107,7 +107,7 @@ func (r testRoot) changedInputs(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			out, err := r.run(t, "bash", "-c", changedInputs, "bash", string(native), test.stranger, test.owner)
 			_, release, ok := strings.Cut(out, "the owner's release:\n")
-			said, rest, _ := strings.Cut(release, "in the cache:\n")
+			output, rest, _ := strings.Cut(release, "in the cache:\n")
 			cached, manifest, _ := strings.Cut(rest, "in the manifest:\n")
 			if err != nil || !ok {
 				t.Fatalf("%v\n%s", err, out)
@@ -116,7 +116,7 @@ func (r testRoot) changedInputs(t *testing.T) {
 				t.Errorf("the cache has %q, want %q", got, test.cached)
 			}
 			for _, text := range test.says {
-				if !strings.Contains(said+manifest, text) {
+				if !strings.Contains(output+manifest, text) {
 					t.Errorf("the owner's release and its manifest do not have %q", text)
 				}
 			}

@@ -7,9 +7,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
-// config holds Nix's own settings by name, as nix config show prints them: in the syntax of nix.conf, in all versions. With
-// --json, the form of a value depends on its type, which can change: sandbox-paths is a list up to Nix 2.33, and an object
-// in later versions.
+// config has Nix's own settings by name, as nix config show prints them: in the syntax of nix.conf, in all versions.
+// With --json, the form of a value depends on its type, which can change: sandbox-paths is a list up to Nix 2.33, and
+// an object in later versions.
 type config map[string]string
 
 // parseConfig reads lines of the form "name = value".

@@ -19,8 +19,8 @@ import (
 
 // A flake is evaluated under three restrictions, since none of them is complete:
 //
-//   - restrict-eval keeps builtins from reading files and from fetching what allowed-uris does not name. It does not hold
-//     for builtins.getFlake in any version, nor for builtins.fetchTree of a path in Nix 2.8.
+//   - restrict-eval keeps builtins from reading files and from fetching what allowed-uris does not name. It does not
+//     apply to builtins.getFlake in any version, nor to builtins.fetchTree of a path in Nix 2.8.
 //   - The environment keeps the fetchers, getFlake's too, from protocols other than HTTPS and SSH.
 //   - Where this process may make namespaces, Nix finds no files but those that it needs.
 

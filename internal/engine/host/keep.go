@@ -108,7 +108,7 @@ func (k *keeper) greet() error {
 		_, err = k.number() // its version, which is newer than ours
 	}
 	if err == nil {
-		err = k.send(workerVersion, 0, 0) // no processor of its own, no reserved space
+		err = k.send(workerVersion, 0, 0) // no processor affinity, no reserved space
 	}
 	if err != nil {
 		return k.died(err)
@@ -186,8 +186,8 @@ func (k *keeper) died(err error) error {
 		return nil
 	}
 	k.end()
-	if said := nix.FirstLine(nix.ErrorMessage(k.tail.String())); said != "" {
-		return errors.New(said)
+	if message := nix.FirstLine(nix.ErrorMessage(k.tail.String())); message != "" {
+		return errors.New(message)
 	}
 	return fmt.Errorf("nix-daemon --stdio: %w", err)
 }

@@ -47,7 +47,7 @@ func TestLineAfter(t *testing.T) {
 	}
 }
 
-func TestACommandThatFailsOnAFullDiskHasAHint(t *testing.T) {
+func TestFailureOnAFullDiskHasAHint(t *testing.T) {
 	dir := t.TempDir()
 	for name, test := range map[string]struct {
 		env  []string

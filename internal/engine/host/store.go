@@ -37,17 +37,17 @@ func (x *Executor) openStore(ctx context.Context) error {
 
 // storeHint returns what to do about a store that Nix cannot open, by its error message; empty if that is not known.
 func storeHint(stderr string, root bool) string {
-	says := func(text string) bool { return strings.Contains(stderr, text) }
+	has := func(text string) bool { return strings.Contains(stderr, text) }
 	switch {
-	case says("socket") && says("Permission denied"):
+	case has("socket") && has("Permission denied"):
 		return "the daemon does not let this user in: sudo usermod -aG nix-users $USER, then log in again"
-	case says("socket") && (says("No such file or directory") || says("Connection refused")) && root:
+	case has("socket") && (has("No such file or directory") || has("Connection refused")) && root:
 		return "start the daemon: systemctl start nix-daemon.socket, or nix-daemon & where there is no systemd; or use the store without it: unset NIX_REMOTE"
-	case says("socket") && (says("No such file or directory") || says("Connection refused")):
+	case has("socket") && (has("No such file or directory") || has("Connection refused")):
 		return "start the daemon: sudo systemctl start nix-daemon.socket, or sudo nix-daemon & where there is no systemd"
-	case says("remote store 'daemon'"):
+	case has("remote store 'daemon'"):
 		return "the daemon ended the connection: see allowed-users in /etc/nix/nix.conf, and journalctl -u nix-daemon"
-	case !root && (says("Permission denied") || says("Operation not permitted") || says("Read-only file system")):
+	case !root && (has("Permission denied") || has("Operation not permitted") || has("Read-only file system")):
 		return "the store belongs to root, and there is no daemon: sudo apt-get install nix-setup-systemd (Debian, Ubuntu), or run as root"
 	}
 	return ""

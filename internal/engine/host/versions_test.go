@@ -73,7 +73,7 @@ func buildPrograms(dir string) error {
 	return os.CopyFS(filepath.Join(dir, "testdata"), os.DirFS("../../../ci/testdata"))
 }
 
-// nixRoot returns the root of a Debian release, made where it is not there yet.
+// nixRoot returns the root of a Debian release, and makes it if it does not exist.
 func nixRoot(t *testing.T, suite string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), makeRootTimeout)
 	defer cancel()
@@ -113,10 +113,10 @@ var (
 	finished = regexp.MustCompile(`^ +--- (PASS|FAIL|SKIP): TestContract/(\w+)`)
 )
 
-// contract reports each check of the suite as a subtest, skipped ones too.
+// contract reports each check of the suite as a subtest, including skipped ones.
 func (r testRoot) contract(t *testing.T) {
 	out, err := r.run(t, "/tests/host.test", "-test.run", "^TestContract$", "-test.v")
-	said, current, checks := map[string]string{}, "", 0
+	message, current, checks := map[string]string{}, "", 0
 	for line := range strings.Lines(out) {
 		if m := started.FindStringSubmatch(line); m != nil {
 			current = m[1]
@@ -125,13 +125,13 @@ func (r testRoot) contract(t *testing.T) {
 			t.Run(m[2], func(t *testing.T) {
 				switch m[1] {
 				case "SKIP":
-					t.Skip(said[m[2]])
+					t.Skip(message[m[2]])
 				case "FAIL":
-					t.Error(said[m[2]])
+					t.Error(message[m[2]])
 				}
 			})
 		} else {
-			said[current] += line
+			message[current] += line
 		}
 	}
 	if err != nil || checks == 0 {
@@ -140,7 +140,7 @@ func (r testRoot) contract(t *testing.T) {
 }
 
 func (r testRoot) doctor(t *testing.T, version string) {
-	// Its exit code is of emulation and container engines, too.
+	// Its exit code also depends on emulation and container engines.
 	out, _ := r.run(t, "/tests/ci", "doctor")
 	if want := regexp.MustCompile(`(?m)^ok +nix +nix \(Nix\) ` + regexp.QuoteMeta(version) + `\.`); !want.MatchString(out) {
 		t.Errorf("doctor prints\n%s\nwant nix to be ok", out)

@@ -55,7 +55,7 @@ func TestProgramReportsWhatItSees(t *testing.T) {
 	}
 }
 
-func TestAMissingInputIsNotWritable(t *testing.T) {
+func TestMissingInputIsNotWritable(t *testing.T) {
 	dir := t.TempDir()
 	program, out := filepath.Join(dir, Name), filepath.Join(dir, "out")
 	native := matrix.System(map[string]string{"amd64": "x86_64-linux", "arm64": "aarch64-linux"}[runtime.GOARCH])

@@ -12,12 +12,12 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
-// look examines the paths and all their recorded references, and returns all of them.
-func (s *Store) look(ctx context.Context, roots []nix.StorePath) ([]nix.StorePath, error) {
+// query examines the paths and all their recorded references, and returns all of them.
+func (s *Store) examineClosure(ctx context.Context, roots []nix.StorePath) ([]nix.StorePath, error) {
 	var all []nix.StorePath
 	err := nix.Walk(roots, func(level []nix.StorePath) (references []nix.StorePath, err error) {
 		all = append(all, level...)
-		err = s.lookAt(ctx, level)
+		err = s.examineAndWarn(ctx, level)
 		for _, path := range level {
 			references = append(references, s.state(path).object.References...)
 		}
@@ -26,8 +26,8 @@ func (s *Store) look(ctx context.Context, roots []nix.StorePath) ([]nix.StorePat
 	return all, err
 }
 
-// lookAt examines the paths, and warns of objects that differ from the record.
-func (s *Store) lookAt(ctx context.Context, paths []nix.StorePath) error {
+// examineAndWarn examines the paths, and warns of objects that differ from the record.
+func (s *Store) examineAndWarn(ctx context.Context, paths []nix.StorePath) error {
 	doubts, err := s.examineAll(ctx, paths)
 	if len(doubts) > 0 {
 		s.warn(fmt.Sprintf("%s is not believed about %s, which count as not there: %s", s.Name(), run.Count(len(doubts), "path"), some(doubts)))
@@ -35,8 +35,8 @@ func (s *Store) lookAt(ctx context.Context, paths []nix.StorePath) error {
 	return err
 }
 
-// examineAll examines the paths that were not good before: this run, or another one, may have added them since. Doubts are
-// the reasons why objects are not believed, each once.
+// examineAll examines the paths that were not good before: this run, or another one, may have added them since. Doubts
+// are the reasons why objects are not trusted, each once.
 func (s *Store) examineAll(ctx context.Context, paths []nix.StorePath) (doubts []string, err error) {
 	paths = slices.DeleteFunc(nix.SortedPaths(paths), func(path nix.StorePath) bool { return s.state(path).err == nil })
 	states := make([]state, len(paths))
@@ -112,21 +112,21 @@ func (s *Store) remember(paths []nix.StorePath) error {
 	})
 }
 
-// whyNot returns why an object or one of its references is not there; nil if its closure is complete. Whole has the objects
+// missingReason returns why an object or one of its references is not there; nil if its closure is complete. Complete has the objects
 // whose closure is complete, or is being examined by a caller.
-func (s *Store) whyNot(path nix.StorePath, whole map[nix.StorePath]bool) error {
-	if whole[path] {
+func (s *Store) missingReason(path nix.StorePath, complete map[nix.StorePath]bool) error {
+	if complete[path] {
 		return nil
 	}
-	whole[path] = true
+	complete[path] = true
 	st := s.state(path)
 	if st.err != nil {
-		delete(whole, path)
+		delete(complete, path)
 		return st.err
 	}
 	for _, reference := range st.object.References {
-		if err := s.whyNot(reference, whole); err != nil {
-			delete(whole, path)
+		if err := s.missingReason(reference, complete); err != nil {
+			delete(complete, path)
 			return fmt.Errorf("its reference %s: %w", reference, err)
 		}
 	}
