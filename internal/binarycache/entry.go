@@ -143,8 +143,9 @@ func (d *Dir) setAside(p nix.StorePath, isBad func() bool) (string, error) {
 // lock keeps other processes from making objects visible, and from setting them aside, until unlock is called.
 func (d *Dir) lock() (unlock func(), err error) {
 	unlock, err = d.dir.Lock()
+	_, isPathError := errors.AsType[*fs.PathError](err)
 	// A file system may have no locks. Then two runs at the same time can lose imported objects, and detect that.
-	if err != nil && !errors.Is(err, regular.ErrLocked) {
+	if err != nil && !isPathError && !errors.Is(err, regular.ErrLocked) {
 		return func() {}, nil
 	}
 	return unlock, err

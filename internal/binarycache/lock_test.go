@@ -2,6 +2,8 @@ package binarycache
 
 import (
 	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -29,4 +31,20 @@ func TestLockOfTheCacheHasALimit(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+// Only the lack of locks in a file system lets an import go on without one.
+func TestLockOfACacheThatCannotBeOpenedFails(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cache")
+	d, err := Open(dir)
+	if err == nil {
+		d.dir.Close()
+		err = os.RemoveAll(dir)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.lock(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v", err)
+	}
 }
