@@ -26,7 +26,7 @@ func TestCheck(t *testing.T) {
 		"a good key":           {cachixtest.Options{SelfSigned: public}, signing, "", "", ""},
 		"both":                 {cachixtest.Options{SelfSigned: public}, signing.Join(token(cachixtest.TestToken)), "", "", ""},
 		"an expired token":     {cachixtest.Options{}, token(cachixtest.ExpiredToken), "", "expired", "the auth token has expired: make another"},
-		"an unknown token":     {cachixtest.Options{}, token("nobody's"), "", "401", "or the auth token is not for it"},
+		"an unknown token":     {cachixtest.Options{}, token("nobody's"), "", "the auth token is not accepted: ask for cache scopecreep-zip: status 401", "make a token with write access"},
 		"a token to read with": {cachixtest.Options{Permission: "Read"}, token(cachixtest.TestToken), "", "may only read it", "make a token with write access"},
 		"another's key":        {cachixtest.Options{}, signing, "", "the signing key is none of the cache's, which are: scopecreep-zip.cachix.org-1:", "take the secret half"},
 		"another cache":        {cachixtest.Options{}, token(cachixtest.TestToken), "other", "", "there is no cache other"},

@@ -109,5 +109,6 @@ func (c *Client) adviseOnToken(err error) error {
 	case c.credential.token() == "":
 		return hint.Wrap(err, "cache %s is private, or wants an auth token beside a signing key: set CACHIX_AUTH_TOKEN", c.name)
 	}
-	return hint.Wrap(err, "there is no cache %s, or the auth token is not for it, may only read it, or is no token of Cachix", c.name)
+	return hint.Wrap(fmt.Errorf("the auth token is not accepted: %w", err),
+		"make a token with write access: https://app.cachix.org/cache/%[1]s#authtokens; the answer is the same if there is no cache %[1]s", c.name)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +40,7 @@ func runDoctor(ctx context.Context, process process, fix bool) error {
 	}
 	reason := setup.CannotRun(findings)
 	if reason == "" {
+		fmt.Fprintln(process.stdout, setup.Ready(findings))
 		return nil
 	}
 	err := errors.New(reason)

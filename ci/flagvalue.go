@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 )
 
@@ -125,7 +126,23 @@ func invalidFlag(c *cobra.Command, err error) error {
 	if errors.As(err, &invalid) {
 		return usage(fmt.Errorf("parse --%s %q: %w", invalid.GetFlag().Name, nix.Redact(invalid.GetValue()), invalid.Unwrap()))
 	}
-	return usage(fmt.Errorf("%s: %w", c.CommandPath(), err))
+	err = fmt.Errorf("%s: %w", c.CommandPath(), err)
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok && unknown.GetSpecifiedShortnames() == "" {
+		if near := hint.Nearest(unknown.GetSpecifiedName(), flagNames(c), 1); len(near) > 0 {
+			err = fmt.Errorf("%w: did you mean --%s?", err, near[0])
+		}
+	}
+	return usage(err)
+}
+
+// flagNames returns the flags of a command that help lists.
+func flagNames(c *cobra.Command) (names []string) {
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	return names
 }
 
 // givenFlag is a flag as it was given, once for each of its values.

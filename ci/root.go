@@ -92,6 +92,8 @@ func newRoot(process process) *cobra.Command {
 		newVersion(process),
 		newMan(),
 	)
+	root.AddCommand(newTopics()...)
+	root.SetHelpCommand(newHelp())
 	completeValues(root, process)
 	return root
 }

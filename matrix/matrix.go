@@ -5,6 +5,7 @@ package matrix
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
@@ -21,10 +22,16 @@ const (
 // Systems lists every known system in the order in which tables and manifests show them.
 func Systems() []System { return []System{X8664Linux, AArch64Linux} }
 
+// otherOS are operating systems that Nix has systems of, beside Linux.
+var otherOS = []string{"darwin", "freebsd", "openbsd", "netbsd", "cygwin", "windows"}
+
 // ParseSystem returns the system that s names, or an error with a hint that names the nearest one.
 func ParseSystem(s string) (System, error) {
 	if slices.Contains(Systems(), System(s)) {
 		return System(s), nil
+	}
+	if _, os, ok := strings.Cut(s, "-"); ok && slices.Contains(otherOS, os) {
+		return "", fmt.Errorf("parse system %q: not supported: Linux only", s)
 	}
 	err := fmt.Errorf("parse system %q: not one of %v", s, Systems())
 	if near := hint.Nearest(s, Systems(), 1); len(near) > 0 {

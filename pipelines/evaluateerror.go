@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/buildlog"
@@ -67,6 +68,8 @@ func evaluationError(system matrix.System, s run.Snapshot, stderr string, err er
 		none := missingPackages(system)
 		none.exit = evaluation.exit
 		return none.withHint()
+	case s.LockHash == "" && lacksLock(evalError.Message):
+		return hint.Wrap(evaluation, "the flake has no flake.lock: if it has inputs, lock them and commit the result: nix flake lock")
 	case strings.Contains(evalError.Message, "unable to download"):
 		return hint.Wrap(evaluation, "an input could not be fetched: check the network, and GitHub's limits for those without a token; then run the same command again")
 	case nix.NoSandbox(evalError.Message) != "":
@@ -77,8 +80,8 @@ func evaluationError(system matrix.System, s run.Snapshot, stderr string, err er
 			"for an input from elsewhere: --override-input INPUT=DIR")
 	case strings.Contains(evalError.Message, "requires lock file changes"):
 		return hint.Wrap(evaluation, "lock the inputs and commit the result: nix flake lock")
-	case strings.Contains(evalError.Message, "does not exist") && len(s.Untracked) > 0:
-		return hint.Wrap(evaluation, "Nix sees only files that git tracks; untracked here: %s", strings.Join(s.Untracked, ", "))
+	case len(s.Untracked) > 0 && lacksFile(evalError.Message):
+		return hint.Wrap(evaluation, "Nix sees only files that git tracks; if one of these is missing: %s", addCommand(s))
 	}
 	return evaluation
 }
@@ -98,6 +101,30 @@ func noPackages(results []run.CellResult) error {
 		return nil
 	}
 	return hint.Wrap(errors.New("the flake has no packages for any of the systems"), "nix flake show lists what it has")
+}
+
+// lacksLock reports whether a message of Nix can be about an input that is not locked. Nix looks for the newest commit of
+// such an input, even where it may not write the lock.
+func lacksLock(message string) bool {
+	return strings.Contains(message, "lock file") || strings.Contains(message, "unlocked") || strings.Contains(message, "unable to download") ||
+		strings.Contains(message, "cannot find flake")
+}
+
+// lacksFile reports whether a message of Nix is about a file that is not there. Nix 2.8 has the words of the system.
+func lacksFile(message string) bool {
+	return strings.Contains(message, "does not exist") || strings.Contains(message, "No such file or directory")
+}
+
+// addCommand returns the command that makes git track the untracked files of the snapshot's checkout.
+func addCommand(s run.Snapshot) string {
+	command := "git add"
+	if u, err := url.Parse(s.URL); err == nil && u.Scheme == "git+file" {
+		command = "git -C " + hint.Quote(u.Path) + " add"
+	}
+	for _, name := range s.Untracked {
+		command += " " + hint.Quote(name)
+	}
+	return command
 }
 
 // maxNames limits the packages that a hint names.

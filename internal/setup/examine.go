@@ -122,12 +122,31 @@ func (m Machine) examineDagger(ctx context.Context) Finding {
 	return Finding{Part: Dagger, OK: true, Found: found}
 }
 
-// CannotRun returns why a release of all systems could not run here; empty if it could.
-func CannotRun(findings []Finding) string {
+// Ready says on which engines a release of all systems can run; empty if [CannotRun] has a reason.
+func Ready(findings []Finding) string {
+	ok := okParts(findings)
+	switch host := ok[Nix] && ok[Emulator]; {
+	case CannotRun(findings) != "":
+		return ""
+	case host && ok[Dagger]:
+		return "ready for host and dagger"
+	case host:
+		return "ready for host; the container engine is optional"
+	}
+	return "ready for dagger"
+}
+
+func okParts(findings []Finding) map[Part]bool {
 	ok := map[Part]bool{}
 	for _, f := range findings {
 		ok[f.Part] = f.OK
 	}
+	return ok
+}
+
+// CannotRun returns why a release of all systems could not run here; empty if it could.
+func CannotRun(findings []Finding) string {
+	ok := okParts(findings)
 	switch {
 	case !ok[Git]:
 		return "run a release: git is missing"

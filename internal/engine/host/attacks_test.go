@@ -98,7 +98,7 @@ func (r testRoot) changedInputs(t *testing.T) {
 	}{
 		{"build users", "users", "users", "harmless", []string{"sandbox on"}},
 		{"no build users", "root", "root", "nothing", []string{
-			"sandbox off", "exit code 5", "builders can change their inputs", "hint: go run ./ci doctor --fix", `"writableInputs": true`,
+			"sandbox off", "exit code 5", "builders can change their inputs", "ci doctor --fix", `"writableInputs": true`,
 		}},
 		{"build users since the attack", "root", "users", "nothing", []string{
 			"exit code 3", "was changed: /nix/store/", "hint: nix-store --repair-path /nix/store/",

@@ -157,7 +157,7 @@ func (r testRoot) doctorFix(t *testing.T) {
 	}
 	out, err := r.run(t, "bash", "-c", doctorFix, "bash", string(native))
 	for _, want := range []string{
-		`(?s)hint: go run ./ci doctor --fix\n.*exit code 1\ndoctor --fix:\nadding the group nixbld and 32 users for builders …\n`,
+		`(?s)hint: /tests/ci doctor --fix\n.*exit code 1\ndoctor --fix:\nadding the group nixbld and 32 users for builders …\n`,
 		`(?s)\nnixbld:x:[0-9]+:nixbld1,.*,nixbld32\nuid=.*sandbox on.*no users added\n.*\nnixbld:x:[0-9]+:nixbld1,.*,nixbld32\n$`,
 	} {
 		if err != nil || !regexp.MustCompile(want).MatchString(out) {
