@@ -392,3 +392,19 @@ func feed(t *testing.T, log *Log, data string) {
 	}
 	w.Flush()
 }
+
+// Commands of one run write to the database of the store at the same time. That is no warning for an annotation.
+func TestBusyDatabaseIsNoWarning(t *testing.T) {
+	rec, log := newReplay(t)
+	feed(t, log, `@nix {"action":"msg","level":1,"msg":"warning: SQLite database '/nix/var/nix/db/db.sqlite' is busy"}`+"\n")
+	feed(t, log, `@nix {"action":"msg","level":1,"msg":"\u001b[35;1mwarning:\u001b[0m SQLite database '\u001b[35;1m/nix/var/nix/db/db.sqlite\u001b[0m' is busy"}`+"\n")
+	feed(t, log, `@nix {"action":"msg","level":1,"msg":"warning: ignoring the user-specified setting"}`+"\n")
+	want := []string{"info SQLite database '/nix/var/nix/db/db.sqlite' is busy", "warning ignoring the user-specified setting"}
+	var got []string
+	for _, n := range runtest.Of[run.Notice](rec) {
+		got = append(got, string(n.Level)+" "+n.Text)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("notices %q, want %q", got, want)
+	}
+}

@@ -125,6 +125,10 @@ func (l *Log) explain(b *build, f *run.Failure) {
 	}
 }
 
+// busyDatabase matches the warning of a Nix that waits for another one to write. Most often that is another command of
+// the same run.
+var busyDatabase = regexp.MustCompile(`^SQLite database .* is busy`)
+
 // warn reports each warning once. Nix repeats the warning of a download for each attempt.
 func (l *Log) warn(text string) {
 	text = strings.TrimPrefix(nix.Redact(nix.FirstLine(text)), "warning: ")
@@ -138,7 +142,11 @@ func (l *Log) warn(text string) {
 	// Builds need no GC root: the export follows at once, and builds again what a garbage collector has removed.
 	if !l.warned[key] && !strings.Contains(text, "--add-root") {
 		l.warned[key] = true
-		l.Event(run.Notice{System: l.System, Level: run.Warning, Text: text})
+		level := run.Warning
+		if busyDatabase.MatchString(text) {
+			level = run.Info
+		}
+		l.Event(run.Notice{System: l.System, Level: level, Text: text})
 	}
 }
 

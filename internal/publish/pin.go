@@ -95,7 +95,7 @@ func (p *Publisher) PinResumed(ctx context.Context, j *Journal) error {
 	})
 }
 
-// PinCells pins the first output of each package of published cells, adds the names to the cells, and counts the pins.
+// PinCells pins the first output of each package of published cells, sets the names in the cells, and counts the pins.
 func PinCells(ctx context.Context, to Cache, cells []run.CellResult) (pins int, err error) {
 	var errs []error
 	for i := range cells {
@@ -103,6 +103,7 @@ func PinCells(ctx context.Context, to Cache, cells []run.CellResult) (pins int, 
 		if !cell.Published() {
 			continue
 		}
+		cell.Publish.Pins = nil // those of an earlier command
 		paths := pinsOf(cells[i : i+1])
 		for _, name := range slices.Sorted(maps.Keys(paths)) {
 			if err := to.Pin(ctx, name, paths[name]); err != nil {

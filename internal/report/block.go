@@ -46,14 +46,18 @@ func (p *progress) blockOf(e run.Event) (block, bool) {
 		if e.Step == run.StepPlan {
 			b.log = planned(p.row(e.System).plan)
 		}
+		if cancelled := p.row(e.System).cancelled; len(cancelled) > 0 {
+			b.why = append(b.why, "cancelled: "+namesOf(cancelled))
+		}
 		return b, true
 	case run.PackageFailed:
 		return p.within(e.System, packageBlock(e)), true
 	case run.BuildFinished:
-		if f := e.Failure; f != nil && f.Kind == run.DownloadFailed && p.row(e.System).failedDownloads[f.Reason] > 1 {
+		r := p.row(e.System)
+		if f := e.Failure; f != nil && (f.Kind == run.Interrupted || f.Kind == run.DownloadFailed && r.failedDownloads[f.Reason] > 1) {
 			return block{}, false // a later event sums them up
 		}
-		return p.within(e.System, buildBlock(e)), true
+		return p.within(e.System, buildBlock(e, r.running())), true
 	case run.DownloadsFailed:
 		return p.within(e.System, downloadsBlock(e)), len(e.Derivations) > 1
 	case run.BuildStalled:
@@ -81,6 +85,8 @@ func runBlock(e run.RunStarted) block {
 func stepBlock(e run.StepFinished) block {
 	m, text, why, seconds := passed, e.Summary, []string(nil), duration(e.Seconds)
 	switch {
+	case e.Interrupted:
+		m, text = cancelled, "interrupted: "+strings.TrimPrefix(e.Error, string(e.Step)+": ")
 	case e.Error != "":
 		m = failed
 		text, why = firstLine(e.Error)
@@ -100,9 +106,12 @@ func packageBlock(e run.PackageFailed) block {
 	return block{mark: failed, head: headline("failed", string(e.System), "", text), why: []string{e.Text}, at: e.Failure.At}
 }
 
-func buildBlock(e run.BuildFinished) block {
+func buildBlock(e run.BuildFinished, step run.Step) block {
 	b := block{mark: passed, log: last(e.Tail, failureTail)}
 	what, text := "built", nameOf(e.Derivation)
+	if step == run.StepRebuild {
+		what = "rebuilt"
+	}
 	if e.Machine != "" {
 		text += " on " + e.Machine
 	}
@@ -125,19 +134,20 @@ func explanation(f *run.Failure) []string {
 
 func downloadsBlock(e run.DownloadsFailed) block {
 	return block{
-		mark: failed, head: headline("failed", string(e.System), "", e.String()), why: []string{downloadNames(e.FailedDownloads)},
+		mark: failed, head: headline("failed", string(e.System), "", e.String()), why: []string{namesOf(e.Derivations)},
 	}
 }
 
-const maxNamedDownloads = 5
+const maxNames = 5
 
-func downloadNames(d run.FailedDownloads) string {
+// namesOf returns the names of the first derivations, and the number of the others.
+func namesOf(drvs []nix.StorePath) string {
 	var names []string
-	for _, drv := range d.Derivations[:min(len(d.Derivations), maxNamedDownloads)] {
+	for _, drv := range drvs[:min(len(drvs), maxNames)] {
 		names = append(names, nameOf(drv))
 	}
 	text := strings.Join(names, ", ")
-	if more := len(d.Derivations) - len(names); more > 0 {
+	if more := len(drvs) - len(names); more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text

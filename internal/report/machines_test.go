@@ -38,7 +38,7 @@ func TestSummaryNamesRemoteBuilders(t *testing.T) {
 	if lines := machines(m.Cells[0]); len(lines) > 0 {
 		t.Errorf("without remote builders it says %q", lines)
 	}
-	b := buildBlock(run.BuildFinished{System: "x86_64-linux", Derivation: "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv", Machine: "ssh-ng://b"})
+	b := buildBlock(run.BuildFinished{System: "x86_64-linux", Derivation: "/nix/store/12jhkv0cgfm8d60n9vmx1q25cns906fs-ok.drv", Machine: "ssh-ng://b"}, run.StepBuild)
 	if !slices.Contains(strings.Split(b.head, "  "), "ok on ssh-ng://b") {
 		t.Errorf("the end of a build is %q", b.head)
 	}

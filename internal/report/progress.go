@@ -28,6 +28,7 @@ type row struct {
 
 	plan            run.Plan
 	builds          []*build // the running ones, oldest first
+	cancelled       []nix.StorePath
 	built, failed   int
 	failedDownloads map[string]int // by reason
 	fetched         run.Fetched
@@ -68,9 +69,12 @@ func (p *progress) apply(at time.Time, e run.Event) {
 	case run.BuildFinished:
 		r := p.row(e.System)
 		r.drop(e.Derivation)
-		if e.Failure == nil {
+		switch {
+		case e.Failure == nil:
 			r.built++
-		} else {
+		case e.Failure.Kind == run.Interrupted:
+			r.cancelled = append(r.cancelled, e.Derivation)
+		default:
 			r.failed++
 			if e.Failure.Kind == run.DownloadFailed {
 				r.failedDownloads[e.Failure.Reason]++
@@ -98,7 +102,7 @@ func (p *progress) row(system matrix.System) *row {
 
 func (r *row) begin(at time.Time, step run.Step) {
 	r.step, r.since, r.end = step, at, nil
-	r.builds, r.built, r.failed, r.failedDownloads = nil, 0, 0, map[string]int{}
+	r.builds, r.cancelled, r.built, r.failed, r.failedDownloads = nil, nil, 0, 0, map[string]int{}
 	r.fetched, r.exported = run.Fetched{}, run.Exported{}
 }
 

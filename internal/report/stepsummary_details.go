@@ -32,7 +32,7 @@ func (s *stepSummary) failures() (parts []part) {
 			}
 		}
 		for _, d := range c.Downloads {
-			parts = append(parts, part{text: fmt.Sprintf("❌ %s: %s: %s\n", system, words(d.String()), code(downloadNames(d)))})
+			parts = append(parts, part{text: fmt.Sprintf("❌ %s: %s: %s\n", system, words(d.String()), code(namesOf(d.Derivations)))})
 		}
 		for _, m := range c.Mismatches {
 			parts = append(parts, mismatch(c.System, m))

@@ -38,10 +38,10 @@ func (s style) summary(v *view) []shown {
 	}
 	total := v.buildMark()
 	for _, c := range systems {
-		if c.Error != "" || !isGood(c.Verdict) {
+		if (c.Error != "" || !isGood(c.Verdict)) && total != cancelled {
 			total = failed
 		}
-		blocks := failureBlocks(c, m.Logs)
+		blocks := v.failureBlocks(c)
 		for _, b := range blocks {
 			lines = append(lines, s.render(b)...)
 		}
@@ -60,23 +60,30 @@ func (s style) summary(v *view) []shown {
 }
 
 func (s style) system(c systemView) []shown {
-	head := fmt.Sprintf("%s: %s in %s", c.System, verdictResult(c.Verdict).text, duration(c.Seconds))
+	verdict := verdictResult(c.Verdict)
+	if c.result.mark == cancelled {
+		verdict = c.result
+	}
+	head := fmt.Sprintf("%s: %s in %s", c.System, verdict.text, duration(c.Seconds))
 	lines := []shown{s.paint(bold, s.clean(head)), "  " + s.clean(engineText(c.CellResult))}
 	for _, m := range machines(c.CellResult) {
 		lines = append(lines, "  "+s.clean(m))
 	}
-	name, verdict := 0, 0
+	name, width := 0, 0
 	for _, p := range c.packages {
 		name = max(name, utf8.RuneCountInString(string(p.Package)))
-		verdict = max(verdict, len(p.result.text))
+		width = max(width, len(p.result.text))
 	}
 	for _, p := range c.packages {
-		row := fmt.Sprintf("%-*s  %-*s  %6s  %s", name, p.Package, verdict, p.result.text, optional(p.Seconds), closure(p.PackageResult))
+		row := fmt.Sprintf("%-*s  %-*s  %6s  %s", name, p.Package, width, p.result.text, optional(p.Seconds), closure(p.PackageResult))
 		if p.change != "" {
 			row += ", " + p.change + " since the last release"
 		}
 		lines = append(lines, "  "+s.sign(p.result.mark)+s.clean(strings.TrimRight(row, " ")))
 		for _, o := range p.Outputs {
+			if p.result.mark == cancelled {
+				break
+			}
 			text := string(o.Path)
 			if o.Rebuild != "" {
 				text += "  " + strings.ToUpper(string(o.Rebuild))
@@ -134,17 +141,18 @@ func closure(p run.PackageResult) string {
 	return fmt.Sprintf("%9s in %s", printable.Size(p.ClosureBytes), run.Count(p.ClosurePaths, "path"))
 }
 
-// failureBlocks are the failures of a system. Logs is the directory of the logs.
-func failureBlocks(c systemView, logs string) (blocks []block) {
-	if c.err != "" {
+// failureBlocks are the failures of a system. The end of a step has told its error already.
+func (v *view) failureBlocks(c systemView) (blocks []block) {
+	isTold := func(e run.StepFinished) bool { return e.System == c.System && e.Error == c.err }
+	if c.err != "" && !slices.ContainsFunc(v.failedSteps, isTold) {
 		first, rest := firstLine(c.err)
 		blocks = append(blocks, block{mark: failed, head: fmt.Sprintf("%s: %s", c.System, first), why: rest})
 	}
 	for _, d := range c.Downloads {
-		blocks = append(blocks, block{mark: failed, head: fmt.Sprintf("%s: %s", c.System, d), why: []string{downloadNames(d)}})
+		blocks = append(blocks, block{mark: failed, head: fmt.Sprintf("%s: %s", c.System, d), why: []string{namesOf(d.Derivations)}})
 	}
 	for _, p := range c.packages {
-		if isGood(p.Verdict) || p.Failure == nil && p.Derivation == "" && c.Error != "" {
+		if isGood(p.Verdict) || p.result.mark == cancelled || p.Failure == nil && p.Derivation == "" && c.Error != "" {
 			continue // the error of the system explains why a package was not evaluated
 		}
 		b := block{mark: failed, head: fmt.Sprintf("%s %s: %s", c.System, p.Package, p.result.text)}
@@ -156,7 +164,7 @@ func failureBlocks(c systemView, logs string) (blocks []block) {
 			}
 		}
 		if p.Log != "" {
-			b.where = "log: " + filepath.Join(logs, p.Log)
+			b.where = "log: " + filepath.Join(v.finished.Manifest.Logs, p.Log)
 		}
 		blocks = append(blocks, b)
 	}

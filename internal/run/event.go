@@ -62,6 +62,8 @@ type (
 		// Skipped says why the step had nothing to do. A skipped step never counts as passed.
 		Skipped string `json:"skipped,omitempty"`
 		Error   string `json:"error,omitempty"`
+		// Interrupted says that the step failed because the run was cancelled.
+		Interrupted bool `json:"interrupted,omitempty"`
 		// At is the line of the flake that the error is about; nil if it is not known.
 		At *Line `json:"at,omitempty"`
 	}

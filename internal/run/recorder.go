@@ -51,13 +51,19 @@ func (r Recorder) Step(ctx context.Context, step Step, system matrix.System, f f
 	if errors.As(err, &skip) {
 		done.Skipped, err = string(skip), nil
 	} else if err != nil {
-		done.Error = err.Error()
+		done.Error, done.Interrupted = err.Error(), isCancelled(err)
 		if at := (interface{ Position() *Line })(nil); errors.As(err, &at) {
 			done.At = at.Position()
 		}
 	}
 	r.Event(done)
 	return err
+}
+
+// isCancelled reports whether a step ended by a cancelled context, and not by a time limit.
+func isCancelled(err error) bool {
+	interrupted, ok := errors.AsType[*InterruptedError](err)
+	return ok && errors.Is(interrupted.Err, context.Canceled)
 }
 
 // Skipped is the reason why a step had nothing to do.

@@ -45,7 +45,9 @@ func (m Machine) SetUp(ctx context.Context) error {
 		return err
 	}
 	for _, s := range foreign {
-		m.registerEmulator(s)
+		if registerEmulator(s) == nil { // otherwise preflight and doctor say what is missing
+			fmt.Fprintf(m.Log, "registered the emulator for %s with the kernel\n", s.Machine())
+		}
 	}
 	access = host.InspectAccess(m.Environ) // Nix may be installed now
 	err = m.nixProblem(ctx, access)
@@ -130,7 +132,11 @@ type foreignCheck struct {
 func (m Machine) foreignProblem(ctx context.Context, c foreignCheck, s matrix.System) error {
 	if binfmt.Find(s.Machine()) == nil {
 		_, err := os.Stat(filepath.Join(binfmt.Dir, "register"))
-		return noEmulator(c.access, s, emulatorState{installed: emulatorInstalled(s), mounted: err == nil, tried: c.tried && c.access.Root})
+		state := emulatorState{installed: emulatorInstalled(s), mounted: err == nil}
+		if c.tried && c.access.Root {
+			state.refused = registerEmulator(s)
+		}
+		return noEmulator(c.access, s, state)
 	}
 	if !c.nix {
 		return nil
@@ -156,17 +162,17 @@ func (m Machine) BuildProblem(ctx context.Context, s matrix.System) error {
 
 // emulatorState describes an emulator that the kernel does not have.
 type emulatorState struct {
-	installed bool // by the distribution's package
-	mounted   bool // the kernel's table of emulators
-	tried     bool // the kernel refused the entry
+	installed bool  // by the distribution's package
+	mounted   bool  // the kernel's table of emulators
+	refused   error // why setUp could not register it; nil if it did not try
 }
 
 // noEmulator returns the error of a machine without an emulator, with the command that corrects it.
 func noEmulator(access host.Access, s matrix.System, e emulatorState) error {
 	err := fmt.Errorf("no binfmt entry with flag F for %s", s.Machine())
 	switch {
-	case e.tried:
-		return fmt.Errorf("%w: this kernel did not accept one", err)
+	case e.refused != nil:
+		return fmt.Errorf("%w: %w", err, e.refused)
 	case !access.Apt:
 		return hint.Wrap(err, "install QEMU's user mode emulation, and register it with flag F: docs/operations.md")
 	case !e.installed:
@@ -202,21 +208,13 @@ func (m Machine) install(ctx context.Context, packages []string) error {
 	return m.administer(ctx, command...)
 }
 
-// registerEmulator registers an installed emulator in the kernel. Without systemd the package does not. If the kernel
-// refuses, it prints a warning; preflight and doctor report what is missing.
-func (m Machine) registerEmulator(s matrix.System) {
-	if binfmt.Find(s.Machine()) != nil {
-		return
-	}
+// registerEmulator registers an installed emulator in the kernel, which lacks it. Without systemd the package does not.
+func registerEmulator(s matrix.System) error {
 	err := binfmt.Register(s.Machine())
 	if err == nil && binfmt.Find(s.Machine()) == nil {
-		err = errors.New("the kernel does not list it")
+		err = errors.New("this kernel does not list one after it was registered")
 	}
-	if err != nil {
-		fmt.Fprintf(m.Log, "warning: %v\n", err)
-		return
-	}
-	fmt.Fprintf(m.Log, "registered the emulator for %s with the kernel\n", s.Machine())
+	return err
 }
 
 // buildUsers is the number of users that Nix's own installer makes. Each builds one derivation at a time.

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -90,7 +91,7 @@ func TestNoEmulatorNamesTheNextCommand(t *testing.T) {
 		"no table":               {user, emulatorState{installed: true}, missing, "sudo sh -c 'mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc && grep ^: /usr/lib/binfmt.d/qemu-aarch64.conf >/proc/sys/fs/binfmt_misc/register'"},
 		"systemd registers":      {systemd, emulatorState{installed: true, mounted: true}, missing, "sudo systemctl restart systemd-binfmt"},
 		"another distribution":   {host.Access{User: "alice"}, emulatorState{}, missing, "install QEMU's user mode emulation, and register it with flag F: docs/operations.md"},
-		"the kernel has refused": {root, emulatorState{installed: true, mounted: true, tried: true}, missing + ": this kernel did not accept one", ""},
+		"the kernel has refused": {root, emulatorState{installed: true, mounted: true, refused: errors.New("write register: refused")}, missing + ": write register: refused", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			checkProblem(t, noEmulator(test.access, matrix.AArch64Linux, test.state), test.problem, test.command)
