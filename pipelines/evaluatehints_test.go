@@ -29,8 +29,10 @@ func TestHintsOfEvaluationErrors(t *testing.T) {
 		{tracked, "error: path '/nix/store/x-source/a.nix' does not exist\n", nil},
 		{unlocked, "error: unable to download 'https://api.github.com/repos/a/b/commits/HEAD': Couldn't resolve host name (6)\n", []string{lock}},
 		{unlocked, "error: flake 'path:/x' requires lock file changes but they're not allowed due to '--no-write-lock-file'\n", []string{lock}},
-		{tracked, "error: flake 'path:/x' requires lock file changes but they're not allowed due to '--no-write-lock-file'\n",
-			[]string{"lock the inputs and commit the result: nix flake lock"}},
+		{
+			tracked, "error: flake 'path:/x' requires lock file changes but they're not allowed due to '--no-write-lock-file'\n",
+			[]string{"lock the inputs and commit the result: nix flake lock"},
+		},
 	} {
 		err := evaluationError(matrix.X8664Linux, test.s, test.said, &engine.ExitError{Program: "nix", Code: 1, Stderr: test.said})
 		if got := hint.Of(err); !slices.Equal(got, test.want) {
