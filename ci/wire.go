@@ -17,7 +17,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// prepare makes a run from the options. Only here interfaces get their concrete types. cleanup closes what it opened.
+// prepare makes a run from the options. Only here interfaces get their concrete types. cleanup closes what it opened. It is
+// longer than a screen because each part needs several of those before it.
 func prepare(ctx context.Context, sys process, cmd command, o options, report run.Reporter) (r *pipelines.Release, cleanup func(), err error) {
 	now := sys.clock()
 	id := cmp.Or(o.run, newRunID(now()))
