@@ -36,7 +36,7 @@ func collectingNix(t *testing.T) (dir, log string) {
 }
 
 // A garbage collector runs after each command of a run, in a store of the test. It removes nothing that the run still needs.
-func TestGarbageCollectionAfterEachCommand(t *testing.T) {
+func TestCollectionAfterEachCommand(t *testing.T) {
 	t.Parallel()
 	needsNix(t)
 	file := buildCI(t)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
@@ -17,7 +18,10 @@ func bin(t *testing.T, programs ...string) []string {
 	dir := t.TempDir()
 	for i := 0; i < len(programs); i += 2 {
 		script := "#!/bin/sh\n" + programs[i+1] + "\n"
-		if err := os.WriteFile(filepath.Join(dir, programs[i]), []byte(script), 0o755); err != nil {
+		syscall.ForkLock.RLock() // a child of another test would have the file open for writing: "text file busy"
+		err := os.WriteFile(filepath.Join(dir, programs[i]), []byte(script), 0o755)
+		syscall.ForkLock.RUnlock()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

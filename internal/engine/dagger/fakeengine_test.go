@@ -93,7 +93,10 @@ func fakeClient(t *testing.T, port int) (path string, ended func() bool) {
 	pidfile := filepath.Join(dir, "pid")
 	path = filepath.Join(dir, "dagger")
 	script := fmt.Sprintf("#!/bin/sh\ntrap '' INT TERM\necho $$ >%s\n"+`echo '{"port":%d,"session_token":"t"}'`+"\nwhile :; do sleep 1; done\n", pidfile, port)
-	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+	syscall.ForkLock.RLock() // a child of another test would have the file open for writing: "text file busy"
+	err := os.WriteFile(path, []byte(script), 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return path, func() bool {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -70,7 +71,10 @@ func buildPrograms(dir string) error {
 			return fmt.Errorf("run go %s: %v\n%s", args[0], err, out)
 		}
 	}
-	return os.CopyFS(filepath.Join(dir, "testdata"), os.DirFS("../../../ci/testdata"))
+	return errors.Join(
+		os.CopyFS(filepath.Join(dir, "testdata"), os.DirFS("../../../ci/testdata")),
+		os.CopyFS(filepath.Join(dir, "opensesame"), os.DirFS("../../../ci/opensesame")),
+	)
 }
 
 // nixRoot returns the root of a Debian release, and makes it if it does not exist.

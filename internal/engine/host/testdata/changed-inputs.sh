@@ -57,7 +57,7 @@ key=$(sed -n "s/.*trusted-public-keys '\([^']*\)'.*/\1/p" /root/serve | head -n 
 
 builders "$owner"
 echo "the owner's release:"
-run release owner --cachix-url http://127.0.0.1:8008/api/v1 --trusted-key "$key" --confirm-timeout 5s --rebuild=off || echo "exit code $?"
+run release owner --cachix scopecreep-zip --secret-env SCOPE_CREEP_CACHIX_PRIVATE_KEY --cachix-url http://127.0.0.1:8008/api/v1 --trusted-key "$key" --confirm-timeout 5s --rebuild=off || echo "exit code $?"
 echo "in the cache:"
 path=$(echo /nix/store/*-owner)
 nix --extra-experimental-features nix-command store cat --store http://127.0.0.1:8008 "$path" 2>/dev/null || echo nothing
