@@ -31,8 +31,10 @@ func (c *cell) evaluate(ctx context.Context) error {
 	return c.Step(ctx, run.StepEvaluate, c.System, func() (string, error) {
 		packages, err := c.evaluateProtected(ctx)
 		if none := (*EvaluationError)(nil); c.EverySystem && errors.As(err, &none) && none.noPackages {
-			c.absent, c.result.Packages = true, nil
-			return "", run.Skipped(none.Text)
+			if err = c.checkAbsent(ctx, none); err == nil {
+				c.absent, c.result.Packages = true, nil
+				return "", run.Skipped(none.Text)
+			}
 		}
 		if err == nil && c.mayBeAbsent() {
 			err = c.needsEmulator()
@@ -53,6 +55,31 @@ func (c *cell) evaluate(ctx context.Context) error {
 	})
 }
 
+// checkAbsent returns an error unless the flake lists its systems and lacks the one of the cell. Nix's message about a
+// missing attribute is not enough to leave a system out: a package can throw the same words.
+func (c *cell) checkAbsent(ctx context.Context, none *EvaluationError) error {
+	if none.exit == nil {
+		return nil // Nix has listed the packages: there are none
+	}
+	args, settings, err := c.evaluateArgs(ctx, "packages")
+	if err != nil {
+		return err
+	}
+	args = append(args, "--apply", "builtins.attrNames")
+	out, err := c.exec.Run(ctx, engine.Command{Program: "nix", Args: args, Settings: c.Settings.With(settings)})
+	var systems []string
+	if err == nil {
+		err = json.Unmarshal(out, &systems)
+	}
+	if err != nil || slices.Contains(systems, "drvPath") { // a package with the name packages comes first
+		return none.withHint()
+	}
+	if slices.Contains(systems, string(c.System)) {
+		return fmt.Errorf("evaluate packages.%s: Nix reports a missing attribute, and the flake has packages for the system", c.System)
+	}
+	return nil
+}
+
 // anyEvaluated reports whether a package of the cell has a derivation.
 func (c *cell) anyEvaluated() bool {
 	return slices.ContainsFunc(c.result.Packages, func(p run.PackageResult) bool { return p.Derivation != "" })
@@ -61,7 +88,7 @@ func (c *cell) anyEvaluated() bool {
 // evaluatePackages evaluates all packages with one command. It evaluates those that throw again, alone, for Nix's message.
 // It does so with all packages if one has an error that an expression cannot catch, such as an infinite recursion.
 func (c *cell) evaluatePackages(ctx context.Context) ([]evaluated, error) {
-	args, settings, err := c.evaluateArgs(ctx)
+	args, settings, err := c.evaluateArgs(ctx, "packages."+string(c.System))
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +178,7 @@ func isEvaluationError(err error) bool {
 	return errors.As(err, &evaluation)
 }
 
-func (c *cell) evaluateArgs(ctx context.Context) ([]string, nix.Settings, error) {
+func (c *cell) evaluateArgs(ctx context.Context, attribute string) ([]string, nix.Settings, error) {
 	ref, settings, err := c.copyFlakeToStore(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -172,7 +199,7 @@ func (c *cell) evaluateArgs(ctx context.Context) ([]string, nix.Settings, error)
 		}
 		args = append(args, "--override-input", o.Input, ref)
 	}
-	return append(args, ref+"#packages."+string(c.System)), settings, nil
+	return append(args, ref+"#"+attribute), settings, nil
 }
 
 // answer is the result of the functions below: the names of all packages of a system, and the requested packages.

@@ -364,14 +364,17 @@ func TestSystemWithoutPackages(t *testing.T) {
 		empty bool // packages.<system> is there, without a package
 		// unable is a system whose builders the machine cannot run.
 		unable matrix.System
+		lists  []string // the names that Nix lists below packages
 		want   string
 	}{
-		"left out":    {every: true, lacks: []matrix.System{matrix.X8664Linux}},
-		"empty":       {every: true, lacks: []matrix.System{matrix.X8664Linux}, empty: true},
-		"no emulator": {every: true, lacks: []matrix.System{matrix.X8664Linux}, unable: matrix.X8664Linux},
-		"has some":    {every: true, unable: matrix.X8664Linux, want: "build for x86_64-linux on aarch64-linux: no emulator is registered"},
-		"named":       {lacks: []matrix.System{matrix.X8664Linux}, want: "the flake has no packages.x86_64-linux"},
-		"none at all": {every: true, lacks: matrix.Systems(), want: "the flake has no packages for any of the systems"},
+		"thrown words":                     {every: true, lacks: []matrix.System{matrix.X8664Linux}, lists: []string{"aarch64-linux", "x86_64-linux"}, want: "the flake has packages for the system"},
+		"a package with the name packages": {every: true, lacks: []matrix.System{matrix.X8664Linux}, lists: []string{"drvPath", "type"}, want: "the flake has no packages.x86_64-linux"},
+		"left out":                         {every: true, lacks: []matrix.System{matrix.X8664Linux}},
+		"empty":                            {every: true, lacks: []matrix.System{matrix.X8664Linux}, empty: true},
+		"no emulator":                      {every: true, lacks: []matrix.System{matrix.X8664Linux}, unable: matrix.X8664Linux},
+		"has some":                         {every: true, unable: matrix.X8664Linux, want: "build for x86_64-linux on aarch64-linux: no emulator is registered"},
+		"named":                            {lacks: []matrix.System{matrix.X8664Linux}, want: "the flake has no packages.x86_64-linux"},
+		"none at all":                      {every: true, lacks: matrix.Systems(), want: "the flake has no packages for any of the systems"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			release := newFakeRun(t)
@@ -379,6 +382,7 @@ func TestSystemWithoutPackages(t *testing.T) {
 			release.publishTo(cache)
 			release.Cells, release.EverySystem = matrix.Expand(matrix.Systems(), nil), test.every
 			for _, system := range test.lacks {
+				release.engines[system].systems = test.lists
 				if release.engines[system].noFlake = noX8664; test.empty {
 					release.engines[system].noFlake, release.engines[system].lacks = "", map[matrix.Package]bool{"desktop": true, "headless": true}
 				}

@@ -81,6 +81,8 @@ type fakeEngine struct {
 	// flake.
 	lacks   map[matrix.Package]bool
 	noFlake string
+	// systems are those that the flake lists packages for.
+	systems []string
 	// placeholder is the package whose output path is not known before the build, as for a content-addressed
 	// derivation.
 	placeholder matrix.Package
@@ -266,6 +268,9 @@ func (f *fakeEngine) evaluate(c engine.Command) ([]byte, error) {
 	fails := func(output string) ([]byte, error) {
 		fmt.Fprint(c.Stderr, output)
 		return nil, &engine.ExitError{Program: "nix", Code: 1, Stderr: output}
+	}
+	if function == "builtins.attrNames" {
+		return json.Marshal(append([]string{}, f.systems...))
 	}
 	if f.noFlake != "" {
 		return fails(f.noFlake)
