@@ -68,10 +68,12 @@ func evaluationError(system matrix.System, s run.Snapshot, stderr string, err er
 		none := missingPackages(system)
 		none.exit = evaluation.exit
 		return none.withHint()
-	case s.LockHash == "" && lacksLock(evalError.Message):
-		return hint.Wrap(evaluation, "the flake has no flake.lock: if it has inputs, lock them and commit the result: nix flake lock")
+	case s.LockHash == "" && strings.Contains(evalError.Message, "unable to download"): // Nix looks for the newest commit of an input
+		return hint.Wrap(hint.Wrap(evaluation, fetchHint), lockHint)
 	case strings.Contains(evalError.Message, "unable to download"):
-		return hint.Wrap(evaluation, "an input could not be fetched: check the network, and GitHub's limits for those without a token; then run the same command again")
+		return hint.Wrap(evaluation, fetchHint)
+	case s.LockHash == "" && lacksLock(evalError.Message):
+		return hint.Wrap(evaluation, lockHint)
 	case nix.NoSandbox(evalError.Message) != "":
 		return hint.Wrap(evaluation, "no sandbox can be had here: run as root or with Nix's daemon; beside a secret, nothing is built without one, "+
 			"unless --push-unsandboxed says that every builder is trusted")
@@ -103,11 +105,14 @@ func noPackages(results []run.CellResult) error {
 	return hint.Wrap(errors.New("the flake has no packages for any of the systems"), "nix flake show lists what it has")
 }
 
-// lacksLock reports whether a message of Nix can be about an input that is not locked. Nix looks for the newest commit of
-// such an input, even where it may not write the lock.
+const (
+	fetchHint = "an input could not be fetched: check the network, and GitHub's limits for those without a token; then run the same command again"
+	lockHint  = "the flake has no flake.lock: if it has inputs, lock them and commit the result: nix flake lock"
+)
+
+// lacksLock reports whether a message of Nix can be about an input that is not locked.
 func lacksLock(message string) bool {
-	return strings.Contains(message, "lock file") || strings.Contains(message, "unlocked") || strings.Contains(message, "unable to download") ||
-		strings.Contains(message, "cannot find flake")
+	return strings.Contains(message, "lock file") || strings.Contains(message, "unlocked") || strings.Contains(message, "cannot find flake")
 }
 
 // lacksFile reports whether a message of Nix is about a file that is not there. Nix 2.8 has the words of the system.
@@ -117,9 +122,9 @@ func lacksFile(message string) bool {
 
 // addCommand returns the command that makes git track the untracked files of the snapshot's checkout.
 func addCommand(s run.Snapshot) string {
-	command := "git add"
+	command := "git add --"
 	if u, err := url.Parse(s.URL); err == nil && u.Scheme == "git+file" {
-		command = "git -C " + hint.Quote(u.Path) + " add"
+		command = "git -C " + hint.Quote(u.Path) + " add --"
 	}
 	for _, name := range s.Untracked {
 		command += " " + hint.Quote(name)
