@@ -35,6 +35,23 @@ func collectingNix(t *testing.T) (dir, log string) {
 	return dir, log
 }
 
+// shortDir makes a directory for a store whose collector listens on a socket: a socket's path has at most 107 bytes, and
+// that of [testing.T.TempDir] has the name of the test.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		makeWritable(dir)
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
 // A garbage collector runs after each command of a run, in a store of the test. It removes nothing that the run still needs.
 func TestCollectionAfterEachCommand(t *testing.T) {
 	t.Parallel()
@@ -45,8 +62,7 @@ func TestCollectionAfterEachCommand(t *testing.T) {
 		"check":   {"check", "example"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			t.Cleanup(func() { makeWritable(dir) })
+			dir := shortDir(t)
 			programs, log := collectingNix(t)
 			cmd := ciCommand(t.Context(), t, file, dir, append(args, "--engine", "host", "--system", "x86_64-linux")...)
 			cmd.Env = append(cmd.Env, "PATH="+programs+":"+os.Getenv("PATH"))
@@ -79,8 +95,7 @@ func TestCollectionAfterEachCommand(t *testing.T) {
 func TestAutomaticGarbageCollection(t *testing.T) {
 	t.Parallel()
 	needsNix(t)
-	file, dir := buildCI(t), t.TempDir()
-	t.Cleanup(func() { makeWritable(dir) })
+	file, dir := buildCI(t), shortDir(t)
 	writeTest(t, filepath.Join(dir, "conf", "nix.conf"), "min-free = 1000000000000000\nmax-free = 10000000000000000\n")
 	cmd := ciCommand(t.Context(), t, file, dir, "release", "example", "--rebuild", "--engine", "host", "--system", "x86_64-linux")
 	cmd.Env = append(cmd.Env, "NIX_CONF_DIR="+filepath.Join(dir, "conf"))

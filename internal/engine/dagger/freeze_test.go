@@ -79,6 +79,9 @@ func within(t *testing.T, o Options, goOn func(), f func() error) error {
 func TestEngineFrozenBeforeOpen(t *testing.T) {
 	o := options(t, matrix.X8664Linux)
 	o.limits = freezeLimits()
+	if _, err := o.loadImage(t.Context()); err != nil { // it is converted once, which can take longer than the limits
+		t.Fatal(err)
+	}
 	stop, goOn := freezer(t)
 	stop()
 	err := within(t, o, goOn, func() error {
