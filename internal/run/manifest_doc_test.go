@@ -20,7 +20,7 @@ func TestManifestIsDocumented(t *testing.T) {
 	fields := jsonFields(reflect.TypeFor[Manifest](), "", make(map[reflect.Type]bool))
 	for _, field := range fields {
 		if !slices.Contains(documented, field) {
-			t.Errorf("docs/manifest.md does not document %s: add a row that begins with | `%s` |", field, field)
+			t.Errorf("docs/manifest.md does not document %s: add a line to the block in Fields", field)
 		}
 	}
 	for _, field := range documented {
@@ -55,15 +55,17 @@ func TestManifestVerdictsAndFailuresAreDocumented(t *testing.T) {
 	}
 }
 
-var fieldRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\|")
+var fieldLine = regexp.MustCompile(`(?m)^( *)(\w+(?:\[\])?)  `)
 
-// documentedFields returns the fields whose rows are in the section "Fields".
+// documentedFields returns the paths of the fields in the block of the section "Fields", where two spaces are one level.
 func documentedFields(page string) []string {
 	_, section, _ := strings.Cut(page, "\n## Fields\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	var fields []string
-	for _, m := range fieldRow.FindAllStringSubmatch(section, -1) {
-		fields = append(fields, m[1])
+	_, block, _ := strings.Cut(section, "\n```\n")
+	block, _, _ = strings.Cut(block, "\n```\n")
+	var fields, parents []string
+	for _, m := range fieldLine.FindAllStringSubmatch(block, -1) {
+		parents = append(parents[:min(len(m[1])/2, len(parents))], m[2])
+		fields = append(fields, strings.TrimSuffix(strings.Join(parents, "."), "[]"))
 	}
 	return fields
 }
