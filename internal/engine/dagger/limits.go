@@ -55,9 +55,13 @@ const (
 	noticeAfter = 2 * time.Second
 )
 
-// noticeLong calls Notice with a text, unless the returned function is called soon.
+// noticeLong calls Notice with a text, if there is one, unless the returned function is called soon.
 func (o Options) noticeLong(text string) (stop func() bool) {
-	return time.AfterFunc(noticeAfter, func() { o.Notice(text) }).Stop
+	return time.AfterFunc(noticeAfter, func() {
+		if o.Notice != nil {
+			o.Notice(text)
+		}
+	}).Stop
 }
 
 // atMost appends a limit to the text of a notice.
