@@ -66,8 +66,8 @@ const DefaultJobs = 64
 
 // New returns a client for the named cache, such as "mine". It sends no request.
 func New(name string, o Options) (*Client, error) {
-	if !isCacheName(name) {
-		return nil, fmt.Errorf("parse cache name %q: want letters, digits, dashes and underscores", name)
+	if _, err := ParseName(name); err != nil {
+		return nil, err
 	}
 	base, err := parseBase(o.URL)
 	if err != nil {
@@ -111,6 +111,14 @@ func parseBase(text string) (string, error) {
 		return "", fmt.Errorf("parse Cachix URL %s: want https://HOST/PATH", u.Redacted())
 	}
 	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// ParseName returns the name of a cache, such as "mine".
+func ParseName(name string) (string, error) {
+	if !isCacheName(name) {
+		return "", fmt.Errorf("parse cache name %q: want letters, digits, dashes and underscores", name)
+	}
+	return name, nil
 }
 
 // isCacheName returns whether a name is safe to use in a path of the API.

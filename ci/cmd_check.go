@@ -23,7 +23,7 @@ const checkManual = `Check a flake against its contract, with what is built. Not
 
 A contract is a TOML file with requirements of the outputs, packages, units, module, hashes, lock and settings of a flake.
 The contract of the default flake is built in; the example has to satisfy it without a warning. --contract-file names
-another contract, and --init writes a first one. A list in a contract is a minimum.
+another contract. The command init writes a first one. A list in a contract is a minimum.
 
 Each check ends as PASS, FAIL, WARN or SKIP, with what was wanted, what was found, and where. A planned check that did
 not run is a failure. OUT/check.json has all checks. A failure ends with exit code 4. release, warm and build
@@ -34,7 +34,7 @@ those of what was fetched, in every Nix file of the flake.`
 
 func newCheck(process process) *cobra.Command {
 	var o options
-	var fix, draft bool
+	var fix bool
 	c := &cobra.Command{
 		Use:   checkCommand.name + " [FLAKE]",
 		Short: "Check a flake against its contract, with what is built",
@@ -44,13 +44,8 @@ func newCheck(process process) *cobra.Command {
 			if err := o.parse(c.Flags(), args); err != nil {
 				return err
 			}
-			switch {
-			case fix && draft:
-				return usage(errors.New("parse flags: --fix and --init exclude each other"))
-			case fix:
+			if fix {
 				return runFix(c.Context(), process, o)
-			case draft:
-				return runDraft(c.Context(), process, o)
 			}
 			manifest, err := runCheck(c.Context(), process, o)
 			return repeatHint(c.Context(), err, o, manifest)
@@ -58,27 +53,7 @@ func newCheck(process process) *cobra.Command {
 	}
 	o.register(c.Flags())
 	c.Flags().BoolVar(&fix, "fix", false, "correct wrong and missing hashes in FLAKE, a directory, as far as files or a build show them")
-	c.Flags().BoolVar(&draft, "init", false, "write a first contract to standard output, from what FLAKE has today")
 	return c
-}
-
-// runDraft writes a contract that the flake satisfies.
-func runDraft(ctx context.Context, process process, o options) error {
-	o.json = false // the contract is on standard output, not the events
-	var c *contract.Contract
-	err := withRelease(ctx, process, checkCommand, o, func(r *pipelines.Release) (err error) {
-		c, err = (&pipelines.Draft{Job: r.Job}).Run(ctx)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	data, err := c.Encode()
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(process.stdout, "# Requirements of %s: a first version, made from what it has.\n\n%s", o.project.Flake, data)
-	return err
 }
 
 func runCheck(ctx context.Context, process process, o options) (manifest *run.Manifest, err error) {
@@ -93,8 +68,8 @@ func runCheck(ctx context.Context, process process, o options) (manifest *run.Ma
 // fetches that it reached.
 func runFix(ctx context.Context, process process, o options) error {
 	flake := o.project.Flake
-	if info, err := os.Stat(flake); err != nil || !info.IsDir() {
-		return usage(hint.Wrap(fmt.Errorf("fix flake %s: not a directory", flake), "clone it, and name the directory"))
+	if err := checkDirectory("fix", flake); err != nil {
+		return err
 	}
 	if o.contract.Contract != nil {
 		changed, err := o.contract.Contract.FixStatic(flake)
@@ -121,6 +96,14 @@ func runFix(ctx context.Context, process process, o options) error {
 			return err
 		}
 	}
+}
+
+// checkDirectory returns an error if a flake whose files a command changes is not a directory.
+func checkDirectory(verb, flake string) error {
+	if info, err := os.Stat(flake); flake != exampleFlake && err == nil && info.IsDir() {
+		return nil
+	}
+	return usage(hint.Wrap(fmt.Errorf("%s flake %s: not a directory", verb, flake), "clone it, and name the directory"))
 }
 
 func printChanges(w io.Writer, flake string, changed []contract.Position) error {

@@ -16,7 +16,7 @@ hashes, lock and caches. release, warm and build check it; check does it alone, 
   --contract-file FILE   names the contract
   --contract warn        reports failures without failing; off checks nothing
   --strict               makes each warning a failure
-  check --init           writes a first contract, from what the flake has today
+  init FLAKE             writes a first contract, from what the flake has today
   check --fix            corrects missing and wrong hashes of git dependencies
 
 A check ends as PASS, FAIL, WARN or SKIP. A planned check that did not run is a failure. A failure ends the run with exit

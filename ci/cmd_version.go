@@ -92,6 +92,26 @@ func (b build) String() string {
 	return text + ")"
 }
 
+// fullCommit matches what GitHub takes as a commit.
+var fullCommit = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+// revision returns the commit, or else the tag of the version.
+func (b build) revision() string {
+	if commit := strings.TrimSuffix(b.commit, "-dirty"); fullCommit.MatchString(commit) {
+		return commit
+	}
+	return "v" + b.version
+}
+
+// action returns the revision as a workflow names it: a commit has the version in a comment.
+func (b build) action() string {
+	tag := "v" + b.version
+	if revision := b.revision(); revision != tag {
+		return revision + " # " + tag
+	}
+	return tag
+}
+
 func newVersion(sys process) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",

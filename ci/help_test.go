@@ -14,7 +14,7 @@ func TestHelpOfTopics(t *testing.T) {
 	}{
 		{[]string{"help"}, exitOK, "Additional help topics:"},
 		{[]string{"help", "release"}, exitOK, "--rebuild"},
-		{[]string{"help", "contract"}, exitOK, "check --init"},
+		{[]string{"help", "contract"}, exitOK, "init FLAKE"},
 		{[]string{"help", "engines"}, exitOK, "--engine auto"},
 		{[]string{"help", "manifest"}, exitOK, "reproduce MANIFEST"},
 		{[]string{"help", "publishing"}, exitOK, "--secret-env"},

@@ -198,8 +198,8 @@ var layout = map[string]struct {
 			"internal/contract", "internal/derivations", "internal/drvdiff", "internal/engine", "internal/engine/dagger",
 			"internal/engine/host", "internal/flake", "internal/github", "internal/hint", "internal/nar", "internal/nix",
 			"internal/outcache", "internal/printable", "internal/project", "internal/provenance", "internal/publish",
-			"internal/record", "internal/regular", "internal/report", "internal/reproduce", "internal/run", "internal/setup",
-			"internal/workdir", "matrix", "pipelines",
+			"internal/record", "internal/regular", "internal/report", "internal/reproduce", "internal/run", "internal/scaffold",
+			"internal/setup", "internal/workdir", "matrix", "pipelines",
 		},
 		tests:   []string{"cachix/cachixtest", "internal/engine/binfmt", "internal/nixtest", "internal/sbom"},
 		because: "it puts the parts together",
@@ -249,6 +249,10 @@ var layout = map[string]struct {
 	"internal/github": {
 		imports: []string{"internal/child", "internal/hint", "internal/regular"},
 		because: "it reads the variables of a job on GitHub, and decides by the event alone",
+	},
+	"internal/scaffold": {
+		imports: []string{"internal/contract", "internal/project", "matrix"},
+		because: "it makes texts, and writes no file",
 	},
 	"internal/setup": {
 		imports: []string{

@@ -17,7 +17,8 @@ func main() {
 	environ, secrets := extractSecrets()
 	log.SetOutput(report.NewOutput(os.Stderr)) // of net/http, which quotes what a server sends
 	os.Exit(execute(ctx, os.Args[1:], process{
-		name: filepath.Base(os.Args[0]), program: programAs(os.Args[0]), stdout: os.Stdout, stderr: os.Stderr, environ: environ, secrets: secrets,
+		name: filepath.Base(os.Args[0]), program: programAs(os.Args[0]), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		environ: environ, secrets: secrets,
 	}))
 }
 

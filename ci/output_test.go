@@ -146,6 +146,7 @@ func TestResultsOnAFullDisk(t *testing.T) {
 	defer full.Close()
 	file, dir := buildCI(t), t.TempDir()
 	t.Cleanup(func() { makeWritable(dir) })
+	writeTest(t, filepath.Join(dir, "flake/flake.nix"), `{ outputs = _: { packages.x86_64-linux.p = derivation { name = "p"; system = "x86_64-linux"; builder = "/bin/sh"; }; }; }`)
 	flags := []string{"--engine", "host", "--system", "x86_64-linux", "--rebuild=off", "--contract=off"}
 	for _, args := range [][]string{
 		append([]string{"release", "example"}, flags...),
@@ -153,7 +154,7 @@ func TestResultsOnAFullDisk(t *testing.T) {
 		{"plan", "example", "--engine", "host"},
 		{"plan", "example", "--engine", "host", "--json"},
 		{"check", "example", "--engine", "host", "--system", "x86_64-linux", "--json"},
-		{"check", "example", "--engine", "host", "--system", "x86_64-linux", "--init"},
+		{"init", "./flake", "--engine", "host", "--substituter", "none", "--no-contract"},
 		{"compare", "out/manifest.json", "out/manifest.json"},
 		{"compare", "out/manifest.json", "out/manifest.json", "--json"},
 		{"verify", "out/provenance.intoto.jsonl"},

@@ -97,6 +97,7 @@ func TestPolicyAppliesToEveryCommand(t *testing.T) {
 		{"warm", "example"},
 		{"build", "example"},
 		{"check", "example"},
+		{"init", "."},
 		{"plan", "example"},
 		{"report"},
 		{"push", "--resume"},

@@ -79,6 +79,7 @@ func newRoot(process process) *cobra.Command {
 		newWarm(process),
 		newBuild(process),
 		newCheck(process),
+		newInit(process),
 		newPush(process),
 		newPin(process),
 		newReport(process),

@@ -92,6 +92,9 @@ func TestArgumentsAreCleaned(t *testing.T) {
 		{"push", "--from", "empty", "--cachix", evil},
 		{"reproduce", evil},
 		{"check", "--contract", evil},
+		{"init", evil},
+		{"init", ".", "--cachix", evil},
+		{"init", ".", "--cachix", "c", "--public-key", evil},
 		{"__complete", evil, evil},
 	} {
 		if strings.Contains(strings.Join(args, ""), "\x00") {

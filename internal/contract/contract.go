@@ -26,7 +26,7 @@ import (
 // Contract is what is required of a flake. A section that is left out requires nothing.
 type Contract struct {
 	// File is the file that it was read from, for messages.
-	File string `toml:"-,omitempty"`
+	File string `toml:"-"`
 	// Strict turns every warning into a failure.
 	Strict bool `toml:"strict,omitempty"`
 

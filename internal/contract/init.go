@@ -24,13 +24,16 @@ type Inventory struct {
 	// Derivations are those of the packages.
 	Derivations map[matrix.Package]nix.StorePath
 	Names       Names
+	// Systems are those that the contract is for.
+	Systems []matrix.System
 }
 
 // Names is the value of [NamesExpression].
 type Names struct {
 	Overlays  []string
 	Modules   []string
-	DevShells []string
+	Packages  map[matrix.System][]string
+	DevShells map[matrix.System][]string
 	Default   nix.StorePath // the derivation of packages.<system>.default; empty where there is none
 }
 
@@ -39,10 +42,12 @@ func NamesExpression(r Request) string {
 	return fmt.Sprintf(`let
   flake = builtins.getFlake %s;
   names = set: builtins.attrNames set;
+  bySystem = builtins.mapAttrs (_: set: let tried = builtins.tryEval (names set); in if tried.success then tried.value else [ ]);
 in {
   overlays = names (flake.overlays or { });
   modules = names (flake.homeManagerModules or { });
-  devShells = names (flake.devShells.%[2]s or { });
+  packages = bySystem (flake.packages or { });
+  devShells = bySystem (flake.devShells or { });
   default = flake.packages.%[2]s.default.drvPath or "";
 }`, nix.Quote(r.Flake), r.System)
 }
@@ -51,7 +56,12 @@ in {
 // rebuild a package, and how its tests are isolated.
 func Draft(in Inventory) *Contract {
 	c := &Contract{Packages: map[matrix.Package]Package{}}
-	c.Outputs = Outputs{Packages: slices.Sorted(maps.Keys(in.Build.Outputs)), Modules: in.Names.Modules, DevShells: in.Names.DevShells}
+	c.Outputs = Outputs{Modules: in.Names.Modules, DevShells: in.onEachSystem(in.Names.DevShells)}
+	for _, name := range in.onEachSystem(in.Names.Packages) {
+		if p := matrix.Package(name); in.Build.Outputs[p] != "" {
+			c.Outputs.Packages = append(c.Outputs.Packages, p)
+		}
+	}
 	for _, p := range c.Outputs.Packages {
 		if in.Names.Default != "" && in.Derivations[p] == in.Names.Default {
 			c.Outputs.Default = p
@@ -61,14 +71,25 @@ func Draft(in Inventory) *Contract {
 		c.Outputs.Overlay = "default"
 	}
 	units := map[string]directives{}
-	for name, out := range in.Build.Outputs {
-		c.Packages[name] = draftPackage(in.Build.Files, string(out), units)
+	for _, p := range c.Outputs.Packages {
+		c.Packages[p] = draftPackage(in.Build.Files, string(in.Build.Outputs[p]), units)
 	}
 	if len(units) > 0 {
 		c.Units = &Units{Dir: unitDir, Forbidden: []string{"/usr/bin"}, Service: common(units)}
 	}
 	c.draftFiles(in.Tree)
 	return c
+}
+
+// onEachSystem returns the names that all systems have.
+func (in Inventory) onEachSystem(names map[matrix.System][]string) (common []string) {
+	for i, system := range in.Systems {
+		if i == 0 {
+			common = slices.Clone(names[system])
+		}
+		common = slices.DeleteFunc(common, func(name string) bool { return !slices.Contains(names[system], name) })
+	}
+	return common
 }
 
 // unitDir is where packages keep the units of systemd's user sessions.

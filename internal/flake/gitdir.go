@@ -42,6 +42,21 @@ func findCheckout(dir string, explicit bool) (checkout, bool) {
 	}
 }
 
+// InCheckout returns the path of a directory below the top of its Git checkout; "." for the top itself.
+func InCheckout(dir string) (path string, ok bool) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", false
+	}
+	dir = Resolve(dir)
+	c, ok := findCheckout(dir, false)
+	if !ok || c.bare {
+		return "", false
+	}
+	path, err = filepath.Rel(c.top, dir)
+	return path, err == nil
+}
+
 func looksBare(dir string) bool {
 	for _, name := range []string{"HEAD", "objects", "refs"} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err != nil {

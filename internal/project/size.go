@@ -9,7 +9,10 @@ import (
 // Size is a number of bytes.
 type Size int64
 
-var _ encoding.TextUnmarshaler = new(Size)
+var (
+	_ encoding.TextUnmarshaler = new(Size)
+	_ encoding.TextMarshaler   = Size(0)
+)
 
 // ParseSize parses a size such as 256M: K, M and G are powers of 1024.
 func ParseSize(s string) (Size, error) {
@@ -32,4 +35,17 @@ func ParseSize(s string) (Size, error) {
 func (s *Size) UnmarshalText(text []byte) (err error) {
 	*s, err = ParseSize(string(text))
 	return err
+}
+
+// MarshalText returns the size in the largest unit that gives a whole number.
+func (s Size) MarshalText() ([]byte, error) {
+	for _, unit := range []struct {
+		shift int
+		name  string
+	}{{30, "G"}, {20, "M"}, {10, "K"}} {
+		if n := s >> unit.shift; n > 0 && n<<unit.shift == s {
+			return fmt.Append(nil, int64(n), unit.name), nil
+		}
+	}
+	return fmt.Append(nil, int64(s)), nil
 }

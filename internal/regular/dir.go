@@ -111,21 +111,37 @@ func (d *Dir) CreateNew(name string) (*os.File, error) {
 // Replace replaces a file by one with the output of fill: a reader sees either the old contents or the new ones. The file
 // is on disk then.
 func (d *Dir) Replace(name string, mode fs.FileMode, fill func(io.Writer) error) error {
-	return d.replace(name, mode, fill, (*os.File).Sync)
+	return d.replace(name, mode, fill, (*os.File).Sync, (*os.Root).Rename)
 }
 
 // Write replaces a file by one with the data. It is on disk then.
 func (d *Dir) Write(name string, data []byte) error {
-	return d.Replace(name, 0o644, func(w io.Writer) error { _, err := w.Write(data); return err })
+	return d.Replace(name, 0o644, writing(data))
 }
 
 // WriteUnsynced is [Dir.Write], but the file may be lost in a crash of the machine.
 func (d *Dir) WriteUnsynced(name string, data []byte) error {
-	fill := func(w io.Writer) error { _, err := w.Write(data); return err }
-	return d.replace(name, 0o644, fill, func(*os.File) error { return nil })
+	return d.replace(name, 0o644, writing(data), func(*os.File) error { return nil }, (*os.Root).Rename)
 }
 
-func (d *Dir) replace(name string, mode fs.FileMode, fill func(io.Writer) error, sync func(*os.File) error) error {
+// WriteNew writes a file that does not exist; otherwise the error is [fs.ErrExist]. A reader sees the whole file or none.
+func (d *Dir) WriteNew(name string, data []byte) error {
+	return d.replace(name, 0o644, writing(data), (*os.File).Sync, func(root *os.Root, part, path string) error {
+		if err := root.Link(part, path); err != nil {
+			return err
+		}
+		return root.Remove(part)
+	})
+}
+
+func writing(data []byte) func(io.Writer) error {
+	return func(w io.Writer) error { _, err := w.Write(data); return err }
+}
+
+// replace writes a file beside the one with the name, and then calls place with the names of both.
+func (d *Dir) replace(
+	name string, mode fs.FileMode, fill func(io.Writer) error, sync func(*os.File) error, place func(root *os.Root, part, path string) error,
+) error {
 	root, path, err := d.open(name, true)
 	if err != nil {
 		return err
@@ -140,7 +156,7 @@ func (d *Dir) replace(name string, mode fs.FileMode, fill func(io.Writer) error,
 		err = sync(f)
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = root.Rename(part, path)
+		err = place(root, part, path)
 	}
 	if err != nil {
 		_ = root.Remove(part)
