@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +10,10 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/rhysd/actionlint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/scaffold"
 )
 
 // workflow is a workflow, or an action: a YAML file that GitHub runs.
@@ -34,7 +39,7 @@ func parseWorkflow(t *testing.T, name, text string) workflow {
 	return workflow{name, strings.Split(text, "\n"), document.Content[0]}
 }
 
-// readWorkflows reads all workflows and actions of this repository.
+// readWorkflows reads all workflows and actions of this repository, and makes the one that init writes.
 func readWorkflows(t *testing.T) []workflow {
 	t.Helper()
 	files, err := filepath.Glob("../.github/workflows/*.y*ml")
@@ -45,7 +50,19 @@ func readWorkflows(t *testing.T) []workflow {
 	for _, file := range append(files, "../action.yml") {
 		all = append(all, readWorkflow(t, file))
 	}
-	return all
+	return append(all, parseWorkflow(t, scaffold.WorkflowFile, initWorkflow(t)))
+}
+
+// initWorkflow returns the workflow that init writes for a flake that publishes to a cache.
+func initWorkflow(t *testing.T) string {
+	t.Helper()
+	p := project.Default()
+	p.Cachix, p.PublicKey, p.ServedBy = "mine", "mine.cachix.org-1:AAAA", "https://mine.cachix.org"
+	text, err := scaffold.Workflow(p, build{version: "1.2.3", commit: "0123456789abcdef0123456789abcdef01234567"}.action())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func readWorkflow(t *testing.T, file string) workflow {
@@ -247,6 +264,61 @@ func TestWorkflowRulesCatchMutants(t *testing.T) {
 					t.Errorf("%q in place of %q: caught by %q: %t", m.new, m.old, other.name, caught)
 				}
 			}
+		}
+	}
+}
+
+// actionlint accepts the workflow that init writes. Those of this repository are among the linters of make lint.
+func TestInitWorkflowPassesActionlint(t *testing.T) {
+	linter, err := actionlint.NewLinter(io.Discard, &actionlint.LinterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(text string) (messages []string) {
+		found, err := linter.Lint(scaffold.WorkflowFile, []byte(text), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range found {
+			messages = append(messages, e.Error())
+		}
+		return messages
+	}
+	if found := check(initWorkflow(t)); len(found) > 0 {
+		t.Errorf("actionlint: %q", found)
+	}
+	if len(check(strings.Replace(initWorkflow(t), "matrix.runner", "matrix.runer", 1))) == 0 {
+		t.Error("actionlint finds nothing in a workflow with a mistake")
+	}
+}
+
+// A pull request has no secret, and does not release.
+func TestInitWorkflowForEachEvent(t *testing.T) {
+	with := yamlAt(parseWorkflow(t, "init", initWorkflow(t)).job(t, "nix").step(t, toolName), "with")
+	for event, want := range map[string][2]string{"pull_request": {"build", ""}, "push": {"release", "t0ken"}} {
+		c := contexts{"github": map[string]any{"event_name": event}, "secrets": map[string]any{scaffold.DefaultSecret: "t0ken"}}
+		if got := [2]string{expand(t, c, yamlText(with, "command")), expand(t, c, yamlText(with, "token"))}; got != want {
+			t.Errorf("on %s: %q, want %q", event, got, want)
+		}
+	}
+	known := yamlKeys(yamlAt(readWorkflow(t, "../action.yml").root, "inputs"))
+	for _, input := range yamlKeys(with) {
+		if !slices.Contains(known, input) {
+			t.Errorf("action.yml has no input %s", input)
+		}
+	}
+}
+
+func TestActionOfABuild(t *testing.T) {
+	const commit = "0123456789abcdef0123456789abcdef01234567"
+	for want, b := range map[string]build{
+		"v1.2.3":             {version: "1.2.3"},
+		commit + " # v1.2.3": {version: "1.2.3", commit: commit},
+		commit + " # v1.2.4": {version: "1.2.4", commit: commit + "-dirty", modified: true},
+		"v1.2.5":             {version: "1.2.5", commit: commit[:12]}, // GitHub takes only full commits
+	} {
+		if got := b.action(); got != want {
+			t.Errorf("%v: %s, want %s", b, got, want)
 		}
 	}
 }

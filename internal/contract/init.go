@@ -48,7 +48,7 @@ in {
   modules = names (flake.homeManagerModules or { });
   packages = bySystem (flake.packages or { });
   devShells = bySystem (flake.devShells or { });
-  default = flake.packages.%[2]s.default.drvPath or "";
+  default = flake.packages.%[2]s.default.drvPath or null;
 }`, nix.Quote(r.Flake), r.System)
 }
 

@@ -137,3 +137,15 @@ func TestWithoutTrust(t *testing.T) {
 		}
 	}
 }
+
+func TestSizesAreWrittenAsTheyAreRead(t *testing.T) {
+	for _, want := range []string{"0", "1", "1023", "1K", "1025", "256M", "3G", "1536M"} {
+		size, err := ParseSize(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := size.MarshalText(); err != nil || string(got) != want {
+			t.Errorf("%s, %v, want %s", got, err, want)
+		}
+	}
+}

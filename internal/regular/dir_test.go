@@ -17,6 +17,7 @@ var uses = map[string]func(*Dir) error{
 	"read":    func(d *Dir) error { _, err := d.Read("file", 100); return err },
 	"create":  func(d *Dir) error { f, err := d.CreateNew("file"); _ = f.Close(); return err },
 	"write":   func(d *Dir) error { return d.Write("file", []byte("new")) },
+	"new":     func(d *Dir) error { return d.WriteNew("new", nil) },
 	"rename":  func(d *Dir) error { return d.Rename("file", "other") },
 	"link":    func(d *Dir) error { return d.Link("file", "other") },
 	"temp":    func(d *Dir) error { _, err := d.MakeTemp("work-"); return err },
@@ -228,5 +229,26 @@ func link(t *testing.T, to, name string) {
 	t.Helper()
 	if err := os.Symlink(to, name); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// WriteNew writes a file once, and leaves nothing else.
+func TestWriteNew(t *testing.T) {
+	dir := NewDir(t.TempDir())
+	defer dir.Close()
+	if err := dir.WriteNew("sub/file", []byte("first")); err != nil {
+		t.Fatal(err)
+	}
+	link(t, "nowhere", dir.File("sub/link"))
+	for _, name := range []string{"sub/file", "sub/link", "sub"} {
+		if err := dir.WriteNew(name, []byte("second")); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), dir.File(name)+":") {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	if data, err := dir.Read("sub/file", 100); err != nil || string(data) != "first" {
+		t.Errorf("%q, %v", data, err)
+	}
+	if entries, err := dir.Sub("sub").List(); err != nil || len(entries) != 2 {
+		t.Errorf("%v, %v", entries, err)
 	}
 }
