@@ -88,6 +88,9 @@ func (c Credential) Join(other Credential) Credential {
 // IsZero returns whether there is no right to push.
 func (c Credential) IsZero() bool { return c.token() == "" && c.key() == nil }
 
+// HasToken returns whether there is an auth token.
+func (c Credential) HasToken() bool { return c.token() != "" }
+
 // Kind describes the credential.
 func (c Credential) Kind() string {
 	switch {

@@ -55,8 +55,8 @@ func (c *Client) Missing(ctx context.Context, paths []nix.StorePath) ([]nix.Stor
 	return missing, nil
 }
 
-// has returns whether the cache has a digest. HEAD /cache/{name}/{digest}.narinfo
-func (c *Client) has(ctx context.Context, digest string) (bool, error) {
+// Has returns whether the cache has an object with this digest. HEAD /cache/{name}/{digest}.narinfo
+func (c *Client) Has(ctx context.Context, digest string) (bool, error) {
 	err := c.call(ctx, apiCall{does: "ask for a narinfo", method: http.MethodHead, path: "/" + digest + ".narinfo"})
 	if hasStatus(err, http.StatusNotFound) {
 		return false, nil

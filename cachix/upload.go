@@ -170,7 +170,7 @@ func (u *upload) complete(ctx context.Context, info narInfoCreate) error {
 		limits: limits{stall: u.client.policy.completeTimeout, lasting: true},
 	})
 	if _, refused := errors.AsType[*StatusError](err); refused {
-		if there, headErr := u.client.has(ctx, info.StoreHash); headErr == nil && there {
+		if there, headErr := u.client.Has(ctx, info.StoreHash); headErr == nil && there {
 			return nil
 		}
 	}

@@ -14,15 +14,26 @@ import (
 
 func newDoctor(process process) *cobra.Command {
 	var fix bool
+	var online onlineOptions
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Show what is installed, what is missing, and how to fix it; exit 1 if a release cannot run",
 		Args:  arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if online.given && fix {
+				return usage(errors.New("doctor: --online changes nothing, so it goes without --fix"))
+			}
+			if online.given {
+				return runOnline(c.Context(), process.maskSecret(online.publish.secret), online)
+			}
+			if c.Flags().NFlag() > 1 || c.Flags().NFlag() == 1 && !fix {
+				return usage(hint.Wrap(errors.New("doctor: these flags are for --online"), "%s", commandLine("doctor", "--online")))
+			}
 			return runDoctor(c.Context(), process, fix)
 		},
 	}
 	c.Flags().BoolVar(&fix, "fix", false, "install what is missing, from the system's packages (as root)")
+	online.register(c)
 	return c
 }
 

@@ -197,7 +197,7 @@ var layout = map[string]struct {
 			"cachix", "ci/opensesame", "example", "internal/binarycache", "internal/child", "internal/compare",
 			"internal/contract", "internal/derivations", "internal/drvdiff", "internal/engine", "internal/engine/dagger",
 			"internal/engine/host", "internal/flake", "internal/github", "internal/hint", "internal/nar", "internal/nix",
-			"internal/outcache", "internal/printable", "internal/project", "internal/provenance", "internal/publish",
+			"internal/online", "internal/outcache", "internal/printable", "internal/project", "internal/provenance", "internal/publish",
 			"internal/record", "internal/regular", "internal/report", "internal/reproduce", "internal/run", "internal/scaffold",
 			"internal/setup", "internal/workdir", "matrix", "pipelines",
 		},
@@ -253,6 +253,13 @@ var layout = map[string]struct {
 	"internal/scaffold": {
 		imports: []string{"internal/contract", "internal/project", "matrix"},
 		because: "it makes texts, and writes no file",
+	},
+	"internal/online": {
+		imports: []string{
+			"cachix", "internal/binarycache", "internal/hint", "internal/nix", "internal/printable",
+		},
+		tests:   []string{"cachix/cachixtest"},
+		because: "it asks real services what this program assumes, and changes nothing there",
 	},
 	"internal/setup": {
 		imports: []string{

@@ -46,7 +46,7 @@ func NewHTTP(u *url.URL) *HTTP {
 // infoWithRetry requests a narinfo. A temporary failure (429, 500 and above, or no answer) is retried once.
 func (c *HTTP) infoWithRetry(ctx context.Context, path nix.StorePath) (*nix.NARInfo, error) {
 	info, err := c.requestInfo(ctx, path)
-	if _, temporary := errors.AsType[temporaryError](err); !temporary {
+	if !IsTemporary(err) {
 		return info, err
 	}
 	select {
@@ -134,6 +134,12 @@ func (c *HTTP) request(ctx context.Context, method, name string) (*http.Response
 type temporaryError struct{ error }
 
 func (e temporaryError) Unwrap() error { return e.error }
+
+// IsTemporary reports whether a server did not answer, or has a temporary failure.
+func IsTemporary(err error) bool {
+	_, temporary := errors.AsType[temporaryError](err)
+	return temporary
+}
 
 // noAnswer returns the reason why a request has no answer. It removes the method and the URL, which net/http puts before an
 // error: the caller names them.
