@@ -154,7 +154,7 @@ func (o Options) checkPermission(permitted string, found findings) {
 	case !o.HasToken:
 		found.set(permission, NotSeen, errors.New("needs an auth token"))
 	case permitted == "Read":
-		found.set(permission, Seen, errors.New("Read: this token cannot push"))
+		found.set(permission, Seen, errors.New("permission Read: this token cannot push"))
 	default:
 		found.set(permission, Seen, errors.New(permitted))
 	}
