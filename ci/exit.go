@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
@@ -69,13 +70,18 @@ func codeOf(err error) int {
 	return exitFailed
 }
 
-// printError prints an error and its hints, whose commands begin with program.
-func printError(w io.Writer, program string, err error) {
+// printError prints an error and its hints, whose commands begin with program. Shown is whether the steps of the run were
+// printed: their ends have the reasons.
+func printError(w io.Writer, program string, shown bool, err error) {
 	if err == nil {
 		return
 	}
 	for _, e := range split(err) {
-		fmt.Fprintf(w, "error: %v\n", e)
+		text := e.Error()
+		if step, ok := errors.AsType[*run.StepError](e); ok && shown {
+			text = strings.TrimSuffix(text, step.Error()) + string(step.Step) + " failed"
+		}
+		fmt.Fprintf(w, "error: %s\n", text)
 	}
 	for _, h := range hint.Of(err) {
 		fmt.Fprintf(w, "hint: %s\n", hint.For(program, h))

@@ -41,7 +41,7 @@ func TestHintsStartWithTheNameOfTheCall(t *testing.T) {
 	sys := process{name: "x", program: "./x", stdout: &log, stderr: &log}
 	advice := hint.Program + " doctor --fix"
 	err := hint.Wrap(errors.New("broken"), "%s", advice)
-	printError(&log, sys.program, err)
+	printError(&log, sys.program, true, err)
 	printLeftOut(sys, "aarch64-linux", err)
 	if err := printFindings(sys, []setup.Finding{{Part: setup.Nix, Found: "broken", Fix: advice}}); err != nil {
 		t.Fatal(err)

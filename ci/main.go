@@ -48,9 +48,10 @@ func execute(ctx context.Context, args []string, process process) int {
 	root.SetArgs(args)
 	root.SetOut(process.stdout)
 	root.SetErr(process.stderr)
-	err := root.ExecuteContext(ctx)
+	executed, err := root.ExecuteContextC(ctx)
 	_, _ = shownOut.Flush(), shownErr.Flush() // execute reads their errors below
 	err = stderr.join(stdout.join(err))
-	printError(process.stderr, process.program, err)
+	asJSON, _ := executed.Flags().GetBool("json") // false if the command has no such flag
+	printError(process.stderr, process.program, !asJSON, err)
 	return exitCode(ctx, err)
 }

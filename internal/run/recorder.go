@@ -38,6 +38,7 @@ func (r Recorder) Advise(system matrix.System, hint, format string, args ...any)
 //
 // A step does not begin if the context is done. So a run that is interrupted between two steps fails like
 // a run that is interrupted within a step: the error is an [InterruptedError].
+// An error of f is returned as a [StepError].
 func (r Recorder) Step(ctx context.Context, step Step, system matrix.System, f func() (summary string, err error)) error {
 	if err := ctx.Err(); err != nil {
 		return WithCause(ctx, step, err)
@@ -57,8 +58,22 @@ func (r Recorder) Step(ctx context.Context, step Step, system matrix.System, f f
 		}
 	}
 	r.Event(done)
+	if done.Error != "" && !done.Interrupted {
+		return &StepError{Step: step, Err: err}
+	}
 	return err
 }
+
+// StepError is the error of a step that has failed. The event of its end has the same text.
+type StepError struct {
+	Step Step
+	Err  error
+}
+
+func (e *StepError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error of the step's function.
+func (e *StepError) Unwrap() error { return e.Err }
 
 // isCancelled reports whether a step ended by a cancelled context, and not by a time limit.
 func isCancelled(err error) bool {
