@@ -57,7 +57,7 @@ func newCheck(process process) *cobra.Command {
 }
 
 func runCheck(ctx context.Context, process process, o options) (manifest *run.Manifest, err error) {
-	err = withRelease(ctx, process, checkCommand, o, func(r *pipelines.Release) (err error) {
+	err = withRelease(ctx, process, checkCommand, &o, func(r *pipelines.Release) (err error) {
 		manifest, err = r.Run(ctx)
 		return err
 	})
@@ -71,8 +71,12 @@ func runFix(ctx context.Context, process process, o options) error {
 	if err := checkDirectory("fix", flake); err != nil {
 		return err
 	}
-	if o.contract.Contract != nil {
-		changed, err := o.contract.Contract.FixStatic(flake)
+	settled := o // a copy: each run reads the settings of its own tree
+	if err := withRelease(ctx, process, checkCommand, &settled, func(*pipelines.Release) error { return nil }); err != nil {
+		return err
+	}
+	if c := settled.contract.Contract; c != nil {
+		changed, err := c.FixStatic(flake)
 		if err = errors.Join(err, printChanges(process.stderr, flake, changed)); err != nil {
 			return err
 		}

@@ -16,8 +16,9 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
-// initCommand builds what a first contract needs, and exports nothing. It leaves the manifest of the last release alone.
-var initCommand = command{name: "init", manifest: "init.json", ignoresCaches: true}
+// initCommand builds what a first contract needs, and exports nothing. It leaves the manifest of the last release alone,
+// and uses no settings of the flake.
+var initCommand = command{name: "init", manifest: "init.json", ignoresCaches: true, recorded: true}
 
 const initManual = `Write the first files of a flake, from what it has:
 
@@ -57,6 +58,9 @@ func newInit(process process) *cobra.Command {
 			if o.cachix == "" && o.key+o.secret != "" {
 				return usage(errors.New("parse flags: --public-key and --secret-env are about a cache: --cachix NAME"))
 			}
+			if err := o.settle(o.project); err != nil {
+				return err
+			}
 			return runInit(c.Context(), process, o)
 		},
 	}
@@ -93,7 +97,8 @@ func runInit(ctx context.Context, process process, o initOptions) error {
 		return err
 	}
 	var drafted pipelines.Drafted
-	err = withRelease(ctx, process, initCommand, o.nativeFirst(), func(r *pipelines.Release) (err error) {
+	options := o.nativeFirst()
+	err = withRelease(ctx, process, initCommand, &options, func(r *pipelines.Release) (err error) {
 		drafted, err = (&pipelines.Draft{Job: r.Job, WithoutContract: !files.contract}).Run(ctx)
 		return err
 	})

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/printable"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/report"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
@@ -36,7 +38,7 @@ func runPlan(ctx context.Context, process process, o options) (err error) {
 	var manifest *run.Manifest
 	asJSON := o.json
 	o.json = false // the plan itself is the JSON on standard output, not the events
-	err = withRelease(ctx, process, planCommand, o, func(r *pipelines.Release) (err error) {
+	err = withRelease(ctx, process, planCommand, &o, func(r *pipelines.Release) (err error) {
 		manifest, err = (&pipelines.Preview{Job: r.Job, Served: r.Served, Store: r.Store, Publish: r.Publish}).Run(ctx)
 		return err
 	})
@@ -46,7 +48,21 @@ func runPlan(ctx context.Context, process process, o options) (err error) {
 	if asJSON {
 		return errors.Join(err, report.WriteJSON(process.stdout, manifest))
 	}
+	if o.verbose {
+		err = errors.Join(err, printSettings(process.stdout, o.settings()))
+	}
 	return errors.Join(err, printPlan(process.stdout, manifest))
+}
+
+// printSettings writes a line for each setting, with its origin.
+func printSettings(w io.Writer, all []project.Setting) error {
+	t := newTable(w)
+	t.row("SETTING", "VALUE", "ORIGIN")
+	for _, s := range all {
+		t.row(s.Name, printable.Line(s.Value), printable.Line(s.Origin))
+	}
+	t.row("", "", "")
+	return t.Flush()
 }
 
 // printPlan writes a line for each package, and one for everything else that its system needs.

@@ -25,7 +25,7 @@ import (
 )
 
 // reproduceCommand builds again what a manifest lists, and compares.
-var reproduceCommand = command{name: "reproduce", exports: true, ignoresCaches: true}
+var reproduceCommand = command{name: "reproduce", exports: true, ignoresCaches: true, recorded: true}
 
 const reproduceManual = `Build the packages of a manifest again on this machine, and compare package by package.
 
@@ -144,7 +144,7 @@ func checkUnedited(ctx context.Context, file string, m *run.Manifest) error {
 // buildAgain runs the pipeline with the options of the manifest's run.
 func buildAgain(ctx context.Context, process process, o options, m *run.Manifest) (*run.Manifest, error) {
 	var rebuilt *run.Manifest
-	err := withRelease(ctx, process, reproduceCommand, o, func(r *pipelines.Release) (err error) {
+	err := withRelease(ctx, process, reproduceCommand, &o, func(r *pipelines.Release) (err error) {
 		r.Source = recordedSource{Source: r.Source, want: m.Source, inputs: m.Inputs}
 		r.CacheKeys, r.History = nil, nil // they depend on the present state of a cache and a repository
 		rebuilt, err = r.Run(ctx)

@@ -16,6 +16,8 @@ type command struct {
 	exportsAll bool
 	// ignoresCaches: it also builds what a cache has.
 	ignoresCaches bool
+	// recorded: its settings are those of a manifest or of flags alone, and not those of the flake.
+	recorded bool
 	// publishes: it pushes, or says what it would push.
 	publishes bool
 	// pins: it pins what it has published.

@@ -24,7 +24,7 @@ import (
 type process struct {
 	name           string      // by which the program was called; empty for "ci"
 	program        string      // begins its commands in hints; see [hint.For]
-	stdin          *os.File    // nil if nobody can be asked
+	stdin          *os.File    // nil if there is none
 	stdout, stderr io.Writer   // within a command, a [report.Output] each
 	environ        environment // without secrets
 	secrets        secrets

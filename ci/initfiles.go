@@ -54,9 +54,6 @@ func (o *initOptions) missing(process process) (files initFiles, err error) {
 	return files, nil
 }
 
-// maxSettings is more than any file of settings: one has a few hundred bytes, and a contract in it some thousand.
-const maxSettings = 1 << 20
-
 // readSettings reads the settings that a flake has.
 func readSettings(file string) (*project.Project, error) {
 	data, err := regular.Read(file, maxSettings)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -38,6 +37,9 @@ type options struct {
 	statements          pipelines.Statements
 	keepGoing, failFast bool
 	given               []givenFlag // repeated in hints
+	command             string      // in the hint about consent
+	acceptConfig        bool
+	leftOut             []string // settings of the flake without consent
 }
 
 // register adds the flags of all commands that run the pipeline.
@@ -51,26 +53,23 @@ func (o *options) register(s *pflag.FlagSet) {
 	s.BoolVar(&o.failFast, "fail-fast", false, "stop the other systems when one fails")
 	o.projectOptions.register(s)
 	o.contract.register(s)
+	s.BoolVar(&o.acceptConfig, "accept-config", false, "accept the settings of the flake's nix-release.toml that extend trust")
 	s.BoolVarP(&o.verbose, "verbose", "v", false, "each line of each build")
 	o.outputOptions.register(s)
 }
 
-// parse reads FLAKE, and checks the groups.
+// parse reads FLAKE, and checks the flags. The settings of the flake are in its tree: see [consent.configure].
 func (o *options) parse(s *pflag.FlagSet, args []string) error {
 	o.project, o.outGiven, o.given = defaultProject, s.Changed("out"), given(s)
 	if len(args) > 0 {
 		o.project = projectOf(args[0])
 	}
-	o.projectOptions.apply(&o.project)
-	o.publish.secret = cmp.Or(o.publish.secret, o.project.SecretEnv)
-	o.everySystem = !s.Changed("system") && len(o.project.Packages) == 0
-	o.cells = o.selection.cells(o.project.Packages)
-	err := cmp.Or(o.engineOptions.check(), o.contract.parse(o.project, o.packages), o.rebuild.parse(s.Changed("rebuild")))
-	if err == nil && o.failFast && o.keepGoing && s.Changed("keep-going") {
-		err = errors.New("parse flags: --keep-going and --fail-fast exclude each other")
+	if o.failFast && o.keepGoing && s.Changed("keep-going") {
+		return usage(errors.New("parse flags: --keep-going and --fail-fast exclude each other"))
 	}
 	o.failFast = o.failFast || !o.keepGoing
-	return usage(err)
+	flags := *o // without the settings, which may lack consent
+	return flags.settle(o.project)
 }
 
 // pinnedRelease returns where the last release is pinned.

@@ -42,7 +42,7 @@ func newPipeline(sys process, cmd command, short string) *cobra.Command {
 // runPipeline runs the pipeline and shows its results.
 func runPipeline(ctx context.Context, sys process, cmd command, o options) error {
 	reporter := newReporter(sys, o.outputOptions)
-	r, cleanup, err := prepare(ctx, sys, cmd, o, reporter)
+	r, cleanup, err := prepare(ctx, sys, cmd, &o, reporter)
 	if err != nil {
 		return errors.Join(err, reporter.Close())
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -118,6 +119,9 @@ func newCachix(p publishOptions, name string, credential cachix.Credential, t pr
 	}
 	if name == t.Cachix {
 		c.Keys = t.TrustedKeys
+		if t.PublicKey != "" && !slices.Contains(c.Keys, t.PublicKey) {
+			c.Keys = append(slices.Clip(c.Keys), t.PublicKey)
+		}
 	}
 	return c, nil
 }

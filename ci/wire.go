@@ -19,7 +19,7 @@ import (
 
 // prepare makes a run from the options. Only here interfaces get their concrete types. cleanup closes what it opened. It is
 // longer than a screen because each part needs several of those before it.
-func prepare(ctx context.Context, sys process, cmd command, o options, report run.Reporter) (r *pipelines.Release, cleanup func(), err error) {
+func prepare(ctx context.Context, sys process, cmd command, o *options, report run.Reporter) (r *pipelines.Release, cleanup func(), err error) {
 	now := sys.clock()
 	id := cmp.Or(o.run, newRunID(now()))
 	if err := checkResults(o.out, cmd); err != nil {
@@ -55,6 +55,10 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 	}
 	closeAll = func() { engineLog.Close(); builds.Close(); dirs.work.Remove() }
 	warn := once(func(text string) { report.Report(now(), run.Notice{Level: run.Warning, Text: text}) })
+	taken, err := o.takeTree(ctx, &sys, cmd, consent{record: builds, warn: func(n run.Notice) { report.Report(now(), n) }}, src)
+	if err != nil {
+		return nil, nil, err
+	}
 	store, served, err := openCaches(o.resultOptions, o.project, cmd, builds, warn)
 	if err != nil {
 		return nil, nil, err
@@ -79,13 +83,13 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 	r = &pipelines.Release{
 		Job: pipelines.Job{
 			Recorder: recorder, ID: id, Command: cmd.name, Tool: toolName + " " + version, Flake: o.project.Flake,
-			Cells: o.cells, EverySystem: o.everySystem, FailFast: o.failFast, Source: src, Overrides: overrides,
+			Cells: o.cells, EverySystem: o.everySystem, FailFast: o.failFast, Source: src, Taken: taken, Overrides: overrides,
 			Nix: pipelines.Nix{
 				Engines: engines, Settings: settings, Builders: o.builders, Memlock: memlock,
 				Logs: dirs.logs, Stall: o.stall, Record: builds,
 			},
 		},
-		Contract: o.contract.ContractPolicy, CacheKeys: cacheKeys(o.project.ServedBy), FixHint: fixHint(o),
+		Contract: o.contract.ContractPolicy, CacheKeys: cacheKeys(o.project.ServedBy), FixHint: fixHint(*o),
 		Served: served, Fresh: cmd.ignoresCaches, Rebuild: o.rebuild.Rebuilding, Publish: publisher,
 		Results: pipelines.Results{
 			Manifest: regular.File{Dir: o.out, Base: cmp.Or(cmd.manifest, "manifest.json")}, Job: sys.job().Page(),
@@ -105,7 +109,7 @@ func prepare(ctx context.Context, sys process, cmd command, o options, report ru
 }
 
 // withRelease prepares a run, does something with it, and closes what it has opened.
-func withRelease(ctx context.Context, sys process, cmd command, o options, do func(*pipelines.Release) error) error {
+func withRelease(ctx context.Context, sys process, cmd command, o *options, do func(*pipelines.Release) error) error {
 	reporter := newReporter(sys, o.outputOptions)
 	r, cleanup, err := prepare(ctx, sys, cmd, o, reporter)
 	if err != nil {

@@ -28,6 +28,7 @@ type Job struct {
 	EverySystem bool
 	FailFast    bool // the first failed cell ends the others
 	Source      Source
+	Taken       *Taken // the snapshot, if it was taken before the run; then there is no Source
 	Overrides   []Override
 }
 
@@ -53,12 +54,12 @@ type Override struct {
 
 // begin checks the policy for the event, reports the start of a run, and takes the snapshot. Its error ends the run.
 func (j *Job) begin(ctx context.Context) (s run.Snapshot, err error) {
-	started := j.Now()
+	started := j.beginning()
 	j.mentioned = new(sync.Map)
 	if err = j.Refused; err != nil {
 		j.Event(run.StepFinished{Step: run.StepPreflight, Error: err.Error()})
 	} else {
-		j.Event(run.RunStarted{ID: j.ID, Flake: j.Flake, Cells: j.Cells})
+		j.Report.Report(started, run.RunStarted{ID: j.ID, Flake: j.Flake, Cells: j.Cells})
 		s, err = j.takeSnapshot(ctx)
 	}
 	if err != nil {

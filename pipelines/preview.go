@@ -19,7 +19,7 @@ type Preview struct {
 
 // Run returns a manifest of what a run would do.
 func (p *Preview) Run(ctx context.Context) (*run.Manifest, error) {
-	started := p.Now()
+	started := p.beginning()
 	snapshot, err := p.begin(ctx)
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ type Release struct {
 // Run does everything: it takes one snapshot, runs its cells in parallel, and writes one manifest. The errors of all cells
 // are joined. The manifest is nil only if there is no snapshot.
 func (r *Release) Run(ctx context.Context) (*run.Manifest, error) {
-	started := r.Now()
+	started := r.beginning()
 	snapshot, err := r.begin(ctx)
 	if err != nil {
 		return nil, err

@@ -7,16 +7,46 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
+// Taken is a snapshot that was taken before the run, because its tree has settings of the run.
+type Taken struct {
+	Snapshot     run.Snapshot
+	Err          error
+	Began, Ended time.Time
+}
+
+// Take takes the snapshot of a source.
+func Take(ctx context.Context, source Source, now func() time.Time) *Taken {
+	t := &Taken{Began: now()}
+	t.Snapshot, t.Err = source.Snapshot(ctx)
+	t.Ended = now()
+	return t
+}
+
+// beginning returns when the run began.
+func (j *Job) beginning() time.Time {
+	if j.Taken != nil {
+		return j.Taken.Began
+	}
+	return j.Now()
+}
+
 // takeSnapshot takes the tree of the flake.
 func (j *Job) takeSnapshot(ctx context.Context) (s run.Snapshot, err error) {
-	err = j.Step(ctx, run.StepSnapshot, "", func() (string, error) {
-		if s, err = j.Source.Snapshot(ctx); err != nil {
+	recorder, take := *j.Recorder, func() (run.Snapshot, error) { return j.Source.Snapshot(ctx) }
+	if t := j.Taken; t != nil { // the events have the times at which it was taken
+		at := t.Began
+		recorder.Now = func() time.Time { return at }
+		take = func() (run.Snapshot, error) { at = t.Ended; return t.Snapshot, t.Err }
+	}
+	err = recorder.Step(ctx, run.StepSnapshot, "", func() (string, error) {
+		if s, err = take(); err != nil {
 			return "", err
 		}
 		for _, o := range j.Overrides {

@@ -149,6 +149,12 @@ func (t Trigger) AllowRun(secret bool, ref string) (without string, err error) {
 	return "", nil
 }
 
+// Stranger returns why the code of the run may be a stranger's; empty if it is not.
+func (t Trigger) Stranger() string { return t.stranger }
+
+// Has reports whether the event is about the commit.
+func (t Trigger) Has(commit string) bool { return commit != "" && slices.Contains(t.commits, commit) }
+
 const ownCode = "build a branch, a tag or a commit of the repository"
 
 // AllowCommit decides whether a run with a secret may build a commit: one of the event, or one that a branch or tag of the

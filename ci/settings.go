@@ -1,0 +1,207 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+
+	"github.com/scopecreep-zip/open-sesame-ci/ci/opensesame"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
+	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
+)
+
+// maxSettings is the maximum size of nix-release.toml and of a contract: they have some thousand bytes.
+const maxSettings = 1 << 20
+
+// readProject reads the settings of a flake from its tree. A flake without a file has those of this program for it.
+func readProject(ref string, s run.Snapshot) (project.Project, error) {
+	name := path.Join(s.Subdir, project.FileName)
+	data, err := readTree(s, name)
+	if errors.Is(err, fs.ErrNotExist) || ref == exampleFlake {
+		return projectOf(ref), nil
+	}
+	if err != nil {
+		return project.Project{}, usage(fmt.Errorf("read project %s: %w", name, err))
+	}
+	p, err := project.Parse(name, data)
+	if err != nil {
+		return project.Project{}, usage(err)
+	}
+	p.Flake = ref
+	if p.ContractFile != "" {
+		file := path.Join(s.Subdir, p.ContractFile)
+		if data, err = readTree(s, file); err == nil {
+			p.Contract, err = contract.Parse(file, data)
+		}
+		if err != nil {
+			return project.Project{}, usage(p.Errorf("contract-file", err))
+		}
+	}
+	return *p, nil
+}
+
+// readTree reads a file of a snapshot. It follows no link out of it.
+func readTree(s run.Snapshot, name string) ([]byte, error) {
+	root, err := regular.OpenRoot(s.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return regular.ReadIn(root, name, maxSettings)
+}
+
+// settle completes the options by the settings of the project. Flags override them.
+func (o *options) settle(p project.Project) error {
+	o.project = p
+	o.projectOptions.apply(&o.project)
+	o.publish.secret = cmp.Or(o.publish.secret, p.SecretEnv)
+	if p.Cachix != defaultProject.Cachix { // hints have to name another cache
+		o.publish.cachix = cmp.Or(o.publish.cachix, p.Cachix)
+	}
+	if !o.isGiven("keep-revisions") {
+		o.publish.revisions = p.KeepRevisions
+	}
+	if !o.isGiven("system") {
+		o.systems = p.Systems
+		o.everySystem = len(p.Packages) == 0 && p.Origin("systems") == "default"
+	}
+	if len(o.systems) == 0 {
+		o.systems = matrix.Systems()
+	}
+	o.cells = o.selection.cells(p.Packages)
+	if !o.isGiven("rebuild") && o.rebuild.mode != "" && p.Rebuild != "" {
+		o.rebuild.mode = p.Rebuild
+	}
+	return usage(cmp.Or(o.settleEngines(p), o.engineOptions.check(), o.contract.parse(p, o.packages), o.rebuild.parse(o.isGiven("rebuild"))))
+}
+
+// settleEngines takes the engines and the builders of the project, in place of those that no flag names.
+func (o *options) settleEngines(p project.Project) error {
+	if !o.isGiven("engine") {
+		for _, text := range p.Engines {
+			if err := o.engines.Set(text); err != nil {
+				return p.Errorf("engines", err)
+			}
+		}
+	}
+	if !o.isGiven("builders") {
+		for _, text := range p.Builders {
+			builders, err := parseBuilders(text)
+			if err != nil {
+				return p.Errorf("builders", err)
+			}
+			o.builders = append(o.builders, builders...)
+		}
+	}
+	return nil
+}
+
+// isGiven reports whether the command line has the flag.
+func (o *options) isGiven(flag string) bool {
+	return slices.ContainsFunc(o.given, func(f givenFlag) bool { return f.name == flag })
+}
+
+// configure reads the settings of the flake from its tree, as far as the user consents to them, and completes the options.
+func (c consent) configure(ctx context.Context, o *options, tree run.Snapshot) error {
+	p, err := readProject(o.project.Flake, tree)
+	if err != nil {
+		return err
+	}
+	extends := p.Extends()
+	embedded := projectOf(o.project.Flake)
+	if len(extends) > 0 && !(opensesame.Is(o.project.Flake) && sameTrust(p.Trust, embedded.Trust)) {
+		agreed, err := c.agreed(ctx, o, tree, p)
+		if err != nil {
+			return err
+		}
+		if !agreed {
+			o.leftOut = extends
+			p = *p.WithoutTrust()
+			text, advice := c.refusal(o, extends)
+			c.warn(run.Notice{Level: run.Warning, Text: text, Hint: advice})
+		}
+	}
+	return o.settle(p)
+}
+
+// takeTree takes the tree of the flake, and completes the options by the settings that it has. The process then has their
+// secret. A manifest's settings are complete. If there is no tree, the run reports why.
+func (o *options) takeTree(ctx context.Context, sys *process, cmd command, c consent, src pipelines.Source) (*pipelines.Taken, error) {
+	if cmd.recorded {
+		return nil, nil
+	}
+	o.command, c.process = cmd.name, *sys
+	taken := pipelines.Take(ctx, src, sys.clock())
+	if taken.Err != nil {
+		return taken, o.settle(o.project)
+	}
+	if err := c.configure(ctx, o, taken.Snapshot); err != nil || !cmd.publishes {
+		return taken, err
+	}
+	if _, known := sys.secrets[o.publish.secret]; known || o.publish.secret == "" {
+		return taken, nil
+	}
+	// The secret was unknown when the event and the commit were checked.
+	*sys = sys.maskSecret(o.publish.secret)
+	_, err := sys.checkEventPolicy(revision(o.project.Flake, o.ref))
+	if trees, ok := src.(*flake.Snapshotter); ok && err == nil && len(sys.secrets.texts()) > 0 {
+		err = usage(sys.job().Trigger().AllowCommit(ctx, taken.Snapshot.Rev, trees.Reachable))
+	}
+	return taken, err
+}
+
+// refusal returns what a run without consent says.
+func (c consent) refusal(o *options, extends []string) (text, advice string) {
+	text = fmt.Sprintf("%s is used without %s: they extend trust, and need consent", project.FileName, joined(extends))
+	if why := c.process.job().Trigger().Stranger(); why != "" {
+		return text + "; the event does not allow it: " + why, ""
+	}
+	return text, "to accept them: " + o.again("--accept-config")
+}
+
+// again returns the command line of this run, with one more flag.
+func (o *options) again(flag string) string {
+	args := []string{o.command, o.project.Flake}
+	var names []string
+	for _, f := range o.given {
+		names = append(names, f.name)
+	}
+	return commandLine(append(append(args, o.repeat(names)...), flag)...)
+}
+
+// flagOf has the flags that override settings, where the names differ.
+var flagOf = map[string]string{
+	"packages": "package", "systems": "system", "contract": "contract-file", "substituters": "substituter", "trusted-keys": "trusted-key", "engines": "engine",
+}
+
+// settings returns the settings of the run, with the origin of each.
+func (o *options) settings() []project.Setting {
+	p := o.project
+	p.Systems, p.KeepRevisions, p.SecretEnv, p.Rebuild = o.systems, o.publish.revisions, o.publish.secret, o.rebuild.mode
+	p.Cachix = o.publish.cacheName(o.project)
+	if len(o.packages) > 0 {
+		p.Packages = o.packages
+	}
+	if o.isGiven("engine") {
+		p.Engines = o.engines.texts
+	}
+	all := p.Settings()
+	for i, s := range all {
+		if slices.Contains(o.leftOut, s.Name) {
+			all[i].Origin += ", needs consent"
+		}
+		if o.isGiven(cmp.Or(flagOf[s.Name], s.Name)) {
+			all[i].Origin = "flag"
+		}
+	}
+	return all
+}
