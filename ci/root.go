@@ -18,7 +18,8 @@ in Nix containers or on this machine, into a local binary cache, with a manifest
 
 FLAKE is a flake reference: a directory, github:owner/repo, a git URL, a tarball. The default is
 ` + defaultProject.Flake + `. "example" is a flake that is built into this program; it needs no network.
-Another flake has no settings but the flags: all its packages are built, and nothing is published.
+Another flake has the settings of its file nix-release.toml, where flags override them. Settings that extend trust
+need --accept-config, or an answer on the terminal. Without a file all packages are built, and nothing is published.
 The program builds what a consumer of the flake gets: the tree of the commit, and nothing else.
 
 A run has these steps, for each system in parallel:

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +17,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/tomlfile"
 )
 
 // stranger is a file of a stranger, with each setting that extends trust. SERVER gets what they would send.
@@ -67,7 +67,8 @@ func (u *consenting) settled(t *testing.T, text string, accept bool, rev string)
 
 // A stranger's file extends trust by no setting. With consent, each setting applies.
 func TestStrangersFileExtendsNoTrust(t *testing.T) {
-	for _, key := range tomlfile.KeysOf(project.Trust{}) {
+	for field := range reflect.TypeFor[project.Trust]().Fields() {
+		key := field.Tag.Get("toml")
 		value, known := stranger("https://evil.example")[key]
 		if !known {
 			t.Errorf("setting %s: what would a stranger's file have?", key)
