@@ -41,7 +41,7 @@ func runDemo(ctx context.Context, process process, o options, systemsGiven bool)
 			return err
 		}
 		if !systemsGiven {
-			o.cells = runnable(ctx, process, machine, o.cells)
+			o.systems, o.chosen = runnable(ctx, process, machine, o.systems), true
 		}
 	}
 	if err := runPipeline(ctx, process, releaseCommand, o); err != nil {
@@ -55,13 +55,13 @@ func runDemo(ctx context.Context, process process, o options, systemsGiven bool)
 	return nil
 }
 
-// runnable returns the cells that this machine's Nix can build, and prints why others are left out. A release refuses
+// runnable returns the systems that this machine's Nix can build, and prints why others are left out. A release refuses
 // them instead.
-func runnable(ctx context.Context, process process, machine setup.Machine, cells []matrix.Cell) []matrix.Cell {
-	return slices.DeleteFunc(cells, func(c matrix.Cell) bool {
-		err := machine.BuildProblem(ctx, c.System)
+func runnable(ctx context.Context, process process, machine setup.Machine, systems []matrix.System) []matrix.System {
+	return slices.DeleteFunc(slices.Clone(systems), func(s matrix.System) bool {
+		err := machine.BuildProblem(ctx, s)
 		if err != nil {
-			printLeftOut(process, c.System, err)
+			printLeftOut(process, s, err)
 		}
 		return err != nil
 	})

@@ -60,7 +60,7 @@ func (o *options) register(s *pflag.FlagSet) {
 
 // parse reads FLAKE, and checks the flags. The settings of the flake are in its tree: see [consent.configure].
 func (o *options) parse(s *pflag.FlagSet, args []string) error {
-	o.project, o.outGiven, o.given = defaultProject, s.Changed("out"), given(s)
+	o.project, o.outGiven, o.chosen, o.given = defaultProject, s.Changed("out"), s.Changed("system"), given(s)
 	if len(args) > 0 {
 		o.project = projectOf(args[0])
 	}
@@ -81,6 +81,8 @@ func (o *options) pinnedRelease() pinnedRelease {
 type selection struct {
 	systems  []matrix.System
 	packages []matrix.Package // empty for the project's
+	// chosen is set if the systems are those of the command line, or of this machine, and not the project's.
+	chosen bool
 	// everySystem is set if nothing names the systems: one that the flake has no packages for is left out.
 	everySystem bool
 }

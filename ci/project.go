@@ -16,6 +16,7 @@ const exampleFlake = "example"
 var exampleProject = project.Project{
 	Flake:    exampleFlake,
 	Packages: defaultProject.Packages,
+	Systems:  defaultProject.Systems,
 	// It also satisfies the requirements that are warnings for the default project.
 	Contract: withStrict(*defaultProject.Contract),
 	Trust:    project.Trust{SecretEnv: defaultProject.SecretEnv},

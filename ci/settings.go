@@ -15,7 +15,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
-	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -70,12 +69,9 @@ func (o *options) settle(p project.Project) error {
 	if !o.isGiven("keep-revisions") {
 		o.publish.revisions = p.KeepRevisions
 	}
-	if !o.isGiven("system") {
+	if !o.chosen {
 		o.systems = p.Systems
 		o.everySystem = len(p.Packages) == 0 && p.Origin("systems") == "default"
-	}
-	if len(o.systems) == 0 {
-		o.systems = matrix.Systems()
 	}
 	o.cells = o.selection.cells(p.Packages)
 	if !o.isGiven("rebuild") && o.rebuild.mode != "" && p.Rebuild != "" {

@@ -71,12 +71,7 @@ func prepare(ctx context.Context, sys process, cmd command, o *options, report r
 	if err != nil {
 		return nil, nil, err
 	}
-	settings := nixSettings(o.project, o.engineOptions)
-	memlock := int64(o.project.Memlock)
-	engines := newEngines(o.engines, host.Options{
-		Settings: settings, Env: sys.environ, Memlock: memlock,
-		NoFallback: len(sys.secrets.texts()) > 0 && !o.publish.unsandboxed, // a builder without a sandbox could take the secret
-	}, dagger.Options{
+	engines := o.newEngines(sys, dagger.Options{
 		Image: o.image, Cache: dirs.cache, Log: engineLog.when(o.verbose && !cmd.readOnly), LogFile: engineLog.Path(),
 		Notice: once(func(text string) { report.Report(now(), run.Notice{Level: run.Info, Text: text}) }),
 	})
@@ -85,7 +80,7 @@ func prepare(ctx context.Context, sys process, cmd command, o *options, report r
 			Recorder: recorder, ID: id, Command: cmd.name, Tool: toolName + " " + version, Flake: o.project.Flake,
 			Cells: o.cells, EverySystem: o.everySystem, FailFast: o.failFast, Source: src, Taken: taken, Overrides: overrides,
 			Nix: pipelines.Nix{
-				Engines: engines, Settings: settings, Builders: o.builders, Memlock: memlock,
+				Engines: engines, Settings: engines.host.Settings, Builders: o.builders, Memlock: engines.host.Memlock,
 				Logs: dirs.logs, Stall: o.stall, Record: builds,
 			},
 		},
@@ -106,6 +101,14 @@ func prepare(ctx context.Context, sys process, cmd command, o *options, report r
 		r.Store = store // a nil *Store in the interface would not be nil
 	}
 	return r, closeAll, nil
+}
+
+// newEngines returns the engines of a run.
+func (o *options) newEngines(sys process, c dagger.Options) *engines {
+	return newEngines(o.engines, host.Options{
+		Settings: nixSettings(o.project, o.engineOptions), Env: sys.environ, Memlock: int64(o.project.Memlock),
+		NoFallback: len(sys.secrets.texts()) > 0 && !o.publish.unsandboxed, // a builder without a sandbox could take the secret
+	}, c)
 }
 
 // withRelease prepares a run, does something with it, and closes what it has opened.
