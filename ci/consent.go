@@ -19,7 +19,7 @@ import (
 type consent struct {
 	process process
 	record  *record.Record
-	warn    func(run.Notice)
+	notify  func(run.Notice)
 }
 
 // consentKey is the key of a consent in the record. The value is a [project.Trust]: other settings need consent again.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/ci/opensesame"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
@@ -123,11 +124,14 @@ func (c consent) configure(ctx context.Context, o *options, tree run.Snapshot) e
 			o.leftOut = extends
 			p = *p.WithoutTrust()
 			text, advice := c.refusal(o, extends)
-			c.warn(run.Notice{Level: run.Warning, Text: text, Hint: advice})
+			c.notify(run.Notice{Level: run.Warning, Text: text, Hint: advice})
 		}
 	}
 	return o.settle(p)
 }
+
+// noticeAfter is the time after which a notice says what the program does before its first step.
+const noticeAfter = 2 * time.Second
 
 // takeTree takes the tree of the flake, and completes the options by the settings that it has. The process then has their
 // secret. A manifest's settings are complete. If there is no tree, the run reports why.
@@ -136,7 +140,10 @@ func (o *options) takeTree(ctx context.Context, sys *process, cmd command, c con
 		return nil, nil
 	}
 	o.command, c.process = cmd.name, *sys
+	waiting := run.Notice{Level: run.Info, Text: "taking the tree of " + o.project.Flake}
+	timer := time.AfterFunc(noticeAfter, func() { c.notify(waiting) })
 	taken := pipelines.Take(ctx, src, sys.clock())
+	timer.Stop()
 	if taken.Err != nil {
 		return taken, o.settle(o.project)
 	}

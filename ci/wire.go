@@ -55,7 +55,7 @@ func prepare(ctx context.Context, sys process, cmd command, o *options, report r
 	}
 	closeAll = func() { engineLog.Close(); builds.Close(); dirs.work.Remove() }
 	warn := once(func(text string) { report.Report(now(), run.Notice{Level: run.Warning, Text: text}) })
-	taken, err := o.takeTree(ctx, &sys, cmd, consent{record: builds, warn: func(n run.Notice) { report.Report(now(), n) }}, src)
+	taken, err := o.takeTree(ctx, &sys, cmd, consent{record: builds, notify: func(n run.Notice) { report.Report(now(), n) }}, src)
 	if err != nil {
 		return nil, nil, err
 	}
