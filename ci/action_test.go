@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 )
 
 // The action's script runs as on a runner, with a program that prints its arguments.
@@ -19,8 +21,7 @@ func TestActionCallsTheProgram(t *testing.T) {
 		t.Skip("no bash")
 	}
 	run := readWorkflow(t, "../action.yml").job(t, "runs").step(t, "exec ")
-	// Each flake has its own limits and caches instead of the default project's.
-	nixos := "--substituter " + defaultProject.Substituters[0] + " --trusted-key " + defaultProject.TrustedKeys[0]
+	nixos := project.Default()
 	for name, test := range map[string]struct {
 		inputs map[string]any
 		arch   string
@@ -29,17 +30,17 @@ func TestActionCallsTheProgram(t *testing.T) {
 		"the packages alone": {
 			map[string]any{"packages": "hello"},
 			"X64",
-			strings.Fields("build --ref  --out TEMP/open-sesame-ci --memlock 0 --served-by none " + nixos + " --package hello --system x86_64-linux -- ."),
+			strings.Fields("build --ref  --out TEMP/open-sesame-ci --package hello --system x86_64-linux -- ."),
 		},
 		"on an ARM runner": {
 			map[string]any{"packages": "hello"},
 			"ARM64",
-			strings.Fields("build --ref  --out TEMP/open-sesame-ci --memlock 0 --served-by none " + nixos + " --package hello --system aarch64-linux -- ."),
+			strings.Fields("build --ref  --out TEMP/open-sesame-ci --package hello --system aarch64-linux -- ."),
 		},
 		"a release without a cache to push to": {
 			map[string]any{"packages": "hello", "command": "release", "push": "always", "token": "t"},
 			"X64",
-			strings.Fields("release --ref  --out TEMP/open-sesame-ci --memlock 0 --served-by none " + nixos + " --package hello --system x86_64-linux --push never -- ."),
+			strings.Fields("release --ref  --out TEMP/open-sesame-ci --package hello --system x86_64-linux --push always -- ."),
 		},
 		"everything": {
 			map[string]any{
@@ -49,9 +50,9 @@ func TestActionCallsTheProgram(t *testing.T) {
 			},
 			"X64",
 			slices.Concat(
-				strings.Fields("release --ref v1 --out result --memlock 0 --served-by https://a.cachix.org "+nixos),
-				strings.Fields("--package hello --package tools --system x86_64-linux --system aarch64-linux"),
-				strings.Fields("--substituter https://a.cachix.org --trusted-key a.cachix.org-1:AA== --push always --cachix a"),
+				strings.Fields("release --ref v1 --out result --package hello --package tools --system x86_64-linux --system aarch64-linux"),
+				strings.Fields("--served-by https://a.cachix.org --substituter "+nixos.Substituters[0]+" --substituter https://a.cachix.org"),
+				strings.Fields("--trusted-key "+nixos.TrustedKeys[0]+" --trusted-key a.cachix.org-1:AA== --push always --cachix a"),
 				[]string{"--override-input", "nixpkgs=./with spaces", "-v", "--", "github:a/b"},
 			),
 		},
@@ -59,7 +60,7 @@ func TestActionCallsTheProgram(t *testing.T) {
 			map[string]any{"packages": "* $(id) `id`", "flake": "-x", "ref": "a;b $(id)", "out": "my out", "args": "$(id)\n*"},
 			"X64",
 			slices.Concat(
-				[]string{"build", "--ref", "a;b $(id)", "--out", "my out", "--memlock", "0", "--served-by", "none"}, strings.Fields(nixos),
+				[]string{"build", "--ref", "a;b $(id)", "--out", "my out"},
 				[]string{"--package", "*", "--package", "$(id)", "--package", "`id`", "--system", "x86_64-linux", "$(id)", "*", "--", "-x"},
 			),
 		},
