@@ -92,7 +92,7 @@ func TestRemoteBuilders(t *testing.T) {
 		if r.code != exitFailed || r.manifest.Cells[0].Work != nil {
 			t.Errorf("exit code %d, work %+v", r.code, r.manifest.Cells[0].Work)
 		}
-		r.count(t, "Connection refused", 2)
+		r.count(t, "Connection refused", 1)
 	})
 
 	t.Run("one whose host key is another is not used", func(t *testing.T) {

@@ -91,21 +91,18 @@ func runReport(ctx context.Context, process process, o reportOptions) error {
 func concludeRelease(ctx context.Context, process process, o reportOptions, reporter run.Reporter) (*run.Manifest, error) {
 	now := process.clock()
 	if _, err := process.checkEventPolicy(""); err != nil {
-		refused(now(), reporter, err)
-		return nil, err
+		return nil, refused(now, reporter, err)
 	}
 	found, m, err := o.join()
 	if err != nil {
-		refused(now(), reporter, err)
-		return nil, err
+		return nil, refused(now, reporter, err)
 	}
 	cells := o.cellsOf(m)
 	p := projectOfManifest(m)
 	o.publish.secret = cmp.Or(o.publish.secret, p.SecretEnv)
 	pinned := pinnedRelease{o.publish.cacheName(p), o.publish.url, p.Substituters, cells}
 	if err := o.agreed(ctx, process, found, m); err != nil {
-		refused(now(), reporter, err)
-		return nil, err
+		return nil, refused(now, reporter, err)
 	}
 	if err := reportLastRelease(ctx, process, o.outputOptions, pinned, reporter); err != nil {
 		return nil, err

@@ -30,6 +30,7 @@ var otherFileWriters = map[string]string{
 	"cachix/cachixtest/serve/main.go":      "a directory that the program has just made",
 	"ci/cmd_compare.go":                    "--html names the file",
 	"ci/derivations.go":                    "the results of another run, which are read",
+	"ci/settings.go":                       "a snapshot, which is read",
 	"ci/source.go":                         "a snapshot, in a working directory",
 	"ci/cmd_man.go":                        "the command line names the directory",
 	"ci/cmd_report.go":                     "--out names the file",

@@ -351,7 +351,7 @@ func TestOnlyCIReadsTheEnvironment(t *testing.T) {
 // Open Sesame is data. Only the name of this program and of its module contains that name elsewhere.
 func TestOnlyItsOwnPackageNamesOpenSesame(t *testing.T) {
 	named := regexp.MustCompile(`(?i)open[ -]?sesame|scope_?creep`)
-	own := regexp.MustCompile(`(?i)(github\.com/scopecreep-zip/)?open-sesame-ci`)
+	own := regexp.MustCompile(`(?i)(github\.com/)?(scopecreep-zip/)?open-sesame-ci`)
 	found := false
 	for _, f := range goFiles(t) {
 		for i, line := range strings.Split(readTest(t, filepath.Join("..", f.name)), "\n") {

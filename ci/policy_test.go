@@ -104,7 +104,7 @@ func TestPolicyAppliesToEveryCommand(t *testing.T) {
 		{"pin", "manifest.json"},
 	} {
 		j := newJob(t, pulled("pull_request_target", callersRepository, true))
-		if code := j.run(t, args...); code != exitUsage || !strings.Contains(j.stderr.String(), "error: run on pull_request_target: refused") {
+		if code := j.run(t, args...); code != exitUsage || !strings.Contains(j.stderr.String(), "run on pull_request_target: refused") {
 			t.Errorf("%v: exit code %d\n%s", args, code, &j.stderr)
 		}
 		j.checkMasked(t, args[0])

@@ -36,6 +36,11 @@ func projectOf(ref string) project.Project {
 	return p
 }
 
+// isEmbedded reports whether the settings of a flake that extend trust are those that this program has for it.
+func isEmbedded(ref string, t project.Trust) bool {
+	return opensesame.Is(ref) && sameTrust(t, defaultProject.Trust)
+}
+
 // withStrict returns a contract whose warnings are failures.
 func withStrict(c contract.Contract) *contract.Contract {
 	c.Strict = true

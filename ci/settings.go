@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/scopecreep-zip/open-sesame-ci/ci/opensesame"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
@@ -114,8 +113,7 @@ func (c consent) configure(ctx context.Context, o *options, tree run.Snapshot) e
 		return err
 	}
 	extends := p.Extends()
-	embedded := projectOf(o.project.Flake)
-	if len(extends) > 0 && !(opensesame.Is(o.project.Flake) && sameTrust(p.Trust, embedded.Trust)) {
+	if len(extends) > 0 && !isEmbedded(o.project.Flake, p.Trust) {
 		agreed, err := c.agreed(ctx, o, tree, p)
 		if err != nil {
 			return err

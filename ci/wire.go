@@ -128,9 +128,11 @@ func newRunID(now time.Time) string {
 }
 
 // refused reports a run that ends before its first step.
-func refused(at time.Time, report run.Reporter, err error) {
-	report.Report(at, run.StepFinished{Step: run.StepPreflight, Error: err.Error()})
-	report.Report(at, run.RunFinished{})
+func refused(now func() time.Time, report run.Reporter, err error) error {
+	recorder := run.Recorder{Report: report, Now: now}
+	err = recorder.Fail(run.StepPreflight, err)
+	recorder.Event(run.RunFinished{})
+	return err
 }
 
 // once returns a function that passes each text once: several systems often share an engine.

@@ -56,8 +56,8 @@ type Override struct {
 func (j *Job) begin(ctx context.Context) (s run.Snapshot, err error) {
 	started := j.beginning()
 	j.mentioned = new(sync.Map)
-	if err = j.Refused; err != nil {
-		j.Event(run.StepFinished{Step: run.StepPreflight, Error: err.Error()})
+	if j.Refused != nil {
+		err = j.Fail(run.StepPreflight, j.Refused)
 	} else {
 		j.Report.Report(started, run.RunStarted{ID: j.ID, Flake: j.Flake, Cells: j.Cells})
 		s, err = j.takeSnapshot(ctx)

@@ -64,6 +64,12 @@ func (r Recorder) Step(ctx context.Context, step Step, system matrix.System, f f
 	return err
 }
 
+// Fail reports that a step of the whole run has failed before it began, and returns its error.
+func (r Recorder) Fail(step Step, err error) error {
+	r.Event(StepFinished{Step: step, Error: err.Error()})
+	return &StepError{Step: step, Err: err}
+}
+
 // StepError is the error of a step that has failed. The event of its end has the same text.
 type StepError struct {
 	Step Step
