@@ -51,6 +51,8 @@ are published. Only what this user's runs built, or what Nix fetched from a trus
   --secret-env NAME  the variable with an auth token or a signing key
   push --resume      publishes what an earlier run could not
   push --from DIR    publishes a directory of results
+  publish BUILD… --against REBUILD…
+                     publishes what two other machines have built, if it is the same; builds nothing
 
 Nothing is published that was built without a sandbox, from a tree with uncommitted changes, or with a second build that
 differs, or that does not satisfy its contract. A failure to publish ends the run with exit code 5; the build is good.

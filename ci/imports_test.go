@@ -104,6 +104,10 @@ var layout = map[string]struct {
 		imports: []string{"internal/hint", "internal/nix", "internal/regular"},
 		because: "it keeps what runs know, and knows neither engines nor caches",
 	},
+	"internal/handover": {
+		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/regular", "internal/run", "matrix"},
+		because: "it reads what builds on other machines have left, and knows neither an engine nor where it is published",
+	},
 	"internal/outcache": {
 		imports: []string{"internal/binarycache", "internal/hint", "internal/nix", "internal/record", "internal/run"},
 		because: "it compares a binary cache with the record",
@@ -160,7 +164,7 @@ var layout = map[string]struct {
 	"pipelines": {
 		imports: []string{
 			"internal/buildlog", "internal/contract", "internal/derivations", "internal/engine", "internal/engine/probe",
-			"internal/flake", "internal/hint", "internal/nix", "internal/printable", "internal/provenance", "internal/publish",
+			"internal/flake", "internal/handover", "internal/hint", "internal/nix", "internal/printable", "internal/provenance", "internal/publish",
 			"internal/record", "internal/regular", "internal/run", "internal/sbom", "internal/workdir", "matrix",
 		},
 		tests:   []string{"cachix", "internal/run/runtest"},
@@ -196,7 +200,7 @@ var layout = map[string]struct {
 		imports: []string{
 			"cachix", "ci/opensesame", "example", "internal/binarycache", "internal/child", "internal/compare",
 			"internal/contract", "internal/derivations", "internal/drvdiff", "internal/engine", "internal/engine/dagger",
-			"internal/engine/host", "internal/flake", "internal/github", "internal/hint", "internal/nar", "internal/nix",
+			"internal/engine/host", "internal/flake", "internal/github", "internal/handover", "internal/hint", "internal/nar", "internal/nix",
 			"internal/online", "internal/outcache", "internal/printable", "internal/project", "internal/provenance", "internal/publish",
 			"internal/record", "internal/regular", "internal/report", "internal/reproduce", "internal/run", "internal/scaffold",
 			"internal/setup", "internal/workdir", "matrix", "pipelines",

@@ -84,6 +84,7 @@ func newRoot(process process) *cobra.Command {
 		newPush(process),
 		newPin(process),
 		newReport(process),
+		newPublish(process),
 		newPlan(process),
 		newMatrix(process),
 		newDemo(process),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/derivations"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
@@ -13,14 +14,14 @@ import (
 )
 
 // writeProvenance states how the outputs were made. It has the hash of the manifest, which is written after it.
-func (r *Release) writeProvenance(ctx context.Context, m *run.Manifest, bills []string) error {
-	return r.Step(ctx, run.StepAttest, "", func() (string, error) {
-		facts := r.Results.Statements.Facts
+func (e ending) writeProvenance(ctx context.Context, f Results, m *run.Manifest, files []string) error {
+	return e.Step(ctx, run.StepAttest, "", func() (string, error) {
+		facts := f.Statements.Facts
 		var err error
-		if facts.Byproducts, err = r.byproducts(ctx, m, bills); err != nil {
+		if facts.Byproducts, err = f.byproducts(ctx, m, files); err != nil {
 			return "", err
 		}
-		file, err := provenance.Write(ctx, r.Results.Manifest.Dir, m, facts, r.Results.Statements.Key)
+		file, err := provenance.Write(ctx, f.Manifest.Dir, m, facts, f.Statements.Key)
 		if errors.Is(err, provenance.ErrNoSubjects) {
 			return "", run.Skipped("nothing was built here")
 		}
@@ -29,22 +30,26 @@ func (r *Release) writeProvenance(ctx context.Context, m *run.Manifest, bills []
 }
 
 // byproducts returns the files that the run leaves beside the outputs, with their hashes.
-func (r *Release) byproducts(ctx context.Context, m *run.Manifest, bills []string) ([]provenance.File, error) {
-	out := r.Results.Manifest.Dir
+func (f Results) byproducts(ctx context.Context, m *run.Manifest, files []string) ([]provenance.File, error) {
+	out := f.Manifest.Dir
 	manifest, err := encode(m)
 	if err != nil {
 		return nil, err
 	}
-	all := []provenance.File{{Name: r.Results.Manifest.Base, MediaType: "application/json", Hash: provenance.HashBytes(manifest)}}
+	all := []provenance.File{{Name: f.Manifest.Base, MediaType: "application/json", Hash: provenance.HashBytes(manifest)}}
 	add := func(name, kind string) {
 		if err == nil {
-			var f provenance.File
-			f, err = provenance.HashFile(ctx, out, name, kind)
-			all = append(all, f)
+			var file provenance.File
+			file, err = provenance.HashFile(ctx, out, name, kind)
+			all = append(all, file)
 		}
 	}
-	for _, bill := range bills {
-		add(bill, sbom.MediaType)
+	for _, name := range files {
+		kind := "application/json"
+		if strings.HasPrefix(name, "sbom/") {
+			kind = sbom.MediaType
+		}
+		add(name, kind)
 	}
 	for _, cell := range m.Cells {
 		file := derivations.File(out, string(cell.System))

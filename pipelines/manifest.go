@@ -11,6 +11,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/provenance"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/sbom"
 )
 
 // Results are the files that a run leaves beside its outputs.
@@ -44,14 +45,25 @@ func (r *Release) finish(ctx context.Context, m *run.Manifest, started time.Time
 	for i := range m.Cells {
 		m.Cells[i].Job = r.Results.Job
 	}
+	return r.Results.finish(ctx, ending{Recorder: r.Recorder, store: r.Store}, m, started, err)
+}
+
+// ending is what the steps after the cells need of a run.
+type ending struct {
+	*run.Recorder
+	store    sbom.Cache // with the outputs
+	received []string   // further files of the results
+}
+
+func (f Results) finish(ctx context.Context, e ending, m *run.Manifest, started time.Time, err error) error {
 	m.MarkUnknown()
 	m.Outcome = run.OutcomeOfRun(ctx, err)
-	var bills []string
+	files := e.received
 	for _, step := range []func() error{
-		func() (err error) { bills, err = r.writeBills(ctx, m); return err },
-		func() error { return r.writeProvenance(ctx, m, bills) }, // after all others, because it has the hash of the manifest
+		func() error { bills, err := e.writeBills(ctx, f, m); files = append(files, bills...); return err },
+		func() error { return e.writeProvenance(ctx, f, m, files) }, // after all others, because it has the hash of the manifest
 	} {
-		if r.Results.Statements == nil || err != nil && ctx.Err() != nil {
+		if f.Statements == nil || err != nil && ctx.Err() != nil {
 			break // an interrupted run has none
 		}
 		if stepErr := step(); stepErr != nil {
@@ -59,7 +71,7 @@ func (r *Release) finish(ctx context.Context, m *run.Manifest, started time.Time
 			m.Outcome = run.OutcomeOfRun(ctx, err)
 		}
 	}
-	return errors.Join(err, r.Results.write(ctx, r.Recorder, m, started))
+	return errors.Join(err, f.write(ctx, e.Recorder, m, started))
 }
 
 // write writes the manifest, also that of an interrupted run, and reports the end of the run.

@@ -95,21 +95,27 @@ func (r *Release) push(ctx context.Context, c *cell, closure []nix.PathInfo, bui
 		return nil // this command never publishes
 	}
 	return r.Step(ctx, run.StepPush, c.System, func() (string, error) {
-		if verdict, reason := r.blocked(c, closure, buildErr); reason != "" {
-			c.result.Publish = &run.PublishResult{Verdict: verdict, Reason: reason}
-			if r.Publish.Always {
-				return "", &publish.Error{System: c.System, Cache: "a cache", Err: errors.New(reason)}
-			}
-			return "", run.Skipped(reason)
-		}
-		if len(closure) == 0 {
-			c.result.Publish = &run.PublishResult{Verdict: run.Published, Cache: r.Publish.To.Name()}
-			return "", run.Skipped("nothing new")
-		}
-		done, err := r.Publish.Push(ctx, c.System, closure)
-		c.result.Publish = &done
-		return done.String(), err
+		verdict, reason := r.blocked(c, closure, buildErr)
+		return pushCell(ctx, &r.Publish, &c.result, closure, verdict, reason)
 	})
+}
+
+// pushCell pushes the closure of a cell, unless there is a reason against it.
+func pushCell(ctx context.Context, to *publish.Publisher, c *run.CellResult, closure []nix.PathInfo, verdict run.PublishVerdict, reason string) (string, error) {
+	if reason != "" {
+		c.Publish = &run.PublishResult{Verdict: verdict, Reason: reason}
+		if to.Always {
+			return "", &publish.Error{System: c.System, Cache: "a cache", Err: errors.New(reason)}
+		}
+		return "", run.Skipped(reason)
+	}
+	if len(closure) == 0 {
+		c.Publish = &run.PublishResult{Verdict: run.Published, Cache: to.To.Name()}
+		return "", run.Skipped("nothing new")
+	}
+	done, err := to.Push(ctx, c.System, closure)
+	c.Publish = &done
+	return done.String(), err
 }
 
 // blocked returns why a cell must not be published, and the verdict for it; both are empty if it may be.

@@ -8,9 +8,9 @@ import (
 )
 
 // writeBills writes a bill of materials for each output, and returns the names of the files.
-func (r *Release) writeBills(ctx context.Context, m *run.Manifest) (files []string, err error) {
-	err = r.Step(ctx, run.StepSBOM, "", func() (string, error) {
-		if files, err = sbom.Write(ctx, r.Results.Manifest.Dir, m, r.Store); err != nil {
+func (e ending) writeBills(ctx context.Context, f Results, m *run.Manifest) (files []string, err error) {
+	err = e.Step(ctx, run.StepSBOM, "", func() (string, error) {
+		if files, err = sbom.Write(ctx, f.Manifest.Dir, m, e.store); err != nil {
 			return "", err
 		}
 		if len(files) == 0 {

@@ -48,6 +48,10 @@ type conditions struct {
 	Memlock  *int64         `json:"memlock,omitempty"`
 	// Machines are those that could build; empty where nothing was built.
 	Machines []run.Machine `json:"machines,omitempty"`
+	// Second describes the second build; absent if there was none.
+	Second *run.SecondBuild `json:"second,omitempty"`
+	// Reported is true if the builder of the statement has not made the builds: the conditions are as their runs report them.
+	Reported bool `json:"reported,omitempty"`
 }
 
 func buildDefinition(m *run.Manifest) (*slsa.BuildDefinition, error) {
@@ -63,7 +67,7 @@ func buildDefinition(m *run.Manifest) (*slsa.BuildDefinition, error) {
 		for _, p := range cell.Packages {
 			given.Packages[cell.System] = append(given.Packages[cell.System], p.Package)
 		}
-		chosen.Systems[cell.System] = conditions{cell.Engine, cell.Emulated, cell.Sandbox, cell.Memlock, cell.Machines}
+		chosen.Systems[cell.System] = conditions{cell.Engine, cell.Emulated, cell.Sandbox, cell.Memlock, cell.Machines, cell.Second, cell.Reported}
 	}
 	d := &slsa.BuildDefinition{BuildType: BuildType}
 	var externalErr, internalErr, err error

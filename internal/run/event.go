@@ -30,6 +30,9 @@ const (
 	StepSBOM      Step = "sbom"
 	StepAttest    Step = "attest"
 	StepManifest  Step = "manifest"
+
+	// StepVerify is a step of the command publish alone: it verifies what other machines have built.
+	StepVerify Step = "verify"
 )
 
 // Steps are all steps in that order.

@@ -60,6 +60,19 @@ func readManifest(file string) (*Manifest, error) {
 	return parseManifest(data)
 }
 
+// ReadManifestIn is [ReadManifest] for a file of a directory. It also returns the text of the file.
+func ReadManifestIn(dir *regular.Dir, name string) ([]byte, *Manifest, error) {
+	data, err := dir.Read(name, maxManifest)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := parseManifest(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read manifest %s: %w", dir.File(name), err)
+	}
+	return data, m, nil
+}
+
 func parseManifest(data []byte) (*Manifest, error) {
 	var version struct {
 		Version *int `json:"version"`

@@ -57,6 +57,9 @@ type SecondBuild struct {
 	// Cores is Nix's setting "cores" for the second build. The first build uses all processors.
 	Cores   int     `json:"cores"`
 	Seconds float64 `json:"seconds"`
+	// Machines and Job are those of a run on another machine, as it reports them.
+	Machines []Machine `json:"machines,omitempty"`
+	Job      string    `json:"job,omitempty"`
 }
 
 // Reproducible returns the worst verdict of all outputs of a package.

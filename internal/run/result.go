@@ -45,6 +45,9 @@ type CellResult struct {
 	WritableInputs bool `json:"-"`
 	// Job is the URL of the CI job that ran the cell; empty outside of CI.
 	Job string `json:"job,omitempty"`
+	// Reported is true if the command publish has joined the cell from another run: what it says of machines is the report
+	// of that run.
+	Reported bool `json:"reported,omitempty"`
 }
 
 // Verdict is the result of a cell or a package in one word.

@@ -1,0 +1,84 @@
+package handover
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+)
+
+// Join joins the manifests of builds, which must be good and of the same source. If there are rebuilds, they must be of
+// that source, too, with the same systems, packages, derivations and outputs.
+func Join(builds, rebuilds []*Results) (built, rebuilt *run.Manifest, err error) {
+	if built, err = joinGood(builds); err != nil || len(rebuilds) == 0 {
+		return built, nil, err
+	}
+	if rebuilt, err = joinGood(rebuilds); err != nil {
+		return nil, nil, err
+	}
+	if err := sameSource(built, rebuilt); err != nil {
+		return nil, nil, err
+	}
+	return built, rebuilt, samePackages(built, rebuilt)
+}
+
+func joinGood(all []*Results) (*run.Manifest, error) {
+	manifests := make([]*run.Manifest, len(all))
+	for i, r := range all {
+		manifests[i] = r.Manifest
+		if end := r.Manifest.Outcome; end != run.OutcomeGood {
+			return nil, &run.OutcomeError{Text: fmt.Sprintf("%s is not good: %.40q", r.Name, end), End: end.Worst(run.OutcomeContract)}
+		}
+	}
+	return run.Join(manifests)
+}
+
+// sameSource compares the source trees and their locked inputs.
+func sameSource(a, b *run.Manifest) error {
+	for what, pair := range map[string][2]any{"source": {a.Source, b.Source}, "set of inputs": {a.Inputs, b.Inputs}} {
+		first, errA := json.Marshal(pair[0])
+		second, errB := json.Marshal(pair[1])
+		if err := errors.Join(errA, errB); err != nil {
+			return err
+		}
+		if string(first) != string(second) {
+			return fmt.Errorf("compare builds: the rebuilds are of another %s: commit %.40q, NAR hash %.60q, not commit %.40q, NAR hash %.60q",
+				what, b.Source.Rev, b.Source.NARHash, a.Source.Rev, a.Source.NARHash)
+		}
+	}
+	return nil
+}
+
+// samePackages compares what was to be built: systems, packages, derivations and output paths.
+func samePackages(a, b *run.Manifest) error {
+	first, second := outputsOf(a), outputsOf(b)
+	for key, path := range first {
+		switch other, ok := second[key]; {
+		case !ok:
+			return fmt.Errorf("compare builds: no rebuild of %s", key)
+		case other != path:
+			return fmt.Errorf("compare builds: %s is %s in the rebuild, not %s", key, other, path)
+		}
+	}
+	for key := range second {
+		if _, ok := first[key]; !ok {
+			return fmt.Errorf("compare builds: the rebuilds have %s, which no build has", key)
+		}
+	}
+	return nil
+}
+
+func outputsOf(m *run.Manifest) map[string]nix.StorePath {
+	all := map[string]nix.StorePath{}
+	for _, cell := range m.Cells {
+		for _, p := range cell.Packages {
+			all[fmt.Sprintf("the derivation of %s on %s", p.Package, cell.System)] = p.Derivation
+			for _, o := range p.Outputs {
+				all[fmt.Sprintf("output %s of %s on %s", o.Name, p.Package, cell.System)] = o.Path
+			}
+		}
+	}
+	return all
+}
