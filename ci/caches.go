@@ -51,6 +51,15 @@ func openCaches(o resultOptions, p project.Project, cmd command, builds *record.
 	return store, append(caches, binarycache.Signed{Cache: public, Keys: keys, Warn: warn}), nil
 }
 
+// signedBy returns a function that reports whether one of the keys has signed an object.
+func signedBy(keys []string) (func(nix.PathInfo) bool, error) {
+	trusted, err := binarycache.ParsePublicKeys(keys)
+	if err != nil {
+		return nil, err
+	}
+	return func(info nix.PathInfo) bool { return binarycache.IsSigned(info, trusted) }, nil
+}
+
 // cacheKeys returns a reader of the public keys of a cache; nil if it is not at Cachix.
 func cacheKeys(public string) pipelines.CacheKeys {
 	name, ok := cachix.NameOf(public)

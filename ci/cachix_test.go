@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +17,7 @@ type serverKey struct{}
 
 // cachixServer controls the Cachix server of a script:
 //
-//	cachix start [read|owner=KEY|name=NAME]
+//	cachix start [read|owner=KEY|name=NAME|upstream=DIR]
 //	                                  sets $CACHIX_API, $CACHE (what consumers have), $CACHE_KEY and $TOKEN
 //	cachix fault ENDPOINT STATUS [N]  answers the next N requests, or all, with STATUS, which may be "reset"
 //	cachix behave                     ends the faults
@@ -72,7 +73,13 @@ func startCachix(ts *testscript.TestScript, args []string) {
 	for _, arg := range args {
 		key, isOwner := strings.CutPrefix(arg, "owner=")
 		name, isName := strings.CutPrefix(arg, "name=")
+		upstream, isUpstream := strings.CutPrefix(arg, "upstream=")
 		switch {
+		case isUpstream:
+			o.Upstream = func(hash string) bool {
+				_, err := os.Stat(filepath.Join(upstream, hash+".narinfo"))
+				return err == nil
+			}
 		case isOwner:
 			o.SelfSigned = key
 		case isName:

@@ -217,8 +217,11 @@ func (o *publishCommandOptions) allowCommit(ctx context.Context, process process
 	if len(process.secrets.texts()) == 0 {
 		return nil
 	}
+	if process.job().Here() && m.Source.Rev == "" {
+		return hint.Wrap(errors.New("publish: the builds name no commit"), "build a commit of a repository")
+	}
 	return usage(process.job().Trigger().AllowCommit(ctx, m.Source.Rev, func(context.Context, string) (bool, error) {
-		return false, hint.Wrap(errors.New("this command starts no git"), "if the workflow has chosen the commit: --rev %.40q", m.Source.Rev)
+		return false, hint.Wrap(errors.New("this command starts no git"), "if the workflow has chosen the commit: --rev %s", quote(m.Source.Rev))
 	}))
 }
 

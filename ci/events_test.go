@@ -115,7 +115,7 @@ func (j *githubJob) run(t *testing.T, args ...string) int {
 func (j *githubJob) checkMasked(t *testing.T, command string) {
 	t.Helper()
 	switch command {
-	case "release", "warm", "plan", "report", "push", "pin":
+	case "release", "warm", "plan", "report", "push", "pin", "publish":
 		j.checkSecret(t)
 	default:
 		if strings.Contains(j.stderr.String(), cachixtest.TestToken) {

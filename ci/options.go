@@ -154,7 +154,11 @@ type resultOptions struct {
 	// others are directories with results of earlier runs.
 	others []string
 	run    string // its ID; empty for a new one
+	export string // which objects of the closures the binary cache gets; empty for all
 }
+
+// The values of --export.
+const exportAll, exportOwn = "all", "own"
 
 func (o *resultOptions) register(s *pflag.FlagSet) {
 	s.Var(valueOf(&o.out, "out", parseDir), "out", "directory for the binary cache, the manifest and the logs")

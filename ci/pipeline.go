@@ -35,6 +35,8 @@ func newPipeline(sys process, cmd command, short string) *cobra.Command {
 	c.Flags().Var(valueOf(&o.statements.Key, "", readProvenanceKey), "provenance-key", "file with the secret key that signs the provenance, as nix-store --generate-binary-cache-key makes it")
 	if cmd.publishes {
 		o.publish.registerRun(c)
+	} else {
+		c.Flags().Var(valueOf(&o.export, exportAll, oneOf(exportAll, exportOwn)), "export", "all: whole closures; own: without what a trusted key has signed, for publish on another machine")
 	}
 	return c
 }

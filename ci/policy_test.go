@@ -102,6 +102,7 @@ func TestPolicyAppliesToEveryCommand(t *testing.T) {
 		{"report"},
 		{"push", "--resume"},
 		{"pin", "manifest.json"},
+		{"publish", "build", "--against", "rebuild"},
 	} {
 		j := newJob(t, pulled("pull_request_target", callersRepository, true))
 		if code := j.run(t, args...); code != exitUsage || !strings.Contains(j.stderr.String(), "run on pull_request_target: refused") {

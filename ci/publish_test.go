@@ -187,6 +187,87 @@ func TestPublishWhatTwoMachinesHaveBuilt(t *testing.T) {
 	}
 }
 
+// A publish is interrupted at each step, and run again: nothing is pinned before all is pushed, and no path is sent twice.
+func TestPublishInterruptedAndRunAgain(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{"verify", "rebuild", "preflight", "push", "confirm", "pin", "sbom"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			j := newPublishJob(t)
+			cmd := j.command(t, j.build, "--against", j.rebuild)
+			stderr := &watched{word: " " + step + " ", seen: make(chan struct{})}
+			cmd.Stderr = stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			exited := make(chan error, 1)
+			go func() { exited <- cmd.Wait() }()
+			select {
+			case <-stderr.seen:
+				_ = cmd.Process.Signal(syscall.SIGKILL)
+				<-exited
+			case <-exited:
+				t.Fatalf("it never prints %q:\n%s", step, stderr)
+			}
+			if pins, paths := len(j.server.Pins()), len(j.server.Paths()); pins > 0 && paths != 10 {
+				t.Errorf("%d pins with %d of 10 paths", pins, paths)
+			}
+			before := j.server.Paths()
+			started := len(j.writes())
+			code, _, log := j.run(t, j.build, "--against", j.rebuild)
+			if code != exitOK || len(j.server.Paths()) != 10 || len(j.server.Pins()) != 2 {
+				t.Errorf("exit code %d, %d of 10 paths, pins %v:\n%s", code, len(j.server.Paths()), j.server.Pins(), log)
+			}
+			completed := 0
+			for _, w := range j.writes()[started:] {
+				if strings.HasSuffix(w, "/complete") {
+					completed++
+				}
+			}
+			if want := 10 - len(before); completed != want {
+				t.Errorf("%d paths completed by the second run, want %d", completed, want)
+			}
+		})
+	}
+}
+
+// On GitHub Actions, with a secret, the builds must be of the commit of the event, or of --rev.
+func TestPublishRefusesAnotherCommit(t *testing.T) {
+	t.Parallel()
+	const event, other = "0123456789012345678901234567890123456789", "9876543210987654321098765432109876543210"
+	for name, test := range map[string]struct {
+		rev  string // of the manifests
+		args []string
+		want string // a part of the error; empty for none
+	}{
+		"of the event":              {event, nil, ""},
+		"another":                   {other, nil, "--rev " + other},
+		"of the command line":       {other, []string{"--rev", other}, ""},
+		"not of the command line":   {event, []string{"--rev", other}, "not of " + other},
+		"none":                      {"", nil, "name no commit"},
+		"none, of the command line": {"", []string{"--rev", other}, "not of " + other},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := newPublishJob(t)
+			if test.rev != "" {
+				j.replace(t, j.build, `"narHash": "sha256-`, `"rev": "`+test.rev+`", "narHash": "sha256-`)
+			}
+			payload := filepath.Join(j.dir, "event.json")
+			writeTest(t, payload, `{"repository": {"full_name": "o/r"}}`)
+			cmd := j.command(t, append([]string{j.build, "--rebuild=off"}, test.args...)...)
+			cmd.Env = append(cmd.Env, "GITHUB_ACTIONS=true", "GITHUB_EVENT_NAME=push", "GITHUB_EVENT_PATH="+payload, "GITHUB_SHA="+event)
+			out, _ := cmd.CombinedOutput() // the exit code says it
+			if code := cmd.ProcessState.ExitCode(); (code == exitOK) != (test.want == "") || !strings.Contains(string(out), test.want) {
+				t.Errorf("exit code %d, want %q:\n%s", code, test.want, out)
+			}
+			if (len(j.writes()) > 0) != (test.want == "") {
+				t.Errorf("the cache has got %q", j.writes())
+			}
+		})
+	}
+}
+
 // Hostile build jobs: each is refused with a message, and the cache gets no write.
 func TestPublishRefusesHostileResults(t *testing.T) {
 	t.Parallel()
@@ -329,6 +410,9 @@ func TestPublishRefusesHostileResults(t *testing.T) {
 			code, stdout, stderr := j.run(t, args...)
 			if code != test.code || !strings.Contains(stderr, test.want) || stdout != "" {
 				t.Errorf("exit code %d, want %d and %q; output %q:\n%s", code, test.code, test.want, stdout, stderr)
+			}
+			if _, err := os.Stat(filepath.Join(j.dir, "out", "provenance.intoto.jsonl")); err == nil {
+				t.Error("there is a statement about it")
 			}
 			if w := j.writes(); len(w) > 0 {
 				t.Errorf("the cache has got %q", w)

@@ -97,6 +97,11 @@ func prepare(ctx context.Context, sys process, cmd command, o *options, report r
 	if cmd.exports {
 		r.Derivations = o.out
 	}
+	if o.export == exportOwn {
+		if r.Public, err = signedBy(o.project.TrustedKeys); err != nil {
+			return nil, nil, usage(err)
+		}
+	}
 	if store != nil {
 		r.Store = store // a nil *Store in the interface would not be nil
 	}

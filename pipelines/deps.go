@@ -26,6 +26,8 @@ type Store interface {
 	run.NARHasher
 	// SetAside moves objects with other contents than recorded out of the way, and keeps them.
 	SetAside(ctx context.Context, paths []nix.StorePath) error
+	// LeaveOut makes objects whose contents are recorded count as there, without a file: a public cache has them.
+	LeaveOut(paths []nix.StorePath)
 	// Import adds the store objects of a stream of nix-store --export, and returns them. Each becomes visible when it and
 	// everything that it refers to is complete. Objects that are complete before an error stay.
 	Import(ctx context.Context, stream io.Reader) ([]nix.Added, error)

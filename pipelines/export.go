@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
@@ -53,6 +54,10 @@ func (r *Release) prepareExport(ctx context.Context, c *cell) error {
 	}
 	if err := r.Record.Note(r.ID, c.closure); err != nil {
 		return err
+	}
+	if r.Public != nil {
+		public := slices.DeleteFunc(slices.Clone(c.closure), func(info nix.PathInfo) bool { return !r.Public(info) })
+		r.Store.LeaveOut(nix.PathsOf(public))
 	}
 	return r.Store.SetAside(ctx, nix.PathsOf(c.closure))
 }

@@ -586,6 +586,12 @@ func (s *fakeStore) Dump(_ context.Context, w io.Writer, path nix.StorePath) err
 
 func (s *fakeStore) Verify(context.Context, []nix.StorePath) error { return nil }
 
+func (s *fakeStore) LeaveOut(paths []nix.StorePath) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.paths = append(s.paths, paths...)
+}
+
 func (s *fakeStore) SetAside(context.Context, []nix.StorePath) error { return nil }
 
 // newRecord returns an empty record.

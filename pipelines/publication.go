@@ -39,7 +39,9 @@ func (p *Publication) Run(ctx context.Context, m *run.Manifest) error {
 	if err == nil {
 		err = p.compare(ctx, m)
 	}
-	if err == nil {
+	if err != nil {
+		p.Results.Statements = nil // nothing is stated about what is not known to be the same
+	} else {
 		err = p.checkAccess(ctx, m)
 	}
 	for i := range m.Cells {
@@ -59,7 +61,7 @@ func (p *Publication) takeOver(m *run.Manifest) {
 	m.Logs = ""
 	for i := range m.Cells {
 		c := &m.Cells[i]
-		c.Reported, c.Publish, c.Second, c.Error = true, nil, nil, ""
+		c.Reported, c.Publish, c.Second, c.Plan, c.Error = true, nil, nil, nil, ""
 		for j := range c.Packages {
 			q := &c.Packages[j]
 			q.Failure, q.Difference, q.Consumer, q.Log = nil, nil, "", ""
@@ -230,13 +232,8 @@ func (p *Publication) blocked(m *run.Manifest, c *run.CellResult) (run.PublishVe
 
 // neverPublished returns why nothing from the source of a manifest is published; empty if it may be.
 func neverPublished(m *run.Manifest) string {
-	switch s := m.Source; {
-	case s.Dirty:
-		return "the tree has uncommitted changes: no consumer evaluates it"
-	case len(s.Overrides) > 0:
-		return "an input is overridden: no consumer evaluates that"
-	case s.Rev == "" && strings.HasPrefix(s.URL, "path:"):
-		return "the tree is a directory of another machine, of no commit: no consumer can lock it"
+	if reason := notConsumed(m.Source, len(m.Source.Overrides)); reason != "" {
+		return reason
 	}
 	for _, in := range m.Inputs {
 		if in.NARHash == "" && in.Rev == "" && !strings.HasPrefix(in.URL, "path:") {

@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,13 +31,20 @@ func (r *Release) checkAccess(ctx context.Context, s run.Snapshot) error {
 
 // neverPublished returns why nothing from a snapshot is published; empty if it may be.
 func (j *Job) neverPublished(s run.Snapshot) string {
+	return cmp.Or(notConsumed(s, len(j.Overrides)), unlocked(s))
+}
+
+// notConsumed returns why no consumer evaluates a tree; empty if one may.
+func notConsumed(s run.Snapshot, overrides int) string {
 	switch {
 	case s.Dirty:
 		return "the tree has uncommitted changes: no consumer evaluates it"
-	case len(j.Overrides) > 0:
+	case overrides > 0:
 		return "an input is overridden: no consumer evaluates that"
+	case s.Rev == "" && strings.HasPrefix(s.URL, "path:"):
+		return "the tree is a directory of a machine, of no commit: no consumer can lock it"
 	}
-	return unlocked(s)
+	return ""
 }
 
 // requireSandboxForSecret refuses to build beside the credential without a sandbox on the machine of this process: a

@@ -23,10 +23,12 @@ type Release struct {
 	Fresh  bool           // do not use recorded results, and do not change them
 
 	Rebuild     Rebuilding
-	Derivations *regular.Dir      // where derivations are kept; nil keeps none
-	Store       Store             // nil exports nothing
-	Publish     publish.Publisher // the zero value publishes nothing
-	Results     Results
+	Derivations *regular.Dir // where derivations are kept; nil keeps none
+	Store       Store        // nil exports nothing
+	// Public reports whether a trusted key has signed an object. Such objects are not exported. Nil exports all.
+	Public  func(nix.PathInfo) bool
+	Publish publish.Publisher // the zero value publishes nothing
+	Results Results
 }
 
 // Run does everything: it takes one snapshot, runs its cells in parallel, and writes one manifest. The errors of all cells

@@ -72,9 +72,6 @@ func flakeDir(s run.Snapshot) string { return filepath.Join(s.Dir, filepath.From
 // unlocked returns why no consumer can lock the flake to this tree; empty if they can. The tree and its inputs need a
 // commit or the hash of an archive, except for inputs in the tree.
 func unlocked(s run.Snapshot) string {
-	if s.Rev == "" && strings.HasPrefix(s.URL, "path:") {
-		return "the tree is a directory of this machine, of no commit: no consumer can lock it"
-	}
 	lock, err := flake.ReadLock(flakeDir(s))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "" // evaluation refuses a flake with inputs and without a lock

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -34,6 +35,9 @@ type Dir struct {
 	*reader
 	dir      *regular.Dir
 	readOnly bool
+
+	mu      sync.Mutex
+	leftOut map[nix.StorePath]bool // references that need not be there
 }
 
 // Open opens the binary cache in a directory, and creates it if there is none.
@@ -87,6 +91,24 @@ func newDir(dir *regular.Dir) (*Dir, error) {
 		open: func(_ context.Context, info *nix.NARInfo) (io.ReadCloser, error) { return d.openNAR(info) },
 	}
 	return d, nil
+}
+
+// LeaveOut lets Import add objects that refer to these paths, although the cache does not have them.
+func (d *Dir) LeaveOut(paths []nix.StorePath) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.leftOut == nil {
+		d.leftOut = map[nix.StorePath]bool{}
+	}
+	for _, path := range paths {
+		d.leftOut[path] = true
+	}
+}
+
+func (d *Dir) isLeftOut(path nix.StorePath) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.leftOut[path]
 }
 
 func (d *Dir) has(path nix.StorePath) (bool, error) {

@@ -56,7 +56,7 @@ func (p *publisher) publish(o *importedObject) (bool, error) {
 	for _, ref := range o.References {
 		if has, err := p.dir.has(ref); err != nil {
 			return false, err
-		} else if !has && ref != o.Path {
+		} else if !has && ref != o.Path && !p.dir.isLeftOut(ref) {
 			p.waiting[ref] = append(p.waiting[ref], o)
 			return false, nil
 		}

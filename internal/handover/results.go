@@ -136,6 +136,9 @@ func checkFiles(dir string, maxBytes int64) error {
 // checkCell checks the parts of a cell that are compared or published, which the parser of manifests takes as they are.
 func checkCell(cell run.CellResult) error {
 	seen := map[matrix.Package]bool{}
+	if cell.Verdict != run.Built && cell.Verdict != run.Served {
+		return fmt.Errorf("its manifest has %s as %.20q, which is no good result", cell.System, cell.Verdict)
+	}
 	if len(cell.Packages) == 0 {
 		return fmt.Errorf("its manifest has no package for %s", cell.System)
 	}

@@ -115,6 +115,18 @@ func (s *Store) Infos(ctx context.Context, paths []nix.StorePath) (map[nix.Store
 	return infos, nil
 }
 
+// LeaveOut makes objects whose contents are recorded count as there, although the directory has no file of them.
+func (s *Store) LeaveOut(paths []nix.StorePath) {
+	var known []nix.StorePath
+	for _, path := range paths {
+		if o, ok := s.record.Object(path); ok && o.NARHash != "" && o.Unreadable == nil {
+			s.set(path, state{object: o})
+			known = append(known, path)
+		}
+	}
+	s.dir.LeaveOut(known)
+}
+
 // Dump writes the NAR of an object. The file may have changed since the object was examined: readers must compare the hash.
 func (s *Store) Dump(ctx context.Context, w io.Writer, path nix.StorePath) error {
 	return s.dir.Dump(ctx, w, path)
