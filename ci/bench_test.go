@@ -33,7 +33,7 @@ func newBench(b *testing.B) *bench {
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		b.Skip("needs Nix and root: apt-get install nix-bin")
 	}
-	if binfmt.Find("aarch64") == nil && binfmt.Find("x86_64") == nil {
+	if binfmt.Find("aarch64-linux") == nil && binfmt.Find("x86_64-linux") == nil {
 		b.Skip("needs an emulator for the other system: apt-get install qemu-user-static")
 	}
 	dir := b.TempDir()

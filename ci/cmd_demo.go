@@ -36,7 +36,7 @@ func newDemo(process process) *cobra.Command {
 
 func runDemo(ctx context.Context, process process, o options, systemsGiven bool) error {
 	if o.engines.kind == engineHost {
-		machine := setup.Machine{Environ: process.environ, Log: process.stderr}
+		machine := setup.Machine{Environ: process.environ, Log: process.stderr, Systems: o.systems}
 		if err := machine.SetUp(ctx); err != nil {
 			return err
 		}

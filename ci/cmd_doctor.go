@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/setup"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 func newDoctor(process process) *cobra.Command {
+	var o selection
 	var fix bool
 	var online onlineOptions
 	c := &cobra.Command{
@@ -26,19 +30,22 @@ func newDoctor(process process) *cobra.Command {
 			if online.given {
 				return runOnline(c.Context(), process.maskSecret(online.publish.secret), online)
 			}
-			if c.Flags().NFlag() > 1 || c.Flags().NFlag() == 1 && !fix {
+			others := false
+			c.Flags().Visit(func(f *pflag.Flag) { others = others || f.Name != "fix" && f.Name != "system" })
+			if others {
 				return usage(hint.Wrap(errors.New("doctor: these flags are for --online"), "%s", commandLine("doctor", "--online")))
 			}
-			return runDoctor(c.Context(), process, fix)
+			return runDoctor(c.Context(), process, fix, o.systems)
 		},
 	}
 	c.Flags().BoolVar(&fix, "fix", false, "install what is missing, from the system's packages (as root)")
+	o.registerSystems(c.Flags(), "system that a release is for; repeatable (default: x86_64-linux and aarch64-linux)")
 	online.register(c)
 	return c
 }
 
-func runDoctor(ctx context.Context, process process, fix bool) error {
-	machine := setup.Machine{Environ: process.environ, Log: process.stderr}
+func runDoctor(ctx context.Context, process process, fix bool, systems []matrix.System) error {
+	machine := setup.Machine{Environ: process.environ, Log: process.stderr, Systems: systems}
 	if fix {
 		if err := machine.SetUp(ctx); err != nil {
 			return err
@@ -56,7 +63,13 @@ func runDoctor(ctx context.Context, process process, fix bool) error {
 	}
 	err := errors.New(reason)
 	if access.Root && access.Apt && !fix {
-		return hint.Wrap(err, "%s", commandLine("doctor", "--fix"))
+		command := []string{"doctor", "--fix"}
+		if !slices.Equal(systems, matrix.DefaultSystems()) {
+			for _, s := range systems {
+				command = append(command, "--system", string(s))
+			}
+		}
+		return hint.Wrap(err, "%s", commandLine(command...))
 	}
 	return err
 }

@@ -68,7 +68,7 @@ func newReport(process process) *cobra.Command {
 	s.Var(valueOf(&o.out, "manifest.json", parseFile), "out", "file to write the joined manifest to")
 	s.BoolVar(&o.pin, "pin", true, "pin the outputs of a release when all systems are good and published")
 	s.Var(valueOf(&o.result, "", oneOf(jobSuccess, jobFailure, jobCancelled, jobSkipped)), "jobs-result", "result of the build jobs on GitHub: success, failure, cancelled or skipped")
-	o.registerSystems(s, "system that needs a manifest; repeatable (default: all)")
+	o.registerSystems(s, "system that needs a manifest; repeatable (default: x86_64-linux and aarch64-linux)")
 	o.outputOptions.register(s)
 	o.publish.register(c)
 	return c

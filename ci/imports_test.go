@@ -64,7 +64,7 @@ var layout = map[string]struct {
 		because: "it cleans text for all that show or write it, so it lies below them",
 	},
 	"internal/engine/binfmt": {
-		imports: []string{"internal/hint"},
+		imports: []string{"internal/hint", "matrix"},
 		because: "it reads the kernel's table for every caller",
 	},
 	"internal/engine/probe": {

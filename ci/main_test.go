@@ -84,7 +84,7 @@ func TestScripts(t *testing.T) {
 				_, err := exec.LookPath("nix")
 				return err == nil && os.Geteuid() == 0, nil
 			case "emulator":
-				return binfmt.Find("aarch64") != nil && binfmt.Find("x86_64") == nil, nil
+				return binfmt.Find("aarch64-linux") != nil && binfmt.Find("x86_64-linux") == nil, nil
 			case "dagger":
 				_, err := dagger.Detect(context.Background(), os.Environ())
 				return err == nil && os.Getenv(imageVariable) != "", nil

@@ -88,12 +88,12 @@ type selection struct {
 }
 
 func (o *selection) register(s *pflag.FlagSet) {
-	o.registerSystems(s, "system to build for; repeatable (default: all)")
+	o.registerSystems(s, "system to build for, such as riscv64-linux; repeatable (default: x86_64-linux and aarch64-linux)")
 	s.Var(listOf(&o.packages, matrix.ParsePackage), "package", "package to build; repeatable (default: the project's, or all of the flake)")
 }
 
 func (o *selection) registerSystems(s *pflag.FlagSet, usage string) {
-	o.systems = matrix.Systems()
+	o.systems = matrix.DefaultSystems()
 	s.Var(listOf(&o.systems, matrix.ParseSystem), "system", usage)
 }
 

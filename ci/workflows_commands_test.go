@@ -82,7 +82,7 @@ var matrixKey = regexp.MustCompile(`matrix\.([\w-]+)`)
 
 // ruleMatrixKeys requires each key that a job with our matrix uses in each of its cells.
 func ruleMatrixKeys(w workflow) (complaints []string) {
-	cells, err := includes(matrix.Expand(matrix.Systems(), defaultProject.Packages))
+	cells, err := includes(matrix.Expand(matrix.DefaultSystems(), defaultProject.Packages))
 	if err != nil {
 		return []string{err.Error()}
 	}

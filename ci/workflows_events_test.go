@@ -144,7 +144,7 @@ func TestNixWorkflowChecksOutItself(t *testing.T) {
 func TestNixWorkflowRunsEachCellOnItsRunner(t *testing.T) {
 	w := readWorkflow(t, "../.github/workflows/nix.yml")
 	cell := w.job(t, "cell")
-	cells, err := includes(matrix.Expand(matrix.Systems(), defaultProject.Packages))
+	cells, err := includes(matrix.Expand(matrix.DefaultSystems(), defaultProject.Packages))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Runner returns the label of GitHub's hosted runner whose processor is of that system,
-// so that no cell is emulated there.
+// Runner returns the label of GitHub's hosted runner for the system: one with its processor where there is one, otherwise
+// one that emulates it.
 func (s System) Runner() string {
 	if s == AArch64Linux {
 		return "ubuntu-24.04-arm"

@@ -6,8 +6,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 )
 
 func TestExpandOrdersSystemsAndRemovesDuplicates(t *testing.T) {
@@ -73,24 +71,5 @@ func TestGitHubWithoutCellsIsAnEmptyList(t *testing.T) {
 	got, err := GitHub(nil)
 	if want := `{"include":[]}`; err != nil || string(got) != want {
 		t.Errorf("GitHub(nil) = %s, %v, want %s", got, err, want)
-	}
-}
-
-func TestParseSystem(t *testing.T) {
-	for name, want := range map[string]string{
-		"aarch64-darwin":     `parse system "aarch64-darwin": not supported: Linux only`,
-		"x86_64-freebsd":     `parse system "x86_64-freebsd": not supported: Linux only`,
-		"x86-64-linux":       `parse system "x86-64-linux": not one of [x86_64-linux aarch64-linux]`,
-		"arm":                `parse system "arm": not one of [x86_64-linux aarch64-linux]`,
-		"x86_64-linux":       "",
-		string(Systems()[1]): "",
-	} {
-		got, err := ParseSystem(name)
-		if err == nil && (want != "" || string(got) != name) || err != nil && err.Error() != want {
-			t.Errorf("ParseSystem(%q) = %q, %v, want error %q", name, got, err, want)
-		}
-		if hinted := len(hint.Of(err)) > 0; hinted != (name == "x86-64-linux") {
-			t.Errorf("ParseSystem(%q): hints %q", name, hint.Of(err))
-		}
 	}
 }

@@ -317,7 +317,7 @@ func TestWithoutNamesAllPackagesAreBuilt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			release := newFakeRun(t)
-			release.Cells = matrix.Expand(matrix.Systems(), nil)
+			release.Cells = matrix.Expand(matrix.DefaultSystems(), nil)
 			change(release)
 			m, err := release.Run(t.Context())
 			if err != nil {
@@ -340,7 +340,7 @@ func TestWithoutNamesAllPackagesAreBuilt(t *testing.T) {
 func TestWithoutNamesAPackageThatDoesNotEvaluateFails(t *testing.T) {
 	for _, caught := range []bool{true, false} {
 		release := newFakeRun(t)
-		release.Cells = matrix.Expand(matrix.Systems(), nil)
+		release.Cells = matrix.Expand(matrix.DefaultSystems(), nil)
 		release.doesNotEvaluate(t, matrix.X8664Linux, "desktop", recursion, caught)
 		m, err := release.Run(t.Context())
 		if !isEvaluationError(err) {
@@ -374,13 +374,13 @@ func TestSystemWithoutPackages(t *testing.T) {
 		"no emulator":                      {every: true, lacks: []matrix.System{matrix.X8664Linux}, unable: matrix.X8664Linux},
 		"has some":                         {every: true, unable: matrix.X8664Linux, want: "build for x86_64-linux on aarch64-linux: no emulator is registered"},
 		"named":                            {lacks: []matrix.System{matrix.X8664Linux}, want: "the flake has no packages.x86_64-linux"},
-		"none at all":                      {every: true, lacks: matrix.Systems(), want: "the flake has no packages for any of the systems"},
+		"none at all":                      {every: true, lacks: matrix.DefaultSystems(), want: "the flake has no packages for any of the systems"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			release := newFakeRun(t)
 			cache := &fakeCachix{}
 			release.publishTo(cache)
-			release.Cells, release.EverySystem = matrix.Expand(matrix.Systems(), nil), test.every
+			release.Cells, release.EverySystem = matrix.Expand(matrix.DefaultSystems(), nil), test.every
 			for _, system := range test.lacks {
 				release.engines[system].systems = test.lists
 				if release.engines[system].noFlake = noX8664; test.empty {

@@ -624,13 +624,13 @@ func newFakeRun(t *testing.T) *fakeRun {
 	t.Helper()
 	dir := t.TempDir()
 	release := &fakeRun{recorder: &recorder{}, store: &fakeStore{}, engines: map[matrix.System]*fakeEngine{}}
-	for _, s := range matrix.Systems() {
+	for _, s := range matrix.DefaultSystems() {
 		release.engines[s] = newFakeEngine(s)
 	}
 	release.Release = &Release{
 		Job: Job{
 			Recorder: &run.Recorder{Report: release.recorder, Now: func() time.Time { return time.Unix(1000, 0) }},
-			ID:       "test", Command: "release", Tool: "test", Flake: "fake", Cells: matrix.Expand(matrix.Systems(), fakePackages),
+			ID:       "test", Command: "release", Tool: "test", Flake: "fake", Cells: matrix.Expand(matrix.DefaultSystems(), fakePackages),
 			Source: fakeSource{run.Snapshot{
 				Dir: dir, URL: "github:o/r/abc", Rev: "abc", NARHash: "sha256-x", LastModified: 1,
 			}},

@@ -151,7 +151,7 @@ func TestEachMachineIsMeasured(t *testing.T) {
 func TestUnreachableBuilderIsReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		run, e := newBuilding(t, down+" x86_64-linux,aarch64-linux", good+" x86_64-linux,aarch64-linux")
-		run.Cells = matrix.Expand(matrix.Systems(), fakePackages)
+		run.Cells = matrix.Expand(matrix.DefaultSystems(), fakePackages)
 		run.engines[matrix.AArch64Linux].builders = map[string]*fakeBuilder{good: {}, down: {fails: []string{noSSH, noSSH}}}
 		m, err := run.Run(t.Context())
 		if err != nil {

@@ -76,7 +76,7 @@ func (c *cell) needsEmulator() error {
 		return nil
 	}
 	return hint.Wrap(fmt.Errorf("build for %s on %s: no emulator is registered with the kernel", c.System, c.engine.Native),
-		"install QEMU and its binfmt entry: apt-get install qemu-user-static binfmt-support; or leave the system out: --system %s", c.engine.Native)
+		"install QEMU and its binfmt entry: apt-get install qemu-user-static binfmt-support; or name a machine that runs it: --builders, or --engine %[1]s=URL; or leave the system out: --system %[2]s", c.System, c.engine.Native)
 }
 
 // minFree is the space that Nix's own database and logs need.

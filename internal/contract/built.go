@@ -3,7 +3,6 @@ package contract
 import (
 	"bytes"
 	"debug/elf"
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"path"
@@ -118,19 +117,13 @@ func (o *output) program(name string) []Result {
 		}
 		f = inner
 	}
-	return differs(at+" is for another processor", machines[o.build.System].String(), f.machine().String())
+	return differs(at+" is for another processor", o.build.System.ELF().Machine.String(), f.machine().String())
 }
 
-// machines are the processors of the systems.
-var machines = map[matrix.System]elf.Machine{matrix.X8664Linux: elf.EM_X86_64, matrix.AArch64Linux: elf.EM_AARCH64}
-
-// machine returns the processor that an ELF file is for. Both systems are little-endian.
+// machine returns the processor that an ELF file is for.
 func (f *File) machine() elf.Machine {
-	const offset = 18 // of e_machine
-	if len(f.Data) < offset+2 {
-		return elf.EM_NONE
-	}
-	return elf.Machine(binary.LittleEndian.Uint16(f.Data[offset:]))
+	header, _ := matrix.ELFOf(f.Data)
+	return header.Machine
 }
 
 // file checks that the output has a file of that path, or of that name in any directory.

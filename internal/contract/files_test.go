@@ -10,6 +10,7 @@ import (
 	"zombiezen.com/go/nix/nar"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 const (
@@ -105,7 +106,7 @@ func TestReadFiles(t *testing.T) {
 		}
 	}
 	elf, err := o.find(string(objectA) + "/bin/elf")
-	if err != nil || !elf.Executable() || !elf.IsELF() || elf.machine() != machines["aarch64-linux"] {
+	if err != nil || !elf.Executable() || !elf.IsELF() || elf.machine() != matrix.AArch64Linux.ELF().Machine {
 		t.Errorf("bin/elf is %+v, %v", elf.machine(), err)
 	}
 	if bin, _ := o.find(string(objectA) + "/bin"); strings.Join(bin.names, " ") != "elf script" {

@@ -14,11 +14,14 @@ type Engine struct {
 	// Image is the container image by digest; empty for a host.
 	Image string      `json:"image,omitempty"`
 	Nix   nix.Version `json:"nix"`
-	// Native is the system that the engine's processor runs without emulation.
+	// Native is the system of the engine's processor.
 	Native matrix.System `json:"native"`
 	// Emulator is how a foreign system runs: "binfmt" by an entry of the kernel, "container" in a container of the foreign
 	// platform. It is empty if the system is native or nothing runs it.
 	Emulator string `json:"emulator,omitempty"`
+	// Compatible is true if the system is not Native, and the processor runs its programs without emulation: that of
+	// x86_64-linux runs those of i686-linux.
+	Compatible bool `json:"compatible,omitempty"`
 	// EmulatorVersion is the version that the emulator prints, such as "qemu-aarch64 version 7.2.22". It is empty if the
 	// emulator is on another machine.
 	EmulatorVersion string `json:"emulatorVersion,omitempty"`
@@ -44,4 +47,6 @@ type Engine struct {
 }
 
 // Runs reports whether the engine's own machine can build for a system.
-func (e Engine) Runs(system matrix.System) bool { return e.Native == system || e.Emulator != "" }
+func (e Engine) Runs(system matrix.System) bool {
+	return e.Native == system || e.Compatible || e.Emulator != ""
+}

@@ -41,7 +41,7 @@ func NeedSystem(t testing.TB, system matrix.System) {
 	if isNative(system) {
 		return
 	}
-	if binfmt.Find(system.Machine()) == nil {
+	if binfmt.Find(system) == nil {
 		t.Skipf("the kernel cannot run %s programs: no binfmt entry with flag F", system)
 	}
 	if err := buildsForeign(); err != nil {
@@ -59,7 +59,7 @@ var buildsForeign = sync.OnceValue(func() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	for _, s := range matrix.Systems() {
+	for _, s := range matrix.DefaultSystems() {
 		if isNative(s) {
 			continue
 		}

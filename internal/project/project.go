@@ -73,7 +73,7 @@ type Trust struct {
 // Default returns the settings of a flake that has no file: all packages for both systems, fetched from cache.nixos.org,
 // and nothing published.
 func Default() *Project {
-	return &Project{Systems: matrix.Systems(), Trust: defaultTrust()}
+	return &Project{Systems: matrix.DefaultSystems(), Trust: defaultTrust()}
 }
 
 func defaultTrust() Trust {

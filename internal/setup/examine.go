@@ -95,17 +95,25 @@ func (m Machine) examineEmulator(ctx context.Context, check foreignCheck) Findin
 		return Finding{Part: Emulator, Found: err.Error()}
 	}
 	f := Finding{Part: Emulator, OK: true}
-	for _, s := range matrix.Systems() {
+	var found, fixes []string
+	for _, s := range m.Systems {
 		if s == native {
 			continue
 		}
-		if err := m.foreignProblem(ctx, check, s); err != nil {
-			f.OK, f.Fix = false, strings.Join(hint.Of(err), "; ")
-			f.Found += err.Error()
-			continue
+		switch err := m.foreignProblem(ctx, check, s); {
+		case err != nil:
+			f.OK = false
+			found = append(found, err.Error())
+			if fix := strings.Join(hint.Of(err), "; "); !slices.Contains(fixes, fix) {
+				fixes = append(fixes, fix) // one package has all emulators
+			}
+		case s.RunsOn(native):
+			found = append(found, s.Machine()+" by the processor itself")
+		default:
+			found = append(found, fmt.Sprintf("%s by %s", s.Machine(), binfmt.Find(s).Interpreter))
 		}
-		f.Found += fmt.Sprintf("%s by %s", s.Machine(), binfmt.Find(s.Machine()).Interpreter)
 	}
+	f.Found, f.Fix = strings.Join(found, ", "), strings.Join(fixes, "; ")
 	return f
 }
 

@@ -24,13 +24,15 @@ import (
 type Machine struct {
 	Environ []string
 	Log     io.Writer // of steps and warnings
+	// Systems are those that a release is made for.
+	Systems []matrix.System
 }
 
 // SetUp installs what the host engine needs and this machine lacks, and prints each step. It changes nothing on a machine
 // that has all of it. If the user is not root, the error's hint is the next command to run.
 func (m Machine) SetUp(ctx context.Context) error {
 	access := host.InspectAccess(m.Environ)
-	foreign, err := withoutEmulator()
+	foreign, err := m.withoutEmulator()
 	if err != nil {
 		return err
 	}
@@ -61,13 +63,13 @@ func (m Machine) SetUp(ctx context.Context) error {
 }
 
 // withoutEmulator returns the systems whose programs this kernel neither runs nor emulates.
-func withoutEmulator() ([]matrix.System, error) {
+func (m Machine) withoutEmulator() ([]matrix.System, error) {
 	native, err := NativeSystem()
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(matrix.Systems(), func(s matrix.System) bool {
-		return s == native || binfmt.Find(s.Machine()) != nil
+	return slices.DeleteFunc(slices.Clone(m.Systems), func(s matrix.System) bool {
+		return s.RunsOn(native) || binfmt.Find(s) != nil
 	}), nil
 }
 
@@ -86,7 +88,7 @@ func missingPackages(access host.Access, git bool, foreign []matrix.System) []st
 	default:
 		packages = append(packages, host.NixPackage)
 	}
-	if len(foreign) > 0 && !emulatorInstalled(foreign[0]) {
+	if slices.ContainsFunc(foreign, func(s matrix.System) bool { return !emulatorInstalled(s) }) {
 		packages = append(packages, emulatorPackage)
 	}
 	return packages
@@ -117,7 +119,7 @@ func foreignInstaller(packages []string) string {
 
 // emulatorInstalled reports whether the packages have an emulator that only needs to be registered.
 func emulatorInstalled(s matrix.System) bool {
-	_, err := os.Stat(binfmt.ConfigFile(s.Machine()))
+	_, err := os.Stat(binfmt.ConfigFile(s))
 	return err == nil
 }
 
@@ -130,7 +132,11 @@ type foreignCheck struct {
 
 // problem returns why this machine's Nix cannot build for a foreign system, or nil.
 func (m Machine) foreignProblem(ctx context.Context, c foreignCheck, s matrix.System) error {
-	if binfmt.Find(s.Machine()) == nil {
+	native, err := NativeSystem()
+	if err != nil {
+		return err
+	}
+	if !s.RunsOn(native) && binfmt.Find(s) == nil {
 		_, err := os.Stat(filepath.Join(binfmt.Dir, "register"))
 		state := emulatorState{installed: emulatorInstalled(s), mounted: err == nil}
 		if c.tried && c.access.Root {
@@ -181,7 +187,7 @@ func noEmulator(access host.Access, s matrix.System, e emulatorState) error {
 		return hint.Wrap(err, "%s", access.AsRoot("systemctl restart systemd-binfmt"))
 	}
 	// systemd would do the same.
-	line := "grep ^: " + binfmt.ConfigFile(s.Machine()) + " >" + filepath.Join(binfmt.Dir, "register")
+	line := "grep ^: " + binfmt.ConfigFile(s) + " >" + filepath.Join(binfmt.Dir, "register")
 	if !e.mounted {
 		line = "mount -t binfmt_misc binfmt_misc " + binfmt.Dir + " && " + line
 	}
@@ -210,8 +216,8 @@ func (m Machine) install(ctx context.Context, packages []string) error {
 
 // registerEmulator registers an installed emulator in the kernel, which lacks it. Without systemd the package does not.
 func registerEmulator(s matrix.System) error {
-	err := binfmt.Register(s.Machine())
-	if err == nil && binfmt.Find(s.Machine()) == nil {
+	err := binfmt.Register(s)
+	if err == nil && binfmt.Find(s) == nil {
 		err = errors.New("this kernel does not list one after it was registered")
 	}
 	return err

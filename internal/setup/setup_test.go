@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/binfmt"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/host"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
@@ -96,5 +97,30 @@ func TestNoEmulatorNamesTheNextCommand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			checkProblem(t, noEmulator(test.access, matrix.AArch64Linux, test.state), test.problem, test.command)
 		})
+	}
+}
+
+// A missing emulator of a system beside the default two is named once, with the command that installs it.
+func TestExamineNamesEachSystemWithoutEmulator(t *testing.T) {
+	native, err := NativeSystem()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []matrix.System{"s390x-linux", "mips64el-linux"} {
+		if binfmt.Find(s) != nil {
+			t.Skipf("this machine emulates %s", s)
+		}
+	}
+	m := Machine{Systems: []matrix.System{native, "s390x-linux", "mips64el-linux"}}
+	f := m.examineEmulator(t.Context(), foreignCheck{access: host.Access{User: "alice"}})
+	const fix = "install QEMU's user mode emulation, and register it with flag F: docs/operations.md"
+	if f.OK || f.Found != "no binfmt entry with flag F for s390x, no binfmt entry with flag F for mips64" || f.Fix != fix {
+		t.Errorf("finding %+v", f)
+	}
+	if native == matrix.X8664Linux {
+		m.Systems = []matrix.System{native, "i686-linux"}
+		if f := m.examineEmulator(t.Context(), foreignCheck{}); !f.OK || f.Found != "i686 by the processor itself" {
+			t.Errorf("finding %+v", f)
+		}
 	}
 }

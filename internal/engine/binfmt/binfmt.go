@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 // Dir is the directory with the kernel's entries.
@@ -17,27 +19,23 @@ type Entry struct {
 	Interpreter string // path of the emulator
 }
 
-// ELF machine numbers, at offset 18 of the header, little endian.
-var elfMachines = map[string]string{"x86_64": "3e00", "aarch64": "b700"}
-
-// Find returns the enabled entry with flag F for programs of the machine ("aarch64"), or nil if there is none.
+// Find returns the enabled entry with flag F for programs of the system, or nil if there is none.
 //
 // With flag F, the kernel opened the emulator when the entry was registered. Only such an entry works inside a sandbox or
 // container, where the emulator's path does not exist.
-func Find(machine string) *Entry {
+func Find(system matrix.System) *Entry {
 	files, _ := os.ReadDir(Dir)
 	for _, f := range files {
 		data, err := os.ReadFile(filepath.Join(Dir, f.Name()))
-		if e, ok := parse(string(data), machine); err == nil && ok {
+		if e, ok := parse(string(data), system); err == nil && ok {
 			return &e
 		}
 	}
 	return nil
 }
 
-// parse reads the text of an entry, and reports whether it is enabled, has flag F, and is for 64-bit ELF programs of the
-// machine.
-func parse(text, machine string) (e Entry, ok bool) {
+// parse reads the text of an entry, and reports whether it is enabled, has flag F, and is for ELF programs of the system.
+func parse(text string, system matrix.System) (e Entry, ok bool) {
 	enabled, fixed, matches := false, false, false
 	for line := range strings.Lines(text) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -49,13 +47,14 @@ func parse(text, machine string) (e Entry, ok bool) {
 		case "flags:":
 			fixed = strings.Contains(value, "F")
 		case "magic":
-			matches = isMachine(value, machine)
+			matches = isFor(value, system)
 		}
 	}
 	return e, enabled && fixed && matches
 }
 
-func isMachine(magic, machine string) bool {
-	b, err := hex.DecodeString(magic)
-	return err == nil && len(b) >= 20 && string(b[:5]) == "\x7fELF\x02" && hex.EncodeToString(b[18:20]) == elfMachines[machine]
+func isFor(magic string, system matrix.System) bool {
+	header, err := hex.DecodeString(magic)
+	found, ok := matrix.ELFOf(header)
+	return err == nil && ok && found == system.ELF()
 }

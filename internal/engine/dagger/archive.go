@@ -3,7 +3,6 @@ package dagger
 import (
 	"archive/tar"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
@@ -128,19 +127,18 @@ func isShell(name string) bool {
 	return (base == "bin" || base == "sbin") && slices.Contains([]string{"bash", "dash", "busybox", "sh"}, path.Base(name))
 }
 
-// elfSystem reads the machine of an ELF header, System V ABI, chapter 4.
+// elfSystem returns the system of a program.
 func elfSystem(r io.Reader) matrix.System {
-	header := make([]byte, 20)
-	if _, err := io.ReadFull(r, header); err != nil || string(header[:4]) != "\x7fELF" {
+	start := make([]byte, 20)
+	if _, err := io.ReadFull(r, start); err != nil {
 		return ""
 	}
-	switch binary.LittleEndian.Uint16(header[18:]) {
-	case 62:
-		return matrix.X8664Linux
-	case 183:
-		return matrix.AArch64Linux
+	header, ok := matrix.ELFOf(start)
+	system, known := matrix.ByELF(header)
+	if !ok || !known {
+		return ""
 	}
-	return ""
+	return system
 }
 
 // systemsOf returns the systems of an archive's images: every configuration names its own.
@@ -149,13 +147,13 @@ func systemsOf(files map[string][]byte) []matrix.System {
 	var systems []matrix.System
 	for _, data := range files {
 		var config struct {
-			Architecture, OS string
-			RootFS           *struct{} `json:"rootfs"`
+			Architecture, OS, Variant string
+			RootFS                    *struct{} `json:"rootfs"`
 		}
 		if json.Unmarshal(data, &config) != nil || config.RootFS == nil {
 			continue
 		}
-		if s, err := systemOf(config.OS + "/" + config.Architecture); err == nil && !slices.Contains(systems, s) {
+		if s, ok := matrix.ByPlatform(path.Join(config.OS, config.Architecture, config.Variant)); ok && !slices.Contains(systems, s) {
 			systems = append(systems, s)
 		}
 	}

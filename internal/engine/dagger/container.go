@@ -128,9 +128,9 @@ func (x *Executor) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	native, err := systemOf(string(platform))
-	if err != nil {
-		return err
+	native, ok := matrix.ByPlatform(string(platform))
+	if !ok {
+		return hint.Wrap(fmt.Errorf("use engine: its platform is %s", platform), "use an engine on one of %v", matrix.Systems())
 	}
 	if x.tunnel, err = openTunnel(); err != nil {
 		return err
@@ -160,25 +160,15 @@ func (x *Executor) Describe(ctx context.Context) (engine.Engine, error) {
 	}
 	e := engine.Engine{
 		Kind: "dagger", Version: x.version, Image: x.image.identity, Nix: m.nix, Native: x.machine.native,
-		Emulator: x.machine.emulator, Cores: m.cores, FreeBytes: m.free, Notes: x.machine.notes, Kernel: m.kernel,
+		Emulator: x.machine.emulator, Compatible: x.machine.compatible, Cores: m.cores, FreeBytes: m.free, Notes: x.machine.notes, Kernel: m.kernel,
 	}
 	if e.Emulator == "binfmt" && m.boot != "" && m.boot == binfmt.Boot() {
 		// The engine is on this machine, and so is the emulator that its kernel starts.
-		if entry := binfmt.Find(x.options.System.Machine()); entry != nil {
+		if entry := binfmt.Find(x.options.System); entry != nil {
 			e.EmulatorVersion = entry.Version(ctx)
 		}
 	}
 	return e, nil
-}
-
-// systemOf is the reverse of [matrix.System.Platform].
-func systemOf(platform string) (matrix.System, error) {
-	for _, s := range matrix.Systems() {
-		if platform == s.Platform() {
-			return s, nil
-		}
-	}
-	return "", hint.Wrap(fmt.Errorf("use engine: its platform is %s", platform), "use an engine on %v", matrix.Systems())
 }
 
 var (

@@ -115,7 +115,11 @@ var loading = make(chan struct{}, 1)
 func (o Options) loadImage(ctx context.Context) (loadedImage, error) {
 	i := o.Image
 	if i.path == "" {
-		return loadedImage{name: i.String(), identity: i.String()}, nil
+		p := loadedImage{name: i.String(), identity: i.String()}
+		if i.reference == "" || i.reference == DefaultImage {
+			p.systems = matrix.DefaultSystems()
+		}
+		return p, nil
 	}
 	select {
 	case loading <- struct{}{}:

@@ -1,5 +1,5 @@
 # Prints facts about this container, in lines of the form "name value". The argument is a program
-# of the system to build for, in base64. It is run to see whether the system is emulated.
+# of the system to build for, in base64. It is run, and its output printed, to see whether the system is emulated.
 echo "version $(nix --version)"
 echo "cores $(nproc)"
 free=$(df --block-size=1 --output=avail /nix)
@@ -9,5 +9,5 @@ echo "boot $(</proc/sys/kernel/random/boot_id)"
 dir=$(mktemp -d)
 base64 --decode <<<"$1" >"$dir/probe"
 chmod +x "$dir/probe"
-"$dir/probe" "$dir/out" && echo "probe runs"
+"$dir/probe" "$dir/out" && echo "probe $(base64 --wrap=0 "$dir/out")"
 rm -r "$dir"

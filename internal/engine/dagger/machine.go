@@ -19,19 +19,21 @@ import (
 
 // machine describes an engine.
 type machine struct {
-	native   matrix.System // the engine's own
-	emulator string        // as in [engine.Engine]
-	notes    []string
+	native     matrix.System // the engine's own
+	emulator   string        // as in [engine.Engine]
+	compatible bool          // as in [engine.Engine]
+	notes      []string
 }
 
 // machineInfo describes the machine of a container.
 type machineInfo struct {
-	nix        nix.Version
-	cores      int
-	free       int64 // bytes on the file system of the store
-	runsSystem bool  // it runs programs of the executor's system
-	kernel     string
-	boot       string // identifies this boot of the kernel
+	nix   nix.Version
+	cores int
+	free  int64 // bytes on the file system of the store
+	// report is that of a program of the executor's system; nil if the machine does not run it.
+	report *probe.Report
+	kernel string
+	boot   string // identifies this boot of the kernel
 }
 
 // choose chooses the container for commands.
@@ -53,8 +55,10 @@ func (x *Executor) choose(ctx context.Context, native matrix.System) error {
 	}
 	switch {
 	case x.options.System == native:
-	case l.runsSystem:
-		x.machine.emulator = "binfmt"
+	case l.report != nil:
+		if x.machine.compatible = !l.report.Emulated(); !x.machine.compatible {
+			x.machine.emulator = "binfmt"
+		}
 		// The list's own name begins with "extra-": this appends to it.
 		x.settings["extra-extra-platforms"] = string(x.options.System)
 	case x.image.has(x.options.System):
@@ -67,7 +71,7 @@ func (x *Executor) choose(ctx context.Context, native matrix.System) error {
 func (x *Executor) chooseForeign(ctx context.Context, why string) error {
 	if !x.image.has(x.options.System) {
 		return hint.Wrap(fmt.Errorf("use image %s for %s: it is made for %v", x.image.name, x.options.System, x.image.systems),
-			"give an image for %s or for the engine's own platform", x.options.System)
+			"--image with an image for %s or for the engine's own platform; or an engine of that system with such an image, a machine in --builders, or --engine host", x.options.System)
 	}
 	// An emulator refuses to set up the filter of system calls, with or without a sandbox (nix#5258).
 	if err := x.use(ctx, x.options.System, nix.Settings{"filter-syscalls": "false"}); err != nil {
@@ -170,7 +174,12 @@ func parseMachineInfo(out, image string) (machineInfo, error) {
 	if err := version.Supported(); err != nil {
 		return machineInfo{}, hint.Wrap(fmt.Errorf("inspect image %s: %w", image, err), "use an image with a newer Nix, such as %s", DefaultImage)
 	}
-	l := machineInfo{nix: version, runsSystem: values["probe"] == "runs", kernel: values["kernel"], boot: values["boot"]}
+	l := machineInfo{nix: version, kernel: values["kernel"], boot: values["boot"]}
+	if out, err := base64.StdEncoding.DecodeString(values["probe"]); err == nil {
+		if report, err := probe.Parse(out); err == nil {
+			l.report = &report
+		}
+	}
 	l.cores, _ = strconv.Atoi(values["cores"])
 	l.free, _ = strconv.ParseInt(values["free"], 10, 64)
 	return l, nil

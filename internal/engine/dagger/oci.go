@@ -37,6 +37,7 @@ func toOCI(w io.Writer, rootfs io.Reader, s matrix.System) error {
 	}
 	var config oci.Image
 	config.OS, config.Architecture, _ = strings.Cut(s.Platform(), "/")
+	config.Architecture, config.Variant, _ = strings.Cut(config.Architecture, "/")
 	config.Config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	config.RootFS = oci.RootFS{Type: "layers", DiffIDs: []digest.Digest{diffID}}
 

@@ -3,6 +3,7 @@ package dagger
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -187,13 +188,19 @@ func TestRunOfKilledContainer(t *testing.T) {
 }
 
 func TestParseMachineInfo(t *testing.T) {
-	l, err := parseMachineInfo("version nix (Nix) 2.34.7\ncores 8\nfree 1024\nprobe runs\nkernel 6.1.0\nboot 1-2\n", "image")
-	want := machineInfo{nix: nix.Version{Major: 2, Minor: 34, Text: "2.34.7"}, cores: 8, free: 1024, runsSystem: true, kernel: "6.1.0", boot: "1-2"}
-	if err != nil || l != want {
-		t.Errorf("parseLook = %+v, %v; want %+v", l, err, want)
+	const info = "version nix (Nix) 2.34.7\ncores 8\nfree 1024\nkernel 6.1.0\nboot 1-2\n"
+	want := machineInfo{nix: nix.Version{Major: 2, Minor: 34, Text: "2.34.7"}, cores: 8, free: 1024, kernel: "6.1.0", boot: "1-2"}
+	for _, probe := range []string{"", "probe runs", "probe AAAA"} { // no output of a probe
+		if l, err := parseMachineInfo(info+probe+"\n", "image"); err != nil || l != want {
+			t.Errorf("parseMachineInfo with %q = %+v, %v; want %+v", probe, l, err, want)
+		}
+	}
+	output := base64.StdEncoding.EncodeToString(make([]byte, 4096))
+	if l, err := parseMachineInfo(info+"probe "+output+"\n", "image"); err != nil || l.report == nil || l.report.Emulated() {
+		t.Errorf("parseMachineInfo with a probe = %+v, %v", l, err)
 	}
 	if _, err := parseMachineInfo("version \ncores 8\nfree \n", "image"); err == nil || !strings.Contains(err.Error(), "there is no Nix in it") {
-		t.Errorf("parseLook without Nix: %v", err)
+		t.Errorf("parseMachineInfo without Nix: %v", err)
 	}
 }
 

@@ -23,8 +23,10 @@ func buildNative(ctx context.Context, s subject) error {
 	return s.buildProbe(ctx, s.engine.Native)
 }
 
+// buildForeign builds for the other default system, and for a 32-bit system and a third processor where the machine runs
+// their programs.
 func buildForeign(ctx context.Context, s subject) error {
-	for _, system := range matrix.Systems() {
+	for _, system := range append([]matrix.System{"i686-linux", "riscv64-linux"}, matrix.DefaultSystems()...) {
 		if system == s.engine.Native {
 			continue
 		}
@@ -34,7 +36,10 @@ func buildForeign(ctx context.Context, s subject) error {
 		if err != nil {
 			return err
 		}
-		if e.Emulator == "" {
+		if !e.Runs(system) {
+			if !slices.Contains(matrix.DefaultSystems(), system) {
+				continue
+			}
 			return skipped(fmt.Sprintf("nothing on this engine emulates %s: apt-get install qemu-user-static binfmt-support", system))
 		}
 		if e.Refused != nil {

@@ -35,6 +35,9 @@ type machine struct {
 	// emulator is the binfmt entry for the executor's system if that is foreign.
 	emulator        *binfmt.Entry
 	emulatorVersion string
+	// compatible says that Nix itself builds for the foreign system: it is one of its extra-platforms, which has i686-linux
+	// on x86_64.
+	compatible bool
 }
 
 func (x *Executor) inspect(ctx context.Context, known *Nix) (m machine, err error) {
@@ -52,8 +55,10 @@ func (x *Executor) inspect(ctx context.Context, known *Nix) (m machine, err erro
 	m.daemon = store == "daemon" || strings.HasPrefix(store, "unix://") ||
 		(store == "" || store == "auto") && !x.access.Writable && x.access.Socket == nil
 	if x.System != m.native {
-		if m.emulator = binfmt.Find(x.System.Machine()); m.emulator != nil {
+		if m.emulator = binfmt.Find(x.System); m.emulator != nil {
 			m.emulatorVersion = m.emulator.Version(ctx)
+		} else {
+			m.compatible = slices.Contains(strings.Fields(m.config["extra-platforms"]), string(x.System))
 		}
 	}
 	return m, nil
@@ -123,7 +128,7 @@ func (x *Executor) Describe(context.Context) (engine.Engine, error) {
 	m := x.machine
 	e := engine.Engine{
 		SandboxPaths: m.sandboxPaths(), Notes: m.notes(),
-		Kind: "host", Evaluation: x.evaluation(), Nix: m.nix, Native: m.native, Cores: runtime.NumCPU(),
+		Kind: "host", Evaluation: x.evaluation(), Nix: m.nix, Native: m.native, Compatible: m.compatible, Cores: runtime.NumCPU(),
 		FreeBytes: max(x.Resources().StoreFree, 0), Kernel: binfmt.Kernel(),
 	}
 	trusted, err := m.trustsUser()

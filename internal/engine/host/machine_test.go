@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nixtest"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 func TestDescribeNamesIgnoredSubstituters(t *testing.T) {
@@ -103,5 +105,27 @@ func TestOldestVersionIsDocumented(t *testing.T) {
 	}
 	if want := "\nNix " + nix.Oldest.Text + " ("; !strings.Contains(string(page), want) {
 		t.Errorf("docs/operations.md does not have %q, the oldest version of Nix that is supported", want)
+	}
+}
+
+// The kernel of an x86_64 machine runs programs of i686-linux without an emulator, and Nix has it in extra-platforms.
+func TestExtraPlatformsOfNixAreCompatible(t *testing.T) {
+	nixtest.Need(t)
+	native, _ := systems()
+	if native != matrix.X8664Linux {
+		t.Skip("i686-linux is compatible with x86_64-linux alone")
+	}
+	for system, want := range map[matrix.System]bool{"i686-linux": true, matrix.X8664Linux: false, "s390x-linux": false} {
+		x, err := Open(t.Context(), Options{System: system, Env: os.Environ()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := x.Describe(t.Context())
+		if err != nil || e.Compatible != want || e.Emulator != "" && want {
+			t.Errorf("engine for %s is %+v, %v, want compatible: %t", system, e, err, want)
+		}
+		if err := x.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
