@@ -45,7 +45,7 @@ func (d *Draft) Run(ctx context.Context) (drafted Drafted, err error) {
 			return drafted, err
 		}
 	}
-	return drafted, hint.Wrap(errors.New("draft contract: the flake has no packages for a known system"), "known systems: %v", matrix.Systems())
+	return drafted, hint.Wrap(errors.New("draft contract: the flake has no packages for the default systems"), "--system names another one: %v", matrix.Systems())
 }
 
 // cell drafts for one system, unless the flake has no packages for it.
