@@ -248,25 +248,11 @@ func (o *publishCommandOptions) publisher(process process, of project.Project, i
 		Consent: publish.Consent{Unsandboxed: o.publish.unsandboxed, Different: o.rebuild == warn},
 		Timeout: o.publish.timeout, Patience: o.publish.patience,
 	}
-	name := o.publish.cacheName(of)
-	credential, err := process.secrets.credential(o.publish.secret)
-	switch {
-	case o.publish.push == pushNever:
-		p.Disabled = "--push " + pushNever
-	case name == "":
-		p.Disabled = "no Cachix cache is named (--cachix NAME)"
-	case err != nil:
-		return p, &publish.Error{Cache: name, Err: err}
-	case credential.IsZero():
-		p.Disabled = cmp.Or(without, "no secret: "+cmp.Or(o.publish.secret, tokenVariable)+" is not set")
-	default:
-		to, err := newCachix(o.publish, name, credential, of, from)
-		if err != nil {
-			return p, usage(err)
-		}
+	to, disabled, err := o.publish.destination(process, of, from, without)
+	if p.Disabled = disabled; to != nil {
 		p.To, p.Uploads = to, to.UploadLog(o.out, id)
 	}
-	return p, nil
+	return p, err
 }
 
 // keepManifests copies the manifests of the builds to OUT, so that the provenance can name them by hash.

@@ -81,25 +81,29 @@ func (o options) publisher(sys process, cmd command, id string, store *outcache.
 		Timeout: o.publish.timeout, Patience: o.publish.patience,
 		Journal: publish.NewJournal(o.out, id, store.Record()), Resume: resumeCommand(o.out.Name(), o.publish),
 	}
-	cache := o.publish.cacheName(o.project)
-	credential, err := sys.secrets.credential(o.publish.secret)
-	switch {
-	case o.publish.push == pushNever:
-		p.Disabled = "--push " + pushNever
-	case cache == "":
-		p.Disabled = "no Cachix cache is named (--cachix NAME)"
-	case err != nil:
-		return p, &publish.Error{Cache: cache, Err: err}
-	case credential.IsZero():
-		p.Disabled = cmp.Or(without, "no secret: "+cmp.Or(o.publish.secret, tokenVariable)+" is not set")
-	default:
-		to, err := newCachix(o.publish, cache, credential, o.project, store)
-		if err != nil {
-			return p, usage(err)
-		}
+	to, disabled, err := o.publish.destination(sys, o.project, store, without)
+	if p.Disabled = disabled; to != nil {
 		p.To, p.Uploads = to, to.UploadLog(o.out, id)
 	}
-	return p, nil
+	return p, err
+}
+
+// destination returns the cache to push to, or the reason why nothing is pushed.
+func (f publishOptions) destination(sys process, of project.Project, source cachix.Source, without string) (to *publish.Cachix, disabled string, err error) {
+	cache := f.cacheName(of)
+	credential, err := sys.secrets.credential(f.secret)
+	switch {
+	case f.push == pushNever:
+		return nil, "--push " + pushNever, nil
+	case cache == "":
+		return nil, "no Cachix cache is named (--cachix NAME)", nil
+	case err != nil:
+		return nil, "", &publish.Error{Cache: cache, Err: err}
+	case credential.IsZero():
+		return nil, cmp.Or(without, "no secret: "+cmp.Or(f.secret, tokenVariable)+" is not set"), nil
+	}
+	to, err = newCachix(f, cache, credential, of, source)
+	return to, "", usage(err)
 }
 
 // newCachix returns the cache of that name. The project's consumers trust its keys, and not those of another cache.
