@@ -195,7 +195,7 @@ func TestPlayRunsTheWorkflowsCommands(t *testing.T) {
 	for _, j := range readWorkflow(t, "../.github/workflows/nix.yml").jobs() {
 		for _, s := range j.steps {
 			for _, call := range programCalls(yamlText(s, "run")) {
-				if call != "doctor --fix" { // it sets a machine up
+				if call != "doctor --fix" && !slices.Contains(want, call) { // it sets a machine up; both builds are the same
 					want = append(want, call)
 				}
 			}
@@ -205,10 +205,10 @@ func TestPlayRunsTheWorkflowsCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ownArguments := regexp.MustCompile(` "\$\{(at|more)\[@\]\}".*`) // they come last
 	var got []string
 	for _, call := range programCalls(string(script)) {
-		call, _, _ = strings.Cut(call, ` "${at[@]}"`) // its own arguments come last
-		got = append(got, call)
+		got = append(got, ownArguments.ReplaceAllString(call, ""))
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-nix.yml +.ci/play):\n%s", diff)

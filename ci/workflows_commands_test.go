@@ -33,9 +33,6 @@ func ruleVariables(w workflow) []string {
 	})
 }
 
-// The values of a word that is the name of a command.
-var commandWords = map[string][]string{`"$COMMAND"`: {"release", "warm"}}
-
 func ruleCommands(w workflow) []string {
 	return eachScript(w, func(_ *yaml.Node, script string) (complaints []string) {
 		for _, call := range programCalls(script) {
@@ -43,14 +40,8 @@ func ruleCommands(w workflow) []string {
 			if slices.Contains(words, `"${args[@]}"`) {
 				continue // the action's: TestActionCallsTheProgram runs it
 			}
-			names := commandWords[words[0]]
-			if names == nil {
-				names = words[:1]
-			}
-			for _, name := range names {
-				if err := parses(append([]string{name}, words[1:]...)); err != nil {
-					complaints = append(complaints, fmt.Sprintf("%s: %v", call, err))
-				}
+			if err := parses(words); err != nil {
+				complaints = append(complaints, fmt.Sprintf("%s: %v", call, err))
 			}
 		}
 		return complaints
@@ -58,7 +49,7 @@ func ruleCommands(w workflow) []string {
 }
 
 // withValues gives values to the variables of flags that do not take every word.
-var withValues = strings.NewReplacer(`="$PIN`, "=true", `$RESULT`, jobSuccess, `$SYSTEM`, string(matrix.X8664Linux))
+var withValues = strings.NewReplacer(`="$PIN`, "=true", `="$REBUILD`, "="+off, `$SYSTEM`, string(matrix.X8664Linux))
 
 // parses checks a command line with the program's own flags.
 func parses(words []string) error {
@@ -107,7 +98,7 @@ func includes(cells []matrix.Cell) ([]map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	value, err := contexts{"needs": needs(map[string]any{"matrix": string(data)}, "success")}.expand("${{ fromJSON(needs.plan.outputs.matrix) }}")
+	value, err := contexts{"needs": needs(map[string]any{"matrix": string(data)}, jobSuccess, jobSuccess)}.expand("${{ fromJSON(needs.plan.outputs.matrix) }}")
 	if err != nil {
 		return nil, err
 	}
@@ -124,10 +115,12 @@ func includes(cells []matrix.Cell) ([]map[string]any, error) {
 	return all, nil
 }
 
-// needs is the context of a job after plan and cell.
-func needs(outputs map[string]any, result string) map[string]any {
+// needs is the context of a job after plan, build and rebuild.
+func needs(outputs map[string]any, build, rebuild string) map[string]any {
+	result := func(outputs map[string]any, result string) map[string]any {
+		return map[string]any{"outputs": outputs, "result": result}
+	}
 	return map[string]any{
-		"plan": map[string]any{"outputs": outputs, "result": "success"},
-		"cell": map[string]any{"outputs": map[string]any{}, "result": result},
+		"plan": result(outputs, jobSuccess), "build": result(map[string]any{}, build), "rebuild": result(map[string]any{}, rebuild),
 	}
 }

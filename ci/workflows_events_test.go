@@ -17,11 +17,13 @@ func TestNixWorkflowOfEachEvent(t *testing.T) {
 	const here, caller = "scopecreep-zip/open-sesame-ci", "ScopeCreep-zip/open-sesame"
 	type outcome struct {
 		Checkout string // of the caller's repository; empty if it is not checked
-		Command  string
 		Flake    string
-		Secret   string // of the cells, and of the report
-		Pin      bool   // if all cells are good
+		Rebuild  bool
+		Publish  bool   // whether the job starts
+		Secret   string // of that job
+		Pin      bool
 	}
+	const stranger = "stranger/open-sesame"
 	for name, run := range map[string]struct {
 		contexts   contexts
 		repository string
@@ -33,84 +35,88 @@ func TestNixWorkflowOfEachEvent(t *testing.T) {
 			runOf("push", "1", 0), caller,
 			map[string]any{"tag": "main"},
 			"s3cret",
-			outcome{"main", "release", "github:" + caller, "s3cret", true},
+			outcome{"main", "github:" + caller, true, true, "s3cret", true},
 		},
 		"called by a release, without a tag": {
 			runOf("push", "1", 0), caller,
 			map[string]any{"tag": ""},
 			"s3cret",
-			outcome{"5ha", "release", "github:" + caller, "s3cret", true},
+			outcome{"5ha", "github:" + caller, true, true, "s3cret", true},
 		},
 		"called by a release, without the secret": {
 			runOf("workflow_dispatch", "1", 0), caller,
 			map[string]any{"tag": "v1.14.2"},
 			"",
-			outcome{"v1.14.2", "release", "github:" + caller, "", true},
+			outcome{"v1.14.2", "github:" + caller, true, true, "", true},
 		},
 		"called by a pull request of the same repository": {
-			runOf("pull_request", "1", 7), caller,
+			pullOf(caller), caller,
 			map[string]any{"tag": ""},
 			"s3cret",
-			outcome{"4ead", "warm", "github:" + caller, "s3cret", false},
+			outcome{"4ead", "github:" + caller, false, true, "s3cret", false},
+		},
+		"called by a pull request, to build twice": {
+			pullOf(caller), caller,
+			map[string]any{"tag": "", "rebuild-pull-requests": true},
+			"s3cret",
+			outcome{"4ead", "github:" + caller, true, true, "s3cret", false},
 		},
 		"called by a fork's pull request": { // GitHub withholds the secret
-			runOf("pull_request", "1", 7), caller,
+			pullOf(stranger), caller,
 			map[string]any{"tag": ""},
 			"",
-			outcome{"4ead", "warm", "github:" + caller, "", false},
+			outcome{"4ead", "github:" + caller, false, false, "", false},
 		},
 		"a pull request here": {
-			runOf("pull_request", "1", 7), here,
+			pullOf(here), here,
 			map[string]any{},
 			"s3cret",
-			outcome{"", "warm", "example", "", false},
+			outcome{"", "example", false, true, "", false},
 		},
 		"a pull request in a fork of this repository, spelled in another case": {
-			runOf("pull_request", "1", 7), strings.ToUpper(here),
+			pullOf(here), strings.ToUpper(here),
 			map[string]any{},
 			"s3cret",
-			outcome{"", "warm", "example", "", false},
+			outcome{"", "example", false, true, "", false},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := run.contexts.with("inputs", run.inputs).
 				with("job", map[string]any{"workflow_repository": here, "workflow_sha": "c0de"}).
-				with("secrets", map[string]any{"SCOPE_CREEP_CACHIX_PRIVATE_KEY": run.secret})
+				with("secrets", map[string]any{defaultSecret: run.secret})
 			c["github"].(map[string]any)["repository"] = run.repository
 
 			var got outcome
-			plan, cell, report := w.job(t, "plan"), w.job(t, "cell"), w.job(t, "report")
+			plan, publish := w.job(t, "plan"), w.job(t, "publish")
 			checkout := plan.step(t, "path\nflake")
 			if condition(t, c, yamlText(checkout, "if")) {
 				got.Checkout = expand(t, c, yamlText(checkout, "with", "ref"))
 			}
-			got.Command = expand(t, c, yamlText(plan.node, "outputs", "command"))
-			got.Flake = expand(t, c, yamlText(plan.node, "outputs", "flake"))
-
-			outputs := map[string]any{"command": got.Command, "flake": got.Flake}
-			c = c.with("needs", needs(outputs, "success"))
-			const key = "SCOPE_CREEP_CACHIX_PRIVATE_KEY"
-			push, join := cell.step(t, "--system"), report.step(t, "--pin")
-			got.Secret = expand(t, c, yamlText(push, "env", key))
-			if other := expand(t, c, yamlText(join, "env", key)); other != got.Secret {
-				t.Errorf("the cells have the secret %q, the report has %q", got.Secret, other)
+			outputs := map[string]any{}
+			for _, name := range []string{"flake", "rebuild", "release"} {
+				outputs[name] = expand(t, c, yamlText(plan.node, "outputs", name))
 			}
-			got.Pin = expand(t, c, yamlText(join, "env", "PIN")) == "true"
+			got.Flake = word(outputs["flake"])
+			c = c.with("needs", needs(outputs, jobSuccess, jobSkipped))
+			rebuilds, err := c.starts(w.job(t, "rebuild"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Rebuild = rebuilds; rebuilds {
+				c = c.with("needs", needs(outputs, jobSuccess, jobSuccess))
+			}
+			if got.Publish, err = c.starts(publish); err != nil {
+				t.Fatal(err)
+			}
+			step := publish.step(t, "--pin")
+			got.Secret = expand(t, c, yamlText(step, "env", defaultSecret))
+			got.Pin = expand(t, c, yamlText(step, "env", "PIN")) == "true"
 			if diff := cmp.Diff(run.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-
-			for _, result := range []string{"failure", "cancelled", "skipped"} {
-				c := c.with("needs", needs(outputs, result))
-				if !condition(t, c, yamlText(report.node, "if")) {
-					t.Errorf("no report after cells ended with %s", result)
-				}
-				if pin := expand(t, c, yamlText(join, "env", "PIN")); pin != "false" {
-					t.Errorf("pins after cells ended with %s: %s", result, pin)
-				}
-				if got := expand(t, c, yamlText(join, "env", "RESULT")); got != result {
-					t.Errorf("the report gets the result %s for cells that ended with %s", got, result)
-				}
+			wantMode := map[bool]string{true: enforce, false: off}[got.Rebuild]
+			if mode := expand(t, c, yamlText(step, "env", "REBUILD")); mode != wantMode {
+				t.Errorf("--rebuild=%s, want %s", mode, wantMode)
 			}
 		})
 	}
@@ -143,38 +149,71 @@ func TestNixWorkflowChecksOutItself(t *testing.T) {
 // The workflow's expressions, evaluated with the matrix that the program prints.
 func TestNixWorkflowRunsEachCellOnItsRunner(t *testing.T) {
 	w := readWorkflow(t, "../.github/workflows/nix.yml")
-	cell := w.job(t, "cell")
 	cells, err := includes(matrix.Expand(matrix.DefaultSystems(), defaultProject.Packages))
 	if err != nil {
 		t.Fatal(err)
 	}
-	emulator := cell.step(t, "doctor --fix")
+	artifacts := map[string]bool{}
 	var got []string
-	for _, runner := range []string{"", "ubuntu-24.04"} {
-		artifacts := map[string]bool{}
-		for _, include := range cells {
-			c := contexts{"matrix": include, "inputs": map[string]any{"runner": runner}}
-			label := expand(t, c, yamlText(cell.node, "runs-on"))
-			arch := "X64"
-			if strings.HasSuffix(label, "-arm") {
-				arch = "ARM64"
+	for _, inputs := range []map[string]any{{}, {"runner": "ubuntu-24.04"}, {"rebuild-runner": "ubuntu-24.04"}} {
+		for _, name := range []string{"build", "rebuild"} {
+			j := w.job(t, name)
+			emulator, artifact := j.step(t, "doctor --fix"), j.step(t, "upload-artifact")
+			for _, include := range cells {
+				c := contexts{"matrix": include, "inputs": inputs, "github": map[string]any{"job": name, "run_attempt": "1"}}
+				label := expand(t, c, yamlText(j.node, "runs-on"))
+				arch := "X64"
+				if strings.HasSuffix(label, "-arm") {
+					arch = "ARM64"
+				}
+				c = c.with("runner", map[string]any{"arch": arch})
+				got = append(got, fmt.Sprintf("%s %s on %s, emulated: %t", name, include["system"], label, condition(t, c, yamlText(emulator, "if"))))
+				artifacts[expand(t, c, yamlText(artifact, "with", "name"))] = true
 			}
-			c = c.with("runner", map[string]any{"arch": arch})
-			got = append(got, fmt.Sprintf("%s on %s, emulated: %t", include["system"], label, condition(t, c, yamlText(emulator, "if"))))
-			artifacts[expand(t, c, yamlText(cell.step(t, "nix-cell-"), "with", "name"))] = true
-		}
-		if len(artifacts) != len(cells) {
-			t.Errorf("%d cells upload artifacts %v", len(cells), artifacts)
 		}
 	}
 	want := []string{
-		"x86_64-linux on ubuntu-24.04, emulated: false",
-		"aarch64-linux on ubuntu-24.04-arm, emulated: false",
-		"x86_64-linux on ubuntu-24.04, emulated: false",
-		"aarch64-linux on ubuntu-24.04, emulated: true",
+		"build x86_64-linux on ubuntu-24.04, emulated: false",
+		"build aarch64-linux on ubuntu-24.04-arm, emulated: false",
+		"rebuild x86_64-linux on ubuntu-24.04, emulated: false",
+		"rebuild aarch64-linux on ubuntu-24.04-arm, emulated: false",
+		"build x86_64-linux on ubuntu-24.04, emulated: false",
+		"build aarch64-linux on ubuntu-24.04, emulated: true",
+		"rebuild x86_64-linux on ubuntu-24.04, emulated: false",
+		"rebuild aarch64-linux on ubuntu-24.04, emulated: true",
+		"build x86_64-linux on ubuntu-24.04, emulated: false",
+		"build aarch64-linux on ubuntu-24.04-arm, emulated: false",
+		"rebuild x86_64-linux on ubuntu-24.04, emulated: false",
+		"rebuild aarch64-linux on ubuntu-24.04, emulated: true",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(artifacts) != 2*len(cells) {
+		t.Errorf("the jobs of %d systems upload artifacts %v", len(cells), artifacts)
+	}
+}
+
+// The job that publishes downloads the artifact of each system from each job that builds, into a directory of its own.
+func TestNixWorkflowDownloadsEachSystem(t *testing.T) {
+	w := readWorkflow(t, "../.github/workflows/nix.yml")
+	want := map[string]string{}
+	for _, name := range []string{"build", "rebuild"} {
+		for _, system := range matrix.DefaultSystems() {
+			want["${{ runner.temp }}/"+name+"/"+string(system)] = fmt.Sprintf("${{ needs.%s.outputs.%s }}", name, system)
+		}
+	}
+	got := map[string]string{}
+	for _, s := range w.job(t, "publish").steps {
+		if strings.HasPrefix(yamlText(s, "uses"), "actions/download-artifact@") {
+			got[yamlText(s, "with", "path")] = yamlText(s, "with", "artifact-ids")
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if publish := w.job(t, "publish").step(t, "--pin"); !strings.Contains(yamlText(publish, "run"), " --cachix "+defaultProject.Cachix+" --secret-env "+defaultProject.SecretEnv+" ") {
+		t.Error("it publishes with another cache or secret than the project's")
 	}
 }
 

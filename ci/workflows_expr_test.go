@@ -111,6 +111,8 @@ func (c contexts) call(n *actionlint.FuncCallNode) (any, error) {
 	switch name := strings.ToLower(n.Callee); {
 	case name == "always":
 		return true, nil
+	case name == "cancelled":
+		return c["cancelled"] == true, nil
 	case name == "format":
 		text := word(args[0])
 		for i, arg := range args[1:] {
@@ -175,4 +177,26 @@ func (c contexts) with(name string, value any) contexts {
 	more := maps.Clone(c)
 	more[name] = value
 	return more
+}
+
+// pullOf returns the run of a pull request whose head is in that repository; empty for one that is gone.
+func pullOf(head string) contexts { return runFrom("pull_request", "1", 7, head) }
+
+// runOf returns the run that an event of the repository starts.
+func runOf(event, id string, number int) contexts {
+	return runFrom(event, id, number, callersRepository)
+}
+
+func runFrom(event, id string, number int, head string) contexts {
+	github := map[string]any{
+		"event_name": event, "run_id": id, "workflow": "Release", "ref": "refs/heads/main", "sha": "5ha", "event": map[string]any{},
+		"repository": callersRepository,
+	}
+	if number > 0 {
+		github["ref"] = fmt.Sprintf("refs/pull/%d/merge", number)
+		github["event"] = map[string]any{"pull_request": map[string]any{"number": float64(number), "head": map[string]any{
+			"sha": "4ead", "repo": map[string]any{"full_name": head},
+		}}}
+	}
+	return contexts{"github": github}
 }

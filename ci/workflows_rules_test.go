@@ -9,23 +9,27 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// The rules for every workflow and the action. A rule returns its complaints.
-var workflowRules = []struct {
+// workflowRule is a rule for every workflow and the action. It returns its complaints.
+type workflowRule struct {
 	name    string
 	because string
 	check   func(workflow) []string
 	mutants []mutant
-}{
+}
+
+var workflowRules = slices.Concat(boundaryRules, []workflowRule{
 	{"pinned", "a tag can be moved to other code", rulePinned, []mutant{
 		{"@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", "@v7.0.1"},
 		{"@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", "@3d3c42e # v7.0.1"},
 		{" # v7.0.1", ""},
 	}},
-	{"permissions", "the job's token may read the code, and nothing else", rulePermissions, []mutant{
+	{"permissions", "a token may read the code; only a job that does nothing but attest may do that", rulePermissions, []mutant{
 		{"permissions:\n  contents: read\n", ""},
 		{"contents: read", "contents: write"},
 		{"contents: read", "contents: read\n  id-token: write"},
 		{"    timeout-minutes: 10", "    timeout-minutes: 10\n    permissions:\n      packages: write"},
+		{"    timeout-minutes: 10", "    timeout-minutes: 10\n    permissions:\n      id-token: write\n      attestations: write"},
+		{"      attestations: write", "      attestations: write\n      contents: write"},
 	}},
 	{"events", "these have the secrets in reach of a stranger's code", ruleEvents, []mutant{
 		{"  pull_request:", "  pull_request_target:"},
@@ -45,20 +49,20 @@ var workflowRules = []struct {
 		{"ubuntu-24.04", "ubuntu-latest"},
 	}},
 	{"secrets", "a secret is for the one step that needs it", ruleSecretsInReach, []mutant{
-		{"    timeout-minutes: 10", "    timeout-minutes: 10\n    env:\n      A: ${{ secrets.A }}"},
+		{"    needs: [build, rebuild]", "    needs: [build, rebuild]\n    env:\n      A: ${{ secrets.A }}"},
 		{"permissions:", "env:\n  A: ${{ secrets.A }}\npermissions:"},
-		{"persist-credentials: false", "persist-credentials: false\n          token: ${{ secrets.A }}"},
-		{"REF: ${{ inputs.tag }}", "REF: ${{ toJSON(secrets) }}"},
+		{"go-version-file: go.mod", "go-version-file: go.mod\n          token: ${{ secrets.A }}"},
+		{"KEY: ${{ secrets.SCOPE_CREEP_CACHIX_PRIVATE_KEY }}", "KEY: ${{ toJSON(secrets) }}"},
 	}},
 	{"signals", "the runner sends them to the shell alone, and uploads have to be ended", ruleSignals, []mutant{
-		{`exec "$RUNNER_TEMP`, `sudo "$RUNNER_TEMP`},
-		{`exec "$RUNNER_TEMP/ci"`, `go run ./ci`},
+		{`exec "$RUNNER_TEMP/ci" publish`, `env "$RUNNER_TEMP/ci" publish`},
+		{`exec "$RUNNER_TEMP/ci" publish`, `go run ./ci publish`},
 	}},
 	{"environment", "later steps run by what is written there", ruleEnvironment, []mutant{
 		{"      - run: exec", "      - run: echo A=b >>\"$GITHUB_ENV\"\n      - run: exec"},
 		{"      - run: exec", "      - run: echo . >>\"$GITHUB_PATH\"\n      - run: exec"},
 	}},
-	{"caches", "another job has put there what a job with a secret would run", ruleCaches, []mutant{
+	{"caches", "another job has put there what runs beside the secret, or decides what is published", ruleCaches, []mutant{
 		{"          cache: false\n", ""},
 		{"cache: false", "cache: true"},
 	}},
@@ -74,15 +78,15 @@ var workflowRules = []struct {
 	}},
 	{"commands", "the program refuses what it does not know", ruleCommands, []mutant{
 		{"--system", "--sytem"},
-		{"ci\" release", "ci\" relaese"},
-		{`release --ref`, `release --json=maybe --ref`},
-		{`release --ref`, `release one two --ref`},
+		{"ci\" build", "ci\" biuld"},
+		{`build --ref`, `build --json=maybe --ref`},
+		{`build --ref`, `build one two --ref`},
 		{` --system "$SYSTEM"`, ` --out a --system`},
 	}},
 	{"matrix", "a key that no cell has is empty", ruleMatrixKeys, []mutant{
-		{"${{ matrix.system }}", "${{ matrix.sytem }}"},
+		{"SYSTEM: ${{ matrix.system }}", "SYSTEM: ${{ matrix.sytem }}"},
 	}},
-}
+})
 
 // mutant is a change that breaks a rule.
 type mutant struct{ old, new string }
@@ -112,11 +116,20 @@ func rulePermissions(w workflow) (complaints []string) {
 		complaints = append(complaints, "not contents: read alone")
 	}
 	for _, j := range w.jobs() {
-		if yamlAt(j.node, "permissions") != nil {
+		own := yamlAt(j.node, "permissions")
+		if own == nil {
+			continue
+		}
+		if !slices.Equal(yamlKeys(own), []string{"id-token", "attestations"}) || slices.ContainsFunc(j.steps, doesNotAttest) {
 			complaints = append(complaints, "job "+j.name+" has its own permissions")
 		}
 	}
 	return complaints
+}
+
+func doesNotAttest(step *yaml.Node) bool {
+	action, _, _ := strings.Cut(yamlText(step, "uses"), "@")
+	return action != "actions/attest-build-provenance" && action != "actions/upload-artifact"
 }
 
 func ruleEvents(w workflow) (complaints []string) {
@@ -213,12 +226,12 @@ func ruleEnvironment(w workflow) []string {
 	})
 }
 
-// ruleCaches forbids Go's cache in a job with a secret.
+// ruleCaches forbids Go's cache in a workflow with a secret.
 func ruleCaches(w workflow) (complaints []string) {
+	if !secretNamed.MatchString(yamlWords(w.root)) {
+		return nil
+	}
 	for _, j := range w.jobs() {
-		if !secretNamed.MatchString(yamlWords(j.node)) {
-			continue
-		}
 		for _, s := range j.steps {
 			uses := yamlText(s, "uses")
 			if strings.HasPrefix(uses, "actions/cache") || strings.HasPrefix(uses, "actions/setup-go@") && yamlText(s, "with", "cache") != "false" {
@@ -257,18 +270,6 @@ func ruleConcurrency(w workflow) (complaints []string) {
 		complaints = append(complaints, "a pull request ends the run of another")
 	}
 	return complaints
-}
-
-// runOf returns the run that an event starts.
-func runOf(event, id string, number int) contexts {
-	github := map[string]any{
-		"event_name": event, "run_id": id, "workflow": "Release", "ref": "refs/heads/main", "sha": "5ha", "event": map[string]any{},
-	}
-	if number > 0 {
-		github["ref"] = fmt.Sprintf("refs/pull/%d/merge", number)
-		github["event"] = map[string]any{"pull_request": map[string]any{"number": float64(number), "head": map[string]any{"sha": "4ead"}}}
-	}
-	return contexts{"github": github}
 }
 
 // eachScript collects the complaints about each script of a workflow.

@@ -121,7 +121,15 @@ func yamlAt(n *yaml.Node, path ...string) *yaml.Node {
 		if i < 0 {
 			return nil
 		}
-		n = n.Content[2*i+1]
+		n = yamlTarget(n.Content[2*i+1])
+	}
+	return n
+}
+
+// yamlTarget returns the node that an alias names, or else the node itself.
+func yamlTarget(n *yaml.Node) *yaml.Node {
+	if n != nil && n.Kind == yaml.AliasNode {
+		return n.Alias
 	}
 	return n
 }
@@ -162,7 +170,7 @@ func yamlItems(n *yaml.Node) []*yaml.Node {
 
 // yamlWords returns all words of a node, one a line.
 func yamlWords(n *yaml.Node) string {
-	if n == nil {
+	if n = yamlTarget(n); n == nil {
 		return ""
 	}
 	words := n.Value
@@ -225,24 +233,64 @@ concurrency:
   group: nix-${{ github.event_name == 'pull_request' && github.event.pull_request.number || github.run_id }}
   cancel-in-progress: ${{ github.event_name == 'pull_request' }}
 jobs:
-  cell:
+  build:
     runs-on: ubuntu-24.04
     timeout-minutes: 10
-    strategy:
+    strategy: &strategy
       matrix: ${{ fromJSON(needs.plan.outputs.matrix) }}
+    outputs: &artifacts
+      x86_64-linux: ${{ matrix.system == 'x86_64-linux' && steps.artifact.outputs.artifact-id || '' }}
+    steps: &steps
+      - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1
+        with:
+          persist-credentials: false
+      - run: exec "$RUNNER_TEMP/ci" build --ref "$REF" --system "$SYSTEM"
+        env:
+          REF: ${{ inputs.tag }}
+          SYSTEM: ${{ matrix.system }}
+      - uses: actions/upload-artifact@043fb46d1a93c77aae656e7c1c64a875d1fc6a0a # v7.0.1
+        id: artifact
+        with:
+          name: nix-${{ github.job }}-${{ matrix.system }}-${{ github.run_attempt }}
+  rebuild:
+    runs-on: ubuntu-24.04
+    timeout-minutes: 10
+    strategy: *strategy
+    outputs: *artifacts
+    steps: *steps
+  publish:
+    needs: [build, rebuild]
+    if: >-
+      !cancelled() && needs.build.result == 'success' &&
+      needs.rebuild.result == (needs.plan.outputs.rebuild == 'true' && 'success' || 'skipped') &&
+      (!github.event.pull_request || github.event.pull_request.head.repo.full_name == github.repository)
+    runs-on: ubuntu-24.04
+    timeout-minutes: 10
     steps:
       - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1
         with:
+          repository: ${{ job.workflow_repository }}
+          ref: ${{ job.workflow_sha }}
           persist-credentials: false
       - uses: actions/setup-go@b7ad1dad31e06c5925ef5d2fc7ad053ef454303e # v7.0.0
         with:
           go-version-file: go.mod
           cache: false
-      - run: exec "$RUNNER_TEMP/ci" release --ref "$REF" --system "$SYSTEM"
+      - uses: actions/download-artifact@3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c # v8.0.1
+        with:
+          artifact-ids: ${{ needs.build.outputs.x86_64-linux }}
+      - run: exec "$RUNNER_TEMP/ci" publish builds --pin=false
         env:
-          REF: ${{ inputs.tag }}
-          SYSTEM: ${{ matrix.system }}
           SCOPE_CREEP_CACHIX_PRIVATE_KEY: ${{ secrets.SCOPE_CREEP_CACHIX_PRIVATE_KEY }}
+  attest:
+    needs: publish
+    runs-on: ubuntu-24.04
+    timeout-minutes: 10
+    permissions:
+      id-token: write
+      attestations: write
+    steps:
+      - uses: actions/attest-build-provenance@a2bbfa25375fe432b6a289bc6b6cd05ecd0c4c32 # v4.1.0
 `
 
 // Each mutant breaks one rule, and only that rule detects it.
