@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 )
@@ -42,6 +43,11 @@ func TestActionCallsTheProgram(t *testing.T) {
 			"X64",
 			strings.Fields("release --ref  --out TEMP/open-sesame-ci --package hello --system x86_64-linux --push always -- ."),
 		},
+		"a build that another job publishes": {
+			map[string]any{"packages": "hello", "role": "rebuild", "command": "release", "cachix": "a", "token": "t"},
+			"X64",
+			strings.Fields("build --ref  --out TEMP/open-sesame-ci --package hello --system x86_64-linux --rebuild=off --export own -- ."),
+		},
 		"everything": {
 			map[string]any{
 				"packages": "hello\n  tools\n", "systems": "x86_64-linux aarch64-linux", "flake": "github:a/b", "ref": "v1",
@@ -66,22 +72,8 @@ func TestActionCallsTheProgram(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, "ci"), []byte("#!/bin/sh\nprintf '%s\\n' \"$@\"\n"), 0o755); err != nil {
-				t.Fatal(err)
-			}
 			c := contexts{"inputs": actionInputs(t, test.inputs), "runner": map[string]any{"arch": test.arch, "temp": "TEMP"}, "job": map[string]any{"check_run_id": float64(41)}}
-			script := exec.CommandContext(t.Context(), bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", yamlText(run, "run"))
-			script.Env = []string{"RUNNER_TEMP=" + dir, "PATH=" + os.Getenv("PATH")}
-			for _, name := range yamlKeys(yamlAt(run, "env")) {
-				script.Env = append(script.Env, name+"="+expand(t, c, yamlText(run, "env", name)))
-			}
-			script.Stderr = os.Stderr
-			out, err := script.Output()
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+			got := argumentsOf(t, bash, run, c, t.TempDir())
 			want := slices.Clone(test.want)
 			if i := slices.Index(want, "--ref"); want[i+1] == "--out" {
 				want = slices.Insert(want, i+1, "") // strings.Fields drops it
@@ -96,6 +88,25 @@ func TestActionCallsTheProgram(t *testing.T) {
 			}
 		})
 	}
+}
+
+// argumentsOf runs the script of a step with a program that prints its arguments, in a temporary directory of a runner.
+func argumentsOf(t *testing.T, bash string, step *yaml.Node, c contexts, temp string) []string {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(temp, "ci"), []byte("#!/bin/sh\nprintf '%s\\n' \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	script := exec.CommandContext(t.Context(), bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", yamlText(step, "run"))
+	script.Env = []string{"RUNNER_TEMP=" + temp, "PATH=" + os.Getenv("PATH")}
+	for _, name := range yamlKeys(yamlAt(step, "env")) {
+		script.Env = append(script.Env, name+"="+expand(t, c, yamlText(step, "env", name)))
+	}
+	script.Stderr = os.Stderr
+	out, err := script.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 }
 
 // The action runs the program itself on the example. Each output that it declares is available to later steps.
@@ -127,7 +138,7 @@ func TestActionSetsItsOutputs(t *testing.T) {
 	for _, match := range stepOutput.FindAllStringSubmatch(readTest(t, j.output), -1) {
 		got[match[1]] = match[2]
 	}
-	c = contexts{"steps": map[string]any{yamlText(run, "id"): map[string]any{"outputs": got}}}
+	c = contexts{"steps": map[string]any{yamlText(run, "id"): map[string]any{"outputs": got}, "publish": map[string]any{}}}
 	want := map[string]string{
 		"manifest": "temp/open-sesame-ci/manifest.json", "hits": "0", "misses": "1",
 		"out-paths": "/nix/store/rdbr6skbj696x8mlnq7d0i02ir0cg4zv-open-sesame-1.14.2",
