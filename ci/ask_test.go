@@ -102,7 +102,7 @@ func TestInitAsks(t *testing.T) {
 			map[string][]string{
 				"nix-release.toml":                  {"\ncachix = \"mine\"\n", "\npublic-key = \"" + key + "\"\n", "\nsecret-env = \"TOKEN\"\n", "\n# contract-file = "},
 				"nix-release.contract.toml":         nil,
-				".github/workflows/nix-release.yml": {"cachix: \"mine\"", "secrets.TOKEN ||"},
+				".github/workflows/nix-release.yml": {"cachix: \"mine\"", "secrets.TOKEN }}"},
 			},
 		},
 		"defaults": {

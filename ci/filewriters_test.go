@@ -56,6 +56,7 @@ var otherFileWriters = map[string]string{
 	"internal/flake/worktree.go":           "a checkout, which is read",
 	"internal/engine/host/evaluation.go":   "a working directory; the user's own cache of Nix",
 	"internal/engine/host/busybuilddir.go": "a working directory",
+	"internal/handover/results.go":         "the results of other machines, which are read",
 	"internal/record/record.go":            "the user's record, which is opened only if it is this user's alone",
 	"ci/pushbatch.go":                      "--from names the directory, which is read",
 	"internal/workdir/workdir.go":          "it makes and removes working directories, below no link and of no other user",

@@ -343,17 +343,27 @@ func TestInitWorkflowPassesActionlint(t *testing.T) {
 
 // A pull request has no secret, and does not release.
 func TestInitWorkflowForEachEvent(t *testing.T) {
-	with := yamlAt(parseWorkflow(t, "init", initWorkflow(t)).job(t, "nix").step(t, toolName), "with")
-	for event, want := range map[string][2]string{"pull_request": {"build", ""}, "push": {"release", "t0ken"}} {
-		c := contexts{"github": map[string]any{"event_name": event}, "secrets": map[string]any{scaffold.DefaultSecret: "t0ken"}}
-		if got := [2]string{expand(t, c, yamlText(with, "command")), expand(t, c, yamlText(with, "token"))}; got != want {
-			t.Errorf("on %s: %q, want %q", event, got, want)
+	w := parseWorkflow(t, "init", initWorkflow(t))
+	for event, want := range map[string][3]bool{"pull_request": {true, false, false}, "push": {true, true, true}} {
+		c := contexts{"github": map[string]any{"event_name": event}, "needs": needs(nil, jobSuccess, jobSuccess)}
+		for i, name := range []string{"build", "rebuild", "publish"} {
+			if got, err := c.starts(w.job(t, name)); err != nil || got != want[i] {
+				t.Errorf("on %s: job %s starts: %t (%v), want %t", event, name, got, err, want[i])
+			}
+		}
+	}
+	for _, role := range []string{"build", ""} {
+		text := strings.Replace(initWorkflow(t), "role: publish", "role: "+role, 1)
+		if len(rulePublisherRunsNothing(parseWorkflow(t, "init", text))) == 0 {
+			t.Errorf("the job with the secret may have the role %q", role)
 		}
 	}
 	known := yamlKeys(yamlAt(readWorkflow(t, "../action.yml").root, "inputs"))
-	for _, input := range yamlKeys(with) {
-		if !slices.Contains(known, input) {
-			t.Errorf("action.yml has no input %s", input)
+	for _, name := range []string{"build", "rebuild", "publish"} {
+		for _, input := range yamlKeys(yamlAt(w.job(t, name).step(t, toolName), "with")) {
+			if !slices.Contains(known, input) {
+				t.Errorf("action.yml has no input %s", input)
+			}
 		}
 	}
 }

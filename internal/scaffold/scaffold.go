@@ -146,9 +146,9 @@ func ParseSecret(name string) (string, error) {
 func Workflow(p *project.Project, action string) ([]byte, error) {
 	view := struct {
 		project.Trust
-		Systems []matrix.System
-		Action  string
-	}{p.Trust, p.Systems, action}
+		Systems      []matrix.System
+		Action, Args string
+	}{p.Trust, p.Systems, action, upstreamArgs(p)}
 	var b bytes.Buffer
 	var err error
 	view.SecretEnv, err = ParseSecret(cmp.Or(view.SecretEnv, DefaultSecret))
@@ -159,6 +159,24 @@ func Workflow(p *project.Project, action string) ([]byte, error) {
 		return nil, fmt.Errorf("make %s: %w", WorkflowFile, err)
 	}
 	return b.Bytes(), nil
+}
+
+// upstreamArgs returns the flags of publish for the caches that have what the builds leave out, one on each line. Publish
+// does not read the settings of the flake.
+func upstreamArgs(p *project.Project) string {
+	preset := project.Default()
+	var lines []string
+	for _, url := range p.Substituters {
+		if !slices.Contains(preset.Substituters, url) && url != p.ServedBy {
+			lines = append(lines, "--substituter", url)
+		}
+	}
+	for _, key := range p.TrustedKeys {
+		if !slices.Contains(preset.TrustedKeys, key) && key != p.PublicKey {
+			lines = append(lines, "--trusted-key", key)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // quote returns a text as a string of YAML. GitHub would replace an expression in it.

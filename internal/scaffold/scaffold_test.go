@@ -113,7 +113,7 @@ func TestWorkflowIsSafe(t *testing.T) {
 		if diff := cmp.Diff(string(want), string(plain)); err != nil || diff != "" {
 			t.Errorf("%q: error %v, or a name of the flake (-want +got):\n%s", name, err, diff)
 		}
-		p.Cachix, p.PublicKey, p.ServedBy = name+" ", name+" ", name+" "
+		p.Cachix, p.PublicKey, p.ServedBy, p.Substituters = name+" ", name+" ", name+" ", []string{name}
 		text, err := Workflow(p, "v1")
 		if strings.Contains(name, "${{") {
 			if err == nil {
@@ -133,14 +133,12 @@ func TestWorkflowIsSafe(t *testing.T) {
 			t.Errorf("%q: %v\n%s", name, err, text)
 			continue
 		}
-		with := w.Jobs["nix"].Steps[1].With
-		for _, input := range []string{"cachix", "cache", "cache-key"} {
-			if with[input] != name+" " {
-				t.Errorf("%s is %q, want %q", input, with[input], name+" ")
-			}
+		want := map[string]string{
+			"role": "publish", "cachix": name + " ", "cache": name + " ", "cache-key": name + " ", "args": "--substituter\n" + name,
+			"token": "${{ secrets." + DefaultSecret + " }}",
 		}
-		if len(with) != 6 {
-			t.Errorf("%q: inputs %v", name, with)
+		if diff := cmp.Diff(want, w.Jobs["publish"].Steps[0].With); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", name, diff)
 		}
 	}
 	for _, secret := range []string{"A }} ${{ github.token", "a-b", "1a", "GITHUB_TOKEN", "a\nb"} {
@@ -156,17 +154,13 @@ func ExampleWorkflow() {
 	p := project.Default()
 	p.Cachix = "mine"
 	text, _ := Workflow(p, "v1.2.3")
-	_, steps, _ := strings.Cut(string(text), "steps:\n")
+	_, steps, _ := strings.Cut(string(text), "timeout-minutes: 90\n")
 	fmt.Print(steps)
 	// Output:
-	//       - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1
-	//         with:
-	//           persist-credentials: false
+	//     steps:
 	//       - uses: scopecreep-zip/open-sesame-ci@v1.2.3
 	//         with:
-	//           systems: ${{ matrix.system }}
-	//           command: ${{ github.event_name == 'pull_request' && 'build' || 'release' }}
+	//           role: publish
 	//           cachix: "mine"
-	//           # A pull request runs its own code, and gets no secret.
-	//           token: ${{ github.event_name != 'pull_request' && secrets.CACHIX_AUTH_TOKEN || '' }}
+	//           token: ${{ secrets.CACHIX_AUTH_TOKEN }}
 }
