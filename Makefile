@@ -8,7 +8,7 @@ export CGO_ENABLED ?= $(shell cc -E -x c -include stdlib.h /dev/null >/dev/null 
 demo: ## set this machine up and release the example flake
 	go run ./ci demo
 
-test: ## set this machine up and run all tests; those that need an engine run where one is installed
+test: ## set this machine up and run the tests; those that need an engine run where one is installed
 	go run ./ci doctor --fix
 	.ci/test ./...
 

@@ -44,6 +44,7 @@ func built(m *run.Manifest) map[string]int {
 // Remote builders are tested over a real ssh. Each has its own Nix store.
 func TestRemoteBuilders(t *testing.T) {
 	t.Parallel()
+	needsTime(t)
 	f := newFarm(t)
 	one, two := f.builder(t, 2, "sandbox = true\n"), f.builder(t, 3, "sandbox = true\n")
 	open, root := f.builder(t, 4, "sandbox = false\n"), f.builder(t, 5, "sandbox = true\nbuild-users-group =\n")

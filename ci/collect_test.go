@@ -55,6 +55,7 @@ func shortDir(t *testing.T) string {
 // A garbage collector runs after each command of a run, in a store of the test. It removes nothing that the run still needs.
 func TestCollectionAfterEachCommand(t *testing.T) {
 	t.Parallel()
+	needsTime(t)
 	needsNix(t)
 	file := buildCI(t)
 	for name, args := range map[string][]string{

@@ -195,6 +195,14 @@ func goldenEvent(t *testing.T, name, got string) {
 // testdata, whatever directory a test is in.
 var testdata, _ = filepath.Abs("testdata")
 
+// needsTime skips a test that takes a processor for ten seconds or more.
+func needsTime(t *testing.T) {
+	t.Helper()
+	if os.Getenv("OPEN_SESAME_CI_ALL") == "" {
+		t.Skip("takes long; set OPEN_SESAME_CI_ALL=1")
+	}
+}
+
 // needsNix skips the test if Nix is missing, and returns a store of the test's own, in the form of NIX_REMOTE.
 func needsNix(t *testing.T) (store string) {
 	t.Helper()

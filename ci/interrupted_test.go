@@ -21,6 +21,7 @@ import (
 // exported, pushed and pinned, and leaves no temporary files.
 func TestReleaseInterruptedBetweenSteps(t *testing.T) {
 	t.Parallel()
+	needsTime(t)
 	needsNix(t)
 	file, dir := buildCI(t), t.TempDir()
 	t.Cleanup(func() { makeWritable(dir) })

@@ -26,9 +26,7 @@ func TestKilledRelease(t *testing.T) {
 	if _, err := exec.LookPath("nix"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs Nix and root: apt-get install nix-bin")
 	}
-	if testing.Short() {
-		t.Skip("forty releases; not with -short")
-	}
+	needsTime(t)
 	seed, err := strconv.ParseUint(os.Getenv("OPEN_SESAME_CI_KILL_SEED"), 10, 64)
 	if err != nil {
 		seed = killSeed

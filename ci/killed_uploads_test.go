@@ -17,6 +17,7 @@ import (
 // A run that is killed during its uploads leaves them open on the server. The next run aborts them, whatever its command.
 func TestUploadsOfAKilledRunAreAborted(t *testing.T) {
 	t.Parallel()
+	needsTime(t)
 	needsNix(t)
 	system, err := setup.NativeSystem()
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 // The jobs of the workflow run in a directory each. They share only artifacts. A hostile build job publishes nothing.
 func TestPlay(t *testing.T) {
 	t.Parallel()
+	needsTime(t)
 	for event, want := range map[string]struct {
 		code    int
 		jobs    []string

@@ -171,7 +171,10 @@ func TestUnreproducible(t *testing.T) {
 func TestDeterministic(t *testing.T) {
 	t.Parallel()
 	first, second := newMachines(t)
-	const runs = 100
+	runs := 100
+	if testing.Short() {
+		runs = 10
+	}
 	args := []string{"-A", "deterministic", "--arg", "runs"}
 	paths := first.mustBuild(t, append(args, fmt.Sprint(runs))...)
 	if len(paths) != runs { // each has its own derivation, and so its own path
