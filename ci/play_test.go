@@ -89,7 +89,7 @@ func checkRefusals(t *testing.T, out string) {
 	} {
 		_, log, found := strings.Cut(out, "\n== hostile-"+name+"\n")
 		log, _, _ = strings.Cut(log, "\n== ")
-		if _, message, failed := strings.Cut(log, "\nerror: "); !found || !failed || !strings.Contains(message, want) {
+		if _, message, failed := strings.Cut(log, " failed: "); !found || !failed || !strings.Contains(message, want) {
 			t.Errorf("%s: the error does not have %q:\n%s", name, want, log)
 		}
 	}
