@@ -164,8 +164,9 @@ var layout = map[string]struct {
 	"pipelines": {
 		imports: []string{
 			"internal/buildlog", "internal/contract", "internal/derivations", "internal/engine", "internal/engine/probe",
-			"internal/flake", "internal/handover", "internal/hint", "internal/nix", "internal/printable", "internal/provenance", "internal/publish",
-			"internal/record", "internal/regular", "internal/run", "internal/sbom", "internal/workdir", "matrix",
+			"internal/flake", "internal/handover", "internal/hint", "internal/nix", "internal/printable",
+			"internal/provenance", "internal/publish", "internal/record", "internal/regular", "internal/run", "internal/sbom",
+			"internal/workdir", "matrix",
 		},
 		tests:   []string{"cachix", "internal/run/runtest"},
 		because: "a run knows no engine, no cache and no screen: it needs only the interfaces in deps.go",
@@ -200,10 +201,11 @@ var layout = map[string]struct {
 		imports: []string{
 			"cachix", "ci/opensesame", "example", "internal/binarycache", "internal/child", "internal/compare",
 			"internal/contract", "internal/derivations", "internal/drvdiff", "internal/engine", "internal/engine/dagger",
-			"internal/engine/host", "internal/flake", "internal/github", "internal/handover", "internal/hint", "internal/nar", "internal/nix",
-			"internal/online", "internal/outcache", "internal/printable", "internal/project", "internal/provenance", "internal/publish",
-			"internal/record", "internal/regular", "internal/report", "internal/reproduce", "internal/run", "internal/scaffold",
-			"internal/setup", "internal/workdir", "matrix", "pipelines",
+			"internal/engine/host", "internal/flake", "internal/github", "internal/handover", "internal/hint", "internal/nar",
+			"internal/nix", "internal/online", "internal/outcache", "internal/printable", "internal/project",
+			"internal/provenance", "internal/publish", "internal/record", "internal/regular", "internal/report",
+			"internal/reproduce", "internal/run", "internal/scaffold", "internal/setup", "internal/workdir", "matrix",
+			"pipelines",
 		},
 		tests:   []string{"cachix/cachixtest", "internal/engine/binfmt", "internal/nixtest", "internal/sbom"},
 		because: "it puts the parts together",
@@ -259,9 +261,7 @@ var layout = map[string]struct {
 		because: "it makes texts, and writes no file",
 	},
 	"internal/online": {
-		imports: []string{
-			"cachix", "internal/binarycache", "internal/hint", "internal/nix", "internal/printable",
-		},
+		imports: []string{"cachix", "internal/binarycache", "internal/hint", "internal/nix", "internal/printable"},
 		tests:   []string{"cachix/cachixtest"},
 		because: "it asks real services what this program assumes, and changes nothing there",
 	},

@@ -107,6 +107,14 @@ func TestPublishRefusesHostileResults(t *testing.T) {
 			},
 			nil, exitFailed, "was fetched from a cache",
 		},
+		"a rebuild that was there before": { // two builds in one store
+			func(t *testing.T, j *publishJob) {
+				j.replace(t, j.rebuild, `"verdict": "built",
+          "derivation"`, `"verdict": "present",
+          "derivation"`)
+			},
+			nil, exitFailed, "was not built by the rebuild (present)",
+		},
 		"a symbolic link": {
 			func(t *testing.T, j *publishJob) { j.relink(t, os.Symlink) }, nil, exitFailed, "is not a regular file",
 		},

@@ -2,7 +2,9 @@ package handover
 
 import (
 	"fmt"
+	"slices"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
@@ -40,8 +42,16 @@ func (c *Closure) checkClaims(side []*Results, r *Results) error {
 					return fmt.Errorf("output %s of %s has the NAR hash %s and %d bytes, not %s and %d",
 						o.Name, p.Package, hash.SRI(), size, o.NARHash, o.NARSize)
 				}
-				if isOwn := c.IsOwn(o.Path); isOwn && len(c.Rebuilds) > 0 && p.Verdict == run.Substituted {
+				if !c.IsOwn(o.Path) || len(c.Rebuilds) == 0 {
+					continue
+				}
+				// What was there before can be a copy of the other build: two builds may share a store.
+				switch isRebuild := slices.Contains(c.Rebuilds, r); {
+				case p.Verdict == run.Substituted:
 					return fmt.Errorf("%s was fetched from a cache, so that it proves nothing about a second build", p.Package)
+				case isRebuild && p.Verdict != run.Built:
+					return hint.Wrap(fmt.Errorf("%s was not built by the rebuild (%s), so that it proves nothing", p.Package, p.Verdict),
+						"make the rebuild in a store that does not have the output, with an empty --out")
 				}
 			}
 		}
