@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
@@ -37,15 +39,18 @@ func joinGood(all []*Results) (*run.Manifest, error) {
 
 // sameSource compares the source trees and their locked inputs.
 func sameSource(a, b *run.Manifest) error {
-	for what, pair := range map[string][2]any{"source": {a.Source, b.Source}, "set of inputs": {a.Inputs, b.Inputs}} {
-		first, errA := json.Marshal(pair[0])
-		second, errB := json.Marshal(pair[1])
+	for _, pair := range []struct {
+		what string
+		a, b any
+	}{{"source", a.Source, b.Source}, {"set of inputs", a.Inputs, b.Inputs}} {
+		first, errA := json.Marshal(pair.a)
+		second, errB := json.Marshal(pair.b)
 		if err := errors.Join(errA, errB); err != nil {
 			return err
 		}
 		if string(first) != string(second) {
 			return fmt.Errorf("compare builds: the rebuilds are of another %s: commit %.40q, NAR hash %.60q, not commit %.40q, NAR hash %.60q",
-				what, b.Source.Rev, b.Source.NARHash, a.Source.Rev, a.Source.NARHash)
+				pair.what, b.Source.Rev, b.Source.NARHash, a.Source.Rev, a.Source.NARHash)
 		}
 	}
 	return nil
@@ -54,15 +59,15 @@ func sameSource(a, b *run.Manifest) error {
 // samePackages compares what was to be built: systems, packages, derivations and output paths.
 func samePackages(a, b *run.Manifest) error {
 	first, second := outputsOf(a), outputsOf(b)
-	for key, path := range first {
+	for _, key := range slices.Sorted(maps.Keys(first)) {
 		switch other, ok := second[key]; {
 		case !ok:
 			return fmt.Errorf("compare builds: no rebuild of %s", key)
-		case other != path:
-			return fmt.Errorf("compare builds: %s is %s in the rebuild, not %s", key, other, path)
+		case other != first[key]:
+			return fmt.Errorf("compare builds: %s is %s in the rebuild, not %s", key, other, first[key])
 		}
 	}
-	for key := range second {
+	for _, key := range slices.Sorted(maps.Keys(second)) {
 		if _, ok := first[key]; !ok {
 			return fmt.Errorf("compare builds: the rebuilds have %s, which no build has", key)
 		}
