@@ -34,8 +34,10 @@ func BenchmarkReleaseByJobs(b *testing.B) {
 			return cmd
 		}
 		build := func(name, command string, args ...string) *exec.Cmd {
-			args = append([]string{command, flake, "--engine", "host", "--contract", "off", "--substituter", none, "--served-by", none,
-				"--system", string(native), "--package", "open-sesame", "--package", "open-sesame-desktop", "--out", name}, args...)
+			args = append([]string{
+				command, flake, "--engine", "host", "--contract", "off", "--substituter", none, "--served-by", none,
+				"--system", string(native), "--package", "open-sesame", "--package", "open-sesame-desktop", "--out", name,
+			}, args...)
 			return run("NIX_REMOTE=local?root="+where+"/store-"+name, args...)
 		}
 		to := []string{"--since", none, "--cachix", defaultProject.Cachix, "--cachix-url", server.APIURL(), "--secret-env", defaultSecret, "--confirm-timeout", "0s"}
