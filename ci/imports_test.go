@@ -207,7 +207,7 @@ var layout = map[string]struct {
 			"internal/reproduce", "internal/run", "internal/scaffold", "internal/setup", "internal/workdir", "matrix",
 			"pipelines",
 		},
-		tests:   []string{"cachix/cachixtest", "internal/engine/binfmt", "internal/nixtest", "internal/sbom"},
+		tests:   []string{"cachix/cachixtest", "internal/engine/binfmt", "internal/engine/probe", "internal/nixtest", "internal/sbom"},
 		because: "it puts the parts together",
 	},
 	"internal/engine": {

@@ -18,6 +18,8 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/example"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/binfmt"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/dagger"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/engine/probe"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
 func TestMain(m *testing.M) {
@@ -91,13 +93,16 @@ func TestScripts(t *testing.T) {
 			case "root":
 				return os.Geteuid() == 0, nil
 			}
+			if system, ok := strings.CutPrefix(name, "emulator:"); ok {
+				return binfmt.Find(matrix.System(system)) != nil, nil
+			}
 			if variable, ok := strings.CutPrefix(name, "env:"); ok {
 				return os.Getenv(variable) != "", nil
 			}
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "fixture": fixture, "interrupt": interrupt, "cachix": cachixServer, "keypair": keyPair,
+			"exits": exits, "fixture": fixture, "interrupt": interrupt, "cachix": cachixServer, "keypair": keyPair, "program": program,
 		},
 	})
 }
@@ -136,6 +141,11 @@ func fixture(ts *testscript.TestScript, _ bool, args []string) {
 		return
 	}
 	ts.Check(example.WriteFixture(dir, args[0]))
+}
+
+// program writes a static program for a system, which writes its output and needs nothing: program SYSTEM FILE
+func program(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), probe.ELF(matrix.System(args[0])), 0o755))
 }
 
 // interrupt sends SIGINT to a ci in the background when its log contains WORD: interrupt PIDFILE LOG WORD
