@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -114,6 +115,13 @@ func TestPublishRefusesHostileResults(t *testing.T) {
           "derivation"`)
 			},
 			nil, exitFailed, "was not built by the rebuild (present)",
+		},
+		"a copy of the build": {
+			func(t *testing.T, j *publishJob) {
+				if err := errors.Join(os.RemoveAll(j.rebuild), os.CopyFS(j.rebuild, os.DirFS(j.build))); err != nil {
+					t.Fatal(err)
+				}
+			}, nil, exitFailed, "is of the same run",
 		},
 		"a symbolic link": {
 			func(t *testing.T, j *publishJob) { j.relink(t, os.Symlink) }, nil, exitFailed, "is not a regular file",

@@ -1,18 +1,20 @@
 package handover
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 )
 
 // Join joins the manifests of builds, which must be good and of the same source. If there are rebuilds, they must be of
-// that source, too, with the same systems, packages, derivations and outputs.
+// that source, too, of other runs, with the same systems, packages, derivations and outputs.
 func Join(builds, rebuilds []*Results) (built, rebuilt *run.Manifest, err error) {
 	if built, err = joinGood(builds); err != nil || len(rebuilds) == 0 {
 		return built, nil, err
@@ -20,7 +22,7 @@ func Join(builds, rebuilds []*Results) (built, rebuilt *run.Manifest, err error)
 	if rebuilt, err = joinGood(rebuilds); err != nil {
 		return nil, nil, err
 	}
-	if err := sameSource(built, rebuilt); err != nil {
+	if err := errors.Join(otherRuns(builds, rebuilds), sameSource(built, rebuilt)); err != nil {
 		return nil, nil, err
 	}
 	return built, rebuilt, samePackages(built, rebuilt)
@@ -35,6 +37,18 @@ func joinGood(all []*Results) (*run.Manifest, error) {
 		}
 	}
 	return run.Join(manifests)
+}
+
+// otherRuns refuses a rebuild with the manifest of a build: two runs have different times and names.
+func otherRuns(builds, rebuilds []*Results) error {
+	for _, build := range builds {
+		for _, rebuild := range rebuilds {
+			if bytes.Equal(build.Raw, rebuild.Raw) {
+				return hint.Wrap(fmt.Errorf("compare builds: %s is of the same run as %s", rebuild.Name, build.Name), "make the rebuild on another machine")
+			}
+		}
+	}
+	return nil
 }
 
 // sameSource compares the source trees and their locked inputs.
