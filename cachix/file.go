@@ -13,6 +13,7 @@ import (
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nar"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 )
 
 // FileSource is a source whose NARs are files. Files that already have the wanted compression are sent unchanged, and
@@ -48,13 +49,26 @@ func (p *push) openFile(o *object) error {
 func (p *push) fileParts(ctx context.Context, o *object, send func(part) error) (nar.Compressed, error) {
 	contents, file := nar.NewDigest(), nar.NewDigest()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return p.source.Dump(ctx, narWriter{contents, p, o}, o.Path) })
+	group.Go(func() error { return decompress(ctx, o, narWriter{contents, p, o}) })
 	group.Go(func() error { return p.sendFile(ctx, o, send, file) })
 	err := group.Wait()
 	if err == nil && !file.Hash().Equal(o.info.FileHash) {
 		err = errors.New("read nar: the hash of the file is not the one in its narinfo")
 	}
 	return nar.Compressed{NARHash: contents.Hash(), NARSize: contents.Size, FileHash: file.Hash(), FileSize: file.Size}, err
+}
+
+// decompress writes the NAR in the file that is sent. The source would open the file again, when it may be another one.
+func decompress(ctx context.Context, o *object, w io.Writer) error {
+	d, err := nar.NewDecompressor(regular.Until(ctx, io.NewSectionReader(o.file, 0, o.info.FileSize)), o.info.Compression)
+	if err != nil {
+		return fmt.Errorf("read nar: %w", err)
+	}
+	defer d.Close()
+	if _, err = io.Copy(w, d); err != nil {
+		return fmt.Errorf("read nar: %w", err)
+	}
+	return nil
 }
 
 func (p *push) sendFile(ctx context.Context, o *object, send func(part) error, sum io.Writer) error {

@@ -113,6 +113,36 @@ func TestPushFiles(t *testing.T) {
 	checkAfterPush(t, s, c)
 }
 
+// replaced is a source whose file is another one when it is opened again.
+type replaced struct {
+	*files
+	good []byte
+}
+
+func (r replaced) Dump(_ context.Context, w io.Writer, _ nix.StorePath) error {
+	_, err := w.Write(r.good)
+	return err
+}
+
+// The bytes that are sent are those that are hashed.
+func TestPushFileThatIsReplaced(t *testing.T) {
+	s, c := newServer(t, cachixtest.Options{Trusting: true}, Options{})
+	source := replaced{files: new(files)}
+	path := source.add(t, "a", bytes.Repeat([]byte("text "), 10000))
+	source.good = source.nars[path]
+	forged := bytes.Clone(source.good)
+	forged[len(forged)/2] ^= 1
+	source.compress(t, path, nar.Zstd, zstdOf(t, forged))
+	plan, err := c.Plan(t.Context(), source.infos, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := c.Push(t.Context(), plan, source, PushOptions{})
+	if err == nil || len(done.Added) > 0 || len(s.Paths()) > 0 {
+		t.Errorf("added %v, the cache has %v, error %v", done.Added, s.Paths(), err)
+	}
+}
+
 func mustPushFiles(t testing.TB, source *files, c *Client) run.Pushed {
 	t.Helper()
 	plan, err := c.Plan(t.Context(), source.infos, nil)

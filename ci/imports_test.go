@@ -29,7 +29,7 @@ var layout = map[string]struct {
 		because: "it is pure data",
 	},
 	"cachix": {
-		imports: []string{"internal/hint", "internal/nar", "internal/nix", "internal/printable", "internal/run"},
+		imports: []string{"internal/hint", "internal/nar", "internal/nix", "internal/printable", "internal/regular", "internal/run"},
 		tests:   []string{"cachix/cachixtest"},
 		because: "it talks to Cachix for every caller",
 	},
