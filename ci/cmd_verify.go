@@ -27,6 +27,10 @@ another cache (--cache), or in the store (--store). With --key, one of the keys 
 have the form of trusted-public-keys in nix.conf. Without --key, signatures are listed and not verified: trust the
 statements as much as the source of the file.
 
+PROVENANCE can also be GitHub's attestation of the outputs: a bundle of Sigstore, as gh attestation download writes it.
+Then --trusted-root and --repo are required, and the workflow that has signed is one of that repository, or
+--signer-workflow. "gh attestation trusted-root" writes the trusted root; verify itself downloads nothing.
+
 An output is ok if it has the stated NAR hash. The hash is that of the cache's or store's metadata; with --deep all
 contents are read and hashed. Any other result ends with exit code 1.`
 
@@ -35,6 +39,8 @@ type verifyOptions struct {
 	keys              []string
 	cache             string
 	store, deep, json bool
+	// of GitHub's attestations
+	trustedRoot, repo, workflow string
 }
 
 func newVerify(process process) *cobra.Command {
@@ -49,6 +55,9 @@ func newVerify(process process) *cobra.Command {
 	s := c.Flags()
 	s.SortFlags = false
 	s.StringArrayVar(&o.keys, "key", nil, "NAME:BASE64 of a key; one of the given keys has to have signed; repeatable")
+	s.StringVar(&o.trustedRoot, "trusted-root", "", "file with the trusted roots of Sigstore, for an attestation of GitHub")
+	s.StringVar(&o.repo, "repo", "", "OWNER/NAME: the repository on GitHub whose workflow run has to have signed")
+	s.StringVar(&o.workflow, "signer-workflow", "", "OWNER/NAME/.github/workflows/FILE that has to have signed (default: any of --repo)")
 	s.StringVar(&o.cache, "cache", "", "cache to look in: a URL or a directory (default: the one beside PROVENANCE)")
 	s.BoolVar(&o.store, "store", false, "look in the store of this machine's Nix")
 	s.BoolVar(&o.deep, "deep", false, "read and hash everything")
@@ -57,14 +66,9 @@ func newVerify(process process) *cobra.Command {
 }
 
 func (o *verifyOptions) run(ctx context.Context, process process, file string) error {
-	// The keys are no typed flags: the error of a flag shows its value, which may be a secret key by mistake.
-	var keys []*provenance.PublicKey
-	for _, text := range o.keys {
-		key, err := provenance.ParsePublicKey(text)
-		if err != nil {
-			return usage(err)
-		}
-		keys = append(keys, key)
+	trust, err := o.trust()
+	if err != nil {
+		return err
 	}
 	attestations, err := provenance.Read(regular.AnyFile(file))
 	if err != nil {
@@ -76,7 +80,7 @@ func (o *verifyOptions) run(ctx context.Context, process process, file string) e
 	}
 	v := verification{File: file, Against: holder.Name()}
 	for _, a := range attestations {
-		if err := v.add(ctx, a, keys, holder); err != nil {
+		if err := v.add(ctx, a, trust, holder); err != nil {
 			return fmt.Errorf("verify %s: %w", file, err)
 		}
 	}
@@ -90,6 +94,31 @@ func (o *verifyOptions) run(ctx context.Context, process process, file string) e
 		err = v.print(process.stdout)
 	}
 	return errors.Join(err, v.err())
+}
+
+// trust reads who may sign. The keys are no typed flags: the error of a flag shows its value, which may be a secret key by
+// mistake.
+func (o *verifyOptions) trust() (t provenance.Trust, err error) {
+	for _, text := range o.keys {
+		key, err := provenance.ParsePublicKey(text)
+		if err != nil {
+			return t, usage(err)
+		}
+		t.Keys = append(t.Keys, key)
+	}
+	if o.trustedRoot == "" && o.repo == "" && o.workflow == "" {
+		return t, nil
+	}
+	if o.repo == "" {
+		return t, usage(errors.New("parse flags: --trusted-root and --signer-workflow need --repo OWNER/NAME"))
+	}
+	if o.trustedRoot == "" {
+		return t, usage(hint.Wrap(errors.New("parse flags: --repo needs --trusted-root FILE"), "gh attestation trusted-root >FILE"))
+	}
+	if t.GitHub, err = provenance.ParseGitHub(o.repo, o.workflow); err != nil {
+		return t, usage(err)
+	}
+	return t, t.GitHub.Trust(regular.AnyFile(o.trustedRoot))
 }
 
 // holder opens the cache or store in which the outputs are looked up.
@@ -126,12 +155,10 @@ type verifiedStatement struct {
 }
 
 // add verifies one attestation. Statements of other types are left out, as in-toto requires.
-func (v *verification) add(ctx context.Context, a *provenance.Attestation, keys []*provenance.PublicKey, h provenance.Holder) error {
+func (v *verification) add(ctx context.Context, a *provenance.Attestation, trust provenance.Trust, h provenance.Holder) error {
 	s := verifiedStatement{Signers: a.Signers()}
 	var signatureErr error
-	if len(keys) > 0 {
-		s.Verified, signatureErr = a.Verify(ctx, keys)
-	}
+	s.Verified, signatureErr = trust.Verify(ctx, a)
 	claim, err := a.Claim()
 	switch {
 	case errors.Is(err, provenance.ErrOther):
@@ -190,10 +217,10 @@ func oneLine(text string) string { return nix.FirstLine(nix.PlainText(text)) }
 
 func (s *verifiedStatement) signature() string {
 	switch {
+	case len(s.Verified) > 0:
+		return "signed by " + oneLine(strings.Join(s.Verified, ", "))
 	case len(s.Signers) == 0:
 		return "not signed"
-	case len(s.Verified) == 0:
-		return fmt.Sprintf("signed by %s, not checked: no --key was given", oneLine(strings.Join(s.Signers, ", ")))
 	}
-	return "signed by " + oneLine(strings.Join(s.Verified, ", "))
+	return fmt.Sprintf("signed by %s, not checked: no --key was given", oneLine(strings.Join(s.Signers, ", ")))
 }

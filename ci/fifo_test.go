@@ -38,6 +38,7 @@ func TestNamedPipes(t *testing.T) {
 		args  []string
 	}{
 		"verify":                {"p", nil, []string{"verify", "p"}},
+		"verify, trusted root":  {"p", map[string]string{"b": fifoStatement}, []string{"verify", "b", "--repo", "o/n", "--trusted-root", "p"}},
 		"verify, cache info":    {"cache/nix-cache-info", map[string]string{"p": fifoStatement}, []string{"verify", "p"}},
 		"verify, narinfo":       {narinfo, map[string]string{"p": fifoStatement, "cache/nix-cache-info": fifoCacheInfo}, []string{"verify", "p"}},
 		"verify, NAR":           {"cache/nar/x.nar", map[string]string{"p": fifoStatement, "cache/nix-cache-info": fifoCacheInfo, narinfo: fifoNARInfo}, []string{"verify", "p", "--deep"}},

@@ -280,6 +280,7 @@ var onlyIn = []struct{ module, pkg, because string }{
 	{"github.com/sethvargo/go-githubactions", "internal/report", "workflow commands are one way to show events"},
 	{"github.com/in-toto/attestation", "internal/provenance", "its forms are those of one kind of statement"},
 	{"github.com/secure-systems-lab/go-securesystemslib", "internal/provenance", "statements alone are signed in envelopes"},
+	{"github.com/sigstore", "internal/provenance", "it verifies one kind of statement"},
 	{"github.com/CycloneDX/cyclonedx-go", "internal/sbom", "another form of bill could take its place"},
 	{"github.com/spf13/cobra", "ci", "flags become concrete types there and only there"},
 	{"github.com/spf13/pflag", "ci", "flags become concrete types there and only there"},

@@ -171,3 +171,72 @@ func attest(t *testing.T, out string, m *run.Manifest, cache *binarycache.Dir, k
 	}
 	return file
 }
+
+// TestVerifyGitHub verifies an attestation of GitHub against a cache that has one of its three outputs, and another object
+// instead of the second.
+func TestVerifyGitHub(t *testing.T) {
+	t.Parallel()
+	fixture := func(name string) string { return filepath.Join("..", "internal", "provenance", "testdata", name) }
+	cache := t.TempDir()
+	for name, text := range map[string]string{
+		"nix-cache-info": "StoreDir: /nix/store\n",
+		"00000000000000000000000000000001.narinfo": narinfoOf("00000000000000000000000000000001-a", "0"),
+		"00000000000000000000000000000002.narinfo": narinfoOf("00000000000000000000000000000002-b", "1"),
+	} {
+		if err := os.WriteFile(filepath.Join(cache, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forged := filepath.Join(cache, "forged.jsonl")
+	data, err := os.ReadFile(fixture("github.jsonl"))
+	if err == nil {
+		err = os.WriteFile(forged, bytes.Replace(data, []byte(`fQo="`), []byte(`fQog"`), 1), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := filepath.Join(cache, "ours.jsonl")
+	if data, err = os.ReadFile(fixture("github-statement.json")); err == nil {
+		err = os.WriteFile(ours, data, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, repo := "--trusted-root="+fixture("trusted_root.jsonl"), "--repo=owner/name"
+	workflow := "--signer-workflow=signer/repo/.github/workflows/attest.yml"
+	for name, test := range map[string]struct {
+		file string
+		args []string
+		code int
+		want string
+	}{
+		"good":                {fixture("github.jsonl"), []string{root, repo, workflow}, exitFailed, "2 of 3 outputs are not found as stated"},
+		"no trust":            {fixture("github.jsonl"), nil, exitFailed, "hint: gh attestation trusted-root >trusted_root.jsonl, then add --trusted-root"},
+		"no root":             {fixture("github.jsonl"), []string{repo}, exitUsage, "hint: gh attestation trusted-root"},
+		"no repository":       {fixture("github.jsonl"), []string{root, workflow}, exitUsage, "need --repo OWNER/NAME"},
+		"another repository":  {fixture("github.jsonl"), []string{root, "--repo=owner/other", workflow}, exitFailed, "SourceRepositoryURI"},
+		"another workflow":    {fixture("github.jsonl"), []string{root, repo}, exitFailed, "expected SAN"},
+		"not a repository":    {fixture("github.jsonl"), []string{root, "--repo=owner"}, exitUsage, "not of the form OWNER/NAME"},
+		"a root that is none": {fixture("github.jsonl"), []string{"--trusted-root=" + fixture("manifest.json"), repo}, exitFailed, "read trusted root"},
+		"forged":              {forged, []string{root, repo, workflow}, exitFailed, "payload hash"},
+		"our statement":       {ours, []string{root, repo, workflow}, exitFailed, "a statement without a bundle"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, log bytes.Buffer
+			args := append([]string{"verify", test.file, "--cache", cache}, test.args...)
+			code := execute(t.Context(), args, process{stdout: &out, stderr: &log})
+			if code != test.code || !strings.Contains(log.String(), test.want) || (out.Len() > 0) != (name == "good") {
+				t.Fatalf("exit code %d:\n%s%s", code, &out, &log)
+			}
+			for _, line := range []string{"signed by https://github.com/signer/repo/.github/workflows/attest.yml@refs/heads/main, for https://github.com/owner/name@c0ffee", "  ok         /nix/store/0", "  differs    /nix/store/0", "  not there  /nix/store/0"} {
+				if name == "good" && !strings.Contains(out.String(), line) {
+					t.Errorf("no %q in:\n%s", line, &out)
+				}
+			}
+		})
+	}
+}
+
+func narinfoOf(name, digit string) string {
+	return "StorePath: /nix/store/" + name + "\nURL: nar/a.nar\nCompression: none\nNarHash: sha256:" + strings.Repeat(digit, 52) + "\nNarSize: 1\nReferences: \n"
+}

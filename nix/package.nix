@@ -27,7 +27,7 @@ buildGoModule {
   };
 
   # After a change of go.mod: go test ./ci -run TestVendorHash -update
-  vendorHash = "sha256-Vdp1CsBLrfJYp+3K2qKSkaybNPE5oBfAPnSjb7PnEDo=";
+  vendorHash = "sha256-k02hFXFsCMVAnI6PjUTBULW/iwMuvk4Tap9jqElJ9NY=";
 
   subPackages = [ "ci" ];
   env.CGO_ENABLED = 0;

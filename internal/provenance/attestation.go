@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	"github.com/sigstore/sigstore-go/pkg/bundle"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
@@ -30,11 +31,12 @@ const (
 // ErrNotSigned is the error of an attestation without a signature.
 var ErrNotSigned = errors.New("not signed")
 
-// Attestation is a statement in an envelope, or a statement without an envelope and signature.
+// Attestation is a statement in an envelope or a bundle of Sigstore, or a statement without a signature.
 type Attestation struct {
 	// raw is the text in the file, and payload the statement in it.
 	raw, payload []byte
-	envelope     *dsse.Envelope // nil for a bare statement
+	envelope     *dsse.Envelope // nil for a bare statement and a bundle
+	bundle       *bundle.Bundle
 }
 
 // Read reads a bundle of attestations: JSON values, one a line as in in-toto, or on several lines.
@@ -83,7 +85,7 @@ func parseBundle(data []byte) ([]*Attestation, error) {
 	}
 }
 
-// parseAttestation distinguishes an envelope from a statement by a field that only one of them has.
+// parseAttestation distinguishes a bundle, an envelope and a statement by a field that only one of them has.
 func parseAttestation(raw []byte) (*Attestation, error) {
 	if err := regular.CheckJSON(raw); err != nil {
 		return nil, err
@@ -91,11 +93,14 @@ func parseAttestation(raw []byte) (*Attestation, error) {
 	var either struct {
 		Type        string `json:"_type"`
 		PayloadType string `json:"payloadType"`
+		MediaType   string `json:"mediaType"`
 	}
 	if err := json.Unmarshal(raw, &either); err != nil {
 		return nil, fmt.Errorf("neither an envelope nor a statement: %v", err)
 	}
 	switch {
+	case strings.HasPrefix(either.MediaType, bundleType):
+		return parseBundleOfSigstore(raw)
 	case either.PayloadType == "" && either.Type == "":
 		return nil, errors.New("neither an envelope nor a statement: it has no payloadType and no _type")
 	case either.PayloadType == "":
