@@ -195,6 +195,7 @@ func TestGitHub(t *testing.T) {
 		"a repository that begins so":  {with(func(j *job) { j.repository = "owner/name2" }), public, "SourceRepositoryURI"},
 		"another workflow":             {with(func(j *job) { j.workflow = "signer/repo/.github/workflows/other.yml" }), public, "SAN"},
 		"a workflow that begins so":    {with(func(j *job) { j.workflow = testWorkflow + "l" }), public, "SAN"},
+		"a workflow that ends so":      {with(func(j *job) { j.workflow = "evil/" + gitHub + testWorkflow }), public, "SAN"},
 		"a workflow elsewhere":         {with(func(*job) {}), trustGitHub(t, "", ours.trusted(t, true, false)), "SAN"},
 		"a workflow of another's name": {with(func(j *job) { j.workflow = "owner/name2/.github/workflows/x.yml" }), trustGitHub(t, "", ours.trusted(t, true, false)), "SAN"},
 		"another issuer":               {with(func(j *job) { j.issuer += ".example.org" }), public, "issuer"},
