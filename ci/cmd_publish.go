@@ -19,6 +19,7 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/publish"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -34,7 +35,8 @@ of its trusted keys. Then it pushes, confirms and pins as release does, and writ
 the provenance into OUT.
 
 If a build and its rebuild differ, nothing is pushed, both NARs are kept and compared, and the exit code is 3.
---rebuild=off publishes a BUILD without a REBUILD. --cachix has to name the cache if that is not the project's.
+--rebuild=off publishes a BUILD without a REBUILD. Only --cachix names the cache, and only --system says which systems
+there have to be: the directories are those of others.
 
 An interrupted publish is run again with the same arguments: what the cache has is not pushed again.`
 
@@ -45,6 +47,7 @@ type publishCommandOptions struct {
 	rev              string
 	out              *regular.Dir
 	maxSize          *project.Size
+	systems          []matrix.System // that have to be there
 	statements       pipelines.Statements
 	publish          publishOptions
 	projectOptions
@@ -69,6 +72,7 @@ func newPublish(process process) *cobra.Command {
 	s.Var(&against, "against", "results of rebuilds on other machines: all arguments after it")
 	s.Var(valueOf(&o.rebuild, enforce, oneOf(enforce, warn, off)), "rebuild", "what a difference between a build and its rebuild does: enforce (exit code 3) or warn; off publishes builds without rebuilds")
 	s.StringVar(&o.rev, "rev", "", "commit that the builds must be of (default on GitHub Actions: that of the event)")
+	s.Var(listOf(&o.systems, matrix.ParseSystem), "system", "system that a build has to be of; repeatable (default: any)")
 	s.Var(valueOf(&o.out, "out", parseDir), "out", "directory for the manifest, the bills of materials and the provenance")
 	s.Var(valueOf(&o.maxSize, "64G", func(text string) (*project.Size, error) {
 		size, err := project.ParseSize(text)
@@ -126,7 +130,7 @@ func publishBuilds(ctx context.Context, process process, o publishCommandOptions
 	if to, ok := p.Publish.To.(*publish.Cachix); ok {
 		defer to.Close()
 	}
-	of := pinnedRelease{o.publish.cacheName(projectOfManifest(m)), o.publish.url, projectOfManifest(m).Substituters, pipelines.CellsOf(m)}
+	of := pinnedRelease{o.publish.cachix, o.publish.url, o.projectOf(m).Substituters, pipelines.CellsOf(m)}
 	if err := reportLastRelease(ctx, process, o.outputOptions, of, reporter); err != nil {
 		return nil, err
 	}
@@ -150,7 +154,12 @@ func (o *publishCommandOptions) prepare(ctx context.Context, process process, re
 	if err != nil {
 		return nil, nil, err
 	}
-	of := projectOfManifest(m)
+	for _, system := range o.systems {
+		if _, ok := m.Cell(system); !ok {
+			return nil, nil, fmt.Errorf("publish: no build is of %s", system)
+		}
+	}
+	of := o.projectOf(m)
 	o.apply(&of)
 	o.publish.secret = cmp.Or(o.publish.secret, of.SecretEnv)
 	if err := o.allowCommit(ctx, process, m); err != nil {
@@ -174,6 +183,14 @@ func (o *publishCommandOptions) prepare(ctx context.Context, process process, re
 	p.Publish.Recorder, p.Publish.Evidence = recorder, evidence
 	p.Received, err = o.keepManifests(closure)
 	return p, m, err
+}
+
+// projectOf returns the settings of the flake, if the command line names its cache. Others have written the manifests.
+func (o *publishCommandOptions) projectOf(m *run.Manifest) project.Project {
+	if p := projectOfManifest(m); p.Cachix != "" && p.Cachix == o.publish.cachix {
+		return p
+	}
+	return *project.Default()
 }
 
 // read opens the results, and joins their manifests.

@@ -123,6 +123,9 @@ func TestPublishRefusesHostileResults(t *testing.T) {
 				}
 			}, nil, exitFailed, "is of the same run",
 		},
+		"a system that is not there": {
+			func(*testing.T, *publishJob) {}, []string{"--system", "x86_64-linux", "--system", "aarch64-linux"}, exitFailed, "no build is of aarch64-linux",
+		},
 		"a symbolic link": {
 			func(t *testing.T, j *publishJob) { j.relink(t, os.Symlink) }, nil, exitFailed, "is not a regular file",
 		},
@@ -269,5 +272,18 @@ func (j *publishJob) relink(t *testing.T, link func(string, string) error) {
 	}
 	if err := link(other, files[0]); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Only the command line chooses the cache and the secret. Others have written the manifests, and what flake they name.
+func TestManifestsDoNotChooseTheCache(t *testing.T) {
+	t.Parallel()
+	j := newPublishJob(t)
+	for _, dir := range []string{j.build, j.rebuild} {
+		j.replace(t, dir, `"url": "example"`, `"url": "`+defaultProject.Flake+`"`)
+	}
+	code, _, stderr := j.run(t, j.build, "--against", j.rebuild, "--cachix=")
+	if code != exitOK || !strings.Contains(stderr, "no Cachix cache is named") || len(j.writes()) > 0 {
+		t.Errorf("exit code %d, writes %v:\n%s", code, j.writes(), stderr)
 	}
 }

@@ -82,7 +82,7 @@ func (j *publishJob) command(t *testing.T, args ...string) *exec.Cmd {
 	if err := os.MkdirAll(tmp, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	args = append([]string{"publish", "--since", "none", "--cachix-url", j.server.APIURL(), "--confirm-timeout", "0s", "--secret-env", "TOKEN", "--out", "out"}, args...)
+	args = append([]string{"publish", "--since", "none", "--cachix", "scopecreep-zip", "--substituter", none, "--cachix-url", j.server.APIURL(), "--confirm-timeout", "0s", "--secret-env", "TOKEN", "--out", "out"}, args...)
 	cmd := exec.CommandContext(t.Context(), buildCI(t), args...)
 	cmd.Dir = j.dir
 	cmd.Env = []string{"PATH=/nonexistent", "HOME=" + tmp, "TMPDIR=" + tmp, "LANG=C.UTF-8", "TOKEN=" + cachixtest.TestToken}

@@ -84,10 +84,7 @@ func (c *Closure) verifyLevel(ctx context.Context, level []nix.StorePath) error 
 			o, err := c.verify(ctx, path, signed, func(size int64) error {
 				mu.Lock()
 				defer mu.Unlock()
-				if c.bytes += size; size < 0 || c.bytes < 0 || c.bytes > c.MaxBytes {
-					return hint.Wrap(fmt.Errorf("verify builds: their NARs have more than %d bytes", c.MaxBytes), "if that is right: --max-size SIZE")
-				}
-				return nil
+				return c.room(size)
 			})
 			mu.Lock()
 			defer mu.Unlock()
@@ -96,6 +93,14 @@ func (c *Closure) verifyLevel(ctx context.Context, level []nix.StorePath) error 
 		})
 	}
 	return group.Wait()
+}
+
+// room counts the bytes of a NAR that will be read.
+func (c *Closure) room(size int64) error {
+	if c.bytes += size; size < 0 || c.bytes < 0 || c.bytes > c.MaxBytes {
+		return hint.Wrap(fmt.Errorf("verify builds: their NARs have more than %d bytes", c.MaxBytes), "if that is right: --max-size SIZE")
+	}
+	return nil
 }
 
 // upstream returns the objects that an upstream cache has with a trusted signature.

@@ -54,8 +54,8 @@ func (c *Closure) compare(ctx context.Context, path nix.StorePath, other *Result
 	case err != nil:
 		return nil, err
 	case !info.NARHash.Equal(o.info.NARHash):
-		if info.NARSize > c.MaxBytes {
-			return nil, fmt.Errorf("verify %s: %s has %d bytes, more than %d", other.Name, path, info.NARSize, c.MaxBytes)
+		if err := c.room(info.NARSize); err != nil {
+			return nil, err
 		}
 		if _, err := other.cache.Check(ctx, path); err != nil {
 			return nil, fmt.Errorf("verify %s: %w", other.Name, err)
