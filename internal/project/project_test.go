@@ -1,6 +1,7 @@
 package project
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/tomlfile"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
 
@@ -146,6 +148,19 @@ func TestSizesAreWrittenAsTheyAreRead(t *testing.T) {
 		}
 		if got, err := size.MarshalText(); err != nil || string(got) != want {
 			t.Errorf("%s, %v, want %s", got, err, want)
+		}
+	}
+}
+
+// The decoder takes a key in any case. A setting that it took in this way would be no setting that extends trust.
+func TestASettingInAnotherCaseIsUnknown(t *testing.T) {
+	for _, key := range tomlfile.KeysOf(Trust{}) {
+		for _, name := range []string{strings.ToUpper(key), strings.ToUpper(key[:1]) + key[1:], strings.Replace(key, "s", "\u017f", 1)} {
+			for _, value := range []string{`"x"`, `["x"]`} {
+				if p, err := Parse(FileName, []byte(strconv.Quote(name)+" = "+value)); err == nil && name != key {
+					t.Errorf("%q is accepted; the settings that need consent are %q", name, p.Extends())
+				}
+			}
 		}
 	}
 }

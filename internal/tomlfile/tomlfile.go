@@ -41,7 +41,7 @@ func Unmarshal(name string, data []byte, into any) error {
 }
 
 // Decode decodes a file into a struct. Kind is what the file is, for errors. An unknown key is an error: a misspelt key
-// would have no effect.
+// would have no effect. A key in another case is unknown.
 func Decode(kind, name string, data []byte, into any) (*File, error) {
 	meta, err := toml.Decode(string(data), into)
 	f := &File{kind, name, data, meta.Keys()}
@@ -55,15 +55,32 @@ func Decode(kind, name string, data []byte, into any) (*File, error) {
 	if key := notTable(reflect.TypeOf(into), tree, nil); key != nil {
 		return nil, f.Errorf(key, "%s: want a table", key)
 	}
-	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		key := unknown[0]
-		err := f.Errorf(key, "unknown key %s", key)
-		if near := hint.Nearest(key[len(key)-1], keysOf(reflect.TypeOf(into), key[:len(key)-1]), 1); len(near) > 0 {
-			err = hint.Wrap(err, "did you mean %s?", near[0])
+	for _, key := range f.keys {
+		if err := f.checkKey(reflect.TypeOf(into), key); err != nil {
+			return nil, err
 		}
-		return nil, err
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return nil, f.Errorf(unknown[0], "unknown key %s", unknown[0])
 	}
 	return f, nil
+}
+
+// checkKey returns an error if a key, or a table that it is in, has no field of exactly that name. The decoder takes names
+// in any case, but whoever reads the keys of a file compares them.
+func (f *File) checkKey(t reflect.Type, key toml.Key) error {
+	for i, name := range key {
+		known := keysOf(t, key[:i])
+		if len(known) == 0 || slices.Contains(known, name) {
+			continue
+		}
+		err := f.Errorf(key[:i+1], "unknown key %s", key[:i+1])
+		if near := hint.Nearest(strings.ToLower(name), known, 1); len(near) > 0 {
+			err = hint.Wrap(err, "did you mean %s?", near[0])
+		}
+		return err
+	}
+	return nil
 }
 
 // Keys returns the names of the keys and tables at the top of the file, in its order.
