@@ -95,7 +95,7 @@ func Parse(file string, data []byte) (*Project, error) {
 		"packages": func() error { return each(p.Packages, matrix.ParsePackage) },
 		"systems":  func() error { return each(p.Systems, matrix.ParseSystem) },
 		"rebuild":  func() error { return oneOf(p.Rebuild, "", Enforce, Warn, Off) },
-		"builders": func() error { return each(p.Builders, nix.ParseBuilders) },
+		"builders": func() error { return each(p.Builders, parseBuilder) },
 		"keep-revisions": func() error {
 			if p.KeepRevisions < 0 {
 				return fmt.Errorf("%d: want 0 or more", p.KeepRevisions)
@@ -123,6 +123,14 @@ func Parse(file string, data []byte) (*Project, error) {
 		}
 	}
 	return p, nil
+}
+
+// parseBuilder parses one machine. It reads no file of machines: the user has not consented yet, and errors show its text.
+func parseBuilder(text string) ([]nix.Builder, error) {
+	if strings.HasPrefix(strings.TrimSpace(text), "@") || strings.ContainsAny(text, ";\n") {
+		return nil, fmt.Errorf("%q is not one machine", text)
+	}
+	return nix.ParseBuilders(text)
 }
 
 // each parses each value.

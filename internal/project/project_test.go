@@ -1,6 +1,9 @@
 package project
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -162,5 +165,22 @@ func TestASettingInAnotherCaseIsUnknown(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A stranger's file is parsed before the user consents, and errors show what a file of builders has.
+func TestBuildersNameNoFileOfThisMachine(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("ssh://a - - not-a-number-but-a-secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{"@" + secret, " @ " + secret, "ssh://a; @" + secret, "ssh://a\n@" + secret} {
+		_, err := Parse(FileName, fmt.Appendf(nil, "builders = [%q]", value))
+		if err == nil || !strings.HasPrefix(err.Error(), "parse project nix-release.toml:1:1: builders: ") || strings.Contains(err.Error(), "but-a-secret") {
+			t.Errorf("builder %q: error %v, want one about a machine each", value, err)
+		}
+	}
+	if _, err := Parse(FileName, []byte(`builders = ["ssh-ng://user@arm.example aarch64-linux"]`)); err != nil {
+		t.Error(err)
 	}
 }
