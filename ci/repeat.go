@@ -54,7 +54,7 @@ func (o options) repeat(names []string) []string {
 	for _, f := range o.given {
 		switch {
 		case !slices.Contains(names, f.name):
-		case f.value == "true" || f.value == "false":
+		case f.value == "true" || f.value == "false" || f.name == "rebuild": // its value is optional
 			args = append(args, "--"+f.name+"="+f.value)
 		default:
 			args = append(args, "--"+f.name, f.value)

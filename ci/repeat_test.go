@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,5 +64,30 @@ func TestResumeCommand(t *testing.T) {
 	f.cachix, f.url, f.secret = "another", "http://localhost:1", "MINE"
 	if got, want := resumeCommand("out", f), "go run ./ci push --resume --out out --cachix another --cachix-url http://localhost:1 --secret-env MINE"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// A flag whose value is optional takes no argument after a space: it would be another flake.
+func TestHintForConsentCanBePasted(t *testing.T) {
+	parsed := func(args []string) *cobra.Command {
+		c := newPipeline(process{}, releaseCommand, "")
+		if err := c.ParseFlags(args); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first := parsed([]string{"./flake", "--rebuild=warn", "--system", "x86_64-linux", "-v", "--accept-config=false"})
+	o := options{command: releaseCommand.name, given: given(first.Flags())}
+	o.project.Flake = "./flake"
+	hint := o.again("--accept-config")
+	_, args, _ := strings.Cut(hint, " "+releaseCommand.name+" ")
+	again := parsed(strings.Fields(args))
+	if got := again.Flags().Args(); !slices.Equal(got, []string{"./flake"}) {
+		t.Errorf("the arguments of %s are %q", hint, got)
+	}
+	for name, want := range map[string]string{"rebuild": warn, "accept-config": "true", "verbose": "true"} {
+		if got := again.Flag(name).Value.String(); got != want {
+			t.Errorf("%s has --%s %s, want %s", hint, name, got, want)
+		}
 	}
 }
