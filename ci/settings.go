@@ -8,10 +8,12 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
@@ -187,7 +189,7 @@ var flagOf = map[string]string{
 // settings returns the settings of the run, with the origin of each.
 func (o *options) settings() []project.Setting {
 	p := o.project
-	p.Systems, p.KeepRevisions, p.SecretEnv, p.Rebuild = o.systems, o.publish.revisions, o.publish.secret, o.rebuild.mode
+	p.Systems, p.KeepRevisions, p.SecretEnv, p.Rebuild = o.systems, o.publish.revisions, o.publish.secret, cmp.Or(o.rebuild.mode, p.Rebuild)
 	p.Cachix = o.publish.cacheName(o.project)
 	if len(o.packages) > 0 {
 		p.Packages = o.packages
@@ -195,12 +197,21 @@ func (o *options) settings() []project.Setting {
 	if o.isGiven("engine") {
 		p.Engines = o.engines.texts
 	}
+	if o.isGiven("builders") {
+		p.Builders = []string{nix.FormatBuilders(o.builders)}
+	}
+	withoutContract := o.contract.mode == off
+	if withoutContract {
+		p.ContractFile = ""
+	} else {
+		p.ContractFile = cmp.Or(o.contract.file, p.ContractFile)
+	}
 	all := p.Settings()
 	for i, s := range all {
 		if slices.Contains(o.leftOut, s.Name) {
 			all[i].Origin += ", needs consent"
 		}
-		if o.isGiven(cmp.Or(flagOf[s.Name], s.Name)) {
+		if o.isGiven(cmp.Or(flagOf[s.Name], s.Name)) || withoutContract && strings.HasPrefix(s.Name, "contract") {
 			all[i].Origin = "flag"
 		}
 	}
