@@ -11,12 +11,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/scopecreep-zip/open-sesame-ci/cachix"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/binarycache"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/contract"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/scaffold"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -38,6 +41,9 @@ func readProject(ref string, s run.Snapshot) (project.Project, error) {
 		return project.Project{}, usage(err)
 	}
 	p.Flake = ref
+	if err := checkValues(p); err != nil {
+		return project.Project{}, usage(err)
+	}
 	if p.ContractFile != "" {
 		file := path.Join(s.Subdir, p.ContractFile)
 		if data, err = readTree(s, file); err == nil {
@@ -48,6 +54,40 @@ func readProject(ref string, s run.Snapshot) (project.Project, error) {
 		}
 	}
 	return *p, nil
+}
+
+// checkValues checks the settings whose form other packages know. It opens nothing.
+func checkValues(p *project.Project) error {
+	key := func(text string) error {
+		if text == none {
+			return nil
+		}
+		_, err := binarycache.ParsePublicKeys([]string{text})
+		return err
+	}
+	name := func(text string) error { _, err := cachix.ParseName(text); return err }
+	variable := func(text string) error { _, err := scaffold.ParseSecret(text); return err }
+	for _, c := range []struct {
+		key    string
+		values []string
+		check  func(string) error
+	}{
+		{"cachix", []string{p.Cachix}, name},
+		{"public-key", []string{p.PublicKey}, key},
+		{"trusted-keys", p.TrustedKeys, key},
+		{"secret-env", []string{p.SecretEnv}, variable},
+		{"engines", p.Engines, (&engineChoice{flag: "--engine"}).Set},
+	} {
+		for _, value := range c.values {
+			if value == "" {
+				continue
+			}
+			if err := c.check(value); err != nil {
+				return p.Errorf(c.key, err)
+			}
+		}
+	}
+	return nil
 }
 
 // readTree reads a file of a snapshot. It follows no link out of it.

@@ -22,8 +22,8 @@ import (
 // stranger is a file of a stranger, with each setting that extends trust. SERVER gets what they would send.
 func stranger(server string) map[string]string {
 	return map[string]string{
-		"substituters": `["` + server + `"]`, "trusted-keys": `["evil-1:AAAA"]`, "served-by": `"` + server + `"`,
-		"cachix": `"evil"`, "public-key": `"evil.cachix.org-1:AAAA"`, "secret-env": `"AWS_SECRET_ACCESS_KEY"`,
+		"substituters": `["` + server + `"]`, "trusted-keys": `["evil-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]`, "served-by": `"` + server + `"`,
+		"cachix": `"evil"`, "public-key": `"evil.cachix.org-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="`, "secret-env": `"AWS_SECRET_ACCESS_KEY"`,
 		"engines": `["x86_64-linux=tcp://evil.example:1"]`, "builders": `["ssh-ng://evil.example x86_64-linux"]`,
 	}
 }
@@ -180,7 +180,7 @@ func TestQuestionOnATerminal(t *testing.T) {
 	u := newConsenting(t)
 	person, program := openTerminal(t)
 	u.process.stdin, u.process.stderr = program, program
-	text := "cachix = \"mine\\u001b]0;title\\u0007\"\n"
+	text := "cachix = 'mine'\nserved-by = \"https://c.example/\\u001b]0;title\\u0007\"\n"
 	answer := func(line, text string) bool {
 		t.Helper()
 		if _, err := person.WriteString(line + "\n"); err != nil {
@@ -214,7 +214,7 @@ func TestQuestionOnATerminal(t *testing.T) {
 	if u.settled(t, text+"packages = ['a']\n", false, "").project.Cachix == "" || strings.Contains(asked(), "Accept them?") {
 		t.Error("the answer is not remembered")
 	}
-	if answer("no", text+"served-by = 'https://c.example'\n") || !strings.Contains(asked(), "served-by = https://c.example") {
+	if answer("no", text+"substituters = ['https://s.example']\n") || !strings.Contains(asked(), "substituters = https://s.example") {
 		t.Error("a changed file is not asked about")
 	}
 	if err := os.Rename(u.flake, u.flake+"2"); err != nil {
@@ -249,6 +249,26 @@ func TestIdentityOfAFlake(t *testing.T) {
 	for _, other := range []string{"github:o/r?dir=sub", "github:o/r?host=evil.example", "github:p/r", "gitlab:o/r"} {
 		if id("github:o/r") == id(other) {
 			t.Errorf("github:o/r and %s are the same", other)
+		}
+	}
+}
+
+// A value that no run can use is an error with its line, before anything is asked.
+func TestValuesOfSettingsAreChecked(t *testing.T) {
+	for setting, want := range map[string]string{
+		"cachix = '../x'":         "parse cache name",
+		"public-key = 'x'":        "parse public key",
+		"trusted-keys = ['x']":    "parse public key",
+		"secret-env = 'A=B c'":    "parse name of secret",
+		"secret-env = 'PATH'":     "parse name of secret",
+		"engines = ['podman']":    "not auto, dagger, host or SYSTEM=URL",
+		"engines = ['host', '=']": "parse system",
+	} {
+		dir := t.TempDir()
+		writeTest(t, filepath.Join(dir, project.FileName), "packages = ['a']\n"+setting+"\n")
+		_, err := readProject("path:"+dir, run.Snapshot{Dir: dir})
+		if err == nil || !strings.Contains(err.Error(), project.FileName+":2:") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want line 2 and %q", setting, err, want)
 		}
 	}
 }

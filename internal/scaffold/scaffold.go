@@ -133,10 +133,13 @@ func Contract(c *contract.Contract, from matrix.System) ([]byte, error) {
 // secretName matches the names that GitHub allows for secrets.
 var secretName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
+// needed are variables that the program and its children need. That of a secret is removed from the environment.
+var needed = []string{"PATH", "HOME", "TMPDIR"}
+
 // ParseSecret returns the name of a variable that can be the name of a secret, too.
 func ParseSecret(name string) (string, error) {
-	if !secretName.MatchString(name) || strings.HasPrefix(strings.ToUpper(name), "GITHUB_") {
-		return "", fmt.Errorf("parse name of secret %q: want letters, digits and underscores, and not GITHUB_ at its begin", name)
+	if !secretName.MatchString(name) || strings.HasPrefix(strings.ToUpper(name), "GITHUB_") || slices.Contains(needed, name) {
+		return "", fmt.Errorf("parse name of secret %q: want letters, digits and underscores, not GITHUB_ at its begin, and none of %v", name, needed)
 	}
 	return name, nil
 }
