@@ -70,7 +70,7 @@ func identity(text string, tree run.Snapshot) (string, error) {
 		if err == nil {
 			dir, err = filepath.EvalSymlinks(dir)
 		}
-		return string(ref.Kind) + " " + dir + " " + tree.Subdir, err
+		return strings.Join([]string{string(ref.Kind), dir, tree.Subdir}, "\x00"), err // a name can have a space
 	}
 	ref.Ref, ref.Rev, ref.DirtyRev, ref.NARHash, ref.LastModified = "", "", "", "", 0
 	return ref.String(), nil
@@ -93,7 +93,7 @@ func sameTrust(a, b project.Trust) bool {
 
 // ask shows the settings, and reads the answer. No answer is no.
 func (c consent) ask(ctx context.Context, ref string, p project.Project) (bool, error) {
-	fmt.Fprintf(c.process.stderr, "%s of %s has settings that extend trust:\n", project.FileName, printable.Line(ref))
+	fmt.Fprintf(c.process.stderr, "%s of %s has settings that extend trust:\n", project.FileName, printable.Line(shownRef(ref)))
 	extends := p.Extends()
 	for _, s := range p.Settings() {
 		if slices.Contains(extends, s.Name) {

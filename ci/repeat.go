@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/scopecreep-zip/open-sesame-ci/internal/flake"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/nix"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -72,13 +74,13 @@ func repeatHint(ctx context.Context, err error, o options, m *run.Manifest) erro
 	if code == exitPublish {
 		return err // nothing has to be built again
 	}
-	flake := repeatFlake(o, m)
-	args, names := []string{buildCommand.name, flake}, forBuild
+	built := repeatFlake(o, m)
+	args, names := []string{buildCommand.name, shownRef(built)}, forBuild
 	broken := code == exitContract
 	if broken {
 		args[0] = checkCommand.name
 	}
-	if flake == o.project.Flake && o.ref != "" {
+	if built == o.project.Flake && o.ref != "" {
 		args = append(args, "--ref", o.ref)
 	}
 	cells, packages := failedParts(m)
@@ -119,6 +121,15 @@ func repeatFlake(o options, m *run.Manifest) string {
 		return m.Source.URL
 	}
 	return o.project.Flake
+}
+
+// shownRef returns a flake reference for logs and hints: without credentials, and otherwise as it was given.
+func shownRef(text string) string {
+	redacted := nix.Redact(text)
+	if ref, err := flake.ParseRef(text); err == nil && redacted != text {
+		return ref.String() // it keeps the user of SSH
+	}
+	return redacted
 }
 
 // resumeCommand returns the command that publishes what a run left. The address of the cache and the secret are on the

@@ -91,3 +91,24 @@ func TestHintForConsentCanBePasted(t *testing.T) {
 		}
 	}
 }
+
+// A flake reference has no credentials where it is shown, and is as it was given otherwise.
+func TestShownReferenceHasNoCredentials(t *testing.T) {
+	for text, want := range map[string]string{
+		"git+https://user:s3cret@h.example/r":     "git+https://h.example/r",
+		"git+https://h.example/r?token=s3cret":    "git+https://h.example/r",
+		"git+ssh://git:s3cret@h.example/r?ref=v1": "git+ssh://git@h.example/r?ref=v1",
+		"git+ssh://git@h.example/r":               "git+ssh://git@h.example/r",
+		"https://user:s3cret@h.example/r.tar.gz":  "tarball+https://h.example/r.tar.gz",
+		"foo://user:s3cret@h.example/r":           "foo://h.example/r",
+		"github:o/r":                              "github:o/r",
+		".":                                       ".",
+		"./a b/":                                  "./a b/",
+	} {
+		o := options{command: "release"}
+		o.project.Flake = text
+		if got := shownRef(text); got != want || strings.Contains(o.again("-v"), "s3cret") {
+			t.Errorf("%s is shown as %s, want %s", text, got, want)
+		}
+	}
+}

@@ -180,7 +180,7 @@ func (o *options) takeTree(ctx context.Context, sys *process, cmd command, c con
 		return nil, nil
 	}
 	o.command, c.process = cmd.name, *sys
-	waiting := run.Notice{Level: run.Info, Text: "taking the tree of " + o.project.Flake}
+	waiting := run.Notice{Level: run.Info, Text: "taking the tree of " + shownRef(o.project.Flake)}
 	timer := time.AfterFunc(noticeAfter, func() { c.notify(waiting) })
 	taken := pipelines.Take(ctx, src, sys.clock())
 	timer.Stop()
@@ -213,7 +213,7 @@ func (c consent) refusal(o *options, extends []string) (text, advice string) {
 
 // again returns the command line of this run, with one more flag.
 func (o *options) again(flag string) string {
-	args := []string{o.command, o.project.Flake}
+	args := []string{o.command, shownRef(o.project.Flake)}
 	var names []string
 	for _, f := range o.given {
 		names = append(names, f.name)

@@ -246,6 +246,15 @@ func TestIdentityOfAFlake(t *testing.T) {
 			t.Errorf("%s and %s differ", same[0], same[1])
 		}
 	}
+	// The same words, cut at another place.
+	dir := t.TempDir()
+	writeTest(t, filepath.Join(dir, "a", "f"), "")
+	writeTest(t, filepath.Join(dir, "a b", "f"), "")
+	one, err1 := identity(filepath.Join(dir, "a b"), run.Snapshot{Subdir: "c"})
+	two, err2 := identity(filepath.Join(dir, "a"), run.Snapshot{Subdir: "b c"})
+	if one == two || err1 != nil || err2 != nil {
+		t.Errorf("%q and %q, errors %v, %v", one, two, err1, err2)
+	}
 	for _, other := range []string{"github:o/r?dir=sub", "github:o/r?host=evil.example", "github:p/r", "gitlab:o/r"} {
 		if id("github:o/r") == id(other) {
 			t.Errorf("github:o/r and %s are the same", other)

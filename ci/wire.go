@@ -77,7 +77,7 @@ func prepare(ctx context.Context, sys process, cmd command, o *options, report r
 	})
 	r = &pipelines.Release{
 		Job: pipelines.Job{
-			Recorder: recorder, ID: id, Command: cmd.name, Tool: toolName + " " + version, Flake: o.project.Flake,
+			Recorder: recorder, ID: id, Command: cmd.name, Tool: toolName + " " + version, Flake: shownRef(o.project.Flake),
 			Cells: o.cells, EverySystem: o.everySystem, FailFast: o.failFast, Source: src, Taken: taken, Overrides: overrides,
 			Nix: pipelines.Nix{
 				Engines: engines, Settings: engines.host.Settings, Builders: o.builders, Memlock: engines.host.Memlock,
