@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/scopecreep-zip/open-sesame-ci/internal/hint"
+	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
 	"github.com/scopecreep-zip/open-sesame-ci/matrix"
 )
@@ -110,5 +112,52 @@ func TestShownReferenceHasNoCredentials(t *testing.T) {
 		if got := shownRef(text); got != want || strings.Contains(o.again("-v"), "s3cret") {
 			t.Errorf("%s is shown as %s, want %s", text, got, want)
 		}
+	}
+}
+
+// plan -v shows the values that the run has: a flag's instead of the file's.
+func TestSettingsHaveTheValuesOfFlags(t *testing.T) {
+	contract := filepath.Join(t.TempDir(), "flag.toml")
+	writeTest(t, contract, "[outputs]\n")
+	p, err := project.Parse("p.toml", []byte("packages = ['a']\nsystems = ['aarch64-linux']\nmemlock = '64M'\nrebuild = 'warn'\nkeep-revisions = 3\n[contract]\nstrict = true\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		args []string
+		want map[string]string
+	}{
+		"file": {nil, map[string]string{
+			"packages": "a p.toml:1", "systems": "aarch64-linux p.toml:2", "memlock": "64M p.toml:3", "rebuild": "warn p.toml:4", "contract": " p.toml:6",
+			"substituters": "https://cache.nixos.org default", "engines": " default",
+		}},
+		"flags": {
+			[]string{
+				"--package", "b", "--system", "x86_64-linux", "--memlock", "0", "--rebuild=off", "--contract-file", contract, "--substituter", "none",
+				"--trusted-key", "none", "--served-by", "none", "--engine", "auto", "--builders", "ssh://arm aarch64-linux",
+			},
+			map[string]string{
+				"packages": "b flag", "systems": "x86_64-linux flag", "memlock": "0 flag", "rebuild": "off flag", "contract-file": contract + " flag",
+				"substituters": " flag", "trusted-keys": " flag", "served-by": " flag", "engines": "auto flag", "builders": "ssh://arm aarch64-linux flag",
+			},
+		},
+	} {
+		o := parseOptions(t, append([]string{"./f"}, test.args...)...)
+		if err := o.settle(*p); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range o.settings() {
+			if want, ok := test.want[s.Name]; ok && s.Value+" "+s.Origin != want {
+				t.Errorf("%s: %s is %q, want %q", name, s.Name, s.Value+" "+s.Origin, want)
+			}
+		}
+	}
+	o := options{}
+	o.contract.mode, o.engineOptions.jobs = enforce, "auto" // plan has no --rebuild
+	if err := o.settle(*p); err != nil {
+		t.Fatal(err)
+	}
+	if s := o.settings()[3]; s.Name != "rebuild" || s.Value != "warn" {
+		t.Errorf("plan shows %+v", s)
 	}
 }

@@ -37,15 +37,18 @@ func (s *Size) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// MarshalText returns the size in the largest unit that gives a whole number.
-func (s Size) MarshalText() ([]byte, error) {
+// MarshalText returns the same as String.
+func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// String returns the size in the largest unit that gives a whole number.
+func (s Size) String() string {
 	for _, unit := range []struct {
 		shift int
 		name  string
 	}{{30, "G"}, {20, "M"}, {10, "K"}} {
 		if n := s >> unit.shift; n > 0 && n<<unit.shift == s {
-			return fmt.Append(nil, int64(n), unit.name), nil
+			return fmt.Sprint(int64(n), unit.name)
 		}
 	}
-	return fmt.Append(nil, int64(s)), nil
+	return fmt.Sprint(int64(s))
 }
