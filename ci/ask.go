@@ -35,6 +35,9 @@ func (p process) ask(ctx context.Context, question string, accept func(answer st
 	}
 }
 
+// discardTyped discards what was typed before a question that has to be read first.
+func (p process) discardTyped() { _ = unix.IoctlSetInt(int(p.stdin.Fd()), unix.TCFLSH, unix.TCIFLUSH) }
+
 // askYes asks a question that "no" answers with false, and an empty line with true.
 func (p process) askYes(ctx context.Context, question string) (yes bool, err error) {
 	err = p.ask(ctx, question+" [Y/n]", func(answer string) error {

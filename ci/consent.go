@@ -101,6 +101,7 @@ func (c consent) ask(ctx context.Context, ref string, p project.Project) (bool, 
 		}
 	}
 	fmt.Fprintln(c.process.stderr, "They choose what this machine fetches and trusts, where it builds, and where it sends results.")
+	c.process.discardTyped()
 	yes := false
 	err := c.process.ask(ctx, "Accept them? Type yes:", func(answer string) error {
 		yes = answer == "yes"

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/record"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
@@ -181,46 +183,54 @@ func TestQuestionOnATerminal(t *testing.T) {
 	person, program := openTerminal(t)
 	u.process.stdin, u.process.stderr = program, program
 	text := "cachix = 'mine'\nserved-by = \"https://c.example/\\u001b]0;title\\u0007\"\n"
-	answer := func(line, text string) bool {
+	// answered runs the flake, and types the line when a question is shown. It returns what the terminal shows.
+	answered := func(line, text string) (consents bool, shown string) {
 		t.Helper()
-		if _, err := person.WriteString(line + "\n"); err != nil {
-			t.Fatal(err)
-		}
-		return u.settled(t, text, false, "").project.Cachix != ""
-	}
-	asked := func() string {
-		t.Helper()
-		// A mark after the output of the program shows its end.
-		program.WriteString("END")
-		var all []byte
-		for b := make([]byte, 4096); !bytes.Contains(all, []byte("END")); {
-			n, err := person.Read(b)
-			if err != nil {
-				t.Fatal(err)
+		done := make(chan string)
+		go func() {
+			var all []byte
+			for b := make([]byte, 1); !bytes.HasSuffix(all, []byte("END")); all = append(all, b[0]) {
+				if bytes.HasSuffix(all, []byte("Type yes: ")) {
+					_, _ = person.WriteString(line + "\n")
+				}
+				if _, err := person.Read(b); err != nil {
+					break
+				}
 			}
-			all = append(all, b[:n]...)
+			done <- string(all)
+		}()
+		consents = u.settled(t, text, false, "").project.Cachix != ""
+		_, _ = program.WriteString("END")
+		return consents, <-done
+	}
+	for _, no := range []string{"no", "", "y", "no\nyes"} {
+		yes, shown := answered(no, text)
+		if yes || strings.Count(shown, "Accept them?") != 1 || strings.ContainsAny(shown, "\x1b\x07") || !strings.Contains(shown, "cachix = mine") {
+			t.Errorf("the answer %q: consent %t, question %q", no, yes, shown)
 		}
-		return string(all)
 	}
-	if answer("no", text) || answer("", text) {
-		t.Error("a declined file has consent")
+	// What was typed before the question does not answer it.
+	_, _ = person.WriteString("yes\nyes\n")
+	if _, err := unix.Poll([]unix.PollFd{{Fd: int32(program.Fd()), Events: unix.POLLIN}}, -1); err != nil {
+		t.Fatal(err)
 	}
-	if got := asked(); strings.Count(got, "Accept them?") != 2 || strings.ContainsAny(got, "\x1b\x07") || !strings.Contains(got, "cachix = mine") {
-		t.Errorf("the question is %q", got)
+	if yes, _ := answered("no", text); yes {
+		t.Error("a line from before the question accepts")
 	}
-	if !answer("yes", text) || !strings.Contains(asked(), "Accept them?") {
+	if yes, shown := answered("yes", text); !yes || !strings.Contains(shown, "Accept them?") {
 		t.Error("an accepted file has no consent")
 	}
-	if u.settled(t, text+"packages = ['a']\n", false, "").project.Cachix == "" || strings.Contains(asked(), "Accept them?") {
+	if yes, shown := answered("", text+"packages = ['a']\n"); !yes || strings.Contains(shown, "Accept them?") {
 		t.Error("the answer is not remembered")
 	}
-	if answer("no", text+"substituters = ['https://s.example']\n") || !strings.Contains(asked(), "substituters = https://s.example") {
+	if yes, shown := answered("no", text+"substituters = ['https://s.example']\n"); yes || !strings.Contains(shown, "substituters = https://s.example") {
 		t.Error("a changed file is not asked about")
 	}
 	if err := os.Rename(u.flake, u.flake+"2"); err != nil {
 		t.Fatal(err)
 	}
-	if u.flake += "2"; answer("no", text) || !strings.Contains(asked(), "Accept them?") {
+	u.flake += "2"
+	if yes, shown := answered("no", text); yes || !strings.Contains(shown, "Accept them?") {
 		t.Error("a moved flake is not asked about")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
