@@ -46,7 +46,9 @@ func readProject(ref string, s run.Snapshot) (project.Project, error) {
 	}
 	if p.ContractFile != "" {
 		file := path.Join(s.Subdir, p.ContractFile)
-		if data, err = readTree(s, file); err == nil {
+		if data, err = readTree(s, file); err != nil {
+			err = fmt.Errorf("%s: %w", file, err)
+		} else {
 			p.Contract, err = contract.Parse(file, data)
 		}
 		if err != nil {
@@ -97,7 +99,11 @@ func readTree(s run.Snapshot, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer root.Close()
-	return regular.ReadIn(root, name, maxSettings)
+	data, err := regular.ReadIn(root, name, maxSettings)
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		err = failed.Err // without the path of the copy
+	}
+	return data, err
 }
 
 // settle completes the options by the settings of the project. Flags override them.
@@ -155,15 +161,19 @@ func (c consent) configure(ctx context.Context, o *options, tree run.Snapshot) e
 		return err
 	}
 	extends := p.Extends()
-	if len(extends) > 0 && !isEmbedded(o.project.Flake, p.Trust) {
-		agreed, err := c.agreed(ctx, o, tree, p)
-		if err != nil {
+	if len(extends) == 0 || isEmbedded(o.project.Flake, p.Trust) {
+		return o.settle(p)
+	}
+	missing := slices.DeleteFunc(extends, o.overridden)
+	agreed := false
+	if len(missing) > 0 || o.acceptConfig {
+		if agreed, err = c.agreed(ctx, o, tree, p); err != nil {
 			return err
 		}
-		if !agreed {
-			o.leftOut = extends
-			p = *p.WithoutTrust()
-			text, advice := c.refusal(o, extends)
+	}
+	if !agreed {
+		p, o.leftOut = *p.WithoutTrust(), missing
+		if text, advice := c.refusal(o, missing); len(missing) > 0 {
 			c.notify(run.Notice{Level: run.Warning, Text: text, Hint: advice})
 		}
 	}
@@ -204,7 +214,7 @@ func (o *options) takeTree(ctx context.Context, sys *process, cmd command, c con
 
 // refusal returns what a run without consent says.
 func (c consent) refusal(o *options, extends []string) (text, advice string) {
-	text = fmt.Sprintf("%s is used without %s: they extend trust, and need consent", project.FileName, joined(extends))
+	text = fmt.Sprintf("%s is used without %s: settings that extend trust need consent", project.FileName, joined(extends))
 	if why := c.process.job().Trigger().Stranger(); why != "" {
 		return text + "; the event does not allow it: " + why, ""
 	}
@@ -225,6 +235,9 @@ func (o *options) again(flag string) string {
 var flagOf = map[string]string{
 	"packages": "package", "systems": "system", "contract": "contract-file", "substituters": "substituter", "trusted-keys": "trusted-key", "engines": "engine",
 }
+
+// overridden reports whether the command line has the flag that overrides a setting.
+func (o *options) overridden(setting string) bool { return o.isGiven(cmp.Or(flagOf[setting], setting)) }
 
 // settings returns the settings of the run, with the origin of each.
 func (o *options) settings() []project.Setting {
@@ -251,7 +264,7 @@ func (o *options) settings() []project.Setting {
 		if slices.Contains(o.leftOut, s.Name) {
 			all[i].Origin += ", needs consent"
 		}
-		if o.isGiven(cmp.Or(flagOf[s.Name], s.Name)) || withoutContract && strings.HasPrefix(s.Name, "contract") {
+		if o.overridden(s.Name) || withoutContract && strings.HasPrefix(s.Name, "contract") {
 			all[i].Origin = "flag"
 		}
 	}

@@ -291,3 +291,41 @@ func TestValuesOfSettingsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// An error about a file of the tree names it as the flake does, and not the copy that was read.
+func TestErrorAboutAFileOfTheTreeNamesNoCopy(t *testing.T) {
+	dir := t.TempDir()
+	writeTest(t, filepath.Join(dir, "sub", "c.toml", "file"), "")
+	for _, file := range []string{".", "c.toml", "gone.toml"} {
+		writeTest(t, filepath.Join(dir, "sub", project.FileName), "contract-file = '"+file+"'\n")
+		_, err := readProject("./f", run.Snapshot{Dir: dir, Subdir: "sub"})
+		if err == nil || strings.Contains(err.Error(), dir) || !strings.HasPrefix(err.Error(), "parse project sub/nix-release.toml:1:1: contract-file: "+filepath.Join("sub", file)+": ") {
+			t.Errorf("%s: error %v", file, err)
+		}
+	}
+}
+
+// A setting that a flag overrides needs no consent, and no warning says that it is left out.
+func TestFlagNeedsNoConsent(t *testing.T) {
+	const text = "cachix = 'evil'\nengines = ['x86_64-linux=tcp://evil.example:1']\n"
+	for name, test := range map[string]struct {
+		given []givenFlag
+		want  string
+	}{
+		"all":  {[]givenFlag{{name: "cachix"}, {name: "engine"}}, ""},
+		"some": {[]givenFlag{{name: "engine"}}, "nix-release.toml is used without cachix: settings that extend trust need consent"},
+	} {
+		u := newConsenting(t)
+		o := options{command: "release", given: test.given}
+		o.project, o.engineOptions.jobs, o.contract.mode = projectOf(u.flake), "auto", enforce
+		writeTest(t, filepath.Join(u.flake, project.FileName), text)
+		var got string
+		c := consent{u.process, u.record, func(n run.Notice) { got += n.Text }}
+		if err := c.configure(t.Context(), &o, run.Snapshot{Dir: u.flake}); err != nil {
+			t.Fatal(err)
+		}
+		if got != test.want || o.project.Cachix != "" || len(o.engines.texts) > 0 {
+			t.Errorf("%s: notice %q, want %q; the run has %+v", name, got, test.want, o.project.Trust)
+		}
+	}
+}
