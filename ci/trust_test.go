@@ -26,7 +26,7 @@ func stranger(server string) map[string]string {
 	return map[string]string{
 		"substituters": `["` + server + `"]`, "trusted-keys": `["evil-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]`, "served-by": `"` + server + `"`,
 		"cachix": `"evil"`, "public-key": `"evil.cachix.org-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="`, "secret-env": `"AWS_SECRET_ACCESS_KEY"`,
-		"engines": `["x86_64-linux=tcp://evil.example:1"]`, "builders": `["ssh-ng://evil.example x86_64-linux"]`,
+		"keep-revisions": "1", "engines": `["x86_64-linux=tcp://evil.example:1"]`, "builders": `["ssh-ng://evil.example x86_64-linux"]`,
 	}
 }
 

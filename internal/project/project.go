@@ -3,6 +3,7 @@
 package project
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -41,9 +42,6 @@ type Project struct {
 	ContractFile string `toml:"contract-file"`
 	// Contract has the requirements of the flake, in place of a file.
 	Contract *contract.Contract `toml:"contract"`
-	// KeepRevisions is how many revisions of a pin the cache keeps; 0 for all.
-	KeepRevisions int `toml:"keep-revisions"`
-
 	Trust
 
 	file *tomlfile.File // nil where there is none
@@ -64,6 +62,8 @@ type Trust struct {
 	PublicKey string `toml:"public-key" json:"public-key,omitempty"`
 	// SecretEnv is the name of the variable with the auth token or the signing key of that cache.
 	SecretEnv string `toml:"secret-env" json:"secret-env,omitempty"`
+	// KeepRevisions is how many revisions of a pin that cache keeps; 0 for all. It removes older ones.
+	KeepRevisions int `toml:"keep-revisions" json:"keepRevisions,omitempty"`
 	// Engines build: auto, dagger, host, or SYSTEM=URL of a native Dagger engine.
 	Engines []string `toml:"engines" json:"engines,omitempty"`
 	// Builders are remote builders, one machine each, as in nix.conf.
@@ -93,7 +93,12 @@ func Parse(file string, data []byte) (*Project, error) {
 	p.file = f
 	for key, check := range map[string]func() error{
 		"packages": func() error { return each(p.Packages, matrix.ParsePackage) },
-		"systems":  func() error { return each(p.Systems, matrix.ParseSystem) },
+		"systems": func() error {
+			if len(p.Systems) == 0 {
+				return errors.New("want at least one")
+			}
+			return each(p.Systems, matrix.ParseSystem)
+		},
 		"rebuild":  func() error { return oneOf(p.Rebuild, "", Enforce, Warn, Off) },
 		"builders": func() error { return each(p.Builders, parseBuilder) },
 		"keep-revisions": func() error {

@@ -40,10 +40,10 @@ func TestParse(t *testing.T) {
 	}
 	want := &Project{
 		Packages: []matrix.Package{"a", "b"}, Systems: []matrix.System{"aarch64-linux"}, Memlock: 256 << 20, Rebuild: Warn,
-		ContractFile: "nix/contract.toml", KeepRevisions: 3,
+		ContractFile: "nix/contract.toml",
 		Trust: Trust{
 			Substituters: []string{"https://c.example"}, TrustedKeys: []string{"c.example-1:AAAA"}, ServedBy: "https://c.example",
-			Cachix: "c", PublicKey: "c.cachix.org-1:AAAA", SecretEnv: "TOKEN",
+			Cachix: "c", PublicKey: "c.cachix.org-1:AAAA", SecretEnv: "TOKEN", KeepRevisions: 3,
 			Engines: []string{"host"}, Builders: []string{"ssh-ng://arm.example aarch64-linux"},
 		},
 	}
@@ -79,6 +79,7 @@ func TestParseIsStrict(t *testing.T) {
 		"package without a name": {"packages = ['']\n", `parse project p.toml:1:1: packages: parse package ""`, ""},
 		"system":                 {"\nsystems = ['aarch64-linx']\n", `parse project p.toml:2:1: systems: parse system "aarch64-linx"`, "did you mean aarch64-linux?"},
 		"rebuild":                {"rebuild = 'enforced'\n", `parse project p.toml:1:1: rebuild: "enforced" is not one of [enforce warn off]`, "did you mean enforce?"},
+		"no system":              {"systems = []\n", "parse project p.toml:1:1: systems: want at least one", ""},
 		"revisions":              {"keep-revisions = -1\n", "parse project p.toml:1:1: keep-revisions: -1: want 0 or more", ""},
 		"file outside":           {"contract-file = '../c.toml'\n", `parse project p.toml:1:1: contract-file: "../c.toml" is not a file of the flake`, ""},
 		"two contracts":          {"contract-file = 'c.toml'\n[contract]\nstrict = true\n", "parse project p.toml:1:1: contract-file: ", ""},
@@ -117,7 +118,7 @@ func TestWithoutTrust(t *testing.T) {
 	extends := map[string]bool{
 		"substituters": true, "trusted-keys": true, "served-by": true, "cachix": true, "public-key": true, "secret-env": true,
 		"engines": true, "builders": true,
-		"packages": false, "systems": false, "memlock": false, "rebuild": false, "contract-file": false, "keep-revisions": false, "contract": false,
+		"packages": false, "systems": false, "memlock": false, "rebuild": false, "contract-file": false, "keep-revisions": true, "contract": false,
 	}
 	text := map[string]string{"contract": "[contract]\nstrict = true\n"}
 	for _, line := range strings.Split(strings.TrimSpace(all), "\n") {
