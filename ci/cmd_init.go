@@ -69,7 +69,7 @@ func newInit(process process) *cobra.Command {
 	s.BoolVarP(&o.yes, "yes", "y", false, "ask nothing: take the defaults")
 	s.Var(valueOf(&o.cachix, "", cachix.ParseName), "cachix", "name of the Cachix cache to publish to (default: none)")
 	s.Var(valueOf(&o.key, "", parsePublicKey), "public-key", "public key of that cache")
-	s.Var(valueOf(&o.secret, "", scaffold.ParseSecret), "secret-env", "variable, and secret on GitHub, with its auth token or signing key (default: "+scaffold.DefaultSecret+")")
+	s.Var(valueOf(&o.secret, "", project.ParseSecret), "secret-env", "variable, and secret on GitHub, with its auth token or signing key (default: "+scaffold.DefaultSecret+")")
 	s.BoolVar(&o.noContract, "no-contract", false, "write no contract, and build nothing")
 	s.BoolVar(&o.noWorkflow, "no-workflow", false, "write no workflow for GitHub")
 	o.selection.register(s)

@@ -1,10 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -76,19 +77,11 @@ func identity(text string, tree run.Snapshot) (string, error) {
 	return ref.String(), nil
 }
 
-// sameTrust compares settings. An empty list is the same as none.
+// sameTrust compares settings as the record has them: an empty list is the same as none.
 func sameTrust(a, b project.Trust) bool {
-	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
-	for i := range x.NumField() {
-		f, g := x.Field(i), y.Field(i)
-		if f.Kind() == reflect.Slice && f.Len() == 0 && g.Len() == 0 {
-			continue
-		}
-		if !reflect.DeepEqual(f.Interface(), g.Interface()) {
-			return false
-		}
-	}
-	return true
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
 // ask shows the settings, and reads the answer. No answer is no.
@@ -112,6 +105,3 @@ func (c consent) ask(ctx context.Context, ref string, p project.Project) (bool, 
 	}
 	return yes && err == nil, nil
 }
-
-// joined returns names as a list in a sentence.
-func joined(names []string) string { return strings.Join(names, ", ") }

@@ -154,12 +154,12 @@ var layout = map[string]struct {
 			"internal/engine", "internal/hint", "internal/nar", "internal/nix", "internal/regular", "internal/run", "matrix",
 		},
 		tests:   []string{"internal/binarycache", "internal/flake"},
-		because: "it states what a run did, and looks at nothing but caches and stores",
+		because: "it states what a run did, and reads caches and stores alone",
 	},
 	"internal/sbom": {
 		imports: []string{"internal/nix", "internal/printable", "internal/regular", "internal/run", "matrix"},
 		tests:   []string{"internal/binarycache"},
-		because: "it lists what a cache holds",
+		because: "it lists what a cache has",
 	},
 	"pipelines": {
 		imports: []string{

@@ -71,7 +71,7 @@ func (o *initOptions) ask(ctx context.Context, process process, files initFiles)
 			err = process.ask(ctx, "Its public key (empty: add it later):", unlessEmpty(&o.key, parsePublicKey))
 		}
 		if err == nil && o.cachix != "" {
-			err = process.ask(ctx, "Variable, and secret on GitHub, with its token (empty: "+scaffold.DefaultSecret+"):", unlessEmpty(&o.secret, scaffold.ParseSecret))
+			err = process.ask(ctx, "Variable, and secret on GitHub, with its token (empty: "+scaffold.DefaultSecret+"):", unlessEmpty(&o.secret, project.ParseSecret))
 		}
 	}
 	if err == nil && files.contract {

@@ -183,6 +183,9 @@ func TestPublishRefusesHostileResults(t *testing.T) {
 			if w := j.writes(); len(w) > 0 {
 				t.Errorf("the cache has got %q", w)
 			}
+			if strings.Contains(stderr, "✔ 2 of 2 packages good") || code != exitDifferent && strings.Contains(stderr, "2 of 2 packages good") {
+				t.Errorf("refused packages count as good:\n%s", stderr)
+			}
 			if code != exitDifferent {
 				return
 			}

@@ -19,7 +19,6 @@ import (
 	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/regular"
 	"github.com/scopecreep-zip/open-sesame-ci/internal/run"
-	"github.com/scopecreep-zip/open-sesame-ci/internal/scaffold"
 	"github.com/scopecreep-zip/open-sesame-ci/pipelines"
 )
 
@@ -68,7 +67,6 @@ func checkValues(p *project.Project) error {
 		return err
 	}
 	name := func(text string) error { _, err := cachix.ParseName(text); return err }
-	variable := func(text string) error { _, err := scaffold.ParseSecret(text); return err }
 	for _, c := range []struct {
 		key    string
 		values []string
@@ -77,7 +75,6 @@ func checkValues(p *project.Project) error {
 		{"cachix", []string{p.Cachix}, name},
 		{"public-key", []string{p.PublicKey}, key},
 		{"trusted-keys", p.TrustedKeys, key},
-		{"secret-env", []string{p.SecretEnv}, variable},
 		{"engines", p.Engines, (&engineChoice{flag: "--engine"}).Set},
 	} {
 		for _, value := range c.values {
@@ -214,7 +211,7 @@ func (o *options) takeTree(ctx context.Context, sys *process, cmd command, c con
 
 // refusal returns what a run without consent says.
 func (c consent) refusal(o *options, extends []string) (text, advice string) {
-	text = fmt.Sprintf("%s is used without %s: settings that extend trust need consent", project.FileName, joined(extends))
+	text = fmt.Sprintf("%s is used without %s: settings that extend trust need consent", project.FileName, strings.Join(extends, ", "))
 	if why := c.process.job().Trigger().Stranger(); why != "" {
 		return text + "; the event does not allow it: " + why, ""
 	}

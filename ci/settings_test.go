@@ -3,8 +3,9 @@ package main
 import (
 	"testing"
 
-	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 	"github.com/spf13/pflag"
+
+	"github.com/scopecreep-zip/open-sesame-ci/internal/project"
 )
 
 // plan -v shows the values that apply: those of the flags, and of the file where the command has no such flag.

@@ -31,7 +31,8 @@ func (r *Release) checkOutputs(ctx context.Context, c *cell) error {
 			return "", run.Skipped("the contract does not apply to overridden inputs")
 		case c.snapshot.Subdir != "":
 			// Its reference needs a registry, which no hash locks, so that it could be evaluated only in impure mode. Then a
-			// stranger's flake could read this machine's files and variables. Without support of Nix 2.8, "?dir=" will do.
+			// stranger's flake could read this machine's files and variables. "?dir=" would be
+			// enough for a newer Nix than 2.8.
 			return "", run.Skipped("the flake is in a subdirectory, and could only be evaluated with access to this machine")
 		}
 		results, err := r.runChecks(ctx, c)

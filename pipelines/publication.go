@@ -41,12 +41,17 @@ func (p *Publication) Run(ctx context.Context, m *run.Manifest) error {
 	}
 	if err != nil {
 		p.Results.Statements = nil // nothing is stated about what is not known to be the same
+		refuse(m, err)
 	} else {
 		err = p.checkAccess(ctx, m)
 	}
 	for i := range m.Cells {
 		if err == nil || ctx.Err() == nil && run.OutcomeOf(err) == run.OutcomeUnpublished {
-			err = errors.Join(err, p.publish(ctx, m, &m.Cells[i]))
+			unpublished := p.publish(ctx, m, &m.Cells[i])
+			if unpublished != nil {
+				m.Cells[i].Error = nix.FirstLine(unpublished.Error())
+			}
+			err = errors.Join(err, unpublished)
 		}
 	}
 	err = errors.Join(err, p.Publish.PinRelease(ctx, m.Cells, err))
@@ -54,6 +59,21 @@ func (p *Publication) Run(ctx context.Context, m *run.Manifest) error {
 		err = p.Publish.CheckPinned(m.Cells)
 	}
 	return p.Results.finish(ctx, ending{p.Recorder, p.Closure, p.Received}, m, started, err)
+}
+
+// refuse sets the results of cells that were not verified, or not compared with rebuilds. What the build jobs say of them is
+// not known to be true. A difference has its own results.
+func refuse(m *run.Manifest, err error) {
+	if run.OutcomeOf(err) == run.OutcomeDifferent {
+		return
+	}
+	for i := range m.Cells {
+		c := &m.Cells[i]
+		c.Verdict, c.Error = run.Failed, nix.FirstLine(err.Error())
+		for j := range c.Packages {
+			c.Packages[j].Verdict = run.Failed
+		}
+	}
 }
 
 // takeOver removes from the cells what only this run may say, and describes the rebuilds as second builds.
@@ -151,6 +171,9 @@ func (p *Publication) setVerdicts(ctx context.Context, m *run.Manifest, differ [
 		}
 		if len(e.Failed) > 0 {
 			broken = append(broken, e)
+			if !p.WarnOnly {
+				c.Error = nix.FirstLine(e.Error())
+			}
 		}
 	}
 	return broken

@@ -5,8 +5,10 @@ package project
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -91,7 +93,7 @@ func Parse(file string, data []byte) (*Project, error) {
 		return nil, err
 	}
 	p.file = f
-	for key, check := range map[string]func() error{
+	checks := map[string]func() error{
 		"packages": func() error { return each(p.Packages, matrix.ParsePackage) },
 		"systems": func() error {
 			if len(p.Systems) == 0 {
@@ -99,7 +101,14 @@ func Parse(file string, data []byte) (*Project, error) {
 			}
 			return each(p.Systems, matrix.ParseSystem)
 		},
-		"rebuild":  func() error { return oneOf(p.Rebuild, "", Enforce, Warn, Off) },
+		"rebuild": func() error { return oneOf(p.Rebuild, "", Enforce, Warn, Off) },
+		"secret-env": func() error {
+			if p.SecretEnv == "" {
+				return nil
+			}
+			_, err := ParseSecret(p.SecretEnv)
+			return err
+		},
 		"builders": func() error { return each(p.Builders, parseBuilder) },
 		"keep-revisions": func() error {
 			if p.KeepRevisions < 0 {
@@ -113,8 +122,9 @@ func Parse(file string, data []byte) (*Project, error) {
 			}
 			return nil
 		},
-	} {
-		if err := check(); err != nil {
+	}
+	for _, key := range slices.Sorted(maps.Keys(checks)) { // the same error in every run
+		if err := checks[key](); err != nil {
 			return nil, p.Errorf(key, err)
 		}
 	}
@@ -208,4 +218,18 @@ func (p *Project) Settings() []Setting {
 		all = append(all, Setting{key, strings.Trim(text, "[]"), p.Origin(key)})
 	}
 	return all
+}
+
+// secretName matches the names that GitHub allows for secrets.
+var secretName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// needed are variables that the program and its children need. That of a secret is removed from the environment.
+var needed = []string{"PATH", "HOME", "TMPDIR"}
+
+// ParseSecret returns the name of a variable that can be the name of a secret, too.
+func ParseSecret(name string) (string, error) {
+	if !secretName.MatchString(name) || strings.HasPrefix(strings.ToUpper(name), "GITHUB_") || slices.Contains(needed, name) {
+		return "", fmt.Errorf("parse name of secret %q: want letters, digits and underscores, not GITHUB_ at its begin, and none of %v", name, needed)
+	}
+	return name, nil
 }

@@ -53,8 +53,12 @@ func (s style) summary(v *view) []shown {
 	if v.compared > 0 {
 		text += fmt.Sprintf(", %d of %s reproducible", v.rebuilt.good, run.Count(v.rebuilt.all, "output"))
 	}
-	if total == passed && m.Outcome == run.OutcomeFailed {
-		total, text = failed, text+", but a step of the run failed"
+	switch m.Outcome {
+	case "", run.OutcomeGood, run.OutcomeInterrupted: // an interrupt has a mark of its own
+	default:
+		if total == passed {
+			total, text = failed, text+", but a step of the run failed"
+		}
 	}
 	return append(lines, s.sign(total)+s.clean(text))
 }

@@ -10,7 +10,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -130,20 +129,6 @@ func Contract(c *contract.Contract, from matrix.System) ([]byte, error) {
 	return append([]byte(header), text...), nil
 }
 
-// secretName matches the names that GitHub allows for secrets.
-var secretName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
-// needed are variables that the program and its children need. That of a secret is removed from the environment.
-var needed = []string{"PATH", "HOME", "TMPDIR"}
-
-// ParseSecret returns the name of a variable that can be the name of a secret, too.
-func ParseSecret(name string) (string, error) {
-	if !secretName.MatchString(name) || strings.HasPrefix(strings.ToUpper(name), "GITHUB_") || slices.Contains(needed, name) {
-		return "", fmt.Errorf("parse name of secret %q: want letters, digits and underscores, not GITHUB_ at its begin, and none of %v", name, needed)
-	}
-	return name, nil
-}
-
 // Workflow returns a workflow for GitHub that builds and releases a project. Action is the revision of this repository's
 // action, with a comment.
 func Workflow(p *project.Project, action string) ([]byte, error) {
@@ -154,7 +139,7 @@ func Workflow(p *project.Project, action string) ([]byte, error) {
 	}{p.Trust, p.Systems, action, upstreamArgs(p)}
 	var b bytes.Buffer
 	var err error
-	view.SecretEnv, err = ParseSecret(cmp.Or(view.SecretEnv, DefaultSecret))
+	view.SecretEnv, err = project.ParseSecret(cmp.Or(view.SecretEnv, DefaultSecret))
 	if err == nil {
 		err = workflowTemplate.Execute(&b, view)
 	}

@@ -27,7 +27,7 @@ func TestSettingsHaveTheirMeaning(t *testing.T) {
 		p := project.Default()
 		p.Systems = []matrix.System{matrix.AArch64Linux}
 		p.Packages, p.ContractFile, p.Memlock = []matrix.Package{matrix.Package(name), "other"}, ContractFile, 256<<20
-		p.Cachix, p.PublicKey, p.SecretEnv, p.ServedBy = name, name, name, name
+		p.Cachix, p.PublicKey, p.SecretEnv, p.ServedBy = name, name, "TOKEN", name
 		p.Substituters, p.TrustedKeys = []string{name}, []string{}
 		text, err := Settings(p, "v1")
 		if err != nil {
@@ -46,6 +46,11 @@ func TestSettingsHaveTheirMeaning(t *testing.T) {
 	p.Packages = []matrix.Package{"a\nb"}
 	if text, err := Settings(p, "v1"); err == nil {
 		t.Errorf("no error for a package that cannot be shown:\n%s", text)
+	}
+	p = project.Default()
+	p.SecretEnv = "a b"
+	if text, err := Settings(p, "v1"); err == nil {
+		t.Errorf("no error for a variable that cannot be:\n%s", text)
 	}
 }
 
