@@ -244,7 +244,8 @@ func (f *farm) builder(t *testing.T, n int, conf string) *remote {
 	return r
 }
 
-// breakOff kills all processes in the builder's mount namespace except the sshd that listens. It returns their number.
+// breakOff kills all processes in the builder's mount namespace except the sshd that listens. It returns their number. All
+// are stopped before one is killed: a daemon that outlives a builder would report that the builder has failed.
 func (r *remote) breakOff(t *testing.T) (ended int) {
 	t.Helper()
 	namespace := func(pid string) string { link, _ := os.Readlink("/proc/" + pid + "/ns/mnt"); return link }
@@ -253,11 +254,17 @@ func (r *remote) breakOff(t *testing.T) (ended int) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var others []int
 	for _, p := range processes {
 		pid, err := strconv.Atoi(p.Name())
 		if err != nil || p.Name() == own || namespace(p.Name()) == "" || namespace(p.Name()) != namespace(own) {
 			continue
 		}
+		if syscall.Kill(pid, syscall.SIGSTOP) == nil {
+			others = append(others, pid)
+		}
+	}
+	for _, pid := range others {
 		if syscall.Kill(pid, syscall.SIGKILL) == nil {
 			ended++
 		}
